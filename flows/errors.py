@@ -115,10 +115,18 @@ class PipelineFailed(OrchestrationError):
 
 
 class StorageError(FatalError, OSError):
-    """A file, folder or bucket that cannot be read or written, with the cure; throttling is a `TransientError` instead."""
+    """A file, folder or bucket that cannot be read or written, with the cure."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class MissingObject(StorageError, FileNotFoundError):
+    """A file, object, folder or bucket that is not there, perhaps because it vanished after it was listed."""
+
+
+class ObjectExists(StorageError, FileExistsError):
+    """An exclusive write found that somebody wrote this file or object before."""
 
 
 def suggest(name: str, known: Sequence[str], *, most: int = 8) -> str:
