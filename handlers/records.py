@@ -1,0 +1,146 @@
+"""What ingestion and retrieval pass from step to step: frozen, small, with stable content-derived ids."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file or object to ingest; `name` is its path below the listed root, and its document's identity."""
+
+    uri: str
+    name: str
+    size: int
+    modified: float | None = None
+    etag: str | None = None
+
+    @property
+    def document_id(self) -> str:
+        return stable_id("doc", self.name)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of a document's text that belongs together: `text[start:end]` of the document."""
+
+    kind: str
+    """heading, paragraph, list, table, code or caption."""
+    start: int
+    end: int
+    level: int = 0
+    """Of a heading, 1 to 6."""
+    page: int | None = None
+    """Counted from 1 where the format has pages or slides."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document's text and structure; `text` is what chunks' offsets refer to."""
+
+    id: str
+    name: str
+    uri: str
+    title: str
+    mime_type: str
+    text: str
+    content_sha256: str
+    blocks: tuple[Block, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A passage to be embedded and found: `text` is `document.text[start:end]`; `heading` is where it stands."""
+
+    id: str
+    document_id: str
+    position: int
+    text: str
+    start: int
+    end: int
+    heading: str = ""
+    page: int | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A table, an image or a block of code found in a document; content by reference when it is large."""
+
+    id: str
+    document_id: str
+    kind: str
+    """table, image or code."""
+    content: str
+    """Markdown of a table, caption or alt text of an image, source of a code block."""
+    uri: str | None = None
+    """Where the bytes of an image are."""
+    page: int | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector a chunk: float32, shape (len(chunk_ids), dim), every row of L2 norm 1."""
+
+    chunk_ids: tuple[str, ...]
+    vectors: np.ndarray
+    model: str
+
+
+@dataclass(frozen=True)
+class SparseVector:
+    """Term counts of one chunk, after tokenising, stop words and stemming; BM25 is computed from them at query time."""
+
+    chunk_id: str
+    counts: tuple[tuple[str, int], ...]
+    length: int
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A named thing in one chunk; `name` is its canonical spelling, `kind` for example PERSON, ORG, DATE, ACRONYM."""
+
+    name: str
+    kind: str
+    document_id: str
+    chunk_id: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Two entities that a chunk connects; undirected co-occurrence unless `kind` says more."""
+
+    source: str
+    target: str
+    kind: str
+    document_id: str
+    chunk_id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer to a query: a chunk, its score (higher is better), and which retriever found it."""
+
+    id: str
+    document_id: str
+    score: float
+    content: str
+    source: str
+    name: str = ""
+    heading: str = ""
+    page: int | None = None
+    start: int = 0
+    end: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """After fusion: every retriever's own score."""
+
+
+def stable_id(*parts: str) -> str:
+    """A short id that only depends on the parts: hex of 128 bits of SHA-256."""
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
