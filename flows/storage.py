@@ -66,7 +66,7 @@ class Backend(Protocol):
     """What a kind of storage offers; its errors are anything that `explaining` turns into ours."""
 
     def explaining(self, uri: str) -> AbstractContextManager[None]: ...
-    def list(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]: ...
+    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]: ...
     def read(self, location: Location, max_bytes: int | None) -> bytes: ...
     def write(self, location: Location, data: bytes, exclusive: bool) -> None: ...
     def exists(self, location: Location) -> bool: ...
@@ -93,7 +93,9 @@ class Storage:
         return (type(self), (self.options,))
 
     def list(self, url: str, *, pattern: str = "**/*") -> Iterator[StoredObject]:
-        """Yield the files below `url` in the order of their names, or the one file that `url` names.
+        """Yield the files below `url`, or the one file that `url` names.
+
+        Always in the same order: sorted by name, in S3 as the server sorts (AWS by key, SeaweedFS folder by folder).
 
         `pattern` is matched against the name (`*` stays within a folder, `**/` is any number of folders) and does not
         apply to a single file. Hidden files and folders, and links that lead out of the folder, are left out. An
@@ -103,7 +105,7 @@ class Storage:
         location = parse_url(url)
         backend = self._backend(location)
         with backend.explaining(location.uri):
-            yield from backend.list(location, accepts)
+            yield from backend.scan(location, accepts)
 
     def read(self, uri: str, *, max_bytes: int | None = None) -> bytes:
         """The whole content; a StorageError, never a shortened content, when it is longer than `max_bytes`."""
@@ -155,8 +157,8 @@ class Storage:
     def join(root: str, *parts: str) -> str:
         """The URI of the name `"/".join(parts)` below `root`: never outside it, and another one for every other name.
 
-        Characters that some storage treats specially are percent-encoded (also a leading dot, which would hide the
-        file), so `urllib.parse.unquote` gives the name back.
+        Without parts, it is `root` made canonical. Characters that some storage treats specially are percent-encoded
+        (also a leading dot, which would hide the file), so `urllib.parse.unquote` gives the name back.
 
         Raises:
             StorageError: a part is empty, absolute, or contains `..` or NUL.
@@ -165,8 +167,9 @@ class Storage:
         for part in parts:
             if not part or part.startswith("/") or "\0" in part or ".." in part.split("/"):
                 raise StorageError(f"{location.uri}: {part!r} does not name anything below it; use a relative path")
-        name = "/".join(_encode_segment(segment) for segment in "/".join(parts).split("/"))
-        return location.child_uri(name) if name else location.uri
+        if not parts:
+            return location.uri
+        return location.child_uri("/".join(_encode_segment(segment) for segment in "/".join(parts).split("/")))
 
     def _backend(self, location: Location) -> Backend:
         # Keyed by process: the connections of a parent do not survive a fork. `setdefault` settles races of threads.
@@ -245,10 +248,10 @@ def _percent(character: str) -> str:
 def _name_filter(pattern: str) -> Callable[[str], bool]:
     if pattern == "**/*":
         return _anything
-    from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
+    from fsspec import utils  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
 
     try:
-        matches = re.compile(cast(Any, glob_translate)(pattern)).match
+        matches = re.compile(cast(Any, utils).glob_translate(pattern)).match
     except (ValueError, re.error) as error:
         raise StorageError(f"the pattern {pattern!r} cannot be used: {error}") from error
     return lambda name: matches(name) is not None

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
@@ -17,6 +17,8 @@ from flows.storage import Location, StoredObject
 
 logger = logging.getLogger(__name__)
 
+_TEMPORARY = ".braid-"
+
 
 class LocalFiles:
     """Files on disk; written to a hidden temporary file beside the target, then renamed."""
@@ -24,7 +26,7 @@ class LocalFiles:
     def explaining(self, uri: str) -> AbstractContextManager[None]:
         return _explaining_os_errors(uri)
 
-    def list(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
+    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
         status = os.stat(location.path)
         if stat.S_ISDIR(status.st_mode):
             for path, name, found in _walk(location.path, "", os.path.realpath(location.path)):
@@ -46,7 +48,7 @@ class LocalFiles:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", folder) from error
-        temporary = os.path.join(folder, f".braid-{secrets.token_hex(8)}.tmp")
+        temporary = os.path.join(folder, f"{_TEMPORARY}{secrets.token_hex(8)}.tmp")
         try:
             with open(temporary, "xb") as stream:
                 stream.write(data)
@@ -150,7 +152,7 @@ class MemoryFiles:
     def explaining(self, uri: str) -> AbstractContextManager[None]:
         return _explaining_os_errors(uri)
 
-    def list(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
+    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
         root = "/" + location.path if location.path else ""
         info: dict[str, Any] = self._files.info(root)
         if info["type"] == "file":
@@ -212,15 +214,20 @@ _PASSING = {errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINT
 
 
 @contextmanager
-def _explaining_os_errors(uri: str) -> Iterator[None]:
+def _explaining_os_errors(uri: str) -> Generator[None]:
     try:
         yield
     except OrchestrationError:
         raise
     except OSError as error:
-        # While a folder is walked, the thing that fails may lie somewhere below it.
-        place = f"file://{error.filename}" if isinstance(error.filename, str) and uri.startswith("file:") else uri
-        raise explain_os_error(place, error) from error
+        raise explain_os_error(_place(uri, error), error) from error
+
+
+def _place(uri: str, error: OSError) -> str:
+    """The URI of what failed: while a folder is walked, it may lie somewhere below it."""
+    path = error.filename
+    inside = isinstance(path, str) and uri.startswith("file:") and not os.path.basename(path).startswith(_TEMPORARY)
+    return f"file://{path}" if inside else uri
 
 
 def explain_os_error(uri: str, error: OSError) -> StorageError | TransientError:
