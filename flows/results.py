@@ -1,0 +1,133 @@
+"""What a handler may return to say how it went, and what a run reports: one outcome for everything declared."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from flows.calls import ItemFailure
+from flows.context import Context
+
+Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
+RunStatus: TypeAlias = Literal["succeeded", "partial", "failed"]
+Kind: TypeAlias = Literal["step", "group", "item", "sequence", "pipeline"]
+
+
+@dataclass(frozen=True)
+class Success:
+    """A handler with a `Context` may return it; returning nothing says the same."""
+
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class TransientFailure:
+    """Return it to say that trying again may help."""
+
+    message: str
+    exception: BaseException | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class FatalFailure:
+    """Return it to say that trying again cannot help."""
+
+    message: str
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """Why something failed, as plain text that can be stored and shown."""
+
+    kind: str
+    message: str
+    transient: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one declared step, group, branch or item ended, also when it never started."""
+
+    path: str
+    """Dotted position, items in brackets: `3[2].0.1`."""
+    id: str
+    kind: Kind
+    status: Status
+    started: float | None = None
+    """Seconds since the epoch; None if it never started."""
+    seconds: float = 0.0
+    attempts: int = 0
+    cost: Mapping[str, float] = field(default_factory=dict)
+    error: ErrorInfo | None = None
+    reason: str = ""
+    """Why it was skipped or cancelled."""
+    failures: tuple[ItemFailure, ...] = ()
+    """Items that the step set aside."""
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.kind == "step"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A whole run: its status, every outcome in declared order, and the context it left."""
+
+    pipeline: str
+    run_id: str
+    status: RunStatus
+    outcomes: tuple[Outcome, ...]
+    context: Context
+    started: float
+    seconds: float
+    transient: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two runs that left the same state."""
+        return self.context.fingerprint()
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds of all steps added up: what running them one after another would have taken."""
+        return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf)
+
+    @property
+    def time_saved(self) -> float:
+        """Seconds that running side by side saved; never negative."""
+        return max(0.0, self.busy_seconds - self.seconds)
+
+    @property
+    def cost(self) -> dict[str, float]:
+        return total_cost(self.outcomes)
+
+    @property
+    def failures(self) -> tuple[ItemFailure, ...]:
+        return tuple(failure for outcome in self.outcomes for failure in outcome.failures)
+
+    @property
+    def errors(self) -> tuple[Outcome, ...]:
+        """The steps that failed by themselves, in declared order."""
+        return tuple(outcome for outcome in self.outcomes if outcome.is_leaf and outcome.error is not None)
+
+
+def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """Cost by unit over the steps, failed and cancelled ones included."""
+    total: dict[str, float] = {}
+    for outcome in outcomes:
+        if outcome.is_leaf:
+            for unit, amount in outcome.cost.items():
+                total[unit] = total.get(unit, 0.0) + amount
+    return total
+
+
+def failure_summary(failed: int, first: str) -> str:
+    """The summary line of a failed group."""
+    return f"Parallel step failed: {failed} handler(s) failed. First failure: {first}"
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()

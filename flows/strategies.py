@@ -1,0 +1,244 @@
+"""Merge strategies, which make one named result of a group, and split strategies, which deal a list out to branches."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
+
+from flows.errors import FatalError, OrchestrationError, UnknownName
+from flows.values import fingerprint
+
+
+@dataclass(frozen=True)
+class BranchResult:
+    """What one branch gave, in the order of declaration."""
+
+    branch: str
+    succeeded: bool
+    value: Any = None
+    error: str | None = None
+    seconds: float = 0.0
+    quality: float | None = None
+    finished: int = 0
+    """1 for the branch that succeeded first, and so on; 0 if it did not."""
+
+
+class NothingToMerge(FatalError):
+    """A strategy needs a successful branch, and there is none."""
+
+
+MergeStrategy: TypeAlias = Callable[..., Any]
+SplitStrategy: TypeAlias = Callable[..., Sequence[Sequence[Any]]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MERGE_STRATEGIES: dict[str, MergeStrategy] = {}
+SPLIT_STRATEGIES: dict[str, SplitStrategy] = {}
+COMBINERS: dict[str, Callable[[Sequence[Any]], Any]] = {}
+RACES = frozenset({"fastest_success"})
+"""Strategies that need one success only: the group cancels the rest."""
+
+
+def merge_strategy(name: str) -> Callable[[Function], Function]:
+    """Register `function(results: Sequence[BranchResult], **options)` as a merge strategy."""
+
+    def register(function: Function) -> Function:
+        MERGE_STRATEGIES[name] = function
+        return function
+
+    return register
+
+
+def split_strategy(name: str) -> Callable[[Function], Function]:
+    """Register `function(items, branches: int, **options)`, which gives one list of items a branch."""
+
+    def register(function: Function) -> Function:
+        SPLIT_STRATEGIES[name] = function
+        return function
+
+    return register
+
+
+def merge_results(strategy: str, results: Sequence[BranchResult], options: Mapping[str, Any]) -> Any:
+    """The group's one result.
+
+    Raises:
+        UnknownName: nobody registered the strategy.
+        NothingToMerge: the strategy needs a success and there is none.
+        FatalError: the options do not fit the strategy.
+    """
+    if strategy not in MERGE_STRATEGIES:
+        raise UnknownName("merge strategy", strategy, MERGE_STRATEGIES)
+    try:
+        return MERGE_STRATEGIES[strategy](results, **options)
+    except TypeError as error:
+        raise FatalError(f"merge strategy {strategy!r} failed with options {dict(options)}: {error}") from error
+
+
+def split_items(strategy: str, items: Sequence[Any], branches: int, options: Mapping[str, Any]) -> list[list[Any]]:
+    """One list of items a branch.
+
+    Raises:
+        UnknownName: nobody registered the strategy.
+    """
+    if strategy not in SPLIT_STRATEGIES:
+        raise UnknownName("split strategy", strategy, SPLIT_STRATEGIES)
+    shares = [list(share) for share in SPLIT_STRATEGIES[strategy](items, branches, **options)]
+    if len(shares) != branches:
+        raise OrchestrationError(f"split strategy {strategy!r} gave {len(shares)} shares for {branches} branches")
+    return shares
+
+
+def _successes(results: Sequence[BranchResult]) -> list[BranchResult]:
+    return [result for result in results if result.succeeded]
+
+
+def _first(results: Sequence[BranchResult]) -> BranchResult:
+    found = _successes(results)
+    if not found:
+        raise NothingToMerge("No successful results")
+    return found[0]
+
+
+@merge_strategy("collect_all")
+def collect_all(results: Sequence[BranchResult]) -> dict[str, Any]:
+    """All results: `success`, `outputs` of the branches that succeeded, `errors` of the others."""
+    errors = [{"branch": result.branch, "error": result.error} for result in results if not result.succeeded]
+    return {"success": not errors, "outputs": [result.value for result in _successes(results)], "errors": errors}
+
+
+@merge_strategy("first_success")
+def first_success(results: Sequence[BranchResult]) -> Any:
+    """The first successful branch in the order of declaration."""
+    return _first(results).value
+
+
+@merge_strategy("fastest_success")
+def fastest_success(results: Sequence[BranchResult]) -> Any:
+    """The branch that succeeded first; the group cancels the others. The one strategy that depends on timing."""
+    _first(results)
+    return min(_successes(results), key=lambda result: result.finished).value
+
+
+@merge_strategy("best_quality")
+def best_quality(results: Sequence[BranchResult], *, score: str | None = None, higher_is_better: bool = True) -> Any:
+    """The result of highest quality; ties go to the branch declared first.
+
+    Quality is the handler's declared score, or the value under the key `score` of each result.
+    """
+    _first(results)
+
+    def quality(result: BranchResult) -> float:
+        value = _lookup(result.value, score) if score else result.quality
+        if value is None:
+            raise FatalError(
+                f"best_quality: branch {result.branch!r} has no score; declare @handler(quality=…) or the option "
+                "`score`, the key of the result that holds it"
+            )
+        return float(value) if higher_is_better else -float(value)
+
+    return max(_successes(results), key=quality).value
+
+
+@merge_strategy("combine_outputs")
+def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = None) -> Any:
+    """All successful results as one: texts joined, lists concatenated, mappings united, or by a named combiner."""
+    _first(results)
+    values = [result.value for result in _successes(results)]
+    if combiner is not None:
+        if combiner not in COMBINERS:
+            raise UnknownName("combiner", combiner, COMBINERS)
+        return COMBINERS[combiner](values)
+    kinds = sorted({_kind(value) for value in values})
+    if len(kinds) > 1:
+        raise FatalError(f"Cannot merge different output types: {kinds}")
+    return COMBINERS[kinds[0]](values)
+
+
+@merge_strategy("union")
+def union(results: Sequence[BranchResult], *, key: str = "id") -> list[Any]:
+    """The items of all successful lists, each key once; the branch declared first keeps its item."""
+    united: dict[Any, Any] = {}
+    for result in _successes(results):
+        for item in result.value or ():
+            united.setdefault(_lookup(item, key), item)
+    return list(united.values())
+
+
+@merge_strategy("reciprocal_rank_fusion")
+def fuse_ranks(results: Sequence[BranchResult], *, k: int = 60, key: str = "id") -> list[Any]:
+    """The items of ranked lists, best first: an item scores the sum of 1 / (k + rank), rank from 1.
+
+    Ties keep the order of branches, then of ranks. Source: Cormack, Clarke & Buettcher, SIGIR 2009.
+    """
+    if k < 1:
+        raise FatalError(f"reciprocal_rank_fusion: k must be 1 or more, not {k}")
+    scores: dict[Any, float] = {}
+    items: dict[Any, Any] = {}
+    for result in _successes(results):
+        for rank, item in enumerate(result.value or (), start=1):
+            mark = _lookup(item, key)
+            items.setdefault(mark, item)
+            scores[mark] = scores.get(mark, 0.0) + 1.0 / (k + rank)
+    return [items[mark] for mark in sorted(items, key=lambda mark: -scores[mark])]
+
+
+@merge_strategy("majority")
+def majority(results: Sequence[BranchResult]) -> Any:
+    """The value that most successful branches gave; ties go to the one declared first."""
+    _first(results)
+    votes: dict[str, list[Any]] = {}
+    for result in _successes(results):
+        votes.setdefault(fingerprint(result.value), []).append(result.value)
+    return max(votes.values(), key=len)[0]
+
+
+def _lookup(item: Any, key: str) -> Any:
+    if isinstance(item, Mapping):
+        return cast("Mapping[str, Any]", item).get(key)
+    return getattr(item, key, item)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "mapping"
+    return "list" if isinstance(value, (list, tuple)) else type(cast("object", value)).__name__
+
+
+def _unite(values: Sequence[Any]) -> dict[Any, Any]:
+    return {key: item for value in values for key, item in value.items()}
+
+
+COMBINERS["text"] = lambda values: "\n\n".join(values)
+COMBINERS["list"] = lambda values: [item for value in values for item in value]
+COMBINERS["mapping"] = _unite
+
+
+@split_strategy("duplicate")
+def duplicate(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Every branch gets all items."""
+    return [list(items) for _ in range(branches)]
+
+
+@split_strategy("round_robin")
+def round_robin(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Items in turn: 10 items and 3 branches give 4, 3 and 3."""
+    return [list(items[start::branches]) for start in range(branches)]
+
+
+@split_strategy("chunk")
+def chunk(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Neighbouring items together, sizes as equal as can be, larger ones first."""
+    size, extra = divmod(len(items), branches)
+    starts = [branch * size + min(branch, extra) for branch in range(branches + 1)]
+    return [list(items[starts[branch] : starts[branch + 1]]) for branch in range(branches)]
+
+
+@split_strategy("hash_by")
+def hash_by(items: Sequence[Any], branches: int, *, key: str = "id") -> list[list[Any]]:
+    """Items with equal keys go to the same branch, in every process and run."""
+    shares: list[list[Any]] = [[] for _ in range(branches)]
+    for item in items:
+        shares[zlib.crc32(fingerprint(_lookup(item, key)).encode()) % branches].append(item)
+    return shares
