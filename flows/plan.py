@@ -81,6 +81,8 @@ class Chain(NodeFields):
     """Nodes in order."""
 
     children: tuple["Node", ...] = ()
+    own_outcome: bool = False
+    """Whether people declared it as a thing of its own: a branch of several steps."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Group(NodeFields):
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
     derived: bool = False
     """Made from a list of steps by what they declare; a failure then counts as it would in the list."""
+    own_outcome: bool = True
     why: tuple[str, ...] = ()
     """For a derived group, a line a child: what it waits for and why."""
 

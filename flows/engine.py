@@ -1,0 +1,234 @@
+"""Walk a plan: who runs when, in whose isolation, and what comes of it; knows nothing of Prefect.
+
+It is generic over one function, `run_leaf(call) -> LeafResult`; everything else is the same whether the leaves are
+Prefect task runs or plain calls, so both give the same outcomes and the same final state.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, assert_never
+
+from flows.context import Context, read_path
+from flows.errors import OrchestrationError
+from flows.expressions import evaluate_condition, render
+from flows.fan_out import run_group, run_loop
+from flows.inline import run_leaf as run_inline
+from flows.invoke import LeafCall, error_info
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+from flows.progress import Progress
+from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
+from flows.run_state import NodeResult, Observer, RunLeaf, RunState, Scope, expire, inside, kind_of
+from flows.strategies import BranchResult, merge_results
+from flows.windows import Window
+
+logger = logging.getLogger(__name__)
+
+
+async def run_plan(
+    plan: Plan,
+    context: Context,
+    *,
+    run_leaf: RunLeaf = run_inline,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
+
+    A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are
+    recorded, and the cancellation goes on.
+    """
+    state = RunState(
+        plan,
+        run_leaf,
+        observer or Observer(),
+        resources={name: Window(limit.value) for name, limit in plan.resources.items()},
+        calls=Window(plan.limit.value),
+    )
+    started, loop = now(), asyncio.get_running_loop()
+    began = loop.time()
+    context.progress_view = Progress(plan.pipeline.steps)
+    state.observer.run_started(plan, context.execution_id)
+    scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
+    # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
+    walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
+    try:
+        result = await asyncio.shield(walk)
+    except asyncio.CancelledError:
+        walk.cancel()
+        await walk
+        raise
+    outcomes = state.in_order()
+    return RunResult(
+        pipeline=plan.pipeline.name,
+        run_id=context.execution_id,
+        status=_run_status(result, outcomes),
+        outcomes=outcomes,
+        context=context,
+        started=started,
+        seconds=loop.time() - began,
+        transient=result.transient,
+    )
+
+
+def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:
+    if not result.ok:
+        return "failed"
+    incomplete = any(outcome.error is not None or outcome.failures for outcome in outcomes)
+    return "partial" if incomplete else "succeeded"
+
+
+async def run_node(state: RunState, node: Node, context: Context, scope: Scope) -> NodeResult:
+    """Run one node on its branch's context and record its outcome."""
+    if not node.enabled:
+        return state.never_started(node, scope, "skipped", "not enabled")
+    if node.when is not None:
+        try:
+            if not evaluate_condition(node.when, context.fork().data):
+                return state.never_started(node, scope, "skipped", f"when: {node.when}")
+        except OrchestrationError as error:
+            return _refused(state, node, scope, error)
+    started, loop = now(), asyncio.get_running_loop()
+    began = loop.time()
+    scope = scope.until(expire(None, node.timeout_s))
+    match node:
+        case Leaf():
+            return await _leaf(state, node, context, scope)
+        case Chain():
+            result = await _chain(state, node, context, scope)
+        case Group():
+            result = await run_group(state, node, context, scope, run_node)
+        case Loop():
+            result = await run_loop(state, node, context, scope, run_node)
+        case Choice():
+            result = await _choice(state, node, context, scope)
+        case Sub():
+            result = await _sub(state, node, context, scope)
+        case FanIn():
+            result = _fan_in(state, node, context)
+        case _:
+            assert_never(node)
+    kind = kind_of(node)
+    if kind is not None:
+        state.record(
+            Outcome(scope.path(node), scope.name(node), kind, result.status, started, loop.time() - began,
+                    attempts=1, error=result.error if kind == "step" else None,
+                    reason=result.reason or (result.error.message if result.error and kind != "step" else ""))
+        )  # fmt: skip
+    return result
+
+
+async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> NodeResult:
+    path, name = scope.path(node), scope.name(node)
+    state.observer.step_started(path, name)
+    call = LeafCall(node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    ended = await state.run_leaf(call)
+    error = error_info(ended.error) if ended.error is not None and ended.status != "cancelled" else None
+    done = ended.done
+    status = ended.status
+    if done is not None and status == "succeeded":
+        try:
+            context.apply(done.delta)
+        except OrchestrationError as refused:  # a value that a context cannot hold
+            status, error = "failed", error_info(refused)
+    if status == "succeeded":
+        context.progress_view.mark_handler_complete(node.spec.name)
+    state.record(
+        Outcome(path, name, "step", status, call.started, loop.time() - began if call.started else 0.0,
+                call.attempts, dict(call.costs), error, "" if status != "cancelled" else "stopped",
+                tuple(call.call.failures))
+    )  # fmt: skip
+    return NodeResult(
+        status, done.value if done else None, done.quality if done else None, error,
+        transient=status == "cancelled" or (error is not None and error.transient), started=call.started,
+    )  # fmt: skip
+
+
+async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -> NodeResult:
+    result = NodeResult("succeeded")
+    for position, child in enumerate(node.children):
+        result = await run_node(state, child, context, scope)
+        if not result.ok:
+            stopped = result.status == "cancelled"
+            for rest in node.children[position + 1 :]:
+                state.never_started(rest, scope, "cancelled" if stopped else "skipped",
+                                    result.reason if stopped else f"{child.label} {result.status}")  # fmt: skip
+            return result
+        if not node.path and not scope.prefix:
+            context.progress_view.move_to_next_step()
+    return replace(result, status="succeeded")
+
+
+async def _choice(state: RunState, node: Choice, context: Context, scope: Scope) -> NodeResult:
+    chosen: NodeResult | None = None
+    for condition, case in node.cases:
+        holds = chosen is None
+        if holds and condition is not None:
+            try:
+                holds = evaluate_condition(condition, context.fork().data)
+            except OrchestrationError as error:
+                chosen = NodeResult("failed", error=error_info(error))
+                holds = False
+        if holds:
+            chosen = await run_node(state, case, context, scope)
+        else:
+            state.never_started(case, scope, "skipped", "another case was chosen")
+    return chosen or NodeResult("succeeded", reason="no case holds")
+
+
+async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> NodeResult:
+    inner = context.fork()
+    try:
+        given: Mapping[str, Any] = render(dict(node.parameters), context.fork().data)
+        defaults = {
+            name: parameter.default
+            for name, parameter in node.plan.pipeline.parameters.items()
+            if name not in inner.data and (parameter.default is not None or not parameter.required)
+        }
+    except OrchestrationError as error:
+        return _refused_inside(state, node, scope, error)
+    private = context.fork()
+    for name, value in {**defaults, **given}.items():
+        private.data[name] = value
+    branch = private.fork()
+    result = await run_node(state, node.plan.root, branch, inside(node, scope))
+    context.apply(branch.delta())
+    return result
+
+
+def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
+    try:
+        if node.source is not None:
+            if node.source not in state.groups:
+                raise OrchestrationError(f"{node.id}: the group {node.source!r} has not run")
+            results = state.groups[node.source]
+        else:
+            view = context.fork()
+            results = [BranchResult(name, True, read_path(view, name)) for name in node.inputs]
+        value = merge_results(node.merge.strategy, results, node.merge.options)
+        branch = context.fork()
+        branch.data[node.merge.output or node.id] = value
+        context.apply(branch.delta())
+    except OrchestrationError as error:
+        return NodeResult("failed", error=error_info(error))
+    return NodeResult("succeeded", value)
+
+
+def _refused(state: RunState, node: Node, scope: Scope, error: OrchestrationError) -> NodeResult:
+    """A node whose condition cannot be evaluated has failed; what is in it never starts."""
+    info = error_info(error)
+    kind = kind_of(node)
+    if kind is not None:
+        state.record(Outcome(scope.path(node), scope.name(node), kind, "failed", error=info))
+    return _refused_inside(state, node, scope, error)
+
+
+def _refused_inside(state: RunState, node: Node, scope: Scope, error: OrchestrationError) -> NodeResult:
+    from flows.plan import node_children
+
+    info: ErrorInfo = error_info(error)
+    for child in () if isinstance(node, Loop) else node_children(node):
+        state.never_started(child, inside(node, scope), "skipped", info.message)
+    return NodeResult("failed", error=info)

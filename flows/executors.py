@@ -1,0 +1,84 @@
+"""Where handlers that are not coroutines run: a thread of their own, or a process of their own.
+
+asyncio's default executor has few threads, and a call that was given up keeps its thread: a handful of blocked calls
+would stop every run in the process. A daemon thread a call costs some 50 µs, cannot be starved, does not delay the
+end of the process, and how many there are is what the plan's windows allow.
+"""
+
+import asyncio
+import atexit
+import contextvars
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future as ProcessFuture
+from typing import Any
+
+from pebble import ProcessPool
+
+
+def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future[Any]":
+    """Start `function` in a new daemon thread, with this task's context variables; its result comes as a future.
+
+    Cancelling the future does not stop the thread; its late result is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    variables = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = variables.run(function)
+        except StopIteration as stop:  # a future cannot carry it
+            error = RuntimeError(f"handler raised StopIteration({stop.value!r})")
+        except BaseException as raised:
+            error = raised
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            # The loop is closed: the run is over and nobody wants the result.
+            return
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return future
+
+
+_pool: ProcessPool | None = None
+_pool_lock = threading.Lock()
+
+
+def call_in_process(function: Callable[..., Any], *arguments: Any, timeout_s: float | None) -> "asyncio.Future[Any]":
+    """Run `function` in a worker process; at the timeout, or when the future is cancelled, the process is killed.
+
+    Raises (in the future): TimeoutError at the timeout; what `function` raised.
+    """
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            workers = max(2, multiprocessing.cpu_count())
+            # Spawned, not forked: a fork of a process with threads and locks may hang.
+            _pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+            atexit.register(stop_processes)
+        pool = _pool
+    submitted: ProcessFuture[Any] = pool.schedule(function, args=arguments, timeout=timeout_s)  # pyright: ignore
+    wrapped: asyncio.Future[Any] = asyncio.wrap_future(submitted)
+    return wrapped
+
+
+def stop_processes() -> None:
+    """End the worker processes, if there are any."""
+    global _pool
+    with _pool_lock:
+        if _pool is not None:
+            _pool.stop()
+            _pool.join(timeout=5)
+            _pool = None

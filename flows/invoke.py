@@ -1,0 +1,354 @@
+"""One attempt at one handler: its inputs read, its function called where it belongs, its result turned into a delta."""
+
+import asyncio
+import inspect
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from flows.calls import Call
+from flows.context import Context
+from flows.deltas import Delta
+from flows.errors import FatalError, MissingRead, OrchestrationError, StepCancelled, StepTimeout, TransientError
+from flows.executors import call_in_process, call_in_thread
+from flows.expressions import render, template_names
+from flows.plan import Leaf
+from flows.registry import REGISTRY, HandlerSpec
+from flows.results import ErrorInfo, FatalFailure, Status, Success, TransientFailure, now
+from flows.windows import Slot, Window
+
+logger = logging.getLogger(__name__)
+GRACE_S = 0.1
+"""How long a thread that was told to stop may take before it counts as abandoned."""
+TRANSIENT_HTTP = frozenset({408, 425, 429})
+
+
+class Abandoned(StepTimeout):
+    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
+
+
+@dataclass
+class LeafCall:
+    """One handler call as the engine hands it to a runner, and what its attempts leave behind."""
+
+    node: Leaf
+    path: str
+    id: str
+    context: Context
+    """The branch's context; not to be written: what the call changes comes back as a delta."""
+    deadline: float | None = None
+    """On the event loop's clock."""
+    windows: tuple[Window, ...] = ()
+    """Held during each attempt: the run's own, and those of the resources it uses."""
+    slot: Slot | None = None
+    item: str | None = None
+    attempts: int = 0
+    started: float | None = None
+    call: Call = field(default_factory=Call)
+    abandoned: bool = False
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a successful attempt gave."""
+
+    delta: Delta
+    value: Any
+    quality: float | None = None
+
+
+@dataclass(frozen=True)
+class LeafResult:
+    """How a call ended, all attempts together."""
+
+    status: Status
+    done: Done | None = None
+    error: BaseException | None = None
+
+
+async def attempt(leaf: LeafCall) -> Done:
+    """Try once.
+
+    Raises:
+        TransientError: it failed and may succeed when tried again (`StepTimeout` and `Abandoned` are such).
+        FatalError: it failed for good.
+        asyncio.CancelledError: the result is no longer wanted.
+    """
+    loop = asyncio.get_running_loop()
+    retry, deadline = leaf.node.retry, leaf.deadline
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await _take_turn(leaf, held)
+        except TimeoutError as error:
+            raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
+        if retry.attempt_timeout_s is not None:
+            until = loop.time() + retry.attempt_timeout_s
+            deadline = until if deadline is None else min(deadline, until)
+        leaf.attempts += 1
+        leaf.started = leaf.started or now()
+        leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item)
+        try:
+            return await _call(leaf, leaf.node.spec, deadline)
+        except TransientError:
+            # While it waits to be tried again, another branch may have its place.
+            if leaf.slot is not None:
+                leaf.slot.let_go()
+            raise
+        finally:
+            for unit, amount in leaf.call.costs.items():
+                leaf.costs[unit] = leaf.costs.get(unit, 0.0) + amount
+
+
+async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
+    if leaf.slot is not None:
+        await leaf.slot.hold()
+    for window in leaf.windows:
+        await held.enter_async_context(window)
+
+
+async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Done:
+    options = _options(leaf, spec)
+    if spec.call_parameter is not None:
+        options[spec.call_parameter] = leaf.call
+    if spec.takes_context:
+        view = leaf.context.fork(
+            reads=frozenset(leaf.node.reads.values()) if spec.reads is not None else None,
+            writes=frozenset(leaf.node.writes.values()) if spec.writes is not None else None,
+        )
+        arguments: list[Any] = [view]
+    else:
+        view = leaf.context.fork()
+        arguments = _inputs(leaf, spec)
+    result = await _run(leaf, spec, arguments, options, deadline)
+    match result:
+        case Success():
+            result = result.value
+        case TransientFailure():
+            raise TransientError(result.message, retry_after_s=result.retry_after_s) from result.exception
+        case FatalFailure():
+            raise FatalError(result.message) from result.exception
+        case _:
+            pass
+    if spec.isolation == "process" and spec.takes_context:
+        return Done(*result)
+    return _done(leaf, spec, view, result)
+
+
+def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done:
+    """Turn what the function returned into writes; what it did to its inputs stays with them."""
+    outputs = _outputs(leaf, spec, result)
+    for name, value in outputs.items():
+        view.data[name] = value
+    delta = view.delta()
+    quality = spec.quality(result) if spec.quality is not None else None
+    return Done(delta, result, quality)
+
+
+def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any]:
+    writes = leaf.node.writes
+    if spec.takes_context:
+        # A context's handler may return outputs beside what it wrote.
+        pairs = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {}
+        return {writes.get(name, name): value for name, value in pairs.items()}
+    if not writes:
+        return {}
+    if len(writes) == 1:
+        (target,) = writes.values()
+        return {target: result}
+    if not isinstance(result, Mapping):
+        raise FatalError(f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping of them, "
+                         f"not {type(result).__name__}")  # fmt: skip
+    pairs = cast("Mapping[str, Any]", result)
+    missing = [name for name in writes if name not in pairs]
+    unknown = [str(name) for name in pairs if name not in writes]
+    if missing or unknown:
+        raise FatalError(f"{spec.name} declares the writes {', '.join(writes)}; its result lacks "
+                         f"{', '.join(missing) or 'none'} and has the undeclared {', '.join(unknown) or 'none'}")  # fmt: skip
+    return {writes[name]: pairs[name] for name in writes}
+
+
+def _inputs(leaf: LeafCall, spec: HandlerSpec) -> list[Any]:
+    view = leaf.context.fork()
+    values: list[Any] = []
+    for read in spec.reads or ():
+        source = leaf.node.reads[read.name]
+        if source in view.data:
+            values.append(view.data[source])
+        elif read.required:
+            known = ", ".join(sorted(map(str, view.data))) or "none"
+            raise MissingRead(f"{leaf.id} reads the field {source!r}, which nothing has written; there are: {known}")
+        else:
+            values.append(inspect.signature(spec.function).parameters[read.name].default)
+    return values
+
+
+def _options(leaf: LeafCall, spec: HandlerSpec) -> dict[str, Any]:
+    declared = leaf.node.options
+    if any(template_names(value) for value in declared.values()):
+        declared = render(dict(declared), leaf.context.fork().data)
+    try:
+        model = spec.options.model_validate(dict(declared))
+    except ValueError as error:
+        raise FatalError(f"{leaf.id}: {error}") from error
+    return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+async def _run(
+    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
+) -> Any:
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    limit_s = None if deadline is None else max(0.0, deadline - loop.time())
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            if spec.is_async:
+                return await spec.function(*arguments, **options)
+            if spec.isolation == "process":
+                return await call_in_process(run_by_name, spec.function.__module__, spec.name, leaf, arguments, options,
+                                             timeout_s=limit_s)  # fmt: skip
+            return await _in_thread(leaf, spec, arguments, options)
+    except asyncio.CancelledError:
+        leaf.call.cancel()
+        raise
+    except StepCancelled as error:
+        if leaf.call.cancelled:
+            raise StepTimeout(f"{leaf.id} stopped when told to") from error
+        raise FatalError(f"{leaf.id}: {error}") from error
+    except TimeoutError as error:
+        if limit.expired() or spec.isolation == "process":
+            leaf.call.cancel()
+            took = time.perf_counter() - began
+            if leaf.abandoned:
+                raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
+                                "its late result will be dropped") from error  # fmt: skip
+            raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
+        raise TransientError(_message(error)) from error
+    except (TransientError, FatalError):
+        raise
+    except Exception as error:
+        raise _classified(spec, error) from error
+
+
+async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+    leaf.abandoned = False
+    future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        leaf.call.cancel()
+        # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
+        done, _ = await asyncio.wait([future], timeout=GRACE_S)
+        if done:
+            future.exception()
+        else:
+            leaf.abandoned = True
+            future.cancel()
+        raise
+
+
+def run_by_name(module: str, name: str, leaf: LeafCall, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """In a worker process: find the handler again and call it."""
+    import importlib
+
+    importlib.import_module(module)
+    spec = REGISTRY.get(name)
+    result = spec.function(*arguments, **options)
+    if spec.takes_context:
+        done = _done(leaf, spec, arguments[0], result)
+        return (done.delta, None, done.quality)
+    return result
+
+
+def _classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
+    verdict = spec.classify(error) if spec.classify is not None else None
+    verdict = verdict or classify(error)
+    message = _message(error)
+    if verdict == "transient":
+        return TransientError(message, retry_after_s=retry_after(error))
+    if not isinstance(error, OrchestrationError):
+        message = f"Handler '{spec.name}' threw exception: {message}"
+    return FatalError(message)
+
+
+def classify(error: BaseException) -> Literal["transient", "fatal"]:
+    """Whether trying again may help: timeouts, lost connections and HTTP 408, 425, 429 and 5xx may pass by themselves."""
+    if isinstance(error, TransientError):
+        return "transient"
+    if isinstance(error, FatalError):
+        return "fatal"
+    if isinstance(error, (TimeoutError, ConnectionError)):
+        return "transient"
+    status = http_status(error)
+    if status is not None:
+        return "transient" if status in TRANSIENT_HTTP or status >= 500 else "fatal"
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    # By name, so that no HTTP library has to be imported to be recognised.
+    if kinds & {"TransportError", "ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout", "NetworkError"}:
+        return "transient"
+    return "fatal"
+
+
+def http_status(error: BaseException) -> int | None:
+    """The status of the HTTP response behind an error, whichever library raised it."""
+    response = getattr(error, "response", None)
+    for holder in (error, response):
+        for name in ("status_code", "status", "code"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int) and 100 <= status < 600:
+                return status
+    return None
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds that the other side asks us to wait: `retry_after_s`, or a Retry-After header (a number or a date)."""
+    direct = getattr(error, "retry_after_s", None)
+    if isinstance(direct, (int, float)):
+        return float(direct)
+    headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
+    if not isinstance(headers, Mapping):
+        return None
+    pairs = cast("Mapping[str, Any]", headers)
+    value = next((str(pairs[name]) for name in pairs if name.lower() == "retry-after"), None)
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
+    except ValueError:
+        return None
+
+
+def status_of(leaf: LeafCall, error: BaseException) -> Status:
+    """The status that an attempt's last error makes of a call."""
+    if isinstance(error, asyncio.CancelledError):
+        return "abandoned" if leaf.abandoned else "cancelled"
+    if isinstance(error, Abandoned):
+        return "abandoned"
+    return "timed_out" if isinstance(error, StepTimeout) else "failed"
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """An error as plain text, its cause in front where that says more."""
+    cause = error.__cause__
+    if cause is None or isinstance(error, StepTimeout):
+        cause = error
+    return ErrorInfo(type(cause).__name__, _message(error), isinstance(error, TransientError))
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback, for the log."""
+    return "".join(traceback.format_exception(error))
+
+
+def _message(error: BaseException) -> str:
+    return str(error) or type(error).__name__
