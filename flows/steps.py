@@ -153,7 +153,7 @@ class Sequential(StepFields):
     steps: tuple["Step", ...] = Field(min_length=1, description="In order.")
 
 
-_KIND_BY_KEY = {
+KIND_BY_KEY = {
     "handler": "handler",
     "parallel": "parallel",
     "branches": "parallel",
@@ -176,7 +176,7 @@ def _short_step(value: Any) -> Any:
     if not isinstance(value, dict) or "type" in value:
         return value  # pyright: ignore[reportUnknownVariableType]
     body: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
-    for key, kind in _KIND_BY_KEY.items():
+    for key, kind in KIND_BY_KEY.items():
         if key not in body:
             continue
         # `parallel: {branches: …}`, `for_each: {over: …}`: the keys may stand inside, as in the sources' examples.
