@@ -1,0 +1,16 @@
+"""What a run needs to start: made from its parameters in the process that runs it."""
+
+from dataclasses import dataclass, field
+
+from flows.context import Context
+from flows.plan import Plan
+from flows.run_state import Observer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, the context it starts with, and who is told what happens."""
+
+    plan: Plan
+    context: Context
+    observer: Observer = field(default_factory=Observer)

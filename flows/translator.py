@@ -1,0 +1,280 @@
+"""Turn pipelines into Prefect flows; the only module that imports Prefect.
+
+A flow walks the plan with the engine, and every leaf is a Prefect task run that is awaited directly: that gives real
+concurrency, real cancellation and real timeouts, where submitted tasks would give neither. Scheduling, states, the
+retry loop, logs and the UI are Prefect's.
+"""
+
+import asyncio
+import inspect
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from prefect import Flow, State, flow, get_client, task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.context import FlowRunContext
+from prefect.logging.handlers import APILogHandler
+from prefect.states import Cancelled, Completed, Failed
+from prefect.utilities.annotations import quote
+from pydantic import Field
+
+from flows.engine import run_plan
+from flows.errors import FatalError, PipelineFailed, TransientError
+from flows.invoke import Done, LeafCall, LeafResult, attempt, retry_after, status_of, traceback_text
+from flows.mermaid import mermaid
+from flows.prepared import Prepared
+from flows.reports import outcome_table
+from flows.results import RunResult
+from flows.steps import Parameter, Pipeline
+
+logger = logging.getLogger(__name__)
+Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
+LOGGERS = ("flows", "handlers")
+
+
+def translate(pipeline: Pipeline, prepare: Prepare) -> "Flow[..., Any]":
+    """A Prefect flow that runs `pipeline`; its parameters are the pipeline's, typed for the form in the UI.
+
+    `prepare` makes the plan and the context from the parameters of a run, in the process that runs it. The flow run
+    ends Completed, Completed with the name PartialSuccess, or Failed, as the run did.
+    """
+
+    async def run(**parameters: Any) -> State[Any]:
+        result = await _run(prepare(parameters))
+        return _final_state(result)
+
+    run.__name__ = pipeline.name
+    run.__doc__ = pipeline.description
+    # The signature is what the UI's form is made of.
+    run.__signature__ = _signature(pipeline)  # pyright: ignore[reportFunctionMemberAccess]
+    return flow(
+        name=pipeline.name,
+        description=pipeline.description or None,
+        version=pipeline.version,
+        flow_run_name=_run_name(pipeline),
+        validate_parameters=True,
+        persist_result=False,
+    )(run)
+
+
+def run_as_flow(
+    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
+) -> RunResult:
+    """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a server that starts by itself.
+
+    A failed run is a result, not an exception.
+    """
+    kept: list[RunResult] = []
+
+    async def run() -> State[Any]:
+        kept.append(await _run(prepare(parameters)))
+        return _final_state(kept[0])
+
+    run.__name__ = pipeline.name
+    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
+    state: State[Any] = asyncio.run(made(return_state=True))  # pyright: ignore[reportUnknownArgumentType, reportCallIssue]
+    if not kept:
+        # The engine did not get to the end; the state carries why.
+        state.result()  # pyright: ignore[reportUnusedCoroutine]
+        raise PipelineFailed(f"{pipeline.name}: {state.message}")
+    return kept[0]
+
+
+async def _run(prepared: Prepared) -> RunResult:
+    _send_logs_to_prefect()
+    await _artifact("plan", f"```mermaid\n{mermaid(prepared.plan)}\n```", "What this run does")
+    result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, observer=prepared.observer)
+    await _artifact("outcomes", outcome_table(result), "How every step ended")
+    return result
+
+
+async def run_task(leaf: LeafCall) -> LeafResult:
+    """Run a leaf as one Prefect task run, its retries included; never raises."""
+    return await _TaskRun(leaf).run()
+
+
+class _TaskRun:
+    """One leaf's task run: what goes on in it, so that it can be stopped at any moment and still read well."""
+
+    def __init__(self, leaf: LeafCall) -> None:
+        self.leaf = leaf
+        self.done: Done | None = None
+        self.work: asyncio.Task[Done] | None = None
+        self.waiting: TaskRun | None = None
+        self.stopped = False
+
+    async def run(self) -> LeafResult:
+        retry = self.leaf.node.retry
+        made: Any = _leaf_task.with_options(
+            name=self.leaf.node.spec.name,
+            task_run_name=self.leaf.id.replace("{", "{{").replace("}", "}}"),
+            retries=retry.max_attempts - 1,
+            retry_delay_seconds=0,
+            retry_condition_fn=self._may_retry,
+        )
+        running = asyncio.ensure_future(made(quote(self), return_state=True))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError as error:
+            await self._stop(running)
+            return LeafResult(status_of(self.leaf, error), error=error)
+        if self.done is not None:
+            return LeafResult("succeeded", self.done)
+        error = self.leaf.error or FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")
+        return LeafResult(status_of(self.leaf, error), error=error)
+
+    async def attempt(self) -> State[Any] | None:
+        """The body of the task: one attempt."""
+        leaf = self.leaf
+        if self.stopped:
+            return Cancelled(message="Stopped before it started")
+        self.work = asyncio.ensure_future(attempt(leaf))
+        try:
+            self.done = await self.work
+        except asyncio.CancelledError:
+            text = "its thread goes on, its result will be dropped" if leaf.abandoned else "stopped"
+            return Cancelled(message=f"The result is no longer wanted: {text}")
+        except (TransientError, FatalError) as error:
+            leaf.error = error
+            if error.__cause__ is not None:
+                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.attempts, traceback_text(error.__cause__))
+            raise
+        if leaf.call.failures:
+            return Completed(name="PartialSuccess", message=f"{len(leaf.call.failures)} item(s) set aside")
+        return None
+
+    async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
+        """Whether Prefect should try again, and after how long: only what may pass by itself, only while there is time."""
+        leaf, error = self.leaf, self.leaf.error
+        if not isinstance(error, TransientError) or not leaf.attempts or self.stopped:
+            return False
+        delay_s = leaf.node.retry.delay_before(
+            leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random()
+        )
+        if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
+            return False
+        made.retry_delay_seconds = delay_s
+        self.waiting, self.work = task_run, None
+        return True
+
+    async def _stop(self, running: "asyncio.Task[Any]") -> None:
+        """End the task run as Cancelled, whatever it is doing."""
+        self.stopped = True
+        if self.work is not None and not self.work.done():
+            self.work.cancel()
+        elif self.waiting is not None and not running.done():
+            # Asleep between two attempts: Prefect would call the interruption a crash.
+            running.cancel()
+            await asyncio.wait([running])
+            async with get_client() as client:
+                await client.set_task_run_state(
+                    self.waiting.id, Cancelled(message="Stopped between attempts"), force=True
+                )
+            return
+        await asyncio.wait([running])
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, log_prints=False)
+async def _leaf_task(run: _TaskRun) -> State[Any] | None:
+    return await run.attempt()
+
+
+def _final_state(result: RunResult) -> State[Any]:
+    failed = [outcome for outcome in result.outcomes if outcome.is_leaf and outcome.error is not None]
+    summary = f"{sum(1 for o in result.outcomes if o.is_leaf and o.status == 'succeeded')} steps succeeded"
+    if failed:
+        summary += f", {len(failed)} failed"
+    if result.failures:
+        summary += f", {len(result.failures)} item(s) set aside"
+    if result.status == "failed":
+        first = failed[0] if failed else None
+        message = f"{summary}; first: {first.id}: {first.error.message}" if first and first.error else summary
+        return Failed(data=PipelineFailed(message, transient=result.transient), message=message)
+    if result.status == "partial":
+        return Completed(name="PartialSuccess", message=summary)
+    return Completed(message=summary)
+
+
+async def _artifact(key: str, markdown: str, description: str) -> None:
+    """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
+    context = FlowRunContext.get()
+    if context is None:
+        return
+    try:
+        await acreate_markdown_artifact(markdown, key=f"braid-{key}", description=description)
+    except Exception:
+        logger.warning("could not write the artifact %s", key, exc_info=True)
+
+
+def _send_logs_to_prefect() -> None:
+    """Make the records of our loggers part of the Prefect run they are written in."""
+    for name in LOGGERS:
+        ours = logging.getLogger(name)
+        if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):
+            ours.addHandler(_RunLogHandler())
+        if ours.level == logging.NOTSET:
+            ours.setLevel(logging.INFO)
+
+
+class _RunLogHandler(APILogHandler):
+    """Sends what is logged inside a run; what is logged outside of one is not Prefect's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if FlowRunContext.get() is not None:
+            super().emit(record)
+
+
+def _run_name(pipeline: Pipeline) -> Callable[[], str]:
+    def name() -> str:
+        from prefect.runtime import flow_run
+
+        given: Mapping[str, Any] = flow_run.parameters or {}
+        told = [str(given[key]) for key in ("index", "source", "query") if given.get(key)]
+        return " · ".join([pipeline.name, *told])
+
+    return name
+
+
+def _signature(pipeline: Pipeline) -> inspect.Signature:
+    kept = [
+        inspect.Parameter(
+            "index", inspect.Parameter.KEYWORD_ONLY, default="default",
+            annotation=Annotated[str, Field(description="The index that the run works on.")],
+        ),
+        inspect.Parameter(
+            "max_concurrency", inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[int | None, Field(ge=1, description="A ceiling for steps at once, in the whole run.")],
+        ),
+    ]  # fmt: skip
+    given = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=_annotation(parameter),
+            default=inspect.Parameter.empty if parameter.required else parameter.default,
+        )
+        for name, parameter in pipeline.parameters.items()
+    ]  # fmt: skip
+    names = {parameter.name for parameter in given}
+    both = [*given, *(parameter for parameter in kept if parameter.name not in names)]
+    return inspect.Signature(both)
+
+
+_TYPES: dict[str, Any] = {
+    "text": str, "integer": int, "number": float, "boolean": bool, "list": list[str], "mapping": dict[str, Any],
+}  # fmt: skip
+
+
+def _annotation(parameter: Parameter) -> Any:
+    kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
+    if not parameter.required and parameter.default is None:
+        kind = kind | None
+    numeric = parameter.type in ("integer", "number")
+    field: Any = Field(
+        description=parameter.description or None,
+        ge=parameter.minimum if numeric else None,
+        le=parameter.maximum if numeric else None,
+    )
+    return Annotated[kind, field]
