@@ -42,6 +42,10 @@ class Assembly:
     def table(self, rows: Sequence[Sequence[str]], *, page: int | None = None) -> None:
         self.add("table", to_markdown_table(rows), page=page)
 
+    def repeats(self, text: str) -> bool:
+        """Whether the last block says just this."""
+        return bool(self.blocks) and self._parts[-1] == text.strip()
+
     def _append(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)

@@ -35,6 +35,11 @@ def is_only_links(text: str) -> bool:
     return ("](" in text) and sum(map(str.isalnum, rest)) <= 0.25 * sum(map(str.isalnum, plain(text))) + 2
 
 
+def is_direction(text: str) -> bool:
+    """Whether this is only the label of an arrow, as `top` or `next`."""
+    return text.strip(" «»<>←→↑").lower() in _DIRECTIONS
+
+
 def has_navigation(text: str) -> bool:
     """Whether these are links to the pages before and after, or back to the top."""
     words = {plain(link[1]).strip(" «»<>←→↑").lower() for link in _LINK.finditer(_IMAGE.sub(r"\1", text))}

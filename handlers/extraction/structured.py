@@ -8,7 +8,7 @@ from typing import Any
 
 from handlers.extraction.assembly import Assembly
 from handlers.extraction.formats import DOCX, HTML, PDF, PPTX, Extracted, Unreadable
-from handlers.extraction.inline import has_navigation, is_only_links, plain, unlink_code
+from handlers.extraction.inline import has_navigation, is_direction, is_only_links, plain, unlink_code
 
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_MEMBERS = 20_000
@@ -16,6 +16,7 @@ _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # A private-use character: it stands in no document, so a marker is never taken for text.
 _PAGE_MARK = re.compile("^\\\\?\uf8f0PAGE (\\d+)\uf8f0$")
 _ENCRYPTED = re.compile(r"password|encrypt|security handler", re.IGNORECASE)
+_HTML_PREPROCESSING = {"enabled": True, "preset": "aggressive", "remove_navigation": True, "remove_forms": True}
 _METADATA = ("authors", "subject", "keywords", "language", "created_at", "modified_at", "page_count", "slide_count")
 
 
@@ -36,7 +37,7 @@ class KreuzbergExtractor:
             include_document_structure=True,
             output_format="markdown",
             pages=pages if mime_type == PPTX else None,
-            html_options={"preprocessing": {"enabled": True, "preset": "aggressive", "remove_navigation": True, "remove_forms": True}},
+            html_options={"preprocessing": _HTML_PREPROCESSING},
             extraction_timeout_secs=max(1, round(timeout_s)),
         )  # fmt: skip
         try:
@@ -133,10 +134,18 @@ def _assemble(assembly: Assembly, nodes: Sequence[Mapping[str, Any]], *, from_ht
                 pass
             case _ if from_html:
                 if not (is_only_links(text) and (not assembly.blocks or has_navigation(text))):
-                    assembly.add("caption" if text.lstrip().startswith("![") else "paragraph", plain(text), page=page)
+                    _add_paragraph_or_caption(assembly, text)
             case _:
                 assembly.add("paragraph", _unwrap(text), page=page)
     flush()
+
+
+def _add_paragraph_or_caption(assembly: Assembly, text: str) -> None:
+    words = plain(text)
+    if not text.lstrip().startswith("!["):
+        assembly.add("paragraph", words)
+    elif not is_direction(words) and not assembly.repeats(words):
+        assembly.add("caption", words)
 
 
 def _add_table(assembly: Assembly, grid: Mapping[str, Any], page: int | None, *, from_html: bool) -> None:
@@ -156,7 +165,8 @@ def _add_table(assembly: Assembly, grid: Mapping[str, Any], page: int | None, *,
 
 
 def _unwrap(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x0b", "\n")
+    # Two stars and more are what kreuzberg leaves of bold runs that begin or end in white space.
+    return re.sub(r"\*{2,}", "", text).replace("\r\n", "\n").replace("\r", "\n").replace("\x0b", "\n")
 
 
 def _indent(text: str, width: int) -> str:

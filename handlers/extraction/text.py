@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -126,8 +127,6 @@ def _extract(data: bytes, mime_type: str, extractor: TextExtractor, timeout_s: f
 
 
 def _declared_charset(data: bytes) -> str | None:
-    import re
-
     found = re.search(rb"""<meta[^>]+charset\s*=\s*["']?([A-Za-z0-9_\-]+)""", data[:4096], re.IGNORECASE)
     return found[1].decode("ascii") if found else None
 

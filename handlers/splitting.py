@@ -1,0 +1,125 @@
+"""Ranges of a text cut into ranges that fit a number of tokens: by lines, sentences, meaning or characters."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+Count: TypeAlias = Callable[[str], int]
+"""Tokens of a text."""
+
+
+class Span(NamedTuple):
+    """The range `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+# A word of hundreds of letters is one unknown token to WordPiece, and a chunk of a megabyte would pass as small.
+_CHARACTERS_PER_TOKEN = 12
+_SENTENCE_END = re.compile(
+    r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+(?:[^\sa-z]|$))|[。！？｡]+[”’」』）]*|[؟۔।॥።]+(?=\s|$))|\n\s*\n"
+)
+_LINE = re.compile(r"[^\n]*\n?")
+
+
+def bounded(count: Count) -> Count:
+    """The count, but at least what so many characters usually have."""
+    return lambda text: max(count(text), -(-len(text) // _CHARACTERS_PER_TOKEN))
+
+
+def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:
+    """Ranges of at most `size` tokens, cut where `semchunk` finds the strongest separators."""
+    if count(text[span.start : span.end]) <= size:
+        return _stripped(text, [span])
+    from semchunk import chunkerify
+
+    # Not memoised: semchunk's cache is global and never emptied.
+    chunker = chunkerify(count, size, memoize=False)
+    _, offsets = chunker(text[span.start : span.end], offsets=True)
+    found = [Span(span.start + start, span.start + end) for start, end in offsets]
+    return _stripped(text, [piece for one in found for piece in _fit(text, one, size, count)])
+
+
+def split_lines(text: str, span: Span, size: int, count: Count) -> list[Span]:
+    """Ranges of at most `size` tokens, made of whole lines as far as lines fit."""
+    lines = (Span(*line.span()) for line in _LINE.finditer(text, span.start, span.end) if line[0].strip())
+    return _pack(text, lines, size, count)
+
+
+def split_sentences(text: str, span: Span, size: int, count: Count) -> list[Span]:
+    """One range for every sentence; one that is longer than `size` tokens is split as prose."""
+    pieces = [piece for sentence in sentences(text, span) for piece in split_prose(text, sentence, size, count)]
+    return _stripped(text, pieces)
+
+
+def sentences(text: str, span: Span) -> list[Span]:
+    """The sentences of a range, also of scripts without spaces; without the white space between them."""
+    found: list[Span] = []
+    start = span.start
+    for end in _SENTENCE_END.finditer(text, span.start, span.end):
+        found.append(Span(start, end.end()))
+        start = end.end()
+    return _stripped(text, [*found, Span(start, span.end)])
+
+
+def tail(text: str, span: Span, size: int, count: Count) -> int:
+    """Where the longest ending of a range with at most `size` tokens starts, at a sentence if one is short enough.
+
+    `span.end` if none fits. Never `span.start`: an overlap is a part of what comes before, not all of it.
+    """
+    if size < 1:
+        return span.end
+    limit = max(span.start + 1, span.end - size * _CHARACTERS_PER_TOKEN)
+    starts = [sentence.start for sentence in sentences(text, Span(span.start, span.end)) if sentence.start >= limit]
+    for start in starts:
+        if count(text[start : span.end]) <= size:
+            return start
+    words = [found.end() for found in re.compile(r"\s+").finditer(text, limit, span.end)]
+    for start in words:
+        if start < span.end and count(text[start : span.end]) <= size:
+            return start
+    return span.end
+
+
+def _pack(text: str, pieces: Iterator[Span], size: int, count: Count) -> list[Span]:
+    packed: list[Span] = []
+    for piece in pieces:
+        if packed and count(text[packed[-1].start : piece.end]) <= size:
+            packed[-1] = Span(packed[-1].start, piece.end)
+        elif count(text[piece.start : piece.end]) <= size:
+            packed.append(piece)
+        else:
+            packed.extend(split_prose(text, piece, size, count))
+    return _stripped(text, packed, keep_indent=True)
+
+
+def _fit(text: str, span: Span, size: int, count: Count) -> Iterator[Span]:
+    """The range itself if it fits, else what fits of it again and again, cut between characters."""
+    start, end = span
+    while start < end:
+        if count(text[start:end]) <= size:
+            yield Span(start, end)
+            return
+        low, high = 1, min(end - start, size * _CHARACTERS_PER_TOKEN)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if count(text[start : start + middle]) <= size else (low, middle - 1)
+        yield Span(start, start + low)
+        start += low
+
+
+def _stripped(text: str, spans: list[Span], *, keep_indent: bool = False) -> list[Span]:
+    kept: list[Span] = []
+    for start, end in spans:
+        while end > start and text[end - 1].isspace():
+            end -= 1
+        first = start
+        while start < end and text[start].isspace():
+            start += 1
+        # The indent of a first line belongs to it: in code it means something.
+        if keep_indent and start < end:
+            start = max(first, text.rfind("\n", 0, start) + 1)
+        if start < end:
+            kept.append(Span(start, end))
+    return kept
