@@ -55,12 +55,19 @@ def node_of(value: Any) -> Node:
     return Node(scalar=value)
 
 
-def read_yaml(text: str, *, source: str) -> Node | None:
-    """The document in `text`; None if it holds nothing.
+@dataclass
+class Document:
+    """What a text holds, and what was wrong with it but left the rest readable (tags, duplicate keys)."""
+
+    root: Node | None
+    problems: tuple[Problem, ...] = ()
+
+
+def read_yaml(text: str, *, source: str) -> Document:
+    """The document in `text`; its root is None if it holds nothing.
 
     Raises:
-        InvalidPipeline: the syntax is wrong, or it holds tags, duplicate keys, keys that are no scalars or endless
-            aliases; everything of this kind is reported at once.
+        InvalidPipeline: the syntax is wrong, or its aliases, its depth or its size have no end.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -75,14 +82,15 @@ def read_yaml(text: str, *, source: str) -> Node | None:
     except RecursionError as error:
         raise InvalidPipeline([Problem(source, 1, 1, "too-deep", "this is nested too deeply to be read")]) from error
     if composed is None:
-        return None
+        return Document(None)
     reader = _Reader(source, yaml.constructor)
     node = reader.read(composed, ())
-    if not reader.problems and node is not None:
+    if node is not None and not reader.endless:
         reader.check_size(node)
-    if reader.problems:
-        raise InvalidPipeline(sorted(set(reader.problems)))
-    return node
+    problems = tuple(sorted(set(reader.problems)))
+    if reader.endless:
+        raise InvalidPipeline(problems)
+    return Document(node, problems)
 
 
 @dataclass
@@ -93,6 +101,7 @@ class _Reader:
     constructor: Any
     problems: list[Problem] = field(default_factory=list[Problem])
     known: dict[int, Node] = field(default_factory=dict[int, Node])
+    endless: bool = False
 
     def problem(self, raw: Any, code: str, message: str) -> None:
         line, column = _place(raw)
@@ -101,9 +110,11 @@ class _Reader:
     def read(self, raw: Any, within: tuple[int, ...]) -> Node | None:
         if len(within) > DEEPEST:
             self.problem(raw, "too-deep", f"this is nested more than {DEEPEST} levels deep")
+            self.endless = True
             return None
         if id(raw) in within:
             self.problem(raw, "endless-alias", "this value contains itself through an alias")
+            self.endless = True
             return None
         if id(raw) in self.known:
             return self.known[id(raw)]
@@ -172,6 +183,7 @@ class _Reader:
             return sizes[id(node)]
 
         if size(root) > MOST_VALUES:
+            self.endless = True
             self.problems.append(
                 Problem(self.source, root.line, root.column, "too-large", f"this holds more than {MOST_VALUES} values")
             )
