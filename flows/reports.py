@@ -8,7 +8,7 @@ _MARKS = {
 
 
 def outcome_table(result: RunResult, *, most: int = 500) -> str:
-    """Status, time and cost of a run, then a row a step; of more than `most` rows, those that succeeded are left out."""
+    """Status, time and cost of a run, then a row a step; beyond `most` rows, those that succeeded are left out."""
     kept = [outcome for outcome in result.outcomes if outcome.kind != "item" or outcome.status != "succeeded"]
     if len(kept) > most:
         kept = [outcome for outcome in kept if outcome.status != "succeeded"][:most]

@@ -48,9 +48,10 @@ def translate(pipeline: Pipeline, prepare: Prepare) -> "Flow[..., Any]":
         return _final_state(result)
 
     run.__name__ = pipeline.name
-    run.__doc__ = pipeline.description
-    # The signature is what the UI's form is made of.
-    run.__signature__ = _signature(pipeline)  # pyright: ignore[reportFunctionMemberAccess]
+    # The UI's form is made of the signature, its descriptions of the docstring.
+    signature = _signature(pipeline)
+    run.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    run.__doc__ = _docstring(pipeline, signature)
     return flow(
         name=pipeline.name,
         description=pipeline.description or None,
@@ -148,7 +149,7 @@ class _TaskRun:
         return None
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
-        """Whether Prefect should try again, and after how long: only what may pass by itself, only while there is time."""
+        """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
         leaf, error = self.leaf, self.leaf.error
         if not isinstance(error, TransientError) or not leaf.attempts or self.stopped:
             return False
@@ -243,11 +244,11 @@ def _signature(pipeline: Pipeline) -> inspect.Signature:
     kept = [
         inspect.Parameter(
             "index", inspect.Parameter.KEYWORD_ONLY, default="default",
-            annotation=Annotated[str, Field(description="The index that the run works on.")],
+            annotation=str,
         ),
         inspect.Parameter(
             "max_concurrency", inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[int | None, Field(ge=1, description="A ceiling for steps at once, in the whole run.")],
+            annotation=Annotated[int | None, Field(ge=1)],
         ),
     ]  # fmt: skip
     given = [
@@ -262,6 +263,14 @@ def _signature(pipeline: Pipeline) -> inspect.Signature:
     return inspect.Signature(both)
 
 
+def _docstring(pipeline: Pipeline, signature: inspect.Signature) -> str:
+    described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
+    described = {"index": "The index that the run works on.",
+                 "max_concurrency": "A ceiling for steps at once, in the whole run.", **described}  # fmt: skip
+    lines = [f"    {name}: {' '.join(described[name].split())}" for name in signature.parameters if described[name]]
+    return "\n".join([pipeline.description, "", "Args:", *lines])
+
+
 _TYPES: dict[str, Any] = {
     "text": str, "integer": int, "number": float, "boolean": bool, "list": list[str], "mapping": dict[str, Any],
 }  # fmt: skip
@@ -273,7 +282,6 @@ def _annotation(parameter: Parameter) -> Any:
         kind = kind | None
     numeric = parameter.type in ("integer", "number")
     field: Any = Field(
-        description=parameter.description or None,
         ge=parameter.minimum if numeric else None,
         le=parameter.maximum if numeric else None,
     )

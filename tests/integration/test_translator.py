@@ -1,0 +1,213 @@
+"""Pipelines as Prefect flows on a real server: the states, names and times that a person then sees."""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from flows.calls import Call
+from flows.context import Context
+from flows.engine import run_plan
+from flows.errors import FatalError, TransientError
+from flows.planner import make_plan
+from flows.prepared import Prepared
+from flows.registry import Registry, handler
+from flows.results import RunResult
+from flows.steps import Pipeline
+from tests.random_pipelines import mixing_registry, random_pipeline
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    made = Registry()
+
+    @handler(registry=made, effects=())
+    async def ok() -> None: ...
+
+    @handler(registry=made)
+    async def fatal() -> None:
+        raise FatalError("broken input")
+
+    @handler(registry=made)
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    @handler(registry=made)
+    def blocked() -> None:
+        time.sleep(3)
+
+    @handler(registry=made)
+    async def flaky(*, call: Call) -> None:
+        if call.attempt < 3:
+            raise TransientError("busy", retry_after_s=0.3)
+
+    @handler(registry=made)
+    async def waits_to_retry() -> None:
+        raise TransientError("busy", retry_after_s=60)
+
+    @handler(registry=made, effects=())
+    def sets_aside(*, call: Call) -> None:
+        call.logger.info("looking at the documents")
+        call.fail_item("bad.pdf", "no text in it")
+
+    return made
+
+
+def run(steps: Any, registry: Registry, data: Mapping[str, Any] | None = None, **fields: Any) -> tuple[RunResult, str]:
+    """The result, and the unique name of the flow, by which its runs are found."""
+    from flows.translator import run_as_flow
+
+    name = f"test-{uuid4().hex[:8]}"
+    pipeline = Pipeline.model_validate({"name": name, "steps": steps, **fields})
+    plan = make_plan(pipeline, registry=registry, given=data or {})
+    return run_as_flow(pipeline, {}, lambda _: Prepared(plan, Context(data or {}))), name
+
+
+def flow_state(name: str) -> Any:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    with get_client(sync_client=True) as client:
+        (found,) = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[name])))
+    return found.state
+
+
+def task_states(name: str, *, expect: int) -> dict[str, tuple[str, int]]:
+    """Name: state name and run count of the task runs; they reach the database a little later than the flow run."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    until = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while True:
+            found = client.read_task_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[name])))
+            done = [task for task in found if task.state is not None and task.state.is_final()]
+            if len(done) >= expect or time.monotonic() > until:
+                return {task.name: (task.state.name, task.run_count) for task in found if task.state is not None}
+            time.sleep(0.2)
+
+
+def log_messages(run_id: Any, *, until: str) -> list[str]:
+    """The messages of a flow run's log; waits for one, since logs are sent in batches."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    give_up = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while True:
+            found = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
+            messages = [entry.message for entry in found]
+            if until in messages or time.monotonic() > give_up:
+                return messages
+            time.sleep(0.3)
+
+
+def test_siblings_of_a_failure_read_cancelled_and_soon(registry: Registry) -> None:
+    result, name = run([{"parallel": ["forever", "fatal", "forever"], "policy": "fail_fast"}, "ok"], registry)
+    assert result.status == "failed"
+    assert result.seconds < 20
+    states = task_states(name, expect=3)
+    assert {key: state for key, (state, _) in states.items()} == {
+        "0.0.forever": "Cancelled", "0.1.fatal": "Failed", "0.2.forever": "Cancelled",
+    }  # fmt: skip
+    final = flow_state(name)
+    assert (final.name, "broken input" in final.message) == ("Failed", True)
+
+
+def test_transient_is_retried_after_what_the_other_side_asks_and_fatal_is_not(registry: Registry) -> None:
+    retry = {"max_attempts": 3, "delay_s": 30}
+    result, name = run([{"handler": "flaky", "retry": retry}, {"handler": "fatal", "retry": retry}], registry)
+    attempts = {outcome.id: outcome.attempts for outcome in result.outcomes}
+    assert attempts == {"0.flaky": 3, "1.fatal": 1}
+    assert result.outcomes[0].seconds < 20
+    assert task_states(name, expect=2) == {"0.flaky": ("Completed", 3), "1.fatal": ("Failed", 1)}
+
+
+def test_a_branch_that_waits_to_be_retried_can_be_stopped_and_reads_cancelled(registry: Registry) -> None:
+    made = Registry(dict(registry.handlers))
+
+    @handler(registry=made)
+    async def fails_later() -> None:
+        await asyncio.sleep(1.5)
+        raise FatalError("broken")
+
+    group = {"parallel": ["waits_to_retry", "fails_later"], "policy": "fail_fast"}
+    result, name = run([group], made, retry={"max_attempts": 2})
+    assert result.seconds < 30
+    time.sleep(3)
+    assert task_states(name, expect=2)["0.0.waits_to_retry"][0] == "Cancelled"
+
+
+def test_timeouts_read_timed_out_and_a_blocked_thread_holds_nothing_up(registry: Registry) -> None:
+    steps = [{"parallel": {"policy": "best_effort", "timeout_s": 0.5, "branches": ["forever", "blocked", "ok"]}}]
+    result, name = run(steps, registry)
+    assert [outcome.status for outcome in result.outcomes] == ["succeeded", "timed_out", "abandoned", "succeeded"]
+    states = task_states(name, expect=3)
+    assert {key: state for key, (state, _) in states.items()} == {
+        "0.0.forever": "TimedOut", "0.1.blocked": "TimedOut", "0.2.ok": "Completed",
+    }  # fmt: skip
+    assert flow_state(name).name == "PartialSuccess"
+
+
+def test_items_set_aside_make_a_partial_success_and_logs_reach_the_run(registry: Registry) -> None:
+    result, name = run(["sets_aside"], registry)
+    assert (result.status, result.failures[0].item) == ("partial", "bad.pdf")
+    assert task_states(name, expect=1) == {"0.sets_aside": ("PartialSuccess", 1)}
+    final = flow_state(name)
+    assert (final.name, final.type.value, "1 item(s) set aside" in final.message) == (
+        "PartialSuccess",
+        "COMPLETED",
+        True,
+    )
+    run_id = final.state_details.flow_run_id
+    assert "looking at the documents" in log_messages(run_id, until="looking at the documents")
+
+
+def test_items_of_a_loop_are_task_runs_named_for_step_and_item(registry: Registry) -> None:
+    _, name = run([{"for_each": "numbers", "steps": ["ok"], "batch_size": 2}], registry, {"numbers": [1, 2, 3]})
+    assert set(task_states(name, expect=2)) == {"0.0.ok[0]", "0.0.ok[1]"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> None:
+    pipeline = random_pipeline(random.Random(seed))
+    start = {"seed": "s", "items": ["a", "b"]}
+    handlers = mixing_registry(lambda: 1)
+    plan = make_plan(pipeline, registry=handlers, given=start)
+    inline = asyncio.run(run_plan(plan, Context(start)))
+    result, _ = run([step.model_dump(by_alias=True) for step in pipeline.steps], handlers, start,
+                    reducers=dict(pipeline.reducers), max_concurrency=pipeline.max_concurrency)  # fmt: skip
+    assert result.fingerprint == inline.fingerprint
+    assert [(o.path, o.status) for o in result.outcomes] == [(o.path, o.status) for o in inline.outcomes]
+
+
+def test_the_flow_has_a_typed_form(registry: Registry) -> None:
+    from flows.translator import translate
+
+    pipeline = Pipeline.model_validate({
+        "name": "form", "description": "A form.", "steps": ["ok"],
+        "parameters": {
+            "source": {"required": True, "description": "A folder."},
+            "top": {"type": "integer", "default": 5, "minimum": 1, "maximum": 50},
+            "kind": {"choices": ["a", "b"], "default": "a"},
+        },
+    })  # fmt: skip
+    flow = translate(pipeline, lambda given: Prepared(make_plan(pipeline, registry=registry), Context(dict(given))))
+    schema = flow.parameters.model_dump()
+    assert schema["required"] == ["source"]
+    assert schema["properties"]["top"]["maximum"] == 50
+    assert schema["properties"]["kind"]["enum"] == ["a", "b"]
+    assert schema["properties"]["source"]["description"] == "A folder."
+    assert {"index", "max_concurrency"} <= set(schema["properties"])
+    state = asyncio.run(flow(source="folder", return_state=True))
+    assert state.name == "Completed"
