@@ -62,8 +62,8 @@ class SourceMap:
     def place(self, path: str | Sequence[int | str], *keys: str) -> Place:
         """Line and column of a step, or of a key in it (`place("1.2", "options", "limit")`); (0, 0) if unknown.
 
-        `path` is the dotted position of a step (`"1.2"`), its id, or a location as pydantic gives it. What is not in the
-        file (a default, a key of a short form) has the place of the nearest thing around it that is.
+        `path` is the dotted position of a step (`"1.2"`), its id, or a location as pydantic gives it. What is not
+        in the file (a default, a key of a short form) has the place of the nearest thing around it that is.
         """
         if self.root is None:
             return (0, 0)
@@ -194,26 +194,27 @@ def _step_down(spot: Spot, part: int | str) -> Spot:
 
 
 def _into_field(spot: Spot, model: type[BaseModel], name: str) -> Spot:
-    union = {"union": spot.union, "union_expected": spot.union_expected}
+    union = (spot.union, spot.union_expected)
     found_field = field_named(model, name)
     if found_field is None:
         for scope in scopes(spot.node):
             if name in (scope.entries or {}):
-                return Spot(scope, scope.key_place(name), model, name, owner=model, **union)
-        return Spot(spot.node, spot.place, model, name, owner=model, **union)
+                return Spot(scope, scope.key_place(name), model, name, None, model, *union)
+        return Spot(spot.node, spot.place, model, name, None, model, *union)
     field_name, field = found_field
     names = (name, *(known for known in names_of(field_name, field) if known != name))
     found = lookup(spot.node, names) if issubclass(model, (StepFields, Pipeline)) else _plain(spot.node, names)
     if found is not None:
-        return Spot(*found[:2], field.annotation, found[2], owner=model, **union)
+        node, place, key = found
+        return Spot(node, place, field.annotation, key, None, model, *union)
     # What a short form says without the key: `for_each: docs`, a list as a branch, a handler's bare name.
     telling = {ForEach: "for_each", MergeResults: "merge_results"}.get(model)
     short = (spot.node.entries or {}).get(telling) if telling and field_name in ("over", "source") else None
     if short is not None and short.entries is None:
-        return Spot(short, short.place, field.annotation, str(telling), owner=model, **union)
+        return Spot(short, short.place, field.annotation, str(telling), None, model, *union)
     if spot.node.entries is None and field_name in ("steps", "handler"):
-        return Spot(spot.node, spot.place, field.annotation, field_name, owner=model, **union)
-    return Spot(spot.node, spot.place, field.annotation, names[0], owner=model, **union)
+        return Spot(spot.node, spot.place, field.annotation, field_name, None, model, *union)
+    return Spot(spot.node, spot.place, field.annotation, names[0], None, model, *union)
 
 
 def _plain(node: Node, names: Sequence[str]) -> tuple[Node, Place, str] | None:

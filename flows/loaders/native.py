@@ -1,0 +1,146 @@
+"""Braid's own YAML: a file becomes a pipeline, or everything that is wrong with it, each at its line and column."""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows.errors import InvalidPipeline, Problem
+from flows.loaders.complaints import complaints
+from flows.loaders.places import SourceMap, lookup, steps_in
+from flows.loaders.positions import Document, Node, Place, read_yaml
+from flows.steps import Pipeline
+
+MOST_BYTES = 5_000_000
+_MOST_REPAIRS = 100
+
+
+@dataclass(frozen=True)
+class LoadedPipeline:
+    """A pipeline, the name of the file it comes from, and where its steps stand there."""
+
+    pipeline: Pipeline
+    positions: SourceMap
+    source: str
+
+    def place(self, path: str, *keys: str) -> Place:
+        """Line and column of the step at a dotted position such as `"1.2"`, or of a key in it; `""` is the pipeline."""
+        return self.positions.place(path, *keys)
+
+
+def load_pipeline(path: str | Path) -> LoadedPipeline:
+    """The pipeline in a YAML file; a file that is only a list of steps is a pipeline named after the file.
+
+    Raises:
+        InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+    """
+    path, source = Path(path), str(path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidPipeline([Problem(source, 0, 0, "too-large", f"the file is larger than {MOST_BYTES} bytes")])
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = Problem(source, 0, 0, "encoding", f"the file is not UTF-8 (byte {error.start}); save it as UTF-8")
+        raise InvalidPipeline([problem]) from error
+    except OSError as error:
+        raise InvalidPipeline([_unreadable(path, error)]) from error
+    return load_pipeline_text(text, source=source)
+
+
+def load_pipeline_text(text: str, *, source: str = "<text>", name: str | None = None) -> LoadedPipeline:
+    """The pipeline in a YAML text; `name` is for a plain list, without it the stem of `source` is.
+
+    Raises:
+        InvalidPipeline: everything that is wrong with the text, in the order of its lines.
+    """
+    document = read_yaml(text, source=source)
+    root = _as_pipeline(document, source, name)
+    pipeline, problems = check_pipeline(root, source=source)
+    problems = sorted({*document.problems, *problems}, key=_in_order)
+    if pipeline is None or problems:
+        raise InvalidPipeline(problems)
+    return LoadedPipeline(pipeline, SourceMap(root), source)
+
+
+def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Problem]]:
+    """The pipeline that a document describes, and all that is wrong with it; None if it cannot be one.
+
+    A misspelt key is reported, then read as what was meant, so that neither the key it should have been is called missing
+    nor mistakes below it stay hidden. `root` is changed by that.
+    """
+    pipeline: Pipeline | None = None
+    problems: set[Problem] = set()
+    for _ in range(_MOST_REPAIRS):
+        found = []
+        try:
+            pipeline = Pipeline.model_validate(root.data())
+        except ValidationError as invalid:
+            found = complaints(invalid, root, source=source)
+        repairs = [complaint for complaint in found if complaint.repair is not None]
+        for complaint in repairs:
+            problems.add(complaint.problem)
+            if complaint.repair is not None:
+                complaint.repair()
+        if not repairs:
+            problems |= {complaint.problem for complaint in found}
+            break
+    problems |= _structural(root, source)
+    return pipeline, sorted(problems, key=_in_order)
+
+
+def _structural(root: Node, source: str) -> set[Problem]:
+    """Ids that are used twice, and groups without branches."""
+    problems: set[Problem] = set()
+    lines: dict[str, int] = {}
+    for step in steps_in(root):
+        declared = lookup(step.node, ("id",))
+        step_id = declared[0].scalar if declared is not None else None
+        if declared is not None and isinstance(step_id, str):
+            if step_id in lines:
+                message = f"the id {step_id!r} is taken by the step on line {lines[step_id]}; ids are unique"
+                problems.add(Problem(source, *declared[1], "duplicate-id", message))
+            lines.setdefault(step_id, declared[1][0])
+        if step.kind == "parallel":
+            branches = lookup(step.node, ("branches", "parallel"))
+            if branches is None or (branches[0].entries is None and not branches[0].items and not branches[0].scalar):
+                named = lookup(step.node, ("id", "name"))
+                called = named[0].scalar if named is not None else step.path
+                place = branches[1] if branches is not None else step.node.place
+                problems.add(Problem(source, *place, "no-branches", f"Parallel group {called} has no steps"))
+    return problems
+
+
+def _as_pipeline(document: Document, source: str, name: str | None) -> Node:
+    root = document.root
+    if root is None or (root.entries is None and root.items is None and root.scalar is None):
+        message = "the file is empty; a pipeline has a name and steps"
+        raise InvalidPipeline([*document.problems, Problem(source, 1, 1, "empty", message)])
+    if root.items is not None:
+        named = Node(root.line, root.column, scalar=name or name_from(source))
+        return Node(root.line, root.column, entries={"name": named, "steps": root})
+    if root.entries is None:
+        message = "a pipeline is a mapping with a name and steps, or a list of steps"
+        raise InvalidPipeline([*document.problems, Problem(source, root.line, root.column, "bad-value", message)])
+    return root
+
+
+def name_from(source: str) -> str:
+    """The name of a pipeline that is only a list: the stem of its file, made a valid name."""
+    stem = re.sub(r"[^A-Za-z0-9_.\-]", "_", Path(source).stem).strip("_") or "pipeline"
+    return stem if stem[0].isalpha() else f"_{stem}"
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if isinstance(error, FileNotFoundError):
+        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = get_close_matches(path.name, beside, n=1)
+        hint = f"; did you mean {str(path.parent / close[0])!r}?" if close else ""
+        return Problem(str(path), 0, 0, "unreadable", f"there is no such file{hint}")
+    return Problem(str(path), 0, 0, "unreadable", f"the file cannot be read: {error.strerror or error}")
+
+
+def _in_order(problem: Problem) -> tuple[Any, ...]:
+    return (problem.line, problem.column, problem.code, problem.message)
