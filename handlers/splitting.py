@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 Count: TypeAlias = Callable[[str], int]
 """Tokens of a text."""
@@ -32,12 +32,13 @@ def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:
     """Ranges of at most `size` tokens, cut where `semchunk` finds the strongest separators."""
     if count(text[span.start : span.end]) <= size:
         return _stripped(text, [span])
-    from semchunk import chunkerify
+    from semchunk.semchunk import chunk
 
     # Not memoised: semchunk's cache is global and never emptied.
-    chunker = chunkerify(count, size, memoize=False)
-    _, offsets = chunker(text[span.start : span.end], offsets=True)
-    found = [Span(span.start + start, span.start + end) for start, end in offsets]
+    _, offsets = chunk(text[span.start : span.end], size, count, memoize=False, offsets=True)
+    found = [
+        Span(span.start + int(start), span.start + int(end)) for start, end in cast("list[tuple[int, int]]", offsets)
+    ]
     return _stripped(text, [piece for one in found for piece in _fit(text, one, size, count)])
 
 

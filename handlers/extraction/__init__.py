@@ -1,6 +1,20 @@
 """From files to text, structure, tables, images and code."""
 
+from handlers.extraction.code import extract_code_blocks, merge_extractions
 from handlers.extraction.formats import MIME_TYPES, Extracted, TextExtractor, Unreadable
+from handlers.extraction.images import extract_images
+from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import extract_text, to_document
 
-__all__ = ["MIME_TYPES", "Extracted", "TextExtractor", "Unreadable", "extract_text", "to_document"]
+__all__ = [
+    "MIME_TYPES",
+    "Extracted",
+    "TextExtractor",
+    "Unreadable",
+    "extract_code_blocks",
+    "extract_images",
+    "extract_tables",
+    "extract_text",
+    "merge_extractions",
+    "to_document",
+]  # fmt: skip

@@ -33,7 +33,7 @@ class KreuzbergExtractor:
         config = kreuzberg.ExtractionConfig(
             use_cache=False,
             enable_quality_processing=False,
-            disable_ocr=True,
+            disable_ocr=True,  # pyright: ignore[reportCallIssue]  (missing in its type stubs)
             include_document_structure=True,
             output_format="markdown",
             pages=pages if mime_type == PPTX else None,

@@ -1,0 +1,59 @@
+"""What the extractors of tables, images and code share: going over documents, reading them again, making records."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from flows.calls import Call
+from flows.errors import StorageError
+from flows.storage import Storage
+from handlers.extraction.formats import Unreadable
+from handlers.records import Artifact, Document, stable_id
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An artifact before it has an id; `identity` tells it from others where the content does not."""
+
+    content: str
+    uri: str | None = None
+    page: int | None = None
+    language: str | None = None
+    identity: str = ""
+
+
+def collect(
+    documents: Sequence[Document], kind: str, find: Callable[[Document], Iterable[Finding]], call: Call
+) -> tuple[Artifact, ...]:
+    """What `find` finds in each document, in order; a document that cannot be read is set aside with its reason."""
+    artifacts: list[Artifact] = []
+    for number, document in enumerate(documents):
+        call.check_cancelled()
+        call.report_progress(number, len(documents))
+        seen: Counter[str] = Counter()
+        try:
+            for found in find(document):
+                identity = stable_id(document.id, kind, found.content, found.identity)
+                artifact_id = stable_id(identity, str(seen[identity]))
+                seen[identity] += 1
+                artifacts.append(
+                    Artifact(artifact_id, document.id, kind, found.content, found.uri, found.page, found.language)
+                )
+        except (Unreadable, StorageError) as error:
+            call.fail_item(document.name, f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}")
+    call.report_progress(len(documents), len(documents))
+    return tuple(artifacts)
+
+
+def read_again(document: Document, call: Call) -> bytes:
+    """The bytes that the document was extracted from.
+
+    Raises:
+        Unreadable: they changed since.
+    """
+    storage: Storage = call.services["storage"]
+    data = storage.read(document.uri)
+    if hashlib.sha256(data).hexdigest() != document.content_sha256:
+        raise Unreadable("changed while it was being ingested; ingest it again")
+    return data

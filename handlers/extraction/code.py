@@ -1,0 +1,43 @@
+"""`extract_code_blocks` and `merge_extractions`: code as it stands in documents, and all artifacts in one list."""
+
+import re
+from collections.abc import Iterator, Sequence
+from textwrap import dedent
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.extraction.artifacts import Finding, collect
+from handlers.records import Artifact, Document
+
+_FENCED = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n]*\n(.*?)(?:\n?[ \t]*\1[`~]*)?\s*\Z", re.DOTALL)
+_DATA = {"application/json", "application/jsonl"}
+
+
+@handler(writes="code_blocks", effects=())
+def extract_code_blocks(documents: Sequence[Document], *, call: Call) -> tuple[Artifact, ...]:
+    """The blocks of code in all documents, without fences and indent, with their language where it is said."""
+    return collect(documents, "code", _code_blocks, call)
+
+
+@handler(writes="artifacts", effects=())
+def merge_extractions(
+    tables: Sequence[Artifact] = (), images: Sequence[Artifact] = (), code_blocks: Sequence[Artifact] = ()
+) -> tuple[Artifact, ...]:
+    """All artifacts: document by document, in each first tables, then images, then code; none twice."""
+    order: dict[str, dict[str, Artifact]] = {}
+    for artifact in (*tables, *images, *code_blocks):
+        order.setdefault(artifact.document_id, {}).setdefault(artifact.id, artifact)
+    return tuple(artifact for of_document in order.values() for artifact in of_document.values())
+
+
+def _code_blocks(document: Document) -> Iterator[Finding]:
+    if document.mime_type in _DATA:
+        return  # a JSON file is data as a whole, not code in a document
+    for block in document.blocks:
+        if block.kind != "code":
+            continue
+        text = document.text[block.start : block.end]
+        fenced = _FENCED.match(text)
+        code = dedent(fenced[3] if fenced else text).strip("\n")
+        if code.strip():
+            yield Finding(code, page=block.page, language=(fenced[2].lower() if fenced else "") or None)

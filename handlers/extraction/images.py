@@ -1,0 +1,83 @@
+"""`extract_images`: pictures out of documents into storage, with the caption or alternative text they have."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+
+from flows.calls import Call
+from flows.registry import handler
+from flows.storage import Storage
+from handlers.extraction.artifacts import Finding, collect, read_again
+from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX
+from handlers.extraction.pictures import (
+    Picture,
+    pictures_of_docx,
+    pictures_of_html,
+    pictures_of_markdown,
+    pictures_of_pdf,
+    pictures_of_pptx,
+)
+from handlers.records import Artifact, Document
+
+logger = logging.getLogger(__name__)
+
+
+@handler(writes="images", effects="artifacts")
+def extract_images(
+    documents: Sequence[Document],
+    *,
+    min_pixels: int = 32,
+    max_images_per_document: int = 200,
+    max_image_bytes: int = 20_000_000,
+    call: Call,
+) -> tuple[Artifact, ...]:
+    """The pictures in all documents, their bytes written below `artifacts_url`, in the order of the documents.
+
+    One that a document shows often is stored once. Pictures that are narrower or lower than `min_pixels` are
+    decoration and left out, if the format says how large they are. HTML and Markdown only refer to pictures: what
+    they say of them is kept, with the address if it is one of the web.
+    """
+    storage: Storage = call.services["storage"]
+    root: str = call.services["artifacts_url"]
+
+    def find(document: Document) -> Iterator[Finding]:
+        seen: set[str] = set()
+        for picture in _pictures(document, call, min_pixels):
+            call.check_cancelled()
+            if picture.data is None:
+                key = stored = picture.address
+            elif len(picture.data) > max_image_bytes:
+                logger.warning("%s: a picture of %d bytes left out", document.name, len(picture.data))
+                continue
+            else:
+                key = hashlib.sha256(picture.data).hexdigest()
+                stored = storage.join(root, call.index, document.id, f"{key[:32]}.{picture.suffix}")
+            if key in seen or not (picture.data or picture.caption):
+                continue
+            if len(seen) >= max_images_per_document:
+                logger.warning("%s: only its first %d pictures were taken", document.name, len(seen))
+                return
+            seen.add(key)
+            if picture.data is not None:
+                storage.write(stored, picture.data)
+            on_the_web = stored.startswith(("http://", "https://"))
+            uri = stored if picture.data is not None or on_the_web else None
+            yield Finding(picture.caption, uri=uri, page=picture.page, identity=key)
+
+    return collect(documents, "image", find, call)
+
+
+def _pictures(document: Document, call: Call, min_pixels: int) -> Iterator[Picture]:
+    match document.mime_type:
+        case _ if document.mime_type == PDF:
+            yield from pictures_of_pdf(read_again(document, call), min_pixels)
+        case _ if document.mime_type == DOCX:
+            yield from pictures_of_docx(read_again(document, call))
+        case _ if document.mime_type == PPTX:
+            yield from pictures_of_pptx(read_again(document, call))
+        case _ if document.mime_type == HTML:
+            yield from pictures_of_html(read_again(document, call))
+        case _ if document.mime_type == MARKDOWN:
+            yield from pictures_of_markdown(document.text)
+        case _:
+            return

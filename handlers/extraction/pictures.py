@@ -1,0 +1,207 @@
+"""Pictures of each format: the bytes where the file holds them, the address where it only refers to them."""
+
+import base64
+import binascii
+import io
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from xml.etree import ElementTree
+
+from handlers.extraction.decoding import decode
+from handlers.extraction.formats import Unreadable
+from handlers.extraction.pdfium import open_pdf
+
+_SUFFIXES = {"jpeg": "jpg", "svg+xml": "svg", "x-emf": "emf", "x-wmf": "wmf", "jpg": "jpg", "tif": "tiff"}
+_CAPTION = re.compile(r"(?i)\s*(fig(ure)?|chart|image|diagram|plate|photo|abb(ildung)?|table)\.?\s*\d+\b[^\n\r]*")
+_MAX_MEMBER_BYTES = 100_000_000
+_ALT = ("descr", "title")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a document; `data` is None where the document only has its `address`."""
+
+    caption: str
+    data: bytes | None = None
+    suffix: str = ""
+    address: str = ""
+    page: int | None = None
+
+
+def pictures_of_pdf(data: bytes, min_pixels: int) -> Iterator[Picture]:
+    """Page by page; the caption is a line right below the picture that starts as captions do."""
+    with open_pdf(data) as pdf:
+        count = len(pdf)
+    for number in range(count):
+        # Opened anew for every page: what is yielded is stored, and nobody should wait for PDFium meanwhile.
+        with open_pdf(data) as pdf:
+            found = list(_pictures_of_page(pdf, number, min_pixels))
+        yield from found
+
+
+def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Picture]:
+    import pypdfium2
+    from pypdfium2 import raw
+
+    page = pdf[number]
+    for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=4):
+        if min(image.get_px_size()) < min_pixels:
+            continue
+        buffer = io.BytesIO()
+        try:
+            image.extract(buffer, fb_format="png")
+        except (pypdfium2.PdfiumError, ValueError, OSError):
+            continue  # an image that PDFium cannot decode is in the page, but nobody sees it
+        content = buffer.getvalue()
+        left, bottom, right, _ = image.get_bounds()
+        words = page.get_textpage().get_text_bounded(left - 20, bottom - 40, right + 20, bottom)
+        caption = _CAPTION.match(words)
+        yield Picture(" ".join(caption[0].split()) if caption else "", content, _sniff(content), page=number + 1)
+
+
+def pictures_of_docx(data: bytes) -> Iterator[Picture]:
+    """In the order of the text."""
+    with _archive(data) as archive:
+        yield from _pictures_of_part(archive, "word/document.xml", page=None)
+
+
+def pictures_of_pptx(data: bytes) -> Iterator[Picture]:
+    """Slide by slide; the page is the slide's number."""
+    with _archive(data) as archive:
+        slides = _relations(archive, "ppt/presentation.xml")
+        root = _xml(archive, "ppt/presentation.xml")
+        ids = [_attribute(node, "id", relation=True) for node in root.iter() if node.tag.endswith("}sldId")]
+        for number, slide in enumerate((slides[found] for found in ids if found in slides), 1):
+            yield from _pictures_of_part(archive, slide, page=number)
+
+
+def _pictures_of_part(archive: zipfile.ZipFile, part: str, page: int | None) -> Iterator[Picture]:
+    targets = _relations(archive, part)
+    described = ""
+    for node in _xml(archive, part).iter():
+        name = node.tag.rsplit("}", 1)[-1]
+        if name in ("docPr", "cNvPr"):
+            described = next((text for key in _ALT if (text := " ".join(node.get(key, "").split()))), "")
+        elif name == "blip":
+            target = targets.get(_attribute(node, "embed", relation=True))
+            if target is None or target not in archive.namelist():
+                continue
+            content, suffix = _member(archive, target), posixpath.splitext(target)[1].lstrip(".").lower()
+            yield Picture(described, content, _SUFFIXES.get(suffix, suffix) or "bin", page=page)
+
+
+def _relations(archive: zipfile.ZipFile, part: str) -> dict[str, str]:
+    folder, name = posixpath.split(part)
+    try:
+        root = _xml(archive, f"{folder}/_rels/{name}.rels")
+    except Unreadable:
+        return {}
+    return {
+        node.get("Id", ""): posixpath.normpath(posixpath.join("/" + folder, node.get("Target", ""))).lstrip("/")
+        for node in root
+        if node.get("TargetMode") != "External"
+    }
+
+
+def _attribute(node: ElementTree.Element, name: str, *, relation: bool) -> str:
+    found = (value for key, value in node.items() if key.endswith(f"/relationships}}{name}"))
+    return next(found, "") if relation else node.get(name, "")
+
+
+def _archive(data: bytes) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except zipfile.BadZipFile as error:
+        raise Unreadable("is damaged: its archive cannot be opened") from error
+
+
+def _xml(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(_member(archive, name))
+    except ElementTree.ParseError as error:
+        raise Unreadable(f"is damaged: {name} in it is no XML") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as stream:
+            content = stream.read(_MAX_MEMBER_BYTES + 1)
+    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        raise Unreadable(f"is damaged: {name} in it cannot be read") from error
+    if len(content) > _MAX_MEMBER_BYTES:
+        raise Unreadable(f"{name} in it unpacks to more than is reasonable")
+    return content
+
+
+def pictures_of_html(data: bytes) -> Iterator[Picture]:
+    """Of every `<img>` the alternative text, else the caption of its figure; `data:` addresses are decoded."""
+    parser = _ImageParser()
+    parser.feed(decode(data))
+    parser.close()
+    return (picture for source, caption in parser.found if (picture := _referred(source, caption)) is not None)
+
+
+class _ImageParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[tuple[str, str]] = []
+        self._figure_from: int | None = None
+        self._caption: list[str] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        if tag == "img" and values.get("src"):
+            self.found.append((values["src"], " ".join((values.get("alt") or values.get("title") or "").split())))
+        elif tag == "figure":
+            self._figure_from = len(self.found)
+        elif tag == "figcaption":
+            self._caption = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "figcaption" and self._caption is not None and self._figure_from is not None:
+            caption = " ".join("".join(self._caption).split())
+            figure = self.found[self._figure_from :]
+            self.found[self._figure_from :] = [(source, alt or caption) for source, alt in figure]
+            self._caption = None
+
+    def handle_data(self, data: str) -> None:
+        if self._caption is not None:
+            self._caption.append(data)
+
+
+def pictures_of_markdown(text: str) -> Iterator[Picture]:
+    """What stands in `![…](…)` outside of code."""
+    from handlers.extraction.markdown import parse
+
+    for token in parse(text):
+        for child in token.children or ():
+            if child.type == "image":
+                picture = _referred(str(child.attrs.get("src", "")), " ".join(child.content.split()))
+                if picture is not None:
+                    yield picture
+
+
+def _referred(address: str, caption: str) -> Picture | None:
+    if not address.startswith("data:"):
+        return Picture(caption, address=address)
+    header, _, body = address[5:].partition(",")
+    kind = re.match(r"image/([\w.+-]+)", header)
+    if not kind:
+        return None
+    try:
+        content = base64.b64decode(body) if header.endswith(";base64") else unquote_to_bytes(body)
+    except binascii.Error:
+        return None
+    return Picture(caption, content, re.sub(r"\W", "", _SUFFIXES.get(kind[1], kind[1])))
+
+
+def _sniff(content: bytes) -> str:
+    if content.startswith(b"\xff\xd8"):
+        return "jpg"
+    return "png" if content.startswith(b"\x89PNG") else "jp2"

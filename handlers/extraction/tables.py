@@ -1,0 +1,118 @@
+"""`extract_tables`: tables of all formats as Markdown; those of PDF from the lines that rule them."""
+
+import io
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median_low
+from typing import Any, NamedTuple
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.extraction.artifacts import Finding, collect, read_again
+from handlers.extraction.assembly import to_markdown_table
+from handlers.extraction.formats import PDF, Unreadable
+from handlers.extraction.pdfium import open_pdf
+from handlers.records import Artifact, Document
+
+logger = logging.getLogger(__name__)
+
+
+@handler(writes="tables", effects=())
+def extract_tables(
+    documents: Sequence[Document], *, max_pages: int = 200, seconds_per_document: float = 20.0, call: Call
+) -> tuple[Artifact, ...]:
+    """The tables of all documents as Markdown, in order.
+
+    In PDF only pages that have ruling lines are searched, of these the first `max_pages`, and not longer than
+    `seconds_per_document`; what was left out is logged.
+    """
+
+    def find(document: Document) -> Iterator[Finding]:
+        if document.mime_type != PDF:
+            yield from tables_of_blocks(document)
+        else:
+            yield from _tables_of_pdf(document, read_again(document, call), max_pages, seconds_per_document, call)
+
+    return collect(documents, "table", find, call)
+
+
+def tables_of_blocks(document: Document) -> Iterator[Finding]:
+    """The tables that stand in the text already."""
+    for block in document.blocks:
+        if block.kind == "table":
+            yield Finding(document.text[block.start : block.end], page=block.page)
+
+
+class _Ruling(NamedTuple):
+    horizontal: int
+    vertical: int
+    boxes: int
+
+
+def _tables_of_pdf(document: Document, data: bytes, max_pages: int, seconds: float, call: Call) -> Iterator[Finding]:
+    import pdfplumber
+    from pdfminer.pdfexceptions import PDFException
+
+    started = time.monotonic()
+    candidates = _ruled_pages(data)
+    if not candidates:
+        return
+    try:
+        with pdfplumber.open(io.BytesIO(data)) as pdf:
+            for done, (number, settings) in enumerate(candidates):
+                call.check_cancelled()
+                if done >= max_pages or time.monotonic() - started > seconds:
+                    logger.warning("%s: searched %d of %d pages for tables", document.name, done, len(candidates))
+                    return
+                page = pdf.pages[number]
+                for rows in page.extract_tables(settings):
+                    if table := _as_table(rows):
+                        yield Finding(table, page=number + 1)
+                page.close()  # frees what pdfplumber keeps of every letter
+    except (PDFException, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        # pdfminer meets broken files with errors of many kinds.
+        raise Unreadable(f"its tables cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _ruled_pages(data: bytes) -> list[tuple[int, dict[str, Any]]]:
+    """Numbers from 0 of the pages where a table is likely, each with the settings to find it.
+
+    PDFium counts a page's lines in a millisecond; pdfplumber takes a tenth of a second to look at it.
+    """
+    with open_pdf(data) as pdf:
+        rulings = [_ruling(pdf, number) for number in range(len(pdf))]
+    # Lines under running heads are on most pages and rule no table.
+    usual = median_low(ruling.horizontal for ruling in rulings) if len(rulings) > 2 else 0
+    pages: list[tuple[int, dict[str, Any]]] = []
+    for number, ruling in enumerate(rulings):
+        if (ruling.horizontal >= 2 and ruling.vertical >= 2) or ruling.boxes >= 4:
+            pages.append((number, {}))
+        elif ruling.horizontal - usual >= 3:
+            pages.append(
+                (number, {"vertical_strategy": "text", "horizontal_strategy": "lines", "min_words_vertical": 3})
+            )
+    return pages
+
+
+def _ruling(pdf: Any, number: int) -> _Ruling:
+    from pypdfium2 import raw
+
+    horizontal = vertical = boxes = 0
+    page = pdf[number]
+    for path in page.get_objects(filter=[raw.FPDF_PAGEOBJ_PATH], max_depth=4):
+        left, bottom, right, top = path.get_bounds()
+        width, height = right - left, top - bottom
+        horizontal += width > 20 and height < 3
+        vertical += height > 8 and width < 3
+        boxes += width > 20 and height > 8
+    page.close()
+    return _Ruling(horizontal, vertical, boxes)
+
+
+def _as_table(rows: Sequence[Sequence[str | None]]) -> str:
+    """Markdown, or nothing if this is a frame around text rather than a table."""
+    table = to_markdown_table([[cell or "" for cell in row] for row in rows])
+    lines = table.split("\n")
+    filled = sum(bool((cell or "").strip()) for row in rows for cell in row)
+    return table if len(lines) >= 3 and lines[1].count("---") >= 2 and filled >= 4 else ""
