@@ -37,7 +37,7 @@ def is_only_links(text: str) -> bool:
 
 def is_direction(text: str) -> bool:
     """Whether this is only the label of an arrow, as `top` or `next`."""
-    return text.strip(" «»<>←→↑").lower() in _DIRECTIONS
+    return (label := text.strip(" «»<>←→↑-").lower()) in _DIRECTIONS or (not label and bool(text))
 
 
 def has_navigation(text: str) -> bool:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 from handlers.extraction.decoding import decode
 from handlers.extraction.formats import Unreadable
+from handlers.extraction.inline import is_direction
 from handlers.extraction.pdfium import open_pdf
 
 _SUFFIXES = {"jpeg": "jpg", "svg+xml": "svg", "x-emf": "emf", "x-wmf": "wmf", "jpg": "jpg", "tif": "tiff"}
@@ -144,7 +145,9 @@ def pictures_of_html(data: bytes) -> Iterator[Picture]:
     parser = _ImageParser()
     parser.feed(decode(data))
     parser.close()
-    return (picture for source, caption in parser.found if (picture := _referred(source, caption)) is not None)
+    for source, caption in parser.found:
+        if (picture := _referred(source, caption)) is not None and not is_direction(caption):
+            yield picture
 
 
 class _ImageParser(HTMLParser):

@@ -4,7 +4,6 @@ import io
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from statistics import median_low
 from typing import Any, NamedTuple
 
 from flows.calls import Call
@@ -60,13 +59,13 @@ def _tables_of_pdf(document: Document, data: bytes, max_pages: int, seconds: flo
         return
     try:
         with pdfplumber.open(io.BytesIO(data)) as pdf:
-            for done, (number, settings) in enumerate(candidates):
+            for done, number in enumerate(candidates):
                 call.check_cancelled()
                 if done >= max_pages or time.monotonic() - started > seconds:
                     logger.warning("%s: searched %d of %d pages for tables", document.name, done, len(candidates))
                     return
                 page = pdf.pages[number]
-                for rows in page.extract_tables(settings):
+                for rows in page.extract_tables():
                     if table := _as_table(rows):
                         yield Finding(table, page=number + 1)
                 page.close()  # frees what pdfplumber keeps of every letter
@@ -75,24 +74,19 @@ def _tables_of_pdf(document: Document, data: bytes, max_pages: int, seconds: flo
         raise Unreadable(f"its tables cannot be read ({type(error).__name__}: {error})") from error
 
 
-def _ruled_pages(data: bytes) -> list[tuple[int, dict[str, Any]]]:
-    """Numbers from 0 of the pages where a table is likely, each with the settings to find it.
+def _ruled_pages(data: bytes) -> list[int]:
+    """Numbers, from 0, of the pages that have lines in both directions, or boxes.
 
-    PDFium counts a page's lines in a millisecond; pdfplumber takes a tenth of a second to look at it.
+    PDFium counts a page's lines in a millisecond; pdfplumber takes a tenth of a second to look at it. Guessing tables
+    without vertical lines from how words are aligned was tried: it took ordinary paragraphs for tables.
     """
     with open_pdf(data) as pdf:
         rulings = [_ruling(pdf, number) for number in range(len(pdf))]
-    # Lines under running heads are on most pages and rule no table.
-    usual = median_low(ruling.horizontal for ruling in rulings) if len(rulings) > 2 else 0
-    pages: list[tuple[int, dict[str, Any]]] = []
-    for number, ruling in enumerate(rulings):
-        if (ruling.horizontal >= 2 and ruling.vertical >= 2) or ruling.boxes >= 4:
-            pages.append((number, {}))
-        elif ruling.horizontal - usual >= 3:
-            pages.append(
-                (number, {"vertical_strategy": "text", "horizontal_strategy": "lines", "min_words_vertical": 3})
-            )
-    return pages
+    return [
+        number
+        for number, found in enumerate(rulings)
+        if (found.horizontal >= 2 and found.vertical >= 2) or found.boxes >= 4
+    ]
 
 
 def _ruling(pdf: Any, number: int) -> _Ruling:
