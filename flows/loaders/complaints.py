@@ -22,7 +22,7 @@ from flows.loaders.places import (
     unwrapped,
 )
 from flows.loaders.positions import Node
-from flows.policies import PRESETS, Merge, Policy, Tolerance
+from flows.policies import PRESETS, Merge, MinRatio, MinSuccess, Policy, Tolerance
 from flows.steps import KIND_BY_KEY, Case, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
 from flows.values import shown
 
@@ -36,7 +36,13 @@ _WORDS: dict[Any, str] = {
     Tolerance: "a number of items or a share such as '5%'",
     Merge: "the name of a strategy, or a mapping with strategy, output and options",
 }
-_OWNERS: dict[Any, str] = {Pipeline: "a pipeline", Case: "a case", Parameter: "a parameter"}
+_OWNERS: dict[Any, str] = {
+    Pipeline: "a pipeline",
+    Case: "a case",
+    Parameter: "a parameter",
+    MinSuccess: "success_when",
+    MinRatio: "success_when",
+}
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -56,15 +62,27 @@ class Complaint:
 
 def complaints(invalid: ValidationError, root: Node, *, source: str) -> list[Complaint]:
     """Each mistake once, at its place in the document, in no particular order."""
-    errors = [dict(error) for error in invalid.errors(include_url=False)]
+    errors: list[dict[str, Any]] = [dict(error) for error in invalid.errors(include_url=False)]
     found: list[Complaint] = []
-    for error, spot in _one_reading_of_each_choice([(error, follow(root, error["loc"])) for error in errors]):
+    for error, spot in _one_reading_of_each_choice([(error, _spot(error, root)) for error in errors]):
         told = _told(error, spot)
         if told is None:
             continue
         code, message, place, repair = told
         found.append(Complaint(Problem(source, *place, code, message), repair))
     return found
+
+
+def _spot(error: Mapping[str, Any], root: Node) -> Spot:
+    """Where an error is; that a key is unknown is said of the mapping it stands in."""
+    location: tuple[int | str, ...] = error["loc"]
+    if error["type"] != "extra_forbidden":
+        return follow(root, location)
+    around, key = follow(root, location[:-1]), str(location[-1])
+    scope = next((scope for scope in scopes(around.node) if key in (scope.entries or {})), around.node)
+    union = (around.union, around.union_expected)
+    model = bare(around.expected)
+    return Spot(scope, scope.key_place(key), model, key, None, model if _is_model(model) else None, *union)
 
 
 _Told = tuple[str, str, tuple[int, int], Callable[[], None] | None]
@@ -75,6 +93,8 @@ def _told(error: Mapping[str, Any], spot: Spot) -> _Told | None:
     kind: str = error["type"]
     if kind == "too_short" and error["input"]:
         return None  # items failed, and what is left of the list is too short
+    if error.get("loc", ())[-1:] == ("[key]",):
+        return _bad_key(error, spot)
     if kind in ("extra_forbidden", "union_tag_not_found"):
         return _unknown_key(error, spot)
     if kind == "union_tag_invalid":
@@ -162,6 +182,13 @@ def _misplaced(model: type[BaseModel], key: str, spot: Spot) -> _Told:
     return "unknown-key", message, spot.place, None
 
 
+def _bad_key(error: Mapping[str, Any], spot: Spot) -> _Told | None:
+    key = error["input"]
+    if spot.node.entries is None:
+        return None  # a list that stands for a mapping; its item is reported
+    return "bad-key", f"the key {key!r} must be a text; put it into quotes", spot.node.key_place(key), None
+
+
 def _renaming(scope: Node, old: str, new: str) -> Callable[[], None]:
     def rename() -> None:
         entries = scope.entries
@@ -204,14 +231,16 @@ def _missing(error: Mapping[str, Any], spot: Spot) -> _Told | None:
 def _empty(spot: Spot) -> _Told:
     if spot.key in ("switch", "cases"):
         return "no-cases", "a switch needs cases: a list of mappings with 'when' and 'steps'", spot.place, None
-    what = "this list" if spot.owner is Sequential and spot.node.entries is None else _owner(spot.owner)
+    if spot.owner is Sequential and spot.node.entries is None:
+        return "no-steps", "this list has no steps", spot.place, None
+    what = _owner(spot.owner)
     return "no-steps", f"{what} has no steps; list them under 'steps'", spot.place, None
 
 
 def _wrong_type(spot: Spot) -> _Told | None:
-    if spot.owner is Parallel and spot.key in ("branches", "parallel") and spot.node.scalar is None:
-        if spot.node.entries is None and spot.node.items is None:
-            return None  # nothing at all: the loader says that the group has no steps
+    nothing = spot.node.entries is None and spot.node.items is None and spot.node.scalar is None
+    if nothing and spot.owner is Parallel and spot.key in ("branches", "parallel"):
+        return None  # the loader says that the group has no steps
     described = _described(spot.expected)
     cure = ""
     if described == "a text" and isinstance(spot.node.scalar, (bool, int, float)):
@@ -224,13 +253,6 @@ def _wrong_type(spot: Spot) -> _Told | None:
 def _reason(error: Mapping[str, Any], spot: Spot) -> str:
     """The message of a validator of ours, or of what failed inside it."""
     cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, ValidationError):
-        first = cause.errors(include_url=False)[0]
-        inner = Spot(spot.node, spot.place, Any)
-        if first["type"] in _BOUNDS:
-            name, words = _BOUNDS[first["type"]]
-            return f"{_named(spot)}: {first['loc'][-1]} must be {words} {first['ctx'][name]:g}"
-        return f"{_named(spot)} must be {_described(spot.expected)}, not {_given(inner.node)}"
     if str(cause).startswith("could not convert"):
         return f"{_named(spot)} must be {_described(spot.expected)}, not {_given(spot.node)}"
     return f"{_named(spot)}: {cause}"

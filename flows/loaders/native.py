@@ -68,8 +68,8 @@ def load_pipeline_text(text: str, *, source: str = "<text>", name: str | None = 
 def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Problem]]:
     """The pipeline that a document describes, and all that is wrong with it; None if it cannot be one.
 
-    A misspelt key is reported, then read as what was meant, so that neither the key it should have been is called missing
-    nor mistakes below it stay hidden. `root` is changed by that.
+    A misspelt key is reported, then read as what was meant: the key it should have been is then not called missing, and
+    mistakes below it are found. `root` is changed by that.
     """
     pipeline: Pipeline | None = None
     problems: set[Problem] = set()

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.loaders.positions import Node, Place
+from flows.policies import Policy
 from flows.steps import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Step, StepFields
 
 INNER_KEYS = ("parallel", "for_each", "merge_results", "switch")
@@ -173,12 +174,10 @@ def _step_down(spot: Spot, part: int | str) -> Spot:
         return Spot(step, step.place, STEP_KINDS[str(part)], spot.key, spot.index, spot.owner)
     if isinstance(expected, type) and issubclass(expected, BaseModel):
         return _into_field(spot, expected, str(part))
-    if get_origin(expected) is dict and isinstance(part, str):
-        if part == "[key]":
-            return spot
-        child = (spot.node.entries or {}).get(part)
-        found = child if child is not None else spot.node
-        return Spot(found, found.place, get_args(expected)[1], part, owner=spot.owner)
+    if part == "[key]":
+        return spot
+    if get_origin(expected) is dict:
+        return _into_mapping(spot, expected, part)
     if isinstance(part, int):
         items = spot.node.items
         child = items[part] if items is not None and part < len(items) else spot.node
@@ -193,6 +192,15 @@ def _step_down(spot: Spot, part: int | str) -> Spot:
     return Spot(child, child.place, Any, str(part), owner=spot.owner)
 
 
+def _into_mapping(spot: Spot, expected: Any, key: int | str) -> Spot:
+    inner = get_args(expected)[1]
+    for index, item in enumerate(spot.node.items or ()):  # `collect: [a, b]` stands for a mapping
+        if item.scalar == key:
+            return Spot(item, item.place, inner, spot.key, index, spot.owner)
+    child = (spot.node.entries or {}).get(key, spot.node)
+    return Spot(child, child.place, inner, str(key), owner=spot.owner)
+
+
 def _into_field(spot: Spot, model: type[BaseModel], name: str) -> Spot:
     union = (spot.union, spot.union_expected)
     found_field = field_named(model, name)
@@ -200,6 +208,9 @@ def _into_field(spot: Spot, model: type[BaseModel], name: str) -> Spot:
         for scope in scopes(spot.node):
             if name in (scope.entries or {}):
                 return Spot(scope, scope.key_place(name), model, name, None, model, *union)
+        if model is Policy and len(spot.node.entries or {}) == 1:  # `minimum_threshold: n` stands for the rule
+            ((key, value),) = (spot.node.entries or {}).items()
+            return Spot(value, value.place, int, str(key), None, model, *union)
         return Spot(spot.node, spot.place, model, name, None, model, *union)
     field_name, field = found_field
     names = (name, *(known for known in names_of(field_name, field) if known != name))
@@ -208,7 +219,7 @@ def _into_field(spot: Spot, model: type[BaseModel], name: str) -> Spot:
         node, place, key = found
         return Spot(node, place, field.annotation, key, None, model, *union)
     # What a short form says without the key: `for_each: docs`, a list as a branch, a handler's bare name.
-    telling = {ForEach: "for_each", MergeResults: "merge_results"}.get(model)
+    telling = "for_each" if model is ForEach else "merge_results" if model is MergeResults else ""
     short = (spot.node.entries or {}).get(telling) if telling and field_name in ("over", "source") else None
     if short is not None and short.entries is None:
         return Spot(short, short.place, field.annotation, str(telling), None, model, *union)
