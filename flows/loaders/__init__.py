@@ -1,6 +1,7 @@
 """Pipelines from files: each dialect of YAML is a module here, and all of them end in `flows.steps.Pipeline`."""
 
+from flows.loaders.dump import dump_pipeline
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
 from flows.loaders.places import SourceMap
 
-__all__ = ["LoadedPipeline", "SourceMap", "load_pipeline", "load_pipeline_text"]
+__all__ = ["LoadedPipeline", "SourceMap", "dump_pipeline", "load_pipeline", "load_pipeline_text"]

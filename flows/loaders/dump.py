@@ -1,0 +1,116 @@
+"""A pipeline as native YAML, as a person would write it: short forms, no defaults."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any, assert_never, cast
+
+from pydantic import BaseModel
+
+from flows.policies import Merge, Policy, Tolerance
+from flows.steps import Case, ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, Step, SubPipeline, Switch
+
+
+def dump_pipeline(pipeline: Pipeline) -> str:
+    """The YAML from which `load_pipeline_text` makes an equal pipeline.
+
+    Raises:
+        ValueError: an option or a default holds what YAML cannot (for example a set); the message names it.
+    """
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML(typ="rt", pure=True)
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 110
+    yaml.allow_unicode = True
+    yaml.representer.ignore_aliases = lambda *_: True
+    written = StringIO()
+    yaml.dump(pipeline_data(pipeline), written)
+    return written.getvalue()
+
+
+def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline as the plain data that its YAML holds."""
+    fields = _changed(pipeline, but=("name", "steps"))
+    return {"name": pipeline.name, **fields, "steps": _steps(pipeline.steps)}
+
+
+def _steps(steps: Sequence[Step]) -> list[Any]:
+    return [_step(step) for step in steps]
+
+
+def _step(step: Step) -> Any:
+    match step:
+        case Handler():
+            fields = _changed(step, but=("handler",))
+            return {"handler": step.handler, **fields} if fields else step.handler
+        case Parallel():
+            return {**_changed(step, but=("branches",)), "parallel": _steps(step.branches)}
+        case ForEach():
+            fields = _changed(step, but=("over", "steps"))
+            return {"for_each": step.over, **fields, "steps": _steps(step.steps)}
+        case MergeResults():
+            fields = _changed(step, but=("source",))
+            return {"merge_results": step.source, **fields} if step.source is not None else {"merge_results": fields}
+        case Switch():
+            fields = _changed(step, but=("cases", "default"))
+            default = {"default": _steps(step.default)} if step.default else {}
+            return {**fields, "switch": [_case(case) for case in step.cases], **default}
+        case SubPipeline():
+            return {"pipeline": step.pipeline, **_changed(step, but=("pipeline",))}
+        case Sequential():
+            fields = _changed(step, but=("steps",))
+            steps = _steps(step.steps)
+            return {**fields, "steps": steps} if fields or len(steps) == 1 else steps
+        case _:
+            assert_never(step)
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {"when": case.when, "steps": _steps(case.steps)}
+
+
+def _changed(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a model that differ from their defaults, in declared order but for `id` and `name` first."""
+    written: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name in but or name == "type" and field.default == value and isinstance(model, _TYPED):
+            continue
+        if field.is_required() or value != field.get_default(call_default_factory=True):
+            key = field.serialization_alias or name
+            written[key] = _value(value, f"{type(model).__name__.lower()}.{key}", collect=name == "collect")
+    return written
+
+
+_TYPED = (Handler, Parallel, ForEach, MergeResults, Switch, SubPipeline, Sequential)
+
+
+def _value(value: Any, place: str, *, collect: bool = False) -> Any:
+    if isinstance(value, Policy):
+        return _policy(value)
+    if isinstance(value, Tolerance) and (value.count is None) != (value.ratio is None):
+        return value.ratio if value.count is None else value.count
+    if isinstance(value, BaseModel):
+        fields = _changed(value)
+        return fields.get("strategy", "collect_all") if set(fields) <= {"strategy"} and _is_merge(value) else fields
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[Any, Any]", value)
+        if collect and all(key == item for key, item in entries.items()):
+            return list(entries)
+        return {_value(key, place): _value(item, f"{place}.{key}") for key, item in entries.items()}
+    if isinstance(value, (list, tuple)):
+        return [_value(item, place) for item in cast("Sequence[Any]", value)]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ValueError(f"{place} is a {type(value).__name__}, which YAML cannot hold; give plain data")
+
+
+def _is_merge(value: BaseModel) -> bool:
+    return isinstance(value, Merge)
+
+
+def _policy(policy: Policy) -> Any:
+    name = policy.name
+    if name.startswith("minimum_threshold: "):
+        return {"minimum_threshold": int(name.partition(": ")[2])}
+    return name if "/" not in name else _changed(policy)

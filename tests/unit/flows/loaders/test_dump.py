@@ -1,0 +1,65 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from flows.loaders import dump_pipeline, load_pipeline_text
+from flows.policies import Policy, Tolerance, minimum_threshold
+from flows.steps import ForEach, Handler, Parallel, Pipeline, Sequential
+from tests.strategies import pipelines
+
+
+@given(pipelines(["extract", "embed", "null", "1", "2024-01-01"]))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_what_is_dumped_loads_as_the_same_pipeline(pipeline):
+    assert load_pipeline_text(dump_pipeline(pipeline)).pipeline == pipeline
+
+
+def test_a_dump_reads_as_a_person_would_write_it():
+    a, b = Handler(handler="a"), Handler(handler="b", options={"limit": 3})
+    pipeline = Pipeline(
+        name="p",
+        steps=(
+            a,
+            Parallel(
+                id="group",
+                branches=(a, Sequential(steps=(a, b))),
+                max_concurrency=2,
+                policy=minimum_threshold(1),
+            ),
+            ForEach(over="docs", as_="doc", steps=(a,), tolerated_failure=Tolerance(count=2), collect={"x": "x"}),
+            Parallel(branches=(a,), policy=Policy(on_branch_failure="drain")),
+        ),
+    )
+    assert dump_pipeline(pipeline) == (
+        """\
+name: p
+steps:
+  - a
+  - id: group
+    max_concurrency: 2
+    policy:
+      minimum_threshold: 1
+    parallel:
+      - a
+      -   - a
+          - handler: b
+            options:
+              limit: 3
+  - for_each: docs
+    as: doc
+    tolerated_failure: 2
+    collect:
+      - x
+    steps:
+      - a
+  - policy:
+      on_branch_failure: drain
+    parallel:
+      - a
+"""
+    )
+
+
+def test_what_yaml_cannot_hold_is_refused_by_name():
+    pipeline = Pipeline(name="p", steps=(Handler(handler="a", options={"ids": {1, 2}}),))
+    with pytest.raises(ValueError, match=r"handler\.options\.ids is a set, which YAML cannot hold"):
+        dump_pipeline(pipeline)
