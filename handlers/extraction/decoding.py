@@ -76,6 +76,8 @@ def _decode_western(data: bytes) -> str | None:
 
 
 def _looks_like_utf16(data: bytes) -> bool:
+    if len(data) % 2 or len(data) < 8:
+        return False
     sample = data[:4_000]
     odd, even = sample[1::2].count(0), sample[0::2].count(0)
     return max(odd, even) > 0.3 * (len(sample) / 2) and min(odd, even) < 0.05 * (len(sample) / 2)

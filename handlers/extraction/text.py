@@ -102,7 +102,7 @@ def _extractor(call: Call) -> TextExtractor:
 
 def _read(storage: Storage, source: Source, max_bytes: int) -> bytes:
     if source.size > max_bytes:
-        raise Unreadable(f"has {source.size / 1e6:.1f} MB, more than the {max_bytes / 1e6:g} MB allowed")
+        raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
     return storage.read(source.uri, max_bytes=max_bytes)
 
 
