@@ -132,7 +132,9 @@ def main() -> None:
         median = statistics.median(inside[name])
         print(f"{name:28} {path:13.2f} {median:12.2f} {median / path:6.2f} {statistics.median(whole[name]):14.2f}")
     speed_up = statistics.median(inside["braid, max_concurrency 1"]) / statistics.median(inside["braid, template"])
-    print(f"speed-up of the template over max_concurrency 1: {speed_up:.2f} (the limit is {IN_ORDER / CRITICAL_PATH:.2f})")
+    print(
+        f"speed-up of the template over max_concurrency 1: {speed_up:.2f} (the limit is {IN_ORDER / CRITICAL_PATH:.2f})"
+    )
 
 
 if __name__ == "__main__":

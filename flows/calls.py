@@ -28,8 +28,8 @@ class Call:
     attempt: int = 1
     identity: Identity = field(default_factory=Identity)
     item: str | None = None
-    costs: dict[str, float] = field(default_factory=dict)
-    failures: list[ItemFailure] = field(default_factory=list)
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+    failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
     done: int = 0
     total: int | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)

@@ -8,7 +8,7 @@ something in it could be changed; whatever the branch then does to its copy, how
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flows.deltas import MISSING, Change, Delta, apply_change, diff
 from flows.errors import FatalError, OrchestrationError
@@ -114,9 +114,9 @@ class Context:
     @property
     def results(self) -> list[Any]:
         """The field `results`, a list; branches' results are united by id unless another reducer is declared."""
-        if ("data", "results") not in self._touched and self._cell(("data", "results")) is _GONE:
-            self.data["results"] = []
-        return self.data["results"]
+        if "results" not in self.data:
+            self.data["results"] = list[Any]()
+        return cast("list[Any]", self.data["results"])
 
     @property
     def log_entries(self) -> tuple[LogEntry, ...]:
@@ -137,7 +137,7 @@ class Context:
     # What the engine uses.
 
     def fork(self, *, reads: frozenset[str] | None = None, writes: frozenset[str] | None = None) -> "Context":
-        """An isolated view of this context; copies nothing. `reads` and `writes` limit which data fields it may touch."""
+        """An isolated view of this context; copies nothing. `reads` and `writes` limit the data fields it may touch."""
         self._settle()
         branch = Context.__new__(Context)
         branch.identity, branch.progress_view = self.identity, self.progress_view

@@ -76,12 +76,11 @@ def _starts_with(items: list[Any], head: list[Any]) -> bool:
 
 
 def apply_change(value: Any, change: Change) -> Any:
-    """`value`, which the caller owns and lets be changed in place, after one change at a path below its section and key."""
+    """`value`, which the caller owns and lets be changed, after one change; paths count from its section and key."""
     below = change.path[2:]
     if not below:
         return _changed(value, change)
-    container = value if isinstance(value, dict) else {}
-    root = cast("dict[Any, Any]", container)
+    container = root = cast("dict[Any, Any]", value if isinstance(value, dict) else {})
     for key in below[:-1]:
         container = _descend(container, key)
     if change.kind == "delete":
@@ -91,11 +90,11 @@ def apply_change(value: Any, change: Change) -> Any:
     return root
 
 
-def _descend(container: Any, key: Any) -> Any:
-    inner = container.get(key) if isinstance(container, dict) else None  # pyright: ignore[reportUnknownMemberType]
+def _descend(container: dict[Any, Any], key: Any) -> dict[Any, Any]:
+    inner = container.get(key)
     if not isinstance(inner, dict):
-        container[key] = inner = {}
-    return cast("Any", inner)
+        inner = container[key] = dict[Any, Any]()
+    return cast("dict[Any, Any]", inner)
 
 
 def _changed(value: Any, change: Change) -> Any:
@@ -125,4 +124,4 @@ def compatible(first: Change, second: Change) -> bool:
 
 
 Reducer: TypeAlias = Callable[[Any, Sequence[tuple[str, Change]]], Any]
-"""Combines the changes (branch name, change) of one field, in declared order, with its value at the fork (or `MISSING`)."""
+"""Combines the changes (branch, change) of one field, in declared order, with its value at the fork (or `MISSING`)."""

@@ -169,8 +169,8 @@ def _shares(group: Group, context: Context) -> list[list[Any]] | None:
         return None
     items = read_path(context.fork(), group.split.over)
     if not isinstance(items, (list, tuple)):
-        raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {type(items).__name__}, "
-                                 "not a list")  # fmt: skip
+        kind = type(items).__name__
+        raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
     shared = cast("Sequence[Any]", items)
     return split_items(group.split.strategy, shared, len(group.children), group.split.options)
 

@@ -155,7 +155,7 @@ def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any
     writes = leaf.node.writes
     if spec.takes_context:
         # A context's handler may return outputs beside what it wrote.
-        pairs = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {}
+        pairs = cast("Mapping[str, Any]", result if isinstance(result, Mapping) else {})
         return {writes.get(name, name): value for name, value in pairs.items()}
     if not writes:
         return {}
@@ -169,8 +169,10 @@ def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any
     missing = [name for name in writes if name not in pairs]
     unknown = [str(name) for name in pairs if name not in writes]
     if missing or unknown:
-        raise FatalError(f"{spec.name} declares the writes {', '.join(writes)}; its result lacks "
-                         f"{', '.join(missing) or 'none'} and has the undeclared {', '.join(unknown) or 'none'}")  # fmt: skip
+        raise FatalError(
+            f"{spec.name} declares the writes {', '.join(writes)}; its result lacks {', '.join(missing) or 'none'} "
+            f"and has the undeclared {', '.join(unknown) or 'none'}"
+        )
     return {writes[name]: pairs[name] for name in writes}
 
 
@@ -206,8 +208,9 @@ async def _run(
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     limit_s = None if deadline is None else max(0.0, deadline - loop.time())
+    limit = asyncio.timeout_at(deadline)
     try:
-        async with asyncio.timeout_at(deadline) as limit:
+        async with limit:
             if spec.is_async:
                 return await spec.function(*arguments, **options)
             if spec.isolation == "process":
@@ -278,7 +281,7 @@ def _classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalEr
 
 
 def classify(error: BaseException) -> Literal["transient", "fatal"]:
-    """Whether trying again may help: timeouts, lost connections and HTTP 408, 425, 429 and 5xx may pass by themselves."""
+    """Whether trying again may help: timeouts, lost connections and HTTP 408, 425, 429 and 5xx may pass."""
     if isinstance(error, TransientError):
         return "transient"
     if isinstance(error, FatalError):

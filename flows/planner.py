@@ -95,6 +95,9 @@ class _Planner:
     ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     within: tuple[str, ...] = ()
+    """Ids of the sub-pipeline steps around; they keep the ids of what is inside unique."""
+    ancestors: tuple[str, ...] = ()
+    """Names of the pipelines around."""
 
     def problem(self, path: str, code: str, message: str, *, level: str = "error") -> None:
         line, column = self.place(path)
@@ -392,11 +395,13 @@ class _Planner:
             self.problem(
                 path, "unknown-pipeline", f"no pipeline named {step.pipeline!r}{suggest(step.pipeline, known)}"
             )
-        elif step.pipeline in self.within or step.pipeline == self.pipeline.name:
+        elif step.pipeline in (*self.ancestors, self.pipeline.name):
             self.problem(path, "recursion", f"pipeline {step.pipeline!r} would run itself for ever")
         else:
-            nested = _Planner(inner, self.registry, self.catalog, self.overrides, self.source, lambda _: self.place(path),
-                              within=(*self.within, common["id"]))  # fmt: skip
+            nested = _Planner(
+                inner, self.registry, self.catalog, self.overrides, self.source, lambda _: self.place(path),
+                within=(*self.within, common["id"]), ancestors=(*self.ancestors, self.pipeline.name),
+            )  # fmt: skip
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)

@@ -7,7 +7,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -63,7 +63,7 @@ class HandlerSpec:
 class Registry:
     """Handlers by name."""
 
-    handlers: dict[str, HandlerSpec] = field(default_factory=dict)
+    handlers: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
 
     def add(self, spec: HandlerSpec) -> None:
         """Register a handler; the same function again (a reloaded module) replaces itself.
@@ -176,7 +176,7 @@ def _describe(
         reads=declared_reads,
         writes=names if names is not None or outside is None else (),
         effects=outside if outside is not None or not names else (),
-        reducers=dict(writes) if isinstance(writes, Mapping) else {},
+        reducers=dict(cast("Mapping[str, str]", writes)) if isinstance(writes, Mapping) else {},
         options=model,
         takes_context=takes_context,
         call_parameter=call_parameter,

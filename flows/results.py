@@ -59,7 +59,7 @@ class Outcome:
     """Seconds since the epoch; None if it never started."""
     seconds: float = 0.0
     attempts: int = 0
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
     error: ErrorInfo | None = None
     reason: str = ""
     """Why it was skipped or cancelled."""

@@ -77,10 +77,10 @@ def run_as_flow(
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
-    state: State[Any] = asyncio.run(made(return_state=True))  # pyright: ignore[reportUnknownArgumentType, reportCallIssue]
+    begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
+    state: State[Any] = asyncio.run(begun)
     if not kept:
-        # The engine did not get to the end; the state carries why.
-        state.result()  # pyright: ignore[reportUnusedCoroutine]
+        # The engine did not get to the end; the state says why.
         raise PipelineFailed(f"{pipeline.name}: {state.message}")
     return kept[0]
 

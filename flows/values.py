@@ -40,7 +40,7 @@ def own(value: Any, *, place: str = "value") -> tuple[Any, bool]:
 
 def _own(value: Any, place: str, depth: int) -> tuple[Any, bool]:
     kind = cast("type[Any]", type(value))
-    if kind in _EXACT_ATOMS or isinstance(value, _ATOMS):
+    if kind in _EXACT_ATOMS or issubclass(kind, _ATOMS):
         return value, True
     if depth > _DEEPEST:
         raise UnsupportedValue(f"{place} is nested deeper than {_DEEPEST} levels, or contains itself")
@@ -53,7 +53,7 @@ def _own(value: Any, place: str, depth: int) -> tuple[Any, bool]:
     if kind is frozenset:
         return value, all(_own(item, place, depth + 1)[1] for item in value)
     if kind in (set, bytearray):
-        return kind(value), False
+        return cast("Any", kind(value)), False
     if isinstance(value, np.ndarray):
         return _own_array(cast("np.ndarray[Any, Any]", value), place), True
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -123,7 +123,8 @@ def _own_fields(value: Any, names: list[str], frozen: bool, place: str, depth: i
         return value, True
     if isinstance(value, BaseModel):
         return value.model_copy(update={name: mine for name, (mine, _) in owned.items()}), immutable
-    mine = object.__new__(type(value))
+    kind = cast("type[Any]", type(value))
+    mine: Any = object.__new__(kind)
     for name, (item, _) in owned.items():
         object.__setattr__(mine, name, item)
     return mine, immutable
@@ -141,7 +142,7 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a value, hex: equal data gives equal text in every process; the order of mapping keys does not count."""
+    """SHA-256 of a value, hex: equal data, equal text, in every process; the order of mapping keys does not count."""
     digest = hashlib.sha256()
     _feed(value, digest.update, 0)
     return digest.hexdigest()
@@ -179,8 +180,9 @@ def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
         array = cast("np.ndarray[Any, Any]", value)
         _item(update, f"array:{array.dtype.str}:{array.shape}", array.tobytes())
     elif isinstance(value, np.generic):
-        _item(update, f"scalar:{value.dtype.str}", value.tobytes())
-    elif dataclasses.is_dataclass(value):
+        scalar = cast("np.generic[Any]", value)
+        _item(update, f"scalar:{scalar.dtype.str}", scalar.tobytes())
+    elif dataclasses.is_dataclass(kind):
         _item(update, f"dataclass:{kind.__qualname__}", b"")
         for field in _fields(kind):
             _feed(getattr(value, field.name), update, depth + 1)
@@ -189,7 +191,7 @@ def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
         for name in kind.model_fields:
             _feed(getattr(value, name), update, depth + 1)
     elif isinstance(value, _ATOMS):
-        _item(update, kind.__qualname__, str(value).encode())
+        _item(update, kind.__qualname__, str(cast("object", value)).encode())
     else:
         own(value)  # raises with the reason
 
