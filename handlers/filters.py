@@ -1,0 +1,41 @@
+"""Tag filters: which documents a question may be answered from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+_FORBIDDEN = "=:;"
+
+
+@dataclass(frozen=True)
+class TagFilter:
+    """All keys must match (AND), each by any of its values (OR); no key at all matches everything.
+
+    A key with no values matches nothing: an empty list of permitted values permits nothing.
+    """
+
+    wanted: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, wanted: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
+        """The filter a mapping from key to value or values stands for; `None` matches everything.
+
+        Raises:
+            ValueError: a key is empty or contains one of `= : ;`.
+        """
+        if isinstance(wanted, TagFilter):
+            return wanted
+        pairs: list[tuple[str, tuple[str, ...]]] = []
+        for key, values in sorted((wanted or {}).items()):
+            if not key or any(character in _FORBIDDEN for character in key):
+                raise ValueError(f"tag {key!r}: a tag's name is not empty and contains none of {' '.join(_FORBIDDEN)}")
+            listed = (values,) if isinstance(values, str) else tuple(values)
+            pairs.append((key, tuple(sorted(set(listed)))))
+        return cls(tuple(pairs))
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted)
+
+    def matches(self, tags: Iterable[tuple[str, str]]) -> bool:
+        """Whether a document with these tags may be shown."""
+        present = set(tags)
+        return all(any((key, value) in present for value in values) for key, values in self.wanted)

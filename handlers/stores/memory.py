@@ -1,0 +1,357 @@
+"""An index in memory: the smallest thing that keeps the protocol's promises, for tests and throw-away searches."""
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from flows.errors import FatalError
+from handlers.filters import TagFilter
+from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
+from handlers.stores.protocol import (
+    DocumentRow,
+    DocumentStatus,
+    Edge,
+    Facet,
+    FailedDocument,
+    Mention,
+    best,
+    bm25_idf,
+    entity_key,
+    staged_name,
+)  # fmt: skip
+
+
+@dataclass
+class _Version:
+    document: Document
+    chunks: dict[str, Chunk]
+    artifacts: list[Artifact]
+    summary: str | None
+    fingerprint: str
+
+
+@dataclass
+class _Passage:
+    document_id: str
+    vector: np.ndarray | None = None
+    model: str = ""
+    terms: SparseVector | None = None
+    entities: list[Entity] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
+
+
+class MemoryIndexStore:
+    """An `IndexStore` that lives as long as the process; every method runs under one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._rows: dict[str, DocumentRow] = {}
+        self._staged: dict[tuple[str, str], _Version] = {}
+        self._published: dict[str, tuple[str, _Version]] = {}
+        self._passages: dict[str, _Passage] = {}
+
+    def close(self) -> None:
+        """Nothing to close; what is stored stays."""
+
+    def put_documents(
+        self, documents: Sequence[Document], chunks: Sequence[Chunk], *, summaries: Mapping[str, str] | None = None,
+        artifacts: Sequence[Artifact] = (), run_id: str = "", fingerprint: str = "",
+    ) -> dict[str, str]:  # fmt: skip
+        with self._lock:
+            self._stage(chunks)
+            for each in documents:
+                self._note(each.id, each.name, each.uri, run_id)
+                version = _Version(
+                    each,
+                    {chunk.id: chunk for chunk in chunks if chunk.document_id == each.id},
+                    sorted((found for found in artifacts if found.document_id == each.id), key=lambda found: found.id),
+                    (summaries or {}).get(each.id),
+                    fingerprint,
+                )
+                name = staged_name(each, run_id)
+                self._staged[each.id, name] = version
+                if each.id in self._published and self._published[each.id][0] == name:
+                    self._published[each.id] = (name, version)
+            return {each.id: staged_name(each, run_id) for each in documents}
+
+    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings) -> int:
+        with self._lock:
+            self._check(chunks, embeddings.chunk_ids)
+            if embeddings.vectors.ndim != 2 or len(embeddings.vectors) != len(embeddings.chunk_ids):
+                count, shape = len(embeddings.chunk_ids), embeddings.vectors.shape
+                raise ValueError(f"{count} chunks need as many vectors, not an array of shape {shape}")
+            self._stage(chunks)
+            for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
+                self._passages[chunk_id].vector = np.array(row, dtype=np.float32)
+                self._passages[chunk_id].model = embeddings.model
+            return len(embeddings.chunk_ids)
+
+    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector]) -> int:
+        with self._lock:
+            self._check(chunks, [each.chunk_id for each in sparse])
+            self._stage(chunks)
+            for each in sparse:
+                self._passages[each.chunk_id].terms = each
+            return len(sparse)
+
+    def put_graph(self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation]) -> int:
+        with self._lock:
+            self._check(chunks, {each.chunk_id for each in (*entities, *relations)})
+            self._stage(chunks)
+            for chunk in chunks:
+                self._passages[chunk.id].entities = [each for each in entities if each.chunk_id == chunk.id]
+                self._passages[chunk.id].relations = [each for each in relations if each.chunk_id == chunk.id]
+            said = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
+            linked = {(e.chunk_id, entity_key(e.source), entity_key(e.target), e.kind) for e in relations}
+            return len(said) + len(linked)
+
+    def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
+        with self._lock:
+            for document_id, name in versions.items():
+                self._publish(document_id, name, expect)
+            return len(versions)
+
+    def _publish(self, document_id: str, name: str, expect: Collection[Facet]) -> None:
+        version = self._staged.get((document_id, name))
+        if version is None:
+            raise FatalError(
+                f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
+                "ingest it again"
+            )
+        kept = [self._passages[chunk_id] for chunk_id in version.chunks]
+        lacking = {
+            "terms": sum(passage.terms is None for passage in kept),
+            "vectors": sum(passage.vector is None for passage in kept),
+        }
+        for facet in sorted(expect):
+            if lacking[facet]:
+                raise FatalError(
+                    f"document {document_id!r}: {lacking[facet]} of its chunks have no {facet} stored; another run may "
+                    "have replaced them: ingest it again"
+                )
+        self._staged = {key: value for key, value in self._staged.items() if key[0] != document_id}
+        self._staged[document_id, name] = version
+        self._published[document_id] = (name, version)
+        self._passages = {
+            key: value
+            for key, value in self._passages.items()
+            if value.document_id != document_id or key in version.chunks
+        }
+        self._rows[document_id] = replace(
+            self._rows[document_id], status="processed", reason="", updated_at=time.time()
+        )  # fmt: skip
+
+    def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
+        with self._lock:
+            for each in failures:
+                self._note(each.id, each.name, each.uri, run_id)
+                self._rows[each.id] = replace(self._rows[each.id], status="failed", reason=each.reason)
+            return len({each.id for each in failures})
+
+    def delete(self, document_ids: Sequence[str]) -> int:
+        with self._lock:
+            gone = set(document_ids) & self._rows.keys()
+            self._staged = {key: value for key, value in self._staged.items() if key[0] not in gone}
+            self._passages = {key: value for key, value in self._passages.items() if value.document_id not in gone}
+            for document_id in gone:
+                del self._rows[document_id]
+                self._published.pop(document_id, None)
+            return len(gone)
+
+    def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
+        with self._lock:
+            return {each: self._row(each) for each in document_ids if each in self._rows}
+
+    def documents(
+        self, *, status: DocumentStatus | None = None, limit: int = 100, offset: int = 0
+    ) -> list[DocumentRow]:
+        with self._lock:
+            rows = [self._row(each) for each in self._rows if status in (None, self._rows[each].status)]
+            return sorted(rows, key=lambda row: (row.name, row.id))[offset : offset + limit]
+
+    def statistics(self) -> dict[str, int]:
+        with self._lock:
+            versions = [version for _, version in self._published.values()]
+            visible = list(self._visible().values())
+            related = {
+                (id(passage), entity_key(each.source), entity_key(each.target), each.kind)
+                for passage in visible
+                for each in passage.relations
+            }
+            status = Counter(row.status for row in self._rows.values())
+            return {
+                "documents": len(versions),
+                "chunks": len(visible),
+                "vectors": sum(passage.vector is not None for passage in visible),
+                "terms": len({term for passage in visible if passage.terms for term, _ in passage.terms.counts}),
+                "entities": len(self._names()),
+                "relations": len(related),
+                "artifacts": sum(len(version.artifacts) for version in versions),
+                "summaries": sum(version.summary is not None for version in versions),
+                "tagged_documents": sum(bool(version.document.tags) for version in versions),
+                "pending": status["pending"],
+                "processed": status["processed"],
+                "failed": status["failed"],
+            }
+
+    def chunks_of(self, document_id: str) -> list[Chunk]:
+        with self._lock:
+            _, version = self._published.get(document_id, ("", None))
+            return sorted(version.chunks.values(), key=lambda each: (each.position, each.id)) if version else []
+
+    def artifacts_of(self, document_id: str) -> list[Artifact]:
+        with self._lock:
+            return list(self._published[document_id][1].artifacts) if document_id in self._published else []
+
+    def summary_of(self, document_id: str) -> str | None:
+        with self._lock:
+            return self._published[document_id][1].summary if document_id in self._published else None
+
+    def tags_of(self, document_ids: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+        with self._lock:
+            return {
+                each: tuple(sorted(set(self._published[each][1].document.tags)))
+                for each in document_ids
+                if each in self._published
+            }
+
+    def search_vectors(
+        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+    ) -> list[Hit]:
+        with self._lock:
+            rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
+            models = sorted({each.model for _, each in rows})
+            if rows and (model not in models if model is not None else len(models) > 1):
+                raise FatalError(
+                    f"the index has vectors of {', '.join(map(repr, models))}, and the query is for {model!r}: "
+                    "search with the model that the index was made with, or ingest again"
+                )
+            scores: dict[str, float] = {}
+            for key, each in rows:
+                if model not in (None, each.model) or each.vector is None:
+                    continue
+                if each.vector.shape != np.shape(vector):
+                    raise FatalError(
+                        f"the query's vector has {np.size(vector)} dimensions and the index's {each.vector.size}: "
+                        "search with the model that the index was made with, or ingest again"
+                    )
+                if self._permits(where, each.document_id):
+                    scores[key] = float(each.vector @ vector)
+            return self.hits(_top(scores, top_k), source="vector")
+
+    def search_terms(
+        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        where: TagFilter | None = None,
+    ) -> list[Hit]:  # fmt: skip
+        with self._lock:
+            visible = self._visible()
+            lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
+            average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
+            postings: dict[str, dict[str, int]] = defaultdict(dict)
+            for key, each in visible.items():
+                for term, count in each.terms.counts if each.terms else ():
+                    postings[term][key] = count
+            scores: dict[str, float] = defaultdict(float)
+            for term in sorted(counts):
+                idf = bm25_idf(len(visible), len(postings[term]))
+                for key, count in postings[term].items():
+                    if self._permits(where, visible[key].document_id):
+                        norm = k1 * (1 - b + b * lengths[key] / average)
+                        scores[key] += counts[term] * idf * count * (k1 + 1) / (count + norm)
+            return self.hits(_top(scores, top_k), source="keyword")
+
+    def find_entities(self, names: Iterable[str]) -> dict[str, str]:
+        with self._lock:
+            stored = self._names()
+            return {name: stored[entity_key(name)] for name in names if entity_key(name) in stored}
+
+    def neighbours(self, names: Iterable[str], *, limit: int = 1000) -> list[Edge]:
+        with self._lock:
+            stored, wanted = self._names(), {entity_key(name) for name in names}
+            weights: dict[tuple[str, str, str], float] = defaultdict(float)
+            for each in (relation for passage in self._visible().values() for relation in passage.relations):
+                ends = entity_key(each.source), entity_key(each.target)
+                if wanted & set(ends):
+                    weights[stored[ends[0]], stored[ends[1]], each.kind] += each.weight
+            edges = [Edge(*key, weight) for key, weight in weights.items()]
+            return sorted(edges, key=lambda edge: (-edge.weight, edge.source, edge.target, edge.kind))[:limit]
+
+    def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
+        with self._lock:
+            stored, wanted = self._names(), {entity_key(name) for name in names}
+            counted = Counter(
+                (key, stored[entity_key(each.name)])
+                for key, passage in self._visible().items()
+                if self._permits(where, passage.document_id)
+                for each in passage.entities
+                if entity_key(each.name) in wanted
+            )
+            return sorted(Mention(*key, count) for key, count in counted.items())
+
+    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
+        with self._lock:
+            found: list[Hit] = []
+            for _, version in self._published.values():
+                document = version.document
+                for chunk in version.chunks.values():
+                    if chunk.id in scores and self._permits(where, document.id):
+                        found.append(Hit(
+                            id=chunk.id, document_id=document.id, score=float(scores[chunk.id]), content=chunk.text,
+                            source=source, name=document.name, heading=chunk.heading, page=chunk.page,
+                            start=chunk.start, end=chunk.end,
+                        ))  # fmt: skip
+            return sorted(found, key=lambda hit: (-hit.score, hit.id))
+
+    def _stage(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk.document_id not in self._rows:
+                self._note(chunk.document_id, "", "", "")
+            self._passages.setdefault(chunk.id, _Passage(chunk.document_id))
+
+    def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
+        now = time.time()
+        row = self._rows.get(document_id) or DocumentRow(
+            document_id, document_id, uri, "", "pending", "", run_id, now, "", "", 0, False
+        )
+        self._rows[document_id] = replace(row, name=name, uri=uri, run_id=run_id, updated_at=now) if name else row
+
+    def _row(self, document_id: str) -> DocumentRow:
+        row = self._rows[document_id]
+        if document_id not in self._published:
+            return row
+        version = self._published[document_id][1]
+        return replace(
+            row, title=version.document.title, content_sha256=version.document.content_sha256,
+            fingerprint=version.fingerprint, chunks=len(version.chunks), searchable=True,
+        )  # fmt: skip
+
+    def _visible(self) -> dict[str, _Passage]:
+        return {key: self._passages[key] for _, version in self._published.values() for key in version.chunks}
+
+    def _names(self) -> dict[str, str]:
+        stored: dict[str, str] = {}
+        for passage in self._visible().values():
+            relations = [name for each in passage.relations for name in (each.source, each.target)]
+            for name in [each.name for each in passage.entities] + relations:
+                stored.setdefault(entity_key(name), name)
+        return stored
+
+    def _permits(self, where: TagFilter | None, document_id: str) -> bool:
+        return not where or where.matches(self._published[document_id][1].document.tags)
+
+    @staticmethod
+    def _check(chunks: Sequence[Chunk], chunk_ids: Collection[str]) -> None:
+        unknown = set(chunk_ids) - {chunk.id for chunk in chunks}
+        if unknown:
+            raise ValueError(f"chunk {min(unknown)!r} is not among the chunks that were given")
+        if len(set(chunk_ids)) != len(chunk_ids):
+            raise ValueError("a chunk is given more than once")
+
+
+def _top(scores: Mapping[str, float], top_k: int) -> dict[str, float]:
+    keys = np.array(list(scores))
+    return {str(keys[place]): scores[str(keys[place])] for place in best(keys, np.array(list(scores.values())), top_k)}

@@ -1,0 +1,33 @@
+"""Which index a path or URL names."""
+
+import threading
+from urllib.parse import urlsplit
+
+from flows.errors import FatalError
+from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.protocol import IndexStore
+
+_in_memory: dict[str, MemoryIndexStore] = {}
+_opening = threading.Lock()
+
+
+def open_index(url_or_path: str) -> IndexStore:
+    """The index at a path, `sqlite:///path` or `memory://name` (one a process and name, gone when it ends).
+
+    A picklable factory with `functools.partial(open_index, path)`; the file is made on first use.
+
+    Raises:
+        FatalError: a URL of another kind.
+    """
+    scheme = urlsplit(url_or_path).scheme if "://" in url_or_path else ""
+    if scheme == "memory":
+        with _opening:
+            return _in_memory.setdefault(url_or_path, MemoryIndexStore())
+    path = url_or_path
+    if scheme == "sqlite":
+        path = url_or_path.removeprefix("sqlite:///")
+    if (scheme and scheme != "sqlite") or not path or path.startswith("sqlite:"):
+        raise FatalError(f"{url_or_path!r} names no index; give a path, sqlite:///PATH or memory://NAME")
+    from handlers.stores.sqlite import SqliteIndexStore  # SQLAlchemy takes a while to import
+
+    return SqliteIndexStore(path)

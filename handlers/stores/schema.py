@@ -1,0 +1,138 @@
+"""The tables of the SQLite index: versions of documents hold chunks; what is known of a chunk hangs on its passage."""
+
+from sqlalchemy import (
+    REAL,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)  # fmt: skip
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
+
+metadata = MetaData()
+
+
+def _version() -> "Column[int]":
+    return Column(
+        "version", Integer, ForeignKey("versions.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+
+def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = False) -> "Column[int]":
+    key = ForeignKey("passages.key", ondelete="CASCADE")
+    return Column(
+        "passage",
+        Integer,
+        key,
+        autoincrement=False,
+        nullable=False,
+        primary_key=primary_key,
+        index=index,
+        unique=unique,
+    )
+
+
+def _entity(name: str) -> "Column[int]":
+    return Column(name, Integer, ForeignKey("entities.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+
+
+counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
+"""`data`: raised by every transaction that changes what queries see."""
+
+documents = Table(
+    "documents", metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("uri", Text, nullable=False),
+    Column("status", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("updated_at", REAL, nullable=False),
+    Column("published", Integer),  # versions.key of what queries see
+)  # fmt: skip
+
+versions = Table(
+    "versions", metadata,
+    Column("key", Integer, primary_key=True),
+    Column("document", Integer, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("content_sha256", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("metadata", Text, nullable=False),  # JSON
+    Column("summary", Text),
+    UniqueConstraint("document", "name"),
+)  # fmt: skip
+
+tags = Table(
+    "tags", metadata, _version(), Column("name", Text, primary_key=True), Column("value", Text, primary_key=True),
+    Index("tags_by_value", "name", "value"),
+)  # fmt: skip
+
+artifacts = Table(
+    "artifacts", metadata, _version(),
+    Column("id", Text, primary_key=True), Column("kind", Text, nullable=False), Column("content", Text, nullable=False),
+    Column("uri", Text), Column("page", Integer), Column("language", Text),
+)  # fmt: skip
+
+passages = Table(
+    "passages", metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("document", Integer, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
+    Column("visible", Boolean, nullable=False),
+    Column("length", Integer),  # number of terms; NULL until they are stored
+    Column("text", Text, nullable=False),
+    Index("passages_visible", "visible", "key", "document", "length"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+chunks = Table(
+    "chunks", metadata, _version(), _passage(primary_key=True, index=True),
+    Column("position", Integer, nullable=False), Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False), Column("heading", Text, nullable=False), Column("page", Integer),
+    Column("tokens", Integer, nullable=False),
+)  # fmt: skip
+
+vectors = Table(
+    "vectors", metadata,
+    Column("key", Integer, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
+    _passage(unique=True),
+    Column("model", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float32, little endian
+    Index("vectors_by_model", "model", "passage", "key"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+postings = Table(
+    "postings", metadata, Column("term", Text, primary_key=True), _passage(primary_key=True, index=True),
+    Column("count", Integer, nullable=False), sqlite_with_rowid=False,
+)  # fmt: skip
+
+entities = Table(
+    "entities", metadata, Column("key", Integer, primary_key=True),
+    Column("folded", Text, nullable=False, unique=True), Column("name", Text, nullable=False),
+)  # fmt: skip
+
+mentions = Table(
+    "mentions", metadata, _passage(primary_key=True), _entity("entity"), Column("kind", Text, primary_key=True),
+    Column("count", Integer, nullable=False), Index("mentions_by_entity", "entity", "passage"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+relations = Table(
+    "relations", metadata, _passage(primary_key=True), _entity("source"), _entity("target"),
+    Column("kind", Text, primary_key=True), Column("weight", REAL, nullable=False),
+    Index("relations_by_source", "source", "passage"), Index("relations_by_target", "target", "passage"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
