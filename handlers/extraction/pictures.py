@@ -88,7 +88,10 @@ def _pictures_of_part(archive: zipfile.ZipFile, part: str, page: int | None) -> 
     for node in _xml(archive, part).iter():
         name = node.tag.rsplit("}", 1)[-1]
         if name in ("docPr", "cNvPr"):
-            described = next((text for key in _ALT if (text := " ".join(node.get(key, "").split()))), "")
+            text = next((words for key in _ALT if (words := " ".join(node.get(key, "").split()))), "")
+            # In DOCX, `docPr` is described and the `cNvPr` inside it rarely; PPTX has `cNvPr` only.
+            if text or name == "docPr" or page is not None:
+                described = text
         elif name == "blip":
             target = targets.get(_attribute(node, "embed", relation=True))
             if target is None or target not in archive.namelist():

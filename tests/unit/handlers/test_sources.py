@@ -7,8 +7,8 @@ from handlers.sources import HIDDEN, list_sources
 from tests.documents import make_call
 
 FILES = {
-    "b.md": b"# B", "a/z.txt": b"z", "a/LICENSE.txt": b"l", "LICENSES/MIT.txt": b"m", "photo.jpg": b"j", "Makefile": b"",
-    "a/~$draft.docx": b"lock", "REPORT.PDF": b"%PDF-",
+    "b.md": b"# B", "a/z.txt": b"z", "a/LICENSE.txt": b"l", "LICENSES/MIT.txt": b"m", "photo.jpg": b"j",
+    "Makefile": b"", "a/~$draft.docx": b"lock", "REPORT.PDF": b"%PDF-",
 }  # fmt: skip
 
 

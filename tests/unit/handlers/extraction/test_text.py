@@ -62,7 +62,8 @@ def test_pdf_has_pages():
 
 def test_html_keeps_content_and_drops_what_surrounds_it():
     page = """<!doctype html><html><head><title>On trees</title><style>p{color:red}</style></head><body>
-        <nav><a href="/">Home</a></nav><p><a href="a.html">Prev</a> <a href="b.html">Next</a></p><h1>Trees &amp; shrubs</h1>
+        <nav><a href="/">Home</a></nav><p><a href="a.html">Prev</a> <a href="b.html">Next</a></p>
+        <h1>Trees &amp; shrubs</h1>
         <p>An <b>oak</b> has a <a href="x.html">deep root</a>.</p><script>alert(1)</script>
         <table><tr><th>Tree</th><th>Height</th></tr><tr><td>Oak</td><td>40</td></tr></table>
         <pre><code>plant(oak)\n  water()</code></pre><ul><li>one</li><li>two</li></ul></body></html>"""
@@ -135,7 +136,8 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on():
     )  # fmt: skip
     assert [document.name for document in documents] == ["a.txt", "z.txt"]
     for name, reason in {
-        "broken.pdf": "is damaged", "cut.docx": "is damaged", "empty.md": "is empty", "large.txt": "has 30,001 bytes, more than the 30,000 allowed",
+        "broken.pdf": "is damaged", "cut.docx": "is damaged", "empty.md": "is empty",
+        "large.txt": "has 30,001 bytes, more than the 30,000 allowed",
         "locked.docx": "password", "no.json": "no valid JSON, line 1", "notpdf.pdf": "is no PDF", "scan.pdf": "no text",
         "void.docx": "is damaged", "zeros.txt": "is binary",
     }.items():  # fmt: skip
