@@ -1,0 +1,76 @@
+"""The catalog: every pipeline that can be named, from our folder and from those of the settings."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployments.settings import Settings
+from flows.errors import DuplicateName, InvalidPipeline, UnknownName
+from flows.loaders.native import LoadedPipeline, load_pipeline
+from flows.steps import Pipeline
+
+FOLDER = Path(__file__).parent / "pipelines"
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Pipelines by name; a file that cannot be read is kept with its problems and does not hide the others."""
+
+    loaded: Mapping[str, LoadedPipeline]
+    broken: Mapping[Path, InvalidPipeline] = field(default_factory=dict[Path, InvalidPipeline])
+
+    @property
+    def pipelines(self) -> dict[str, Pipeline]:
+        return {name: found.pipeline for name, found in self.loaded.items()}
+
+    def find(self, name: str) -> LoadedPipeline:
+        """The pipeline called `ingest`, `pipeline.ingest`, or in the file `path/to/ingest.yaml`.
+
+        Raises:
+            InvalidPipeline: the file has problems.
+            UnknownName: there is none of that name; the message suggests the nearest.
+        """
+        if name.endswith(SUFFIXES) and ("/" in name or Path(name).exists()):
+            return load_pipeline(name)
+        wanted = name.removeprefix("pipeline.")
+        for suffix in SUFFIXES:
+            wanted = wanted.removesuffix(suffix)
+        if wanted in self.loaded:
+            return self.loaded[wanted]
+        for path, problems in self.broken.items():
+            if path.stem == wanted:
+                raise problems
+        raise UnknownName("pipeline", name, self.loaded)
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """All pipelines of our folder and of the settings' folders.
+
+    Raises:
+        DuplicateName: two files define pipelines of one name.
+    """
+    loaded: dict[str, LoadedPipeline] = {}
+    broken: dict[Path, InvalidPipeline] = {}
+    for path in _files([FOLDER, *settings.pipelines_dirs]):
+        try:
+            found = load_pipeline(path)
+        except InvalidPipeline as problems:
+            broken[path] = problems
+            continue
+        name = found.pipeline.name
+        if name in loaded:
+            raise DuplicateName(
+                f"two pipelines are named {name!r}: {loaded[name].source} and {found.source}; rename one of them"
+            )
+        loaded[name] = found
+    return Catalog(loaded, broken)
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for folder in folders:
+        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if path.suffix in SUFFIXES and path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path

@@ -1,0 +1,158 @@
+"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; the defaults just work."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from flows.errors import OrchestrationError
+from flows.storage import StorageOptions
+
+PREFIX = "BRAID_"
+_INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+_MOST_CHARACTERS = 64
+
+
+class InvalidSettings(OrchestrationError, ValueError):
+    """Settings that cannot be used; the message names each variable and what is wrong with it."""
+
+
+def index_name(name: str) -> str:
+    """`name`, if it can be the name of an index: it becomes part of a path, so it must not lead anywhere else.
+
+    Raises:
+        InvalidSettings: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
+    """
+    if len(name) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(name) is None:
+        raise InvalidSettings(
+            f"{name!r} cannot be the name of an index; use up to {_MOST_CHARACTERS} letters, digits, '-', '_' and "
+            "single dots, starting with a letter or digit, for example 'manuals-2026'"
+        )
+    return name
+
+
+def _with_place_for_name(template: str | None) -> str | None:
+    if template is not None and "{index}" not in template:
+        raise ValueError("needs the placeholder {index}, else all indexes would be one")
+    return template
+
+
+class Settings(BaseSettings):
+    """What the environment says; without anything set, everything lives in `.braid` in the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True,
+                                      env_ignore_empty=True)  # fmt: skip
+
+    home: Path = Field(default=Path(".braid"), description="Folder of the run store, the indexes and the artifacts.")
+    database_url: str | None = Field(
+        default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
+    )
+    index_url: Annotated[str | None, AfterValidator(_with_place_for_name)] = Field(
+        default=None, repr=False, description="Where an index lives, with {index}; default: HOME/indexes/{index}.db."
+    )
+    artifacts_url: str | None = Field(
+        default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
+    )
+    max_workers: int | None = Field(
+        default=None, ge=1, validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
+        description="A ceiling for steps at once, as --max-workers.",
+    )  # fmt: skip
+    handler_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Modules with handlers of your own, separated by commas."
+    )
+    pipelines_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description=f"Folders with pipelines of your own, separated by {os.pathsep!r} or commas."
+    )
+
+    s3_endpoint_url: str | None = Field(default=None, description="An S3-speaking server other than AWS.")
+    s3_key: str | None = Field(default=None, repr=False, description="Access key; default: as AWS tools find it.")
+    s3_secret: SecretStr | None = Field(default=None, description="Secret key; default: as AWS tools find it.")
+    s3_region: str | None = Field(default=None, description="Region; default: as AWS tools find it.")
+    s3_anonymous: bool = Field(default=False, description="Read public buckets without credentials.")
+
+    embedding_model: str | None = Field(default=None, description="Name of the embedding model; default: the bundled.")
+    model_dir: Path | None = Field(default=None, description="Folder of model files instead of the bundled ones.")
+    openai_base_url: str | None = Field(default=None, description="An OpenAI-compatible endpoint for embeddings.")
+    openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
+
+    @field_validator("handler_modules", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return _separated(value, ",")
+
+    @field_validator("pipelines_dirs", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return _separated(value, f"{re.escape(os.pathsep)},")
+
+    @property
+    def run_store_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'runs.db'}"
+
+    def index_location(self, name: str) -> str:
+        """The URL of an index.
+
+        Raises:
+            InvalidSettings: it cannot be the name of one.
+        """
+        template = self.index_url or f"sqlite:///{self.home.absolute() / 'indexes'}/{{index}}.db"
+        return template.replace("{index}", index_name(name))
+
+    def artifacts_location(self, index: str) -> str:
+        """The folder or prefix of an index's artifacts."""
+        root = self.artifacts_url or str(self.home.absolute() / "artifacts")
+        return f"{root.rstrip('/')}/{index_name(index)}"
+
+    @property
+    def storage_options(self) -> StorageOptions:
+        return StorageOptions(
+            s3_endpoint_url=self.s3_endpoint_url,
+            s3_key=self.s3_key,
+            s3_secret=self.s3_secret.get_secret_value() if self.s3_secret else None,
+            s3_region=self.s3_region,
+            s3_anonymous=self.s3_anonymous,
+        )
+
+    @property
+    def max_workers_origin(self) -> str:
+        """Which variable `max_workers` came from."""
+        upper = {name.upper() for name in os.environ}
+        return "BRAID_MAX_WORKERS" if "BRAID_MAX_WORKERS" in upper else "LORCHESTRA_MAX_WORKERS"
+
+
+def load_settings() -> Settings:
+    """The settings that the environment gives.
+
+    Raises:
+        InvalidSettings: every variable that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        lines = [f"{_variable(error['loc'])}: {error['msg']}" for error in invalid.errors(include_url=False)]
+        raise InvalidSettings("\n".join(lines)) from invalid
+
+
+def misspelt_variables(environment: Mapping[str, str] | None = None) -> list[tuple[str, str | None]]:
+    """`BRAID_…` variables that set nothing, each with the one that may have been meant."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    found = [name for name in (environment if environment is not None else os.environ) if name.startswith(PREFIX)]
+    return [
+        (name, next(iter(get_close_matches(name, known, n=1)), None)) for name in sorted(found) if name not in known
+    ]
+
+
+def _separated(value: Any, separators: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in re.split(f"[{separators}]", value) if part.strip())
+
+
+def _variable(place: Iterable[int | str]) -> str:
+    name = str(next(iter(place), ""))
+    return name if name.isupper() else f"{PREFIX}{name.upper()}"

@@ -1,0 +1,113 @@
+"""Wiring: from settings to the services that handlers ask for, and from parameters to a run that can start."""
+
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from deployments.parameters import check_parameters
+from deployments.settings import Settings
+from flows.context import Context, Identity
+from flows.errors import OrchestrationError
+from flows.planner import Overrides, Places, make_plan
+from flows.prepared import Prepared
+from flows.registry import load_entry_points, load_modules
+from flows.run_state import Observer
+from flows.services import Services
+from flows.steps import Pipeline
+from flows.storage import Storage
+
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+def load_handlers(settings: Settings) -> None:
+    """Import all handlers: ours, those of the modules that the settings name, and those of installed distributions.
+
+    Raises:
+        OrchestrationError: a module of the settings cannot be imported.
+    """
+    _load_handlers(settings.handler_modules)
+
+
+@cache
+def _load_handlers(modules: tuple[str, ...]) -> None:
+    load_modules(["handlers"])
+    if modules and str(Path.cwd()) not in sys.path:
+        # Last, so that nothing in the working directory takes the place of an installed module.
+        sys.path.append(str(Path.cwd()))
+    for name in modules:
+        try:
+            load_modules([name])
+        except ImportError as error:
+            raise OrchestrationError(
+                f"BRAID_HANDLER_MODULES names {name!r}, which cannot be imported: {error}; "
+                "it must be a module on PYTHONPATH or in the working directory"
+            ) from error
+    load_entry_points()
+
+
+def make_services(settings: Settings, index: str) -> Services:
+    """The services of a run on an index; nothing is opened or loaded before a handler asks for it."""
+    return Services(
+        {
+            "storage": partial(Storage, settings.storage_options),
+            "artifacts_url": partial(str, settings.artifacts_location(index)),
+            "index_store": partial(_open_index, settings.index_location(index)),
+        }
+    )
+
+
+def prepare(
+    pipeline: Pipeline,
+    parameters: Mapping[str, Any],
+    *,
+    settings: Settings,
+    index: str = "default",
+    overrides: Overrides | None = None,
+    observer: Observer | None = None,
+    run_id: str | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    source: str | None = None,
+    place: Places = lambda path: (0, 0),
+) -> Prepared:
+    """The plan and the context of a run; `overrides` default to what the settings say.
+
+    Raises:
+        InvalidParameters: the parameters do not fit the pipeline.
+        InvalidPipeline: the pipeline cannot run.
+        InvalidSettings: the index has an impossible name.
+    """
+    load_handlers(settings)
+    values = check_parameters(pipeline, parameters)
+    services = make_services(settings, index)
+    plan = make_plan(
+        pipeline, catalog=catalog, given=values, overrides=overrides or overrides_from(settings), source=source,
+        place=place,
+    )  # fmt: skip
+    identity = Identity(pipeline.name, run_id or new_run_id(), index, services)
+    return Prepared(plan, Context(values, identity=identity), observer or Observer())
+
+
+def overrides_from(settings: Settings, max_workers: int | None = None) -> Overrides:
+    """The run's ceiling: the command line's, else the environment's, else none."""
+    if max_workers is not None:
+        return Overrides(max_concurrency=max_workers, origin="--max-workers")
+    if settings.max_workers is not None:
+        return Overrides(max_concurrency=settings.max_workers, origin=settings.max_workers_origin)
+    return Overrides()
+
+
+def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
+    moment = now()
+    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
+    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
+
+
+def _open_index(url: str) -> Any:
+    from handlers.stores.opening import open_index  # numpy and SQLAlchemy take a while to import
+
+    return open_index(url)
