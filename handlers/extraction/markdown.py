@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from handlers.extraction.formats import Extracted
@@ -30,7 +29,8 @@ def read_markdown(text: str) -> Extracted:
 
 def markdown_blocks(text: str) -> list[Block]:
     """The blocks of Markdown text in order; HTML, rules and link definitions belong to none."""
-    starts = [0, *accumulate(len(line) for line in _lines(text))]
+    # Not `splitlines`: these are the line ends that markdown-it counts.
+    starts = [0, *(end.end() for end in re.finditer(r"\r\n?|\n", text)), len(text)]
     blocks: list[Block] = []
     for kind, level, first, last in _spans(parse(text)):
         start, end = _trim(text, starts[first], starts[min(last, len(starts) - 1)], keep_indent=kind == "code")
@@ -55,11 +55,6 @@ def heading_text(line: str) -> str:
     """What a heading says, without the marks that make it one."""
     first = line.strip().split("\n", 1)[0]
     return re.sub(r"\s+#+\s*$", "", re.sub(r"^#{1,6}\s+", "", first)).strip().strip("*_").replace("`", "")
-
-
-def _lines(text: str) -> list[str]:
-    # Not `splitlines`: markdown-it counts `\n` only.
-    return [line + "\n" for line in text.split("\n")[:-1]] + [text.rsplit("\n", 1)[-1]]
 
 
 def _spans(tokens: "Iterable[Token]") -> list[tuple[str, int, int, int]]:

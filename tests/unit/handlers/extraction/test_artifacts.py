@@ -4,8 +4,10 @@ from handlers.extraction import extract_code_blocks, extract_images, extract_tab
 from handlers.sources import list_sources
 from tests.documents import PNG, RULED_PAGE, make_call, make_docx, make_pdf, make_pptx
 
-HTML = b"""<h1>H</h1><p>text</p><img src="a/b.png" alt="An oak"><figure><img src="https://e.org/i.png"><figcaption>Fig.
-1: a <b>map</b></figcaption></figure><img src="x.gif"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt="dot">"""
+HTML = b"""<h1>H</h1><p>text</p><img src="a/b.png" alt="An oak">
+<figure><img src="https://e.org/i.png"><figcaption>Fig.
+1: a <b>map</b></figcaption></figure><img src="x.gif">
+<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt="dot">"""
 MARKDOWN = b"""# M
 
 ![A cat](cat.png) and ![](nothing.png)

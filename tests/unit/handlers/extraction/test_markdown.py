@@ -9,7 +9,8 @@ from handlers.records import Block
 
 PIECES = st.sampled_from(
     ["# A\n", "text", "\n", "\n\n", "- item", "  - nested\n", "```\n", "~~~", "    code\n",
-     "| a | b |\n|---|---|\n", "> q", "1. one\n", "<!-- c -->\n", "![alt](x.png)", "![](x.png)", "===\n", "---\n", "\t", "\x0b", "\u2028",
+     "| a | b |\n|---|---|\n", "> q", "1. one\n",
+     "<!-- c -->\n", "![alt](x.png)", "![](x.png)", "===\n", "---\n", "\t", "\x0b", "\u2028",
      "語。", "مرحبا ", "\x85"]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=8), max_size=25).map("".join)
