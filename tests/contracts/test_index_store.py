@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,7 @@ def facts(chunks: Sequence[Chunk]) -> tuple[list[Entity], list[Relation]]:
     for chunk in chunks:
         names = [word for word in chunk.text.split() if word[0].isupper()]
         entities += [Entity(name, "NAME", chunk.document_id, chunk.id) for name in names]
-        relations += [
-            Relation(a, b, "near", chunk.document_id, chunk.id) for a, b in zip(names, names[1:], strict=False)
-        ]
+        relations += [Relation(a, b, "near", chunk.document_id, chunk.id) for a, b in pairwise(names)]
     return entities, relations
 
 
@@ -215,7 +214,7 @@ def test_edges_add_up_over_documents_heaviest_first(store: IndexStore) -> None:
 
 
 def test_every_write_may_be_repeated(store: IndexStore) -> None:
-    made = document("a", "storm at York Selby\nstorm at York Selby\nriver", tags=[("team", "x"), ("team", "x")])
+    made = document("a", "storm at York Selby\nriver", tags=[("team", "x"), ("team", "x")])
     table = Artifact("t1", "a", "table", "|a|", page=2)
     versions = stage(store, [made], artifacts=[table, table][:1])
     before = store.publish(versions), store.statistics()
@@ -230,7 +229,7 @@ def test_publishing_refuses_what_is_not_complete(store: IndexStore) -> None:
     ingest(store, document("a", "storm"))
     new = document("a", "violin\nstorm")
     versions = store.put_documents([new], chunks_of(new), run_id="r2")
-    with pytest.raises(FatalError, match="'a': 1 of its chunks have no vectors stored.*ingest it again"):
+    with pytest.raises(FatalError, match=r"'a': 1 of its chunks have no vectors stored.*ingest it again"):
         store.publish(versions, expect=("vectors",))
     with pytest.raises(FatalError, match="'a': 1 of its chunks have no terms stored"):
         store.publish(versions, expect=("terms",))
@@ -310,7 +309,7 @@ def test_a_query_of_another_model_is_refused(store: IndexStore) -> None:
     ingest(store, document("a", "storm"))
     with pytest.raises(FatalError, match="3 dimensions and the index's 6"):
         store.search_vectors(np.ones(3, dtype=np.float32), model="words")
-    with pytest.raises(FatalError, match="vectors of 'words'.*'other'"):
+    with pytest.raises(FatalError, match=r"vectors of 'words'.*'other'"):
         store.search_vectors(vector("storm"), model="other")
 
 

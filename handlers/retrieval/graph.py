@@ -1,0 +1,80 @@
+"""Search by the graph: from the entities a question names, through their neighbourhood, to chunks."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from math import log1p
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.filters import TagFilter
+from handlers.records import Hit
+from handlers.stores.protocol import IndexStore
+
+
+@handler(writes="graph_hits")
+def graph_search(
+    query_entities: Sequence[str],
+    access: Mapping[str, Sequence[str]] | None = None,
+    *,
+    top_k: int = 50,
+    hops: int = 2,
+    decay: float = 0.5,
+    fan_out: int = 20,
+    call: Call,
+) -> list[Hit]:
+    """The permitted chunks that speak of the question's entities and of what is related to them, best first.
+
+    A chunk scores the sum over its entities of their nearness (see `neighbourhood`) times how rare they are, so a
+    chunk that joins several of the question's entities comes first. Empty when the question names none.
+    """
+    store: IndexStore = call.services["index_store"]
+    near = neighbourhood(store, query_entities, hops=hops, decay=decay, fan_out=fan_out)
+    if not near:
+        return []
+    where = TagFilter.of(access)
+    mentions = store.mentions(near, where=where)
+    spread = Counter(mention.name for mention in mentions)
+    chunks = max(store.statistics()["chunks"], 1)
+    scores: dict[str, float] = defaultdict(float)
+    for mention in mentions:
+        rarity = log1p(chunks / spread[mention.name])
+        scores[mention.chunk_id] += near[mention.name] * rarity * (1 + log1p(mention.times - 1))
+    ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+    return store.hits(dict(ranked), source="graph", where=where)
+
+
+@handler(writes="query_neighbourhood")
+def graph_traverse(
+    query_entities: Sequence[str], *, hops: int = 2, decay: float = 0.5, fan_out: int = 20, call: Call
+) -> dict[str, float]:
+    """The entities around the question's, with their nearness; see `neighbourhood`."""
+    return neighbourhood(call.services["index_store"], query_entities, hops=hops, decay=decay, fan_out=fan_out)
+
+
+def neighbourhood(
+    store: IndexStore, names: Sequence[str], *, hops: int = 2, decay: float = 0.5, fan_out: int = 20
+) -> dict[str, float]:
+    """Entities within `hops` relations of the named ones, and how near: 1 at the start, times `decay` a hop.
+
+    A relation passes on its weight's share of the heaviest one at that entity; of each entity only the `fan_out`
+    heaviest are followed, so that one everything is related to does not drown the rest.
+    """
+    near = dict.fromkeys(store.find_entities(names).values(), 1.0)
+    frontier = list(near)
+    for _ in range(hops):
+        around: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for edge in store.neighbours(frontier):
+            around[edge.source].append((edge.weight, edge.target))
+            around[edge.target].append((edge.weight, edge.source))
+        reached: dict[str, float] = {}
+        for name in frontier:
+            heaviest = sorted(around[name], key=lambda each: (-each[0], each[1]))[:fan_out]
+            for weight, other in heaviest:
+                nearness = near[name] * decay * weight / heaviest[0][0] if heaviest[0][0] > 0 else 0.0
+                reached[other] = max(reached.get(other, 0.0), nearness)
+        fresh = {name: nearness for name, nearness in reached.items() if name not in near and nearness > 0}
+        near.update(fresh)
+        frontier = sorted(fresh)
+        if not frontier:
+            break
+    return near

@@ -1,0 +1,96 @@
+"""The end of every retrieval pipeline: fuse the rankings, look closer at the best, drop what may not be shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from flows.calls import Call
+from flows.errors import FatalError
+from flows.registry import handler
+from handlers.filters import TagFilter
+from handlers.records import Hit
+from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
+from handlers.stores.protocol import IndexStore
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5}
+"""The graph confirms and adds. At half weight and k = 60, a chunk that only it found (at most 0.5 / 61) stands below
+everything that another retriever has among its first 60 (at least 1 / 120)."""
+
+
+@handler(writes="results")
+def hybrid_merge(
+    vector_hits: Sequence[Hit] = (),
+    keyword_hits: Sequence[Hit] = (),
+    graph_hits: Sequence[Hit] = (),
+    *,
+    method: Literal["rrf", "weighted"] = "rrf",
+    k: int = 60,
+    weights: dict[str, float] | None = None,
+    limit: int = 50,
+) -> list[Hit]:
+    """One ranking of all that was found, best first, with every source's score in `scores`; ties in order of sources.
+
+    `weights` are by source: vector, keyword, graph.
+
+    Raises:
+        ValueError: a weight is for no source or negative, or `k` is below 1.
+    """
+    unknown = (weights or {}).keys() - DEFAULT_WEIGHTS.keys()
+    if unknown:
+        raise ValueError(f"weights: no source named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
+    chosen = list({**DEFAULT_WEIGHTS, **(weights or {})}.values())
+    rankings = [vector_hits, keyword_hits, graph_hits]
+    if method == "weighted":
+        return weighted_fusion(rankings, weights=chosen)[:limit]
+    return reciprocal_rank_fusion(rankings, k=k, weights=chosen)[:limit]
+
+
+@handler(writes="results")
+def rerank(query: str, results: Sequence[Hit], *, enabled: bool = False, top_k: int = 20, call: Call) -> list[Hit]:
+    """The best `top_k` results in the order of a cross-encoder that reads question and chunk together; the rest after.
+
+    Off by default: measure on your own questions whether it gains what it costs.
+    """
+    if not enabled or not results:
+        return list(results)
+    first, rest = results[:top_k], results[top_k:]
+    scores = call.services["reranker"].score(query, [hit.content for hit in first])
+    scored = [
+        replace(hit, score=float(score), scores={**(hit.scores or {hit.source: hit.score}), "rerank": float(score)})
+        for hit, score in zip(first, scores, strict=True)
+    ]
+    return [*sorted(scored, key=lambda hit: -hit.score), *rest]
+
+
+@handler(writes="results")
+def filter_access(
+    results: Sequence[Hit],
+    access: Mapping[str, Sequence[str]] | None = None,
+    *,
+    tags: dict[str, list[str]] | None = None,
+    required: bool = False,
+    limit: int | None = None,
+    call: Call,
+) -> list[Hit]:
+    """Those results whose documents' tags match both `access` (who asks) and `tags` (what the pipeline shows).
+
+    The tags are looked up now: what has been removed or tagged anew since the search is not shown. With `required`
+    a question without `access` is refused instead of seeing everything.
+
+    Raises:
+        FatalError: `required`, and no `access` was given.
+    """
+    wanted, fixed = TagFilter.of(access), TagFilter.of(tags)
+    if required and not wanted:
+        raise FatalError("filter_access: this pipeline answers only with `access` given, for example {user: [ann]}")
+    if wanted or fixed:
+        store: IndexStore = call.services["index_store"]
+        known = store.tags_of({hit.document_id for hit in results})
+        results = [
+            hit
+            for hit in results
+            if hit.document_id in known
+            and wanted.matches(known[hit.document_id])
+            and fixed.matches(known[hit.document_id])
+        ]
+    return list(results[:limit])

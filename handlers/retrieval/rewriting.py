@@ -1,0 +1,76 @@
+"""What the index knows of a question's words: the entities it names, and what its acronyms stand for."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.stores.protocol import Edge, IndexStore, entity_key
+from handlers.text import terms
+
+LONGEST_NAME = 8
+"""Words of the longest entity that is looked for in a question."""
+
+_WORD = re.compile(r"\S+")
+
+
+@handler(writes="queries")
+def query_rewrite(
+    query: str, *, most: int = 4, relation_kinds: tuple[str, ...] = ("stands_for",), call: Call
+) -> list[str]:
+    """The question, cleaned, and then with each acronym that the graph can explain written out; at most `most`."""
+    cleaned = " ".join(unicodedata.normalize("NFKC", query).split())
+    store: IndexStore = call.services["index_store"]
+    queries = [cleaned]
+    acronyms = [name for name in named_entities(store, cleaned) if _is_acronym(name)]
+    edges = [edge for edge in store.neighbours(acronyms) if edge.kind in relation_kinds] if acronyms else []
+    for acronym in acronyms:
+        for edge in edges:
+            meaning = _other_end(edge, acronym)
+            if meaning is not None:
+                pattern = rf"(?<!\w){re.escape(acronym)}(?!\w)"
+                queries.append(re.sub(pattern, lambda _, to=meaning: to, cleaned, flags=re.IGNORECASE))
+    return list(dict.fromkeys(queries))[:most]
+
+
+@handler(writes="query_entities")
+def extract_entities_from_query(query: str, queries: Sequence[str] = (), *, call: Call) -> list[str]:
+    """The entities of the index that the question or its rewritings name, as the index spells them, in that order."""
+    store: IndexStore = call.services["index_store"]
+    return list(dict.fromkeys(name for text in (query, *queries) for name in named_entities(store, text)))
+
+
+def named_entities(store: IndexStore, text: str) -> list[str]:
+    """Entities that visible chunks know and `text` names; the longest names first found, never two for one word.
+
+    A name that is only a stop word when case is ignored (`IT`) must be written as the index spells it.
+    """
+    words = list(_WORD.finditer(text))
+    spans = [
+        (first, last) for first in range(len(words)) for last in range(first, min(first + LONGEST_NAME, len(words)))
+    ]
+    written = {span: text[words[span[0]].start() : words[span[1]].end()] for span in spans}
+    stored = store.find_entities(dict.fromkeys(written.values()))
+    taken: set[int] = set()
+    found: list[tuple[int, str]] = []
+    for first, last in sorted(spans, key=lambda span: (span[0] - span[1], span)):
+        name = stored.get(written[first, last])
+        if name is None or taken & set(range(first, last + 1)):
+            continue
+        if not terms(name.lower()) and name not in written[first, last]:
+            continue
+        taken |= set(range(first, last + 1))
+        found.append((first, name))
+    return [name for _, name in sorted(found)]
+
+
+def _is_acronym(name: str) -> bool:
+    return 2 <= len(name) <= 10 and " " not in name and sum(character.isupper() for character in name) >= 2
+
+
+def _other_end(edge: Edge, name: str) -> str | None:
+    key = entity_key(name)
+    if entity_key(edge.source) == key:
+        return edge.target
+    return edge.source if entity_key(edge.target) == key else None

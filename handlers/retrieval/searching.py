@@ -1,0 +1,57 @@
+"""One ranking each by meaning and by words."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.filters import TagFilter
+from handlers.records import Hit
+from handlers.stores.protocol import IndexStore
+from handlers.text import terms
+
+
+@handler(writes="query_vector")
+def embed_query(query: str, *, call: Call) -> np.ndarray:
+    """The question's vector: float32, shape (dim,), L2 norm 1."""
+    return call.services["embedder"].embed_query(query)
+
+
+@handler(writes="vector_hits")
+def vector_search(
+    query_vector: np.ndarray, access: Mapping[str, Sequence[str]] | None = None, *, top_k: int = 50, call: Call
+) -> list[Hit]:
+    """The permitted chunks nearest in meaning to the question, best first.
+
+    Raises:
+        FatalError: the index was made with another model.
+    """
+    store: IndexStore = call.services["index_store"]
+    model = call.services["embedder"].name if "embedder" in call.services else None
+    return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.of(access))
+
+
+@handler(writes="keyword_hits")
+def keyword_search(
+    query: str,
+    queries: Sequence[str] = (),
+    access: Mapping[str, Sequence[str]] | None = None,
+    *,
+    top_k: int = 50,
+    k1: float = 1.2,
+    b: float = 0.75,
+    expansion_weight: float = 0.5,
+    call: Call,
+) -> list[Hit]:
+    """The permitted chunks that share words with the question or its rewritings, best BM25 score first.
+
+    Words that only the rewritings have count `expansion_weight`.
+    """
+    counts: dict[str, float] = dict(Counter(terms(query)))
+    for rewritten in queries:
+        for term in terms(rewritten):
+            counts.setdefault(term, expansion_weight)
+    store: IndexStore = call.services["index_store"]
+    return store.search_terms(counts, top_k=top_k, k1=k1, b=b, where=TagFilter.of(access))

@@ -1,0 +1,104 @@
+"""Writes to the index: each store handler stages its part, and `publish_documents` makes a document visible whole.
+
+Their order does not matter and they may run side by side; repeated, they change nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from flows.calls import Call, ItemFailure
+from flows.registry import handler
+from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
+from handlers.stores.protocol import Facet, FailedDocument, IndexStore
+
+
+@handler(writes="stored_documents", effects="index.documents")
+def store_documents(
+    documents: Sequence[Document],
+    chunks: Sequence[Chunk],
+    summaries: Mapping[str, str] | None = None,
+    artifacts: Sequence[Artifact] = (),
+    *,
+    fingerprint: str = "",
+    call: Call,
+) -> dict[str, str]:
+    """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id."""
+    stored = _store(call).put_documents(
+        documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id, fingerprint=fingerprint
+    )
+    call.report_progress(len(stored), len(documents))
+    return stored
+
+
+@handler(writes="stored_vectors", effects="index.vectors")
+def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
+    """Stage a vector a chunk; the number stored."""
+    return _store(call).put_vectors(chunks, embeddings)
+
+
+@handler(writes="stored_terms", effects="index.terms")
+def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
+    """Stage the term counts of chunks; the number of chunks."""
+    return _store(call).put_terms(chunks, sparse)
+
+
+@handler(writes="stored_facts", effects="index.graph")
+def store_graph(
+    chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
+) -> int:
+    """Stage what chunks say of entities and their relations; the number of mentions and relations."""
+    return _store(call).put_graph(chunks, entities, relations)
+
+
+@handler(
+    writes="published_documents",
+    effects=("index.documents", "index.vectors", "index.terms", "index.graph"),
+)
+def publish_documents(
+    stored_documents: Mapping[str, str],
+    stored_vectors: int | None = None,
+    stored_terms: int | None = None,
+    stored_facts: int | None = None,
+    *,
+    call: Call,
+) -> int:
+    """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
+
+    What the pipeline stored must be there for every chunk: with `stored_vectors` in the context a vector, with
+    `stored_terms` the terms.
+
+    Raises:
+        FatalError: it is not; the old version stays visible.
+    """
+    del stored_facts  # read so that the graph is stored before; a chunk may well have no facts
+    expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms}
+    expect = [facet for facet, stored in expected.items() if stored is not None]
+    published = _store(call).publish(stored_documents, expect=expect)
+    call.logger.info("index %s: published %d documents", call.index, published)
+    return published
+
+
+@handler(writes="recorded_failures", effects="index.documents")
+def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] = (), *, call: Call) -> int:
+    """Note quarantined documents with their reasons in the document table; the number noted.
+
+    The item of a failure is the name, URI or document id of its source.
+    """
+    known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
+    noted = [_failed(failure, known.get(failure.item)) for failure in failures]
+    return _store(call).put_failures(noted, run_id=call.run_id)
+
+
+@handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
+def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
+    """Remove documents, by id, and all that only they support; the number that were there."""
+    return _store(call).delete(vanished)
+
+
+def _failed(failure: ItemFailure, source: Source | None) -> FailedDocument:
+    if source is None:
+        return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
+    return FailedDocument(source.document_id, source.name, source.uri, failure.error)
+
+
+def _store(call: Call) -> IndexStore:
+    return call.services["index_store"]
