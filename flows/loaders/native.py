@@ -94,15 +94,16 @@ def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Pr
 def _structural(root: Node, source: str) -> set[Problem]:
     """Ids that are used twice, and groups without branches."""
     problems: set[Problem] = set()
-    lines: dict[str, int] = {}
+    taken: dict[str, str] = {}
     for step in steps_in(root):
         declared = lookup(step.node, ("id",))
         step_id = declared[0].scalar if declared is not None else None
         if declared is not None and isinstance(step_id, str):
-            if step_id in lines:
-                message = f"the id {step_id!r} is taken by the step on line {lines[step_id]}; ids are unique"
+            if step_id in taken:
+                message = f"the id {step_id!r} is taken by {taken[step_id]}; ids are unique"
                 problems.add(Problem(source, *declared[1], "duplicate-id", message))
-            lines.setdefault(step_id, declared[1][0])
+            line, column = declared[1]
+            taken.setdefault(step_id, f"the step on line {line}" if column else f"step {step.path}")
         if step.kind == "parallel":
             branches = lookup(step.node, ("branches", "parallel"))
             if branches is None or (branches[0].entries is None and not branches[0].items and not branches[0].scalar):

@@ -4,9 +4,9 @@ YAML is data here: tags are refused, so are duplicate keys (with the places of b
 end. Dates stay the text that they are written as.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from flows.errors import InvalidPipeline, Problem
 
@@ -48,10 +48,10 @@ class Node:
 
 def node_of(value: Any) -> Node:
     """Plain data as a node without places."""
-    if isinstance(value, dict):
-        return Node(entries={key: node_of(item) for key, item in value.items()})  # pyright: ignore
+    if isinstance(value, Mapping):
+        return Node(entries={key: node_of(item) for key, item in cast("Mapping[Any, Any]", value).items()})
     if isinstance(value, (list, tuple)):
-        return Node(items=[node_of(item) for item in value])  # pyright: ignore
+        return Node(items=[node_of(item) for item in cast("Sequence[Any]", value)])
     return Node(scalar=value)
 
 
