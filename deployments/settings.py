@@ -103,10 +103,10 @@ class Settings(BaseSettings):
         template = self.index_url or f"sqlite:///{self.home.absolute() / 'indexes'}/{{index}}.db"
         return template.replace("{index}", index_name(name))
 
-    def artifacts_location(self, index: str) -> str:
-        """The folder or prefix of an index's artifacts."""
-        root = self.artifacts_url or str(self.home.absolute() / "artifacts")
-        return f"{root.rstrip('/')}/{index_name(index)}"
+    @property
+    def artifacts_root(self) -> str:
+        """The folder or prefix below which every index has its artifacts."""
+        return (self.artifacts_url or str(self.home.absolute() / "artifacts")).rstrip("/")
 
     @property
     def storage_options(self) -> StorageOptions:

@@ -54,7 +54,7 @@ def make_services(settings: Settings, index: str) -> Services:
     return Services(
         {
             "storage": partial(Storage, settings.storage_options),
-            "artifacts_url": partial(str, settings.artifacts_location(index)),
+            "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
         }
     )
