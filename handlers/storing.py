@@ -71,7 +71,7 @@ def publish_documents(
     """
     del stored_facts  # read so that the graph is stored before; a chunk may well have no facts
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms}
-    expect = [facet for facet, stored in expected.items() if stored is not None]
+    expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
     published = _store(call).publish(stored_documents, expect=expect)
     call.logger.info("index %s: published %d documents", call.index, published)
     return published

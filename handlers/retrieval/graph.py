@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from math import log1p
+from math import log
 
 from flows.calls import Call
 from flows.registry import handler
@@ -34,11 +34,10 @@ def graph_search(
     where = TagFilter.of(access)
     mentions = store.mentions(near, where=where)
     spread = Counter(mention.name for mention in mentions)
-    chunks = max(store.statistics()["chunks"], 1)
     scores: dict[str, float] = defaultdict(float)
     for mention in mentions:
-        rarity = log1p(chunks / spread[mention.name])
-        scores[mention.chunk_id] += near[mention.name] * rarity * (1 + log1p(mention.times - 1))
+        rarity = 1 / (1 + log(spread[mention.name]))
+        scores[mention.chunk_id] += near[mention.name] * rarity * (1 + log(mention.times))
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:top_k]
     return store.hits(dict(ranked), source="graph", where=where)
 

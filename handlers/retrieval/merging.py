@@ -74,7 +74,7 @@ def filter_access(
 ) -> list[Hit]:
     """Those results whose documents' tags match both `access` (who asks) and `tags` (what the pipeline shows).
 
-    The tags are looked up now: what has been removed or tagged anew since the search is not shown. With `required`
+    The tags are looked up now: what was removed, or tagged otherwise, since the search is not shown. With `required`
     a question without `access` is refused instead of seeing everything.
 
     Raises:

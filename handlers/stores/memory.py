@@ -187,7 +187,7 @@ class MemoryIndexStore:
                 "documents": len(versions),
                 "chunks": len(visible),
                 "vectors": sum(passage.vector is not None for passage in visible),
-                "terms": len({term for passage in visible if passage.terms for term, _ in passage.terms.counts}),
+                "terms": sum(passage.terms is not None for passage in visible),
                 "entities": len(self._names()),
                 "relations": len(related),
                 "artifacts": sum(len(version.artifacts) for version in versions),

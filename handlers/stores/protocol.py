@@ -126,8 +126,8 @@ class IndexStore(Protocol):
         ...
 
     def statistics(self) -> dict[str, int]:
-        """Counts of what is visible (documents, chunks, vectors, terms, entities, relations, artifacts, summaries,
-        tagged documents) and of documents by status (pending, processed, failed)."""
+        """Counts of what is visible (documents, chunks, chunks with `vectors` and with `terms`, entities, relations,
+        artifacts, summaries, tagged_documents) and of documents by status (pending, processed, failed)."""
         ...
 
     def chunks_of(self, document_id: str) -> list[Chunk]:

@@ -52,6 +52,7 @@ class Snapshot:
     _passages: _Passages | None = None
     _vectors: dict[str, _Vectors] = field(default_factory=dict)
     _current: set[str] = field(default_factory=set)
+    _models: tuple[str, ...] | None = None
 
     def nearest(
         self, connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, permitted: np.ndarray | None
@@ -109,13 +110,15 @@ class Snapshot:
             columns = np.array([(row[0], row[1], row[2] or 0) for row in rows], dtype=np.int64).reshape(-1, 3)
             keys, documents, lengths = (np.ascontiguousarray(column) for column in columns.T)
             self._passages, self._version = _Passages(keys, documents, lengths), version
-            self._current = set()
+            self._current, self._models = set(), None
         return self._passages
 
     def _load_vectors(self, connection: Connection, model: str | None) -> _Vectors | None:
         with self._lock:
             passages = self._refresh(connection)
-            name = _choose_model(connection, model)
+            if self._models is None:
+                self._models = _visible_models(connection)
+            name = _choose(self._models, model)
             if name is None:
                 return None
             if name not in self._current:
@@ -124,20 +127,20 @@ class Snapshot:
             return self._vectors[name]
 
 
-def _choose_model(connection: Connection, model: str | None) -> str | None:
+def _visible_models(connection: Connection) -> tuple[str, ...]:
     vectors, passages = schema.vectors, schema.passages
     visible = select(passages.c.key).where(passages.c.visible, passages.c.key == vectors.c.passage)
-    stored = select(vectors.c.model).where(visible.exists())
-    if model is not None and connection.execute(stored.where(vectors.c.model == model).limit(1)).first() is not None:
-        return model
-    models = sorted(set(connection.scalars(stored.distinct())))
-    if not models:
-        return None
-    if model is None and len(models) == 1:
-        return models[0]
-    wanted = f"none of model {model!r}" if model is not None else "the query does not say which one it is for"
+    return tuple(sorted(connection.scalars(select(vectors.c.model).where(visible.exists()).distinct())))
+
+
+def _choose(models: tuple[str, ...], wanted: str | None) -> str | None:
+    if wanted in models:
+        return wanted
+    if not models or (wanted is None and len(models) == 1):
+        return models[0] if models else None
+    lacking = f"none of model {wanted!r}" if wanted is not None else "the query does not say which one it is for"
     raise FatalError(
-        f"the index has vectors of {', '.join(map(repr, models))}, and {wanted}: "
+        f"the index has vectors of {', '.join(map(repr, models))}, and {lacking}: "
         "search with the model that the index was made with, or ingest again"
     )
 

@@ -113,7 +113,7 @@ def statistics(connection: Connection) -> dict[str, int]:
         "documents": select(func.count()).select_from(published.subquery()),
         "chunks": select(func.count()).select_from(visible.subquery()),
         "vectors": select(func.count()).where(schema.vectors.c.passage.in_(visible)),
-        "terms": select(func.count(distinct(schema.postings.c.term))).where(schema.postings.c.passage.in_(visible)),
+        "terms": select(func.count()).where(passages_.c.visible, passages_.c.length.is_not(None)),
         "entities": select(func.count()).select_from(named.subquery()),
         "relations": select(func.count()).where(related),
         "artifacts": select(func.count()).where(schema.artifacts.c.version.in_(published)),
