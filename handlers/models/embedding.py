@@ -1,0 +1,214 @@
+"""Embedders: texts to vectors, by a local model that an installed package carries, or by an endpoint.
+
+The local model runs through fastembed, which loads the carried files without a hub; whoever has a network can name
+any of fastembed's models. A text a run on one thread is the fastest a core can do with it; several cores work on
+several texts at a time.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from flows.errors import FatalError, TransientError
+from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE, model_file
+from handlers.models.tokens import EMBEDDING_MODEL
+from handlers.text import terms
+
+_QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching relevant passages: "}
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of L2 norm 1; the same text always gives the same vector, whatever stands beside it."""
+
+    name: str
+    dim: int
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """float32, shape (len(texts), dim)."""
+        ...
+
+    def embed_query(self, text: str) -> np.ndarray:
+        """float32, shape (dim,)."""
+        ...
+
+
+def make_embedder(
+    name: str = EMBEDDING_MODEL,
+    *,
+    model_dir: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    workers: int | None = None,
+) -> Embedder:
+    """The embedder that settings describe: an endpoint if there is a `base_url`, else a local model.
+
+    `hashing` is for tests only.
+
+    Raises:
+        ModelFileError: the model's files are missing or not the ones we know.
+    """
+    if base_url is not None:
+        return OpenAIEmbedder(name, base_url=base_url, api_key=api_key)
+    if name == "hashing":
+        return HashingEmbedder()
+    return LocalEmbedder(name, model_dir=model_dir, workers=workers)
+
+
+class LocalEmbedder:
+    """A model on this machine; loaded when it is first used, then shared by all threads."""
+
+    def __init__(
+        self, name: str = EMBEDDING_MODEL, *, model_dir: str | None = None, workers: int | None = None
+    ) -> None:
+        self.name = name
+        self._model_dir = model_dir
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._lock = threading.Lock()
+        self._model: Any = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._dim = 384 if name in KNOWN_MODELS else 0
+
+    @property
+    def dim(self) -> int:
+        if not self._dim:
+            self._dim = len(self.embed_query("dimension"))
+        return self._dim
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """float32, shape (len(texts), dim)."""
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        model, pool = self._loaded()
+        return _unit(np.stack(list(pool.map(lambda text: _one(model, text), texts))))
+
+    def embed_query(self, text: str) -> np.ndarray:
+        """float32, shape (dim,)."""
+        model, _ = self._loaded()
+        return _unit(_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+
+    def close(self) -> None:
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown()
+            self._model = self._pool = None
+
+    def _loaded(self) -> tuple[Any, ThreadPoolExecutor]:
+        with self._lock:
+            if self._model is None or self._pool is None:
+                self._model = _load(self.name, self._model_dir)
+                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="braid-embed")
+            return self._model, self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "model_dir": self._model_dir, "workers": self._workers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["name"], model_dir=state["model_dir"], workers=state["workers"])
+
+
+def _load(name: str, model_dir: str | None) -> Any:
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    if name not in KNOWN_MODELS and model_dir is None and MODEL_DIR_VARIABLE not in os.environ:
+        try:
+            return TextEmbedding(name, threads=1)
+        except ValueError as error:
+            raise FatalError(f"no embedding model named {name!r}: {error}") from error
+    folder = model_file(name, "model.onnx", model_dir=model_dir).parent
+    model_file(name, "tokenizer.json", model_dir=model_dir)
+    label = f"braid/{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    if label not in {model["model"] for model in TextEmbedding.list_supported_models()}:
+        TextEmbedding.add_custom_model(
+            model=label, pooling=PoolingType.CLS, normalization=True, sources=ModelSource(url=str(folder)), dim=384,
+            model_file="model.onnx",
+        )  # fmt: skip
+    return TextEmbedding(label, specific_model_path=str(folder), threads=1)
+
+
+def _one(model: Any, text: str) -> np.ndarray:
+    (vector,) = model.embed([text], batch_size=1)
+    return np.asarray(vector, dtype=np.float32)
+
+
+class HashingEmbedder:
+    """FOR TESTS ONLY: hashed words instead of meaning, in no time. Fused with BM25 it is worse than BM25 alone."""
+
+    name = "hashing"
+    dim = 256
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """float32, shape (len(texts), dim)."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for term in terms(text) or ["\0"]:
+                digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
+                vectors[row, int.from_bytes(digest[:4], "little") % self.dim] += 1.0 if digest[4] & 1 else -1.0
+            if not vectors[row].any():
+                vectors[row, 0] = 1.0
+        return _unit(vectors)
+
+    def embed_query(self, text: str) -> np.ndarray:
+        """float32, shape (dim,)."""
+        return self.embed_documents([text])[0]
+
+
+class OpenAIEmbedder:
+    """Any endpoint that speaks OpenAI's `/embeddings`; what it costs in tokens is in `tokens_used`."""
+
+    def __init__(self, name: str, *, base_url: str, api_key: str | None = None, timeout_s: float = 60.0) -> None:
+        self.name, self._base_url, self._api_key, self._timeout_s = name, base_url.rstrip("/"), api_key, timeout_s
+        self._dim = 0
+        self.tokens_used = 0
+
+    @property
+    def dim(self) -> int:
+        if not self._dim:
+            self._dim = self.embed_documents(["dimension"]).shape[1]
+        return self._dim
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """float32, shape (len(texts), dim).
+
+        Raises:
+            TransientError: the endpoint is busy or away; carries its Retry-After.
+            FatalError: it refuses.
+        """
+        parts = [self._post(texts[i : i + 64]) for i in range(0, len(texts), 64)]
+        return _unit(np.concatenate(parts)) if parts else np.zeros((0, self.dim), dtype=np.float32)
+
+    def embed_query(self, text: str) -> np.ndarray:
+        """float32, shape (dim,)."""
+        return self.embed_documents([text])[0]
+
+    def _post(self, texts: Sequence[str]) -> np.ndarray:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        url = f"{self._base_url}/embeddings"
+        try:
+            answer = httpx.post(
+                url, json={"model": self.name, "input": list(texts)}, headers=headers, timeout=self._timeout_s
+            )
+        except httpx.TransportError as error:
+            raise TransientError(f"{url}: {error or type(error).__name__}") from error
+        if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
+            after = answer.headers.get("retry-after", "")
+            wait_s = float(after) if after.replace(".", "", 1).isdigit() else None
+            raise TransientError(f"{url} answered {answer.status_code}", retry_after_s=wait_s)
+        if answer.status_code != 200:
+            raise FatalError(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+        body = answer.json()
+        self.tokens_used += int(body.get("usage", {}).get("total_tokens", 0))
+        rows = sorted(body["data"], key=lambda row: row["index"])
+        return np.asarray([row["embedding"] for row in rows], dtype=np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
