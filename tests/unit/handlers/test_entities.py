@@ -49,7 +49,6 @@ def test_names_that_share_a_sentence_are_related_and_every_fact_has_its_chunk() 
 
 
 def test_spacy_finds_people_and_places_when_asked_for() -> None:
-    pytest.importorskip("en_core_web_sm", reason="needs the extra [nlp]")
     found = extract_entities(chunks_of("Barack Obama was born in Hawaii."), model="spacy", call=Call())
     assert {(e.name, e.kind) for e in found["entities"]} == {("Barack Obama", "PERSON"), ("Hawaii", "PLACE")}
 
