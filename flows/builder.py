@@ -34,7 +34,7 @@ class StepsBuilder:
             raise TypeError("fields can be given to a handler's name only; a step that is complete has its own")
         return self._add({"handler": step, **fields} if fields else step)
 
-    def parallel(self, *branches: StepLike | Callable[["StepsBuilder"], object], **fields: Any) -> Self:
+    def parallel(self, *branches: "StepLike | Callable[[StepsBuilder], object]", **fields: Any) -> Self:
         """Add branches that run at the same time; a list is a branch of several steps.
 
         A function gets a builder, and every step that it adds there is a branch. `fields` are those of

@@ -22,7 +22,6 @@ def dump_pipeline(pipeline: Pipeline) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 110
     yaml.allow_unicode = True
-    yaml.representer.ignore_aliases = lambda *_: True
     written = StringIO()
     yaml.dump(pipeline_data(pipeline), written)
     return written.getvalue()
@@ -70,19 +69,16 @@ def _case(case: Case) -> dict[str, Any]:
 
 
 def _changed(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields of a model that differ from their defaults, in declared order but for `id` and `name` first."""
+    """The fields of a model that differ from their defaults, in declared order."""
     written: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if name in but or name == "type" and field.default == value and isinstance(model, _TYPED):
+        if name in but:
             continue
         if field.is_required() or value != field.get_default(call_default_factory=True):
             key = field.serialization_alias or name
             written[key] = _value(value, f"{type(model).__name__.lower()}.{key}", collect=name == "collect")
     return written
-
-
-_TYPED = (Handler, Parallel, ForEach, MergeResults, Switch, SubPipeline, Sequential)
 
 
 def _value(value: Any, place: str, *, collect: bool = False) -> Any:
