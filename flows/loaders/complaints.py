@@ -76,6 +76,8 @@ def complaints(invalid: ValidationError, root: Node, *, source: str) -> list[Com
 def _spot(error: Mapping[str, Any], root: Node) -> Spot:
     """Where an error is; that a key is unknown is said of the mapping it stands in."""
     location: tuple[int | str, ...] = error["loc"]
+    if location[-1:] == ("[key]",):
+        return follow(root, location[:-2])
     if error["type"] != "extra_forbidden":
         return follow(root, location)
     around, key = follow(root, location[:-1]), str(location[-1])

@@ -73,11 +73,13 @@ def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Pr
     """
     pipeline: Pipeline | None = None
     problems: set[Problem] = set()
+    last: ValidationError | None = None
     for _ in range(_MOST_REPAIRS):
         found = []
         try:
             pipeline = Pipeline.model_validate(root.data())
         except ValidationError as invalid:
+            last = invalid
             found = complaints(invalid, root, source=source)
         repairs = [complaint for complaint in found if complaint.repair is not None]
         for complaint in repairs:
@@ -88,6 +90,9 @@ def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Pr
             problems |= {complaint.problem for complaint in found}
             break
     problems |= _structural(root, source)
+    if pipeline is None and not problems and last is not None:
+        message = "; ".join(f"{error['loc']}: {error['msg']}" for error in last.errors(include_url=False))
+        problems.add(Problem(source, *root.place, "invalid", message))
     return pipeline, sorted(problems, key=_in_order)
 
 

@@ -174,8 +174,6 @@ def _step_down(spot: Spot, part: int | str) -> Spot:
         return Spot(step, step.place, STEP_KINDS[str(part)], spot.key, spot.index, spot.owner)
     if isinstance(expected, type) and issubclass(expected, BaseModel):
         return _into_field(spot, expected, str(part))
-    if part == "[key]":
-        return spot
     if get_origin(expected) is dict:
         return _into_mapping(spot, expected, part)
     if isinstance(part, int):

@@ -123,7 +123,8 @@ class _Reader:
         kind = _kind(raw)
         if kind not in (*_SCALARS, "seq", "map"):
             self.problem(raw, "tag", f"the tag {raw.tag} is not allowed here: pipelines are plain data")
-        elif kind == "seq":
+            kind = "map" if raw.id == "mapping" else "seq" if raw.id == "sequence" else "str"
+        if kind == "seq":
             read = [self.read(item, (*within, id(raw))) for item in raw.value]
             node.items = [item for item in read if item is not None]
         elif kind == "map":
