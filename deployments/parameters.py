@@ -1,11 +1,15 @@
 """A run's parameters: what was given, checked against what the pipeline declares and turned into its types."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, suggest
 from flows.steps import Parameter, Pipeline
+
+_SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
+_URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
 
 class InvalidParameters(OrchestrationError, ValueError):
@@ -65,6 +69,21 @@ def convert(value: Any, parameter: Parameter) -> Any:
         case _:
             assert_never(parameter.type)
     return converted
+
+
+def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they may be stored and shown: secrets, and passwords in URLs, are left out."""
+    return {name: "***" if _SECRET.search(name) else _shown_value(value) for name, value in parameters.items()}
+
+
+def _shown_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(r"\1***@", value)
+    if isinstance(value, Mapping):
+        return without_secrets({str(key): item for key, item in value.items()})  # pyright: ignore
+    if isinstance(value, (list, tuple)):
+        return [_shown_value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def _text(value: Any) -> str:

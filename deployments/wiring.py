@@ -56,6 +56,14 @@ def make_services(settings: Settings, index: str) -> Services:
             "storage": partial(Storage, settings.storage_options),
             "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
+            "embedder": partial(
+                _make_embedder,
+                settings.embedding_model,
+                str(settings.model_dir) if settings.model_dir else None,
+                settings.openai_base_url,
+                settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+            ),
+            "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
         }
     )
 
@@ -111,3 +119,15 @@ def _open_index(url: str) -> Any:
     from handlers.stores.opening import open_index  # numpy and SQLAlchemy take a while to import
 
     return open_index(url)
+
+
+def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:
+    from handlers.models.embedding import EMBEDDING_MODEL, make_embedder
+
+    return make_embedder(name or EMBEDDING_MODEL, model_dir=model_dir, base_url=base_url, api_key=api_key)
+
+
+def _make_reranker(model_dir: str | None) -> Any:
+    from handlers.models.reranking import make_reranker
+
+    return make_reranker(model_dir=model_dir)

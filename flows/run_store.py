@@ -102,6 +102,13 @@ class RunStore:
                 )
             )  # fmt: skip
 
+    def stop(self, run_id: str, status: str, seconds: float) -> None:
+        """Note that a run ended without a result: it was interrupted, or its process could not go on."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(runs).where(runs.c.run_id == run_id).values(status=status, seconds=seconds)
+            )  # fmt: skip
+
     def recent(self, *, pipeline: str | None = None, limit: int = 50) -> list[RunRecord]:
         """The newest runs first."""
         query = sa.select(runs).order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(limit)
