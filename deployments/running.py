@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 from deployments.catalog import Catalog
 from deployments.parameters import without_secrets
 from deployments.prefect_environment import set_prefect_defaults
-from deployments.quarantine import Quarantine
 from deployments.settings import Settings
 from deployments.wiring import load_handlers, new_run_id, overrides_from, prepare
 from flows.loaders.native import LoadedPipeline
@@ -34,7 +33,7 @@ def run_pipeline(
 ) -> RunResult:
     """Run a pipeline to its end; a failed run is a result, not an exception.
 
-    With `record`, the run is kept in the run store and what it set aside in the index's document table.
+    With `record`, the run is kept in the run store.
 
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
@@ -85,12 +84,10 @@ def _recorded(prepared: Prepared, parameters: Mapping[str, Any], settings: Setti
     context = prepared.context
     store = RunStore(settings.run_store_url)
     recorder = RecordingObserver(store, index=context.index, parameters=without_secrets(parameters))
-    quarantine = Quarantine()
-    recording = _Recording([recorder, quarantine])
+    recording = _Recording([recorder])
     began = time.monotonic()
     try:
         yield recording
-        quarantine.write(context.services, context.execution_id)
     finally:
         recorder.close(recording.result)
         if recording.result is None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from flows.calls import Call
+from flows.calls import Call, ItemFailure
 from flows.errors import StorageError
 from flows.registry import handler
 from flows.storage import Storage
@@ -31,18 +31,18 @@ from handlers.records import Document, Source
 logger = logging.getLogger(__name__)
 
 
-@handler(writes="documents", effects=())
+@handler(writes=("documents", "unreadable"), effects=())
 def extract_text(
     sources: Sequence[Source],
     *,
     max_document_bytes: int = 50_000_000,
     timeout_per_document_s: float = 60.0,
     call: Call,
-) -> tuple[Document, ...]:
-    """Each source's text, structure and metadata, in the order of `sources`.
+) -> dict[str, tuple[Document, ...] | tuple[ItemFailure, ...]]:
+    """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
     A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)
-    and the others go on. The text of PDF, DOCX, PPTX, HTML and CSV is Markdown, other texts stay as they are.
+    and the rest goes on. The text of PDF, DOCX, PPTX, HTML and CSV is Markdown, other texts stay as they are.
     """
     storage: Storage = call.services["storage"]
     extractor = _extractor(call)
@@ -63,7 +63,7 @@ def extract_text(
                 "%s: %d characters in %.2f s", source.name, len(documents[-1].text), time.monotonic() - started
             )
     call.report_progress(len(sources), len(sources))
-    return tuple(documents)
+    return {"documents": tuple(documents), "unreadable": tuple(call.failures)}
 
 
 def to_document(source: Source, data: bytes, extractor: TextExtractor, *, timeout_s: float = 60.0) -> Document:

@@ -8,12 +8,14 @@ from flows.calls import Call
 from flows.registry import handler
 from handlers.filters import TagFilter
 from handlers.records import Hit
+from handlers.retrieval.rewriting import named_entities
 from handlers.stores.protocol import IndexStore
 
 
 @handler(writes="graph_hits")
 def graph_search(
-    query_entities: Sequence[str],
+    query: str,
+    query_entities: Sequence[str] | None = None,
     access: Mapping[str, Sequence[str]] | None = None,
     *,
     top_k: int = 50,
@@ -25,9 +27,12 @@ def graph_search(
     """The permitted chunks that speak of the question's entities and of what is related to them, best first.
 
     A chunk scores the sum over its entities of their nearness (see `neighbourhood`) times how rare they are, so a
-    chunk that joins several of the question's entities comes first. Empty when the question names none.
+    chunk that joins several of the question's entities comes first. Empty when the question names none. Without
+    `query_entities` they are looked for in the question itself.
     """
     store: IndexStore = call.services["index_store"]
+    if query_entities is None:
+        query_entities = named_entities(store, query)
     near = neighbourhood(store, query_entities, hops=hops, decay=decay, fan_out=fan_out)
     if not near:
         return []

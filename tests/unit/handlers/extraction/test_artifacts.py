@@ -31,7 +31,7 @@ def f():
 
 def documents_of(files: dict[str, bytes]):
     call, root = make_call(files)
-    return extract_text(list_sources(root, call=call), call=call), call
+    return extract_text(list_sources(root, call=call), call=call)["documents"], call
 
 
 def test_tables_of_pdf_are_found_by_their_lines():

@@ -13,7 +13,7 @@ from tests.documents import make_call, make_docx, make_pdf, make_pptx
 
 def extract(files: dict[str, bytes], **options) -> tuple[list[Document], dict[str, str]]:
     call, root = make_call(files)
-    documents = extract_text(list_sources(root, call=call), call=call, **options)
+    documents = extract_text(list_sources(root, call=call), call=call, **options)["documents"]
     assert (call.done, call.total) == (len(files), len(files))
     return list(documents), {failure.item: failure.error for failure in call.failures}
 
@@ -149,7 +149,7 @@ def test_a_document_that_vanished_is_set_aside():
     call, root = make_call({"a.txt": b"a", "b.txt": b"b"})
     sources = list_sources(root, call=call)
     call.services["storage"].delete(sources[0].uri)
-    assert [document.name for document in extract_text(sources, call=call)] == ["b.txt"]
+    assert [document.name for document in extract_text(sources, call=call)["documents"]] == ["b.txt"]
     assert call.failures[0].error.startswith("there is no such file")
 
 
@@ -173,7 +173,9 @@ def test_another_extractor_can_be_put_in_place():
     call, root = make_call({"a.pdf": b"%PDF-", "b.pdf": b"bad"})
     services = call.services.with_factories({"text_extractor": Fixed})
     call.identity = type(call.identity)(services=services)
-    assert [document.text for document in extract_text(list_sources(root, call=call), call=call)] == ["fixed"]
+    assert [document.text for document in extract_text(list_sources(root, call=call), call=call)["documents"]] == [
+        "fixed"
+    ]
     assert [(failure.item, failure.error) for failure in call.failures] == [("b.pdf", "smells")]
 
 
@@ -182,4 +184,4 @@ def test_a_cancelled_call_stops_between_documents():
     sources = list_sources(root, call=call)
     call.cancel()
     with pytest.raises(StepCancelled):
-        extract_text(sources, call=call)
+        extract_text(sources, call=call)["documents"]
