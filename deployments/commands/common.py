@@ -1,0 +1,95 @@
+"""What all commands share: where they write, how they end, how they say what is wrong."""
+
+import functools
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flows.errors import InvalidPipeline, OrchestrationError, Problem
+from flows.results import RunStatus
+
+OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_CODES = (
+    "Exit codes: 0 all is well · 1 the run failed · 2 bad input or usage · 3 partial success (something was set "
+    "aside or failed without failing the run) · 130 interrupted."
+)
+CODE_OF_STATUS: dict[RunStatus, int] = {"succeeded": OK, "partial": PARTIAL, "failed": FAILED}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+IndexOption = Annotated[str, typer.Option("--index", "-i", help="The index to work on.", metavar="NAME")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--max-workers", "-w", min=1, metavar="N", help="A ceiling for steps at once, over the pipeline's."),
+]
+
+
+def stdout() -> Console:
+    """For results."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr() -> Console:
+    """For progress and complaints."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def reported(command: Command) -> Command:
+    """Let a command's errors end it with a message and an exit code, never with a traceback; Ctrl-C with 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        as_json = bool(kwargs.get("json_output"))
+        try:
+            return command(*args, **kwargs)
+        except OrchestrationError as error:
+            complain(error, as_json=as_json)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            stderr().print("Interrupted; what had been finished is kept.", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+
+    run.__signature__ = inspect.signature(command)  # pyright: ignore[reportAttributeAccessIssue]
+    return run  # pyright: ignore[reportReturnType]
+
+
+def complain(error: OrchestrationError, *, as_json: bool) -> None:
+    """Say what is wrong, all of it."""
+    problems = error.problems if isinstance(error, InvalidPipeline) else ()
+    if as_json:
+        described = {"kind": type(error).__name__, "message": str(error)}
+        emit({"error": described | ({"problems": [problem_json(problem) for problem in problems]} if problems else {})})
+        return
+    for line in str(error).splitlines() or [type(error).__name__]:
+        stderr().print(Text.assemble(("error: ", "bold red"), line))
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {"source": problem.source, "line": problem.line, "column": problem.column, "code": problem.code,
+            "message": problem.message, "level": problem.level}  # fmt: skip
+
+
+def show_logs(verbose: bool) -> None:
+    """Send our log to stderr when asked to; without that, progress and tables say what matters."""
+    for name in ("flows", "handlers"):
+        logger = logging.getLogger(name)
+        if not verbose:
+            logger.addHandler(logging.NullHandler())
+            continue
+        from rich.logging import RichHandler
+
+        logger.addHandler(RichHandler(console=stderr(), show_path=False))
+        logger.setLevel(logging.INFO)

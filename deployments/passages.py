@@ -1,0 +1,46 @@
+"""The part of a passage that answers a question: its best stretch of sentences, with the question's words marked."""
+
+import re
+
+from rich.text import Text
+
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|\n\s*\n|\n|$)\s*")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+def excerpt(content: str, question: str, *, most: int = 320) -> str:
+    """The stretch of whole sentences of `content`, about `most` characters long, with most of the question's words."""
+    wanted = _stems(question)
+    flowing = (
+        re.sub(r"(?<!\n)\n(?!\n)", " ", re.sub(r"^#{1,6} .*$", "", content, flags=re.MULTILINE)).strip() or content
+    )
+    sentences = [match.group() for match in _SENTENCE.finditer(flowing)] or [flowing]
+    best, best_score = "", -1.0
+    for start in range(len(sentences)):
+        stretch = ""
+        for sentence in sentences[start:]:
+            if stretch and len(stretch) + len(sentence) > most:
+                break
+            stretch += sentence
+            # Rarely more than a few words of a question matter; a shorter stretch that has them reads better.
+            score = len(wanted & _stems(stretch)) - len(stretch) / (4.0 * most)
+            if score > best_score:
+                best, best_score = stretch, score
+    shown = " ".join(best.split())
+    return shown if len(shown) <= 2 * most else f"{shown[: 2 * most]}…"
+
+
+def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
+    """`text` with the words that the question has too in `style`."""
+    wanted = _stems(question)
+    found = Text(text)
+    for match in _WORD.finditer(text):
+        if wanted & _stems(match.group()):
+            found.stylize(style, match.start(), match.end())
+    return found
+
+
+def _stems(text: str) -> set[str]:
+    from handlers.text import terms
+
+    return set(terms(text))

@@ -1,0 +1,242 @@
+"""What people see: a plan as a tree, a run as tables."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, assert_never
+
+from rich.console import Group as Rows
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
+from flows.results import Outcome, RunResult
+
+STATUS_STYLE = {
+    "succeeded": "green", "partial": "yellow", "failed": "bold red", "timed_out": "red", "cancelled": "yellow",
+    "abandoned": "magenta", "skipped": "dim", "running": "cyan", "interrupted": "yellow",
+}  # fmt: skip
+
+
+def plan_tree(plan: Plan) -> RenderableType:
+    """The steps of a plan with their limits and where each came from, retries, timeouts, reads and writes."""
+    head = Text.assemble((plan.pipeline.name, "bold"), (f"  {plan.pipeline.description}", "dim"))
+    tree = Tree(head, guide_style="dim")
+    facts = tree.add(Text.assemble("whole run: at most ", (str(plan.limit), "cyan"), _timeout(plan.pipeline.timeout_s)))
+    for name, limit in plan.resources.items():
+        facts.add(Text.assemble(f"resource {name}: ", (str(limit), "cyan")))
+    _add(tree, plan.root)
+    return tree
+
+
+def moved_steps(plan: Plan) -> list[str]:
+    """For every group that `mode: dag` derived, what each step waits for and why."""
+    return [line for node in plan.nodes if isinstance(node, Group) and node.derived for line in node.why]
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "pipeline": plan.pipeline.name, "description": plan.pipeline.description, "mode": plan.pipeline.mode,
+        "fingerprint": plan.fingerprint, "limit": _limit_json(plan.limit),
+        "resources": {name: _limit_json(limit) for name, limit in plan.resources.items()},
+        "timeout_s": plan.pipeline.timeout_s, "steps": [_node_json(node) for node in _shown_children(plan.root)],
+        "derived": moved_steps(plan), "warnings": [str(problem) for problem in plan.warnings],
+    }  # fmt: skip
+
+
+def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
+    return {
+        "run_id": result.run_id, "pipeline": result.pipeline, "index": index, "status": result.status,
+        "started": result.started, "seconds": result.seconds, "busy_seconds": result.busy_seconds,
+        "time_saved": result.time_saved, "cost": result.cost, "fingerprint": result.fingerprint,
+        "outcomes": [asdict(outcome) for outcome in result.outcomes],
+        "failures": [asdict(failure) for failure in result.failures],
+    }  # fmt: skip
+
+
+def result_tables(result: RunResult, plan_labels: Mapping[str, str] | None = None) -> RenderableType:
+    """Status, per-step times, and what failed or was set aside."""
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (f"{result.pipeline} ", "bold"), f"{result.run_id}: ", (result.status, STATUS_STYLE[result.status]),
+            f" in {result.seconds:.1f} s; {result.busy_seconds:.1f} s of work, {result.time_saved:.1f} s saved by "
+            "running side by side",
+        ),
+        step_table(result.outcomes),
+    ]  # fmt: skip
+    parts += failure_tables(result)
+    return Rows(*parts)
+
+
+def step_table(outcomes: Iterable[Outcome]) -> Table:
+    """A row a step: how often it ran and how it ended, its seconds added up, the longest call, the cost."""
+    table = Table(title=None, header_style="bold", box=None, pad_edge=False)
+    table.add_column("step")
+    for name in ("runs", "ended", "seconds", "longest", "attempts", "cost"):
+        table.add_column(name, justify="left" if name in ("ended", "cost") else "right")
+    by_step: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.is_leaf:
+            by_step.setdefault(outcome.id.split("[")[0], []).append(outcome)
+    for step, ended in by_step.items():
+        statuses = {
+            status: sum(1 for o in ended if o.status == status) for status in dict.fromkeys(o.status for o in ended)
+        }
+        words = Text(", ").join(
+            Text(status if len(statuses) == 1 else f"{count} {status}", STATUS_STYLE[status])
+            for status, count in statuses.items()
+        )
+        cost: dict[str, float] = {}
+        for outcome in ended:
+            for unit, amount in outcome.cost.items():
+                cost[unit] = cost.get(unit, 0.0) + amount
+        table.add_row(
+            Text(step), str(len(ended)), words, f"{sum(o.seconds for o in ended):.2f}",
+            f"{max(o.seconds for o in ended):.2f}", str(sum(o.attempts for o in ended)), Text(cost_text(cost)),
+        )  # fmt: skip
+    return table
+
+
+def failure_tables(result: RunResult) -> list[RenderableType]:
+    """What was set aside and what failed, each with its reason; empty when there is nothing."""
+    parts: list[RenderableType] = []
+    if result.failures:
+        table = Table(title="Set aside", title_justify="left", title_style="bold yellow", header_style="bold", box=None)
+        for name in ("item", "step", "reason"):
+            table.add_column(name, overflow="fold")
+        for failure in result.failures:
+            table.add_row(Text(failure.item), Text(failure.step_id), Text(failure.error))
+        parts += [Text(""), table]
+    if result.errors:
+        table = Table(title="Failed", title_justify="left", title_style="bold red", header_style="bold", box=None)
+        for name in ("step", "ended", "attempts", "reason"):
+            table.add_column(name, overflow="fold")
+        for outcome in result.errors:
+            reason = outcome.error.message if outcome.error else outcome.reason
+            table.add_row(Text(outcome.id), outcome.status, str(outcome.attempts), Text(reason))
+        parts += [Text(""), table]
+    return parts
+
+
+def cost_text(cost: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}" for unit, amount in cost.items()
+    )
+
+
+def _add(tree: Tree, node: Node) -> None:
+    for child in _shown_children(node):
+        branch = tree.add(_described(child))
+        if isinstance(child, Choice):
+            for condition, case in child.cases:
+                _add(branch.add(Text(f"when {condition}" if condition is not None else "otherwise", "italic")), case)
+        else:
+            _add(branch, child)
+
+
+def _shown_children(node: Node) -> Iterator[Node]:
+    """What stands below a node on the page: the list of steps of a pipeline or an item is no level of its own."""
+    for child in (node,) if isinstance(node, Group) and node.derived and not node.path else node_children(node):
+        if isinstance(child, Chain) and not child.own_outcome:
+            yield from _shown_children(child)
+        else:
+            yield child
+
+
+def _described(node: Node) -> Text:
+    text = Text()
+    if node.path:
+        text.append(f"{node.path} ", "dim")
+    match node:
+        case Leaf():
+            text.append(node.label, "bold")
+            text.append(f"  {_reads(node)} → {', '.join(sorted(node.writes.values())) or '·'}")
+            if node.spec.effects:
+                text.append(f"  changes {', '.join(sorted(node.spec.effects))}", "magenta")
+            if node.retry.max_attempts > 1:
+                text.append(f"  up to {node.retry.max_attempts} attempts", "cyan")
+            if node.uses:
+                text.append(f"  uses {', '.join(node.uses)}", "cyan")
+            if node.spec.isolation == "process":
+                text.append("  own process", "cyan")
+        case Group():
+            derived = "order derived from reads and writes" if node.derived else f"policy {node.policy.name}"
+            text.append("parallel" if node.label.startswith("Parallel(") else node.label, "bold green")
+            text.append(f"  at most {node.limit}", "cyan")
+            text.append(f"  {derived}" + (f", merged by {node.merge.strategy}" if node.merge else ""))
+        case Loop():
+            text.append(node.label, "bold green")
+            text.append(f", batches of {node.batch_size}" if node.batch_size else "")
+            text.append(f"  at most {node.limit}", "cyan")
+            if node.tolerated is not None:
+                share = f"{node.tolerated.ratio:.0%}" if node.tolerated.ratio is not None else f"{node.tolerated.count}"
+                text.append(f"  {share} may fail")
+        case FanIn():
+            text.append(node.label, "bold")
+            text.append(f"  {node.source or ', '.join(node.inputs)} → {node.merge.output}")
+        case Sub():
+            text.append(f"pipeline {node.label}", "bold green")
+        case Chain():
+            text.append(node.label, "bold")
+        case Choice():
+            text.append("switch: the first case that holds", "bold")
+        case _:
+            assert_never(node)
+    text.append(_timeout(node.timeout_s))
+    if node.when is not None:
+        text.append(f"  when {node.when}", "italic")
+    if not node.enabled:
+        text.append("  not enabled", "yellow")
+    return text
+
+
+def _reads(leaf: Leaf) -> str:
+    required = {read.name: read.required for read in leaf.spec.reads or ()}
+    names = [field if required.get(name, True) else f"{field}?" for name, field in leaf.reads.items()]
+    if leaf.spec.reads is None:
+        return "context"
+    return ", ".join(names) or "·"
+
+
+def _timeout(timeout_s: float | None) -> Text:
+    return Text(f"  within {timeout_s:g} s" if timeout_s is not None else "", "cyan")
+
+
+def _limit_json(limit: Limit) -> dict[str, Any]:
+    return {"value": limit.value, "origin": limit.origin}
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    found: dict[str, Any] = {"path": node.path, "id": node.id, "label": node.label, "timeout_s": node.timeout_s,
+                             "when": node.when, "enabled": node.enabled}  # fmt: skip
+    match node:
+        case Leaf():
+            found |= {
+                "type": "handler", "handler": node.spec.name, "options": dict(node.options), "reads": dict(node.reads),
+                "writes": dict(node.writes), "effects": sorted(node.spec.effects or ()),
+                "retry": node.retry.model_dump(), "uses": list(node.uses),
+            }  # fmt: skip
+        case Group():
+            found |= {"type": "parallel", "max_concurrency": _limit_json(node.limit), "policy": node.policy.name,
+                      "derived": node.derived, "after": [sorted(waits) for waits in node.after]}  # fmt: skip
+        case Loop():
+            found |= {"type": "for_each", "over": node.over, "as": node.item_name, "batch_size": node.batch_size,
+                      "max_concurrency": _limit_json(node.limit), "max_items": node.max_items}  # fmt: skip
+        case FanIn():
+            found |= {"type": "merge_results", "from": node.source, "inputs": list(node.inputs),
+                      "strategy": node.merge.strategy, "output": node.merge.output}  # fmt: skip
+        case Sub():
+            found |= {"type": "pipeline"}
+        case Chain():
+            found |= {"type": "sequential"}
+        case Choice():
+            cases = [
+                {"when": when, "steps": [_node_json(child) for child in _shown_children(case)]}
+                for when, case in node.cases
+            ]
+            return found | {"type": "switch", "cases": cases}
+        case _:
+            assert_never(node)
+    children = [_node_json(child) for child in _shown_children(node)]
+    return found | ({"steps": children} if children else {})
