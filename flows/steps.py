@@ -101,7 +101,8 @@ class ForEach(StepFields):
     def _collect_names(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("collect"), (list, tuple, str)):  # pyright: ignore
             names = [value["collect"]] if isinstance(value["collect"], str) else value["collect"]  # pyright: ignore
-            return {**value, "collect": {name: name for name in names}}  # pyright: ignore
+            if not any(isinstance(name, (list, dict)) for name in names):  # pyright: ignore[reportUnknownVariableType]
+                return {**value, "collect": {name: name for name in names}}  # pyright: ignore
         return value  # pyright: ignore[reportUnknownVariableType]
 
 

@@ -23,7 +23,7 @@ from flows.loaders.places import (
 )
 from flows.loaders.positions import Node
 from flows.policies import PRESETS, Merge, MinRatio, MinSuccess, Policy, Tolerance
-from flows.steps import KIND_BY_KEY, Case, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
+from flows.steps import KIND_BY_KEY, Case, ForEach, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
 from flows.values import shown
 
 _WORDS: dict[Any, str] = {
@@ -167,6 +167,9 @@ def _unknown_key(error: Mapping[str, Any], spot: Spot) -> _Told:
 def _misplaced(model: type[BaseModel], key: str, spot: Spot) -> _Told:
     known = _keys_of(model)
     what = _owner(model)
+    if key == "minimum_threshold":
+        message = "'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}`"
+        return "unknown-key", message, spot.place, None
     if key in known:
         found = field_named(model, key)
         same = [name for name in names_of(*found) if name != key and _has(spot.node, name)] if found else []
@@ -244,10 +247,12 @@ def _wrong_type(spot: Spot) -> _Told | None:
     if nothing and spot.owner is Parallel and spot.key in ("branches", "parallel"):
         return None  # the loader says that the group has no steps
     described = _described(spot.expected)
+    if spot.key == "collect" and spot.index is None and spot.owner is ForEach:
+        return "bad-value", "'collect' must be a mapping, a text, or a list of nothing but texts", spot.place, None
     cure = ""
     if described == "a text" and isinstance(spot.node.scalar, (bool, int, float)):
         cure = "; put it into quotes"
-    elif described.startswith("a list") and isinstance(spot.node.scalar, str):
+    elif described in ("a list of texts", "a list of steps") and isinstance(spot.node.scalar, str):
         cure = f"; write [{spot.node.scalar}]"
     return "bad-value", f"{_named(spot)} must be {described}, not {_given(spot.node)}{cure}", spot.place, None
 
@@ -308,6 +313,7 @@ def _keys_of(model: type[BaseModel]) -> list[str]:
     """The keys that may stand in a mapping of a model, aliases included."""
     names = [key for name, field in model.model_fields.items() for key in names_of(name, field)]
     telling = [key for key, kind in KIND_BY_KEY.items() if STEP_KINDS[kind] is model]
+    telling += ["minimum_threshold"] if model is Policy else []
     return [key for key in dict.fromkeys([*names, *telling]) if not key.endswith("_")]
 
 

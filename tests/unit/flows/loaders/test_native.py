@@ -80,6 +80,12 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
          "not 'some' [bad-value]"),
         ("{parallel: [a], policy: {minimum_threshold: two}}",
          "1:54: 'minimum_threshold' must be a whole number, not 'two' [bad-value]"),
+        ("{parallel: [a], policy: {minimum_treshold: 2}}",
+         "1:35: 'minimum_treshold' is no key of a policy; did you mean 'minimum_threshold'? [unknown-key]"),
+        ("{parallel: [a], policy: {minimum_threshold: 2, on_branch_failure: cancel}}",
+         "1:35: 'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}` [unknown-key]"),
+        ("{for_each: d, steps: [a], collect: [{a: b}]}",
+         "1:45: 'collect' must be a mapping, a text, or a list of nothing but texts [bad-value]"),
         ("{parallel: }", "1:20: Parallel group 0 has no steps [no-branches]"),
         ("{for_each: d, steps: []}", "1:31: a for_each step has no steps; list them under 'steps' [no-steps]"),
         ("{for_each: d, steps: [[]]}", "1:32: this list has no steps [no-steps]"),
@@ -256,8 +262,8 @@ def test_places_follow_the_order_of_child_steps():
 
 _words = st.sampled_from(
     "name steps handler parallel branches for_each over switch when default merge_results from pipeline type policy "
-    "success_when min max_workers retry collect tolerated_failure merge split options parameters resources id depends_on "
-    "stpes minimum_threshold sequential".split()
+    "success_when min max_workers retry collect tolerated_failure merge split options parameters resources id "
+    "depends_on stpes minimum_threshold sequential".split()
 )
 _anything = st.recursive(
     _words | st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3),
