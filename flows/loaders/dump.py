@@ -23,8 +23,27 @@ def dump_pipeline(pipeline: Pipeline) -> str:
     yaml.width = 110
     yaml.allow_unicode = True
     written = StringIO()
-    yaml.dump(pipeline_data(pipeline), written)
+    yaml.dump(_laid_out(pipeline_data(pipeline)), written)
     return written.getvalue()
+
+
+def _laid_out(value: Any) -> Any:
+    """The same data, where a list of texts within a list (a branch of several handlers) is written on one line."""
+    from ruamel.yaml.comments import CommentedSeq
+
+    if isinstance(value, dict):
+        return {key: _laid_out(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if not isinstance(value, list):
+        return value
+    items: list[Any] = []
+    for item in cast("list[Any]", value):
+        if isinstance(item, list) and item and all(isinstance(text, str) for text in cast("list[Any]", item)):
+            flow: Any = CommentedSeq(cast("list[Any]", item))
+            flow.fa.set_flow_style()
+            items.append(flow)
+        else:
+            items.append(_laid_out(item))
+    return items
 
 
 def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:

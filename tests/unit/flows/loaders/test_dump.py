@@ -21,7 +21,7 @@ def test_a_dump_reads_as_a_person_would_write_it():
             a,
             Parallel(
                 id="group",
-                branches=(a, Sequential(steps=(a, b))),
+                branches=(a, Sequential(steps=(a, b)), Sequential(steps=(a, a))),
                 max_concurrency=2,
                 policy=minimum_threshold(1),
             ),
@@ -44,6 +44,7 @@ steps:
           - handler: b
             options:
               limit: 3
+      - [a, a]
   - for_each: docs
     as: doc
     tolerated_failure: 2
