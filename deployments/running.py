@@ -15,6 +15,7 @@ from flows.loaders.native import LoadedPipeline
 from flows.prepared import Prepared
 from flows.results import RunResult
 from flows.run_state import Observer, Observers
+from flows.services import Services
 
 Engine: TypeAlias = Literal["prefect", "inline"]
 
@@ -30,10 +31,11 @@ def run_pipeline(
     engine: Engine = "prefect",
     progress: Observer | None = None,
     record: bool = True,
+    services: Services | None = None,
 ) -> RunResult:
     """Run a pipeline to its end; a failed run is a result, not an exception.
 
-    With `record`, the run is kept in the run store.
+    With `record`, the run is kept in the run store. `services` that are given are left open.
 
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
@@ -41,7 +43,7 @@ def run_pipeline(
     load_handlers(settings)
     prepared = prepare(
         loaded.pipeline, parameters, settings=settings, index=index, overrides=overrides_from(settings, max_workers),
-        run_id=new_run_id(), catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
+        run_id=new_run_id(), services=services, catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
     )  # fmt: skip
     watching = progress or Observer()
     try:
@@ -52,7 +54,8 @@ def run_pipeline(
             recording.result = result
             return result
     finally:
-        prepared.context.services.close()
+        if services is None:
+            prepared.context.services.close()
 
 
 def _run(

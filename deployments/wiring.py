@@ -77,11 +77,12 @@ def prepare(
     overrides: Overrides | None = None,
     observer: Observer | None = None,
     run_id: str | None = None,
+    services: Services | None = None,
     catalog: Mapping[str, Pipeline] | None = None,
     source: str | None = None,
     place: Places = lambda path: (0, 0),
 ) -> Prepared:
-    """The plan and the context of a run; `overrides` default to what the settings say.
+    """The plan and the context of a run; `overrides` and `services` default to what the settings say.
 
     Raises:
         InvalidParameters: the parameters do not fit the pipeline.
@@ -90,12 +91,12 @@ def prepare(
     """
     load_handlers(settings)
     values = check_parameters(pipeline, parameters)
-    services = make_services(settings, index)
+    chosen = services or make_services(settings, index)
     plan = make_plan(
         pipeline, catalog=catalog, given=values, overrides=overrides or overrides_from(settings), source=source,
         place=place,
     )  # fmt: skip
-    identity = Identity(pipeline.name, run_id or new_run_id(), index, services)
+    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen)
     return Prepared(plan, Context(values, identity=identity), observer or Observer())
 
 

@@ -1,0 +1,64 @@
+"""Run a pipeline for a command: with progress on stderr, the result on stdout, and the exit code it deserves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import typer
+
+from deployments.catalog import Catalog, load_catalog
+from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
+from deployments.progress import watch
+from deployments.running import run_pipeline
+from deployments.settings import Settings, load_settings
+from deployments.views import result_json, result_tables
+from flows.results import RunResult
+
+EngineOption = Annotated[
+    Literal["prefect", "inline"],
+    typer.Option(help="prefect: a flow run with a task run a step. inline: plain calls, for trying things out."),
+]
+
+
+def execute(
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    index: str,
+    max_workers: int | None,
+    engine: Literal["prefect", "inline"],
+    json_output: bool,
+    more_excluded: Sequence[str] = (),
+) -> None:
+    """Run the pipeline `name` and end the command as the run ended."""
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    given = dict(parameters)
+    if more_excluded:
+        given["exclude"] = excluding(catalog, name, more_excluded)
+    result = watched(name, given, settings=settings, catalog=catalog, index=index, max_workers=max_workers,
+                     engine=engine, quiet=json_output)  # fmt: skip
+    if json_output:
+        emit(result_json(result, index=index))
+    else:
+        stdout().print(result_tables(result))
+    raise typer.Exit(CODE_OF_STATUS[result.status])
+
+
+def watched(
+    name: str, parameters: Mapping[str, Any], *, settings: Settings, catalog: Catalog, index: str,
+    max_workers: int | None, engine: Literal["prefect", "inline"], quiet: bool,
+) -> RunResult:  # fmt: skip
+    """Run the pipeline `name` with progress on stderr."""
+    console = stderr()
+    loaded = catalog.find(name)
+    if engine == "prefect" and not quiet:
+        console.print("Starting Prefect …", style="dim")
+    with watch(console, quiet=quiet) as progress:
+        return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
+                            max_workers=max_workers, engine=engine, progress=progress)  # fmt: skip
+
+
+def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:
+    """What the pipeline leaves out anyhow, and more."""
+    declared = catalog.find(name).pipeline.parameters.get("exclude")
+    return [*((declared.default or ()) if declared else ()), *more]

@@ -1,0 +1,59 @@
+"""`braid plan`: what a pipeline would do, without doing it."""
+
+from typing import Annotated
+
+import typer
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import JsonOption, WorkersOption, emit, reported, stdout
+from deployments.settings import load_settings
+from deployments.views import moved_steps, plan_json, plan_tree
+from deployments.wiring import load_handlers, overrides_from
+from flows.mermaid import mermaid
+from flows.planner import make_plan
+
+
+@reported
+def plan(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.")],
+    max_workers: WorkersOption = None,
+    as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what a pipeline would run: its steps, what runs side by side, every limit and where it came from.
+
+    "4 (step)" is what the step declares, "2 (--max-workers, below the step's 4)" what a run made of it.
+
+    Examples:
+
+      braid plan ingest
+
+      braid plan ingest --max-workers 1
+
+      braid plan my_pipeline.yaml --mermaid > plan.mmd
+    """
+    settings = load_settings()
+    load_handlers(settings)
+    catalog = load_catalog(settings)
+    found = catalog.find(pipeline)
+    made = make_plan(
+        found.pipeline, catalog=catalog.pipelines, given=(), overrides=overrides_from(settings, max_workers),
+        source=found.source, place=found.place,
+    )  # fmt: skip
+    if json_output:
+        emit(plan_json(made) | {"source": found.source} | ({"mermaid": mermaid(made)} if as_mermaid else {}))
+        return
+    console = stdout()
+    if as_mermaid:
+        console.print(mermaid(made), markup=False, soft_wrap=True)
+        return
+    console.print(plan_tree(made))
+    moved = moved_steps(made)
+    if moved:
+        console.print("\nOrder derived from what the steps declare:", style="bold")
+        for line in moved:
+            console.print(f"  {line}", markup=False)
+    elif found.pipeline.mode == "dag":
+        console.print("\nmode dag: every step needs the one before it, so they stay in order.", style="dim")
+    for problem in made.warnings:
+        console.print(f"warning: {problem}", style="yellow", markup=False)

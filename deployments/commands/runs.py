@@ -1,0 +1,119 @@
+"""`braid runs`: what ran, and how every step of a run ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deployments.commands.common import JsonOption, emit, reported, stdout
+from deployments.settings import load_settings
+from deployments.views import STATUS_STYLE, cost_text
+from flows.errors import UnknownName
+
+if TYPE_CHECKING:
+    from flows.run_store import RunStore
+
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+
+
+@app.callback()
+@reported
+def runs(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Option(help="Only runs of this pipeline.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    json_output: JsonOption = False,
+) -> None:
+    """List runs, the newest first; `braid runs show RUN` shows one with every step.
+
+    Examples:
+
+      braid runs --pipeline ingest
+
+      braid runs show 261121-0529 --json | jq '.outcomes[] | select(.error)'
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with _store() as store:
+        found = store.recent(pipeline=pipeline, limit=limit)
+    if json_output:
+        emit({"runs": [asdict(record) for record in found]})
+        return
+    if not found:
+        stdout().print("No runs yet; `braid demo` makes one.")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("run", "pipeline", "index", "status", "started", "seconds", "parameters"):
+        table.add_column(column, no_wrap=column == "run", justify="right" if column == "seconds" else "left")
+    for record in found:
+        given = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
+        table.add_row(
+            record.run_id, record.pipeline, record.index, Text(record.status, STATUS_STYLE.get(record.status, "")),
+            _local_time(record.started), "" if record.seconds is None else f"{record.seconds:.1f}",
+            Text(given if len(given) <= 80 else f"{given[:79]}…"),
+        )  # fmt: skip
+    stdout().print(table)
+
+
+@app.command()
+@reported
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Show one run: how every step, group and batch ended, and what was set aside."""
+    with _store() as store:
+        record = store.get(run)
+        if record is None:
+            raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
+        outcomes = store.outcomes(record.run_id)
+    if json_output:
+        emit(asdict(record) | {"outcomes": outcomes})
+        return
+    console = stdout()
+    console.print(Text.assemble(
+        (record.pipeline, "bold"), f" {record.run_id} on index {record.index}: ",
+        (record.status, STATUS_STYLE.get(record.status, "")), f", started {_local_time(record.started)}",
+        f", {record.seconds:.1f} s" if record.seconds is not None else "",
+        f", {cost_text(record.cost)}" if record.cost else "",
+    ))  # fmt: skip
+    for name, value in record.parameters.items():
+        console.print(f"  {name}: {value}", markup=False)
+    console.print(_outcome_table(outcomes))
+    aside = [(failure["item"], failure["error"]) for row in outcomes for failure in row["failures"]]
+    if aside:
+        console.print("\nSet aside", style="bold yellow")
+        for item, error in aside:
+            console.print(f"  {item}: {error}", markup=False)
+
+
+def _outcome_table(outcomes: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("path", "what", "ended", "seconds", "attempts", "why"):
+        table.add_column(column, justify="right" if column in ("seconds", "attempts") else "left", overflow="fold")
+    for row in outcomes:
+        why = row["error"]["message"] if row["error"] else row["reason"]
+        table.add_row(row["path"], Text(row["step_id"], "" if row["kind"] == "step" else "dim"),
+                      Text(row["status"], STATUS_STYLE.get(row["status"], "")), f"{row['seconds']:.2f}",
+                      str(row["attempts"]), Text(why))  # fmt: skip
+    return table
+
+
+def _local_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def _store() -> "Iterator[RunStore]":
+    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
+
+    store = RunStore(load_settings().run_store_url)
+    try:
+        yield store
+    finally:
+        store.close()
