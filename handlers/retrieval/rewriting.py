@@ -6,31 +6,32 @@ from collections.abc import Sequence
 
 from flows.calls import Call
 from flows.registry import handler
-from handlers.stores.protocol import Edge, IndexStore, entity_key
-from handlers.text import terms
+from handlers.stores.protocol import IndexStore
+from handlers.text import STOP_WORDS, terms
 
 LONGEST_NAME = 8
 """Words of the longest entity that is looked for in a question."""
 
 _WORD = re.compile(r"\S+")
+_ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,7}")
 
 
 @handler(writes="queries")
-def query_rewrite(
-    query: str, *, most: int = 4, relation_kinds: tuple[str, ...] = ("stands_for",), call: Call
-) -> list[str]:
-    """The question, cleaned, and then with each acronym that the graph can explain written out; at most `most`."""
+def query_rewrite(query: str, *, most: int = 4, call: Call) -> list[str]:
+    """The question, cleaned, and then with each acronym that the graph can explain written out; at most `most`.
+
+    A name explains an acronym when the two are related and its initials spell the acronym.
+    """
     cleaned = " ".join(unicodedata.normalize("NFKC", query).split())
     store: IndexStore = call.services["index_store"]
     queries = [cleaned]
-    acronyms = [name for name in named_entities(store, cleaned) if _is_acronym(name)]
-    edges = [edge for edge in store.neighbours(acronyms) if edge.kind in relation_kinds] if acronyms else []
-    for acronym in acronyms:
-        for edge in edges:
-            meaning = _other_end(edge, acronym)
-            if meaning is not None:
-                pattern = rf"(?<!\w){re.escape(acronym)}(?!\w)"
-                queries.append(re.sub(pattern, lambda _, to=meaning: to, cleaned, flags=re.IGNORECASE))
+    for acronym in named_entities(store, cleaned):
+        if not _ACRONYM.fullmatch(acronym):
+            continue
+        for edge in store.neighbours([acronym]):
+            meaning = edge.target if edge.source == acronym else edge.source
+            if _spells(meaning, acronym):
+                queries.append(_written_out(cleaned, acronym, meaning))
     return list(dict.fromkeys(queries))[:most]
 
 
@@ -65,12 +66,13 @@ def named_entities(store: IndexStore, text: str) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def _is_acronym(name: str) -> bool:
-    return 2 <= len(name) <= 10 and " " not in name and sum(character.isupper() for character in name) >= 2
+def _spells(name: str, acronym: str) -> bool:
+    words = re.split(r"[\s-]+", name)
+    telling = [word for word in words if word.lower() not in STOP_WORDS]
+    return len(words) > 1 and any(
+        "".join(word[:1] for word in chosen).casefold() == acronym.casefold() for chosen in (words, telling)
+    )
 
 
-def _other_end(edge: Edge, name: str) -> str | None:
-    key = entity_key(name)
-    if entity_key(edge.source) == key:
-        return edge.target
-    return edge.source if entity_key(edge.target) == key else None
+def _written_out(text: str, acronym: str, meaning: str) -> str:
+    return re.sub(rf"(?<!\w){re.escape(acronym)}(?!\w)", lambda _: meaning, text, flags=re.IGNORECASE)
