@@ -3,7 +3,8 @@
 import pytest
 
 from flows.calls import Call
-from handlers.entities import canonical, entities_in, extract_entities
+from handlers.entities import extract_entities
+from handlers.naming import canonical, entities_in
 from handlers.records import Block, Chunk, Document
 from handlers.summary import generate_summary, prose_sentences, summarise
 
@@ -16,9 +17,22 @@ from handlers.summary import generate_summary, prose_sentences, summarise
          {("Tim Berners-Lee", "NAME"), ("CERN", "ACRONYM"), ("March 1990", "DATE")}),
         ("The Apache Software Foundation paid $5 million on 2023-09-14.",
          {("Apache Software Foundation", "ORG"), ("$5 million", "MONEY"), ("2023-09-14", "DATE")}),
-        ("Write to ann@example.org, see https://example.org/a.", {("ann@example.org", "EMAIL"), ("https://example.org/a", "URL")}),
-        ("Multi-version concurrency control (MVCC) helps.", {("MVCC", "ACRONYM"), ("Multi version concurrency control", "TERM")}),
+        ("Write to ann@example.org, see https://example.org/a.",
+         {("ann@example.org", "EMAIL"), ("https://example.org/a", "URL")}),
+        ("Multi-version concurrency control (MVCC) helps.",
+         {("MVCC", "ACRONYM"), ("Multi-version concurrency control", "TERM")}),
+        ("Fixed in RFC-9112 (CVE-2021-44228), see ISO-8859-1.",
+         {("RFC 9112", "IDENTIFIER"), ("CVE-2021-44228", "IDENTIFIER"), ("ISO 8859-1", "IDENTIFIER")}),
+        ("Rows live in SQLite, in PostgreSQL or in what APIs offer.",
+         {("SQLite", "NAME"), ("PostgreSQL", "NAME"), ("API", "ACRONYM")}),
         ("However this has no names. Nothing here.", set()),
+        ("IN NO EVENT SHALL THE AUTHORS OR Copyright Holders BE LIABLE.", set()),
+        ("## Derivative Works\n\nAll derivative works of the works.", set()),
+        ("- Ada Lovelace\n- Alan Turing\n", {("Ada Lovelace", "NAME"), ("Alan Turing", "NAME")}),
+        ("```\nclass Ada Lovelace\n```\n| CA | CO |", set()),
+        ("A long line that is wrapped at the margin names Ada\nLovelace.", {("Ada Lovelace", "NAME")}),
+        ("You can run the Redis server. When a client of Redis asks, the Redis server answers.", {("Redis", "NAME")}),
+        ("Die lange Auswertung und die neue Auswertung, mit der neuen Auswertung.", set()),
         ("", set()),
     ],
 )  # fmt: skip
@@ -46,6 +60,23 @@ def test_names_that_share_a_sentence_are_related_and_every_fact_has_its_chunk() 
         ("Ada Lovelace", "c0"), ("Charles Babbage", "c0"), ("Alan Turing", "c0"),
     ]  # fmt: skip
     assert [(r.source, r.target, r.weight) for r in found["relations"]] == [("Ada Lovelace", "Charles Babbage", 2.0)]
+
+
+def test_an_acronym_stands_for_what_the_text_explains_it_by() -> None:
+    chunks = chunks_of("The write-ahead log (WAL) is synced. A WAL file grows.", "The WAL and the XML (see below).")
+    relations = [(r.source, r.target, r.kind) for r in extract_entities(chunks, call=Call())["relations"]]
+    assert ("WAL", "write-ahead log", "stands_for") in relations
+    assert [kind for *_, kind in relations].count("stands_for") == 1
+
+
+def test_the_same_chunks_always_give_the_same_facts() -> None:
+    chunks = chunks_of("Ada Lovelace met Charles Babbage and Alan Turing of CERN, NASA and ESA.", "Ada Lovelace again.")
+    assert extract_entities(chunks, call=Call()) == extract_entities(chunks, call=Call())
+
+
+def test_spacy_leaves_identifiers_to_the_rules() -> None:
+    found = extract_entities(chunks_of("Tim Berners-Lee wrote RFC 1738."), model="spacy", call=Call())
+    assert ("RFC 1738", "IDENTIFIER") in {(e.name, e.kind) for e in found["entities"]}
 
 
 def test_spacy_finds_people_and_places_when_asked_for() -> None:
