@@ -32,7 +32,7 @@ def running_server(settings: Mapping[str, str] = TUNED, *, seconds: float = 120.
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = {**os.environ, **settings, "PREFECT_HOME": home}
+        environment = {**os.environ, **settings, "PREFECT_HOME": home, "PREFECT_SERVER_UI_API_URL": url}
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -27,7 +27,7 @@ from flows.errors import FatalError, PipelineFailed, TransientError
 from flows.invoke import Done, LeafCall, LeafResult, attempt, retry_after, status_of, traceback_text
 from flows.mermaid import mermaid
 from flows.prepared import Prepared
-from flows.reports import outcome_table
+from flows.reports import outcome_table, plan_outline
 from flows.results import RunResult
 from flows.steps import Parameter, Pipeline
 
@@ -87,7 +87,8 @@ def run_as_flow(
 
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
-    await _artifact("plan", f"```mermaid\n{mermaid(prepared.plan)}\n```", "What this run does")
+    picture = f"```mermaid\n{mermaid(prepared.plan)}\n```"
+    await _artifact("plan", f"{plan_outline(prepared.plan)}\n\n{picture}", "What this run does")
     result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, observer=prepared.observer)
     await _artifact("outcomes", outcome_table(result), "How every step ended")
     return result
