@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
+from flows.policies import Retry
 from flows.results import Outcome, RunResult
 
 STATUS_STYLE = {
@@ -23,10 +24,13 @@ def plan_tree(plan: Plan) -> RenderableType:
     """The steps of a plan with their limits and where each came from, retries, timeouts, reads and writes."""
     head = Text.assemble((plan.pipeline.name, "bold"), (f"  {plan.pipeline.description}", "dim"))
     tree = Tree(head, guide_style="dim")
-    facts = tree.add(Text.assemble("whole run: at most ", (str(plan.limit), "cyan"), _timeout(plan.pipeline.timeout_s)))
+    facts = tree.add(Text.assemble("whole run: ", (_limit(plan.limit), "cyan"), _timeout(plan.pipeline.timeout_s)))
+    usual = plan.pipeline.retry or Retry()
+    if usual.max_attempts > 1:
+        facts.add(Text(f"every step: {_attempts(usual)}, only for what may pass by itself", "cyan"))
     for name, limit in plan.resources.items():
-        facts.add(Text.assemble(f"resource {name}: ", (str(limit), "cyan")))
-    _add(tree, plan.root)
+        facts.add(Text.assemble(f"resource {name}: ", (_limit(limit), "cyan")))
+    _add(tree, plan.root, usual)
     return tree
 
 
@@ -125,14 +129,18 @@ def cost_text(cost: Mapping[str, float]) -> str:
     )
 
 
-def _add(tree: Tree, node: Node) -> None:
+def _add(tree: Tree, node: Node, usual: Retry) -> None:
     for child in _shown_children(node):
-        branch = tree.add(_described(child))
+        branch = tree.add(_described(child, usual))
         if isinstance(child, Choice):
             for condition, case in child.cases:
-                _add(branch.add(Text(f"when {condition}" if condition is not None else "otherwise", "italic")), case)
+                _add(
+                    branch.add(Text(f"when {condition}" if condition is not None else "otherwise", "italic")),
+                    case,
+                    usual,
+                )
         else:
-            _add(branch, child)
+            _add(branch, child, usual)
 
 
 def _shown_children(node: Node) -> Iterator[Node]:
@@ -144,7 +152,7 @@ def _shown_children(node: Node) -> Iterator[Node]:
             yield child
 
 
-def _described(node: Node) -> Text:
+def _described(node: Node, usual: Retry) -> Text:
     text = Text()
     if node.path:
         text.append(f"{node.path} ", "dim")
@@ -154,8 +162,8 @@ def _described(node: Node) -> Text:
             text.append(f"  {_reads(node)} → {', '.join(sorted(node.writes.values())) or '·'}")
             if node.spec.effects:
                 text.append(f"  changes {', '.join(sorted(node.spec.effects))}", "magenta")
-            if node.retry.max_attempts > 1:
-                text.append(f"  up to {node.retry.max_attempts} attempts", "cyan")
+            if node.retry != usual:
+                text.append(f"  {_attempts(node.retry)}", "cyan")
             if node.uses:
                 text.append(f"  uses {', '.join(node.uses)}", "cyan")
             if node.spec.isolation == "process":
@@ -163,12 +171,12 @@ def _described(node: Node) -> Text:
         case Group():
             derived = "order derived from reads and writes" if node.derived else f"policy {node.policy.name}"
             text.append("parallel" if node.label.startswith("Parallel(") else node.label, "bold green")
-            text.append(f"  at most {node.limit}", "cyan")
+            text.append(f"  {_limit(node.limit)}", "cyan")
             text.append(f"  {derived}" + (f", merged by {node.merge.strategy}" if node.merge else ""))
         case Loop():
             text.append(node.label, "bold green")
             text.append(f", batches of {node.batch_size}" if node.batch_size else "")
-            text.append(f"  at most {node.limit}", "cyan")
+            text.append(f"  {_limit(node.limit)}", "cyan")
             if node.tolerated is not None:
                 share = f"{node.tolerated.ratio:.0%}" if node.tolerated.ratio is not None else f"{node.tolerated.count}"
                 text.append(f"  {share} may fail")
@@ -197,6 +205,17 @@ def _reads(leaf: Leaf) -> str:
     if leaf.spec.reads is None:
         return "context"
     return ", ".join(names) or "·"
+
+
+def _limit(limit: Limit) -> str:
+    return f"at most {limit}" if limit.value is not None else str(limit)
+
+
+def _attempts(retry: Retry) -> str:
+    if retry.max_attempts == 1:
+        return "one attempt"
+    within = f", each within {retry.attempt_timeout_s:g} s" if retry.attempt_timeout_s is not None else ""
+    return f"up to {retry.max_attempts} attempts, first after {retry.delay_s:g} s, {retry.backoff}{within}"
 
 
 def _timeout(timeout_s: float | None) -> Text:

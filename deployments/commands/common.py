@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -33,12 +34,17 @@ WorkersOption = Annotated[
 
 def stdout() -> Console:
     """For results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=_width(sys.stdout.isatty()))
 
 
 def stderr() -> Console:
     """For progress and complaints."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+
+
+def _width(terminal: bool) -> int | None:
+    """A terminal says how wide it is; what goes to a file or a pipe should not be cut at 80 characters."""
+    return None if terminal or os.environ.get("COLUMNS") else 160
 
 
 def emit(document: Any) -> None:

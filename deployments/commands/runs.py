@@ -49,7 +49,7 @@ def runs(
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("run", "pipeline", "index", "status", "started", "seconds", "parameters"):
-        table.add_column(column, no_wrap=column == "run", justify="right" if column == "seconds" else "left")
+        table.add_column(column, no_wrap=column != "parameters", justify="right" if column == "seconds" else "left")
     for record in found:
         given = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
         table.add_row(

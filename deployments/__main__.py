@@ -1,0 +1,5 @@
+"""`python -m deployments` is `braid`."""
+
+from deployments.cli import main
+
+main()

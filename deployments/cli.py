@@ -1,0 +1,99 @@
+"""`braid`: the command line."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show_logs, stderr
+from deployments.commands.demo import demo
+from deployments.commands.doctor import doctor
+from deployments.commands.handlers import handlers
+from deployments.commands.ingest import ingest
+from deployments.commands.plan import plan
+from deployments.commands.run import run
+from deployments.commands.runs import app as runs
+from deployments.commands.schema import schema
+from deployments.commands.search import search
+from deployments.commands.validate import validate
+
+_ROOT = Path(__file__).parent.parent
+
+app = typer.Typer(
+    name="braid", no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES,
+)  # fmt: skip
+
+
+@app.callback()
+def braid(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Run declared pipelines with parallel steps, as Prefect flows.
+
+    New here? Try these in order:
+
+      braid demo                                   ingest example documents, answer questions from them
+
+      braid ingest FOLDER --index NAME             do the same with yours
+
+      braid search "a question" --index NAME
+
+      braid plan ingest                            see what runs side by side, and every limit
+    """
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_of
+
+        try:
+            typer.echo(f"braid {version_of('braid-pipelines')}")
+        except PackageNotFoundError:
+            typer.echo("braid (not installed, run from its folder)")
+        raise typer.Exit
+    show_logs(verbose)
+
+
+_GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "Use": (demo, ingest, search, run),
+    "Write pipelines": (plan, validate, handlers, schema),
+    "Look": (doctor,),
+}
+for _group, _commands in _GROUPS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_group, epilog=EXIT_CODES)(_command)
+app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
+
+
+def main() -> None:
+    """The entry point of `braid`."""
+    shadowed = shadowing()
+    if shadowed is not None:
+        stderr().print(f"error: {shadowed}", style="red")
+        sys.exit(BAD_INPUT)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def shadowing(load: Callable[[str], ModuleType] = importlib.import_module) -> str | None:
+    """Which other package has taken the name of one of ours, and what to do; None if all is well."""
+    for name in ("flows", "handlers"):
+        found = load(name)
+        path = Path(found.__file__ or next(iter(getattr(found, "__path__", ())), ""))
+        if _ROOT not in path.resolve().parents and _ROOT.resolve() not in path.resolve().parents:
+            return (
+                f"the package {name!r} is not Braid's but the one at {path}; {name!r} is a common name. Leave the "
+                f"folder that has it, rename it, or take it off PYTHONPATH (sys.path is searched in order, Braid is "
+                f"at {_ROOT})"
+            )
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`braid demo`: the whole thing on real documents, in a few minutes."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import deployments
+from deployments.catalog import load_catalog
+from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
+from deployments.commands.execution import EngineOption, excluding, watched
+from deployments.commands.search import ask, hit_json, show_hits
+from deployments.indexes import remove_index
+from deployments.settings import InvalidSettings, load_settings
+from deployments.views import failure_tables, result_json, step_table
+from deployments.wiring import make_services
+from flows.results import RunResult
+
+INDEX = "demo"
+DOCUMENTS = Path(deployments.__file__).parent.parent / "examples" / "documents"
+NOT_DOCUMENTS = ("PROVENANCE.md", "LICENSES/**", "questions.json")
+QUESTIONS = 3
+_COUNTED = ("documents", "chunks", "vectors", "entities", "relations", "artifacts", "summaries")
+
+
+@reported
+def demo(
+    questions: Annotated[int, typer.Option(min=0, help="How many questions to ask.")] = QUESTIONS,
+    max_workers: WorkersOption = None,
+    engine: EngineOption = "prefect",
+    json_output: JsonOption = False,
+) -> None:
+    """Ingest the example documents into the index `demo`, made anew, and answer questions from it.
+
+    One of the documents is broken on purpose: it is set aside and the others go on, so the ingestion ends partial.
+    The demo as a whole then still ends with exit code 0.
+
+    Afterwards, try:
+
+      braid search "How do leap seconds work?" --index demo
+
+      braid runs show RUN
+    """
+    if not DOCUMENTS.is_dir():
+        raise InvalidSettings(f"the example documents are not at {DOCUMENTS}; run the demo from a clone of the project")
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    console = stdout()
+    remove_index(settings, INDEX)
+    parameters = {"source": str(DOCUMENTS), "exclude": excluding(catalog, "ingest", NOT_DOCUMENTS)}
+    result = watched("ingest", parameters, settings=settings, catalog=catalog, index=INDEX, max_workers=max_workers,
+                     engine=engine, quiet=json_output)  # fmt: skip
+    services = make_services(settings, INDEX)
+    answers: list[dict[str, Any]] = []
+    try:
+        counts: dict[str, int] = services["index_store"].statistics()
+        for asked in _questions()[:questions] if result.status != "failed" else ():
+            question = asked["question"]
+            answer = ask(question, settings=settings, catalog=catalog, index=INDEX, top=1, services=services)
+            hits = list(answer.context.data.get("results", ()))
+            answers.append({"question": question, "seconds": answer.seconds, "status": answer.status,
+                            "expected_document": asked["document"],
+                            "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)]})  # fmt: skip
+            if not json_output:
+                console.print()
+                console.print(Text.assemble(("? ", "bold green"), (question, "bold")))
+                show_hits(console, question, hits)
+    finally:
+        services.close()
+    if json_output:
+        emit({"run": result_json(result, index=INDEX), "index": counts, "answers": answers})
+    else:
+        _show_summary(console, result, counts, answers)
+    worst = any(answer["status"] == "failed" for answer in answers)
+    raise typer.Exit(FAILED if result.status == "failed" or worst else CODE_OF_STATUS["succeeded"])
+
+
+def _show_summary(console: Console, result: RunResult, counts: dict[str, int], answers: list[dict[str, Any]]) -> None:
+    console.print(step_table(result.outcomes))
+    for part in failure_tables(result):
+        console.print(part)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name in _COUNTED:
+        table.add_row({"chunks": "passages (chunks)"}.get(name, name), f"{counts.get(name, 0):,}")
+    table.add_row("set aside", str(len(result.failures)))
+    table.add_row("steps failed", str(len(result.errors)))
+    table.add_row("time", f"{result.seconds:.1f} s")
+    table.add_row("work of all steps", f"{result.busy_seconds:.1f} s")
+    table.add_row("saved by running side by side", f"{result.time_saved:.1f} s")
+    if answers:
+        table.add_row(
+            "a question, at the median", f"{sorted(a['seconds'] for a in answers)[len(answers) // 2] * 1000:.0f} ms"
+        )
+    console.print()
+    console.print(table)
+    console.print(f"\nAll of it again: braid runs show {result.run_id}", style="dim")
+
+
+def _questions() -> list[dict[str, str]]:
+    return json.loads((DOCUMENTS / "questions.json").read_text(encoding="utf-8"))

