@@ -3,5 +3,6 @@
 from flows.loaders.dump import dump_pipeline
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
 from flows.loaders.places import SourceMap
+from flows.loaders.schema import pipeline_schema
 
-__all__ = ["LoadedPipeline", "SourceMap", "dump_pipeline", "load_pipeline", "load_pipeline_text"]
+__all__ = ["LoadedPipeline", "SourceMap", "dump_pipeline", "load_pipeline", "load_pipeline_text", "pipeline_schema"]

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from ruamel.yaml import YAML
+
+from flows.errors import InvalidPipeline
+from flows.loaders import load_pipeline_text, pipeline_schema
+from flows.loaders.dump import pipeline_data
+from tests.strategies import pipelines
+
+ROOT = Path(__file__).parents[4]
+SHIPPED = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
+CHECK = jsonschema.Draft202012Validator(pipeline_schema())
+
+
+def read(text: str):
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(pipeline_schema())
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_pipelines_fit(file):
+    CHECK.validate(read(file.read_text()))
+
+
+@given(pipelines(["extract", "embed"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_whatever_is_dumped_fits(pipeline):
+    CHECK.validate(pipeline_data(pipeline))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "a",
+        "[a, [b, c]]",
+        "{parallel: [a, [b, c]], max_workers: 2}",
+        "{parallel: {branches: [a], MaxConcurrency: unlimited, policy: {minimum_threshold: -1}}}",
+        "{parallel: {id: g, max_parallel: 3}, branches: [a]}",
+        "{type: parallel, branches: [a], merge: union, policy: fail_fast}",
+        "{parallel: [a], policy: {success_when: {ratio: 0.5}}}",
+        "{for_each: docs, as: doc, steps: [a], collect: [x], tolerated_failure: 5%}",
+        "{for_each: {over: docs}, steps: [a], tolerated_failure: 3, collect: x}",
+        "{for_each: {over: docs, steps: [a], collect: {x: y}, tolerated_failure: 0.05}}",
+        "{type: for_each, over: docs, steps: [a]}",
+        "{merge_results: g}",
+        "{merge_results: {from: g, strategy: union}}",
+        "{switch: [{when: x, steps: [a]}], default: [b]}",
+        "{switch: {cases: [{when: x, steps: [a]}]}}",
+        "{pipeline: other, parameters: {x: 1}}",
+        "{id: s, steps: [a, b]}",
+    ],
+)
+def test_short_forms_fit_and_load(step):
+    text = f"name: p\nsteps: [ {step} ]"
+    assert load_pipeline_text(text).pipeline.name == "p"
+    CHECK.validate(read(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extract",
+        "[]",
+        "name: p",
+        "steps: [a]",
+        "{name: p, steps: []}",
+        "{name: a b, steps: [a]}",
+        "{name: p, steps: [a], verson: x}",
+        "{name: p, steps: [a], version: 2}",
+        "{name: p, steps: [7]}",
+        "{name: p, steps: [{paralel: [a]}]}",
+        "{name: p, steps: [{parallel: []}]}",
+        "{name: p, steps: [{parallel: {branches: []}}]}",
+        "{name: p, steps: [{parallel: [a], max_workers: 0}]}",
+        "{name: p, steps: [{parallel: [a], policy: brave}]}",
+        "{name: p, steps: [{parallel: [a], policy: {success_when: some}}]}",
+        "{name: p, steps: [{handler: a, optoins: {}}]}",
+        "{name: p, steps: [{handler: a, timeout_s: 0}]}",
+        "{name: p, steps: [{handler: a, retry: {max_attempts: 0}}]}",
+        "{name: p, steps: [{for_each: docs}]}",
+        "{name: p, steps: [{for_each: {steps: [a]}}]}",
+        "{name: p, steps: [{switch: [{steps: [a]}]}]}",
+        "{name: p, steps: [{type: foo}]}",
+        "{name: p, steps: [a], parameters: {x: {type: txt}}}",
+    ],
+)
+def test_what_does_not_load_does_not_fit(text):
+    with pytest.raises(InvalidPipeline):
+        load_pipeline_text(text)
+    assert not CHECK.is_valid(read(text))
+
+
+def test_every_key_of_a_step_is_described():
+    schema = pipeline_schema()
+    undescribed = [
+        f"{name}.{key}"
+        for name, definition in schema["$defs"].items()
+        for key, value in definition.get("properties", {}).items()
+        if key != "type" and "description" not in value
+    ]
+    assert undescribed == []
