@@ -8,6 +8,12 @@ from typing import Any, cast
 from flows.errors import FatalError, suggest
 
 _WHOLE = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
+_MOST_RESULT = 100_000
+# Attributes and filters that pad to a width of the author's choosing.
+_PADDING = frozenset(
+    {"batch", "center", "expandtabs", "format", "format_map", "indent", "ljust", "rjust", "slice", "zfill"}
+)
+_GLOBALS = frozenset({"range", "dict"})
 
 
 class BadExpression(FatalError, ValueError):
@@ -17,9 +23,45 @@ class BadExpression(FatalError, ValueError):
 @cache
 def _environment() -> Any:
     from jinja2 import StrictUndefined
+    from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    class Bounded(ImmutableSandboxedEnvironment):
+        """No way to code, no change of what it is given, and nothing that fills the memory from a few letters."""
+
+        intercepted_binops = frozenset({"*", "**", "%"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if _result_size(operator, left, right) > _MOST_RESULT:
+                raise SecurityError(f"the result of {operator!r} is too large")
+            return super().call_binop(context, operator, left, right)
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            return attr not in _PADDING and super().is_safe_attribute(obj, attr, value)
+
+        def wrap_str_format(self, value: Any) -> Any:
+            if super().wrap_str_format(value) is not None:
+                raise SecurityError("str.format is not available; join texts with ~")
+            return None
+
+    environment: Any = Bounded(undefined=StrictUndefined, autoescape=False)
+    environment.globals = {"range": environment.globals["range"], "dict": dict}
+    environment.filters = {name: call for name, call in environment.filters.items() if name not in _PADDING}
+    return environment
+
+
+def _result_size(operator: str, left: Any, right: Any) -> int:
+    """About how many letters, items or bits come out of an operation; 0 where it is not more than what went in."""
+    numbers = isinstance(left, int) and isinstance(right, int)
+    if operator == "**":
+        return abs(left).bit_length() * max(right, 0) if numbers else 0
+    if operator == "%":  # `"%9999999d" % 1`
+        widths = re.findall(r"\d{1,18}", left.replace("*", "999999")) if isinstance(left, str) else []
+        return max(map(int, widths), default=0)
+    if numbers:
+        return left.bit_length() + right.bit_length()
+    times, repeated = (left, right) if isinstance(left, int) else (right, left)
+    return times * len(cast("Any", repeated)) if isinstance(times, int) and hasattr(repeated, "__len__") else 0
 
 
 def check_expression(text: str) -> str | None:
@@ -57,7 +99,7 @@ def _names(template: str) -> frozenset[str]:
     from jinja2.meta import find_undeclared_variables
 
     try:
-        return frozenset(find_undeclared_variables(_environment().parse(template)))
+        return frozenset(find_undeclared_variables(_environment().parse(template))) - _GLOBALS
     except TemplateSyntaxError:
         return frozenset()
 
@@ -96,10 +138,10 @@ def _evaluate(expression: str, fields: Mapping[str, Any]) -> Any:
         # Undefined names stay undefined here instead of becoming None, so that using one is an error.
         compiled = _environment().compile_expression(expression, undefined_to_none=False)
         value = compiled(**_used(_names("{{ " + expression + " }}"), fields))
+        if type(value).__name__ == "StrictUndefined":
+            str(value)  # raises, with what is not defined
     except Exception as error:
-        raise _bad(expression, fields, error) from error
-    if type(value).__name__ == "StrictUndefined":
-        raise _bad(expression, fields, None)
+        raise _bad(expression.strip(), fields, error) from error
     return value
 
 
@@ -114,7 +156,7 @@ def _used(names: frozenset[str], fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fields[name] for name in sorted(names) if name in fields}
 
 
-def _bad(text: str, fields: Mapping[str, Any], error: Exception | None) -> BadExpression:
+def _bad(text: str, fields: Mapping[str, Any], error: Exception) -> BadExpression:
     names = _names(text if "{{" in text else "{{ " + text + " }}")
     missing = sorted(name for name in names if name not in fields)
     if missing:
