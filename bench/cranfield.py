@@ -32,7 +32,11 @@ from handlers.retrieval.rewriting import extract_entities_from_query, query_rewr
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
 from handlers.stores import open_index
 from handlers.storing import (
-    publish_documents, store_dense_vectors, store_documents, store_graph, store_sparse_vectors,
+    publish_documents,
+    store_dense_vectors,
+    store_documents,
+    store_graph,
+    store_sparse_vectors,
 )  # fmt: skip
 
 TOP_K = 100

@@ -5,13 +5,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from flows.errors import FatalError
+from flows.errors import FatalError, TransientError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores import sqlite_graph, sqlite_reads, sqlite_writes
@@ -19,14 +21,16 @@ from handlers.stores.protocol import DocumentRow, DocumentStatus, Edge, Facet, F
 from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 from handlers.stores.snapshot import Snapshot
 
-_BUSY_TIMEOUT_S = 60.0
-
 
 class SqliteIndexStore:
-    """An `IndexStore` in the file `path`, made on first use. It pickles as its path."""
+    """An `IndexStore` in the file `path`, made on first use. It pickles as its path.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    A write raises `TransientError` when other processes' writes hold the file for `busy_timeout_s`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 60.0) -> None:
         self.path = Path(path).absolute()
+        self._busy_timeout_s = busy_timeout_s
         self._snapshot = Snapshot()
         # Writers of this process queue here, in turn and without polling; those of others at SQLite's own lock.
         self._writing = threading.Lock()
@@ -34,7 +38,7 @@ class SqliteIndexStore:
         self._engine: Engine | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-        return (SqliteIndexStore, (str(self.path),))
+        return (partial(SqliteIndexStore, busy_timeout_s=self._busy_timeout_s), (str(self.path),))
 
     def close(self) -> None:
         with self._opening:
@@ -152,21 +156,28 @@ class SqliteIndexStore:
     @contextmanager
     def _write(self) -> Generator[Connection]:
         engine = self._open().execution_options(begin="BEGIN IMMEDIATE")
-        with self._writing, engine.begin() as connection:
-            yield connection
+        try:
+            with self._writing, engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if "locked" not in str(error.orig):
+                raise
+            raise TransientError(
+                f"{self.path} was locked for {self._busy_timeout_s:g} s: another process writes"
+            ) from error
 
     def _open(self) -> Engine:
         with self._opening:
             if self._engine is None:
-                self._engine = _open_engine(self.path)
+                self._engine = _open_engine(self.path, self._busy_timeout_s)
             return self._engine
 
 
-def _open_engine(path: Path) -> Engine:
+def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
         pool_size=8, max_overflow=64,
     )  # fmt: skip
 
@@ -194,25 +205,33 @@ def _prepare(engine: Engine, path: Path) -> None:
     Raises:
         FatalError: another kind of file, or an index of another schema version.
     """
-    raw = engine.raw_connection()
     try:
-        raw.cursor().execute("PRAGMA journal_mode = WAL")  # kept in the file; cannot be set inside a transaction
-    except sqlite3.DatabaseError as error:
-        raise FatalError(f"{path} cannot be opened as an index: {error}") from error
-    finally:
+        with engine.connect() as connection:
+            if _is_ours(connection, path):
+                return
+        # Kept in the file, and impossible inside a transaction. Two processes may both get here.
+        raw = engine.raw_connection()
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
         raw.close()
-    with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
-        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
-        tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
-        if application == APPLICATION_ID and version == SCHEMA_VERSION:
-            return
-        if tables:
-            kind = f"an index of schema version {version}" if application == APPLICATION_ID else "another database"
-            raise FatalError(
-                f"{path} is {kind}; this Braid needs schema version {SCHEMA_VERSION}: "
-                "give another path, or delete the file and ingest again"
-            )
-        metadata.create_all(connection)
-        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
+            if not _is_ours(connection, path):
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        raise FatalError(f"{path} cannot be opened as an index: {error}") from error
+
+
+def _is_ours(connection: Connection, path: Path) -> bool:
+    """Whether the file is an index of our schema; false for an empty one."""
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    if application == APPLICATION_ID and version == SCHEMA_VERSION:
+        return True
+    if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one():
+        return False
+    kind = f"an index of schema version {version}" if application == APPLICATION_ID else "another database"
+    raise FatalError(
+        f"{path} is {kind}; this Braid needs schema version {SCHEMA_VERSION}: "
+        "give another path, or delete the file and ingest again"
+    )

@@ -188,7 +188,7 @@ def test_reranking_is_off_until_enabled_and_keeps_the_tail(call: Call) -> None:
     assert rerank("repaired by IT", hits, call=call) == hits
     again = rerank("rafael diplomat was", hits, enabled=True, top_k=5, call=call)
     assert found(again) == ["grossi", "atom", "ocampo", "tides", "bread", "it"]
-    assert dict(again[0].scores) == {"vector": 1.0, "rerank": 2.0}
+    assert dict(again[0].scores) == {"vector": 1.0, "rerank": 3.0}
 
 
 def test_failures_land_in_the_document_table_and_documents_go() -> None:

@@ -1,0 +1,109 @@
+"""What is particular to the SQLite index: files, versions of the schema, other processes, how searches are planned."""
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.errors import FatalError, TransientError
+from handlers.records import Chunk, Document, Embeddings, SparseVector, stable_id
+from handlers.stores.sqlite import SqliteIndexStore
+
+
+def ingest(path: str, first: int, count: int) -> None:
+    store = SqliteIndexStore(path)
+    for place in range(first, first + count):
+        made = Document(f"d{place}", f"d{place}", "", "", "text/plain", "storm", stable_id(str(place)))
+        chunk = Chunk(stable_id(made.id), made.id, 0, "storm", 0, 5)
+        versions = store.put_documents([made], [chunk], run_id="r")
+        store.put_vectors([chunk], Embeddings((chunk.id,), np.eye(4, dtype=np.float32)[:1], "m"))
+        store.put_terms([chunk], [SparseVector(chunk.id, (("storm", 1),), 1)])
+        store.publish(versions, expect=("vectors", "terms"))
+    store.close()
+
+
+def test_processes_write_at_once_and_see_each_other(tmp_path: Path) -> None:
+    path = str(tmp_path / "new" / "index.db")
+    reader = SqliteIndexStore(path)
+    assert reader.search_terms({"storm": 1.0}) == []
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=ingest, args=(path, 20 * place, 20)) for place in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len(reader.search_terms({"storm": 1.0})) == 40
+    assert len(reader.search_vectors(np.eye(4, dtype=np.float32)[0])) == 40
+    reader.close()
+
+
+def test_what_is_stored_survives_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    ingest(str(path), 0, 1)
+    store = SqliteIndexStore(path)
+    assert [hit.document_id for hit in store.search_vectors(np.eye(4, dtype=np.float32)[0])] == ["d0"]
+    store.close()
+    assert len(store.documents()) == 1  # opens again by itself
+    store.close()
+
+
+def test_a_replaced_vector_is_seen_at_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "index.db")
+    ingest(path, 0, 3)
+    store = SqliteIndexStore(path)
+    query = np.eye(4, dtype=np.float32)[1]
+    assert {hit.score for hit in store.search_vectors(query)} == {0.0}
+    chunk = Chunk(stable_id("d1"), "d1", 0, "storm", 0, 5)
+    other = SqliteIndexStore(path)
+    other.put_vectors([chunk], Embeddings((chunk.id,), np.eye(4, dtype=np.float32)[1:2], "m"))
+    assert next((hit.document_id, hit.score) for hit in store.search_vectors(query)) == ("d1", 1.0)
+    other.delete(["d1"])
+    assert [hit.document_id for hit in store.search_vectors(query)] == sorted(
+        ["d0", "d2"], key=lambda name: stable_id(name)
+    )
+    other.close()
+    store.close()
+
+
+def test_a_file_of_another_schema_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    ingest(str(path), 0, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(FatalError, match="is an index of schema version 99; this Braid needs schema version 1"):
+        SqliteIndexStore(path).statistics()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database, but long enough to be read as the header of one" * 20)
+    with pytest.raises(FatalError, match="cannot be opened as an index"):
+        SqliteIndexStore(text).statistics()
+    foreign = tmp_path / "foreign.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(FatalError, match="is another database"):
+        SqliteIndexStore(foreign).statistics()
+    connection = sqlite3.connect(foreign)
+    assert [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")] == ["theirs"]
+    connection.close()
+
+
+def test_a_file_that_stays_locked_is_a_transient_failure(tmp_path: Path) -> None:
+    path = str(tmp_path / "index.db")
+    ingest(path, 0, 1)
+    store = SqliteIndexStore(path, busy_timeout_s=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TransientError, match="another process writes"):
+        store.delete(["d0"])
+    assert store.statistics()["documents"] == 1
+    other.execute("COMMIT")
+    other.close()
+    assert store.delete(["d0"]) == 1
+    store.close()
