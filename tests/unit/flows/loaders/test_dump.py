@@ -8,7 +8,7 @@ from tests.strategies import pipelines
 
 
 @given(pipelines(["extract", "embed", "null", "1", "2024-01-01"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_is_dumped_loads_as_the_same_pipeline(pipeline):
     assert load_pipeline_text(dump_pipeline(pipeline)).pipeline == pipeline
 
