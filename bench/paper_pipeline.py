@@ -31,7 +31,7 @@ CRITICAL_PATH = 0.5 + 0.2 + 1.5 + 0.3
 IN_ORDER = sum(SECONDS.values())
 
 
-def registry():  # noqa: ANN201
+def registry():
     """The nine handlers; each sleeps in a thread, as a blocking call would."""
     from flows.registry import Registry, handler
 

@@ -1,6 +1,7 @@
 """One attempt at one handler: its inputs read, its function called where it belongs, its result turned into a delta."""
 
 import asyncio
+import importlib
 import inspect
 import logging
 import time
@@ -136,8 +137,6 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Do
             raise FatalError(result.message) from result.exception
         case _:
             pass
-    if spec.isolation == "process" and spec.takes_context:
-        return Done(*result)
     return _done(leaf, spec, view, result)
 
 
@@ -214,8 +213,7 @@ async def _run(
             if spec.is_async:
                 return await spec.function(*arguments, **options)
             if spec.isolation == "process":
-                return await call_in_process(run_by_name, spec.function.__module__, spec.name, leaf, arguments, options,
-                                             timeout_s=limit_s)  # fmt: skip
+                return await _in_process(leaf, spec, arguments, options, limit_s)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
         leaf.call.cancel()
@@ -256,17 +254,29 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
         raise
 
 
-def run_by_name(module: str, name: str, leaf: LeafCall, arguments: list[Any], options: dict[str, Any]) -> Any:
-    """In a worker process: find the handler again and call it."""
-    import importlib
+async def _in_process(
+    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], timeout_s: float | None
+) -> Any:
+    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+    result, delta, costs, failures = await call_in_process(
+        run_by_name, spec.function.__module__, spec.name, arguments, call_options, leaf.call, timeout_s=timeout_s
+    )
+    leaf.call.report_cost(**costs)
+    leaf.call.failures.extend(failures)
+    if delta:
+        arguments[0].apply(delta)
+    return result
 
+
+def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, ...]:
+    """In a worker process: find the handler again, call it, and bring back what it left."""
     importlib.import_module(module)
     spec = REGISTRY.get(name)
+    if spec.call_parameter is not None:
+        options[spec.call_parameter] = call
     result = spec.function(*arguments, **options)
-    if spec.takes_context:
-        done = _done(leaf, spec, arguments[0], result)
-        return (done.delta, None, done.quality)
-    return result
+    delta: Delta = arguments[0].delta() if spec.takes_context else ()
+    return result, delta, call.costs, call.failures
 
 
 def _classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
