@@ -115,7 +115,7 @@ def _structural(root: Node, source: str) -> set[Problem]:
                 named = lookup(step.node, ("id", "name"))
                 called = named[0].scalar if named is not None else step.path
                 place = branches[1] if branches is not None else step.node.place
-                problems.add(Problem(source, *place, "no-branches", f"Parallel group {called} has no steps"))
+                problems.add(Problem(source, *place, "empty-group", f"Parallel group {called} has no steps"))
     return problems
 
 

@@ -87,7 +87,7 @@ def test_every_mistake_is_reported_with_the_place_of_its_step():
         "pipeline 'p', step 1.1.1: 'optoins' is no key of a handler step; did you mean 'options'? [unknown-key]",
         "pipeline 'p', step 2: 'timeout_s' must be more than 0, not -1 [bad-value]",
         "pipeline 'p', step 2: the id 'x' is taken by step 1; ids are unique [duplicate-id]",
-        "pipeline 'p', step 3: Parallel group empty has no steps [no-branches]",
+        "pipeline 'p', step 3: Parallel group empty has no steps [empty-group]",
     ]
 
 

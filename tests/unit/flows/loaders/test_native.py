@@ -47,7 +47,7 @@ def problems(text: str, source: str = "f.yaml") -> list[str]:
 def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
     assert problems(SEVEN_MISTAKES) == [
         "f.yaml:5:5: 'optoins' is no key of a handler step; did you mean 'options'? [unknown-key]",
-        "f.yaml:8:17: Parallel group voice_generation has no steps [no-branches]",
+        "f.yaml:8:17: Parallel group voice_generation has no steps [empty-group]",
         "f.yaml:9:5: 'paralel' is no key of a step; did you mean 'parallel'? [unknown-key]",
         "f.yaml:14:22: 'timeout_s' must be a number, not 'soon' [bad-value]",
         "f.yaml:17:9: the id 'twin' is taken by the step on line 15; ids are unique [duplicate-id]",
@@ -86,7 +86,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
          "1:35: 'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}` [unknown-key]"),
         ("{for_each: d, steps: [a], collect: [{a: b}]}",
          "1:45: 'collect' must be a mapping, a text, or a list of nothing but texts [bad-value]"),
-        ("{parallel: }", "1:20: Parallel group 0 has no steps [no-branches]"),
+        ("{parallel: }", "1:20: Parallel group 0 has no steps [empty-group]"),
         ("{for_each: d, steps: []}", "1:31: a for_each step has no steps; list them under 'steps' [no-steps]"),
         ("{for_each: d, steps: [[]]}", "1:32: this list has no steps [no-steps]"),
         ("{for_each: {ovr: d, steps: [a]}}",
