@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flows.errors import FatalError, TransientError
+from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE, model_file
 from handlers.models.tokens import EMBEDDING_MODEL
 from handlers.text import terms
@@ -25,8 +25,13 @@ _QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching rel
 class Embedder(Protocol):
     """Turns texts into vectors of L2 norm 1; the same text always gives the same vector, whatever stands beside it."""
 
-    name: str
-    dim: int
+    @property
+    def name(self) -> str:
+        """What the vectors are stored under; vectors of two names are never compared."""
+        ...
+
+    @property
+    def dim(self) -> int: ...
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32, shape (len(texts), dim)."""
@@ -53,6 +58,8 @@ def make_embedder(
         ModelFileError: the model's files are missing or not the ones we know.
     """
     if base_url is not None:
+        from handlers.models.endpoint import OpenAIEmbedder
+
         return OpenAIEmbedder(name, base_url=base_url, api_key=api_key)
     if name == "hashing":
         return HashingEmbedder()
@@ -67,7 +74,7 @@ class LocalEmbedder:
     ) -> None:
         self.name = name
         self._model_dir = model_dir
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or _usable_cores()
         self._lock = threading.Lock()
         self._model: Any = None
         self._pool: ThreadPoolExecutor | None = None
@@ -84,12 +91,12 @@ class LocalEmbedder:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         model, pool = self._loaded()
-        return _unit(np.stack(list(pool.map(lambda text: _one(model, text), texts))))
+        return unit_rows(np.stack(list(pool.map(lambda text: _one(model, text), texts))))
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         model, _ = self._loaded()
-        return _unit(_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+        return unit_rows(_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
 
     def close(self) -> None:
         with self._lock:
@@ -109,6 +116,11 @@ class LocalEmbedder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["name"], model_dir=state["model_dir"], workers=state["workers"])
+
+
+def _usable_cores() -> int:
+    # Only Linux knows which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _load(name: str, model_dir: str | None) -> Any:
@@ -151,64 +163,14 @@ class HashingEmbedder:
                 vectors[row, int.from_bytes(digest[:4], "little") % self.dim] += 1.0 if digest[4] & 1 else -1.0
             if not vectors[row].any():
                 vectors[row, 0] = 1.0
-        return _unit(vectors)
+        return unit_rows(vectors)
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         return self.embed_documents([text])[0]
 
 
-class OpenAIEmbedder:
-    """Any endpoint that speaks OpenAI's `/embeddings`; what it costs in tokens is in `tokens_used`."""
-
-    def __init__(self, name: str, *, base_url: str, api_key: str | None = None, timeout_s: float = 60.0) -> None:
-        self.name, self._base_url, self._api_key, self._timeout_s = name, base_url.rstrip("/"), api_key, timeout_s
-        self._dim = 0
-        self.tokens_used = 0
-
-    @property
-    def dim(self) -> int:
-        if not self._dim:
-            self._dim = self.embed_documents(["dimension"]).shape[1]
-        return self._dim
-
-    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
-        """float32, shape (len(texts), dim).
-
-        Raises:
-            TransientError: the endpoint is busy or away; carries its Retry-After.
-            FatalError: it refuses.
-        """
-        parts = [self._post(texts[i : i + 64]) for i in range(0, len(texts), 64)]
-        return _unit(np.concatenate(parts)) if parts else np.zeros((0, self.dim), dtype=np.float32)
-
-    def embed_query(self, text: str) -> np.ndarray:
-        """float32, shape (dim,)."""
-        return self.embed_documents([text])[0]
-
-    def _post(self, texts: Sequence[str]) -> np.ndarray:
-        import httpx
-
-        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        url = f"{self._base_url}/embeddings"
-        try:
-            answer = httpx.post(
-                url, json={"model": self.name, "input": list(texts)}, headers=headers, timeout=self._timeout_s
-            )
-        except httpx.TransportError as error:
-            raise TransientError(f"{url}: {error or type(error).__name__}") from error
-        if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
-            after = answer.headers.get("retry-after", "")
-            wait_s = float(after) if after.replace(".", "", 1).isdigit() else None
-            raise TransientError(f"{url} answered {answer.status_code}", retry_after_s=wait_s)
-        if answer.status_code != 200:
-            raise FatalError(f"{url} answered {answer.status_code}: {answer.text[:200]}")
-        body = answer.json()
-        self.tokens_used += int(body.get("usage", {}).get("total_tokens", 0))
-        rows = sorted(body["data"], key=lambda row: row["index"])
-        return np.asarray([row["embedding"] for row in rows], dtype=np.float32)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """The rows with L2 norm 1, float32; a row of zeros stays one."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)

@@ -15,7 +15,8 @@ from flows.context import Identity
 from flows.errors import FatalError, TransientError
 from flows.services import Services
 from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-from handlers.models.embedding import Embedder, HashingEmbedder, LocalEmbedder, OpenAIEmbedder, make_embedder
+from handlers.models.embedding import Embedder, HashingEmbedder, LocalEmbedder, make_embedder
+from handlers.models.endpoint import OpenAIEmbedder
 from handlers.models.reranking import make_reranker
 from handlers.records import Chunk
 
@@ -86,12 +87,14 @@ def test_a_call_that_is_no_longer_wanted_stops() -> None:
 class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
-        status = {"busy": 429, "forbidden": 401}.get(texts[0], 200)
-        rows = [{"index": i, "embedding": [len(text), 1.0]} for i, text in enumerate(texts)]
+        status = {"busy": 429, "busy for long": 429, "forbidden": 401}.get(texts[0], 200)
+        rows = [{"index": i, "embedding": [len(text), 1.0]} for i, text in enumerate(texts) if text != "lost"]
+        if texts[0] == "nowhere":
+            rows = [{"index": 0, "embedding": [0.0, 0.0]}]
         body = json.dumps({"data": rows[::-1], "usage": {"total_tokens": 5}}).encode()
         self.send_response(status)
         if status == 429:
-            self.send_header("Retry-After", "7")
+            self.send_header("Retry-After", "7" if texts[0] == "busy" else "Fri, 31 Dec 9999 23:59:59 GMT")
         self.end_headers()
         self.wfile.write(body)
 
@@ -118,7 +121,17 @@ def test_an_openai_compatible_endpoint(endpoint: str) -> None:
     with pytest.raises(TransientError, match="answered 429") as busy:
         embedder.embed_query("busy")
     assert busy.value.retry_after_s == 7
+    with pytest.raises(TransientError, match="answered 429") as busy:
+        embedder.embed_query("busy for long")
+    assert busy.value.retry_after_s is not None
+    assert busy.value.retry_after_s > 1e9
     with pytest.raises(FatalError, match="answered 401"):
         embedder.embed_query("forbidden")
-    with pytest.raises(TransientError, match="127.0.0.1:1"):
+    with pytest.raises(FatalError, match="gave 1 vectors for 2 texts"):
+        embedder.embed_documents(["a", "lost"])
+    with pytest.raises(FatalError, match="point nowhere"):
+        embedder.embed_query("nowhere")
+    assert len(embedder.embed_documents(["many"] * 150)) == 150
+    embedder.close()
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
         OpenAIEmbedder("any", base_url="http://127.0.0.1:1").embed_query("x")
