@@ -10,7 +10,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 def excerpt(content: str, question: str, *, most: int = 320) -> str:
     """The stretch of whole sentences of `content`, about `most` characters long, with most of the question's words."""
-    wanted = _stems(question)
+    wanted = _weights(question)
     flowing = (
         re.sub(r"(?<!\n)\n(?!\n)", " ", re.sub(r"^#{1,6} .*$", "", content, flags=re.MULTILINE)).strip() or content
     )
@@ -23,7 +23,8 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
                 break
             stretch += sentence
             # Rarely more than a few words of a question matter; a shorter stretch that has them reads better.
-            score = len(wanted & _stems(stretch)) - len(stretch) / (4.0 * most)
+            found = sum(wanted[stem] for stem in _stems(stretch) & wanted.keys())
+            score = found - len(stretch) / (4.0 * most)
             if score > best_score:
                 best, best_score = stretch, score
     shown = " ".join(best.split())
@@ -38,6 +39,15 @@ def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
         if wanted & _stems(match.group()):
             found.stylize(style, match.start(), match.end())
     return found
+
+
+def _weights(question: str) -> dict[str, float]:
+    """How much each word of a question says; names say most."""
+    weights = dict.fromkeys(_stems(question), 1.0)
+    for match in list(_WORD.finditer(question))[1:]:
+        if match.group()[0].isupper():
+            weights |= dict.fromkeys(_stems(match.group()), 3.0)
+    return weights
 
 
 def _stems(text: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -32,10 +32,12 @@ def run_pipeline(
     progress: Observer | None = None,
     record: bool = True,
     services: Services | None = None,
+    before_prefect: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run a pipeline to its end; a failed run is a result, not an exception.
 
     With `record`, the run is kept in the run store. `services` that are given are left open.
+    `before_prefect` is called once all is checked and Prefect, which takes seconds to start, comes next.
 
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
@@ -46,6 +48,8 @@ def run_pipeline(
         run_id=new_run_id(), services=services, catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
     )  # fmt: skip
     watching = progress or Observer()
+    if engine == "prefect":
+        before_prefect()
     try:
         if not record:
             return _run(loaded, parameters, prepared, watching, engine, index)

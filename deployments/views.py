@@ -30,7 +30,8 @@ def plan_tree(plan: Plan) -> RenderableType:
         facts.add(Text(f"every step: {_attempts(usual)}, only for what may pass by itself", "cyan"))
     for name, limit in plan.resources.items():
         facts.add(Text.assemble(f"resource {name}: ", (_limit(limit), "cyan")))
-    _add(tree, plan.root, usual)
+    for node in _roots(plan):
+        _add(tree, node, usual)
     return tree
 
 
@@ -44,7 +45,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "pipeline": plan.pipeline.name, "description": plan.pipeline.description, "mode": plan.pipeline.mode,
         "fingerprint": plan.fingerprint, "limit": _limit_json(plan.limit),
         "resources": {name: _limit_json(limit) for name, limit in plan.resources.items()},
-        "timeout_s": plan.pipeline.timeout_s, "steps": [_node_json(node) for node in _shown_children(plan.root)],
+        "timeout_s": plan.pipeline.timeout_s, "steps": [_node_json(node) for node in _roots(plan)],
         "derived": moved_steps(plan), "warnings": [str(problem) for problem in plan.warnings],
     }  # fmt: skip
 
@@ -64,8 +65,8 @@ def result_tables(result: RunResult, plan_labels: Mapping[str, str] | None = Non
     parts: list[RenderableType] = [
         Text.assemble(
             (f"{result.pipeline} ", "bold"), f"{result.run_id}: ", (result.status, STATUS_STYLE[result.status]),
-            f" in {result.seconds:.1f} s; {result.busy_seconds:.1f} s of work, {result.time_saved:.1f} s saved by "
-            "running side by side",
+            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running side by side "
+            f"saved at most {result.time_saved:.1f} s",
         ),
         step_table(result.outcomes),
     ]  # fmt: skip
@@ -129,23 +130,25 @@ def cost_text(cost: Mapping[str, float]) -> str:
     )
 
 
+def _roots(plan: Plan) -> list[Node]:
+    return [plan.root] if isinstance(plan.root, Group) else list(_shown_children(plan.root))
+
+
 def _add(tree: Tree, node: Node, usual: Retry) -> None:
-    for child in _shown_children(node):
-        branch = tree.add(_described(child, usual))
-        if isinstance(child, Choice):
-            for condition, case in child.cases:
-                _add(
-                    branch.add(Text(f"when {condition}" if condition is not None else "otherwise", "italic")),
-                    case,
-                    usual,
-                )
-        else:
+    branch = tree.add(_described(node, usual))
+    if not isinstance(node, Choice):
+        for child in _shown_children(node):
             _add(branch, child, usual)
+        return
+    for condition, case in node.cases:
+        inside = branch.add(Text(f"when {condition}" if condition is not None else "otherwise", "italic"))
+        for child in _shown_children(case):
+            _add(inside, child, usual)
 
 
 def _shown_children(node: Node) -> Iterator[Node]:
     """What stands below a node on the page: the list of steps of a pipeline or an item is no level of its own."""
-    for child in (node,) if isinstance(node, Group) and node.derived and not node.path else node_children(node):
+    for child in node_children(node):
         if isinstance(child, Chain) and not child.own_outcome:
             yield from _shown_children(child)
         else:

@@ -91,15 +91,20 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("set aside", str(len(result.failures)))
     table.add_row("steps failed", str(len(result.errors)))
     table.add_row("time", f"{result.seconds:.1f} s")
-    table.add_row("work of all steps", f"{result.busy_seconds:.1f} s")
-    table.add_row("saved by running side by side", f"{result.time_saved:.1f} s")
+    table.add_row("seconds of all steps added up", f"{result.busy_seconds:.1f} s")
+    table.add_row("saved by running side by side, at most", f"{result.time_saved:.1f} s")
     if answers:
         table.add_row(
             "a question, at the median", f"{sorted(a['seconds'] for a in answers)[len(answers) // 2] * 1000:.0f} ms"
         )
     console.print()
     console.print(table)
-    console.print(f"\nAll of it again: braid runs show {result.run_id}", style="dim")
+    # The sum is no measurement of a run in order: a step that waits for a processor counts that as its own time.
+    console.print(
+        "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
+        "braid demo --max-workers 1.", style="dim",
+    )  # fmt: skip
+    console.print(f"All of it again: braid runs show {result.run_id}", style="dim")
 
 
 def _questions() -> list[dict[str, str]]:

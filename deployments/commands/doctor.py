@@ -77,8 +77,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _versions(_: Settings) -> Iterator[Finding]:
     own = importlib.metadata.version("braid-pipelines") if _installed("braid-pipelines") else "run from its folder"
-    yield Finding("versions", "ok", f"Braid {own}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-                                    f"{platform.system()}, {os.cpu_count()} processors")  # fmt: skip
+    python, sqlite = platform.python_version(), sqlite3.sqlite_version
+    machine = f"{platform.system()}, {os.cpu_count()} processors"
+    yield Finding("versions", "ok", f"Braid {own}, Python {python}, SQLite {sqlite}, {machine}")
     there = [name for name in _DISTRIBUTIONS if _installed(name)]
     yield Finding("versions", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there))
     for name in _DISTRIBUTIONS:

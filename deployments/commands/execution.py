@@ -51,11 +51,15 @@ def watched(
     """Run the pipeline `name` with progress on stderr."""
     console = stderr()
     loaded = catalog.find(name)
-    if engine == "prefect" and not quiet:
-        console.print("Starting Prefect …", style="dim")
+
+    def announce() -> None:
+        if not quiet:
+            console.print("Starting Prefect …", style="dim")
+
     with watch(console, quiet=quiet) as progress:
         return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
-                            max_workers=max_workers, engine=engine, progress=progress)  # fmt: skip
+                            max_workers=max_workers, engine=engine, progress=progress,
+                            before_prefect=announce)  # fmt: skip
 
 
 def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:

@@ -80,8 +80,8 @@ def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
         console.print(Text.assemble((f"{rank}. ", "dim"), (hit.name or hit.document_id, "bold cyan"), (place, "dim"),
                                     (f"  {hit.score:.4f} {hit.source}", "dim")))  # fmt: skip
         if hit.heading:
-            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3)))
-        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 1, 3)))
+            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
+        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 1, 3), expand=False))
     if empty:
         console.print("Nothing found.")
 

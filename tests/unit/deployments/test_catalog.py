@@ -1,0 +1,53 @@
+"""Pipelines by name, by pipeline.NAME and by file."""
+
+from pathlib import Path
+
+import pytest
+
+from deployments.catalog import load_catalog
+from deployments.settings import Settings
+from flows.errors import DuplicateName, InvalidPipeline, UnknownName
+
+TEXT = "name: mine\nsteps: [list_sources]\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.yaml").write_text(TEXT)
+    return tmp_path
+
+
+def test_a_pipeline_is_found_by_every_name_it_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = load_catalog(Settings(pipelines_dirs=(folder,)))
+    monkeypatch.chdir(folder)
+    for name in ("mine", "pipeline.mine", "mine.yaml", str(folder / "mine.yaml"), "./mine.yaml"):
+        assert catalog.find(name).pipeline.name == "mine"
+    assert catalog.find("ingest.yaml").pipeline.name == "ingest"
+    assert {"ingest", "search", "mine"} <= set(catalog.pipelines)
+
+
+def test_an_unknown_name_brings_the_nearest(folder: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'ingest'"):
+        load_catalog(Settings()).find("ingets")
+    with pytest.raises(InvalidPipeline, match="there is no such file"):
+        load_catalog(Settings()).find("./nowhere.yaml")
+
+
+def test_two_pipelines_of_one_name_are_refused_with_both_paths(folder: Path) -> None:
+    (folder / "other.yml").write_text(TEXT)
+    with pytest.raises(DuplicateName) as refused:
+        load_catalog(Settings(pipelines_dirs=(folder,)))
+    assert str(folder / "mine.yaml") in str(refused.value)
+    assert str(folder / "other.yml") in str(refused.value)
+
+
+def test_a_folder_named_twice_is_read_once(folder: Path) -> None:
+    assert "mine" in load_catalog(Settings(pipelines_dirs=(folder, folder))).loaded
+
+
+def test_a_broken_file_hides_no_other_and_complains_when_asked_for(folder: Path) -> None:
+    (folder / "broken.yaml").write_text("name: broken\nstps: []\n")
+    catalog = load_catalog(Settings(pipelines_dirs=(folder,)))
+    assert "mine" in catalog.loaded
+    with pytest.raises(InvalidPipeline, match="stps"):
+        catalog.find("broken")
