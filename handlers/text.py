@@ -5,9 +5,18 @@ import threading
 import unicodedata
 from functools import lru_cache
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-# Scripts written without spaces: their words are found by pairs of neighbouring characters.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+# `\w` leaves out the vowel signs and points that belong to words of Hebrew, Arabic, Indic and South-East Asian scripts.
+_LETTER = (
+    "(?:[^\\W_]|[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0980-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece"
+    "\u102b-\u103e\u17b4-\u17d3])"
+)
+_WORD = re.compile(f"{_LETTER}+(?:['’]{_LETTER}+)*")
+# Scripts written without spaces, and Korean, whose particles stick to words: found by pairs of neighbouring characters.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff]+"
+)
+_CONTRACTED = re.compile("'(?:s|re|ve|ll|d|m)$")
 STOP_WORDS = frozenset(
     "a about above after again against all am an and any are as at be because been before being below between both but "
     "by can could did do does doing down during each few for from further had has have having he her here hers herself "
@@ -36,8 +45,9 @@ def terms(text: str) -> list[str]:
 def _spaced(word: str) -> list[str]:
     if not word:
         return []
-    if word.endswith("'s"):
-        word = word[:-2]
+    if word.endswith("n't"):
+        return []
+    word = _CONTRACTED.sub("", word)
     return [] if word in STOP_WORDS or not word else [_stem(word)]
 
 
