@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, TransientError
-from flows.storage import Location, StoredObject
+from flows.locations import Location, StoredObject
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import s3fs  # pyright: ignore[reportMissingTypeStubs]  (it ships none)
 from s3fs.utils import FileExpired  # pyright: ignore[reportMissingTypeStubs]
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, TransientError
-from flows.storage import Location, StorageOptions, StoredObject
+from flows.locations import Location, StorageOptions, StoredObject
 from flows.storage_files import explain_os_error, is_hidden
 
 _KEYS = "BRAID_S3_KEY and BRAID_S3_SECRET"

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import ObjectExists, StorageError
-from flows.storage import Storage, StorageOptions
+from flows.locations import StorageOptions
+from flows.storage import Storage
 from tests.storage_contract import StorageContract
 
 

@@ -1,0 +1,104 @@
+"""Where stored things are: URLs taken apart, what a listing says of an object, and how to reach an S3 server."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from flows.errors import StorageError
+
+Scheme = Literal["file", "memory", "s3"]
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """How to reach S3; what is None is left to the AWS environment variables, profiles and instance roles."""
+
+    s3_endpoint_url: str | None = None
+    s3_key: str | None = None
+    s3_secret: str | None = field(default=None, repr=False)
+    s3_region: str | None = None
+    s3_anonymous: bool = False
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A listed file: `name` is its path below the listed root with `/`, `modified` seconds since 1970."""
+
+    uri: str
+    name: str
+    size: int
+    modified: float | None
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class Location:
+    """A parsed URL; `path` is absolute for files and `bucket/key` for S3, and ends without a slash."""
+
+    scheme: Scheme
+    path: str
+    is_folder: bool = False
+
+    @property
+    def uri(self) -> str:
+        return f"{self.scheme}://{self.path}"
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is a whole bucket, the whole memory or the whole disk."""
+        return "/" not in self.path.rstrip("/")
+
+    def child_uri(self, name: str) -> str:
+        separator = "" if not self.path or self.path.endswith("/") else "/"
+        return f"{self.uri}{separator}{name}"
+
+
+def parse_url(url: str) -> Location:
+    """Parse a path or URL; a trailing slash says that a folder is meant."""
+    if not url or "\0" in url:
+        raise StorageError(f"{url!r} is no path or URL")
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
+    if not found:
+        return Location("file", os.path.abspath(os.path.expanduser(url)), url.endswith("/"))
+    scheme, rest = found[1].lower().replace("s3a", "s3"), url[found.end() :]
+    if scheme not in get_args(Scheme):
+        raise StorageError(f"{url}: no storage for {scheme!r}; use a path, file://, memory:// or s3://")
+    is_folder = rest.endswith("/")
+    match scheme:
+        case "file":
+            return Location("file", os.path.abspath(rest or "/"), is_folder)
+        case "memory":
+            return Location("memory", rest.strip("/"), is_folder)
+        case _:
+            return _parse_s3(rest.rstrip("/"), is_folder)
+
+
+def _parse_s3(path: str, is_folder: bool) -> Location:
+    bucket = path.partition("/")[0]
+    if "@" in bucket:
+        # Not echoed: what stands before the @ is a secret.
+        raise StorageError("s3://…@…: put credentials into BRAID_S3_KEY and BRAID_S3_SECRET, not into the URL")
+    if not bucket:
+        raise StorageError(f"s3://{path}: names no bucket; write s3://bucket/prefix")
+    if "?versionId=" in path or not _is_unicode(path):
+        raise StorageError(f"s3://{path!a}: this key cannot be addressed; rename the object")
+    return Location("s3", path, is_folder)
+
+
+def parse_file(uri: str) -> Location:
+    location = parse_url(uri)
+    if location.is_root or location.is_folder:
+        raise StorageError(f"{location.uri}: names a folder, not a file in it")
+    return location
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Kept: letters and digits of every script and these; all else means something to a shell, a glob, a URL or Windows.
