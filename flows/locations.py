@@ -87,6 +87,11 @@ def _parse_s3(path: str, is_folder: bool) -> Location:
 
 
 def parse_file(uri: str) -> Location:
+    """The location of one file or object.
+
+    Raises:
+        StorageError: the URI names a folder, or nothing that can be stored.
+    """
     location = parse_url(uri)
     if location.is_root or location.is_folder:
         raise StorageError(f"{location.uri}: names a folder, not a file in it")

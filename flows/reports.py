@@ -41,7 +41,7 @@ def outcome_table(result: RunResult, *, most: int = 500) -> str:
         kept = [outcome for outcome in kept if outcome.status != "succeeded"][:most]
     lines = [
         f"**{result.pipeline}** {result.run_id}: **{result.status}** in {result.seconds:.1f} s; "
-        f"{result.busy_seconds:.1f} s of work side by side, {result.time_saved:.1f} s saved.",
+        f"{result.busy_seconds:.1f} s of steps side by side, at most {result.time_saved:.1f} s saved.",
         "",
         "| step | status | seconds | attempts | cost | why |",
         "|---|---|---:|---:|---|---|",

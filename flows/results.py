@@ -91,12 +91,15 @@ class RunResult:
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds of all steps added up: what running them one after another would have taken."""
+        """Seconds of all steps added up; at most what running them one after another would have taken.
+
+        Steps that wait for a processor count that as well.
+        """
         return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf)
 
     @property
     def time_saved(self) -> float:
-        """Seconds that running side by side saved; never negative."""
+        """Seconds that running side by side saved at most; never negative."""
         return max(0.0, self.busy_seconds - self.seconds)
 
     @property

@@ -2,6 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.servers"]
+
 # Timings say nothing on a shared machine; what a property says does not depend on them.
 settings.register_profile("braid", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("braid")

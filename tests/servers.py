@@ -1,4 +1,4 @@
-"""Servers that the integration tests share; each is started once per session, and only when a test asks for it."""
+"""Servers that tests share; each is started once per session, and only when a test asks for it."""
 
 from collections.abc import Iterator
 
