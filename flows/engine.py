@@ -16,7 +16,7 @@ from flows.expressions import evaluate_condition, render
 from flows.fan_out import run_group, run_loop
 from flows.inline import run_leaf as run_inline
 from flows.invoke import LeafCall, error_info
-from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.progress import Progress
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
 from flows.run_state import NodeResult, Observer, RunLeaf, RunState, Scope, expire, inside, kind_of
@@ -42,7 +42,7 @@ async def run_plan(
         plan,
         run_leaf,
         observer or Observer(),
-        resources={name: Window(limit.value) for name, limit in plan.resources.items()},
+        resources={name: Window(limit.value) for name, limit in _resources(plan).items()},
         calls=Window(plan.limit.value),
     )
     started, loop = now(), asyncio.get_running_loop()
@@ -69,6 +69,14 @@ async def run_plan(
         seconds=loop.time() - began,
         transient=result.transient,
     )
+
+
+def _resources(plan: Plan) -> dict[str, Limit]:
+    """The limits of the plan and of the plans in it; what the outer one says of a name holds."""
+    found: dict[str, Limit] = {}
+    for inner in (*(node.plan for node in plan.nodes if isinstance(node, Sub)), plan):
+        found.update(inner.resources)
+    return found
 
 
 def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:

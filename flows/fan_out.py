@@ -209,7 +209,7 @@ def _conclude(
                 context,
                 [(children[i].id if len({c.label for c in children}) < len(children) else children[i].label,
                   branches.deltas[i]) for i in merged],
-                reducers={**_reducers(state, group.reducers)},
+                reducers=group.reducers,
                 ordered=lambda first, second: merged[first] in before[merged[second]],
             )  # fmt: skip
         if group.merge is not None and (ok or policy.merge_when_failed == "successful"):
@@ -239,13 +239,6 @@ def _conclude(
     only_time = all(results[i].status in ("timed_out", "abandoned", "cancelled") for i in failing)
     status: Status = "timed_out" if only_time and scope.deadline is not None else "failed"
     return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
-
-
-def _reducers(state: RunState, own: Any) -> dict[str, str]:
-    declared: dict[str, str] = {}
-    for leaf in state.plan.leaves:
-        declared.update(leaf.spec.reducers)
-    return {**declared, **state.plan.pipeline.reducers, **own}
 
 
 async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
@@ -296,7 +289,6 @@ class _Items:
         self.results: list[NodeResult | None] = [None] * count
         self.deltas: list[Delta] = [()] * count
         self.collected: list[dict[str, Any]] = [{} for _ in range(count)]
-        self.reducers: dict[str, str] = {}
         self.reason = ""
 
     def _scope(self, position: int) -> Scope:
@@ -307,7 +299,6 @@ class _Items:
     async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode) -> None:
         scope, clock = self._scope(position), asyncio.get_running_loop()
         started, began = now(), clock.time()
-        self.reducers = self.reducers or _reducers(state, self.loop.reducers)
         base = self.context.fork()
         base.data[self.loop.item_name] = batch
         branch = base.fork()
@@ -336,7 +327,7 @@ class _Items:
 
     def _leaves(self, change: Change) -> bool:
         """Fields without a reducer stay with their item; else all items would write the same ones."""
-        return change.path[0] != "data" or change.path[1] in self.reducers
+        return change.path[0] != "data" or change.path[1] in self.loop.reducers
 
     def conclude(self, state: RunState) -> NodeResult:
         """Merge the items in their order; fail if more of them failed than may."""
@@ -351,7 +342,7 @@ class _Items:
             merge_deltas(
                 self.context,
                 [(f"{self.loop.id}[{i}]", delta) for i, delta in enumerate(self.deltas) if delta],
-                reducers=self.reducers,
+                reducers=self.loop.reducers,
             )
             branch = self.context.fork()
             for name, target in self.loop.collect.items():

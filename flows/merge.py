@@ -4,20 +4,21 @@ The order in which branches finished plays no part anywhere here. That is what m
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from flows.context import Context
 from flows.deltas import MISSING, Change, Delta, Reducer, compatible, overlaps
 from flows.errors import MergeConflict, OrchestrationError, UnknownName
 
-DEFAULT_REDUCERS = {"results": "union_by(id)"}
+DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
 
 
 def merge_deltas(
     parent: Context,
     branches: Sequence[tuple[str, Delta]],
     *,
-    reducers: Mapping[str, str] | None = None,
+    reducers: Mapping[str, str] = DEFAULT_REDUCERS,
     ordered: Callable[[int, int], bool] = lambda first, second: False,
 ) -> None:
     """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
@@ -28,7 +29,6 @@ def merge_deltas(
     Raises:
         MergeConflict: two branches changed one place differently, and no reducer is declared for the field.
     """
-    reducers = {**DEFAULT_REDUCERS, **(reducers or {})}
     by_field: dict[tuple[str, Any], list[tuple[int, Change]]] = {}
     for position, (_, delta) in enumerate(branches):
         for change in delta:

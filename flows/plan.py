@@ -96,6 +96,7 @@ class Group(NodeFields):
     merge: Merge | None = None
     split: Split | None = None
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Those of the group over the pipeline's; none for a derived group, in which writes replace each other in order."""
     derived: bool = False
     """Made from a list of steps by what they declare; a failure then counts as it would in the list."""
     own_outcome: bool = True

@@ -77,7 +77,7 @@ def make_plan(
         pipeline=pipeline,
         root=root,
         limit=ceiling if ceiling is not None else Limit(None, "no ceiling set"),
-        resources={name: Limit(resource.concurrency, name) for name, resource in pipeline.resources.items()},
+        resources=planner.resources,
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
     )
@@ -122,6 +122,10 @@ class _Planner:
         for spec in self.specs.values():
             declared.update(spec.reducers)
         return {**DEFAULT_REDUCERS, **declared, **self.pipeline.reducers}
+
+    @property
+    def resources(self) -> dict[str, Limit]:
+        return {name: Limit(one.concurrency, f"resource {name}") for name, one in self.pipeline.resources.items()}
 
     def fingerprint(self) -> str:
         """Changes when the pipeline, or the version of a handler in it, does."""
@@ -326,7 +330,8 @@ class _Planner:
         if merge is not None and merge.output is None:
             merge = merge.model_copy(update={"output": step.id or f"group_{path}"})
         return Group(**common, children=children, after=after, limit=self.limit(step.max_concurrency),
-                     policy=step.policy, merge=merge, split=step.split, reducers=step.reducers)  # fmt: skip
+                     policy=step.policy, merge=merge, split=step.split,
+                     reducers={**self.reducers, **step.reducers})  # fmt: skip
 
     def _loop(self, step: ForEach, path: str) -> Node:
         body = self.chain(step.steps, path, "steps")
@@ -345,7 +350,7 @@ class _Planner:
             **self._common(step, path, f"for each {step.as_} of {step.over}", access, "for_each"),
             body=_with(body, {"id": self._id(None, path, "item")}), over=step.over, item_name=step.as_,
             batch_size=step.batch_size, limit=self.limit(step.max_concurrency), max_items=step.max_items,
-            tolerated=step.tolerated_failure, collect=step.collect, reducers=self.pipeline.reducers,
+            tolerated=step.tolerated_failure, collect=step.collect, reducers=self.reducers,
         )  # fmt: skip
 
     def _fan_in(self, step: MergeResults, path: str) -> Node:
@@ -405,7 +410,10 @@ class _Planner:
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)
-            plan = Plan(inner, root, nested.ceiling or Limit(None, "no ceiling set"), fingerprint=nested.fingerprint())
+            plan = Plan(
+                inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
+                fingerprint=nested.fingerprint(),
+            )  # fmt: skip
             return Sub(**common, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 

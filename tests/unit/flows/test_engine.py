@@ -489,3 +489,49 @@ async def test_four_workers_take_about_a_quarter_of_one() -> None:
     assert probe.most == 1
     await run(stage, made, overrides=Overrides(max_concurrency=4, origin="--max-workers"))
     assert probe.most == 4
+
+
+async def test_a_sub_pipeline_keeps_its_parameters_limits_and_reducers() -> None:
+    made, probe = Registry(), Probe()
+
+    @handler(registry=made, writes="found")
+    async def look(word: str) -> list[str]:
+        await probe.hold(word, 3)
+        return [word]
+
+    inner = Pipeline.model_validate({
+        "name": "inner", "parameters": {"word": {"default": "none"}}, "resources": {"desk": {"concurrency": 1}},
+        "reducers": {"found": "append"},
+        "steps": [{"parallel": [{"handler": "look", "uses": ["desk"]}] * 3}],
+    })  # fmt: skip
+    outer = Pipeline.model_validate({
+        "name": "outer", "parameters": {"topic": {}},
+        "steps": [{"pipeline": "inner", "parameters": {"word": "{{ topic | upper }}"}}],
+    })  # fmt: skip
+    context = Context({"topic": "cats"})
+    result = await run_plan(make_plan(outer, registry=made, catalog={"inner": inner}, given=["topic"]), context)
+    assert result.status == "succeeded", result.errors
+    assert dict(context.data) == {"topic": "cats", "found": ["CATS"] * 3}
+    assert probe.most == 1
+    assert [outcome.path for outcome in result.outcomes] == ["0", "0/0", "0/0.0", "0/0.1", "0/0.2"]
+
+
+@pytest.mark.parametrize("reducer", ["namespaced", "append", "sum", "replace"])
+async def test_reducers_are_for_branches_and_not_for_a_list_that_runs_as_a_graph(reducer: str) -> None:
+    made = Registry()
+
+    @handler(registry=made, writes="total")
+    async def add(*, amount: int) -> int:
+        return amount
+
+    @handler(registry=made, writes="other")
+    async def other(*, amount: int) -> int:
+        return amount
+
+    steps = [{"handler": name, "options": {"amount": i}} for i, name in enumerate(["add", "other", "add"])]
+    contexts = []
+    for mode in ("ordered", "dag"):
+        result = await run(steps, made, mode=mode, reducers={"total": reducer})
+        assert result.status == "succeeded"
+        contexts.append(dict(result.context.data))
+    assert contexts[0] == contexts[1] == {"total": 2, "other": 1}
