@@ -40,8 +40,10 @@ class Problem:
 class InvalidPipeline(OrchestrationError, ValueError):
     """A pipeline that cannot run; `problems` holds everything that is wrong with it, in the order of the file."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, draft: object = None) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.draft = draft
+        """What of the file can be read, for further checks; only the loader sets it."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:

@@ -11,6 +11,7 @@ from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_jso
 from deployments.settings import load_settings
 from deployments.wiring import load_handlers
 from flows.errors import InvalidPipeline, Problem, UnknownName
+from flows.loaders import LoadedPipeline
 from flows.planner import make_plan
 
 
@@ -57,13 +58,24 @@ def validate(
 def check(name: str, catalog: Catalog) -> tuple[Problem, ...]:
     """All problems of one pipeline, warnings included."""
     try:
-        found = catalog.find(name)
-        made = make_plan(found.pipeline, catalog={**catalog.pipelines, found.pipeline.name: found.pipeline}, given=(),
-                         source=found.source, place=found.place)  # fmt: skip
+        return _planned(catalog.find(name), catalog)
     except InvalidPipeline as invalid:
-        return invalid.problems
+        # What can be read of a broken file is checked further: people mend all of it at once.
+        more = _planned(invalid.draft, catalog) if isinstance(invalid.draft, LoadedPipeline) else ()
+        known = {(problem.line, problem.code) for problem in invalid.problems}
+        new = [problem for problem in more if (problem.line, problem.code) not in known and problem.level == "error"]
+        return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
         return (Problem(name, 0, 0, "unknown-pipeline", str(unknown)),)
+
+
+def _planned(found: LoadedPipeline, catalog: Catalog) -> tuple[Problem, ...]:
+    """What the planner finds wrong with a pipeline, or its warnings."""
+    known = {**catalog.pipelines, found.pipeline.name: found.pipeline}
+    try:
+        made = make_plan(found.pipeline, catalog=known, given=(), source=found.source, place=found.place)
+    except InvalidPipeline as invalid:
+        return invalid.problems
     return made.warnings
 
 

@@ -1,10 +1,11 @@
 """Braid's own YAML: a file becomes a pipeline, or everything that is wrong with it, each at its line and column."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -61,7 +62,8 @@ def load_pipeline_text(text: str, *, source: str = "<text>", name: str | None = 
     pipeline, problems = check_pipeline(root, source=source)
     problems = sorted({*document.problems, *problems}, key=_in_order)
     if pipeline is None or problems:
-        raise InvalidPipeline(problems)
+        draft = pipeline or _without_what_is_wrong(root)
+        raise InvalidPipeline(problems, draft=draft and LoadedPipeline(draft, SourceMap(root), source))
     return LoadedPipeline(pipeline, SourceMap(root), source)
 
 
@@ -94,6 +96,46 @@ def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Pr
         message = "; ".join(f"{error['loc']}: {error['msg']}" for error in last.errors(include_url=False))
         problems.add(Problem(source, *root.place, "invalid", message))
     return pipeline, sorted(problems, key=_in_order)
+
+
+def _without_what_is_wrong(root: Node) -> Pipeline | None:
+    """The pipeline that is left when keys with wrong values are taken out; None where that is not enough.
+
+    No step is taken out, so that the others keep their numbers.
+    """
+    data = root.data()
+    for _ in range(_MOST_REPAIRS):
+        try:
+            return Pipeline.model_validate(data)
+        except ValidationError as invalid:
+            taken = [_taken_out(data, error["loc"]) for error in invalid.errors(include_url=False)]
+            if not any(taken):
+                return None
+    return None
+
+
+def _taken_out(data: Any, location: Sequence[int | str]) -> bool:
+    """Take the key that an error is about out of nested data; False if it is not about a key that can be missing."""
+    found = _key_at(data, location)
+    if found is None or found[1] in ("name", "steps", "handler", "branches", "parallel", "over", "for_each"):
+        return False
+    del found[0][found[1]]
+    return True
+
+
+def _key_at(data: Any, location: Sequence[int | str]) -> tuple[dict[Any, Any], Any] | None:
+    """The mapping and the key that a location of pydantic's leads to; locations also name kinds, which are no keys."""
+    if not location:
+        return None
+    part, rest = location[0], location[1:]
+    if isinstance(data, list) and isinstance(part, int) and part < len(cast("list[Any]", data)):
+        return _key_at(data[part], rest)
+    if isinstance(data, dict) and part in data:
+        pairs = cast("dict[Any, Any]", data)
+        inside = _key_at(pairs[part], rest)
+        if inside is not None or not isinstance(pairs[part], (dict, list)) or not rest:
+            return inside or (pairs, part)
+    return _key_at(data, rest)
 
 
 def _structural(root: Node, source: str) -> set[Problem]:
