@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
+from flows.classify import error_info
 from flows.context import Context, read_path
 from flows.errors import OrchestrationError
 from flows.expressions import evaluate_condition, render
-from flows.fan_out import run_group, run_loop
+from flows.groups import run_group
 from flows.inline import run_leaf as run_inline
-from flows.invoke import LeafCall, error_info
+from flows.invoke import LeafCall
+from flows.loops import run_loop
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.progress import Progress
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import random
 
+from flows.classify import retry_after
 from flows.errors import FatalError, TransientError
-from flows.invoke import LeafCall, LeafResult, attempt, retry_after, status_of
+from flows.invoke import LeafCall, LeafResult, attempt, status_of
 
 logger = logging.getLogger(__name__)
 

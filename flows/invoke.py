@@ -5,27 +5,26 @@ import importlib
 import inspect
 import logging
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from flows.calls import Call
+from flows.classify import classified, message_of
 from flows.context import Context
 from flows.deltas import Delta
-from flows.errors import FatalError, MissingRead, OrchestrationError, StepCancelled, StepTimeout, TransientError
+from flows.errors import FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
 from flows.executors import call_in_process, call_in_thread
 from flows.expressions import render, template_names
 from flows.plan import Leaf
 from flows.registry import REGISTRY, HandlerSpec
-from flows.results import ErrorInfo, FatalFailure, Status, Success, TransientFailure, now
+from flows.results import FatalFailure, Status, Success, TransientFailure, now
 from flows.windows import Slot, Window
 
 logger = logging.getLogger(__name__)
 GRACE_S = 0.1
 """How long a thread that was told to stop may take before it counts as abandoned."""
-TRANSIENT_HTTP = frozenset({408, 425, 429})
 
 
 class Abandoned(StepTimeout):
@@ -230,11 +229,11 @@ async def _run(
                 raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
                                 "its late result will be dropped") from error  # fmt: skip
             raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
-        raise TransientError(_message(error)) from error
+        raise TransientError(message_of(error)) from error
     except (TransientError, FatalError):
         raise
     except Exception as error:
-        raise _classified(spec, error) from error
+        raise classified(spec, error) from error
 
 
 async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
@@ -279,68 +278,6 @@ def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str,
     return result, delta, call.costs, call.failures
 
 
-def _classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
-    verdict = spec.classify(error) if spec.classify is not None else None
-    verdict = verdict or classify(error)
-    message = _message(error)
-    if verdict == "transient":
-        return TransientError(message, retry_after_s=retry_after(error))
-    if not isinstance(error, OrchestrationError):
-        message = f"Handler '{spec.name}' threw exception: {message}"
-    return FatalError(message)
-
-
-def classify(error: BaseException) -> Literal["transient", "fatal"]:
-    """Whether trying again may help: timeouts, lost connections and HTTP 408, 425, 429 and 5xx may pass."""
-    if isinstance(error, TransientError):
-        return "transient"
-    if isinstance(error, FatalError):
-        return "fatal"
-    if isinstance(error, (TimeoutError, ConnectionError)):
-        return "transient"
-    status = http_status(error)
-    if status is not None:
-        return "transient" if status in TRANSIENT_HTTP or status >= 500 else "fatal"
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    # By name, so that no HTTP library has to be imported to be recognised.
-    if kinds & {"TransportError", "ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout", "NetworkError"}:
-        return "transient"
-    return "fatal"
-
-
-def http_status(error: BaseException) -> int | None:
-    """The status of the HTTP response behind an error, whichever library raised it."""
-    response = getattr(error, "response", None)
-    for holder in (error, response):
-        for name in ("status_code", "status", "code"):
-            status = getattr(holder, name, None)
-            if isinstance(status, int) and 100 <= status < 600:
-                return status
-    return None
-
-
-def retry_after(error: BaseException) -> float | None:
-    """Seconds that the other side asks us to wait: `retry_after_s`, or a Retry-After header (a number or a date)."""
-    direct = getattr(error, "retry_after_s", None)
-    if isinstance(direct, (int, float)):
-        return float(direct)
-    headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
-    if not isinstance(headers, Mapping):
-        return None
-    pairs = cast("Mapping[str, Any]", headers)
-    value = next((str(pairs[name]) for name in pairs if name.lower() == "retry-after"), None)
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
-    except ValueError:
-        return None
-
-
 def status_of(leaf: LeafCall, error: BaseException) -> Status:
     """The status that an attempt's last error makes of a call."""
     if isinstance(error, asyncio.CancelledError):
@@ -348,20 +285,3 @@ def status_of(leaf: LeafCall, error: BaseException) -> Status:
     if isinstance(error, Abandoned):
         return "abandoned"
     return "timed_out" if isinstance(error, StepTimeout) else "failed"
-
-
-def error_info(error: BaseException) -> ErrorInfo:
-    """An error as plain text, its cause in front where that says more."""
-    cause = error.__cause__
-    if cause is None or isinstance(error, StepTimeout):
-        cause = error
-    return ErrorInfo(type(cause).__name__, _message(error), isinstance(error, TransientError))
-
-
-def traceback_text(error: BaseException) -> str:
-    """The traceback, for the log."""
-    return "".join(traceback.format_exception(error))
-
-
-def _message(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+from flows.context import Context
 from flows.invoke import LeafCall, LeafResult
 from flows.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.results import ErrorInfo, Kind, Outcome, Status
@@ -166,3 +167,24 @@ def expire(deadline: float | None, timeout_s: float | None) -> float | None:
         return deadline
     until = asyncio.get_running_loop().time() + timeout_s
     return until if deadline is None else min(deadline, until)
+
+
+async def all_done(tasks: Sequence["asyncio.Task[None]"]) -> bool:
+    """Wait for all tasks; when the caller is cancelled meanwhile, cancel them, wait still, and say so."""
+    cancelled = False
+    pending = set(tasks)
+    while pending:
+        try:
+            _, pending = await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+            for task in pending:
+                task.cancel()
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+    return cancelled
+
+
+RunNode: TypeAlias = Callable[[RunState, Node, Context, Scope], Awaitable[NodeResult]]
+"""How the engine runs what is inside a group or a loop."""

@@ -22,9 +22,10 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
+from flows.classify import retry_after, traceback_text
 from flows.engine import run_plan
 from flows.errors import FatalError, PipelineFailed, TransientError
-from flows.invoke import Done, LeafCall, LeafResult, attempt, retry_after, status_of, traceback_text
+from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
 from flows.mermaid import mermaid
 from flows.prepared import Prepared
 from flows.reports import outcome_table, plan_outline

@@ -1,0 +1,127 @@
+"""The items of a loop: a few workers, each taking one item to its end before the next, and the merge in their order."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from flows.classify import error_info
+from flows.context import Context, read_path
+from flows.deltas import Change, Delta
+from flows.errors import OrchestrationError
+from flows.merge import merge_deltas
+from flows.plan import Loop
+from flows.policies import Tolerance
+from flows.results import ErrorInfo, Outcome, now
+from flows.run_state import NodeResult, RunNode, RunState, Scope, all_done
+from flows.windows import Slot, Window
+
+
+async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
+    """Run the body for every item or batch; a worker takes one to its end before it takes the next."""
+    try:
+        items = read_path(context.fork(), loop.over)
+        if not isinstance(items, (list, tuple)):
+            raise OrchestrationError(
+                f"{loop.id} goes over {loop.over!r}, which is a {type(items).__name__}, not a list"
+            )
+        listed = cast("Sequence[Any]", items)
+        if len(listed) > loop.max_items:
+            raise OrchestrationError(
+                f"{loop.id}: {loop.over!r} has {len(listed)} items, more than max_items: {loop.max_items}; "
+                "raise it if that is meant"
+            )
+    except OrchestrationError as error:
+        return NodeResult("failed", error=error_info(error))
+    size = loop.batch_size
+    batches = list(listed) if size is None else [tuple(listed[i : i + size]) for i in range(0, len(listed), size)]
+    state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
+    items_state = _Items(loop, context, scope, len(batches))
+    waiting = iter(enumerate(batches))
+
+    async def work() -> None:
+        for position, batch in waiting:
+            if items_state.reason:
+                items_state.never(state, position)
+                continue
+            await items_state.run(state, position, batch, run_node)
+
+    workers = min(len(batches), loop.limit.value or len(batches))
+    cancelled = await all_done([asyncio.ensure_future(work()) for _ in range(workers)])
+    for position in range(len(batches)):
+        items_state.never(state, position, "stopped")
+    if cancelled:
+        return NodeResult("cancelled", reason="stopped", transient=True)
+    return items_state.conclude(state)
+
+
+class _Items:
+    """The items of one loop: their deltas and results, without what they kept to themselves."""
+
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int) -> None:
+        self.loop, self.context, self.scope = loop, context, scope
+        self.results: list[NodeResult | None] = [None] * count
+        self.deltas: list[Delta] = [()] * count
+        self.collected: list[dict[str, Any]] = [{} for _ in range(count)]
+        self.reason = ""
+
+    def _scope(self, position: int) -> Scope:
+        path = self.scope.path(self.loop)
+        return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
+                       item=f"{self.scope.item}[{position}]")  # fmt: skip
+
+    async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode) -> None:
+        scope, clock = self._scope(position), asyncio.get_running_loop()
+        started, began = now(), clock.time()
+        base = self.context.fork()
+        base.data[self.loop.item_name] = batch
+        branch = base.fork()
+        result = await run_node(state, self.loop.body, branch, replace(scope, slot=Slot(Window(None))))
+        if result.ok:
+            view = branch.fork()
+            self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}
+            self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
+        self.results[position] = result
+        state.record(
+            Outcome(f"{self.scope.path(self.loop)}[{position}]", scope.name(self.loop), "item", result.status, started,
+                    clock.time() - began, 1, reason=result.reason or (result.error.message if result.error else ""))
+        )  # fmt: skip
+        failed = sum(1 for ended in self.results if ended is not None and not ended.ok)
+        tolerance = self.loop.tolerated or Tolerance()
+        if not result.ok and tolerance.exceeded(failed, len(self.results)):
+            self.reason = self.reason or f"exceeded_tolerance: {failed} of {len(self.results)} items failed"
+
+    def never(self, state: RunState, position: int, reason: str = "") -> None:
+        """Give an item that never started its outcome."""
+        path = f"{self.scope.path(self.loop)}[{position}]"
+        if path not in state.outcomes:
+            why = self.reason or reason
+            state.record(Outcome(path, self._scope(position).name(self.loop), "item", "cancelled", reason=why))
+            self.results[position] = NodeResult("cancelled", reason=why, transient=True)
+
+    def _leaves(self, change: Change) -> bool:
+        """Fields without a reducer stay with their item; else all items would write the same ones."""
+        return change.path[0] != "data" or change.path[1] in self.loop.reducers
+
+    def conclude(self, state: RunState) -> NodeResult:
+        """Merge the items in their order; fail if more of them failed than may."""
+        results = [result for result in self.results if result is not None]
+        failed = [result for result in results if not result.ok and result.status != "cancelled"]
+        if self.reason:
+            first = next((result.error.message for result in failed if result.error), "")
+            text = f"{self.reason}. First failure: {first}"
+            transient = all(result.transient for result in failed)
+            return NodeResult("failed", error=ErrorInfo("PipelineException", text, transient), transient=transient)
+        try:
+            merge_deltas(
+                self.context,
+                [(f"{self.loop.id}[{i}]", delta) for i, delta in enumerate(self.deltas) if delta],
+                reducers=self.loop.reducers,
+            )
+            branch = self.context.fork()
+            for name, target in self.loop.collect.items():
+                branch.data[target] = [values[name] for values in self.collected if name in values]
+            self.context.apply(branch.delta())
+        except OrchestrationError as error:
+            return NodeResult("failed", error=error_info(error))
+        return NodeResult("succeeded")
