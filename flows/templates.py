@@ -19,8 +19,13 @@ from typing import Final
 from flows.builder import PipelineBuilder
 from flows.steps import Pipeline
 
+_SOURCES: Final = {
+    "sources": {"type": "list", "required": True, "description": "Files to ingest, as `list_sources` gives them."}
+}
+_QUERY: Final = {"query": {"required": True, "description": "The question, in plain words."}}
+
 DOCUMENT_INGESTION: Final = (
-    PipelineBuilder("document_ingestion", description="Documents in, searchable by meaning.")
+    PipelineBuilder("document_ingestion", description="Documents in, searchable by meaning.", parameters=_SOURCES)
     .add("extract_text")
     .add("partition_text")
     .add("generate_dense_embeddings")
@@ -31,7 +36,11 @@ DOCUMENT_INGESTION: Final = (
 )
 
 DOCUMENT_INGESTION_WITH_GRAPH: Final = (
-    PipelineBuilder("document_ingestion_with_graph", description="Documents in, searchable by meaning and by entity.")
+    PipelineBuilder(
+        "document_ingestion_with_graph",
+        description="Documents in, searchable by meaning and by entity.",
+        parameters=_SOURCES,
+    )
     .add("extract_text")
     .add("partition_text")
     .add("extract_entities")
@@ -47,6 +56,7 @@ HYBRID_RAG: Final = (
     PipelineBuilder(
         "hybrid_rag",
         description="The nine steps of hybrid ingestion; a searchable index also stores and publishes the documents.",
+        parameters=_SOURCES,
     )
     .add("extract_text")
     .add("partition_text")
@@ -56,7 +66,7 @@ HYBRID_RAG: Final = (
 )
 
 SEMANTIC_SEARCH: Final = (
-    PipelineBuilder("semantic_search", description="Search by meaning.")
+    PipelineBuilder("semantic_search", description="Search by meaning.", parameters=_QUERY)
     .add("embed_query")
     .add("vector_search", writes={"vector_hits": "results"})
     .add("rerank")
@@ -64,7 +74,11 @@ SEMANTIC_SEARCH: Final = (
 )
 
 HYBRID_SEARCH: Final = (
-    PipelineBuilder("hybrid_search", description="Search by meaning, by entity and by word, and fuse what is found.")
+    PipelineBuilder(
+        "hybrid_search",
+        description="Search by meaning, by entity and by word, and fuse what is found.",
+        parameters=_QUERY,
+    )
     .add("query_rewrite")
     .add("embed_query")
     .parallel("vector_search", "graph_search", "keyword_search")
@@ -75,7 +89,11 @@ HYBRID_SEARCH: Final = (
 )
 
 GRAPH_RAG: Final = (
-    PipelineBuilder("graph_rag", description="Search around the entities of a question, beside searching by meaning.")
+    PipelineBuilder(
+        "graph_rag",
+        description="Search around the entities of a question, beside searching by meaning.",
+        parameters=_QUERY,
+    )
     .add("extract_entities_from_query")
     .parallel(["graph_traverse", "graph_search"], ["embed_query", "vector_search"])
     .add("hybrid_merge")

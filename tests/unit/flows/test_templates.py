@@ -5,7 +5,7 @@ import pytest
 from flows.builder import PipelineBuilder
 from flows.loaders import load_pipeline
 from flows.policies import Policy
-from flows.steps import Handler, Parallel, Pipeline, Sequential, handler_names
+from flows.steps import Handler, Parallel, Parameter, Pipeline, Sequential, handler_names
 from flows.templates import HYBRID_RAG, MULTI_STORAGE_WRITE, TEMPLATES
 
 FILES = Path(__file__).parents[3] / "examples" / "templates"
@@ -58,6 +58,7 @@ def test_semantic_search_hands_what_it_finds_to_rerank():
     spelt = Pipeline(
         name="semantic_search",
         description=TEMPLATES["semantic_search"].description,
+        parameters={"query": Parameter(required=True, description="The question, in plain words.")},
         steps=(
             Handler(handler="embed_query"),
             Handler(handler="vector_search", writes={"vector_hits": "results"}),
@@ -69,8 +70,9 @@ def test_semantic_search_hands_what_it_finds_to_rerank():
 
 def test_hybrid_rag_has_the_nine_steps_of_its_source_and_any_builder_makes_it():
     assert len(handler_names(HYBRID_RAG.steps)) == 9
+    sources = {"type": "list", "required": True, "description": "Files to ingest, as `list_sources` gives them."}
     built = (
-        PipelineBuilder("hybrid_rag", description=HYBRID_RAG.description)
+        PipelineBuilder("hybrid_rag", description=HYBRID_RAG.description, parameters={"sources": sources})
         .add("extract_text")
         .add("partition_text")
         .parallel(
