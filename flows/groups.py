@@ -103,7 +103,9 @@ async def _enter(
         async with asyncio.timeout_at(scope.deadline):
             for earlier in sorted(group.after[position]) if group.after else ():
                 await branches.ended[earlier].wait()
-            failed = next((i for i in _waits(group, position) if not cast(NodeResult, branches.results[i]).ok), None)
+            # Also what was skipped because of a failure further back: nothing after it has what it needs.
+            waited_for = sorted(all_before(group.after, position))
+            failed = next((i for i in waited_for if not cast(NodeResult, branches.results[i]).ok), None)
             if failed is None:
                 await slot.hold()
     except TimeoutError:
@@ -116,10 +118,6 @@ async def _enter(
     if stopped_at is not None and (not group.derived or position > stopped_at):
         return state.never_started(child, scope, "cancelled", branches.reason)
     return None
-
-
-def _waits(group: Group, position: int) -> list[int]:
-    return sorted(group.after[position]) if group.after else []
 
 
 def _ended(group: Group, branches: _Branches, position: int, result: NodeResult, race: bool) -> None:

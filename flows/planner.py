@@ -12,7 +12,7 @@ from flows.errors import InvalidPipeline, OrchestrationError, Problem, suggest
 from flows.expressions import check_expression, condition_names, template_names
 from flows.merge import DEFAULT_REDUCERS, resolve_reducer
 from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
-from flows.policies import Merge, Retry
+from flows.policies import Merge, Policy, Retry
 from flows.registry import REGISTRY, HandlerSpec, Registry
 from flows.steps import (
     Case,
@@ -156,7 +156,8 @@ class _Planner:
                 after, why = derived
                 return Group(
                     path=path, id=self._id(None, path, "dag"), label=label, children=children, after=after,
-                    limit=self.limit(None), derived=True, own_outcome=False, why=why, access=node_access(children),
+                    limit=self.limit(None), derived=True, own_outcome=False, why=why,
+                    policy=Policy(on_branch_failure="drain"), access=node_access(children),
                 )  # fmt: skip
         return Chain(path=path, id=self._id(None, path, "steps"), label=label, children=children,
                      access=node_access(children))  # fmt: skip

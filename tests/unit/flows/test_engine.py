@@ -535,3 +535,37 @@ async def test_reducers_are_for_branches_and_not_for_a_list_that_runs_as_a_graph
         assert result.status == "succeeded"
         contexts.append(dict(result.context.data))
     assert contexts[0] == contexts[1] == {"total": 2, "other": 1}
+
+
+async def test_what_waits_for_a_failure_however_far_back_never_starts(registry: Registry) -> None:
+    branches = [
+        {"handler": "fatal", "id": "a"},
+        {"handler": "ok", "id": "b", "depends_on": ["a"]},
+        {"handler": "ok", "id": "c", "depends_on": ["b"]},
+        {"handler": "ok", "id": "d", "enabled": False},
+        {"handler": "ok", "id": "e", "depends_on": ["d"]},
+    ]
+    result = await run([{"parallel": branches, "policy": "best_effort"}], registry)
+    assert [outcome.status for outcome in result.outcomes[1:]] == [
+        "failed", "skipped", "skipped", "skipped", "succeeded",
+    ]  # fmt: skip
+
+
+async def test_in_a_list_that_runs_as_a_graph_nothing_after_a_failure_begins() -> None:
+    made, began = Registry(), list[str]()
+
+    @handler(registry=made, effects=())
+    async def work(*, name: str, turns: int = 0, fails: bool = False) -> None:
+        began.append(name)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if fails:
+            raise FatalError("broken")
+
+    def step(name: str, **options: Any) -> dict[str, Any]:
+        return {"handler": "work", "options": {"name": name, **options}}
+
+    steps = [step("slow", turns=50), step("fails", fails=True), step("next", turns=9), step("last")]
+    result = await run(steps, made, mode="dag", overrides=Overrides(default_max_concurrency=2))
+    assert [outcome.status for outcome in result.outcomes] == ["succeeded", "failed", "cancelled", "cancelled"]
+    assert began == ["slow", "fails"]
