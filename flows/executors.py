@@ -38,6 +38,8 @@ def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future
         result, error = None, None
         try:
             result = variables.run(function)
+        except SystemExit as stop:  # it would end the whole process, not this call
+            error = RuntimeError(f"handler called sys.exit({stop.code!r})")
         except StopIteration as stop:  # a future cannot carry it
             error = RuntimeError(f"handler raised StopIteration({stop.value!r})")
         except BaseException as raised:

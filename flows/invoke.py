@@ -136,7 +136,12 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Do
             raise FatalError(result.message) from result.exception
         case _:
             pass
-    return _done(leaf, spec, view, result)
+    try:
+        return _done(leaf, spec, view, result)
+    except (TransientError, FatalError):
+        raise
+    except Exception as error:  # a value that a context cannot hold, or a quality score that fails
+        raise classified(spec, error) from error
 
 
 def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done:

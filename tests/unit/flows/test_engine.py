@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -569,3 +570,46 @@ async def test_in_a_list_that_runs_as_a_graph_nothing_after_a_failure_begins() -
     result = await run(steps, made, mode="dag", overrides=Overrides(default_max_concurrency=2))
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "failed", "cancelled", "cancelled"]
     assert began == ["slow", "fails"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda: object(), r"data\['out'\] is a builtins.object, which a context cannot hold"),
+        (lambda: [lambda: 1], r"data\['out'\] is a builtins.function"),
+        (lambda: "text", "a quality without meaning"),
+    ],
+)
+async def test_a_result_that_cannot_be_kept_fails_its_step_and_nothing_else(answer: Any, message: str) -> None:
+    made = Registry()
+
+    def quality(result: Any) -> float:
+        raise ValueError("a quality without meaning")
+
+    @handler(registry=made, writes="out", quality=quality)
+    async def odd() -> Any:
+        return answer()
+
+    @handler(registry=made, writes="fine")
+    async def fine() -> int:
+        return 1
+
+    result = await run([{"parallel": ["odd", "fine"], "policy": "best_effort"}], made)
+    assert [outcome.status for outcome in result.outcomes] == ["succeeded", "failed", "succeeded"]
+    error = result.outcomes[1].error
+    assert error is not None
+    assert re.search(message, error.message)
+    assert dict(result.context.data) == {"fine": 1}
+
+
+async def test_a_handler_that_exits_ends_only_its_step() -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    result = await run(["leaves"], made)
+    error = result.outcomes[0].error
+    assert error is not None
+    assert error.message == "Handler 'leaves' threw exception: handler called sys.exit(3)"
