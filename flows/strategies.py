@@ -17,7 +17,6 @@ class BranchResult:
     succeeded: bool
     value: Any = None
     error: str | None = None
-    seconds: float = 0.0
     quality: float | None = None
     finished: int = 0
     """1 for the branch that succeeded first, and so on; 0 if it did not."""

@@ -19,11 +19,6 @@ def count_tokens(text: str) -> int:
     return len(_counting_tokenizer().encode(text, add_special_tokens=False))
 
 
-def token_spans(text: str) -> list[tuple[int, int]]:
-    """Start and end of each token, in characters of `text`."""
-    return _counting_tokenizer().encode(text, add_special_tokens=False).offsets
-
-
 def load_tokenizer(path: str, *, max_tokens: int | None = None) -> "Tokenizer":
     """A tokenizer of its own from a `tokenizer.json`: no padding, and truncation only at `max_tokens`.
 
