@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from flows.access import check_access, node_access
 from flows.dependencies import derive_group
-from flows.errors import InvalidPipeline, OrchestrationError, Problem, suggest
+from flows.errors import InvalidPipeline, OrchestrationError, Problem, UnknownName, suggest
 from flows.expressions import check_expression, condition_names, template_names
 from flows.merge import DEFAULT_REDUCERS, resolve_reducer
 from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.policies import Merge, Policy, Retry
-from flows.registry import REGISTRY, HandlerSpec, Registry
+from flows.registry import REGISTRY, Declared, HandlerSpec, Registry
 from flows.steps import (
     Case,
     ForEach,
@@ -233,6 +233,9 @@ class _Planner:
             self.problem(path, "unknown-handler", str(error))
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
         self.specs[spec.name] = spec
+        declared = self._declared(step, spec, path)
+        if declared is not None:
+            spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects)
         names = [read.name for read in spec.reads or ()]
         for parameter in step.reads:
             if spec.reads is not None and parameter not in names:
@@ -253,11 +256,25 @@ class _Planner:
             effects=frozenset(spec.effects or ()),
             known=spec.declared,
         )
-        return Leaf(
-            **self._common(step, path, spec.name, access),
-            spec=spec, options=dict(step.options), reads=reads, writes=writes,
-            retry=step.retry or self.pipeline.retry or Retry(), uses=step.uses,
-        )  # fmt: skip
+        common, retry = self._common(step, path, spec.name, access), step.retry or self.pipeline.retry
+        if declared is not None:
+            common["timeout_s"] = step.timeout_s or declared.timeout_s
+            if retry is None and declared.max_attempts is not None:
+                retry = Retry(max_attempts=declared.max_attempts)
+        return Leaf(**common, spec=spec, options=dict(step.options), reads=reads, writes=writes,
+                    retry=retry or Retry(), uses=step.uses)  # fmt: skip
+
+    def _declared(self, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
+        """What this step does by its options, for a handler that tells; None also where they cannot be understood."""
+        if spec.declares is None:
+            return None
+        try:
+            return spec.declares(step.options)
+        except UnknownName as error:
+            self.problem(path, f"unknown-{error.kind.replace(' ', '-')}", str(error))
+        except OrchestrationError as error:
+            self.problem(path, "bad-option", f"{spec.name}: {error}")
+        return None
 
     def _options(self, step: Handler, spec: HandlerSpec, path: str) -> None:
         templated = {name for name, value in step.options.items() if template_names(value)}

@@ -29,6 +29,23 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What one step of a handler reads, writes and changes outside, where that depends on the step's options.
+
+    `timeout_s` and `max_attempts` hold for a step that says nothing itself.
+    """
+
+    reads: tuple[Read, ...] = ()
+    writes: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+
+
+Declares: TypeAlias = Callable[[Mapping[str, Any]], Declared]
+
+
+@dataclass(frozen=True)
 class HandlerSpec:
     """All that Braid knows of a handler.
 
@@ -52,6 +69,8 @@ class HandlerSpec:
     quality: Callable[[Any], float] | None = None
     summary: str = ""
     returns: Any = None
+    declares: Declares | None = None
+    """From a step's options to what the step reads and writes; asked when the step is planned."""
 
     @property
     def declared(self) -> bool:
@@ -106,6 +125,7 @@ def handler(
     classify: Classify | None = None,
     undo: Callable[..., Any] | None = None,
     quality: Callable[[Any], float] | None = None,
+    declares: Declares | None = None,
     registry: Registry | None = None,
 ) -> Any:
     """Make a function a handler; use it bare (`@handler`) or with declarations (`@handler(writes="chunks")`).
@@ -118,7 +138,9 @@ def handler(
     `writes` may map a field to the reducer that combines several branches' writes to it. `effects` names what the
     handler changes outside the context (for example a store); handlers that share an effect keep their order in
     `mode: dag`, and so does every handler that declares neither writes nor effects. `undo` takes the handler's
-    reads and its result. `quality` scores the result for `best_quality`.
+    reads and its result. `quality` scores the result for `best_quality`. `declares`, for a handler that takes a
+    Context, gives the reads, writes and effects of a step from the step's options; whatever error of ours it raises
+    refuses the step when it is planned.
 
     Raises:
         DuplicateName: another handler has the name.
@@ -128,7 +150,7 @@ def handler(
     def register(function: Function) -> Function:
         spec = _describe(
             function, name=name, writes=writes, reads=reads, effects=effects, version=version, isolation=isolation,
-            classify=classify, undo=undo, quality=quality,
+            classify=classify, undo=undo, quality=quality, declares=declares,
         )  # fmt: skip
         (registry or REGISTRY).add(spec)
         function.__braid__ = spec  # pyright: ignore[reportFunctionMemberAccess]  (how `describe` finds it again)

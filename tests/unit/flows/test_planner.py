@@ -1,14 +1,16 @@
 """Plan-time checks: everything wrong with a pipeline at once, each with its step and its cure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from flows.calls import Call
 from flows.context import Context
-from flows.errors import InvalidPipeline
+from flows.errors import FatalError, InvalidPipeline
+from flows.plan import Access
 from flows.planner import Overrides, make_plan
-from flows.registry import Registry, handler
+from flows.registry import Declared, Read, Registry, handler
 from flows.steps import Pipeline
 
 
@@ -137,3 +139,31 @@ def test_the_fingerprint_changes_with_the_pipeline_and_with_a_handlers_version()
 
     assert made("1", 5) == made("1", 5)
     assert len({made("1", 5), made("2", 5), made("1", 6)}) == 3
+
+
+def test_a_handler_may_tell_from_its_options_what_a_step_reads_and_writes(registry: Registry) -> None:
+    def declares(options: Mapping[str, Any]) -> Declared:
+        if "secret" in options["inputs"]:
+            raise FatalError("'secret' is not for reading")
+        reads = tuple(Read(name, True, Any) for name in options["inputs"])
+        return Declared(reads, (options["output"],), ("mail",), timeout_s=5.0, max_attempts=3)
+
+    @handler(registry=registry, declares=declares)
+    def send(context: Context, *, inputs: list[str], output: str) -> dict[str, Any]:
+        return {output: [context.data[name] for name in inputs]}
+
+    step = {"handler": "send", "options": {"inputs": ["text"], "output": "sent"}}
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [step]}), registry=registry, given=["text"])
+    (leaf,) = plan.leaves
+    assert leaf.access == Access(frozenset({"text"}), frozenset({"sent"}), frozenset({"mail"}))
+    assert (leaf.timeout_s, leaf.retry.max_attempts) == (5.0, 3)
+
+    own = {**step, "timeout_s": 9, "retry": {"max_attempts": 1}}
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [own]}), registry=registry, given=["text"])
+    assert (plan.leaves[0].timeout_s, plan.leaves[0].retry.max_attempts) == (9.0, 1)
+
+    missing = {"handler": "send", "options": {"inputs": ["price"], "output": "sent"}}
+    assert problems(registry, [missing])[0][0] == "unwritten-read"
+    refused = {"handler": "send", "options": {"inputs": ["secret"], "output": "sent"}}
+    assert problems(registry, [refused]) == [("bad-option", "step 0: send: 'secret' is not for reading")]
+    assert problems(registry, [{"parallel": [step, step]}])[0][0] == "parallel-write"
