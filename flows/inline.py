@@ -26,6 +26,7 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
             if leaf.attempts >= retry.max_attempts or out_of_time or not leaf.attempts:
                 return LeafResult(status_of(leaf, error), error=error)
             logger.info("%s: attempt %d failed (%s), next in %.2f s", leaf.id, leaf.attempts, error, delay_s)
+        leaf.give_way()
         try:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError as error:

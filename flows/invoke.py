@@ -53,6 +53,14 @@ class LeafCall:
     costs: dict[str, float] = field(default_factory=dict[str, float])
     error: BaseException | None = None
 
+    def give_way(self) -> None:
+        """Leave the place to another branch or item while this one waits to be tried again.
+
+        Not before it is sure that it will be: what waits for the place must first know how this one ended.
+        """
+        if self.slot is not None:
+            self.slot.let_go()
+
 
 @dataclass(frozen=True)
 class Done:
@@ -86,6 +94,8 @@ async def attempt(leaf: LeafCall) -> Done:
         try:
             async with asyncio.timeout_at(deadline):
                 await _take_turn(leaf, held)
+            if deadline is not None and loop.time() >= deadline:
+                raise TimeoutError  # a turn that came at once, but too late
         except TimeoutError as error:
             raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
         if retry.attempt_timeout_s is not None:
@@ -96,11 +106,6 @@ async def attempt(leaf: LeafCall) -> Done:
         leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item)
         try:
             return await _call(leaf, leaf.node.spec, deadline)
-        except TransientError:
-            # While it waits to be tried again, another branch may have its place.
-            if leaf.slot is not None:
-                leaf.slot.let_go()
-            raise
         finally:
             for unit, amount in leaf.call.costs.items():
                 leaf.costs[unit] = leaf.costs.get(unit, 0.0) + amount

@@ -1,4 +1,4 @@
-"""The items of a loop: a few workers, each taking one item to its end before the next, and the merge in their order."""
+"""The items of a loop: begun in order as places in its window become free, and merged in their order."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,12 +13,15 @@ from flows.merge import merge_deltas
 from flows.plan import Loop
 from flows.policies import Tolerance
 from flows.results import ErrorInfo, Outcome, now
-from flows.run_state import NodeResult, RunNode, RunState, Scope, all_done
+from flows.run_state import NodeResult, RunNode, RunState, Scope
 from flows.windows import Slot, Window
+
+MOST_WAITING = 256
+"""Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""
 
 
 async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
-    """Run the body for every item or batch; a worker takes one to its end before it takes the next."""
+    """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
     try:
         items = read_path(context.fork(), loop.over)
         if not isinstance(items, (list, tuple)):
@@ -37,22 +40,38 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     batches = list(listed) if size is None else [tuple(listed[i : i + size]) for i in range(0, len(listed), size)]
     state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
     items_state = _Items(loop, context, scope, len(batches))
-    waiting = iter(enumerate(batches))
-
-    async def work() -> None:
-        for position, batch in waiting:
-            if items_state.reason:
-                items_state.never(state, position)
-                continue
-            await items_state.run(state, position, batch, run_node)
-
-    workers = min(len(batches), loop.limit.value or len(batches))
-    cancelled = await all_done([asyncio.ensure_future(work()) for _ in range(workers)])
+    cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
         items_state.never(state, position, "stopped")
     if cancelled:
         return NodeResult("cancelled", reason="stopped", transient=True)
     return items_state.conclude(state)
+
+
+async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any], run_node: RunNode) -> bool:
+    """Begin the items in order, one for every place that becomes free; says whether the loop was cancelled."""
+    limit = items.loop.limit.value
+    window = Window(limit)
+    # Those that wait to be tried again have no place, and each keeps what it made so far: there must be an end to them.
+    begun = Window(None if limit is None else limit + MOST_WAITING)
+
+    async def work(position: int, slot: Slot) -> None:
+        await items.run(state, position, batches[position], run_node, slot)
+        slot.let_go()
+        begun.release()
+
+    try:
+        async with asyncio.TaskGroup() as running:
+            for position in range(len(batches)):
+                slot = Slot(window)
+                await begun.acquire()
+                await slot.hold()
+                if items.reason:
+                    break
+                running.create_task(work(position, slot))
+    except asyncio.CancelledError:
+        return True
+    return False
 
 
 class _Items:
@@ -70,13 +89,13 @@ class _Items:
         return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
                        item=f"{self.scope.item}[{position}]")  # fmt: skip
 
-    async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode) -> None:
+    async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode, slot: Slot) -> None:
         scope, clock = self._scope(position), asyncio.get_running_loop()
         started, began = now(), clock.time()
         base = self.context.fork()
         base.data[self.loop.item_name] = batch
         branch = base.fork()
-        result = await run_node(state, self.loop.body, branch, replace(scope, slot=Slot(Window(None))))
+        result = await run_node(state, self.loop.body, branch, replace(scope, slot=slot))
         if result.ok:
             view = branch.fork()
             self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}

@@ -161,6 +161,7 @@ class _TaskRun:
         if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
             return False
         made.retry_delay_seconds = delay_s
+        leaf.give_way()
         self.waiting, self.work = task_run, None
         return True
 
