@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
 from flows.errors import FatalError, OrchestrationError, UnknownName
+from flows.ranks import reciprocal_ranks
 from flows.values import fingerprint
 
 
@@ -164,21 +165,23 @@ def union(results: Sequence[BranchResult], *, key: str = "id") -> list[Any]:
 
 
 @merge_strategy("reciprocal_rank_fusion")
-def fuse_ranks(results: Sequence[BranchResult], *, k: int = 60, key: str = "id") -> list[Any]:
-    """The items of ranked lists, best first: an item scores the sum of 1 / (k + rank), rank from 1.
-
-    Ties keep the order of branches, then of ranks. Source: Cormack, Clarke & Buettcher, SIGIR 2009.
-    """
-    if k < 1:
-        raise FatalError(f"reciprocal_rank_fusion: k must be 1 or more, not {k}")
-    scores: dict[Any, float] = {}
+def fuse_ranks(
+    results: Sequence[BranchResult], *, k: int = 60, key: str = "id", weights: Mapping[str, float] | None = None
+) -> list[Any]:
+    """The items of ranked lists, best first; `weights` by branch, 1 where none is given. See `reciprocal_ranks`."""
+    rankings = {result.branch: list(result.value or ()) for result in _successes(results)}
+    unknown = sorted((weights or {}).keys() - {result.branch for result in results})
+    if unknown:
+        raise UnknownName("branch", unknown[0], [result.branch for result in results], place="weights")
     items: dict[Any, Any] = {}
-    for result in _successes(results):
-        for rank, item in enumerate(result.value or (), start=1):
-            mark = _lookup(item, key)
-            items.setdefault(mark, item)
-            scores[mark] = scores.get(mark, 0.0) + 1.0 / (k + rank)
-    return [items[mark] for mark in sorted(items, key=lambda mark: -scores[mark])]
+    for item in (item for ranking in rankings.values() for item in ranking):
+        items.setdefault(_lookup(item, key), item)
+    marks = [[_lookup(item, key) for item in ranking] for ranking in rankings.values()]
+    chosen = [(weights or {}).get(branch, 1.0) for branch in rankings]
+    try:
+        return [items[mark] for mark in reciprocal_ranks(marks, k=k, weights=chosen)]
+    except ValueError as error:
+        raise FatalError(f"reciprocal_rank_fusion: {error}") from error
 
 
 @merge_strategy("majority")

@@ -35,7 +35,7 @@ def embedded_text(chunk: Chunk) -> str:
     return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
-@handler(writes="sparse")
+@handler(writes="sparse", version="2")
 def generate_sparse_embeddings(chunks: Sequence[Chunk], *, call: Call) -> tuple[SparseVector, ...]:
     """Term counts a chunk, its headings included; BM25 is computed from them when a query comes."""
     found: list[SparseVector] = []

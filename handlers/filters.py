@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-_FORBIDDEN = "=:;"
+from handlers.tags import tag_name
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,21 @@ class TagFilter:
         """The filter a mapping from key to value or values stands for; `None` matches everything.
 
         Raises:
-            ValueError: a key is empty or contains one of `= : ;`.
+            InvalidTag: no document can have a tag of that name.
         """
         if isinstance(wanted, TagFilter):
             return wanted
         pairs: list[tuple[str, tuple[str, ...]]] = []
         for key, values in sorted((wanted or {}).items()):
-            if not key or any(character in _FORBIDDEN for character in key):
-                raise ValueError(f"tag {key!r}: a tag's name is not empty and contains none of {' '.join(_FORBIDDEN)}")
             listed = (values,) if isinstance(values, str) else tuple(values)
-            pairs.append((key, tuple(sorted(set(listed)))))
+            pairs.append((tag_name(key), tuple(sorted(set(listed)))))
         return cls(tuple(pairs))
+
+    @classmethod
+    def all_of(cls, *filters: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
+        """What every one of them lets through: who asks and what is asked for may name the same key."""
+        pairs = [pair for each in filters for pair in cls.of(each).wanted]
+        return cls(tuple(sorted(set(pairs))))
 
     def __bool__(self) -> bool:
         return bool(self.wanted)

@@ -3,18 +3,26 @@
 import re
 import threading
 import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
 from functools import lru_cache
 
 # `\w` leaves out the vowel signs and points that belong to words of Hebrew, Arabic, Indic and South-East Asian scripts.
 _LETTER = (
-    "(?:[^\\W_]|[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0980-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece"
-    "\u102b-\u103e\u17b4-\u17d3])"
+    "(?:[^\\W_]|[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0711\u0730-\u074a\u07a6-\u07b0\u0900-\u0963"
+    "\u0980-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece\u0f35-\u0f39\u0f71-\u0f84\u0f90-\u0fbc\u102b-\u103e\u135d-\u135f\u17b4-\u17d3])"
 )
-_WORD = re.compile(f"{_LETTER}+(?:['’]{_LETTER}+)*")
+# Joiners and soft hyphens stand inside words, and people leave them out when they search.
+_INVISIBLE = "\u00ad\u200c\u200d\u2060"
+_WORD = re.compile(f"{_LETTER}+(?:['’{_INVISIBLE}]{_LETTER}+)*")
 # Scripts written without spaces, and Korean, whose particles stick to words: found by pairs of neighbouring characters.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
+)
+# What many writers leave out: Hebrew and Arabic points, the stretching of Arabic words, and the invisible characters.
+_OPTIONAL = re.compile(
+    f"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670{_INVISIBLE}]+"
 )
 _CONTRACTED = re.compile("'(?:s|re|ve|ll|d|m)$")
 STOP_WORDS = frozenset(
@@ -29,30 +37,109 @@ _local = threading.local()
 
 
 def terms(text: str) -> list[str]:
-    """The terms of a text in their order, repetitions included."""
-    found: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).casefold()):
-        word = match.group().replace("’", "'")
-        start = 0
-        for run in _UNSPACED.finditer(word):
-            found.extend(_spaced(word[start : run.start()]))
-            found.extend(_pairs(run.group()))
-            start = run.end()
-        found.extend(_spaced(word[start:]))
+    """The terms of a text in their order, repetitions included.
+
+    A word in capitals that would be a stop word is a name (`US`, `WHO`, `IT`) and stays one, in capitals, unless all
+    around it is in capitals too.
+    """
+    return [term for term, _, _ in _tokens(unicodedata.normalize("NFKC", text))]
+
+
+def located_terms(text: str) -> list[tuple[str, int, int]]:
+    """The terms of a text with the stretch `text[start:end]` that each comes from; stretches may overlap."""
+    if unicodedata.is_normalized("NFKC", text):
+        return list(_tokens(text))
+    normal, starts, origins = _normalised(text)
+    found: list[tuple[str, int, int]] = []
+    for term, start, end in _tokens(normal):
+        first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
+        found.append((term, origins[first], origins[last + 1]))
     return found
 
 
-def _spaced(word: str) -> list[str]:
-    if not word:
-        return []
-    if word.endswith("n't"):
-        return []
+def _normalised(text: str) -> tuple[str, list[int], list[int]]:
+    """`text` in compatibility form, and for each cluster of characters that change together where it starts in that
+    form, and where in `text`; the latter has one more place, the end."""
+    parts: list[str] = []
+    starts: list[int] = []
+    origins: list[int] = []
+    length = begin = 0
+    while begin < len(text):
+        end = begin + 1
+        # What composes with the character before belongs to it: accents, vowel signs, parts of Korean syllables.
+        while end < len(text) and not text[end].isascii() and _joins(text[begin:end], text[end]):
+            end += 1
+        part = unicodedata.normalize("NFKC", text[begin:end])
+        parts.append(part)
+        starts.append(length)
+        origins.append(begin)
+        length += len(part)
+        begin = end
+    return "".join(parts), starts, [*origins, len(text)]
+
+
+def _joins(before: str, character: str) -> bool:
+    if unicodedata.combining(character):
+        return True
+    # Only few characters compose without being marks, and with the last one or two before them.
+    last = before[-2:]
+    apart = unicodedata.normalize("NFKC", last) + unicodedata.normalize("NFKC", character)
+    return unicodedata.normalize("NFKC", last + character) != apart
+
+
+def _tokens(normal: str) -> Iterator[tuple[str, int, int]]:
+    for match in _WORD.finditer(normal):
+        word, at = match.group(), match.start()
+        if not word.isascii():
+            start = 0
+            for run in _UNSPACED.finditer(word):
+                yield from _spaced(normal, at + start, at + run.start())
+                yield from _pairs(run.group(), at + run.start())
+                start = run.end()
+            yield from _spaced(normal, at + start, match.end())
+        else:
+            yield from _spaced(normal, at, match.end())
+
+
+def _spaced(normal: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    written = normal[start:end]
+    word = _folded(written)
+    if not word or word.endswith("n't"):
+        return
     word = _CONTRACTED.sub("", word)
-    return [] if word in STOP_WORDS or not word else [_stem(word)]
+    if word in STOP_WORDS:
+        if written.isupper() and len(written) > 1 and not _shouted(normal, start, end):
+            yield written, start, end
+    elif word:
+        yield _stem(word), start, end
+        if "'" in word:
+            # Articles and endings hang on by it (l'avion, İstanbul'da): the longer parts are found by themselves too.
+            for part in word.split("'"):
+                if len(part) > 2 and part not in STOP_WORDS:
+                    yield _stem(part), start, end
 
 
-def _pairs(run: str) -> list[str]:
-    return [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
+def _folded(word: str) -> str:
+    word = word.casefold()
+    if word.isascii():
+        return word
+    # Turkish has four letters i, of which other languages fold three pairs differently: one for all finds them.
+    return _OPTIONAL.sub("", word).replace("’", "'").replace("i\u0307", "i").replace("ı", "i")
+
+
+def _shouted(text: str, start: int, end: int) -> bool:
+    """Whether the words around are all in capitals, as in a heading; a word or two alone are no shouting."""
+    before = text[max(0, start - 40) : start].rpartition("\n")[2]
+    after = text[end : end + 40].partition("\n")[0]
+    around = before + after
+    return not any(character.islower() for character in around) and len(around.split()) > 1
+
+
+def _pairs(run: str, at: int) -> Iterator[tuple[str, int, int]]:
+    if len(run) == 1:
+        yield run, at, at + 1
+    for i in range(len(run) - 1):
+        yield run[i : i + 2], at + i, at + i + 2
 
 
 @lru_cache(maxsize=100_000)

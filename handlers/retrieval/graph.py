@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import log
+from typing import NamedTuple
 
 from flows.calls import Call
 from flows.registry import handler
@@ -12,11 +13,27 @@ from handlers.retrieval.rewriting import named_entities
 from handlers.stores.protocol import IndexStore
 
 
+class Hop(NamedTuple):
+    """One relation as a document states it."""
+
+    source: str
+    kind: str
+    target: str
+
+
+class Reached(NamedTuple):
+    """How near an entity is to the question's, 1 for theirs, and the relations that lead there."""
+
+    nearness: float
+    path: tuple[Hop, ...] = ()
+
+
 @handler(writes="graph_hits")
 def graph_search(
     query: str,
     query_entities: Sequence[str] | None = None,
     access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
     *,
     top_k: int = 50,
     hops: int = 2,
@@ -31,12 +48,13 @@ def graph_search(
     `query_entities` they are looked for in the question itself.
     """
     store: IndexStore = call.services["index_store"]
+    where = TagFilter.all_of(access, filters)
     if query_entities is None:
-        query_entities = named_entities(store, query)
-    near = neighbourhood(store, query_entities, hops=hops, decay=decay, fan_out=fan_out)
+        query_entities = named_entities(store, query, where=where)
+    reached = neighbourhood(store, query_entities, hops=hops, decay=decay, fan_out=fan_out, where=where)
+    near = {name: each.nearness for name, each in reached.items()}
     if not near:
         return []
-    where = TagFilter.of(access)
     mentions = store.mentions(near, where=where)
     spread = Counter(mention.name for mention in mentions)
     scores: dict[str, float] = defaultdict(float)
@@ -49,34 +67,52 @@ def graph_search(
 
 @handler(writes="query_neighbourhood")
 def graph_traverse(
-    query_entities: Sequence[str], *, hops: int = 2, decay: float = 0.5, fan_out: int = 20, call: Call
-) -> dict[str, float]:
-    """The entities around the question's, with their nearness; see `neighbourhood`."""
-    return neighbourhood(call.services["index_store"], query_entities, hops=hops, decay=decay, fan_out=fan_out)
+    query_entities: Sequence[str],
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    hops: int = 2,
+    decay: float = 0.5,
+    fan_out: int = 20,
+    call: Call,
+) -> dict[str, Reached]:
+    """The entities around the question's, with their nearness and the way there; see `neighbourhood`."""
+    return neighbourhood(
+        call.services["index_store"], query_entities, hops=hops, decay=decay, fan_out=fan_out,
+        where=TagFilter.all_of(access, filters),
+    )  # fmt: skip
 
 
 def neighbourhood(
-    store: IndexStore, names: Sequence[str], *, hops: int = 2, decay: float = 0.5, fan_out: int = 20
-) -> dict[str, float]:
+    store: IndexStore,
+    names: Sequence[str],
+    *,
+    hops: int = 2,
+    decay: float = 0.5,
+    fan_out: int = 20,
+    where: TagFilter | None = None,
+) -> dict[str, Reached]:
     """Entities within `hops` relations of the named ones, and how near: 1 at the start, times `decay` a hop.
 
     A relation passes on its weight's share of the heaviest one at that entity; of each entity only the `fan_out`
-    heaviest are followed, so that one everything is related to does not drown the rest.
+    heaviest are followed, so that one everything is related to does not drown the rest. Only relations that permitted
+    documents state are followed.
     """
-    near = dict.fromkeys(store.find_entities(names).values(), 1.0)
+    near = {name: Reached(1.0) for name in store.find_entities(names, where=where).values()}
     frontier = list(near)
     for _ in range(hops):
-        around: dict[str, list[tuple[float, str]]] = defaultdict(list)
-        for edge in store.neighbours(frontier):
-            around[edge.source].append((edge.weight, edge.target))
-            around[edge.target].append((edge.weight, edge.source))
-        reached: dict[str, float] = {}
+        around: dict[str, list[tuple[float, str, str, bool]]] = defaultdict(list)
+        for edge in store.neighbours(frontier, where=where):
+            around[edge.source].append((edge.weight, edge.target, edge.kind, True))
+            around[edge.target].append((edge.weight, edge.source, edge.kind, False))
+        fresh: dict[str, Reached] = {}
         for name in frontier:
-            heaviest = sorted(around[name], key=lambda each: (-each[0], each[1]))[:fan_out]
-            for weight, other in heaviest:
-                nearness = near[name] * decay * weight / heaviest[0][0] if heaviest[0][0] > 0 else 0.0
-                reached[other] = max(reached.get(other, 0.0), nearness)
-        fresh = {name: nearness for name, nearness in reached.items() if name not in near and nearness > 0}
+            heaviest = sorted(around[name], key=lambda each: (-each[0], *each[1:]))[:fan_out]
+            for weight, other, kind, forward in heaviest:
+                nearness = near[name].nearness * decay * weight / heaviest[0][0] if heaviest[0][0] > 0 else 0.0
+                if other not in near and nearness > (fresh[other].nearness if other in fresh else 0.0):
+                    hop = Hop(name, kind, other) if forward else Hop(other, kind, name)
+                    fresh[other] = Reached(nearness, (*near[name].path, hop))
         near.update(fresh)
         frontier = sorted(fresh)
         if not frontier:

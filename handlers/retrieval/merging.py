@@ -66,13 +66,15 @@ def rerank(query: str, results: Sequence[Hit], *, enabled: bool = False, top_k: 
 def filter_access(
     results: Sequence[Hit],
     access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
     *,
     tags: dict[str, list[str]] | None = None,
     required: bool = False,
     limit: int | None = None,
     call: Call,
 ) -> list[Hit]:
-    """Those results whose documents' tags match both `access` (who asks) and `tags` (what the pipeline shows).
+    """Those results whose documents' tags match `access` (who asks), `filters` (what is asked for) and `tags` (what
+    the pipeline shows).
 
     The tags are looked up now: what was removed, or tagged otherwise, since the search is not shown. With `required`
     a question without `access` is refused instead of seeing everything.
@@ -80,17 +82,11 @@ def filter_access(
     Raises:
         FatalError: `required`, and no `access` was given.
     """
-    wanted, fixed = TagFilter.of(access), TagFilter.of(tags)
-    if required and not wanted:
+    where = TagFilter.all_of(access, filters, tags)
+    if required and not access:
         raise FatalError("filter_access: this pipeline answers only with `access` given, for example {user: [ann]}")
-    if wanted or fixed:
+    if where:
         store: IndexStore = call.services["index_store"]
         known = store.tags_of({hit.document_id for hit in results})
-        results = [
-            hit
-            for hit in results
-            if hit.document_id in known
-            and wanted.matches(known[hit.document_id])
-            and fixed.matches(known[hit.document_id])
-        ]
+        results = [hit for hit in results if hit.document_id in known and where.matches(known[hit.document_id])]
     return list(results[:limit])

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flows.calls import Call
 from flows.registry import handler
+from handlers.filters import TagFilter
 from handlers.stores.protocol import IndexStore
 from handlers.text import STOP_WORDS, terms
 
@@ -17,18 +18,26 @@ _ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,7}")
 
 
 @handler(writes="queries")
-def query_rewrite(query: str, *, most: int = 4, call: Call) -> list[str]:
+def query_rewrite(
+    query: str,
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    most: int = 4,
+    call: Call,
+) -> list[str]:
     """The question, cleaned, and then with each acronym that the graph can explain written out; at most `most`.
 
-    A name explains an acronym when the two are related and its initials spell the acronym.
+    A name explains an acronym when a permitted document relates the two and its initials spell the acronym.
     """
     cleaned = " ".join(unicodedata.normalize("NFKC", query).split())
     store: IndexStore = call.services["index_store"]
+    where = TagFilter.all_of(access, filters)
     queries = [cleaned]
-    for acronym in named_entities(store, cleaned):
+    for acronym in named_entities(store, cleaned, where=where):
         if not _ACRONYM.fullmatch(acronym):
             continue
-        for edge in store.neighbours([acronym]):
+        for edge in store.neighbours([acronym], where=where):
             meaning = edge.target if edge.source == acronym else edge.source
             if _spells(meaning, acronym):
                 queries.append(_written_out(cleaned, acronym, meaning))
@@ -36,13 +45,21 @@ def query_rewrite(query: str, *, most: int = 4, call: Call) -> list[str]:
 
 
 @handler(writes="query_entities")
-def extract_entities_from_query(query: str, queries: Sequence[str] = (), *, call: Call) -> list[str]:
-    """The entities of the index that the question or its rewritings name, as the index spells them, in that order."""
+def extract_entities_from_query(
+    query: str,
+    queries: Sequence[str] = (),
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    call: Call,
+) -> list[str]:
+    """The entities that the question or its rewritings name and permitted documents know, as the index spells them."""
     store: IndexStore = call.services["index_store"]
-    return list(dict.fromkeys(name for text in (query, *queries) for name in named_entities(store, text)))
+    where = TagFilter.all_of(access, filters)
+    return list(dict.fromkeys(name for text in (query, *queries) for name in named_entities(store, text, where=where)))
 
 
-def named_entities(store: IndexStore, text: str) -> list[str]:
+def named_entities(store: IndexStore, text: str, *, where: TagFilter | None = None) -> list[str]:
     """Entities that visible chunks know and `text` names; the longest names first found, never two for one word.
 
     A name that is only a stop word when case is ignored (`IT`) must be written as the index spells it.
@@ -52,7 +69,7 @@ def named_entities(store: IndexStore, text: str) -> list[str]:
         (first, last) for first in range(len(words)) for last in range(first, min(first + LONGEST_NAME, len(words)))
     ]
     written = {span: text[words[span[0]].start() : words[span[1]].end()] for span in spans}
-    stored = store.find_entities(dict.fromkeys(written.values()))
+    stored = store.find_entities(dict.fromkeys(written.values()), where=where)
     taken: set[int] = set()
     found: list[tuple[int, str]] = []
     for first, last in sorted(spans, key=lambda span: (span[0] - span[1], span)):

@@ -21,7 +21,12 @@ def embed_query(query: str, *, call: Call) -> np.ndarray:
 
 @handler(writes="vector_hits")
 def vector_search(
-    query_vector: np.ndarray, access: Mapping[str, Sequence[str]] | None = None, *, top_k: int = 50, call: Call
+    query_vector: np.ndarray,
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    top_k: int = 50,
+    call: Call,
 ) -> list[Hit]:
     """The permitted chunks nearest in meaning to the question, best first.
 
@@ -30,7 +35,7 @@ def vector_search(
     """
     store: IndexStore = call.services["index_store"]
     model = call.services["embedder"].name if "embedder" in call.services else None
-    return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.of(access))
+    return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.all_of(access, filters))
 
 
 @handler(writes="keyword_hits")
@@ -38,6 +43,7 @@ def keyword_search(
     query: str,
     queries: Sequence[str] = (),
     access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
     *,
     top_k: int = 50,
     k1: float = 1.2,
@@ -54,4 +60,4 @@ def keyword_search(
         for term in terms(rewritten):
             counts.setdefault(term, expansion_weight)
     store: IndexStore = call.services["index_store"]
-    return store.search_terms(counts, top_k=top_k, k1=k1, b=b, where=TagFilter.of(access))
+    return store.search_terms(counts, top_k=top_k, k1=k1, b=b, where=TagFilter.all_of(access, filters))

@@ -264,16 +264,17 @@ class MemoryIndexStore:
                         scores[key] += counts[term] * idf * count * (k1 + 1) / (count + norm)
             return self.hits(_top(scores, top_k), source="keyword")
 
-    def find_entities(self, names: Iterable[str]) -> dict[str, str]:
+    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
         with self._lock:
-            stored = self._names()
+            stored = self._names(where)
             return {name: stored[entity_key(name)] for name in names if entity_key(name) in stored}
 
-    def neighbours(self, names: Iterable[str], *, limit: int = 1000) -> list[Edge]:
+    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
         with self._lock:
             stored, wanted = self._names(), {entity_key(name) for name in names}
             weights: dict[tuple[str, str, str], float] = defaultdict(float)
-            for each in (relation for passage in self._visible().values() for relation in passage.relations):
+            permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
+            for each in (relation for passage in permitted for relation in passage.relations):
                 ends = entity_key(each.source), entity_key(each.target)
                 if wanted & set(ends):
                     weights[stored[ends[0]], stored[ends[1]], each.kind] += each.weight
@@ -332,9 +333,11 @@ class MemoryIndexStore:
     def _visible(self) -> dict[str, _Passage]:
         return {key: self._passages[key] for _, version in self._published.values() for key in version.chunks}
 
-    def _names(self) -> dict[str, str]:
+    def _names(self, where: TagFilter | None = None) -> dict[str, str]:
         stored: dict[str, str] = {}
         for passage in self._visible().values():
+            if not self._permits(where, passage.document_id):
+                continue
             relations = [name for each in passage.relations for name in (each.source, each.target)]
             for name in [each.name for each in passage.entities] + relations:
                 stored.setdefault(entity_key(name), name)

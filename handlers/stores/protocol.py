@@ -168,12 +168,15 @@ class IndexStore(Protocol):
         """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms."""
         ...
 
-    def find_entities(self, names: Iterable[str]) -> dict[str, str]:
+    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
         """Those of the names that visible chunks mention or relate: name as given to the stored spelling."""
         ...
 
-    def neighbours(self, names: Iterable[str], *, limit: int = 1000) -> list[Edge]:
-        """The visible relations to or from these entities, heaviest first, then by name."""
+    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
+        """The visible relations to or from these entities, heaviest first, then by name.
+
+        With `where`, only what the documents it lets through say counts, in the weights too.
+        """
         ...
 
     def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:

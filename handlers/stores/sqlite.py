@@ -128,18 +128,17 @@ class SqliteIndexStore:
             found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
             return sqlite_reads.hits(connection, found, source="keyword")
 
-    def find_entities(self, names: Iterable[str]) -> dict[str, str]:
+    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
         with self._read() as connection:
-            return sqlite_graph.find_entities(connection, names)
+            return sqlite_graph.find_entities(connection, names, where=where)
 
-    def neighbours(self, names: Iterable[str], *, limit: int = 1000) -> list[Edge]:
+    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
         with self._read() as connection:
-            return sqlite_graph.neighbours(connection, names, limit=limit)
+            return sqlite_graph.neighbours(connection, names, limit=limit, where=where)
 
     def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
         with self._read() as connection:
-            permitted = sqlite_reads.permitted_documents(connection, where)
-            return sqlite_graph.mentions(connection, names, permitted=permitted)
+            return sqlite_graph.mentions(connection, names, where=where)
 
     def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:

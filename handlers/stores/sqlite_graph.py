@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from handlers.filters import TagFilter
 from handlers.records import Chunk, Entity, Relation
 from handlers.stores import schema
 from handlers.stores.protocol import Edge, Mention, entity_key
-from handlers.stores.sqlite_reads import batches
+from handlers.stores.sqlite_reads import batches, permitted_query
 from handlers.stores.sqlite_staging import stage_passages
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
@@ -84,14 +84,16 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
         connection.execute(delete(entities_).where(entities_.c.key.in_(some), ~supported))
 
 
-def find_entities(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+def find_entities(connection: Connection, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
     given = {name: entity_key(name) for name in names}
-    stored = {folded: name for folded, (_, name) in _visible(connection, given.values()).items()}
+    stored = {folded: name for folded, (_, name) in _visible(connection, given.values(), where).items()}
     return {name: stored[folded] for name, folded in given.items() if folded in stored}
 
 
-def neighbours(connection: Connection, names: Iterable[str], *, limit: int) -> list[Edge]:
-    keys = [key for key, _ in _visible(connection, map(entity_key, names)).values()]
+def neighbours(
+    connection: Connection, names: Iterable[str], *, limit: int, where: TagFilter | None = None
+) -> list[Edge]:
+    keys = [key for key, _ in _visible(connection, map(entity_key, names), where).values()]
     source, target = entities_.alias("source"), entities_.alias("target")
     weights: dict[tuple[str, str, str], float] = {}
     for some in batches(keys):
@@ -101,7 +103,7 @@ def neighbours(connection: Connection, names: Iterable[str], *, limit: int) -> l
             .join(passages_, passages_.c.key == relations_.c.passage)
             .join(source, source.c.key == relations_.c.source)
             .join(target, target.c.key == relations_.c.target)
-            .where(passages_.c.visible, or_(relations_.c.source.in_(some), relations_.c.target.in_(some)))
+            .where(_shown(where), or_(relations_.c.source.in_(some), relations_.c.target.in_(some)))
             .group_by(relations_.c.source, relations_.c.target, relations_.c.kind)
         )
         weights.update(((row[0], row[1], row[2]), row[3]) for row in rows)  # an edge may be in two batches: the same
@@ -109,30 +111,34 @@ def neighbours(connection: Connection, names: Iterable[str], *, limit: int) -> l
     return sorted(edges, key=lambda edge: (-edge.weight, edge.source, edge.target, edge.kind))[:limit]
 
 
-def mentions(connection: Connection, names: Iterable[str], *, permitted: np.ndarray | None) -> list[Mention]:
-    stored = dict(_visible(connection, map(entity_key, names)).values())
-    allowed = None if permitted is None else set(permitted.tolist())
+def mentions(connection: Connection, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
+    stored = dict(_visible(connection, map(entity_key, names), where).values())
     found: list[Mention] = []
     for some in batches(sorted(stored)):
         rows = connection.execute(
-            select(passages_.c.id, passages_.c.document, mentions_.c.entity, func.sum(mentions_.c.count))
+            select(passages_.c.id, mentions_.c.entity, func.sum(mentions_.c.count))
             .select_from(mentions_)
             .join(passages_, passages_.c.key == mentions_.c.passage)
-            .where(passages_.c.visible, mentions_.c.entity.in_(some))
+            .where(_shown(where), mentions_.c.entity.in_(some))
             .group_by(mentions_.c.passage, mentions_.c.entity)
         )
-        found += [
-            Mention(chunk_id, stored[entity], count)
-            for chunk_id, document, entity, count in rows
-            if allowed is None or document in allowed
-        ]
+        found += [Mention(chunk_id, stored[entity], count) for chunk_id, entity, count in rows]
     return sorted(found)
 
 
-def _visible(connection: Connection, folded: Iterable[str]) -> dict[str, tuple[int, str]]:
-    """Key and spelling of those entities that a visible passage supports."""
+def _shown(where: TagFilter | None) -> ColumnElement[bool]:
+    """Whether a passage is visible, and of a document that the filter lets through."""
+    permitted = permitted_query(where)
+    shown = passages_.c.visible.is_(True)
+    return shown if permitted is None else and_(shown, passages_.c.document.in_(permitted))
+
+
+def _visible(
+    connection: Connection, folded: Iterable[str], where: TagFilter | None = None
+) -> dict[str, tuple[int, str]]:
+    """Key and spelling of those entities that a visible and permitted passage supports."""
     supports = [
-        exists().where(end == entities_.c.key, passage == passages_.c.key, passages_.c.visible)
+        exists().where(end == entities_.c.key, passage == passages_.c.key, _shown(where))
         for end, passage in (
             (mentions_.c.entity, mentions_.c.passage),
             (relations_.c.source, relations_.c.passage),

@@ -62,14 +62,20 @@ def passage_keys(
 
 def permitted_documents(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
     """Keys of the visible documents that a filter lets through, sorted; `None` when there is no filter."""
+    query = permitted_query(where)
+    return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
+
+
+def permitted_query(where: TagFilter | None) -> Select[tuple[int]] | None:
+    """What `permitted_documents` selects, for use inside another query."""
     if not where:
         return None
     tags = schema.tags
-    query = select(documents_.c.key).order_by(documents_.c.key)
+    query = select(documents_.c.key)
     for name, values in where.wanted:
         matching = select(tags.c.version).where(tags.c.name == name, tags.c.value.in_(values))
         query = query.where(documents_.c.published.in_(matching))
-    return np.array(list(connection.scalars(query)), dtype=np.int64)
+    return query
 
 
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, DocumentRow]:

@@ -213,6 +213,22 @@ def test_edges_add_up_over_documents_heaviest_first(store: IndexStore) -> None:
     assert store.neighbours(["babbage"], limit=1) == edges[:1]
 
 
+def test_a_filter_holds_in_the_graph_too(store: IndexStore) -> None:
+    ingest(
+        store,
+        document("a", "Ada Babbage", tags=[("team", "x")]),
+        document("b", "Ada Babbage Byron", tags=[("team", "y")]),
+    )
+    where = TagFilter.of({"team": "x"})
+    assert store.find_entities(["ada", "Byron"], where=where) == {"ada": "Ada"}
+    assert [tuple(edge) for edge in store.neighbours(["Babbage"], where=where)] == [("Ada", "Babbage", "near", 1.0)]
+    assert store.neighbours(["Byron"], where=where) == []
+    assert [mention.chunk_id for mention in store.mentions(["Ada"], where=where)] == [stable_id("a", "Ada Babbage")]
+    both = TagFilter.all_of({"team": ["x", "y"]}, {"team": "y"})
+    assert store.find_entities(["Byron"], where=both) == {"Byron": "Byron"}
+    assert store.find_entities(["Ada"], where=TagFilter.all_of({"team": "x"}, {"team": "y"})) == {}
+
+
 def test_every_write_may_be_repeated(store: IndexStore) -> None:
     made = document("a", "storm at York Selby\nriver", tags=[("team", "x"), ("team", "x")])
     table = Artifact("t1", "a", "table", "|a|", page=2)

@@ -88,3 +88,14 @@ def test_split_strategies_in_numbers() -> None:
     for share in split_items("hash_by", rows, 2, {"key": "id"}):
         for other in split_items("hash_by", rows, 2, {"key": "id"}):
             assert share == other or not {row["id"] for row in share} & {row["id"] for row in other}
+
+
+def test_rank_fusion_weighs_branches_by_name() -> None:
+    results = branches(["x"], ["y", "x"], ["z"])
+    names = [result.branch for result in results]
+    options: dict[str, Any] = {"weights": {names[2]: 3.0}}
+    assert merge_results("reciprocal_rank_fusion", results, options) == ["z", "x", "y"]
+    with pytest.raises(UnknownName, match="weights: no branch named 'other'"):
+        merge_results("reciprocal_rank_fusion", results, {"weights": {"other": 1.0}})
+    with pytest.raises(FatalError, match="weights of 0 or more"):
+        merge_results("reciprocal_rank_fusion", results, {"weights": {names[0]: -1.0}})

@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from handlers.text import terms
+from handlers.text import located_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -13,7 +15,14 @@ from handlers.text import terms
         ("The rows, the ROWS and a row’s key", ["row", "row", "row", "key"]),
         ("running runners ran", ["run", "runner", "ran"]),
         ("RFC 7231, CVE-2021-44228 and snake_case", ["rfc", "7231", "cve", "2021", "44228", "snake", "case"]),
-        ("don’t can't it's we've O'Reilly's", ["o'reilli"]),
+        ("don’t can't it's we've O'Reilly's", ["o'reilli", "reilli"]),
+        ("l'avion d’İstanbul'da", ["l'avion", "avion", "d'istanbul'da", "istanbul"]),
+        ("İSTANBUL ISPARTA ısparta", ["istanbul", "isparta", "isparta"]),
+        ("שָׁלוֹם مُحَمَّد محـــمد", ["שלום", "محمد", "محمد"]),
+        ("می\u200cخواهم data\u00adbase", ["میخواهم", "databas"]),
+        ("the WHO asks IT who it is", ["WHO", "ask", "IT"]),
+        ("WHO", ["WHO"]),
+        ("WHAT IS IT ABOUT\nask IT", ["ask", "IT"]),
         ("ﬁle ＡＢＣ Cafe\u0301", ["file", "abc", "café"]),
         ("数据库abc数", ["数据", "据库", "abc", "数"]),
         ("データベース", ["デー", "ータ", "タベ", "ベー", "ース"]),
@@ -41,3 +50,33 @@ def test_terms_are_the_same_in_every_thread() -> None:
     for thread in threads:
         thread.join()
     assert [results[n] for n in range(4)] == [alone] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("A bridge, bridges", [("bridg", "bridge"), ("bridg", "bridges")]),
+        ("🚀 Cafe\u0301 👩‍👩‍👧 ﬁle", [("café", "Cafe\u0301"), ("file", "ﬁle")]),
+        ("ｶﾞﾗｽ", [("ガラ", "ｶﾞﾗ"), ("ラス", "ﾗｽ")]),
+        ("½ cup", [("1", "½"), ("2", "½"), ("cup", "cup")]),
+        ("数据库", [("数据", "数据"), ("据库", "据库")]),
+        ("\u1112\u1161\u11ab", [("한", "\u1112\u1161\u11ab")]),
+        ("d'Istanbul", [("d'istanbul", "d'Istanbul"), ("istanbul", "d'Istanbul")]),
+    ],
+)
+def test_every_term_knows_the_stretch_it_comes_from(text: str, places: list[tuple[str, str]]) -> None:
+    assert [(term, text[start:end]) for term, start, end in located_terms(text)] == places
+
+
+letters = st.text(
+    st.sampled_from("aAbßİıΣςé\u0301\u0327ﬁｶﾞ가\u1112\u1161\u11abไท数据शिא\u05b8ـ\u200c\u00ad½①🚀\u0f71 .'’\n"),
+    max_size=30,
+)
+
+
+@given(st.one_of(st.text(max_size=30), letters))
+def test_places_do_not_change_the_terms(text: str) -> None:
+    located = located_terms(text)
+    assert [term for term, _, _ in located] == terms(text)
+    assert all(0 <= start < end <= len(text) for _, start, end in located)
+    assert [start for _, start, _ in located] == sorted(start for _, start, _ in located)

@@ -16,7 +16,7 @@ from handlers.embeddings import generate_dense_embeddings, generate_sparse_embed
 from handlers.entities import extract_entities
 from handlers.models.embedding import HashingEmbedder, LocalEmbedder
 from handlers.records import Chunk, Document, Entity, Hit, Source, stable_id
-from handlers.retrieval.graph import graph_search, graph_traverse
+from handlers.retrieval.graph import Reached, graph_search, graph_traverse
 from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
@@ -134,8 +134,12 @@ def test_acronyms_are_written_out_from_the_graph(call: Call) -> None:
 
 def test_the_graph_reaches_two_relations_far_and_less_with_each(call: Call) -> None:
     near = graph_traverse(["iaea"], call=call)
-    assert near["IAEA"] == 1.0
-    assert 1.0 > near["Rafael Grossi"] > near["Villa Ocampo"] > 0.0
+    assert near["IAEA"] == Reached(1.0)
+    assert 1.0 > near["Rafael Grossi"].nearness > near["Villa Ocampo"].nearness > 0.0
+    assert [set(hop) for hop in near["Villa Ocampo"].path] == [
+        {"IAEA", "co_occurs", "Rafael Grossi"},
+        {"Rafael Grossi", "co_occurs", "Villa Ocampo"},
+    ]
     hits = graph_search("what is the IAEA?", call=call)
     assert found(hits) == ["atom", "grossi", "ocampo"]
     assert {hit.source for hit in hits} == {"graph"}

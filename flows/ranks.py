@@ -1,0 +1,49 @@
+"""Fusing rankings: what an item gains in each of several rankings adds up to one score."""
+
+from collections.abc import Hashable, Sequence
+from math import fsum
+from typing import TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+def reciprocal_ranks(
+    rankings: Sequence[Sequence[Item]], *, k: int = 60, weights: Sequence[float] | None = None
+) -> dict[Item, float]:
+    """The score of every item, best first; ties keep the order of `rankings`, then of ranks.
+
+    An item scores the sum over rankings of 1 / (k + rank), rank counted from 1, times the ranking's weight if given.
+
+    Raises:
+        ValueError: `k` is below 1, or `weights` do not fit.
+    Source: Cormack, Clarke & Buettcher, SIGIR 2009.
+    """
+    if k < 1:
+        raise ValueError(f"k must be 1 or more, not {k}")
+    gains = [[1.0 / (k + rank) for rank in range(1, len(ranking) + 1)] for ranking in rankings]
+    return summed_gains(rankings, gains, weights=weights)
+
+
+def summed_gains(
+    rankings: Sequence[Sequence[Item]], gains: Sequence[Sequence[float]], *, weights: Sequence[float] | None = None
+) -> dict[Item, float]:
+    """The weighted sum of what each item gains in each ranking, best first; ties as in `reciprocal_ranks`.
+
+    A ranking votes once for an item: where it stands first.
+
+    Raises:
+        ValueError: `weights` are not as many as `rankings`, or one is negative.
+    """
+    chosen = [1.0] * len(rankings) if weights is None else list(weights)
+    if len(chosen) != len(rankings) or any(weight < 0 for weight in chosen):
+        raise ValueError(f"{len(rankings)} rankings need as many weights of 0 or more, not {chosen}")
+    votes: dict[Item, list[float]] = {}
+    for ranking, gained, weight in zip(rankings, gains, chosen, strict=True):
+        first: dict[Item, float] = {}
+        for item, gain in zip(ranking, gained, strict=True):
+            first.setdefault(item, gain)
+        for item, gain in first.items():
+            votes.setdefault(item, []).append(weight * gain)
+    # fsum does not depend on the order of its terms, and sorting is stable: equal sums stay in order of appearance.
+    scores = {item: fsum(gained) for item, gained in votes.items()}
+    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))

@@ -1,0 +1,71 @@
+"""Tags: what may be a tag's name and value, the same for ingestion, which writes them, and search, which asks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from flows.errors import OrchestrationError, suggest
+
+FORBIDDEN = "=:;"
+RESERVED_PREFIX = "__"
+RESERVED = frozenset(
+    {
+        "__document_id", "__file_id", "__file_part", "__part_n", "__sect_n", "__file_type", "__artifact_type",
+        "__synth", "__execution_id", "__pipeline_id", "__index",
+    }
+)  # fmt: skip
+"""Names that the system itself uses in the formats it takes in; no document is given one by hand."""
+CONVENTIONAL = ("user", "organization", "department", "project", "visibility", "category", "version", "language")
+"""Names worth agreeing on; any other will do as well."""
+
+
+class InvalidTag(OrchestrationError, ValueError):
+    """A tag that cannot be; the message names it and says what may be."""
+
+
+def tag_name(name: str) -> str:
+    """`name`, if a document can be tagged with it.
+
+    Raises:
+        InvalidTag: it is empty, has one of `= : ;` or outer blanks, or is reserved.
+    """
+    if not name or name != name.strip() or any(character in FORBIDDEN for character in name):
+        raise InvalidTag(
+            f"tag {name!r}: a tag's name is not empty and contains none of {' '.join(FORBIDDEN)} "
+            "nor blanks at its ends, for example 'department'"
+        )
+    if name.startswith(RESERVED_PREFIX):
+        kind = "is reserved" if name in RESERVED else f"starts with {RESERVED_PREFIX!r}, which is reserved"
+        raise InvalidTag(f"tag {name!r} {kind} for the system; use a name like {name.lstrip('_') or 'category'!r}")
+    return name
+
+
+def check_tags(tags: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """The pairs that a mapping from name to value or values stands for, sorted, each once: as `Document.tags` wants.
+
+    Raises:
+        InvalidTag: a name cannot be, or a value is not a text with something in it.
+    """
+    pairs: set[tuple[str, str]] = set()
+    for name, values in tags.items():
+        for value in (values,) if isinstance(values, str) else values:
+            if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidTag(f"tag {name!r}: {value!r} is no value; give a text, in quotes where it is a number")
+            pairs.add((tag_name(name), value))
+    return tuple(sorted(pairs))
+
+
+def read_tags(written: Iterable[str]) -> dict[str, list[str]]:
+    """The names and values of `NAME=VALUE` as given on a command line; a name may come with several values.
+
+    Raises:
+        InvalidTag: one has no `=`, no value, or a name that cannot be.
+    """
+    found: dict[str, list[str]] = {}
+    for each in written:
+        name, equals, value = each.partition("=")
+        if not equals or not value.strip():
+            near = suggest(name, CONVENTIONAL) if not equals else ""
+            raise InvalidTag(f"{each!r} is no tag: write NAME=VALUE, for example department=legal{near}")
+        values = found.setdefault(tag_name(name.strip()), [])
+        if value.strip() not in values:
+            values.append(value.strip())
+    return found
