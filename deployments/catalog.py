@@ -31,7 +31,7 @@ class Catalog:
             InvalidPipeline: the file has problems.
             UnknownName: there is none of that name; the message suggests the nearest.
         """
-        if name.endswith(SUFFIXES) and ("/" in name or Path(name).exists()):
+        if name.endswith((*SUFFIXES, ".json")) and ("/" in name or Path(name).exists()):
             return load_pipeline(name)
         wanted = name.removeprefix("pipeline.")
         for suffix in SUFFIXES:

@@ -13,6 +13,7 @@ from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show
 from deployments.commands.demo import demo
 from deployments.commands.doctor import doctor
 from deployments.commands.handlers import handlers
+from deployments.commands.import_ import import_pipeline
 from deployments.commands.ingest import ingest
 from deployments.commands.plan import plan
 from deployments.commands.run import run
@@ -66,6 +67,7 @@ _GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
 for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group, epilog=EXIT_CODES)(_command)
+app.command("import", rich_help_panel="Write pipelines", epilog=EXIT_CODES)(import_pipeline)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 

@@ -12,6 +12,7 @@ from deployments.settings import load_settings
 from deployments.wiring import load_handlers
 from flows.errors import InvalidPipeline, Problem, UnknownName
 from flows.loaders import LoadedPipeline
+from flows.loaders.foreign import UNREADABLE
 from flows.planner import make_plan
 
 
@@ -63,7 +64,8 @@ def check(name: str, catalog: Catalog) -> tuple[Problem, ...]:
         # What can be read of a broken file is checked further: people mend all of it at once.
         more = _planned(invalid.draft, catalog) if isinstance(invalid.draft, LoadedPipeline) else ()
         known = {(problem.line, problem.code) for problem in invalid.problems}
-        new = [problem for problem in more if (problem.line, problem.code) not in known and problem.level == "error"]
+        new = [problem for problem in more if (problem.line, problem.code) not in known and problem.level == "error"
+               and repr(UNREADABLE) not in problem.message]  # fmt: skip
         return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
         return (Problem(name, 0, 0, "unknown-pipeline", str(unknown)),)
@@ -76,7 +78,7 @@ def _planned(found: LoadedPipeline, catalog: Catalog) -> tuple[Problem, ...]:
         made = make_plan(found.pipeline, catalog=known, given=(), source=found.source, place=found.place)
     except InvalidPipeline as invalid:
         return invalid.problems
-    return made.warnings
+    return tuple(sorted([*found.warnings, *made.warnings]))
 
 
 def _expanded(files: list[str] | None, catalog: Catalog) -> list[str]:

@@ -9,9 +9,12 @@ from pydantic import BaseModel
 from flows.policies import Merge, Policy, Tolerance
 from flows.steps import Case, ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, Step, SubPipeline, Switch
 
+_DATA = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")
+"""Keys under which no step stands."""
 
-def dump_pipeline(pipeline: Pipeline) -> str:
-    """The YAML from which `load_pipeline_text` makes an equal pipeline.
+
+def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
+    """The YAML from which `load_pipeline_text` makes an equal pipeline; `policies` writes those of all groups out.
 
     Raises:
         ValueError: an option or a default holds what YAML cannot (for example a set); the message names it.
@@ -23,8 +26,23 @@ def dump_pipeline(pipeline: Pipeline) -> str:
     yaml.width = 110
     yaml.allow_unicode = True
     written = StringIO()
-    yaml.dump(_laid_out(pipeline_data(pipeline)), written)
+    data = pipeline_data(pipeline)
+    yaml.dump(_laid_out(_with_policies(data) if policies else data), written)
     return written.getvalue()
+
+
+def _with_policies(value: Any) -> Any:
+    """The same data, where a parallel step that has the usual policy says so."""
+    if isinstance(value, list):
+        return [_with_policies(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    entries = cast("dict[Any, Any]", value)
+    inner = {key: item if key in _DATA else _with_policies(item) for key, item in entries.items()}
+    if not isinstance(entries.get("parallel"), list) or "policy" in entries:
+        return inner
+    branches = inner.pop("parallel")
+    return {**inner, "policy": "all_or_nothing", "parallel": branches}
 
 
 def _laid_out(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Braid's own YAML: a file becomes a pipeline, or everything that is wrong with it, each at its line and column."""
+"""A file becomes a pipeline, or everything that is wrong with it, each problem at its line and column.
+
+Other dialects are turned into Braid's own YAML here, value by value, and then read as such.
+"""
 
 import re
 from collections.abc import Sequence
@@ -11,6 +14,8 @@ from pydantic import ValidationError
 
 from flows.errors import InvalidPipeline, Problem
 from flows.loaders.complaints import complaints
+from flows.loaders.dialects import recognise
+from flows.loaders.foreign import Notes
 from flows.loaders.places import SourceMap, lookup, steps_in
 from flows.loaders.positions import Document, Node, Place, read_yaml
 from flows.steps import Pipeline
@@ -26,6 +31,9 @@ class LoadedPipeline:
     pipeline: Pipeline
     positions: SourceMap
     source: str
+    dialect: str = "native"
+    """The dialect that the file is written in: native, hpd, chain, data or stages."""
+    warnings: tuple[Problem, ...] = ()
 
     def place(self, path: str, *keys: str) -> Place:
         """Line and column of the step at a dotted position such as `"1.2"`, or of a key in it; `""` is the pipeline."""
@@ -58,13 +66,22 @@ def load_pipeline_text(text: str, *, source: str = "<text>", name: str | None = 
         InvalidPipeline: everything that is wrong with the text, in the order of its lines.
     """
     document = read_yaml(text, source=source)
-    root = _as_pipeline(document, source, name)
+    dialect = recognise(document.root) if document.root is not None else None
+    notes = Notes(source)
+    if dialect is not None and document.root is not None:
+        root = dialect.translate(document.root, notes, name or name_from(source))
+    else:
+        root = _as_pipeline(document, source, name)
     pipeline, problems = check_pipeline(root, source=source)
-    problems = sorted({*document.problems, *problems}, key=_in_order)
+    warnings = tuple(problem for problem in notes.problems if problem.level == "warning")
+    foreign = {problem for problem in notes.problems if problem.level == "error"}
+    problems = sorted({*document.problems, *foreign, *problems}, key=_in_order)
+    called = dialect.name if dialect is not None else "native"
     if pipeline is None or problems:
         draft = pipeline or _without_what_is_wrong(root)
-        raise InvalidPipeline(problems, draft=draft and LoadedPipeline(draft, SourceMap(root), source))
-    return LoadedPipeline(pipeline, SourceMap(root), source)
+        read = draft and LoadedPipeline(draft, SourceMap(root), source, called, warnings)
+        raise InvalidPipeline(problems, draft=read)
+    return LoadedPipeline(pipeline, SourceMap(root), source, called, warnings)
 
 
 def check_pipeline(root: Node, *, source: str) -> tuple[Pipeline | None, list[Problem]]:

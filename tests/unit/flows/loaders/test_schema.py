@@ -11,7 +11,8 @@ from flows.loaders.dump import pipeline_data
 from tests.strategies import pipelines
 
 ROOT = Path(__file__).parents[4]
-SHIPPED = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
+NATIVE = [*(ROOT / "examples" / "templates").glob("*.yaml"), *(ROOT / "examples" / "dialects").rglob("*.native.yaml")]
+SHIPPED = sorted([*NATIVE, *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
 CHECK = jsonschema.Draft202012Validator(pipeline_schema())
 
 

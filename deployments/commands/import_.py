@@ -1,0 +1,34 @@
+"""`braid import`: a pipeline of another system as native YAML."""
+
+from typing import Annotated
+
+import typer
+
+from deployments.commands.common import JsonOption, emit, problem_json, reported, stderr
+from flows.loaders import dump_pipeline, load_pipeline
+from flows.loaders.dump import pipeline_data
+
+
+@reported
+def import_pipeline(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML or JSON file in any dialect.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Print a pipeline of any dialect in its native form, with what its system takes for granted written out.
+
+    The dialect is told by what the file holds. Such files also run as they are; nothing has to be converted.
+
+    Examples:
+
+      braid import chain.yaml > pipelines/chain.yaml
+
+      braid run chain.yaml
+    """
+    loaded = load_pipeline(file)
+    for warning in loaded.warnings:
+        stderr().print(f"warning: {warning}", style="yellow", markup=False)
+    if json_output:
+        warnings = [problem_json(problem) for problem in loaded.warnings]
+        emit({"dialect": loaded.dialect, "pipeline": pipeline_data(loaded.pipeline), "warnings": warnings})
+        return
+    typer.echo(dump_pipeline(loaded.pipeline, policies=True), nl=False)
