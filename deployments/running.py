@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from deployments.catalog import Catalog
@@ -28,6 +29,7 @@ def run_pipeline(
     catalog: Catalog,
     index: str = "default",
     max_workers: int | None = None,
+    budget: Mapping[str, float] | None = None,
     engine: Engine = "prefect",
     progress: Observer | None = None,
     record: bool = True,
@@ -44,7 +46,8 @@ def run_pipeline(
     """
     load_handlers(settings)
     prepared = prepare(
-        loaded.pipeline, parameters, settings=settings, index=index, overrides=overrides_from(settings, max_workers),
+        loaded.pipeline, parameters, settings=settings, index=index,
+        overrides=overrides_from(settings, max_workers, budget),
         run_id=new_run_id(), services=services, catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
     )  # fmt: skip
     watching = progress or Observer()
@@ -69,12 +72,12 @@ def _run(
     if engine == "inline":
         from flows.engine import run_plan
 
-        return asyncio.run(run_plan(prepared.plan, prepared.context, observer=observer))
+        return asyncio.run(run_plan(prepared.plan, prepared.context, observer=observer, spent=prepared.spent))
     set_prefect_defaults()
     from flows.translator import run_as_flow  # imports Prefect, which takes seconds
 
     name = f"{loaded.pipeline.name} · {index} · {prepared.context.execution_id}"
-    observed = Prepared(prepared.plan, prepared.context, observer)
+    observed = replace(prepared, observer=observer)
     return run_as_flow(loaded.pipeline, parameters, lambda _: observed, run_name=name)
 
 

@@ -7,11 +7,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from ruamel.yaml import YAML, YAMLError
 
 from flows.errors import OrchestrationError
 from flows.locations import StorageOptions
+from flows.prices import read_prices
 
 PREFIX = "BRAID_"
 _INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
@@ -62,6 +64,12 @@ class Settings(BaseSettings):
         default=None, ge=1, validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
         description="A ceiling for steps at once, as --max-workers.",
     )  # fmt: skip
+    prices: Annotated[dict[str, dict[str, dict[str, float]]] | None, NoDecode] = Field(
+        default=None, description="Price table: JSON, or a file (.json, .yaml); see docs/cost.md."
+    )
+    budget: Annotated[dict[str, PositiveFloat], NoDecode] = Field(
+        default_factory=dict, description="What a run may use, as --budget: usd=5,tokens=100000,seconds=3600."
+    )
     handler_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Modules with handlers of your own, separated by commas."
     )
@@ -79,6 +87,18 @@ class Settings(BaseSettings):
     model_dir: Path | None = Field(default=None, description="Folder of model files instead of the bundled ones.")
     openai_base_url: str | None = Field(default=None, description="An OpenAI-compatible endpoint for embeddings.")
     openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _prices(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = _read_table(value)
+        return read_prices(value).table if value is not None else None
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget(cls, value: Any) -> Any:
+        return read_budget(_separated(value, ",")) if isinstance(value, str) else value
 
     @field_validator("handler_modules", mode="before")
     @classmethod
@@ -123,6 +143,40 @@ class Settings(BaseSettings):
         """Which variable `max_workers` came from."""
         upper = {name.upper() for name in os.environ}
         return "BRAID_MAX_WORKERS" if "BRAID_MAX_WORKERS" in upper else "LORCHESTRA_MAX_WORKERS"
+
+
+def read_budget(texts: Iterable[str]) -> dict[str, float]:
+    """`usd=5` texts as a budget by unit.
+
+    Raises:
+        InvalidSettings: one is no unit with a number above 0, or a unit is given twice.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        unit, _, amount = (part.strip() for part in text.partition("="))
+        try:
+            value = float(amount)
+        except ValueError:
+            value = 0.0
+        if not unit.isidentifier() or not 0 < value < float("inf"):
+            raise InvalidSettings(f"{text!r} is no budget; write UNIT=AMOUNT, for example usd=5 or seconds=3600")
+        if unit in found:
+            raise InvalidSettings(f"the budget of {unit!r} is given twice")
+        found[unit] = value
+    return found
+
+
+def _read_table(text: str) -> Any:
+    """A table that is written as JSON, or stands in a JSON or YAML file."""
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
+    try:
+        return YAML(typ="safe", pure=True).load(text)  # JSON is YAML
+    except YAMLError as error:
+        raise ValueError(f"cannot be read: {error}") from error
 
 
 def load_settings() -> Settings:

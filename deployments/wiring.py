@@ -14,6 +14,7 @@ from flows.context import Context, Identity
 from flows.errors import OrchestrationError
 from flows.planner import Overrides, Places, make_plan
 from flows.prepared import Prepared
+from flows.prices import Prices
 from flows.registry import load_entry_points, load_modules
 from flows.run_state import Observer
 from flows.services import Services
@@ -53,6 +54,7 @@ def make_services(settings: Settings, index: str) -> Services:
     """The services of a run on an index; nothing is opened or loaded before a handler asks for it."""
     return Services(
         {
+            "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
             "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
@@ -100,13 +102,16 @@ def prepare(
     return Prepared(plan, Context(values, identity=identity), observer or Observer())
 
 
-def overrides_from(settings: Settings, max_workers: int | None = None) -> Overrides:
-    """The run's ceiling: the command line's, else the environment's, else none."""
+def overrides_from(
+    settings: Settings, max_workers: int | None = None, budget: Mapping[str, float] | None = None
+) -> Overrides:
+    """The run's ceiling and budget: the command line's, else the environment's, else none; a budget unit by unit."""
+    allowed = {**settings.budget, **(budget or {})}
     if max_workers is not None:
-        return Overrides(max_concurrency=max_workers, origin="--max-workers")
+        return Overrides(max_concurrency=max_workers, origin="--max-workers", budget=allowed)
     if settings.max_workers is not None:
-        return Overrides(max_concurrency=settings.max_workers, origin=settings.max_workers_origin)
-    return Overrides()
+        return Overrides(max_concurrency=settings.max_workers, origin=settings.max_workers_origin, budget=allowed)
+    return Overrides(budget=allowed)
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -1,13 +1,15 @@
 """A handler's view of its own call: logger, services, cancellation, and what it reports (cost, progress, bad items)."""
 
+import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.context import Identity
 from flows.errors import StepCancelled
+from flows.prices import PriceOf, checked, priced, with_tokens
 from flows.services import Services
 
 
@@ -32,6 +34,12 @@ class Call:
     failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
     done: int = 0
     total: int | None = None
+    price: PriceOf | None = None
+    """The handler's own price."""
+    on_cost: Callable[[Mapping[str, float]], None] | None = None
+    """Told at once what is reported, also by a call that was given up."""
+    ledger: str | None = None
+    """In a worker process: the file in which reports outlive the process."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -68,11 +76,30 @@ class Call:
     def cancel(self) -> None:
         self._cancelled.set()
 
-    def report_cost(self, **units: float) -> None:
-        """Add to the cost of this call, for example `tokens=812, usd=0.0004`; counted also when the call fails."""
+    def report_cost(self, model: str | None = None, /, **units: float) -> None:
+        """Add to the cost of this call, for example `report_cost("openai/gpt-x", input_tokens=812)`.
+
+        It counts also when the call fails, is cancelled or given up. Money is added by the handler's own price or by
+        the price table of the settings, where `model` (or resource) and unit are found, unless it is reported itself.
+
+        Raises:
+            FatalError: an amount is negative or no number.
+        """
+        amounts = checked(units)
+        self.add_cost(with_tokens(amounts))
+        prices = self.services["prices"] if "prices" in self.services else None  # noqa: SIM401  (no mapping)
+        money = priced(amounts, model=model, own=self.price, prices=prices)
+        if money:
+            self.add_cost(money)
+
+    def add_cost(self, units: Mapping[str, float]) -> None:
+        """Add to the cost as it is, without pricing it."""
         with self._lock:
             for unit, amount in units.items():
                 self.costs[unit] = self.costs.get(unit, 0.0) + amount
+            self._note({"cost": dict(units)})
+        if self.on_cost is not None:
+            self.on_cost(units)
 
     def report_progress(self, done: int, total: int | None = None) -> None:
         """Say how far the call is: items done of `total`."""
@@ -84,10 +111,28 @@ class Call:
         text = error if isinstance(error, str) else (str(error) or type(error).__name__)
         with self._lock:
             self.failures.append(ItemFailure(item, text, self.step_id))
+            self._note({"item": item, "error": text})
+
+    def read_ledger(self, path: str) -> None:
+        """Take over what a worker process noted before it ended, however it ended."""
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if not line.endswith("\n"):  # it was killed while it wrote
+                    break
+                entry: dict[str, Any] = json.loads(line)
+                if "cost" in entry:
+                    self.add_cost(entry["cost"])
+                else:
+                    self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        if self.ledger is not None:
+            with open(self.ledger, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
 
     def __getstate__(self) -> Mapping[str, Any]:
-        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "done", "total")
+        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "done", "total", "ledger")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state, _cancelled=threading.Event(), _lock=threading.Lock())
+        self.__dict__.update(state, price=None, on_cost=None, _cancelled=threading.Event(), _lock=threading.Lock())

@@ -12,12 +12,13 @@ from typing import Any, assert_never
 
 from flows.classify import error_info
 from flows.context import Context, read_path
-from flows.errors import OrchestrationError
+from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.expressions import evaluate_condition, render
 from flows.groups import run_group
 from flows.inline import run_leaf as run_inline
 from flows.invoke import LeafCall
 from flows.loops import run_loop
+from flows.meter import Meter, more_budget
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.progress import Progress
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
@@ -34,18 +35,22 @@ async def run_plan(
     *,
     run_leaf: RunLeaf = run_inline,
     observer: Observer | None = None,
+    spent: Mapping[str, float] | None = None,
 ) -> RunResult:
     """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
 
-    A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are
+    `spent` is what the runs that this one goes on from used of the budget. A failed run is a result, not an
+    exception. When the caller is cancelled, what runs is stopped, its outcomes are
     recorded, and the cancellation goes on.
     """
     state = RunState(
         plan,
         run_leaf,
         observer or Observer(),
+        run_id=context.execution_id,
         resources={name: Window(limit.value) for name, limit in _resources(plan).items()},
         calls=Window(plan.limit.value),
+        meter=Meter(plan.budget, spent=spent),
     )
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
@@ -64,12 +69,14 @@ async def run_plan(
     return RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
-        status=_run_status(result, outcomes),
+        status="failed" if state.meter.refusal else _run_status(result, outcomes),
         outcomes=outcomes,
         context=context,
         started=started,
         seconds=loop.time() - began,
-        transient=result.transient,
+        transient=result.transient and not state.meter.refusal,
+        stopped=_stopped(state, outcomes),
+        late_cost=dict(state.meter.late),
     )
 
 
@@ -81,6 +88,18 @@ def _resources(plan: Plan) -> dict[str, Limit]:
     return found
 
 
+def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
+    """Why a run that used up its budget ended, and how to go on; empty if it did not."""
+    meter = state.meter
+    if not meter.refusal:
+        return ""
+    missed = sum(1 for outcome in outcomes if outcome.is_leaf and outcome.reason == meter.refusal)
+    more = " ".join(
+        f"--budget {unit}={amount:g}" for unit, amount in more_budget(meter.budget, meter.refusal, meter.used).items()
+    )
+    return f"{meter.refusal}; {missed} step(s) not started. Go on with: braid resume {state.run_id} {more}"
+
+
 def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:
     if not result.ok:
         return "failed"
@@ -90,6 +109,8 @@ def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:
 
 async def run_node(state: RunState, node: Node, context: Context, scope: Scope) -> NodeResult:
     """Run one node on its branch's context and record its outcome."""
+    if state.meter.refusal:
+        return state.never_started(node, scope, "cancelled", state.meter.refusal)
     if not node.enabled:
         return state.never_started(node, scope, "skipped", "not enabled")
     if node.when is not None:
@@ -118,6 +139,8 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
             result = _fan_in(state, node, context)
         case _:
             assert_never(node)
+    if not result.ok and state.only_refused(scope.path(node)):
+        result = NodeResult("cancelled", reason=state.meter.refusal)
     kind = kind_of(node)
     if kind is not None:
         state.record(
@@ -130,14 +153,18 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
 
 async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> NodeResult:
     path, name = scope.path(node), scope.name(node)
+    if not state.meter.may_start(node.spec.name):
+        return state.never_started(node, scope, "cancelled", state.meter.refusal)
     state.observer.step_started(path, name)
-    call = LeafCall(node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None)
+    call = LeafCall(node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None,
+                    meter=state.meter)  # fmt: skip
     loop = asyncio.get_running_loop()
     began = loop.time()
     ended = await state.run_leaf(call)
     error = error_info(ended.error) if ended.error is not None and ended.status != "cancelled" else None
     done = ended.done
     status = ended.status
+    reason = str(ended.error) if isinstance(ended.error, BudgetUsedUp) else "stopped"
     if done is not None and status == "succeeded":
         try:
             context.apply(done.delta)
@@ -147,12 +174,13 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(
         Outcome(path, name, "step", status, call.started, loop.time() - began if call.started else 0.0,
-                call.attempts, dict(call.costs), error, "" if status != "cancelled" else "stopped",
+                call.attempts, dict(call.costs), error, "" if status != "cancelled" else reason,
                 tuple(call.call.failures))
     )  # fmt: skip
     return NodeResult(
         status, done.value if done else None, done.quality if done else None, error,
         transient=status == "cancelled" or (error is not None and error.transient), started=call.started,
+        reason=reason if status == "cancelled" else "",
     )  # fmt: skip
 
 

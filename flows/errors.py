@@ -108,6 +108,10 @@ class StepCancelled(OrchestrationError):
     """Raised inside a handler at `call.check_cancelled()` once its result is no longer wanted."""
 
 
+class BudgetUsedUp(OrchestrationError):
+    """A call was not started because the run's budget is used up; the message says of what and how much."""
+
+
 class PipelineFailed(OrchestrationError):
     """A run that ended `failed`; `transient` says whether every failure in it may pass by itself."""
 

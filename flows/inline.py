@@ -5,7 +5,7 @@ import logging
 import random
 
 from flows.classify import retry_after
-from flows.errors import FatalError, TransientError
+from flows.errors import BudgetUsedUp, FatalError, TransientError
 from flows.invoke import LeafCall, LeafResult, attempt, status_of
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,13 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
             return LeafResult("succeeded", await attempt(leaf))
         except (asyncio.CancelledError, FatalError) as error:
             return LeafResult(status_of(leaf, error), error=error)
+        except BudgetUsedUp as error:
+            return LeafResult(status_of(leaf, leaf.error or error), error=leaf.error or error)
         except TransientError as error:
+            leaf.error = error
             delay_s = retry.delay_before(leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random())
             out_of_time = leaf.deadline is not None and loop.time() + delay_s >= leaf.deadline
-            if leaf.attempts >= retry.max_attempts or out_of_time or not leaf.attempts:
+            if leaf.attempts >= retry.max_attempts or out_of_time or not leaf.attempts or leaf.meter.refusal:
                 return LeafResult(status_of(leaf, error), error=error)
             logger.info("%s: attempt %d failed (%s), next in %.2f s", leaf.id, leaf.attempts, error, delay_s)
         leaf.give_way()

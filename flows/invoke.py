@@ -4,20 +4,23 @@ import asyncio
 import importlib
 import inspect
 import logging
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from flows.calls import Call
 from flows.classify import classified, message_of
 from flows.context import Context
 from flows.deltas import Delta
-from flows.errors import FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
+from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
 from flows.executors import call_in_process, call_in_thread
 from flows.expressions import render, template_names
+from flows.meter import Meter
 from flows.plan import Leaf
+from flows.prices import add_up
 from flows.registry import REGISTRY, HandlerSpec
 from flows.results import FatalFailure, Status, Success, TransientFailure, now
 from flows.windows import Slot, Window
@@ -52,6 +55,7 @@ class LeafCall:
     abandoned: bool = False
     costs: dict[str, float] = field(default_factory=dict[str, float])
     error: BaseException | None = None
+    meter: Meter = field(default_factory=Meter)
 
     def give_way(self) -> None:
         """Leave the place to another branch or item while this one waits to be tried again.
@@ -86,6 +90,7 @@ async def attempt(leaf: LeafCall) -> Done:
     Raises:
         TransientError: it failed and may succeed when tried again (`StepTimeout` and `Abandoned` are such).
         FatalError: it failed for good.
+        BudgetUsedUp: it was not tried, because the run's budget allows no more calls.
         asyncio.CancelledError: the result is no longer wanted.
     """
     loop = asyncio.get_running_loop()
@@ -101,14 +106,19 @@ async def attempt(leaf: LeafCall) -> Done:
         if retry.attempt_timeout_s is not None:
             until = loop.time() + retry.attempt_timeout_s
             deadline = until if deadline is None else min(deadline, until)
+        spec = leaf.node.spec
+        if not leaf.meter.may_start(spec.name):
+            raise BudgetUsedUp(leaf.meter.refusal)
         leaf.attempts += 1
         leaf.started = leaf.started or now()
-        leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item)
+        charge = leaf.meter.start(spec.name)
+        leaf.call = Call(
+            leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add
+        )  # fmt: skip
         try:
-            return await _call(leaf, leaf.node.spec, deadline)
+            return await _call(leaf, spec, deadline)
         finally:
-            for unit, amount in leaf.call.costs.items():
-                leaf.costs[unit] = leaf.costs.get(unit, 0.0) + amount
+            leaf.costs = add_up([leaf.costs, leaf.meter.end(charge)])
 
 
 async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
@@ -267,31 +277,37 @@ async def _in_process(
     leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], timeout_s: float | None
 ) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
-    result, delta, costs, failures = await call_in_process(
-        run_by_name, spec.function.__module__, spec.name, arguments, call_options, leaf.call, timeout_s=timeout_s
-    )
-    leaf.call.report_cost(**costs)
-    leaf.call.failures.extend(failures)
+    with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
+        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[])
+        try:
+            result, delta = await call_in_process(
+                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there, timeout_s=timeout_s
+            )
+        finally:
+            leaf.call.read_ledger(ledger.name)
     if delta:
         arguments[0].apply(delta)
     return result
 
 
-def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, ...]:
+def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
     """In a worker process: find the handler again, call it, and bring back what it left."""
     importlib.import_module(module)
     spec = REGISTRY.get(name)
+    call.price = spec.price
     if spec.call_parameter is not None:
         options[spec.call_parameter] = call
     result = spec.function(*arguments, **options)
     delta: Delta = arguments[0].delta() if spec.takes_context else ()
-    return result, delta, call.costs, call.failures
+    return result, delta
 
 
 def status_of(leaf: LeafCall, error: BaseException) -> Status:
     """The status that an attempt's last error makes of a call."""
     if isinstance(error, asyncio.CancelledError):
         return "abandoned" if leaf.abandoned else "cancelled"
+    if isinstance(error, BudgetUsedUp):
+        return "cancelled"
     if isinstance(error, Abandoned):
         return "abandoned"
     return "timed_out" if isinstance(error, StepTimeout) else "failed"

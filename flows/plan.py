@@ -146,6 +146,8 @@ class Plan:
     limit: Limit
     """Calls at once in the whole run; unlimited unless the pipeline or the run set a ceiling."""
     resources: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
+    budget: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How much of each unit a run may use."""
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
 

@@ -39,6 +39,8 @@ class Overrides:
 
     max_concurrency: int | None = None
     origin: str = "run"
+    budget: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By unit; over the pipeline's."""
     default_max_concurrency: int = DEFAULT_MAX_CONCURRENCY
 
 
@@ -78,6 +80,7 @@ def make_plan(
         root=root,
         limit=ceiling if ceiling is not None else Limit(None, "no ceiling set"),
         resources=planner.resources,
+        budget={**pipeline.budget, **planner.overrides.budget},
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
     )
@@ -128,9 +131,10 @@ class _Planner:
         return {name: Limit(one.concurrency, f"resource {name}") for name, one in self.pipeline.resources.items()}
 
     def fingerprint(self) -> str:
-        """Changes when the pipeline, or the version of a handler in it, does."""
+        """Changes when the pipeline, or the version of a handler in it, does; not with the budget, so that a run that
+        used it up can go on with a larger one."""
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        return fingerprint([self.pipeline.model_dump(mode="json"), versions])
+        return fingerprint([self.pipeline.model_dump(mode="json", exclude={"budget"}), versions])
 
     def limit(self, declared: Any) -> Limit:
         ceiling = self.ceiling
@@ -428,6 +432,11 @@ class _Planner:
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)
+            if inner.budget:
+                self.problem(
+                    path, "inner-budget", f"the budget of pipeline {inner.name!r} holds for its own runs only; inside "
+                    f"{self.pipeline.name!r} that of {self.pipeline.name!r} does", level="warning",
+                )  # fmt: skip
             plan = Plan(
                 inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
                 fingerprint=nested.fingerprint(),

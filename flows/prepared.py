@@ -1,5 +1,6 @@
 """What a run needs to start: made from its parameters in the process that runs it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.context import Context
@@ -14,3 +15,5 @@ class Prepared:
     plan: Plan
     context: Context
     observer: Observer = field(default_factory=Observer)
+    spent: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""

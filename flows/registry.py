@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from flows.calls import Call
 from flows.context import Context
 from flows.errors import DuplicateName, UnknownHandler
+from flows.prices import PriceOf
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Classify: TypeAlias = Callable[[BaseException], Literal["transient", "fatal"] | None]
@@ -67,6 +68,7 @@ class HandlerSpec:
     classify: Classify | None = None
     undo: Callable[..., Any] | None = None
     quality: Callable[[Any], float] | None = None
+    price: PriceOf | None = None
     summary: str = ""
     returns: Any = None
     declares: Declares | None = None
@@ -126,6 +128,7 @@ def handler(
     undo: Callable[..., Any] | None = None,
     quality: Callable[[Any], float] | None = None,
     declares: Declares | None = None,
+    price: PriceOf | None = None,
     registry: Registry | None = None,
 ) -> Any:
     """Make a function a handler; use it bare (`@handler`) or with declarations (`@handler(writes="chunks")`).
@@ -138,9 +141,10 @@ def handler(
     `writes` may map a field to the reducer that combines several branches' writes to it. `effects` names what the
     handler changes outside the context (for example a store); handlers that share an effect keep their order in
     `mode: dag`, and so does every handler that declares neither writes nor effects. `undo` takes the handler's
-    reads and its result. `quality` scores the result for `best_quality`. `declares`, for a handler that takes a
-    Context, gives the reads, writes and effects of a step from the step's options; whatever error of ours it raises
-    refuses the step when it is planned.
+    reads and its result. `quality` scores the result for `best_quality`. `price` turns the units of one
+    `call.report_cost` into money: a number of usd, or a mapping from currency to amount. `declares`, for a handler
+    that takes a Context, gives the reads, writes and effects of a step from the step's options; whatever error of
+    ours it raises refuses the step when it is planned.
 
     Raises:
         DuplicateName: another handler has the name.
@@ -150,7 +154,7 @@ def handler(
     def register(function: Function) -> Function:
         spec = _describe(
             function, name=name, writes=writes, reads=reads, effects=effects, version=version, isolation=isolation,
-            classify=classify, undo=undo, quality=quality, declares=declares,
+            classify=classify, undo=undo, quality=quality, price=price, declares=declares,
         )  # fmt: skip
         (registry or REGISTRY).add(spec)
         function.__braid__ = spec  # pyright: ignore[reportFunctionMemberAccess]  (how `describe` finds it again)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from flows.calls import ItemFailure
 from flows.context import Context
+from flows.prices import add_up
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
 RunStatus: TypeAlias = Literal["succeeded", "partial", "failed"]
@@ -83,6 +84,10 @@ class RunResult:
     started: float
     seconds: float
     transient: bool = False
+    stopped: str = ""
+    """Why a run that used up its budget started nothing more, and how to go on."""
+    late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What calls reported after they had been given up; in no outcome, but in the cost of the run."""
 
     @property
     def fingerprint(self) -> str:
@@ -104,7 +109,7 @@ class RunResult:
 
     @property
     def cost(self) -> dict[str, float]:
-        return total_cost(self.outcomes)
+        return add_up([total_cost(self.outcomes), self.late_cost])
 
     @property
     def failures(self) -> tuple[ItemFailure, ...]:
@@ -118,12 +123,7 @@ class RunResult:
 
 def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """Cost by unit over the steps, failed and cancelled ones included."""
-    total: dict[str, float] = {}
-    for outcome in outcomes:
-        if outcome.is_leaf:
-            for unit, amount in outcome.cost.items():
-                total[unit] = total.get(unit, 0.0) + amount
-    return total
+    return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf)
 
 
 def failure_summary(failed: int, first: str) -> str:

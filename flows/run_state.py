@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from flows.context import Context
 from flows.invoke import LeafCall, LeafResult
+from flows.meter import Meter
 from flows.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.results import ErrorInfo, Kind, Outcome, Status
 from flows.strategies import BranchResult
@@ -108,6 +109,8 @@ class RunState:
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
     resources: Mapping[str, Window] = field(default_factory=dict[str, Window])
     calls: Window = field(default_factory=lambda: Window(None))
+    run_id: str = ""
+    meter: Meter = field(default_factory=Meter)
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, the only one of its path.
@@ -125,6 +128,19 @@ class RunState:
     def in_order(self) -> tuple[Outcome, ...]:
         """All outcomes in declared order."""
         return tuple(sorted(self.outcomes.values(), key=lambda outcome: path_key(outcome.path)))
+
+    def only_refused(self, path: str) -> bool:
+        """Whether nothing below `path` failed, and something was not started because the budget is used up."""
+        if not self.meter.refusal:
+            return False
+        below = [
+            outcome
+            for outcome in self.outcomes.values()
+            if outcome.is_leaf and (not path or outcome.path[: len(path) + 1].rstrip(".[/:") == path)
+        ]
+        return not any(outcome.error for outcome in below) and any(
+            outcome.reason == self.meter.refusal for outcome in below
+        )
 
     def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:
         """Give `node` and all that is declared in it the outcome of something that never started."""

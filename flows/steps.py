@@ -7,7 +7,7 @@ YAML, the builder and plain lists all end here, so the three spellings of one pi
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
 from flows.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
 
@@ -239,6 +239,10 @@ class Pipeline(Frozen):
         description="A ceiling for the whole run and the default of its groups.",
     )
     timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds the whole run may take.")
+    budget: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="Unit: how much of it a run may use before it starts nothing more; `seconds` is its time.",
+    )
     retry: Retry | None = Field(default=None, description="The default of its steps.")
     reducers: dict[str, str] = Field(default_factory=dict, description="Field: how concurrent writes are combined.")
     resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from flows.classify import retry_after, traceback_text
 from flows.engine import run_plan
-from flows.errors import FatalError, PipelineFailed, TransientError
+from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
 from flows.mermaid import mermaid
 from flows.prepared import Prepared
@@ -90,7 +90,9 @@ async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     picture = f"```mermaid\n{mermaid(prepared.plan)}\n```"
     await _artifact("plan", f"{plan_outline(prepared.plan)}\n\n{picture}", "What this run does")
-    result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, observer=prepared.observer)
+    result = await run_plan(
+        prepared.plan, prepared.context, run_leaf=run_task, observer=prepared.observer, spent=prepared.spent
+    )
     await _artifact("outcomes", outcome_table(result), "How every step ended")
     return result
 
@@ -109,6 +111,7 @@ class _TaskRun:
         self.work: asyncio.Task[Done] | None = None
         self.waiting: TaskRun | None = None
         self.stopped = False
+        self.refused: BudgetUsedUp | None = None
 
     async def run(self) -> LeafResult:
         retry = self.leaf.node.retry
@@ -127,6 +130,8 @@ class _TaskRun:
             return LeafResult(status_of(self.leaf, error), error=error)
         if self.done is not None:
             return LeafResult("succeeded", self.done)
+        if self.leaf.error is None and self.refused is not None:
+            return LeafResult(status_of(self.leaf, self.refused), error=self.refused)
         error = self.leaf.error or FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")
         return LeafResult(status_of(self.leaf, error), error=error)
 
@@ -141,6 +146,9 @@ class _TaskRun:
         except asyncio.CancelledError:
             text = "its thread goes on, its result will be dropped" if leaf.abandoned else "stopped"
             return Cancelled(message=f"The result is no longer wanted: {text}")
+        except BudgetUsedUp as error:
+            self.refused = error
+            return Cancelled(message=str(error))
         except (TransientError, FatalError) as error:
             leaf.error = error
             if error.__cause__ is not None:
@@ -153,7 +161,7 @@ class _TaskRun:
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
         leaf, error = self.leaf, self.leaf.error
-        if not isinstance(error, TransientError) or not leaf.attempts or self.stopped:
+        if not isinstance(error, TransientError) or not leaf.attempts or self.stopped or leaf.meter.refusal:
             return False
         delay_s = leaf.node.retry.delay_before(
             leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random()
@@ -194,6 +202,8 @@ def _final_state(result: RunResult) -> State[Any]:
         summary += f", {len(failed)} failed"
     if result.failures:
         summary += f", {len(result.failures)} item(s) set aside"
+    if result.stopped:
+        return Failed(data=PipelineFailed(result.stopped), message=f"{summary}; {result.stopped}")
     if result.status == "failed":
         first = failed[0] if failed else None
         message = f"{summary}; first: {first.id}: {first.error.message}" if first and first.error else summary

@@ -30,6 +30,11 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--max-workers", "-w", min=1, metavar="N", help="A ceiling for steps at once, over the pipeline's."),
 ]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="UNIT=AMOUNT", help="What the run may use: usd=5, tokens=100000, seconds=3600; "
+                 "may be repeated. When it is used up, nothing more starts."),
+]  # fmt: skip
 
 
 def stdout() -> Console:

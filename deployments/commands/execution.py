@@ -9,7 +9,7 @@ from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
 from deployments.progress import watch
 from deployments.running import run_pipeline
-from deployments.settings import Settings, load_settings
+from deployments.settings import Settings, load_settings, read_budget
 from deployments.views import result_json, result_tables
 from flows.results import RunResult
 
@@ -27,6 +27,7 @@ def execute(
     max_workers: int | None,
     engine: Literal["prefect", "inline"],
     json_output: bool,
+    budget: Sequence[str] | None = None,
     more_excluded: Sequence[str] = (),
 ) -> None:
     """Run the pipeline `name` and end the command as the run ended."""
@@ -36,7 +37,7 @@ def execute(
     if more_excluded:
         given["exclude"] = excluding(catalog, name, more_excluded)
     result = watched(name, given, settings=settings, catalog=catalog, index=index, max_workers=max_workers,
-                     engine=engine, quiet=json_output)  # fmt: skip
+                     engine=engine, quiet=json_output, budget=read_budget(budget or ()))  # fmt: skip
     if json_output:
         emit(result_json(result, index=index))
     else:
@@ -47,6 +48,7 @@ def execute(
 def watched(
     name: str, parameters: Mapping[str, Any], *, settings: Settings, catalog: Catalog, index: str,
     max_workers: int | None, engine: Literal["prefect", "inline"], quiet: bool,
+    budget: Mapping[str, float] | None = None,
 ) -> RunResult:  # fmt: skip
     """Run the pipeline `name` with progress on stderr."""
     console = stderr()
@@ -58,7 +60,7 @@ def watched(
 
     with watch(console, quiet=quiet) as progress:
         return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
-                            max_workers=max_workers, engine=engine, progress=progress,
+                            max_workers=max_workers, engine=engine, progress=progress, budget=budget,
                             before_prefect=announce)  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.commands.common import IndexOption, JsonOption, WorkersOption, reported
+from deployments.commands.common import BudgetOption, IndexOption, JsonOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
 
 
@@ -19,6 +19,7 @@ def ingest(
         list[str] | None, typer.Option(help="Files to leave out besides hidden ones, as a glob; may be repeated.")
     ] = None,
     max_workers: WorkersOption = None,
+    budget: BudgetOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -38,5 +39,5 @@ def ingest(
     parameters: dict[str, object] = {"source": source}
     if pattern is not None:
         parameters["pattern"] = pattern
-    execute("ingest", parameters, index=index, max_workers=max_workers, engine=engine, json_output=json_output,
-            more_excluded=exclude or ())  # fmt: skip
+    execute("ingest", parameters, index=index, max_workers=max_workers, budget=budget, engine=engine,
+            json_output=json_output, more_excluded=exclude or ())  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.commands.common import IndexOption, JsonOption, WorkersOption, reported
+from deployments.commands.common import BudgetOption, IndexOption, JsonOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
 from deployments.parameters import InvalidParameters
 
@@ -18,6 +18,7 @@ def run(
     ] = None,
     index: IndexOption = "default",
     max_workers: WorkersOption = None,
+    budget: BudgetOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -33,8 +34,8 @@ def run(
 
       braid run my_pipeline.yaml --engine inline --json | jq .status
     """
-    execute(pipeline, read_parameters(parameter or ()), index=index, max_workers=max_workers, engine=engine,
-            json_output=json_output)  # fmt: skip
+    execute(pipeline, read_parameters(parameter or ()), index=index, max_workers=max_workers, budget=budget,
+            engine=engine, json_output=json_output)  # fmt: skip
 
 
 def read_parameters(texts: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 
+from flows.calls import Call
 from flows.context import Context
 from flows.registry import handler
 
@@ -21,3 +22,17 @@ def spin() -> None:
 def write_in_a_process(context: Context) -> None:
     context.data["pid"] = os.getpid()
     context.data["seen"].append(context.data["text"])
+
+
+@handler(isolation="process", price=lambda units: units["tokens"] / 10)
+def spend_and_spin(*, call: Call) -> None:
+    call.report_cost(tokens=5)
+    while True:
+        pass
+
+
+@handler(isolation="process")
+def spend_and_fail(*, call: Call) -> None:
+    call.report_cost(tokens=7)
+    call.fail_item("a.pdf", "no text")
+    raise ValueError("broken")

@@ -18,7 +18,7 @@ from flows.steps import Pipeline
 def workers() -> Iterator[None]:
     yield
     stop_processes()
-    for name in ("tell_pid", "spin", "write_in_a_process"):
+    for name in ("tell_pid", "spin", "spend_and_spin", "spend_and_fail", "write_in_a_process"):
         REGISTRY.handlers.pop(name, None)
 
 
@@ -41,3 +41,15 @@ async def test_an_endless_loop_is_killed_at_its_timeout_and_the_pool_goes_on() -
     result = await run_plan(make_plan(pipeline, given=["text"]), context)
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "timed_out", "succeeded"]
     assert context.data["worker_pid"] != os.getpid()
+
+
+async def test_what_a_process_reported_counts_also_when_it_fails_or_is_killed() -> None:
+    pipeline = Pipeline.model_validate({
+        "name": "p", "steps": [{"parallel": [{"handler": "spend_and_spin", "timeout_s": 3}, "spend_and_fail"],
+                                "policy": "best_effort"}],
+    })  # fmt: skip
+    result = await run_plan(make_plan(pipeline, given=[]), Context())
+    assert [(o.status, dict(o.cost)) for o in result.outcomes if o.is_leaf] == [
+        ("timed_out", {"tokens": 5, "usd": 0.5}), ("failed", {"tokens": 7}),
+    ]  # fmt: skip
+    assert [failure.item for failure in result.failures] == ["a.pdf"]
