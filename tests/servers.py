@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.openai_server import OpenAIServer, run_openai_server
 from tests.s3 import S3Server, run_s3_server
 
 # Written sooner than by default, so that a test sees what a run left without waiting for it.
@@ -82,3 +83,16 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         with admin.connect() as connection:
             connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
         admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def _openai_server() -> Iterator[OpenAIServer]:
+    with run_openai_server() as server:
+        yield server
+
+
+@pytest.fixture
+def openai_server(_openai_server: OpenAIServer) -> OpenAIServer:
+    """A server that speaks OpenAI's API and remembers nothing of other tests."""
+    _openai_server.reset()
+    return _openai_server
