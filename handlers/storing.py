@@ -32,13 +32,13 @@ def store_documents(
 @handler(writes="stored_vectors", effects="index.vectors")
 def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
     """Stage a vector a chunk; the number stored."""
-    return _store(call).put_vectors(chunks, embeddings)
+    return _store(call).put_vectors(chunks, embeddings, run_id=call.run_id)
 
 
 @handler(writes="stored_terms", effects="index.terms")
 def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
     """Stage the term counts of chunks; the number of chunks."""
-    return _store(call).put_terms(chunks, sparse)
+    return _store(call).put_terms(chunks, sparse, run_id=call.run_id)
 
 
 @handler(writes="stored_facts", effects="index.graph")
@@ -46,7 +46,7 @@ def store_graph(
     chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
 ) -> int:
     """Stage what chunks say of entities and their relations; the number of mentions and relations."""
-    return _store(call).put_graph(chunks, entities, relations)
+    return _store(call).put_graph(chunks, entities, relations, run_id=call.run_id)
 
 
 @handler(
@@ -64,13 +64,12 @@ def publish_documents(
     """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
 
     What the pipeline stored must be there for every chunk: with `stored_vectors` in the context a vector, with
-    `stored_terms` the terms.
+    `stored_terms` the terms, with `stored_facts` what it says.
 
     Raises:
         FatalError: it is not; the old version stays visible.
     """
-    del stored_facts  # read so that the graph is stored before; a chunk may well have no facts
-    expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms}
+    expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
     published = _store(call).publish(stored_documents, expect=expect)
     call.logger.info("index %s: published %d documents", call.index, published)

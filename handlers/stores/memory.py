@@ -11,17 +11,27 @@ import numpy as np
 from flows.errors import FatalError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
+from handlers.stores.content import ContentHash
 from handlers.stores.protocol import (
+    ChunkState,
     DocumentRow,
+    DocumentState,
     DocumentStatus,
     Edge,
     Facet,
     FailedDocument,
     Mention,
+    Rename,
+    StoredDocument,
+    Swept,
     best,
     bm25_idf,
+    check_dimensions,
+    choose_model,
     entity_key,
     staged_name,
+    storable_text,
+    stored_term,
 )  # fmt: skip
 
 
@@ -32,11 +42,17 @@ class _Version:
     artifacts: list[Artifact]
     summary: str | None
     fingerprint: str
+    revision: str
+    run_id: str
+    staged_at: float
 
 
 @dataclass
 class _Passage:
     document_id: str
+    run_id: str
+    staged_at: float
+    facts: bool = False
     vector: np.ndarray | None = None
     model: str = ""
     terms: SparseVector | None = None
@@ -59,10 +75,12 @@ class MemoryIndexStore:
 
     def put_documents(
         self, documents: Sequence[Document], chunks: Sequence[Chunk], *, summaries: Mapping[str, str] | None = None,
-        artifacts: Sequence[Artifact] = (), run_id: str = "", fingerprint: str = "",
+        artifacts: Sequence[Artifact] = (), revisions: Mapping[str, str] | None = None, run_id: str = "",
+        fingerprint: str = "",
     ) -> dict[str, str]:  # fmt: skip
         with self._lock:
-            self._stage(chunks)
+            self._stage(chunks, run_id)
+            chunks = [replace(chunk, text=storable_text(chunk.text)) for chunk in chunks]
             for each in documents:
                 self._note(each.id, each.name, each.uri, run_id)
                 version = _Version(
@@ -71,6 +89,9 @@ class MemoryIndexStore:
                     sorted((found for found in artifacts if found.document_id == each.id), key=lambda found: found.id),
                     (summaries or {}).get(each.id),
                     fingerprint,
+                    (revisions or {}).get(each.id, ""),
+                    run_id,
+                    time.time(),
                 )
                 name = staged_name(each, run_id)
                 self._staged[each.id, name] = version
@@ -78,31 +99,35 @@ class MemoryIndexStore:
                     self._published[each.id] = (name, version)
             return {each.id: staged_name(each, run_id) for each in documents}
 
-    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings) -> int:
+    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
         with self._lock:
             self._check(chunks, embeddings.chunk_ids)
             if embeddings.vectors.ndim != 2 or len(embeddings.vectors) != len(embeddings.chunk_ids):
                 count, shape = len(embeddings.chunk_ids), embeddings.vectors.shape
                 raise ValueError(f"{count} chunks need as many vectors, not an array of shape {shape}")
-            self._stage(chunks)
+            self._stage(chunks, run_id)
             for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
                 self._passages[chunk_id].vector = np.array(row, dtype=np.float32)
                 self._passages[chunk_id].model = embeddings.model
             return len(embeddings.chunk_ids)
 
-    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector]) -> int:
+    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
         with self._lock:
             self._check(chunks, [each.chunk_id for each in sparse])
-            self._stage(chunks)
+            self._stage(chunks, run_id)
             for each in sparse:
-                self._passages[each.chunk_id].terms = each
+                counts = tuple((stored_term(term), count) for term, count in each.counts)
+                self._passages[each.chunk_id].terms = replace(each, counts=counts)
             return len(sparse)
 
-    def put_graph(self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation]) -> int:
+    def put_graph(
+        self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation], *, run_id: str = ""
+    ) -> int:
         with self._lock:
             self._check(chunks, {each.chunk_id for each in (*entities, *relations)})
-            self._stage(chunks)
+            self._stage(chunks, run_id)
             for chunk in chunks:
+                self._passages[chunk.id].facts = True
                 self._passages[chunk.id].entities = [each for each in entities if each.chunk_id == chunk.id]
                 self._passages[chunk.id].relations = [each for each in relations if each.chunk_id == chunk.id]
             said = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
@@ -124,6 +149,7 @@ class MemoryIndexStore:
             )
         kept = [self._passages[chunk_id] for chunk_id in version.chunks]
         lacking = {
+            "facts": sum(not passage.facts for passage in kept),
             "terms": sum(passage.terms is None for passage in kept),
             "vectors": sum(passage.vector is None for passage in kept),
         }
@@ -162,6 +188,86 @@ class MemoryIndexStore:
                 self._published.pop(document_id, None)
             return len(gone)
 
+    def rename(self, renames: Sequence[Rename]) -> int:
+        with self._lock:
+            before = dict(self._rows), dict(self._staged), dict(self._published), dict(self._passages)
+            try:
+                return sum(self._rename(each) for each in renames)
+            except (FatalError, ValueError):
+                self._rows, self._staged, self._published, self._passages = before
+                raise
+
+    def _rename(self, each: Rename) -> int:
+        old, new = each.document_id, each.document.id
+        if old not in self._published:
+            return 0
+        if new != old and new in self._published:
+            raise FatalError(
+                f"document {old!r} cannot be moved to {each.document.name!r}: a document is searchable there already; "
+                "remove that first, or ingest both"
+            )
+        name, version = self._published[old]
+        lacking = sorted(version.chunks.keys() - each.chunk_ids.keys())
+        if lacking:
+            raise ValueError(f"document {old!r}: chunk {lacking[0]!r} has no new id")
+        row, kept = self._rows[old], {chunk_id: self._passages[chunk_id] for chunk_id in version.chunks}
+        self.delete([old, new])
+        self._rows[new] = replace(
+            row, id=new, name=each.document.name, uri=each.document.uri, updated_at=time.time()
+        )  # fmt: skip
+        chunks = {
+            each.chunk_ids[chunk.id]: replace(chunk, id=each.chunk_ids[chunk.id], document_id=new)
+            for chunk in version.chunks.values()
+        }
+        artifacts = [
+            replace(found, id=each.artifact_ids.get(found.id, found.id), document_id=new) for found in version.artifacts
+        ]
+        artifacts.sort(key=lambda found: found.id)
+        moved = replace(
+            version, document=each.document, chunks=chunks, artifacts=artifacts, revision=each.revision
+        )  # fmt: skip
+        self._staged[new, name] = moved
+        self._published[new] = (name, moved)
+        for chunk_id, passage in kept.items():
+            after = each.chunk_ids[chunk_id]
+            self._passages[after] = replace(
+                passage, document_id=new,
+                terms=replace(passage.terms, chunk_id=after) if passage.terms else None,
+                entities=[replace(found, document_id=new, chunk_id=after) for found in passage.entities],
+                relations=[replace(found, document_id=new, chunk_id=after) for found in passage.relations],
+            )  # fmt: skip
+        return 1
+
+    def sweep(self, *, alive: Collection[str] = (), older_than_s: float = 86_400.0) -> Swept:
+        with self._lock:
+            before = time.time() - older_than_s
+            versions = [
+                (document_id, name)
+                for (document_id, name), version in self._staged.items()
+                if self._published.get(document_id, ("",))[0] != name
+                and version.staged_at <= before and version.run_id not in alive
+            ]  # fmt: skip
+            for key in versions:
+                del self._staged[key]
+            held = {chunk_id for version in self._staged.values() for chunk_id in version.chunks}
+            chunks = [
+                chunk_id
+                for chunk_id, passage in self._passages.items()
+                if chunk_id not in held and passage.staged_at <= before and passage.run_id not in alive
+            ]
+            for chunk_id in chunks:
+                del self._passages[chunk_id]
+            used = {document_id for document_id, _ in self._staged}
+            used |= {passage.document_id for passage in self._passages.values()}
+            documents = [
+                row.id
+                for row in self._rows.values()
+                if row.id not in used and row.status == "pending" and row.updated_at <= before
+                and row.run_id not in alive
+            ]  # fmt: skip
+            self.delete(documents)
+            return Swept(len(versions), len(chunks), len(documents))
+
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._lock:
             return {each: self._row(each) for each in document_ids if each in self._rows}
@@ -172,6 +278,65 @@ class MemoryIndexStore:
         with self._lock:
             rows = [self._row(each) for each in self._rows if status in (None, self._rows[each].status)]
             return sorted(rows, key=lambda row: (row.name, row.id))[offset : offset + limit]
+
+    def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
+        with self._lock:
+            found: list[DocumentState] = []
+            for document_id in sorted(each for each in self._rows if each > after)[:limit]:
+                row, version = self._row(document_id), self._published.get(document_id, ("", None))[1]
+                found.append(DocumentState(
+                    row.id, row.name, row.uri, row.status, row.content_sha256, row.fingerprint,
+                    version.revision if version else "", tuple(chunk.id for chunk in self.chunks_of(document_id)),
+                ))  # fmt: skip
+            return found
+
+    def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
+        with self._lock:
+            return {
+                each: ChunkState(
+                    passage.model if passage.vector is not None else None, passage.terms is not None, passage.facts
+                )
+                for each in chunk_ids if (passage := self._passages.get(each)) is not None
+            }  # fmt: skip
+
+    def read_documents(self, document_ids: Sequence[str]) -> list[StoredDocument]:
+        with self._lock:
+            return [self._stored(each) for each in sorted(set(document_ids) & self._rows.keys())]
+
+    def _stored(self, document_id: str) -> StoredDocument:
+        row = self._rows[document_id]
+        if document_id not in self._published:
+            document = Document(row.id, row.name, row.uri, "", "", "", "")
+            return StoredDocument(document, row.status, row.reason, row.run_id, searchable=False)
+        version = self._published[document_id][1]
+        chunks = self.chunks_of(document_id)
+        passages = {chunk.id: self._passages[chunk.id] for chunk in chunks}
+        return StoredDocument(
+            replace(version.document, name=row.name, uri=row.uri, text="", blocks=()), row.status, row.reason,
+            row.run_id, searchable=True, fingerprint=version.fingerprint, revision=version.revision,
+            summary=version.summary, chunks=tuple(chunks),
+            vectors={
+                key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None
+            },
+            terms=tuple(each.terms for each in passages.values() if each.terms is not None),
+            facts=frozenset(key for key, each in passages.items() if each.facts),
+            entities=tuple(found for each in passages.values() for found in each.entities),
+            relations=tuple(found for each in passages.values() for found in each.relations),
+            artifacts=tuple(version.artifacts),
+        )  # fmt: skip
+
+    def fingerprint(self) -> str:
+        with self._lock:
+            content = ContentHash()
+            content.add(self.read_documents(list(self._rows)))
+            return content.hexdigest()
+
+    def size_bytes(self) -> int:
+        with self._lock:
+            vectors = sum(each.vector.nbytes for each in self._passages.values() if each.vector is not None)
+            terms = sum(16 * len(each.terms.counts) for each in self._passages.values() if each.terms)
+            texts = (chunk.text for version in self._staged.values() for chunk in version.chunks.values())
+            return vectors + terms + sum(map(len, texts))
 
     def statistics(self) -> dict[str, int]:
         with self._lock:
@@ -224,21 +389,12 @@ class MemoryIndexStore:
     ) -> list[Hit]:
         with self._lock:
             rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
-            models = sorted({each.model for _, each in rows})
-            if rows and (model not in models if model is not None else len(models) > 1):
-                raise FatalError(
-                    f"the index has vectors of {', '.join(map(repr, models))}, and the query is for {model!r}: "
-                    "search with the model that the index was made with, or ingest again"
-                )
+            chosen = choose_model(sorted({each.model for _, each in rows}), model)
             scores: dict[str, float] = {}
             for key, each in rows:
-                if model not in (None, each.model) or each.vector is None:
+                if each.model != chosen or each.vector is None:
                     continue
-                if each.vector.shape != np.shape(vector):
-                    raise FatalError(
-                        f"the query's vector has {np.size(vector)} dimensions and the index's {each.vector.size}: "
-                        "search with the model that the index was made with, or ingest again"
-                    )
+                check_dimensions(np.size(vector), each.vector.size)
                 if self._permits(where, each.document_id):
                     scores[key] = float(each.vector @ vector)
             return self.hits(_top(scores, top_k), source="vector")
@@ -251,6 +407,7 @@ class MemoryIndexStore:
             visible = self._visible()
             lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
             average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
+            counts = {stored_term(term): weight for term, weight in counts.items()}
             postings: dict[str, dict[str, int]] = defaultdict(dict)
             for key, each in visible.items():
                 for term, count in each.terms.counts if each.terms else ():
@@ -271,7 +428,7 @@ class MemoryIndexStore:
 
     def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
         with self._lock:
-            stored, wanted = self._names(), {entity_key(name) for name in names}
+            stored, wanted = self._names(where), {entity_key(name) for name in names}
             weights: dict[tuple[str, str, str], float] = defaultdict(float)
             permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
             for each in (relation for passage in permitted for relation in passage.relations):
@@ -283,7 +440,7 @@ class MemoryIndexStore:
 
     def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
         with self._lock:
-            stored, wanted = self._names(), {entity_key(name) for name in names}
+            stored, wanted = self._names(where), {entity_key(name) for name in names}
             counted = Counter(
                 (key, stored[entity_key(each.name)])
                 for key, passage in self._visible().items()
@@ -307,11 +464,14 @@ class MemoryIndexStore:
                         ))  # fmt: skip
             return sorted(found, key=lambda hit: (-hit.score, hit.id))
 
-    def _stage(self, chunks: Sequence[Chunk]) -> None:
+    def _stage(self, chunks: Sequence[Chunk], run_id: str) -> None:
+        visible = self._visible()
         for chunk in chunks:
             if chunk.document_id not in self._rows:
                 self._note(chunk.document_id, "", "", "")
-            self._passages.setdefault(chunk.id, _Passage(chunk.document_id))
+            passage = self._passages.setdefault(chunk.id, _Passage(chunk.document_id, run_id, time.time()))
+            if chunk.id not in visible and passage.run_id != run_id:
+                passage.run_id, passage.staged_at = run_id, time.time()
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()
@@ -340,7 +500,7 @@ class MemoryIndexStore:
                 continue
             relations = [name for each in passage.relations for name in (each.source, each.target)]
             for name in [each.name for each in passage.entities] + relations:
-                stored.setdefault(entity_key(name), name)
+                stored[entity_key(name)] = min(name, stored.get(entity_key(name), name))
         return stored
 
     def _permits(self, where: TagFilter | None, document_id: str) -> bool:

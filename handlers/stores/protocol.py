@@ -4,16 +4,18 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from flows.errors import FatalError
 from handlers.filters import TagFilter
-from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
+from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector, stable_id
 
 DocumentStatus: TypeAlias = Literal["pending", "processed", "failed"]
-Facet: TypeAlias = Literal["vectors", "terms"]
+_LONGEST_TERM = 200
+Facet: TypeAlias = Literal["vectors", "terms", "facts"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,76 @@ class FailedDocument:
     name: str
     uri: str
     reason: str
+
+
+@dataclass(frozen=True)
+class DocumentState:
+    """What tells whether a document has to be processed again; without a searchable version all but `id` is empty."""
+
+    id: str
+    name: str
+    uri: str
+    status: DocumentStatus
+    content_sha256: str
+    fingerprint: str
+    revision: str
+    """What the source looked like (an ETag, or size and time), by which it is known unchanged without reading it."""
+    chunk_ids: tuple[str, ...]
+    """In the order of the document."""
+
+
+@dataclass(frozen=True)
+class ChunkState:
+    """What is stored of a chunk, visible or staged."""
+
+    model: str | None
+    """Whose vector it has, if any."""
+    terms: bool
+    facts: bool
+    """Whether the graph has what it says, be it nothing."""
+
+
+@dataclass(frozen=True)
+class Rename:
+    """A searchable document that is found elsewhere: its new description, and its chunks' and artifacts' new ids."""
+
+    document_id: str
+    document: Document
+    chunk_ids: Mapping[str, str]
+    artifact_ids: Mapping[str, str] = field(default_factory=dict[str, str])
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """All that an index has of one document, `document` without text and blocks; `searchable` if a version is."""
+
+    document: Document
+    status: DocumentStatus
+    reason: str
+    run_id: str
+    searchable: bool
+    fingerprint: str = ""
+    revision: str = ""
+    summary: str | None = None
+    chunks: tuple[Chunk, ...] = ()
+    vectors: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict[str, tuple[str, np.ndarray]])
+    """Model and vector by chunk id."""
+    terms: tuple[SparseVector, ...] = ()
+    facts: frozenset[str] = frozenset()
+    """The chunks of which the graph has what they say."""
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What `sweep` removed: staged versions, staged chunks, documents that never became searchable."""
+
+    versions: int = 0
+    chunks: int = 0
+    documents: int = 0
 
 
 class Edge(NamedTuple):
@@ -80,21 +152,27 @@ class IndexStore(Protocol):
         *,
         summaries: Mapping[str, str] | None = None,
         artifacts: Sequence[Artifact] = (),
+        revisions: Mapping[str, str] | None = None,
         run_id: str = "",
         fingerprint: str = "",
     ) -> dict[str, str]:
-        """Stage a version of each document with its chunks; the version's name by document id, for `publish`."""
+        """Stage a version of each document with its chunks; the version's name by document id, for `publish`.
+
+        `summaries` and `revisions` (see `DocumentState`) are by document id.
+        """
         ...
 
-    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings) -> int:
+    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
         """Stage a vector a chunk, replacing any before; the number stored."""
         ...
 
-    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector]) -> int:
+    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
         """Stage the term counts of chunks, replacing any before; the number of chunks."""
         ...
 
-    def put_graph(self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation]) -> int:
+    def put_graph(
+        self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation], *, run_id: str = ""
+    ) -> int:
         """Stage all that these chunks say, replacing what they said before; the number of mentions and relations."""
         ...
 
@@ -115,6 +193,27 @@ class IndexStore(Protocol):
         """Remove documents and every fact that only they support; the number that were there."""
         ...
 
+    def rename(self, renames: Sequence[Rename]) -> int:
+        """Move searchable documents to other ids, names and URIs with all that is stored of them; the number moved.
+
+        Nothing is computed again; a query sees the old place or the new one. What was staged for the old or the new
+        place is dropped. A document that is not searchable is not moved.
+
+        Raises:
+            FatalError: another document is searchable at the new place.
+            ValueError: a chunk has no new id.
+        """
+        ...
+
+    def sweep(self, *, alive: Collection[str] = (), older_than_s: float = 86_400.0) -> Swept:
+        """Remove what runs staged and never published.
+
+        Nothing of a run in `alive` is touched, nor anything staged less than `older_than_s` ago: without knowing who
+        is alive, let that be longer than any run takes from staging a batch to publishing it; knowing it, 0. A run
+        that stages a chunk which another left behind owns it from then on.
+        """
+        ...
+
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         """The rows of those documents that the table has."""
         ...
@@ -123,6 +222,30 @@ class IndexStore(Protocol):
         self, *, status: DocumentStatus | None = None, limit: int = 100, offset: int = 0
     ) -> list[DocumentRow]:
         """A page of the document table, by name."""
+        ...
+
+    def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
+        """The states of all documents in pages, by id: those with ids greater than `after`."""
+        ...
+
+    def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
+        """What is stored of those chunks that are known, so that it is not computed again."""
+        ...
+
+    def read_documents(self, document_ids: Sequence[str]) -> list[StoredDocument]:
+        """All that the index has of documents, by id; those it does not know are left out."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the content: equal for two indexes, of whatever kind, that answer every query in the same way.
+
+        It covers all that is visible and the reasons of failed documents; not when, by which run, or in which order
+        anything was stored, nor what is only staged.
+        """
+        ...
+
+    def size_bytes(self) -> int:
+        """How much room the index takes, about."""
         ...
 
     def statistics(self) -> dict[str, int]:
@@ -196,6 +319,22 @@ def entity_key(name: str) -> str:
     return re.sub(r"^[^\w#@$€£+]+|[^\w#+%]+$", "", folded) or folded
 
 
+def storable_text(text: str) -> str:
+    """The text without what databases refuse: NUL and halves of surrogate pairs, each replaced by a character."""
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def stored_term(term: str) -> str:
+    """The term, or a digest of one that is too long for an index of a database (an encoded image in a text)."""
+    return term if len(term) <= _LONGEST_TERM else f"{term[:32]}#{stable_id(term)}"
+
+
 def staged_name(document: Document, run_id: str) -> str:
     """The name of the version that a run stages: the same when a step is tried again, another after an edit."""
     return f"{document.content_sha256[:16]}-{run_id}"
@@ -209,14 +348,47 @@ def bm25_idf(documents: int, containing: int) -> float:
     return math.log1p((documents - containing + 0.5) / (containing + 0.5))
 
 
+def choose_model(models: Sequence[str], wanted: str | None) -> str | None:
+    """The model whose vectors a query compares with: the wanted one, else the only one; None in an empty index.
+
+    Raises:
+        FatalError: the index has vectors, but none of the wanted model, or of several and none is wanted.
+    """
+    if wanted in models:
+        return wanted
+    if not models or (wanted is None and len(models) == 1):
+        return models[0] if models else None
+    lacking = f"none of model {wanted!r}" if wanted is not None else "the query does not say which one it is for"
+    raise FatalError(
+        f"the index has vectors of {', '.join(map(repr, models))}, and {lacking}: "
+        "search with the model that the index was made with, or ingest again"
+    )
+
+
+def check_dimensions(of_query: int, of_index: int) -> None:
+    """Refuse to compare vectors of different lengths.
+
+    Raises:
+        FatalError: they are.
+    """
+    if of_query != of_index:
+        raise FatalError(
+            f"the query's vector has {of_query} dimensions and the index's {of_index}: "
+            "search with the model that the index was made with, or ingest again"
+        )
+
+
+def contenders(scores: np.ndarray, top_k: int) -> np.ndarray:
+    """Positions of the `top_k` greatest scores and of all that tie with the last of them, in no order."""
+    if top_k <= 0 or not len(scores):
+        return np.arange(0)
+    if len(scores) <= top_k:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, len(scores) - top_k)[len(scores) - top_k])
+
+
 def best(keys: np.ndarray, scores: np.ndarray, top_k: int) -> list[int]:
     """Positions of the `top_k` greatest scores, best first; ties by key."""
-    if top_k <= 0 or not len(scores):
-        return []
-    if len(scores) > top_k:
-        # Everything that ties with the last place competes for it, so that the order of rows does not decide.
-        worst = np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
-        candidates = np.flatnonzero(scores >= worst)
-    else:
-        candidates = np.arange(len(scores))
-    return candidates[np.lexsort((keys[candidates], -scores[candidates]))][:top_k].tolist()
+    # Everything that ties with the last place competes for it, so that the order of rows does not decide.
+    candidates = contenders(scores, top_k)
+    return candidates[np.lexsort((keys[candidates], -scores[candidates]))][: max(top_k, 0)].tolist()

@@ -1,36 +1,39 @@
-"""The tables of the SQLite index: versions of documents hold chunks; what is known of a chunk hangs on its passage."""
+"""The tables of an index in SQL: versions of documents hold chunks; what is known of a chunk hangs on its passage."""
+
+from typing import Any
 
 from sqlalchemy import (
-    REAL,
+    BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
 )  # fmt: skip
 
-SCHEMA_VERSION = 1
+from handlers.stores.dialects import StorableText, VectorColumn
+
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 metadata = MetaData()
+Key = BigInteger().with_variant(Integer, "sqlite")  # what SQLite counts up by itself
+Text = StorableText
 
 
-def _version() -> "Column[int]":
-    return Column(
-        "version", Integer, ForeignKey("versions.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
+def _version() -> "Column[Any]":
+    return Column("version", Key, ForeignKey("versions.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
 
 
-def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = False) -> "Column[int]":
+def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = False) -> "Column[Any]":
     key = ForeignKey("passages.key", ondelete="CASCADE")
     return Column(
         "passage",
-        Integer,
+        Key,
         key,
         autoincrement=False,
         nullable=False,
@@ -40,8 +43,8 @@ def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = F
     )
 
 
-def _entity(name: str) -> "Column[int]":
-    return Column(name, Integer, ForeignKey("entities.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+def _entity(name: str) -> "Column[Any]":
+    return Column(name, Key, ForeignKey("entities.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
 
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
@@ -49,26 +52,29 @@ counters = Table("counters", metadata, Column("name", Text, primary_key=True), C
 
 documents = Table(
     "documents", metadata,
-    Column("key", Integer, primary_key=True),
+    Column("key", Key, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False, index=True),
     Column("uri", Text, nullable=False),
     Column("status", Text, nullable=False, index=True),
     Column("reason", Text, nullable=False),
     Column("run_id", Text, nullable=False),
-    Column("updated_at", REAL, nullable=False),
-    Column("published", Integer),  # versions.key of what queries see
+    Column("updated_at", Double, nullable=False),
+    Column("published", Key),  # versions.key of what queries see
 )  # fmt: skip
 
 versions = Table(
     "versions", metadata,
-    Column("key", Integer, primary_key=True),
-    Column("document", Integer, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False),
+    Column("key", Key, primary_key=True),
+    Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("mime_type", Text, nullable=False),
     Column("content_sha256", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("staged_at", Double, nullable=False),
     Column("metadata", Text, nullable=False),  # JSON
     Column("summary", Text),
     UniqueConstraint("document", "name"),
@@ -87,11 +93,14 @@ artifacts = Table(
 
 passages = Table(
     "passages", metadata,
-    Column("key", Integer, primary_key=True),
+    Column("key", Key, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
-    Column("document", Integer, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
+    Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
     Column("visible", Boolean, nullable=False),
     Column("length", Integer),  # number of terms; NULL until they are stored
+    Column("facts", Boolean, nullable=False),  # whether the graph has what it says, be it nothing
+    Column("run_id", Text, nullable=False),  # who staged it last, while it is not visible
+    Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
     Index("passages_visible", "visible", "key", "document", "length"),
     sqlite_autoincrement=True,
@@ -106,10 +115,10 @@ chunks = Table(
 
 vectors = Table(
     "vectors", metadata,
-    Column("key", Integer, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
+    Column("key", Key, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
     _passage(unique=True),
     Column("model", Text, nullable=False),
-    Column("vector", LargeBinary, nullable=False),  # float32, little endian
+    Column("vector", VectorColumn, nullable=False),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -119,9 +128,10 @@ postings = Table(
     Column("count", Integer, nullable=False), sqlite_with_rowid=False,
 )  # fmt: skip
 
+# A row a spelling: the one that is shown depends on what is visible, not on which came first.
 entities = Table(
-    "entities", metadata, Column("key", Integer, primary_key=True),
-    Column("folded", Text, nullable=False, unique=True), Column("name", Text, nullable=False),
+    "entities", metadata, Column("key", Key, primary_key=True),
+    Column("folded", Text, nullable=False, index=True), Column("name", Text, nullable=False, unique=True),
 )  # fmt: skip
 
 mentions = Table(
@@ -132,7 +142,7 @@ mentions = Table(
 
 relations = Table(
     "relations", metadata, _passage(primary_key=True), _entity("source"), _entity("target"),
-    Column("kind", Text, primary_key=True), Column("weight", REAL, nullable=False),
+    Column("kind", Text, primary_key=True), Column("weight", Double, nullable=False),
     Index("relations_by_source", "source", "passage"), Index("relations_by_target", "target", "passage"),
     sqlite_with_rowid=False,
 )  # fmt: skip

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, LargeBinary, select, type_coerce
 
-from flows.errors import FatalError
 from handlers.stores import schema
-from handlers.stores.protocol import best, bm25_idf
-from handlers.stores.sqlite_reads import batches
+from handlers.stores.protocol import bm25_idf, check_dimensions, choose_model, contenders, stored_term
+from handlers.stores.reads import batches
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,12 @@ class Snapshot:
         if chosen is None:
             return {}
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-        if chosen.matrix.shape[1] != len(query):
-            raise FatalError(
-                f"the query's vector has {len(query)} dimensions and the index's {chosen.matrix.shape[1]}: "
-                "search with the model that the index was made with, or ingest again"
-            )
+        check_dimensions(len(query), chosen.matrix.shape[1])
         scores, keys = chosen.matrix @ query, chosen.passages
         if permitted is not None:
             mask = np.isin(chosen.documents, permitted)
             scores, keys = scores[mask], keys[mask]
-        return {int(keys[place]): float(scores[place]) for place in best(keys, scores, top_k)}
+        return _best(connection, keys, scores, top_k)
 
     def bm25(
         self, connection: Connection, counts: Mapping[str, float], *, top_k: int, k1: float, b: float,
@@ -84,6 +79,7 @@ class Snapshot:
         average = float(passages.lengths.mean()) or 1.0
         norms = k1 * (1 - b + b * passages.lengths / average)
         totals = np.zeros(len(passages.keys))
+        counts = {stored_term(term): weight for term, weight in counts.items()}
         for term, keys, tallies in _postings(connection, sorted(counts)):
             at, there = passages.positions(keys)
             at, tallies = at[there], tallies[there]
@@ -94,7 +90,7 @@ class Snapshot:
             totals[~np.isin(passages.documents, permitted)] = 0.0
         found = np.flatnonzero(totals)
         keys, scores = passages.keys[found], totals[found]
-        return {int(keys[place]): float(scores[place]) for place in best(keys, scores, top_k)}
+        return _best(connection, keys, scores, top_k)
 
     def _load_passages(self, connection: Connection) -> _Passages:
         with self._lock:
@@ -118,7 +114,7 @@ class Snapshot:
             passages = self._refresh(connection)
             if self._models is None:
                 self._models = _visible_models(connection)
-            name = _choose(self._models, model)
+            name = choose_model(self._models, model)
             if name is None:
                 return None
             if name not in self._current:
@@ -127,22 +123,31 @@ class Snapshot:
             return self._vectors[name]
 
 
+def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: int) -> dict[int, float]:
+    """The greatest scores by passage key; of those that tie for the last places, the ones with the first chunk ids.
+
+    Keys tell when a passage was stored, ids do not: an index that was changed answers as one that was made anew.
+    """
+    places = contenders(scores, top_k)
+    if len(places) > top_k:
+        worst = scores[places].min()
+        tied = places[scores[places] == worst]
+        places = places[scores[places] > worst]
+        ids: list[tuple[str, int]] = []
+        for some in batches(keys[tied].tolist()):
+            rows = connection.execute(
+                select(schema.passages.c.id, schema.passages.c.key).where(schema.passages.c.key.in_(some))
+            )
+            ids += [(row.id, row.key) for row in rows]
+        chosen = {key for _, key in sorted(ids)[: top_k - len(places)]}
+        places = np.concatenate([places, tied[np.isin(keys[tied], list(chosen))]])
+    return {int(keys[place]): float(scores[place]) for place in places}
+
+
 def _visible_models(connection: Connection) -> tuple[str, ...]:
     vectors, passages = schema.vectors, schema.passages
     visible = select(passages.c.key).where(passages.c.visible, passages.c.key == vectors.c.passage)
     return tuple(sorted(connection.scalars(select(vectors.c.model).where(visible.exists()).distinct())))
-
-
-def _choose(models: tuple[str, ...], wanted: str | None) -> str | None:
-    if wanted in models:
-        return wanted
-    if not models or (wanted is None and len(models) == 1):
-        return models[0] if models else None
-    lacking = f"none of model {wanted!r}" if wanted is not None else "the query does not say which one it is for"
-    raise FatalError(
-        f"the index has vectors of {', '.join(map(repr, models))}, and {lacking}: "
-        "search with the model that the index was made with, or ingest again"
-    )
 
 
 def _read_vectors(connection: Connection, model: str, passages: _Passages, before: _Vectors | None) -> _Vectors:
@@ -156,7 +161,9 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
     old = np.isin(rows, before.rows) if before is not None else np.zeros(len(rows), dtype=bool)
     fresh: list[bytes] = []
     for some in batches(rows[~old].tolist()):
-        fresh += connection.scalars(select(table.c.vector).where(table.c.key.in_(some)).order_by(table.c.key))
+        fresh += connection.scalars(
+            select(type_coerce(table.c.vector, LargeBinary)).where(table.c.key.in_(some)).order_by(table.c.key)
+        )
     new = np.frombuffer(b"".join(fresh), dtype="<f4").reshape(len(fresh), -1) if fresh else None
     if before is None or not old.any():
         matrix = new if new is not None else np.zeros((0, 0), dtype=np.float32)

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
 from handlers.filters import TagFilter
-from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
-from handlers.stores import sqlite_graph, sqlite_reads, sqlite_writes
-from handlers.stores.protocol import DocumentRow, DocumentStatus, Edge, Facet, FailedDocument, Mention
+from handlers.records import Hit
+from handlers.stores import reads
 from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 from handlers.stores.snapshot import Snapshot
+from handlers.stores.sql import SqlIndexStore
 
 
-class SqliteIndexStore:
+class SqliteIndexStore(SqlIndexStore):
     """An `IndexStore` in the file `path`, made on first use. It pickles as its path.
 
     A write raises `TransientError` when other processes' writes hold the file for `busy_timeout_s`.
@@ -46,105 +46,26 @@ class SqliteIndexStore:
                 self._engine.dispose()
                 self._engine = None
 
-    def put_documents(
-        self, documents: Sequence[Document], chunks: Sequence[Chunk], *, summaries: Mapping[str, str] | None = None,
-        artifacts: Sequence[Artifact] = (), run_id: str = "", fingerprint: str = "",
-    ) -> dict[str, str]:  # fmt: skip
-        with self._write() as connection:
-            return sqlite_writes.put_documents(
-                connection, documents, chunks, summaries or {}, artifacts, run_id=run_id, fingerprint=fingerprint
-            )
-
-    def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings) -> int:
-        with self._write() as connection:
-            return sqlite_writes.put_vectors(connection, chunks, embeddings)
-
-    def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector]) -> int:
-        with self._write() as connection:
-            return sqlite_writes.put_terms(connection, chunks, sparse)
-
-    def put_graph(self, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation]) -> int:
-        with self._write() as connection:
-            return sqlite_graph.put_graph(connection, chunks, entities, relations)
-
-    def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
-        for document_id, name in versions.items():
-            with self._write() as connection:
-                sqlite_writes.publish(connection, document_id, name, expect)
-        return len(versions)
-
-    def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
-        with self._write() as connection:
-            return sqlite_writes.put_failures(connection, failures, run_id=run_id)
-
-    def delete(self, document_ids: Sequence[str]) -> int:
-        with self._write() as connection:
-            return sqlite_writes.delete(connection, document_ids)
-
-    def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
-        with self._read() as connection:
-            return sqlite_reads.known(connection, document_ids)
-
-    def documents(
-        self, *, status: DocumentStatus | None = None, limit: int = 100, offset: int = 0
-    ) -> list[DocumentRow]:
-        with self._read() as connection:
-            return sqlite_reads.documents(connection, status=status, limit=limit, offset=offset)
-
-    def statistics(self) -> dict[str, int]:
-        with self._read() as connection:
-            return sqlite_reads.statistics(connection)
-
-    def chunks_of(self, document_id: str) -> list[Chunk]:
-        with self._read() as connection:
-            return sqlite_reads.chunks_of(connection, document_id)
-
-    def artifacts_of(self, document_id: str) -> list[Artifact]:
-        with self._read() as connection:
-            return sqlite_reads.artifacts_of(connection, document_id)
-
-    def summary_of(self, document_id: str) -> str | None:
-        with self._read() as connection:
-            return sqlite_reads.summary_of(connection, document_id)
-
-    def tags_of(self, document_ids: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
-        with self._read() as connection:
-            return sqlite_reads.tags_of(connection, document_ids)
+    def size_bytes(self) -> int:
+        paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def search_vectors(
         self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
     ) -> list[Hit]:
         with self._read() as connection:
-            permitted = sqlite_reads.permitted_documents(connection, where)
+            permitted = _keys(connection, where)
             found = self._snapshot.nearest(connection, vector, top_k=top_k, model=model, permitted=permitted)
-            return sqlite_reads.hits(connection, found, source="vector")
+            return reads.hits(connection, found, source="vector")
 
     def search_terms(
         self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
         where: TagFilter | None = None,
     ) -> list[Hit]:  # fmt: skip
         with self._read() as connection:
-            permitted = sqlite_reads.permitted_documents(connection, where)
+            permitted = _keys(connection, where)
             found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
-            return sqlite_reads.hits(connection, found, source="keyword")
-
-    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
-        with self._read() as connection:
-            return sqlite_graph.find_entities(connection, names, where=where)
-
-    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
-        with self._read() as connection:
-            return sqlite_graph.neighbours(connection, names, limit=limit, where=where)
-
-    def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
-        with self._read() as connection:
-            return sqlite_graph.mentions(connection, names, where=where)
-
-    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
-        with self._read() as connection:
-            permitted = sqlite_reads.permitted_documents(connection, where)
-            found = sqlite_reads.passage_keys(connection, scores, permitted=permitted)
-            return sqlite_reads.hits(connection, found, source=source)
+            return reads.hits(connection, found, source="keyword")
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
@@ -170,6 +91,11 @@ class SqliteIndexStore:
             if self._engine is None:
                 self._engine = _open_engine(self.path, self._busy_timeout_s)
             return self._engine
+
+
+def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
+    query = reads.permitted_documents(where)
+    return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
 
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:

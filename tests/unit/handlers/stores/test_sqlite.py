@@ -74,7 +74,7 @@ def test_a_file_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(FatalError, match="is an index of schema version 99; this Braid needs schema version 1"):
+    with pytest.raises(FatalError, match="is an index of schema version 99; this Braid needs schema version 2"):
         SqliteIndexStore(path).statistics()
 
 

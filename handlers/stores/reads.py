@@ -1,11 +1,10 @@
-"""Reads of the SQLite index, each inside the caller's transaction: hits, the document table, statistics, tags."""
+"""Reads of an index in SQL, each inside the caller's transaction: hits, the document table, statistics, tags."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, distinct, func, select
+from sqlalchemy import Connection, Row, Select, and_, distinct, func, select, union
 
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Hit
@@ -47,27 +46,19 @@ def hits(connection: Connection, scores: Mapping[int, float], *, source: str) ->
 
 
 def passage_keys(
-    connection: Connection, scores: Mapping[str, float], *, permitted: np.ndarray | None
+    connection: Connection, scores: Mapping[str, float], *, permitted: Select[Any] | None
 ) -> dict[int, float]:
-    allowed = None if permitted is None else set(permitted.tolist())
     found: dict[int, float] = {}
     for some in batches(list(scores)):
-        for row in connection.execute(
-            select(passages_.c.id, passages_.c.key, passages_.c.document).where(passages_.c.id.in_(some))
-        ):
-            if allowed is None or row.document in allowed:
-                found[row.key] = scores[row.id]
+        query = select(passages_.c.id, passages_.c.key).where(passages_.c.id.in_(some))
+        if permitted is not None:
+            query = query.where(passages_.c.document.in_(permitted))
+        found.update((row.key, scores[row.id]) for row in connection.execute(query))
     return found
 
 
-def permitted_documents(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
-    """Keys of the visible documents that a filter lets through, sorted; `None` when there is no filter."""
-    query = permitted_query(where)
-    return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
-
-
-def permitted_query(where: TagFilter | None) -> Select[tuple[int]] | None:
-    """What `permitted_documents` selects, for use inside another query."""
+def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
+    """Selects the keys of the visible documents that a filter lets through; `None` when there is no filter."""
     if not where:
         return None
     tags = schema.tags
@@ -111,17 +102,24 @@ def _document_row(row: Row[Any]) -> DocumentRow:
 def statistics(connection: Connection) -> dict[str, int]:
     visible = select(passages_.c.key).where(passages_.c.visible)
     published = select(documents_.c.published).where(documents_.c.published.is_not(None))
-    mentions, relations = schema.mentions, schema.relations
-    named = select(mentions.c.entity).where(mentions.c.passage.in_(visible))
-    related = relations.c.passage.in_(visible)
-    named = named.union(select(relations.c.source).where(related), select(relations.c.target).where(related))
+    mentions, relations, entities = schema.mentions, schema.relations, schema.entities
+    source, target = entities.alias("source"), entities.alias("target")
+    ends = [select(end).where(table.c.passage.in_(visible)) for table, end in (
+        (mentions, mentions.c.entity), (relations, relations.c.source), (relations, relations.c.target),
+    )]  # fmt: skip
+    named = select(entities.c.folded).distinct().where(entities.c.key.in_(union(*ends)))
+    related = (
+        select(relations.c.passage, source.c.folded, target.c.folded.label("other"), relations.c.kind).distinct()
+        .join(source, source.c.key == relations.c.source).join(target, target.c.key == relations.c.target)
+        .where(relations.c.passage.in_(visible))
+    )  # fmt: skip
     queries: dict[str, Select[Any]] = {
         "documents": select(func.count()).select_from(published.subquery()),
         "chunks": select(func.count()).select_from(visible.subquery()),
         "vectors": select(func.count()).where(schema.vectors.c.passage.in_(visible)),
         "terms": select(func.count()).where(passages_.c.visible, passages_.c.length.is_not(None)),
         "entities": select(func.count()).select_from(named.subquery()),
-        "relations": select(func.count()).where(related),
+        "relations": select(func.count()).select_from(related.subquery()),
         "artifacts": select(func.count()).where(schema.artifacts.c.version.in_(published)),
         "summaries": select(func.count()).where(versions_.c.key.in_(published), versions_.c.summary.is_not(None)),
         "tagged_documents": select(func.count(distinct(schema.tags.c.version))).where(

@@ -1,0 +1,127 @@
+"""Where SQLite and PostgreSQL differ: how rows are upserted and stored in bulk, how texts and vectors are kept."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from sqlalchemy import Boolean, Connection, Double, Integer, LargeBinary, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+from handlers.stores.protocol import storable_text
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+    """An INSERT that can say ON CONFLICT; both dialects say it with the same methods."""
+    if connection.dialect.name == "postgresql":
+        return cast(sqlite.Insert, postgresql.insert(table))
+    return sqlite.insert(table)
+
+
+def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows straight through the driver: a COPY in PostgreSQL, one prepared statement in SQLite.
+
+    Values of a vector column are float32 arrays.
+    """
+    if not rows:
+        return
+    names = ", ".join(f'"{name}"' for name in columns)
+    kinds = [table.c[name].type for name in columns]
+    texts = [place for place, kind in enumerate(kinds) if isinstance(kind, StorableText)]
+    vectors = [place for place, kind in enumerate(kinds) if isinstance(kind, VectorColumn)]
+    if connection.dialect.name == "postgresql":
+        prepared = _prepared(rows, texts, [], None)
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(
+            f'COPY "{table.name}" ({names}) FROM STDIN WITH (FORMAT BINARY)'
+        ) as copy:  # fmt: skip
+            copy.set_types([_postgres_type(kind) for kind in kinds])
+            for row in prepared:
+                copy.write_row(row)
+        return
+    marks = ", ".join("?" * len(columns))
+    prepared = _prepared(rows, texts, vectors, _to_bytes)
+    connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', prepared)
+
+
+def _prepared(
+    rows: Sequence[tuple[Any, ...]], texts: Sequence[int], vectors: Sequence[int], encode: Any
+) -> list[tuple[Any, ...]]:
+    if not texts and not vectors:
+        return list(rows)
+    prepared: list[tuple[Any, ...]] = []
+    for row in rows:
+        values = list(row)
+        for place in texts:
+            if values[place] is not None:
+                values[place] = storable_text(values[place])
+        for place in vectors:
+            values[place] = encode(values[place])
+        prepared.append(tuple(values))
+    return prepared
+
+
+def _postgres_type(kind: TypeEngine[Any]) -> str:
+    if isinstance(kind, VectorColumn):
+        return "vector"
+    if isinstance(kind, StorableText):
+        return "text"
+    if isinstance(kind, Boolean):
+        return "bool"
+    if isinstance(kind, Double):
+        return "float8"
+    # BigInteger is an Integer to SQLAlchemy.
+    return "int4" if type(kind) is Integer else "int8"
+
+
+class StorableText(TypeDecorator[str]):
+    """Text that sorts as Python sorts it, without what databases refuse (see `storable_text`)."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TEXT(collation="C"))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else storable_text(value)
+
+
+class PostgresVector(UserDefinedType[Any]):
+    """pgvector's `vector`, with a number of dimensions or of any."""
+
+    cache_ok = True
+
+    def __init__(self, dimensions: int | None = None) -> None:
+        self.dimensions = dimensions
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "vector" if self.dimensions is None else f"vector({self.dimensions})"
+
+
+class VectorColumn(TypeDecorator[np.ndarray]):
+    """float32 numbers: little-endian bytes in SQLite, `vector` in PostgreSQL."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> TypeEngine[Any]:
+        return dialect.type_descriptor(PostgresVector() if dialect.name == "postgresql" else LargeBinary())
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        if value is None:
+            return None
+        return np.asarray(value, dtype=np.float32) if dialect.name == "postgresql" else _to_bytes(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> np.ndarray | None:
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            return np.asarray(value.to_numpy(), dtype=np.float32)
+        return np.frombuffer(value, dtype="<f4")
+
+
+def _to_bytes(row: Any) -> bytes:
+    return np.ascontiguousarray(row, dtype="<f4").tobytes()
