@@ -152,7 +152,7 @@ def _shown(where: TagFilter | None) -> ColumnElement[bool]:
 
 
 def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter | None) -> dict[str, str]:
-    """The spelling to show of those entities that a visible and permitted passage supports: the first by code points."""
+    """The spelling to show of entities that visible and permitted passages support: the first by code points."""
     supports = [
         exists().where(end == entities_.c.key, passage == passages_.c.key, _shown(where))
         for end, passage in (

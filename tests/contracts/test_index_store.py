@@ -1,27 +1,45 @@
 """What every index must do, whatever is behind it."""
 
 import pickle
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import make_url
 
 from flows.errors import FatalError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
 from handlers.stores import FailedDocument, IndexStore, open_index
 from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.postgres import PostgresIndexStore
 from handlers.stores.sqlite import SqliteIndexStore
 
 WORDS = ("storm", "river", "bridge", "train", "violin", "orchard")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore]:
-    made: IndexStore = MemoryIndexStore() if request.param == "memory" else SqliteIndexStore(tmp_path / "index.db")
+    with make_store(request.param, request, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def make_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore]:
+    """An empty index of a kind; the PostgreSQL ones share a database."""
+    match kind:
+        case "memory":
+            made: IndexStore = MemoryIndexStore()
+        case "sqlite":
+            made = SqliteIndexStore(tmp_path / "index.db")
+        case _:
+            url = make_url(request.getfixturevalue("postgres_server"))
+            made = PostgresIndexStore(url.update_query_dict({"index": uuid.uuid4().hex}).render_as_string(False))
     yield made
     made.close()
 
