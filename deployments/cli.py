@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deployments.commands.ask import ask
 from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show_logs, stderr
 from deployments.commands.demo import demo
 from deployments.commands.doctor import doctor
@@ -60,7 +61,7 @@ def braid(
 
 
 _GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Use": (demo, ingest, search, run),
+    "Use": (demo, ingest, search, ask, run),
     "Write pipelines": (plan, validate, handlers, schema),
     "Look": (doctor,),
 }

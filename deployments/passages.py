@@ -4,7 +4,8 @@ import re
 
 from rich.text import Text
 
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|\n\s*\n|\n|$)\s*")
+# A dot within a number or a name ends nothing; the stops of other scripts end a sentence without a space after them.
+_SENTENCE = re.compile(r"(?:[^.!?\n。！？｡।؟]|[.!?](?!\s|$))+(?:[.!?]+|[。！？｡।؟]+|\n\s*\n|\n|$)\s*")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
@@ -33,11 +34,11 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
 
 def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
     """`text` with the words that the question has too in `style`."""
-    wanted = _stems(question)
+    from handlers.retrieval.highlighting import highlights
+
     found = Text(text)
-    for match in _WORD.finditer(text):
-        if wanted & _stems(match.group()):
-            found.stylize(style, match.start(), match.end())
+    for start, end in highlights(text, _stems(question)):
+        found.stylize(style, start, end)
     return found
 
 

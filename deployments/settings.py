@@ -85,8 +85,12 @@ class Settings(BaseSettings):
 
     embedding_model: str | None = Field(default=None, description="Name of the embedding model; default: the bundled.")
     model_dir: Path | None = Field(default=None, description="Folder of model files instead of the bundled ones.")
-    openai_base_url: str | None = Field(default=None, description="An OpenAI-compatible endpoint for embeddings.")
+    openai_base_url: str | None = Field(
+        default=None,
+        description="An OpenAI-compatible endpoint, for CHAT_MODEL and for an EMBEDDING_MODEL not bundled.",
+    )
     openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
+    chat_model: str | None = Field(default=None, description="The endpoint's language model, which `braid ask` needs.")
 
     @field_validator("prices", mode="before")
     @classmethod

@@ -52,6 +52,12 @@ def _load_handlers(modules: tuple[str, ...]) -> None:
 
 def make_services(settings: Settings, index: str) -> Services:
     """The services of a run on an index; nothing is opened or loaded before a handler asks for it."""
+    api_key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+    chat = (
+        {"chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key)}
+        if settings.chat_model and settings.openai_base_url
+        else {}
+    )
     return Services(
         {
             "prices": partial(Prices, settings.prices or {}),
@@ -63,9 +69,10 @@ def make_services(settings: Settings, index: str) -> Services:
                 settings.embedding_model,
                 str(settings.model_dir) if settings.model_dir else None,
                 settings.openai_base_url,
-                settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+                api_key,
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
+            **chat,
         }
     )
 
@@ -128,9 +135,19 @@ def _open_index(url: str) -> Any:
 
 
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:
-    from handlers.models.embedding import EMBEDDING_MODEL, make_embedder
+    from handlers.models.embedding import EMBEDDING_MODEL, is_local, make_embedder
 
-    return make_embedder(name or EMBEDDING_MODEL, model_dir=model_dir, base_url=base_url, api_key=api_key)
+    # An endpoint that only answers questions does not take the bundled model's place.
+    chosen = name or EMBEDDING_MODEL
+    return make_embedder(
+        chosen, model_dir=model_dir, base_url=None if is_local(chosen) else base_url, api_key=api_key
+    )  # fmt: skip
+
+
+def _make_chat(name: str, base_url: str, api_key: str | None) -> Any:
+    from handlers.models.chat import ChatModel
+
+    return ChatModel(name, base_url=base_url, api_key=api_key)
 
 
 def _make_reranker(model_dir: str | None) -> Any:

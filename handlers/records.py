@@ -139,6 +139,10 @@ class Hit:
     end: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     """After fusion: every retriever's own score."""
+    highlights: tuple[tuple[int, int], ...] = ()
+    """Stretches of `content` that match the question, in order and apart; add `start` for places in the document."""
+    duplicates: tuple[tuple[str, str], ...] = ()
+    """Chunk and document id of the results below this one that say nearly the same and are shown only here."""
 
 
 def stable_id(*parts: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from flows.errors import OrchestrationError, suggest
+from flows.errors import OrchestrationError
 
 FORBIDDEN = "=:;"
 RESERVED_PREFIX = "__"
@@ -63,8 +63,7 @@ def read_tags(written: Iterable[str]) -> dict[str, list[str]]:
     for each in written:
         name, equals, value = each.partition("=")
         if not equals or not value.strip():
-            near = suggest(name, CONVENTIONAL) if not equals else ""
-            raise InvalidTag(f"{each!r} is no tag: write NAME=VALUE, for example department=legal{near}")
+            raise InvalidTag(f"{each!r} is no tag: write NAME=VALUE, for example department=legal")
         values = found.setdefault(tag_name(name.strip()), [])
         if value.strip() not in values:
             values.append(value.strip())

@@ -13,7 +13,8 @@ import deployments
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, excluding, watched
-from deployments.commands.search import ask, hit_json, show_hits
+from deployments.commands.search import run_search
+from deployments.hits import hit_json, show_hits
 from deployments.indexes import remove_index
 from deployments.settings import InvalidSettings, load_settings
 from deployments.views import failure_tables, result_json, step_table
@@ -60,7 +61,7 @@ def demo(
         counts: dict[str, int] = services["index_store"].statistics()
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
-            answer = ask(question, settings=settings, catalog=catalog, index=INDEX, top=1, services=services)
+            answer = run_search(question, settings=settings, catalog=catalog, index=INDEX, top=1, services=services)
             hits = list(answer.context.data.get("results", ()))
             answers.append({"question": question, "seconds": answer.seconds, "status": answer.status,
                             "expected_document": asked["document"],

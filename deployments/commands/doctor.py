@@ -156,11 +156,16 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    if settings.openai_base_url:
-        yield Finding("models", "ok", f"embeddings from {settings.openai_base_url}; the endpoint is not called here")
-        return
+    from handlers.models.embedding import EMBEDDING_MODEL, is_local
     from handlers.models.files import KNOWN_MODELS, model_file
 
+    if settings.openai_base_url:
+        used = [("answers", settings.chat_model), ("embeddings", settings.embedding_model or EMBEDDING_MODEL)]
+        named = [f"{what} by {name}" for what, name in used if name and (what == "answers" or not is_local(name))]
+        text = " and ".join(named) or "used for nothing; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL"
+        yield Finding("models", "ok" if named else "note", f"{settings.openai_base_url}: {text}; it is not called here")
+    elif settings.chat_model:
+        yield Finding("models", "warning", "BRAID_CHAT_MODEL without BRAID_OPENAI_BASE_URL, where it would be")
     for name in KNOWN_MODELS:
         folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent
         yield Finding("models", "ok", f"{name}: checked, in {folder}")

@@ -1,24 +1,31 @@
 """`braid search`: one question, the passages that answer it. Never imports Prefect: an answer takes milliseconds."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.hits import explanation, hit_json, show_explanation, show_hits
 from deployments.indexes import require_index
 from deployments.parameters import InvalidParameters
-from deployments.passages import excerpt, marked
 from deployments.running import run_pipeline
-from deployments.settings import Settings, load_settings
+from deployments.settings import InvalidSettings, Settings, load_settings
 from deployments.views import failure_tables
 from flows.results import RunResult
 from flows.services import Services
+
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option("--tag", "-t", metavar="NAME=VALUE", help="Only documents with this tag. The same name again: either "
+                 "value; another name: both."),
+]  # fmt: skip
+MultiQueryOption = Annotated[bool, typer.Option("--multi-query", help="Let a language model reword the question too.")]
+HydeOption = Annotated[
+    bool, typer.Option("--hyde", help="Let a language model invent an answer and search what is near it too.")
+]
 
 
 @reported
@@ -26,6 +33,10 @@ def search(
     question: Annotated[str, typer.Argument(help="In plain words; put it in quotes.")],
     index: IndexOption = "default",
     top: Annotated[int, typer.Option("--top", "-n", min=1, max=1000, help="How many passages.")] = 5,
+    tag: TagOption = None,
+    multi_query: MultiQueryOption = False,
+    hyde: HydeOption = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how each passage got its place.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Answer a question with the passages of an index: by meaning, by words and by entities at once.
@@ -34,24 +45,31 @@ def search(
 
       braid search "Who sponsored the POSTGRES project?" --index demo
 
+      braid search "notice period" --index contracts --tag department=legal --explain
+
       braid search "leap seconds" --index demo --top 3 --json | jq '.hits[].document'
     """
     settings = load_settings()
     require_index(settings, index)
-    if not question.strip():
-        raise InvalidParameters("the question is empty")
+    if multi_query or hyde:
+        require_chat(settings)
     began = time.perf_counter()
-    result = ask(question, settings=settings, catalog=load_catalog(settings), index=index, top=top)
+    parameters = {"filters": filters_of(tag), "multi_query": multi_query, "hyde": hyde, "explain": explain}
+    result = run_search(
+        asked(question), settings=settings, catalog=load_catalog(settings), index=index, top=top, parameters=parameters
+    )
     hits = list(result.context.data.get("results", ()))
+    explained = explanation(result.context.data, hits) if explain else None
     if json_output:
         emit({
-            "question": question, "index": index, "status": result.status, "seconds": result.seconds,
-            "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
-            "errors": [{"step": outcome.id, "message": outcome.error.message} for outcome in result.errors
-                       if outcome.error],
+            "question": question, "index": index, "filters": parameters["filters"], "status": result.status,
+            "seconds": result.seconds, "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+            "errors": errors_json(result), "cost": result.cost, **({"explanation": explained} if explained else {}),
         })  # fmt: skip
     else:
         show_hits(stdout(), question, hits)
+        if explained:
+            show_explanation(stdout(), explained, hits)
         seconds = time.perf_counter() - began
         stderr().print(
             f"{len(hits)} passages in {seconds:.2f} s ({result.seconds * 1000:.0f} ms searching)", style="dim"
@@ -61,34 +79,50 @@ def search(
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
-def ask(
-    question: str, *, settings: Settings, catalog: Catalog, index: str, top: int, services: Services | None = None
-) -> RunResult:
+def run_search(
+    question: str, *, settings: Settings, catalog: Catalog, index: str, top: int,
+    parameters: Mapping[str, Any] | None = None, services: Services | None = None, pipeline: str = "search",
+) -> RunResult:  # fmt: skip
     """Run the search pipeline by direct calls; nothing is recorded."""
     return run_pipeline(
-        catalog.find("search"), {"query": question, "top_k": top}, settings=settings, catalog=catalog, index=index,
-        engine="inline", record=False, services=services,
+        catalog.find(pipeline), {**(parameters or {}), "query": question, "top_k": top}, settings=settings,
+        catalog=catalog, index=index, engine="inline", record=False, services=services,
     )  # fmt: skip
 
 
-def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
-    """Document, heading and the stretch that answers, with the question's words marked."""
-    empty = True
-    for rank, hit in enumerate(hits, start=1):
-        empty = False
-        place = f"  page {hit.page}" if hit.page else ""
-        console.print(Text.assemble((f"{rank}. ", "dim"), (hit.name or hit.document_id, "bold cyan"), (place, "dim"),
-                                    (f"  {hit.score:.4f} {hit.source}", "dim")))  # fmt: skip
-        if hit.heading:
-            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
-        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 1, 3), expand=False))
-    if empty:
-        console.print("Nothing found.")
+def asked(question: str) -> str:
+    """The question, if there is one.
+
+    Raises:
+        InvalidParameters: it is empty.
+    """
+    if not question.strip():
+        raise InvalidParameters("the question is empty")
+    return question
 
 
-def hit_json(rank: int, hit: Any) -> Mapping[str, Any]:
-    return {
-        "rank": rank, "document": hit.name, "document_id": hit.document_id, "chunk_id": hit.id,
-        "heading": hit.heading, "page": hit.page, "start": hit.start, "end": hit.end, "score": hit.score,
-        "source": hit.source, "scores": dict(hit.scores), "text": hit.content,
-    }  # fmt: skip
+def filters_of(tags: list[str] | None) -> dict[str, list[str]]:
+    """What `--tag` options ask for.
+
+    Raises:
+        InvalidTag: one cannot be a tag.
+    """
+    from handlers.tags import read_tags
+
+    return read_tags(tags or ())
+
+
+def require_chat(settings: Settings) -> None:
+    """Refuse what needs a language model where there is none, with what to set.
+
+    Raises:
+        InvalidSettings: none is configured.
+    """
+    if not (settings.chat_model and settings.openai_base_url):
+        from handlers.models.chat import NOT_CONFIGURED
+
+        raise InvalidSettings(NOT_CONFIGURED)
+
+
+def errors_json(result: RunResult) -> list[dict[str, str]]:
+    return [{"step": outcome.id, "message": outcome.error.message} for outcome in result.errors if outcome.error]

@@ -66,6 +66,11 @@ def make_embedder(
     return LocalEmbedder(name, model_dir=model_dir, workers=workers)
 
 
+def is_local(name: str) -> bool:
+    """Whether a model of that name runs on this machine even where there is an endpoint."""
+    return name == HashingEmbedder.name or name in KNOWN_MODELS
+
+
 class LocalEmbedder:
     """A model on this machine; loaded when it is first used, then shared by all threads."""
 

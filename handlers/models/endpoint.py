@@ -1,18 +1,15 @@
 """Embeddings by an endpoint that speaks OpenAI's `/embeddings`: a service, or a server of your own."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from flows.errors import FatalError, TransientError
+from flows.errors import FatalError
 from handlers.models.embedding import unit_rows
+from handlers.models.http import Endpoint
 
 TEXTS_PER_REQUEST = 64
-_TRANSIENT = frozenset({408, 425, 429})
 
 
 class OpenAIEmbedder:
@@ -21,10 +18,9 @@ class OpenAIEmbedder:
     def __init__(self, name: str, *, base_url: str, api_key: str | None = None, timeout_s: float = 60.0) -> None:
         self.name = name
         self.tokens_used = 0
-        self._url = f"{base_url.rstrip('/')}/embeddings"
-        self._api_key, self._timeout_s = api_key, timeout_s
+        self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
+        self._url = self._endpoint.url("embeddings")
         self._dim = 0
-        self._client: Any = None
         self._lock = threading.Lock()
 
     @property
@@ -49,13 +45,10 @@ class OpenAIEmbedder:
         return self.embed_documents([text])[0]
 
     def close(self) -> None:
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-            self._client = None
+        self._endpoint.close()
 
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
-        body = self._post({"model": self.name, "input": list(texts), "encoding_format": "float"})
+        body = self._endpoint.post("embeddings", {"model": self.name, "input": list(texts), "encoding_format": "float"})
         try:
             rows = sorted(body["data"], key=lambda row: row["index"])
             vectors = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
@@ -72,43 +65,3 @@ class OpenAIEmbedder:
         if known != vectors.shape[1]:
             raise FatalError(f"{self._url}: model {self.name!r} gave {vectors.shape[1]} numbers a text, before {known}")
         return unit_rows(vectors)
-
-    def _post(self, body: Mapping[str, Any]) -> Any:
-        import httpx
-
-        try:
-            answer = self._connected().post(self._url, json=body)
-        except httpx.TransportError as error:
-            raise TransientError(f"{self._url}: {error or type(error).__name__}") from error
-        if answer.status_code in _TRANSIENT or answer.status_code >= 500:
-            wait_s = _seconds(answer.headers.get("retry-after", ""))
-            raise TransientError(f"{self._url} answered {answer.status_code}", retry_after_s=wait_s)
-        if answer.status_code != 200:
-            raise FatalError(f"{self._url} answered {answer.status_code}: {answer.text[:200]}")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise FatalError(f"{self._url} did not answer with JSON: {answer.text[:80]!r}") from error
-
-    def _connected(self) -> Any:
-        # One client for all threads: it keeps connections open between requests.
-        with self._lock:
-            if self._client is None:
-                import httpx
-
-                headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-                self._client = httpx.Client(headers=headers, timeout=self._timeout_s)
-            return self._client
-
-
-def _seconds(retry_after: str) -> float | None:
-    """How long to wait by a `Retry-After` header, which is a number of seconds or a date (RFC 9110, 10.2.3)."""
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

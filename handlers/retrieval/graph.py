@@ -20,6 +20,11 @@ class Hop(NamedTuple):
     kind: str
     target: str
 
+    def described(self) -> str:
+        """`IAEA stands for International Atomic Energy Agency`."""
+        kind = "occurs with" if self.kind == "co_occurs" else self.kind.replace("_", " ")
+        return f"{self.source} {kind} {self.target}"
+
 
 class Reached(NamedTuple):
     """How near an entity is to the question's, 1 for theirs, and the relations that lead there."""
@@ -81,6 +86,14 @@ def graph_traverse(
         call.services["index_store"], query_entities, hops=hops, decay=decay, fan_out=fan_out,
         where=TagFilter.all_of(access, filters),
     )  # fmt: skip
+
+
+@handler(writes="relations")
+def graph_context(query_neighbourhood: Mapping[str, Reached], *, most: int = 20) -> list[str]:
+    """The relations that lead to what is nearest to the question's entities, each once, as lines that can be read."""
+    nearest = sorted(query_neighbourhood.items(), key=lambda each: (-each[1].nearness, each[0]))
+    hops = dict.fromkeys(hop for _, reached in nearest for hop in reached.path)
+    return [hop.described() for hop in hops][:most]
 
 
 def neighbourhood(

@@ -12,7 +12,7 @@ from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
 from handlers.stores.protocol import IndexStore
 
-DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5}
+DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5, "multi_query": 1.0, "hyde": 1.0}
 """The graph confirms and adds. At half weight and k = 60, a chunk that only it found (at most 0.5 / 61) stands below
 everything that another retriever has among its first 60 (at least 1 / 120)."""
 
@@ -22,6 +22,8 @@ def hybrid_merge(
     vector_hits: Sequence[Hit] = (),
     keyword_hits: Sequence[Hit] = (),
     graph_hits: Sequence[Hit] = (),
+    multi_query_hits: Sequence[Hit] = (),
+    hyde_hits: Sequence[Hit] = (),
     *,
     method: Literal["rrf", "weighted"] = "rrf",
     k: int = 60,
@@ -30,7 +32,7 @@ def hybrid_merge(
 ) -> list[Hit]:
     """One ranking of all that was found, best first, with every source's score in `scores`; ties in order of sources.
 
-    `weights` are by source: vector, keyword, graph.
+    `weights` are by source: vector, keyword, graph, multi_query, hyde.
 
     Raises:
         ValueError: a weight is for no source or negative, or `k` is below 1.
@@ -39,7 +41,7 @@ def hybrid_merge(
     if unknown:
         raise ValueError(f"weights: no source named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
     chosen = list({**DEFAULT_WEIGHTS, **(weights or {})}.values())
-    rankings = [vector_hits, keyword_hits, graph_hits]
+    rankings = [vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits]
     if method == "weighted":
         return weighted_fusion(rankings, weights=chosen)[:limit]
     return reciprocal_rank_fusion(rankings, k=k, weights=chosen)[:limit]

@@ -27,7 +27,8 @@ def test_a_prepared_run_knows_its_index_and_has_its_parameters(tmp_path: Path) -
     pipeline = load_catalog(Settings()).find("search").pipeline
     made = prepare(pipeline, {"query": "why", "top_k": "3"}, settings=Settings(home=tmp_path), index="x", run_id="r1")
     assert (made.context.index, made.context.execution_id, made.context.pipeline_id) == ("x", "r1", "search")
-    assert dict(made.context.data) == {"query": "why", "top_k": 3, "access": None}
+    given = {"query": "why", "top_k": 3, "access": None, "filters": None}
+    assert dict(made.context.data) == given | {"multi_query": False, "hyde": False, "explain": False}
     with pytest.raises(InvalidSettings):
         prepare(pipeline, {"query": "why"}, settings=Settings(home=tmp_path), index="../x")
 

@@ -33,7 +33,7 @@ def test_pairs_are_sorted_and_each_once() -> None:
 def test_tags_are_read_as_written_on_a_command_line() -> None:
     written = ["team=law", "when = 2026-01-01T10:00", "team=sea", "team=law"]
     assert read_tags(written) == {"team": ["law", "sea"], "when": ["2026-01-01T10:00"]}
-    with pytest.raises(InvalidTag, match=r"'departmnt' is no tag: write NAME=VALUE.*did you mean 'department'"):
+    with pytest.raises(InvalidTag, match=r"'departmnt' is no tag: write NAME=VALUE"):
         read_tags(["departmnt"])
     with pytest.raises(InvalidTag, match="'team=' is no tag"):
         read_tags(["team="])

@@ -98,5 +98,7 @@ def test_merging_needs_no_particular_source() -> None:
     assert ids(hybrid_merge(keyword_hits=ranking("keyword", "ab"))) == "ab"
     assert ids(hybrid_merge(ranking("vector", "abc"), method="weighted", limit=2)) == "ab"
     assert ids(hybrid_merge(ranking("vector", "a"), ranking("keyword", "b"), weights={"vector": 0.0})) == "ba"
-    with pytest.raises(ValueError, match="no source named 'vectors'; there are vector, keyword, graph"):
+    with pytest.raises(
+        ValueError, match="no source named 'vectors'; there are vector, keyword, graph, multi_query, hyde"
+    ):
         hybrid_merge(weights={"vectors": 1.0})

@@ -1,0 +1,86 @@
+"""`braid ask`: one question, an answer by a language model that cites the passages it rests on."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.commands.search import (
+    HydeOption,
+    MultiQueryOption,
+    TagOption,
+    asked,
+    errors_json,
+    filters_of,
+    require_chat,
+    run_search,
+)
+from deployments.indexes import require_index
+from deployments.settings import load_settings
+from deployments.views import cost_text, failure_tables
+
+
+@reported
+def ask(
+    question: Annotated[str, typer.Argument(help="In plain words; put it in quotes.")],
+    index: IndexOption = "default",
+    top: Annotated[int, typer.Option("--top", "-n", min=1, max=50, help="How many passages the model is shown.")] = 8,
+    tag: TagOption = None,
+    multi_query: MultiQueryOption = False,
+    hyde: HydeOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Let a language model answer a question from the passages of an index, with numbered citations.
+
+    Needs BRAID_OPENAI_BASE_URL and BRAID_CHAT_MODEL. The passages that are found are sent to that endpoint. Citations
+    of passages that were not given to the model are taken out of its answer, and said to be.
+
+    Examples:
+
+      braid ask "Who sponsored the POSTGRES project?" --index demo
+
+      braid ask "Which notice period applies?" --index contracts --tag department=legal --json
+    """
+    settings = load_settings()
+    require_index(settings, index)
+    require_chat(settings)
+    parameters = {"filters": filters_of(tag), "multi_query": multi_query, "hyde": hyde}
+    result = run_search(
+        asked(question), settings=settings, catalog=load_catalog(settings), index=index, top=top,
+        parameters=parameters, pipeline="ask",
+    )  # fmt: skip
+    answer = result.context.data.get("answer")
+    if json_output:
+        emit({
+            "question": question, "index": index, "filters": parameters["filters"], "status": result.status,
+            "seconds": result.seconds, "answer": answer.text if answer else None,
+            "citations": [asdict(each) for each in answer.citations] if answer else [],
+            "unknown_citations": list(answer.unknown) if answer else [], "cost": result.cost,
+            "errors": errors_json(result),
+        })  # fmt: skip
+    else:
+        if answer:
+            _show(answer)
+        cost = f", {cost_text(result.cost)}" if result.cost else ""
+        stderr().print(f"{result.seconds:.2f} s{cost}", style="dim")
+        for part in failure_tables(result):
+            stderr().print(part)
+    raise typer.Exit(CODE_OF_STATUS[result.status])
+
+
+def _show(answer: Any) -> None:
+    from handlers.retrieval.answering import place
+
+    stdout().print(Text(answer.text))
+    if answer.citations:
+        stdout().print()
+    for each in answer.citations:
+        stdout().print(Text.assemble((f"[{each.number}] ", "bold"), (place(each), "cyan")))
+    if answer.unknown:
+        numbers = ", ".join(map(str, answer.unknown))
+        stderr().print(f"The model cited passages that it was not given ({numbers}); taken out.", style="yellow")
+    if not answer.citations:
+        stderr().print("The answer cites no passage: check it against `braid search`.", style="yellow")

@@ -1,0 +1,63 @@
+"""Results that say nearly the same are shown once: the best of them, which knows the others."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flows.registry import handler
+from handlers.records import Hit
+from handlers.text import terms
+
+_SHINGLE = 3
+_NUMBER = re.compile(r"\d+")
+
+
+@handler(writes="results")
+def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, limit: int | None = None) -> list[Hit]:
+    """The best of each set of near duplicates, in their order, at most `limit`; the others are in its `duplicates`.
+
+    Near means that the passages share at least `similarity` of their runs of three words (Jaccard's coefficient of
+    their sets; Broder, SEQUENCES 1997) and all their numbers: two price lists that differ in a price stay two.
+    `similarity: 1` leaves only exact copies to collapse, but for case, punctuation and stop words.
+
+    Raises:
+        ValueError: `similarity` is not above 0 and at most 1.
+    """
+    if not 0 < similarity <= 1:
+        raise ValueError(f"similarity must be above 0 and at most 1, not {similarity}")
+    kept: list[Hit] = []
+    others: list[list[tuple[str, str]]] = []
+    sizes: list[int] = []
+    numbers: list[Counter[str]] = []
+    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for hit in results:
+        runs, figures = _runs(hit.content), Counter(_NUMBER.findall(hit.content))
+        shared = Counter(place for run in runs for place in holders.get(run, ()))
+        same = [
+            place
+            for place, count in shared.items()
+            if count >= similarity * (len(runs) + sizes[place] - count) and numbers[place] == figures
+        ]
+        if same:
+            others[min(same)].append((hit.id, hit.document_id))
+            continue
+        if limit is not None and len(kept) >= limit:
+            continue
+        for run in runs:
+            holders[run].append(len(kept))
+        kept.append(hit)
+        others.append([])
+        sizes.append(len(runs))
+        numbers.append(figures)
+    return [
+        replace(hit, duplicates=(*hit.duplicates, *found)) if found else hit
+        for hit, found in zip(kept, others, strict=True)
+    ]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = terms(text) or [text.strip()]
+    if len(words) <= _SHINGLE:
+        return {tuple(words)}
+    return {tuple(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)}

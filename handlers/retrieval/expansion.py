@@ -1,0 +1,87 @@
+"""Searching with what a language model makes of the question: other wordings, or a passage that might answer it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flows.calls import Call
+from flows.registry import handler
+from handlers.filters import TagFilter
+from handlers.models.chat import ask_model
+from handlers.models.embedding import Embedder
+from handlers.records import Hit
+from handlers.retrieval.fusion import reciprocal_rank_fusion
+from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.stores.protocol import IndexStore
+
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
+
+
+@handler(writes="multi_query_hits")
+def multi_query_search(
+    query: str,
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    wordings: int = 3,
+    top_k: int = 50,
+    call: Call,
+) -> list[Hit]:
+    """The permitted chunks found, by meaning and by words, for other wordings of the question, fused by rank.
+
+    Raises:
+        FatalError: no language model is configured.
+    Source: RAG-Fusion (Rackauckas, 2024).
+    """
+    answer = ask_model(
+        call,
+        f"Write {wordings} other wordings of the search query below, in its language, one on each line and nothing "
+        f"else. Use other words that documents about it may use.\n\nQuery: {query}",
+        most_tokens=60 * wordings,
+    )
+    lines = [" ".join(_LIST_MARK.sub("", line).split()) for line in answer.splitlines()]
+    others = [line for line in dict.fromkeys(lines) if line and line != query][:wordings]
+    rankings: list[list[Hit]] = []
+    for other in others:
+        vector = embed_query(other, call=call)
+        rankings.append(vector_search(vector, access, filters, top_k=top_k, call=call))
+        rankings.append(keyword_search(other, (), access, filters, top_k=top_k, call=call))
+    return _named("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
+
+
+@handler(writes="hyde_hits")
+def hyde_search(
+    query: str,
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    *,
+    top_k: int = 50,
+    call: Call,
+) -> list[Hit]:
+    """The permitted chunks nearest to a passage that a language model invents as an answer, and to the question.
+
+    The passage itself is shown to nobody: only its place among the chunks counts.
+
+    Raises:
+        FatalError: no language model is configured, or the index was made with another embedding model.
+    Source: Gao et al., Precise Zero-Shot Dense Retrieval without Relevance Labels (HyDE), ACL 2023.
+    """
+    passage = ask_model(
+        call,
+        "Write a short passage, as it could stand in a document, that answers the question below. Answer in the "
+        f"question's language, with the passage and nothing else.\n\nQuestion: {query}",
+        most_tokens=200,
+    )
+    embedder: Embedder = call.services["embedder"]
+    mean = embedder.embed_documents([passage])[0] + embedder.embed_query(query)
+    norm = float(np.linalg.norm(mean))
+    vector = (mean / norm if norm else mean).astype(np.float32)
+    store: IndexStore = call.services["index_store"]
+    where = TagFilter.all_of(access, filters)
+    return _named("hyde", store.search_vectors(vector, top_k=top_k, model=embedder.name, where=where))
+
+
+def _named(source: str, hits: Sequence[Hit]) -> list[Hit]:
+    return [replace(hit, source=source, scores={}) for hit in hits]
