@@ -69,5 +69,5 @@ def ask_model(call: Call, prompt: str, *, system: str = "", most_tokens: int = 1
         raise FatalError(NOT_CONFIGURED)
     call.check_cancelled()
     completion: Completion = call.services["chat"].complete(prompt, system=system, most_tokens=most_tokens)
-    call.report_cost(input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
+    call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
     return completion.text

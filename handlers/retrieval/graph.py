@@ -113,18 +113,22 @@ def neighbourhood(
     """
     near = {name: Reached(1.0) for name in store.find_entities(names, where=where).values()}
     frontier = list(near)
-    for _ in range(hops):
+    order = {name: place for place, name in enumerate(near)}
+    for hop_number in range(hops):
         around: dict[str, list[tuple[float, str, str, bool]]] = defaultdict(list)
         for edge in store.neighbours(frontier, where=where):
             around[edge.source].append((edge.weight, edge.target, edge.kind, True))
             around[edge.target].append((edge.weight, edge.source, edge.kind, False))
         fresh: dict[str, Reached] = {}
         for name in frontier:
-            heaviest = sorted(around[name], key=lambda each: (-each[0], *each[1:]))[:fan_out]
+            # Of two relations as heavy, the one that says more than that both were named leads on.
+            heaviest = sorted(around[name], key=lambda each: (-each[0], each[2] == "co_occurs", *each[1:]))[:fan_out]
             for weight, other, kind, forward in heaviest:
+                hop = Hop(name, kind, other) if forward else Hop(other, kind, name)
                 nearness = near[name].nearness * decay * weight / heaviest[0][0] if heaviest[0][0] > 0 else 0.0
-                if other not in near and nearness > (fresh[other].nearness if other in fresh else 0.0):
-                    hop = Hop(name, kind, other) if forward else Hop(other, kind, name)
+                if hop_number == 0 and other in near and order[other] > order[name] and not near[other].path:
+                    near[other] = Reached(1.0, (hop,))  # how the question's own entities are related
+                elif other not in near and nearness > (fresh[other].nearness if other in fresh else 0.0):
                     fresh[other] = Reached(nearness, (*near[name].path, hop))
         near.update(fresh)
         frontier = sorted(fresh)

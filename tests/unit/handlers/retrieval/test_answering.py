@@ -1,0 +1,69 @@
+"""Answers: what the model is shown, and which of its citations are believed."""
+
+import pytest
+
+from flows.calls import Call
+from flows.context import Identity
+from flows.services import Services
+from handlers.models.chat import Completion
+from handlers.records import Hit
+from handlers.retrieval.answering import answer_question, checked, place
+
+
+class Scripted:
+    """A language model that says what it is told to."""
+
+    name = "scripted"
+
+    def __init__(self, says: str) -> None:
+        self.says, self.prompts = says, list[str]()
+
+    def complete(self, prompt: str, *, system: str = "", most_tokens: int = 0) -> Completion:
+        self.prompts.append(prompt)
+        return Completion(self.says, self.name, 12, 3)
+
+
+def hits(count: int) -> list[Hit]:
+    return [
+        Hit(f"c{i}", f"d{i}", 1.0, f"fact {i} " * 50, "vector", name=f"f{i}.pdf", heading="H", page=i, start=5, end=90)
+        for i in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "cited", "unknown"),
+    [
+        ("It is so [1]. And so [2, 3].", "It is so [1]. And so [2, 3].", [1, 2, 3], ()),
+        ("It is so [1, 9]; also [7].", "It is so [1]; also.", [1], (9, 7)),
+        ("So [2][2;2] and [0].", "So [2][2] and.", [2], (0,)),
+        ("A list[index] and [note], but no number.", "A list[index] and [note], but no number.", [], ()),
+        ("ثابت [1]。[99]", "ثابت [1]。", [1], (99,)),
+    ],
+)
+def test_only_passages_that_were_given_can_be_cited(
+    answer: str, text: str, cited: list[int], unknown: tuple[int, ...]
+) -> None:
+    assert checked(answer, 3) == (text, cited, unknown)
+
+
+def test_the_model_sees_numbered_passages_and_the_answer_knows_where_they_stand() -> None:
+    model = Scripted("Yes [2], no [5].")
+    call = Call(identity=Identity(services=Services({"chat": lambda: model})))
+    answer = answer_question("why?", hits(4), ["A occurs with B"], most=3, most_characters=20, call=call)
+    assert answer.text == "Yes [2], no."
+    assert answer.unknown == (5,)
+    [cited] = answer.citations
+    assert (cited.number, cited.chunk_id, cited.document, cited.page, cited.start, cited.end) == (
+        2, "c2", "f2.pdf", 2, 5, 90,
+    )  # fmt: skip
+    assert place(cited) == "f2.pdf, page 2, H, characters 5–90"
+    [prompt] = model.prompts
+    assert "[3] f3.pdf, page 3, H, characters 5–90\nfact 3 fact 3 fact 3" in prompt
+    assert "[4]" not in prompt
+    assert "A occurs with B" in prompt
+    assert prompt.endswith("Question: why?")
+    assert call.costs["input_tokens"] == 12
+
+
+def test_nothing_found_asks_nobody() -> None:
+    assert answer_question("why?", [], call=Call()).text == "Nothing was found that could answer this."
