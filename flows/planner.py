@@ -13,6 +13,7 @@ from flows.expressions import check_expression, condition_names, template_names
 from flows.merge import DEFAULT_REDUCERS, resolve_reducer
 from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.policies import Merge, Policy, Retry
+from flows.references import Names, NoSuchReference
 from flows.registry import REGISTRY, Declared, HandlerSpec, Registry
 from flows.steps import (
     Case,
@@ -23,14 +24,17 @@ from flows.steps import (
     Pipeline,
     Sequential,
     Step,
+    StepFields,
     SubPipeline,
     Switch,
 )
 from flows.strategies import MERGE_STRATEGIES, SPLIT_STRATEGIES
+from flows.type_flow import mismatches
 from flows.values import fingerprint
 
 DEFAULT_MAX_CONCURRENCY = 4
-Places: TypeAlias = Callable[[str], tuple[int, int]]
+Places: TypeAlias = Callable[..., tuple[int, int]]
+"""From the dotted position of a step, and keys in it, to line and column."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def make_plan(
     given: Iterable[str] | None = None,
     overrides: Overrides | None = None,
     source: str | None = None,
-    place: Places = lambda path: (0, 0),
+    place: Places = lambda *path: (0, 0),
 ) -> Plan:
     """The plan of a pipeline.
 
@@ -71,6 +75,8 @@ def make_plan(
     level = "error" if given is not None else "warning"
     for path, code, message, always in check_access(root, fields, planner.reducers):
         planner.problem(path, code, message, level="error" if always else level)
+    for path, message in mismatches(root):
+        planner.problem(path, "type-mismatch", message, level="warning")
     errors = [problem for problem in planner.problems if problem.level == "error"]
     if errors:
         raise InvalidPipeline(sorted(errors, key=lambda problem: (problem.line, problem.column)))
@@ -101,9 +107,14 @@ class _Planner:
     """Ids of the sub-pipeline steps around; they keep the ids of what is inside unique."""
     ancestors: tuple[str, ...] = ()
     """Names of the pipelines around."""
+    names: Names = field(init=False)
+    """What references can name where the planner is."""
 
-    def problem(self, path: str, code: str, message: str, *, level: str = "error") -> None:
-        line, column = self.place(path)
+    def __post_init__(self) -> None:
+        self.names = Names(frozenset(self.pipeline.parameters))
+
+    def problem(self, path: str, code: str, message: str, *keys: str, level: str = "error") -> None:
+        line, column = self.place(path, *keys) if keys else self.place(path)
         if not line and path:
             message = f"step {path}: {message}"
         self.problems.append(Problem(self.source, line, column, code, message, level))
@@ -208,9 +219,11 @@ class _Planner:
     def _common(self, step: Step, path: str, label: str, access: Access, default_id: str = "") -> dict[str, Any]:
         if step.when is not None:
             access = access | Access(reads=condition_names(step.when))
+        step_id = self._id(step.id, path, default_id or label)
+        self.names.steps[step.id or step_id] = ({}, access)
         return {
             "path": path,
-            "id": self._id(step.id, path, default_id or label),
+            "id": step_id,
             "label": step.name or label,
             "timeout_s": step.timeout_s,
             "when": step.when,
@@ -234,8 +247,12 @@ class _Planner:
         try:
             spec = self.registry.get(step.handler)
         except OrchestrationError as error:
-            self.problem(path, "unknown-handler", str(error))
+            if step.handler in self.catalog:  # a job may name another pipeline
+                fields = {name: getattr(step, name) for name in StepFields.model_fields}
+                return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
+            self.problem(path, "unknown-handler", str(error), "handler")
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
+        step = step.model_copy(update={"options": self._resolved(step.options, path, "options")})
         self.specs[spec.name] = spec
         declared = self._declared(step, spec, path)
         if declared is not None:
@@ -243,15 +260,18 @@ class _Planner:
         names = [read.name for read in spec.reads or ()]
         for parameter in step.reads:
             if spec.reads is not None and parameter not in names:
-                self.problem(path, "unknown-read", f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}")
+                self.problem(path, "unknown-read", f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
+                             "reads", parameter)  # fmt: skip
         for write in step.writes:
             if spec.writes is not None and write not in spec.writes:
-                self.problem(path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}")
+                self.problem(path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}",
+                             "writes", write)  # fmt: skip
         self._options(step, spec, path)
         for resource in step.uses:
             if resource not in self.pipeline.resources:
                 known = list(self.pipeline.resources)
-                self.problem(path, "unknown-resource", f"no resource named {resource!r}{suggest(resource, known)}")
+                self.problem(path, "unknown-resource", f"no resource named {resource!r}{suggest(resource, known)}",
+                             "uses")  # fmt: skip
         reads = {name: step.reads.get(name, name) for name in names}
         writes = {name: step.writes.get(name, name) for name in spec.writes or ()}
         access = Access(
@@ -261,6 +281,7 @@ class _Planner:
             known=spec.declared,
         )
         common, retry = self._common(step, path, spec.name, access), step.retry or self.pipeline.retry
+        self.names.steps[step.handler] = self.names.steps[step.id or common["id"]] = (writes, access)
         if declared is not None:
             common["timeout_s"] = step.timeout_s or declared.timeout_s
             if retry is None and declared.max_attempts is not None:
@@ -291,31 +312,56 @@ class _Planner:
                     continue
                 known = list(spec.options.model_fields)
                 if error["type"] == "extra_forbidden":
-                    self.problem(path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}")
+                    self.problem(path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}",
+                                 "options", name)  # fmt: skip
                 elif error["type"] == "missing":
-                    self.problem(path, "missing-option", f"{spec.name} needs the option {name!r}")
+                    self.problem(path, "missing-option", f"{spec.name} needs the option {name!r}", "options")
                 else:
                     where = ".".join(str(part) for part in error["loc"])
-                    self.problem(path, "bad-option", f"option {where!r} of {spec.name}: {error['msg']}")
-        for value in step.options.values():
-            self._templates(value, path)
+                    self.problem(path, "bad-option", f"option {where!r} of {spec.name}: {error['msg']}",
+                                 "options", *map(str, error["loc"]))  # fmt: skip
+        for name, value in step.options.items():
+            self._templates(value, path, name)
 
-    def _templates(self, value: Any, path: str) -> None:
+    def _templates(self, value: Any, path: str, option: str) -> None:
         if isinstance(value, str) and "{{" in value:
             trouble = check_expression(value)
             if trouble:
-                self.problem(path, "bad-expression", trouble)
+                self.problem(path, "bad-expression", trouble, "options", option)
+
+    def _resolved(self, values: Mapping[str, Any], path: str, key: str) -> dict[str, Any]:
+        """Options or parameters with their references as templates."""
+        resolved: dict[str, Any] = {}
+        for name, value in values.items():
+            try:
+                resolved[name] = self.names.resolved(value)
+            except NoSuchReference as error:
+                self.problem(path, "unknown-reference", str(error), key, name)
+                resolved[name] = value
+        return resolved
+
+    def _field(self, dotted: str, path: str, *keys: str) -> str:
+        """The dotted path that a reference stands for."""
+        try:
+            return self.names.dotted(dotted)
+        except NoSuchReference as error:
+            self.problem(path, "unknown-reference", str(error), *keys)
+            return dotted
 
     def _expression(self, text: str, path: str) -> None:
         trouble = check_expression(text)
         if trouble:
-            self.problem(path, "bad-expression", f"when: {trouble}")
+            self.problem(path, "bad-expression", f"when: {trouble}", "when")
 
     def _strategy(self, strategy: str, path: str, known: Iterable[str], kind: str) -> None:
         names = list(known)
         if strategy not in names:
             self.problem(
-                path, f"unknown-{kind}-strategy", f"Unknown {kind} strategy: {strategy}{suggest(strategy, names)}"
+                path,
+                f"unknown-{kind}-strategy",
+                f"Unknown {kind} strategy: {strategy}{suggest(strategy, names)}",
+                kind,
+                "strategy",
             )
 
     def _reducers(self, reducers: Mapping[str, str], path: str) -> None:
@@ -323,7 +369,7 @@ class _Planner:
             try:
                 resolve_reducer(name)
             except OrchestrationError as error:
-                self.problem(path, "unknown-reducer", str(error))
+                self.problem(path, "unknown-reducer", str(error), "reducers")
 
     def _group(self, step: Parallel, path: str) -> Node:
         if not step.branches:
@@ -344,6 +390,9 @@ class _Planner:
             access = access | Access(writes=frozenset({step.merge.output or step.id or f"group_{path}"}))
         if step.split is not None:
             self._strategy(step.split.strategy, path, SPLIT_STRATEGIES, "split")
+            over = self._field(step.split.over, path, "split", "over")
+            step = step.model_copy(update={"split": step.split.model_copy(update={"over": over})})
+            assert step.split is not None
             access = access | Access(reads=frozenset({step.split.over.split(".")[0]}))
         self._reducers(step.reducers, path)
         label = f"Parallel({', '.join(node.label for node in children)})"
@@ -356,7 +405,10 @@ class _Planner:
                      reducers={**self.reducers, **step.reducers})  # fmt: skip
 
     def _loop(self, step: ForEach, path: str) -> Node:
+        step = step.model_copy(update={"over": self._field(step.over, path, "over")})
+        self.names.items.append(step.as_)
         body = self.chain(step.steps, path, "steps")
+        self.names.items.pop()
         # What an item writes stays with it; only what is collected or has a reducer leaves the loop.
         leaving = frozenset(step.collect.values()) | (body.access.writes & frozenset(self.reducers))
         access = Access(
@@ -414,6 +466,7 @@ class _Planner:
         return Choice(**self._common(step, path, "switch", access), cases=tuple(cases))
 
     def _sub(self, step: SubPipeline, path: str) -> Node:
+        step = step.model_copy(update={"parameters": self._resolved(step.parameters, path, "parameters")})
         access = Access(reads=template_names(step.parameters), known=False)
         common = self._common(step, path, step.pipeline, access)
         inner = self.catalog.get(step.pipeline)
@@ -426,7 +479,7 @@ class _Planner:
             self.problem(path, "recursion", f"pipeline {step.pipeline!r} would run itself for ever")
         else:
             nested = _Planner(
-                inner, self.registry, self.catalog, self.overrides, self.source, lambda _: self.place(path),
+                inner, self.registry, self.catalog, self.overrides, self.source, lambda *_: self.place(path),
                 within=(*self.within, common["id"]), ancestors=(*self.ancestors, self.pipeline.name),
             )  # fmt: skip
             root = nested.chain(inner.steps, "", inner.name)

@@ -33,7 +33,7 @@ def test_seven_mistakes_of_every_kind_are_seven_problems_at_their_lines(tmp_path
         (5, 5, "unknown-handler"),
         (7, 5, "unknown-key"),
         (8, 15, "empty-group"),
-        (10, 5, "unknown-option"),
+        (10, 52, "unknown-option"),
         (11, 34, "parallel-write"),
         (12, 18, "bad-value"),
     ]
