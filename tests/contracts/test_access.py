@@ -1,0 +1,156 @@
+"""No question, put to any retriever on any store, brings back what the filter excludes; and `top_k` is filled with what it
+lets through."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import make_url
+
+from flows.calls import Call
+from flows.context import Identity
+from flows.services import Services
+from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+from handlers.entities import extract_entities
+from handlers.models.chat import Completion
+from handlers.models.embedding import HashingEmbedder
+from handlers.records import Chunk, Document, Hit, stable_id
+from handlers.retrieval.expansion import hyde_search, multi_query_search
+from handlers.retrieval.graph import graph_context, graph_search, graph_traverse
+from handlers.retrieval.merging import filter_access, hybrid_merge
+from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
+from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.stores import open_index
+from handlers.storing import publish_documents, store_dense_vectors, store_documents, store_graph, store_sparse_vectors
+
+NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
+VALUES = ("sea", "law", "kitchen")
+TAGS = {
+    number: [("team", VALUES[number % 3]), *([("level", "open")] if number % 2 else []),
+             *([("team", "law")] if number % 5 == 0 else [])]
+    for number in range(24)
+}  # fmt: skip
+
+
+def text_of(number: int) -> str:
+    first, second = NAMES[number % len(NAMES)], NAMES[(number * 5 + 1 + number // 6) % len(NAMES)]
+    return f"In report {number} it says that {first} met {second} about the valve of tank {number % 4}."
+
+
+@dataclass
+class Parrot:
+    """A language model that says the question again, and what stands in a document that few may see."""
+
+    name: str = "parrot"
+
+    def complete(self, prompt: str, *, system: str = "", most_tokens: int = 0) -> Completion:
+        return Completion(f"{text_of(7)}\n{prompt.splitlines()[-1]}", self.name, 1, 1)
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgres"])
+def call(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    folder: Path = tmp_path_factory.mktemp("access")
+    match request.param:
+        case "memory":
+            url = "memory://access"
+        case "sqlite":
+            url = f"sqlite:///{folder}/index.db"
+        case _:
+            server = make_url(request.getfixturevalue("postgres_server"))
+            url = server.update_query_dict({"index": uuid.uuid4().hex}).render_as_string(hide_password=False)
+    store = open_index(url)
+    services = Services({"index_store": lambda: store, "embedder": HashingEmbedder, "chat": Parrot})
+    made = Call(identity=Identity(run_id="r", index="access", services=services))
+    documents = [
+        Document(f"d{number}", f"d{number}.txt", "", "", "text/plain", text_of(number), stable_id(text_of(number)),
+                 tags=tuple(tags))
+        for number, tags in TAGS.items()
+    ]  # fmt: skip
+    chunks = [Chunk(stable_id(each.id), each.id, 0, each.text, 0, len(each.text)) for each in documents]
+    facts = extract_entities(chunks, call=made)
+    publish_documents(
+        store_documents(documents, chunks, call=made),
+        store_dense_vectors(chunks, generate_dense_embeddings(chunks, call=made), call=made),
+        store_sparse_vectors(chunks, generate_sparse_embeddings(chunks, call=made), call=made),
+        store_graph(chunks, facts["entities"], facts["relations"], call=made),  # pyright: ignore[reportArgumentType]
+        call=made,
+    )
+    yield made
+    services.close()
+
+
+Wanted = Mapping[str, Sequence[str]]
+values = st.lists(st.sampled_from([*VALUES, "open", "nobody"]), max_size=3)
+filters = st.dictionaries(st.sampled_from(["team", "level", "user"]), values, max_size=2)
+questions = st.lists(st.sampled_from([*NAMES, "GPW", "valve", "tank 3", "report 7", "who met"]), max_size=4).map(
+    " ".join
+)
+
+
+def allowed(number: int, *wanted: Wanted) -> bool:
+    """The meaning of filters, written a second time: AND over keys, OR over values."""
+    return all(
+        any((key, value) in TAGS[number] for value in each) for mapping in wanted for key, each in mapping.items()
+    )
+
+
+def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Call) -> dict[str, list[Hit]]:
+    where = (access, narrowed)
+    queries = query_rewrite(query, *where, call=call)
+    names = extract_entities_from_query(query, queries, *where, call=call)
+    found = {
+        "vector": vector_search(embed_query(query or "x", call=call), *where, top_k=top_k, call=call),
+        "keyword": keyword_search(query, queries, *where, top_k=top_k, call=call),
+        "graph": graph_search(query, names, *where, top_k=top_k, call=call),
+        "multi_query": multi_query_search(query, *where, top_k=top_k, call=call),
+        "hyde": hyde_search(query, *where, top_k=top_k, call=call),
+    }
+    found["fused"] = hybrid_merge(*found.values())
+    return found
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(query=questions, access=filters, narrowed=filters, top_k=st.integers(1, 30))
+def test_nothing_that_a_filter_excludes_is_ever_found(
+    call: Call, query: str, access: Wanted, narrowed: Wanted, top_k: int
+) -> None:
+    permitted = {f"d{number}" for number in TAGS if allowed(number, access, narrowed)}
+    found = searched(query, access, narrowed, top_k, call)
+    for source, hits in found.items():
+        assert {hit.document_id for hit in hits} <= permitted, source
+    # Filled from what is allowed: every chunk has a vector, so as many are found as there may be.
+    assert len(found["vector"]) == len(found["hyde"]) == min(top_k, len(permitted))
+    assert filter_access(found["fused"], access, narrowed, call=call) == found["fused"]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(query=questions, access=filters)
+def test_nothing_that_only_excluded_documents_say_is_told(call: Call, query: str, access: Wanted) -> None:
+    said = "\n".join(text_of(number) for number in TAGS if allowed(number, access))
+    queries = query_rewrite(query, access, call=call)
+    names = extract_entities_from_query(query, queries, access, call=call)
+    reached = graph_traverse(names, access, call=call)
+    for name in {
+        *names,
+        *reached,
+        *(end for each in reached.values() for hop in each.path for end in (hop[0], hop[2])),
+    }:
+        assert name in said
+    for rewritten in queries[1:]:
+        assert "Ghent Pump Works" in said or "Ghent Pump Works" not in rewritten.replace(query, "")
+        assert "Great Polar Way" in said or "Great Polar Way" not in rewritten.replace(query, "")
+    for line in graph_context(reached):
+        assert any(
+            all(name in text_of(number) for name in names_in(line)) for number in TAGS if allowed(number, access)
+        )
+
+
+def names_in(line: str) -> list[str]:
+    for between in (" occurs with ", " stands for "):
+        if between in line:
+            return line.split(between)
+    raise AssertionError(line)
