@@ -1,4 +1,4 @@
-"""Where handlers that are not coroutines run: a thread of their own, or a process of their own.
+"""Where handlers that are not coroutines run: in a thread of their own.
 
 asyncio's default executor has few threads, and a call that was given up keeps its thread: a handful of blocked calls
 would stop every run in the process. A daemon thread a call costs some 50 µs, cannot be starved, does not delay the
@@ -6,15 +6,10 @@ end of the process, and how many there are is what the plan's windows allow.
 """
 
 import asyncio
-import atexit
 import contextvars
-import multiprocessing
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future as ProcessFuture
 from typing import Any
-
-from pebble import ProcessPool
 
 
 def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future[Any]":
@@ -52,35 +47,3 @@ def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return future
-
-
-_pool: ProcessPool | None = None
-_pool_lock = threading.Lock()
-
-
-def call_in_process(function: Callable[..., Any], *arguments: Any, timeout_s: float | None) -> "asyncio.Future[Any]":
-    """Run `function` in a worker process; at the timeout, or when the future is cancelled, the process is killed.
-
-    Raises (in the future): TimeoutError at the timeout; what `function` raised.
-    """
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            workers = max(2, multiprocessing.cpu_count())
-            # Spawned, not forked: a fork of a process with threads and locks may hang.
-            _pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
-            atexit.register(stop_processes)
-        pool = _pool
-    submitted: ProcessFuture[Any] = pool.schedule(function, args=arguments, timeout=timeout_s)  # pyright: ignore
-    wrapped: asyncio.Future[Any] = asyncio.wrap_future(submitted)
-    return wrapped
-
-
-def stop_processes() -> None:
-    """End the worker processes, if there are any."""
-    global _pool
-    with _pool_lock:
-        if _pool is not None:
-            _pool.stop()
-            _pool.join(timeout=5)
-            _pool = None

@@ -16,11 +16,12 @@ from flows.classify import classified, message_of
 from flows.context import Context
 from flows.deltas import Delta
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
-from flows.executors import call_in_process, call_in_thread
+from flows.executors import call_in_thread
 from flows.expressions import render, template_names
 from flows.meter import Meter
 from flows.plan import Leaf
 from flows.prices import add_up
+from flows.processes import call_in_process
 from flows.registry import REGISTRY, HandlerSpec
 from flows.results import FatalFailure, Status, Success, TransientFailure, now
 from flows.windows import Slot, Window
@@ -223,16 +224,14 @@ def _options(leaf: LeafCall, spec: HandlerSpec) -> dict[str, Any]:
 async def _run(
     leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
 ) -> Any:
-    loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    limit_s = None if deadline is None else max(0.0, deadline - loop.time())
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
             if spec.is_async:
                 return await spec.function(*arguments, **options)
             if spec.isolation == "process":
-                return await _in_process(leaf, spec, arguments, options, limit_s)
+                return await _in_process(leaf, spec, arguments, options)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
         leaf.call.cancel()
@@ -242,7 +241,7 @@ async def _run(
             raise StepTimeout(f"{leaf.id} stopped when told to") from error
         raise FatalError(f"{leaf.id}: {error}") from error
     except TimeoutError as error:
-        if limit.expired() or spec.isolation == "process":
+        if limit.expired():
             leaf.call.cancel()
             took = time.perf_counter() - began
             if leaf.abandoned:
@@ -273,15 +272,13 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
         raise
 
 
-async def _in_process(
-    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], timeout_s: float | None
-) -> Any:
+async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
         there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[])
         try:
             result, delta = await call_in_process(
-                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there, timeout_s=timeout_s
+                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
             )
         finally:
             leaf.call.read_ledger(ledger.name)

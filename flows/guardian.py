@@ -1,0 +1,67 @@
+"""End processes with all that they started; as a program of its own, do so also after we were killed ourselves.
+
+Only the standard library and psutil are imported here: the guardian is started by its path, beside every process that
+has workers, and costs as little as it can.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+
+import psutil
+
+MARK = "BRAID_WORKER"
+"""An environment variable that everything a worker starts inherits: its value names the worker."""
+LOOK_AROUND_S = 1.0
+
+
+def kill_tree(pid: int, mark: str) -> None:
+    """Kill a process, its descendants, its process group, and what it started that has left both.
+
+    The process may be dead already; what it left behind is found all the same.
+    """
+    found: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        found = [worker, *worker.children(recursive=True)]
+    if hasattr(os, "killpg"):
+        # A worker leads a group of its own, so that its number is also the group's.
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+    for process in [*found, *(other for other in psutil.process_iter() if _marked(other, mark))]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):  # not ours to look at, or gone
+        return False
+
+
+def watch(parent: int) -> None:
+    """Read `+ pid mark` and `- pid mark` from standard input; at its end kill the workers that are still listed."""
+    workers: set[tuple[int, str]] = set()
+    unread = b""
+    while True:
+        ready, _, _ = select.select([0], [], [], LOOK_AROUND_S)
+        if ready:
+            got = os.read(0, 65536)
+            if not got:
+                break
+            *lines, unread = (unread + got).split(b"\n")
+            for line in lines:
+                sign, pid, mark = line.decode().split(" ")
+                (workers.add if sign == "+" else workers.discard)((int(pid), mark))
+        elif os.getppid() != parent:
+            # A fork of the parent may hold the pipe open after its death.
+            break
+    for pid, mark in workers:
+        kill_tree(pid, mark)
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]))
