@@ -1,9 +1,42 @@
 """A run as Markdown: what its Prefect artifacts show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+from flows.cost_report import cost_markdown, cost_report
+from flows.error_report import error_markdown, error_report
+from flows.mermaid import mermaid
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.prices import cost_text
 from flows.results import Outcome, RunResult
+from flows.tables import cell
+from flows.timing import timing_markdown
+
+
+@dataclass(frozen=True)
+class Page:
+    """One artifact: its key without the prefix, what it is about, and its Markdown."""
+
+    key: str
+    description: str
+    markdown: str
+
+
+def plan_page(plan: Plan) -> Page:
+    """The page that a run begins with."""
+    return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{mermaid(plan)}\n```")
+
+
+def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None) -> list[Page]:
+    """The pages that a run ends with; their keys are the same for every run."""
+    cost = cost_report(result.outcomes, late=result.late_cost, budget=plan.budget, before=spent, seconds=result.seconds)
+    chart = timing_markdown(result.outcomes, started=result.started, seconds=result.seconds)
+    return [
+        Page("outcomes", "How every step ended", outcome_table(result)),
+        Page("errors", "What went wrong, and what to do", error_markdown(error_report(result.outcomes))),
+        Page("cost", "What the run cost, step by step", cost_markdown(cost)),
+        Page("timing", "What ran when, and what the run waited for", chart),
+    ]
 
 
 def plan_outline(plan: Plan) -> str:
@@ -49,18 +82,14 @@ def outcome_table(result: RunResult, *, most: int = 500) -> str:
     ]
     if result.failures:
         lines += ["", "| set aside | step | reason |", "|---|---|---|"]
-        lines += [f"| {_cell(f.item)} | {_cell(f.step_id)} | {_cell(f.error)} |" for f in result.failures[:most]]
+        lines += [f"| {cell(f.item)} | {cell(f.step_id)} | {cell(f.error)} |" for f in result.failures[:most]]
     return "\n".join(lines)
 
 
 def _row(outcome: Outcome) -> str:
-    cost = ", ".join(f"{amount:g} {unit}" for unit, amount in outcome.cost.items())
+    cost = cost_text(outcome.cost)
     why = outcome.error.message if outcome.error else outcome.reason
     return (
-        f"| {_cell(outcome.id)} | {outcome.status} | {outcome.seconds:.2f} "
-        f"| {outcome.attempts} | {_cell(cost)} | {_cell(why)} |"
+        f"| {cell(outcome.id)} | {outcome.status} | {outcome.seconds:.2f} "
+        f"| {outcome.attempts} | {cell(cost)} | {cell(why)} |"
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")[:200]

@@ -71,6 +71,10 @@ class Outcome:
     def is_leaf(self) -> bool:
         return self.kind == "step"
 
+    def is_inside(self, path: str) -> bool:
+        """Whether it is below what has that path; everything is below the empty one."""
+        return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))
+
 
 @dataclass(frozen=True)
 class RunResult:

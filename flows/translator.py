@@ -6,15 +6,18 @@ retry loop, logs and the UI are Prefect's.
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
 
 from prefect import Flow, State, flow, get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
@@ -26,15 +29,18 @@ from flows.classify import retry_after, traceback_text
 from flows.engine import run_plan
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
-from flows.mermaid import mermaid
+from flows.live_progress import LiveProgress
+from flows.plan import Plan
 from flows.prepared import Prepared
-from flows.reports import outcome_table, plan_outline
+from flows.reports import Page, plan_page, run_pages
 from flows.results import RunResult
+from flows.run_state import Observers
 from flows.steps import Parameter, Pipeline
 
 logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
 LOGGERS = ("flows", "handlers")
+PROGRESS_EVERY_S = 3.0
 
 
 def translate(pipeline: Pipeline, prepare: Prepare) -> "Flow[..., Any]":
@@ -88,12 +94,11 @@ def run_as_flow(
 
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
-    picture = f"```mermaid\n{mermaid(prepared.plan)}\n```"
-    await _artifact("plan", f"{plan_outline(prepared.plan)}\n\n{picture}", "What this run does")
-    result = await run_plan(
-        prepared.plan, prepared.context, run_leaf=run_task, observer=prepared.observer, spent=prepared.spent
-    )
-    await _artifact("outcomes", outcome_table(result), "How every step ended")
+    live = LiveProgress()
+    async with _shown(prepared.plan, live):
+        result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent,
+                                observer=Observers([prepared.observer, live]))  # fmt: skip
+    await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
 
 
@@ -213,15 +218,37 @@ def _final_state(result: RunResult) -> State[Any]:
     return Completed(message=summary)
 
 
-async def _artifact(key: str, markdown: str, description: str) -> None:
-    """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
-    context = FlowRunContext.get()
-    if context is None:
-        return
+@contextlib.asynccontextmanager
+async def _shown(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
+    """Show the plan, and how far the run is while it goes on; the run does not wait for that."""
+    ended = asyncio.Event()
+
+    async def show() -> None:
+        await _write(plan_page(plan))
+        artifact: UUID | None = None
+        async for text in live.texts(ended, every_s=PROGRESS_EVERY_S):
+            artifact = await _write(Page("progress", "How far the run is", text), instead_of=artifact)
+
+    showing = asyncio.ensure_future(show())
     try:
-        await acreate_markdown_artifact(markdown, key=f"braid-{key}", description=description)
+        yield
+    finally:
+        ended.set()
+        await showing
+
+
+async def _write(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
+    """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
+    if FlowRunContext.get() is None:
+        return None
+    try:
+        if instead_of is None:
+            return await acreate_markdown_artifact(page.markdown, key=f"braid-{page.key}", description=page.description)
+        async with get_client() as client:
+            await client.update_artifact(instead_of, ArtifactUpdate(data=page.markdown))
     except Exception:
-        logger.warning("could not write the artifact %s", key, exc_info=True)
+        logger.warning("could not write the artifact %s", page.key, exc_info=True)
+    return instead_of
 
 
 def _send_logs_to_prefect() -> None:

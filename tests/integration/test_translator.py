@@ -56,6 +56,10 @@ def registry() -> Registry:
         raise TransientError("busy", retry_after_s=60)
 
     @handler(registry=made, effects=())
+    async def pays(*, call: Call) -> None:
+        call.report_cost(usd=2)
+
+    @handler(registry=made, effects=())
     def sets_aside(*, call: Call) -> None:
         call.logger.info("looking at the documents")
         call.fail_item("bad.pdf", "no text in it")
@@ -176,6 +180,46 @@ def test_items_set_aside_make_a_partial_success_and_logs_reach_the_run(registry:
 def test_items_of_a_loop_are_task_runs_named_for_step_and_item(registry: Registry) -> None:
     _, name = run([{"for_each": "numbers", "steps": ["ok"], "batch_size": 2}], registry, {"numbers": [1, 2, 3]})
     assert set(task_states(name, expect=2)) == {"0.0.ok[0]", "0.0.ok[1]"}
+
+
+def artifacts_of(name: str) -> dict[str, str]:
+    """Key: text of the artifacts of the only run of a flow."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    mine = ArtifactFilterFlowRunId(any_=[flow_state(name).state_details.flow_run_id])
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=mine))
+    assert len({artifact.key for artifact in found}) == len(found)
+    return {str(artifact.key): str(artifact.data) for artifact in found}
+
+
+def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.translator.PROGRESS_EVERY_S", 0.05)
+    group = {"parallel": ["fatal", "ok"], "policy": "best_effort"}
+    _, name = run(["sets_aside", "pays", group], registry)
+    pages = artifacts_of(name)
+    assert set(pages) == {f"braid-{key}" for key in ("plan", "progress", "outcomes", "errors", "cost", "timing")}
+    assert "```mermaid" in pages["braid-plan"]
+    assert pages["braid-progress"].startswith("**100% done.** Nothing is running.")
+    assert "| FatalError |" not in pages["braid-errors"]
+    assert "**FatalError**: broken input" in pages["braid-errors"]
+    assert "This run cost **2 usd**." in pages["braid-cost"]
+    assert "1.pays" in pages["braid-timing"]
+
+
+def test_a_run_that_used_up_its_budget_says_how_to_go_on(registry: Registry) -> None:
+    retry = {"max_attempts": 5, "delay_s": 0}
+    group = {"parallel": [{"handler": "pays", "id": f"p{i}", "uses": ["bank"]} for i in range(3)]}
+    steps = [group, {"handler": "ok", "retry": retry}]
+    result, name = run(steps, registry, budget={"usd": 3.5}, resources={"bank": {"concurrency": 1}})
+    assert (result.status, result.transient, result.cost) == ("failed", False, {"usd": 2.0})
+    assert task_states(name, expect=3) == {
+        "p0": ("Completed", 1), "p1": ("Cancelled", 1), "p2": ("Cancelled", 1),
+    }  # fmt: skip
+    final = flow_state(name)
+    assert (final.name, "Go on with: braid resume run --budget usd=7" in final.message) == ("Failed", True)
+    assert "budget: 2 usd of 3.5 usd used" in artifacts_of(name)["braid-errors"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
