@@ -1,5 +1,6 @@
 """Settings: everything that can be set from outside, as `BRAID_…` environment variables; the defaults just work."""
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -48,7 +49,7 @@ class Settings(BaseSettings):
     """What the environment says; without anything set, everything lives in `.braid` in the working directory."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True,
-                                      env_ignore_empty=True)  # fmt: skip
+                                      env_ignore_empty=True, hide_input_in_errors=True)  # fmt: skip
 
     home: Path = Field(default=Path(".braid"), description="Folder of the run store, the indexes and the artifacts.")
     database_url: str | None = Field(
@@ -83,14 +84,30 @@ class Settings(BaseSettings):
     s3_region: str | None = Field(default=None, description="Region; default: as AWS tools find it.")
     s3_anonymous: bool = Field(default=False, description="Read public buckets without credentials.")
 
+    connections: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        default_factory=dict[str, SecretStr],
+        description='Databases that queries name: {"sales": "postgresql+psycopg://…"}, or references as env:SALES_URL.',
+    )
+    rest_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Hosts that REST queries may reach, separated by commas, for example *.example.com."
+    )
+    rest_private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Hosts that REST queries may reach although their addresses are private."
+    )
+    skills_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description=f"Folders with skills (*.md), separated by {os.pathsep!r} or commas."
+    )
+
     embedding_model: str | None = Field(default=None, description="Name of the embedding model; default: the bundled.")
     model_dir: Path | None = Field(default=None, description="Folder of model files instead of the bundled ones.")
     openai_base_url: str | None = Field(
         default=None,
-        description="An OpenAI-compatible endpoint, for CHAT_MODEL and for an EMBEDDING_MODEL not bundled.",
+        description="An OpenAI-compatible endpoint, for CHAT_MODEL and an EMBEDDING_MODEL not bundled.",
     )
     openai_api_key: SecretStr | None = Field(default=None, description="Its key.")
-    chat_model: str | None = Field(default=None, description="The endpoint's language model, which `braid ask` needs.")
+    chat_model: str | None = Field(
+        default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
+    )
 
     @field_validator("prices", mode="before")
     @classmethod
@@ -104,15 +121,25 @@ class Settings(BaseSettings):
     def _budget(cls, value: Any) -> Any:
         return read_budget(_separated(value, ",")) if isinstance(value, str) else value
 
-    @field_validator("handler_modules", mode="before")
+    @field_validator("handler_modules", "rest_hosts", "rest_private_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return _separated(value, ",")
 
-    @field_validator("pipelines_dirs", mode="before")
+    @field_validator("pipelines_dirs", "skills_dirs", mode="before")
     @classmethod
     def _folders(cls, value: Any) -> Any:
         return _separated(value, f"{re.escape(os.pathsep)},")
+
+    @field_validator("connections", mode="before")
+    @classmethod
+    def _mapping(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:  # its message would show the text, and passwords with it
+            raise ValueError('must be a JSON mapping from name to URL: {"sales": "sqlite:///sales.db"}') from None
 
     @property
     def run_store_url(self) -> str:

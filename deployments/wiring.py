@@ -28,9 +28,13 @@ def load_handlers(settings: Settings) -> None:
     """Import all handlers: ours, those of the modules that the settings name, and those of installed distributions.
 
     Raises:
-        OrchestrationError: a module of the settings cannot be imported.
+        OrchestrationError: a module of the settings cannot be imported, or a skill of its folders cannot be used.
     """
     _load_handlers(settings.handler_modules)
+    if settings.skills_dirs:
+        from handlers.data.skills import load_skills
+
+        load_skills(settings.skills_dirs)
 
 
 @cache
@@ -73,6 +77,11 @@ def make_services(settings: Settings, index: str) -> Services:
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
             **chat,
+            "connections": partial(
+                _make_connections, {n: u.get_secret_value() for n, u in settings.connections.items()}
+            ),
+            "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
+            "skill_model": partial(_make_skill_model, settings.openai_base_url, api_key, settings.chat_model),
         }
     )
 
@@ -154,3 +163,40 @@ def _make_reranker(model_dir: str | None) -> Any:
     from handlers.models.reranking import make_reranker
 
     return make_reranker(model_dir=model_dir)
+
+
+def _make_secrets() -> Any:
+    from handlers.data.secrets import Secrets
+
+    return Secrets({"prefect": _secret_block})
+
+
+def _secret_block(name: str) -> str:
+    """The value of a Prefect Secret block."""
+    from prefect.blocks.system import Secret
+
+    from handlers.data.secrets import MissingSecret
+
+    try:
+        return str(Secret.load(name, _sync=True).get())  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    except ValueError as error:
+        raise MissingSecret(f"prefect:{name}: Prefect has no Secret block named {name!r}; create it there") from error
+
+
+def _make_connections(urls: Mapping[str, str]) -> Any:
+    from handlers.data.connections import Connections
+
+    return Connections(urls, _make_secrets())
+
+
+def _make_rest(hosts: tuple[str, ...], private_hosts: tuple[str, ...]) -> Any:
+    from handlers.data.hosts import AllowedHosts
+    from handlers.data.rest import Rest
+
+    return Rest(AllowedHosts(hosts, private_hosts), _make_secrets())
+
+
+def _make_skill_model(base_url: str | None, api_key: str | None, model: str | None) -> Any:
+    from handlers.data.chat import OpenAIChat
+
+    return OpenAIChat(base_url=base_url, api_key=api_key, model=model)

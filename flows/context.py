@@ -292,8 +292,17 @@ def read_path(context: Context, dotted: str) -> Any:
     Raises:
         OrchestrationError: the path leads nowhere; the message names the part that is missing.
     """
+    return follow_path(context.data, dotted)
+
+
+def follow_path(data: Mapping[str, Any], dotted: str) -> Any:
+    """The value at `field` or `field.inner.0` in a mapping of fields.
+
+    Raises:
+        OrchestrationError: as `read_path`.
+    """
     head, *rest = dotted.split(".")
-    value = context.data.get(head, MISSING)
+    value = data.get(head, MISSING)
     if value is MISSING:
         raise OrchestrationError(f"no field named {head!r} (needed for {dotted!r}); nothing has written it")
     for part in rest:

@@ -106,6 +106,12 @@ def collect_all(results: Sequence[BranchResult]) -> dict[str, Any]:
     return {"success": not errors, "outputs": [result.value for result in _successes(results)], "errors": errors}
 
 
+@merge_strategy("by_name")
+def by_name(results: Sequence[BranchResult]) -> dict[str, Any]:
+    """The results of the branches that succeeded, each whole under its branch's name."""
+    return {result.branch: result.value for result in _successes(results)}
+
+
 @merge_strategy("first_success")
 def first_success(results: Sequence[BranchResult]) -> Any:
     """The first successful branch in the order of declaration."""

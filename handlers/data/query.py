@@ -1,0 +1,143 @@
+"""`query`: rows from a database or a REST service by a declared query; values are bound, reading is the default."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from flows.calls import Call
+from flows.context import Context, follow_path
+from flows.errors import MissingRead, OrchestrationError, TransientError
+from flows.registry import Declared, Read, handler
+from handlers.data.binding import BadQuery, fields_in, refuse_templates
+from handlers.data.connections import Connections
+from handlers.data.references import keep, resolved
+from handlers.data.rest import Auth, Pagination, Rest, call_rest, check_request
+from handlers.data.secrets import hide
+
+_TEXTS = ("query", "url", "params", "headers", "body")
+
+
+def declare_query(options: Mapping[str, Any]) -> Declared:
+    """Reads are the fields of the placeholders, the write is `output`; only a query that may write has an effect."""
+    refuse_templates(options)
+    source = str(options.get("source", ""))
+    if source == "rest":
+        if options.get("url") is not None:
+            check_request(options["url"], options.get("headers") or {}, None, options.get("select"))
+        elif "source" in options:
+            raise BadQuery("source `rest` needs the option 'url'")
+    elif "source" in options:
+        if options.get("query") is None:
+            raise BadQuery(f"source {source!r} needs the option 'query'")
+        if isinstance(options["query"], str) and options["query"].lstrip()[:1].isalpha():
+            from handlers.data.sql import check_sql
+
+            check_sql(options["query"])
+    changes = options.get("read_only", True) is False or options.get("method", "GET") == "POST"
+    reads = tuple(Read(name, True, Any) for name in fields_in(*(options.get(name) for name in _TEXTS)))
+    output = options.get("output")
+    return Declared(reads, (output,) if isinstance(output, str) else (), (f"source.{source}",) if changes else ())
+
+
+@handler(declares=declare_query)
+def query(
+    context: Context,
+    *,
+    source: str,
+    output: str,
+    query: str | dict[str, Any] | None = None,
+    credential_ref: str | None = None,
+    read_only: bool = True,
+    url: str | None = None,
+    method: Literal["GET", "POST"] = "GET",
+    params: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+    body: Any = None,
+    auth: Auth | None = None,
+    select: str | None = None,
+    pagination: Pagination | None = None,
+    max_rows: int = 100_000,
+    max_bytes: int = 100_000_000,
+    max_inline_bytes: int = 1_000_000,
+    timeout_s: float = 60.0,
+    call: Call,
+) -> dict[str, Any]:
+    """Rows of a database (`source` names a connection of the settings) or the answer of a REST service (`rest`).
+
+    `query` is SQL, a Redis command, or a mapping for MongoDB; `{name}` in it is bound as a parameter. Rows come as a
+    list of dicts; those larger than `max_inline_bytes` come as a `Reference`.
+    """
+
+    return {
+        output: run_query(
+            context.data, call, source=source, query=query, credential_ref=credential_ref, read_only=read_only, url=url,
+            method=method, params=params, headers=headers, body=body, auth=auth, select=select, pagination=pagination,
+            max_rows=max_rows, max_bytes=max_bytes, max_inline_bytes=max_inline_bytes, timeout_s=timeout_s,
+        )
+    }  # fmt: skip
+
+
+def run_query(
+    fields: Mapping[str, Any], call: Call, *, source: str, query: Any = None, credential_ref: str | None = None,
+    read_only: bool = True, url: str | None = None, method: str = "GET", params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None, body: Any = None, auth: Auth | None = None, select: str | None = None,
+    pagination: Pagination | None = None, max_rows: int = 100_000, max_bytes: int = 100_000_000,
+    max_inline_bytes: int = 1_000_000, timeout_s: float = 60.0,
+) -> Any:  # fmt: skip
+    """What a query gives, its placeholders filled from `fields`; the options are those of the step.
+
+    Raises:
+        BadQuery: it is refused, by us or by the other side.
+        TransientError: the other side is away or busy.
+    """
+
+    def lookup(name: str) -> Any:
+        head = name.split(".")[0]
+        if head not in fields:
+            raise MissingRead(f"the placeholder {{{name}}} needs the field {head!r}, which nothing has written")
+        try:
+            return follow_path({head: resolved(fields[head], call)}, name)
+        except OrchestrationError as error:
+            raise BadQuery(f"the placeholder {{{name}}}: {error}") from error
+
+    if source == "rest":
+        rest: Rest = call.services["rest"]
+        answer = call_rest(
+            rest, url or "", lookup, call, method=method, params=params, headers=headers, body=body, auth=auth,
+            select=select, pagination=pagination, timeout_s=timeout_s, most_bytes=max_bytes,
+        )  # fmt: skip
+        if isinstance(answer, list) and len(cast("list[Any]", answer)) > max_rows:
+            raise BadQuery(f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {max_rows}; "
+                           "ask for less or raise max_rows")  # fmt: skip
+        return keep(answer, call, most_inline_bytes=max_inline_bytes, most_bytes=max_bytes)
+    connections: Connections = call.services["connections"]
+    address = connections.url(source, credential_ref)
+    try:
+        rows = _rows(
+            connections, address, query, lookup, call, read_only=read_only, most_rows=max_rows, timeout_s=timeout_s
+        )
+    except (BadQuery, TransientError) as error:
+        shown = hide(str(error), [address])
+        error.args = (f"connection {source!r}: {shown}",)
+        raise
+    return keep(rows, call, most_inline_bytes=max_inline_bytes, most_bytes=max_bytes)
+
+
+def _rows(
+    connections: Connections, address: str, query: Any, lookup: Any, call: Call, *, read_only: bool, most_rows: int,
+    timeout_s: float,
+) -> list[Any]:  # fmt: skip
+    kind = address.partition("://")[0].split("+")[0]
+    if kind in ("redis", "rediss", "unix"):
+        from handlers.data.redis_reads import read_redis
+
+        return read_redis(connections.redis(address), address, query, lookup, most_rows=most_rows)
+    if kind == "mongodb":
+        from handlers.data.mongo import read_mongo
+
+        return read_mongo(connections.mongo(address), address, query, lookup, most_rows=most_rows, timeout_s=timeout_s)
+    if not isinstance(query, str):
+        raise BadQuery("an SQL query is a text")
+    from handlers.data.sql import fetch
+
+    engine = connections.engine(address, read_only=read_only)
+    return fetch(engine, query, lookup, call, most_rows=most_rows, timeout_s=timeout_s)

@@ -1,0 +1,290 @@
+"""REST: GET or POST to an allowed host, page by page if asked, and the part of the answer that a JSONPath selects."""
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import Any, Literal, cast
+from urllib.parse import quote, urljoin, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.calls import Call
+from flows.classify import TRANSIENT_HTTP, retry_after
+from flows.errors import StepTimeout, TransientError
+from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
+from handlers.data.hosts import AllowedHosts, make_client
+from handlers.data.secrets import Secrets, hide
+
+_MOST_REDIRECTS = 5
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"})
+
+
+class Auth(BaseModel):
+    """How a request is authorised; the secret itself is never in the pipeline."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["bearer", "basic", "header"] = "bearer"
+    secret: str = Field(description="A reference such as env:CRM_TOKEN; for basic the secret is `user:password`.")
+    header: str = Field(default="X-Api-Key", description="The header that carries the secret, for type header.")
+
+
+class Pagination(BaseModel):
+    """How to get the next page: by the Link header, by a cursor in the answer, or by a page number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["link", "cursor", "page"]
+    param: str | None = Field(default=None, description="The query parameter of the cursor or the page number.")
+    cursor: str | None = Field(default=None, description="JSONPath of the next cursor in the answer.")
+    first: int = Field(default=1, description="The number of the first page.")
+    max_pages: int = Field(default=100, ge=1, description="More pages than this are an error.")
+
+
+class Rest:
+    """What REST queries share: the allowed hosts, the secrets and the open connections."""
+
+    def __init__(
+        self, hosts: AllowedHosts, secrets: Secrets | None = None, *, verify: ssl.SSLContext | bool = True
+    ) -> None:
+        self.hosts, self.secrets, self._verify = hosts, secrets or Secrets(), verify
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            self._client = make_client(self.hosts, verify=self._verify)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+
+def check_request(url: Any, headers: Mapping[str, str], auth: Auth | None, select: str | None) -> None:
+    """Refuse what can be refused before any request.
+
+    Raises:
+        BadQuery: a URL without a host, a placeholder in it, a secret in a header, a JSONPath that is none.
+    """
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise BadQuery(f"`url` must be an http:// or https:// address with a host, not {url!r}")
+    address = urlsplit(url)
+    if PLACEHOLDER.search(address.netloc):
+        raise BadQuery(
+            "the host of `url` has a placeholder; write the host itself, values go into the path or `params`"
+        )
+    if address.username or address.password:
+        raise BadQuery("`url` has a user or password; use `auth` with a reference to the secret")
+    for name in headers:
+        if name.lower() in _SECRET_HEADERS:
+            raise BadQuery(
+                f"the header {name!r} holds a secret; use `auth: {{type: header, header: {name}, secret: env:…}}`"
+            )
+    if select is not None:
+        _compiled(select)
+    del auth
+
+
+def call_rest(
+    rest: Rest, url: str, lookup: Lookup, call: Call, *, method: str = "GET", params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None, body: Any = None, auth: Auth | None = None, select: str | None = None,
+    pagination: Pagination | None = None, timeout_s: float = 60.0, most_bytes: int = 100_000_000,
+) -> Any:  # fmt: skip
+    """What the answer holds, or what `select` finds in it; with `pagination`, the items of all pages in one list.
+
+    Raises:
+        BadQuery: refused by us or by the other side.
+        TransientError: the other side is busy or away; carries its Retry-After.
+    """
+    check_request(url, headers or {}, auth, select)
+    until = monotonic() + timeout_s
+    secret = rest.secrets(auth.secret) if auth is not None else None
+    request = {
+        "method": method, "url": _filled_url(url, lookup), "params": _params(fill(params or {}, lookup)),
+        "headers": {**{name: str(value) for name, value in fill(headers or {}, lookup).items()},
+                    **_authorisation(auth, secret)},
+        "json": fill(body, lookup),
+    }  # fmt: skip
+    limits = _Limits(until, timeout_s, most_bytes)
+    try:
+        if pagination is None:
+            answer = _send(rest, request, limits)
+            return _selected(_json(answer), select)
+        items: list[Any] = []
+        for page in _pages(rest, request, pagination, select, limits, call):
+            items.extend(page)
+        return items
+    except (BadQuery, TransientError) as error:
+        if secret and secret in str(error):
+            kind = type(error)
+            raise kind(hide(str(error), [secret])) from None
+        raise
+
+
+class _Limits:
+    """What is left of a query's time and bytes, over all its pages."""
+
+    def __init__(self, until: float, timeout_s: float, bytes_left: int) -> None:
+        self.until, self.timeout_s, self.bytes_left, self.most_bytes = until, timeout_s, bytes_left, bytes_left
+
+    def seconds(self) -> float:
+        left = self.until - monotonic()
+        if left <= 0:
+            raise StepTimeout(f"the request took longer than {self.timeout_s} s and was stopped")
+        return left
+
+    def take(self, size: int) -> None:
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise BadQuery(f"the answer has more than max_bytes {self.most_bytes}; ask for less or raise max_bytes")
+
+
+class _Answer:
+    def __init__(self, response: Any, content: bytes) -> None:
+        self.response, self.content = response, content
+
+
+def _send(rest: Rest, request: Mapping[str, Any], limits: _Limits) -> _Answer:
+    import httpx
+
+    current = dict(request)
+    origin = _origin(current["url"])
+    for _ in range(_MOST_REDIRECTS + 1):
+        try:
+            with rest.client.stream(timeout=limits.seconds(), **current) as response:
+                content = b""
+                for part in response.iter_bytes():
+                    limits.take(len(part))
+                    limits.seconds()
+                    content += part
+        except httpx.TransportError as error:
+            raise TransientError(f"{_shown(current['url'])}: {error or type(error).__name__}") from None
+        except (httpx.InvalidURL, httpx.DecodingError) as error:
+            raise BadQuery(f"{_shown(current['url'])}: {error}") from None
+        if not response.has_redirect_location:
+            _check_status(response, content, current["url"])
+            return _Answer(response, content)
+        target = urljoin(current["url"], response.headers["location"])
+        if _origin(target) != origin:
+            raise BadQuery(f"{_shown(current['url'])} redirects to another host, {urlsplit(target).netloc!r}; "
+                           "if that is meant, query it directly")  # fmt: skip
+        if current["method"] != "GET":
+            raise BadQuery(f"{_shown(current['url'])} redirects a {current['method']}; write the final address")
+        current = {**current, "url": target, "params": None}
+    raise BadQuery(f"{_shown(request['url'])} redirects more than {_MOST_REDIRECTS} times")
+
+
+def _check_status(response: Any, content: bytes, url: str) -> None:
+    status = response.status_code
+    if status < 300:
+        return
+    text = f"{_shown(url)} answered {status}: {content[:200].decode(errors='replace')}"
+    if status in TRANSIENT_HTTP or status >= 500:
+        error = TransientError(text)
+        error.retry_after_s = retry_after(_WithHeaders(dict(response.headers)))
+        raise error
+    raise BadQuery(text)
+
+
+class _WithHeaders(Exception):
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+
+
+def _pages(
+    rest: Rest, request: Mapping[str, Any], pagination: Pagination, select: str | None, limits: _Limits, call: Call
+) -> Iterator[list[Any]]:
+    current, origin = dict(request), _origin(request["url"])
+    for number in range(pagination.max_pages + 1):
+        call.check_cancelled()
+        if number == pagination.max_pages:
+            raise BadQuery(
+                f"there are more than max_pages {pagination.max_pages} pages; ask for less or raise max_pages"
+            )
+        if pagination.type == "page":
+            current["params"] = {**request["params"], pagination.param or "page": pagination.first + number}
+        answer = _send(rest, current, limits)
+        body = _json(answer)
+        selected = _selected(body, select)
+        page = cast("list[Any]", selected) if isinstance(selected, list) else [selected]
+        if pagination.type == "page" and not page:
+            return
+        yield page
+        if pagination.type == "link":
+            target = answer.response.links.get("next", {}).get("url")
+            if target is None:
+                return
+            target = urljoin(current["url"], target)
+            if _origin(target) != origin:  # the secret goes to the host it is for
+                raise BadQuery(f"the next page is on another host, {urlsplit(target).netloc!r}; refused")
+            current = {**current, "url": target, "params": None}
+        elif pagination.type == "cursor":
+            found = _compiled(pagination.cursor or "$.next_cursor").findall(body)
+            if not found or found[0] in (None, ""):
+                return
+            current["params"] = {**request["params"], pagination.param or "cursor": found[0]}
+
+
+def _filled_url(url: str, lookup: Lookup) -> str:
+    def segment(value: str) -> str:
+        if value in ("", ".", ".."):
+            raise BadQuery(f"{value!r} cannot be a part of an address; it would lead to another one")
+        return quote(value, safe="")
+
+    if PLACEHOLDER.fullmatch(url):
+        raise BadQuery("`url` is a placeholder as a whole; write the address itself")
+    return PLACEHOLDER.sub(lambda found: segment(str(bound(found[1], lookup))), url)
+
+
+def _params(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, (str, int, float, bool, list)) else str(value)
+            for name, value in values.items() if value is not None}  # fmt: skip
+
+
+def _authorisation(auth: Auth | None, secret: str | None) -> dict[str, str]:
+    import base64
+
+    if auth is None or secret is None:
+        return {}
+    if auth.type == "header":
+        return {auth.header: secret}
+    if auth.type == "basic":
+        return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def _json(answer: _Answer) -> Any:
+    try:
+        return json.loads(answer.content)
+    except ValueError as error:
+        raise BadQuery(
+            f"{_shown(str(answer.response.url))} did not answer with JSON: {answer.content[:80]!r}"
+        ) from error
+
+
+def _compiled(path: str) -> Any:
+    try:
+        import jsonpath
+    except ImportError as error:
+        from handlers.data.connections import missing_extra
+
+        raise missing_extra("python-jsonpath", "data") from error
+    try:
+        return jsonpath.compile(path)
+    except jsonpath.JSONPathError as error:
+        raise BadQuery(f"{path!r} is no JSONPath: {error}; for example $.items[*].name") from error
+
+
+def _selected(body: Any, select: str | None) -> Any:
+    return body if select is None else _compiled(select).findall(body)
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return (parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme))
+
+
+def _shown(url: str) -> str:
+    """An address without its query, which may hold what is not for logs."""
+    return url.split("?")[0].split("#")[0]

@@ -1,0 +1,61 @@
+"""Secrets by reference: pipelines name them (`env:CRM_TOKEN`), the process knows them, messages never show them."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import unquote, urlsplit
+
+from flows.errors import FatalError
+
+HIDDEN = "***"
+_SHORTEST = 4
+
+
+class MissingSecret(FatalError):
+    """A reference that leads to no secret; the message shows the reference, which is none."""
+
+
+class Secrets:
+    """Call it with a reference, get the secret; `env:NAME` is built in, other kinds are given by `loaders`."""
+
+    def __init__(self, loaders: Mapping[str, Callable[[str], str]] | None = None) -> None:
+        self._loaders = {"env": _from_environment, **(loaders or {})}
+
+    def __call__(self, reference: str) -> str:
+        """The secret.
+
+        Raises:
+            MissingSecret: it is no reference, or there is nothing behind it.
+        """
+        kind, separator, name = reference.partition(":")
+        if not separator or kind not in self._loaders or not name or "/" in name:
+            # Perhaps it is the secret itself: not shown.
+            kinds = ", ".join(f"{kind}:NAME" for kind in sorted(self._loaders))
+            raise MissingSecret(f"a secret is given by reference, as {kinds}; never write the secret itself")
+        return self._loaders[kind](name)
+
+    def is_reference(self, text: str) -> bool:
+        kind, separator, rest = text.partition(":")
+        return bool(separator) and kind in self._loaders and not rest.startswith("//")
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise MissingSecret(f"env:{name}: the environment has no variable {name}; set it where the pipeline runs")
+    return value
+
+
+def hide(text: str, secrets: Iterable[str | None]) -> str:
+    """`text` without the secrets, and without the password of any of them that is a URL."""
+    parts = {part for secret in secrets if secret for part in (secret, *_passwords(secret)) if len(part) >= _SHORTEST}
+    for part in sorted(parts, key=len, reverse=True):
+        text = text.replace(part, HIDDEN)
+    return text
+
+
+def _passwords(secret: str) -> list[str]:
+    try:
+        password = urlsplit(secret).password
+    except ValueError:
+        return []
+    return [password, unquote(password)] if password else []

@@ -1,0 +1,198 @@
+"""`skill`: a language model, a registered function, a query or a service, declared in a skill file or in the step."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from flows.calls import Call
+from flows.context import Context
+from flows.errors import FatalError, MissingRead, TransientError
+from flows.expressions import render, template_names
+from flows.registry import Declared, Read, handler
+from handlers.data.chat import Chat, Completion
+from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
+from handlers.data.query import declare_query, run_query
+from handlers.data.references import resolved
+from handlers.data.skills import Request, Skill, check_skill, skill_named
+from handlers.data.structured import Expected, InvalidOutput, expected
+
+ATTEMPTS = 3
+"""How often a language model is asked where the step says nothing; answers that do not fit count."""
+
+
+def declare_skill(options: Mapping[str, Any]) -> Declared:
+    """Reads are the inputs and what the skill requires, writes are `output` or what it produces."""
+    chosen = _skill(options)
+    if chosen is None:
+        return Declared()
+    check_skill(chosen)
+    inputs = named_inputs(options.get("inputs"))
+    fields = {**inputs, **{name: name for name in (*chosen.requires, *chosen.optional) if name not in inputs}}
+    required = {*inputs, *chosen.requires}
+    reads = tuple(Read(field, name in required, Any) for name, field in fields.items())
+    produces = (*chosen.produces, *chosen.optional_produces)
+    output = options.get("output")
+    if isinstance(output, (list, tuple)):
+        missing = [name for name in cast("Sequence[Any]", output) if name not in produces]
+        if missing:
+            raise FatalError(f"skill {chosen.name!r} produces no {missing[0]!r}; it produces: {', '.join(produces)}")
+    writes = output_names(output) or produces
+    action = chosen.action
+    if action is not None:
+        effects: tuple[str, ...] = () if action.type != "http_call" else _effects(action.request)
+        return Declared(reads, writes, effects, action.timeout, action.retry + 1)
+    if chosen.rest is not None:
+        return Declared(reads, writes, _effects(chosen.rest))
+    return Declared(reads, writes, (), None, ATTEMPTS)
+
+
+def _effects(request: Request | None) -> tuple[str, ...]:
+    return ("source.rest",) if request is not None and request.method == "POST" else ()
+
+
+def _skill(options: Mapping[str, Any]) -> Skill | None:
+    name = options.get("skill")
+    if name is not None and options.get("prompt") is not None:
+        raise FatalError("a step has either `skill`, the name of a skill, or a `prompt` of its own")
+    if name is not None:
+        return skill_named(str(name))
+    if options.get("prompt") is None:
+        return None
+    output = output_names(options.get("output"))
+    if not output:
+        raise FatalError("a step with a `prompt` of its own needs `output`, the field that gets the answer")
+    return Skill(
+        name="prompt", prompt=str(options["prompt"]), system_prompt=str(options.get("system_prompt") or ""),
+        produces=output, output_model=options.get("output_model"), output_schema=options.get("output_schema"),
+    )  # fmt: skip
+
+
+@handler(declares=declare_skill)
+def skill(
+    context: Context,
+    *,
+    skill: str | None = None,
+    prompt: Any = None,
+    system_prompt: str | None = None,
+    inputs: list[str] | dict[str, str] | None = None,
+    output: str | list[str] | None = None,
+    output_model: str | None = None,
+    output_schema: dict[str, Any] | None = None,
+    model: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    invalid_attempts: int = ATTEMPTS,
+    timeout_s: float = 120.0,
+    call: Call,
+) -> dict[str, Any]:
+    """What a skill produces from its inputs: each product as a field of its own, or all under `output`.
+
+    `skill` names a skill file; `prompt` is a prompt of the step's own, in which `{{ field }}` is filled in. An answer
+    that does not have the declared form is asked for again, `invalid_attempts` times in all.
+    """
+    chosen = _skill({"skill": skill, "prompt": prompt, "system_prompt": system_prompt, "output": output,
+                     "output_model": output_model, "output_schema": output_schema})  # fmt: skip
+    if chosen is None:
+        raise FatalError("a skill step needs `skill`, the name of a skill, or a `prompt` of its own")
+    values = _values(context, chosen, inputs, call)
+    if chosen.executor != "llm":
+        return _named(_acted(chosen, values, call, timeout_s), chosen, output)
+    form = expected(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
+    # The engine has filled in a step's own prompt; doing it again would let the data bring templates of its own.
+    templates = chosen if skill is not None else None
+    completion = cast("Chat", call.services["skill_model"]).complete(
+        _messages(chosen, templates, values), model=model or chosen.model,
+        schema=form.schema if form is not None else None, max_tokens=max_tokens or chosen.max_tokens,
+        temperature=temperature if temperature is not None else chosen.temperature, timeout_s=timeout_s,
+    )  # fmt: skip
+    call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
+    try:
+        answer = _read(completion, form)
+    except InvalidOutput as error:
+        text = f"skill {chosen.name!r}, attempt {call.attempt} of {invalid_attempts}: {error}"
+        if call.attempt >= invalid_attempts:
+            raise FatalError(text) from None
+        raise TransientError(text) from None
+    return _named(answer, chosen, output, form)
+
+
+def _values(context: Context, skill: Skill, inputs: Any, call: Call) -> dict[str, Any]:
+    names = named_inputs(inputs)
+    fields = {**names, **{name: name for name in (*skill.requires, *skill.optional) if name not in names}}
+    missing = [field for name, field in fields.items()
+               if field not in context.data and (name in names or name not in skill.optional)]  # fmt: skip
+    if missing:
+        raise MissingRead(f"skill {skill.name!r} reads the field {missing[0]!r}, which nothing has written")
+    return {name: resolved(context.data[field], call) for name, field in fields.items() if field in context.data}
+
+
+def _messages(skill: Skill, templates: Skill | None, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    shown = {name: _json_ready(value) for name, value in values.items()}
+    system = str(_text(render(skill.system_prompt, shown) if templates else skill.system_prompt))
+    user = _text(render(skill.prompt, shown) if templates else skill.prompt)
+    mentioned = template_names([skill.prompt, skill.system_prompt]) if templates else frozenset[str]()
+    for name, value in shown.items():
+        if name not in mentioned:
+            user += f"\n\n{name}:\n{_text(value)}"
+    messages = [{"role": "system", "content": system}] if system else []
+    return [*messages, {"role": "user", "content": user.strip()}]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(_json_ready(value), ensure_ascii=False)
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(item) for item in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else str(value)
+
+
+def _read(completion: Completion, form: Expected | None) -> Any:
+    if not completion.complete:
+        raise FatalError(f"the answer was cut off after {completion.output_tokens} tokens; raise max_tokens")
+    if form is not None:
+        return form.read(completion.text)
+    if not completion.text.strip():
+        raise InvalidOutput("the answer is empty")
+    return completion.text
+
+
+def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float) -> Any:
+    action = skill.action
+    if action is not None and action.type == "python_function":
+        return call_function(str(action.function), values, list(values), action.params or {})
+    result = "result"
+    if action is not None and action.type == "data_query":
+        options: dict[str, Any] = {"source": action.source, "query": action.query, "timeout_s": action.timeout,
+                                   "credential_ref": action.credential_ref}  # fmt: skip
+    else:
+        request = skill.rest or (action.request if action is not None else None)
+        assert request is not None, "a skill without a request"
+        options = {"source": "rest", "timeout_s": action.timeout if action is not None else timeout_s,
+                   **{name: getattr(request, name) for name in type(request).model_fields}}  # fmt: skip
+    declare_query({**options, "output": result, "auth": None, "pagination": None})
+    return run_query(values, call, **options)
+
+
+def _named(answer: Any, skill: Skill, output: Any, form: Expected | None = None) -> dict[str, Any]:
+    """An answer under the names that the step or the skill gives to it."""
+    produces = skill.produces
+    whole = len(produces) == 1 and not skill.optional_produces
+    if whole and isinstance(answer, Mapping) and (form is None or form.properties) and set(answer) == set(produces):
+        answer = answer[produces[0]]
+    if isinstance(output, str):
+        return {output: answer}
+    if isinstance(output, (list, tuple)):
+        return pick_outputs(answer if not whole else {produces[0]: answer}, cast("list[str]", output),
+                            step=f"skill {skill.name!r}")  # fmt: skip
+    if whole:
+        return {produces[0]: answer}
+    found = pick_outputs(answer, list(produces), step=f"skill {skill.name!r}")
+    given = cast("Mapping[str, Any]", answer if isinstance(answer, Mapping) else {})
+    return {**found, **{name: given[name] for name in skill.optional_produces if name in given}}

@@ -1,0 +1,76 @@
+"""`transform`, which calls a registered function, and `merge`, which puts fields together by a merge strategy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.calls import Call
+from flows.context import Context
+from flows.errors import FatalError, UnknownName
+from flows.registry import Declared, Read, handler
+from flows.strategies import MERGE_STRATEGIES, BranchResult, merge_results
+from handlers.data.functions import (
+    bind_inputs,
+    call_function,
+    function_named,
+    named_inputs,
+    output_names,
+    pick_outputs,
+    read_inputs,
+)
+from handlers.data.references import resolved
+
+
+def declare_transform(options: Mapping[str, Any]) -> Declared:
+    """Reads are the inputs, writes the outputs; the function must be there and take these inputs."""
+    name = options.get("function")
+    if isinstance(name, str):
+        bind_inputs(name, function_named(name), options.get("inputs"), options.get("params") or {})
+    reads = tuple(Read(field, True, Any) for field in dict.fromkeys(named_inputs(options.get("inputs")).values()))
+    return Declared(reads, output_names(options.get("output")))
+
+
+@handler(declares=declare_transform)
+def transform(
+    context: Context,
+    *,
+    function: str,
+    output: str | list[str],
+    inputs: list[str] | dict[str, str] | None = None,
+    params: dict[str, Any] | None = None,
+    call: Call,
+) -> dict[str, Any]:
+    """What a registered function makes of fields; several outputs take a mapping's keys or a list's items.
+
+    `inputs` go to the parameters of the same names, else by position; a mapping goes from parameter to field.
+    """
+    values = {name: resolved(value, call) for name, value in read_inputs(context, inputs, step=call.step_id).items()}
+    result = call_function(function, values, inputs, params or {})
+    return pick_outputs(result, output, step=f"function {function!r}")
+
+
+def declare_merge(options: Mapping[str, Any]) -> Declared:
+    """Reads are the inputs, the write is `output`."""
+    inputs = options.get("inputs")
+    fields = list(named_inputs(inputs).values())
+    if inputs is not None and len(fields) < 2:
+        raise FatalError("'merge' requires at least 2 inputs")
+    strategy = options.get("strategy", "by_name")
+    if strategy not in MERGE_STRATEGIES:
+        raise UnknownName("merge strategy", str(strategy), MERGE_STRATEGIES)
+    return Declared(tuple(Read(field, True, Any) for field in fields), output_names(options.get("output", "merged")))
+
+
+@handler(declares=declare_merge)
+def merge(
+    context: Context,
+    *,
+    inputs: list[str] | dict[str, str],
+    output: str = "merged",
+    strategy: str = "by_name",
+    params: dict[str, Any] | None = None,
+    call: Call,
+) -> dict[str, Any]:
+    """Several fields as one, by a merge strategy; `by_name`, the default, keeps each whole under its own name."""
+    values = read_inputs(context, inputs, step=call.step_id)
+    results = [BranchResult(name, True, resolved(value, call)) for name, value in values.items()]
+    return {output: merge_results(strategy, results, params or {})}
