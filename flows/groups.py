@@ -13,7 +13,7 @@ from flows.deltas import Delta
 from flows.errors import OrchestrationError
 from flows.merge import merge_deltas
 from flows.plan import Group
-from flows.policies import Policy
+from flows.policies import MinSuccess, Policy
 from flows.results import ErrorInfo, Status, failure_summary
 from flows.run_state import NodeResult, RunNode, RunState, Scope, all_done
 from flows.strategies import RACES, BranchResult, merge_results, split_items
@@ -208,6 +208,12 @@ def _conclude(
         elif not group.derived:
             logger.info("Parallel step completed successfully: %d handlers executed", len(succeeded))
         return NodeResult("succeeded", value)
+    if not failing:  # skipped branches do not count, so that too few may be left
+        wanted = policy.success_when
+        text = f"{len(succeeded)} of {len(counted)} branches succeeded, and success_when asks for at least "
+        text += str(wanted.min if isinstance(wanted, MinSuccess) else wanted)
+        logger.error("%s (Step: %s)", text, group.label)
+        return NodeResult("failed", error=ErrorInfo("PipelineException", text))
     causes = [i for i in failing if results[i].status != "cancelled"] or failing
     first = results[causes[0]]
     message = first.error.message if first.error else first.reason
