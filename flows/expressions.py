@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from flows.errors import FatalError, suggest
@@ -94,6 +94,7 @@ def template_names(value: Any) -> frozenset[str]:
     return frozenset()
 
 
+@lru_cache(maxsize=1024)
 def _names(template: str) -> frozenset[str]:
     from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables
@@ -135,14 +136,18 @@ def render(value: Any, fields: Mapping[str, Any]) -> Any:
 
 def _evaluate(expression: str, fields: Mapping[str, Any]) -> Any:
     try:
-        # Undefined names stay undefined here instead of becoming None, so that using one is an error.
-        compiled = _environment().compile_expression(expression, undefined_to_none=False)
-        value = compiled(**_used(_names("{{ " + expression + " }}"), fields))
+        value = _compiled(expression)(**_used(_names("{{ " + expression + " }}"), fields))
         if type(value).__name__ == "StrictUndefined":
             str(value)  # raises, with what is not defined
     except Exception as error:
         raise _bad(expression.strip(), fields, error) from error
     return value
+
+
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> Any:
+    # Undefined names stay undefined here instead of becoming None, so that using one is an error.
+    return _environment().compile_expression(expression, undefined_to_none=False)
 
 
 def _rendered(template: str, fields: Mapping[str, Any]) -> str:
