@@ -1,0 +1,20 @@
+"""Test pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
+
+from flows.testkit.clock import VirtualLoop, WaitsForever, run_virtually
+from flows.testkit.exploration import Exploration, Failure, explore, replay
+from flows.testkit.faults import Faults
+from flows.testkit.schedules import Schedule
+from flows.testkit.standins import stand_ins
+
+__all__ = [
+    "Exploration",
+    "Failure",
+    "Faults",
+    "Schedule",
+    "VirtualLoop",
+    "WaitsForever",
+    "explore",
+    "replay",
+    "run_virtually",
+    "stand_ins",
+]

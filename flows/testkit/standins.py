@@ -1,0 +1,59 @@
+"""Stand-ins for a pipeline's handlers: what they declare, without what they do; for testing the shape of a pipeline."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flows.context import Context
+from flows.registry import REGISTRY, HandlerSpec, Registry, handler
+from flows.steps import Pipeline, handler_names
+from flows.values import fingerprint
+
+
+def stand_ins(
+    *pipelines: Pipeline, registry: Registry | None = None, answers: Mapping[str, Any] | None = None
+) -> Registry:
+    """Handlers under the names that the pipelines use, with the declarations of the real ones and made-up results.
+
+    A result is a list of two texts that depend on everything the handler reads and on its options; `answers` gives the
+    value to write for a handler instead. A handler that nobody registered stands for one that reads nothing and writes
+    a field of its own name.
+    """
+    known = (registry or REGISTRY).handlers
+    made = Registry()
+    for pipeline in pipelines:
+        for name in handler_names(pipeline.steps):
+            if name not in made.handlers:
+                real = known.get(name) or _unknown(name)
+                given = (answers or {}).get(name)
+                made.handlers[name] = replace(
+                    real, function=_answering(real, given), is_async=True, isolation="thread", call_parameter=None,
+                    quality=None, undo=None,
+                )  # fmt: skip
+    return made
+
+
+def _unknown(name: str) -> HandlerSpec:
+    @handler(name=name, writes=name, effects=(), registry=Registry())
+    async def unknown() -> None: ...
+
+    return unknown.__braid__
+
+
+def _answering(real: HandlerSpec, answer: Any) -> Any:
+    @functools.wraps(real.function)
+    async def answered(*inputs: Any, **options: Any) -> Any:
+        def value(write: str) -> Any:
+            if answer is not None:
+                return answer
+            mark = fingerprint([real.name, write, seen, options])[:10]
+            return [f"{write} 1 {mark}", f"{write} 2 {mark}"]
+
+        seen = [one for one in inputs if not isinstance(one, Context)]
+        writes = real.writes or ()
+        if len(writes) == 1 and not real.takes_context:
+            return value(writes[0])
+        return {write: value(write) for write in writes}
+
+    return answered
