@@ -67,6 +67,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any
                 await begun.acquire()
                 await slot.hold()
                 if items.reason:
+                    slot.let_go()  # one that waits to be tried again needs the place
                     break
                 running.create_task(work(position, slot))
     except asyncio.CancelledError:

@@ -171,6 +171,9 @@ class _Bench:
         self.notes: list[str] = []
         if self.races:
             self.notes.append("a race (fastest_success) depends on the schedule; final states are not compared")
+        if plan.budget:
+            self.races = True
+            self.notes.append("what a budget stops depends on the schedule; final states are not compared")
 
     def learn(self) -> list[str]:
         """Run once, one call at a time and without delays: what that leaves is what every schedule must leave."""

@@ -42,7 +42,7 @@ def judge(record: Record, root: Place) -> list[str]:
     status = _status(judgement, root)
     result = record.result
     if result is not None:
-        expected = _run_status(status, record.outcomes)
+        expected = "failed" if result.stopped else _run_status(status, record.outcomes)
         if result.status != expected:
             judgement.complain(root, f"the run says {result.status}, but it {_means(expected)}")
     return judgement.complaints
@@ -211,7 +211,8 @@ def _of_loop(judgement: Judgement, place: Place, loop: Loop, inside: list[Status
 
 def _may_be_stopped(judgement: Judgement, place: Place) -> bool:
     """Whether something around a place could have cancelled it: the run's end, a policy, or a race."""
-    if judgement.record.stopped == "cancel":
+    result = judgement.record.result
+    if judgement.record.stopped == "cancel" or (result is not None and result.stopped):  # the latter by its budget
         return True
     for outer, _ in place.above:
         node = outer.node

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 
+from flows.calls import Call
 from flows.context import Context
 from flows.engine import run_plan
+from flows.errors import FatalError, TransientError
 from flows.plan import Plan
 from flows.planner import make_plan
 from flows.registry import Registry, handler
 from flows.results import Outcome
 from flows.run_state import Observer
 from flows.steps import Pipeline
+from flows.testkit import run_virtually
 
 
 @pytest.fixture
@@ -69,3 +72,20 @@ async def test_a_group_in_which_too_few_branches_ran_fails_and_says_so(registry:
     result = await run_plan(planned([group], registry), Context({"items": ["a"]}))
     assert result.status == "failed"
     assert result.outcomes[0].reason == "1 of 1 branches succeeded, and success_when asks for at least 2"
+
+
+def test_a_loop_that_takes_no_further_item_keeps_no_place_from_those_that_try_again(registry: Registry) -> None:
+    @handler(registry=registry, effects=())
+    async def uneven(item: str, *, call: Call) -> None:
+        if item == "b":
+            raise FatalError("broken")
+        if call.attempt == 1:
+            raise TransientError("come back later", retry_after_s=1)
+
+    loop = {"for_each": "items", "steps": ["uneven"], "max_concurrency": 1}
+    plan = planned([loop], registry, retry={"max_attempts": 2})
+    result = run_virtually(run_plan(plan, Context({"items": ["a", "b", "c"]})))
+    assert {outcome.path: outcome.status for outcome in result.outcomes} == {
+        "0": "failed", "0[0]": "succeeded", "0[0].0": "succeeded", "0[1]": "failed", "0[1].0": "failed",
+        "0[2]": "cancelled",
+    }  # fmt: skip
