@@ -70,3 +70,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_testing_page_explores_its_pipeline() -> None:
+    (code,) = blocks(ROOT / "docs" / "testing.md", "python")
+    page = ModuleType("documented_testing")
+    exec(compile(code, "docs/testing.md", "exec"), page.__dict__)
+    assert page.__dict__["explored"].with_faults > 0
