@@ -165,7 +165,7 @@ class _Bench:
         )
         self.tick_s = min(0.1, _least_timeout(plan) / 10_000)
         self.expected: Record | None = None
-        self.states: dict[tuple[tuple[str, str], ...], tuple[int, str]] = {}
+        self.states: dict[tuple[tuple[str, str, str], ...], tuple[int, str]] = {}
         self.statuses: dict[str, int] = {}
         self.with_faults = 0
         self.notes: list[str] = []
@@ -226,7 +226,8 @@ class _Bench:
         """Two runs in which everything ended the same way must leave the same state, whatever the order was."""
         if self.races or record.result is None or self.observe is not None:
             return []
-        key = tuple(sorted((outcome.path, outcome.status) for outcome in record.outcomes))
+        # With the messages: a merge strategy may make a result of them.
+        key = tuple(sorted((one.path, one.status, one.error.message if one.error else "") for one in record.outcomes))
         seed, state = self.states.setdefault(key, (record.schedule.seed, record.fingerprint))
         if state != record.fingerprint:
             return [f"the same outcomes as under schedule {seed}, but another final state"]
