@@ -17,6 +17,8 @@ from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
 from deployments.commands.ingest import ingest
 from deployments.commands.plan import plan
+from deployments.commands.replay import replay
+from deployments.commands.resume import resume
 from deployments.commands.run import run
 from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
@@ -61,9 +63,9 @@ def braid(
 
 
 _GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Use": (demo, ingest, search, ask, run),
+    "Use": (demo, ingest, search, ask, run, resume),
     "Write pipelines": (plan, validate, handlers, schema),
-    "Look": (doctor,),
+    "Look": (doctor, replay),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

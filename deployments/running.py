@@ -1,22 +1,23 @@
 """Run a pipeline from the command line: as a Prefect flow or by direct calls, recorded while it goes on."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from deployments.catalog import Catalog
-from deployments.parameters import without_secrets
 from deployments.prefect_environment import set_prefect_defaults
+from deployments.recording import start_recording
 from deployments.settings import Settings
 from deployments.wiring import load_handlers, new_run_id, overrides_from, prepare
 from flows.loaders.native import LoadedPipeline
 from flows.prepared import Prepared
 from flows.results import RunResult
-from flows.run_state import Observer, Observers
+from flows.run_state import Observer
 from flows.services import Services
+
+if TYPE_CHECKING:
+    from flows.run_store import Recorder, RunRecord
 
 Engine: TypeAlias = Literal["prefect", "inline"]
 
@@ -34,11 +35,15 @@ def run_pipeline(
     progress: Observer | None = None,
     record: bool = True,
     services: Services | None = None,
+    resumes: "RunRecord | None" = None,
+    force: bool = False,
     before_prefect: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run a pipeline to its end; a failed run is a result, not an exception.
 
-    With `record`, the run is kept in the run store. `services` that are given are left open.
+    With `record`, the run is kept in the run store. With `resumes`, it goes on from that run: only what did not succeed
+    there is done, and `force` does finished steps again that do not fit any more. `services` that are given are left
+    open.
     `before_prefect` is called once all is checked and Prefect, which takes seconds to start, comes next.
 
     Raises:
@@ -55,51 +60,34 @@ def run_pipeline(
         before_prefect()
     try:
         if not record:
-            return _run(loaded, parameters, prepared, watching, engine, index)
-        with _recorded(prepared, parameters, settings) as recording:
-            result = _run(loaded, parameters, prepared, Observers([recording, watching]), engine, index)
-            recording.result = result
-            return result
+            return _run(loaded, parameters, replace(prepared, observer=watching), engine)
+        recording = start_recording(prepared, parameters, settings=settings, source=loaded.source, resumes=resumes,
+                                    force=force)  # fmt: skip
+        return _run(loaded, parameters, recording.of(prepared, watching), engine, recording.recorder)
     finally:
         if services is None:
             prepared.context.services.close()
 
 
 def _run(
-    loaded: LoadedPipeline, parameters: Mapping[str, Any], prepared: Prepared, observer: Observer, engine: Engine,
-    index: str,
+    loaded: LoadedPipeline, parameters: Mapping[str, Any], prepared: Prepared, engine: Engine,
+    recorder: "Recorder | None" = None,
 ) -> RunResult:  # fmt: skip
     if engine == "inline":
         from flows.engine import run_plan
 
-        return asyncio.run(run_plan(prepared.plan, prepared.context, observer=observer, spent=prepared.spent))
+        return asyncio.run(
+            run_plan(prepared.plan, prepared.context, observer=prepared.observer, journal=prepared.journal,
+                     spent=prepared.spent)
+        )  # fmt: skip
     set_prefect_defaults()
-    from flows.translator import run_as_flow  # imports Prefect, which takes seconds
+    from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
 
-    name = f"{loaded.pipeline.name} · {index} · {prepared.context.execution_id}"
-    observed = replace(prepared, observer=observer)
-    return run_as_flow(loaded.pipeline, parameters, lambda _: observed, run_name=name)
-
-
-class _Recording(Observers):
-    """What writes a run down, and the result once there is one."""
-
-    result: RunResult | None = None
-
-
-@contextmanager
-def _recorded(prepared: Prepared, parameters: Mapping[str, Any], settings: Settings) -> Iterator[_Recording]:
-    from flows.run_store import RecordingObserver, RunStore
+    def started(_: Mapping[str, Any]) -> Prepared:
+        if recorder is not None:
+            recorder.flow_run_id = current_flow_run_id()
+        return prepared
 
     context = prepared.context
-    store = RunStore(settings.run_store_url)
-    recorder = RecordingObserver(store, index=context.index, parameters=without_secrets(parameters))
-    recording = _Recording([recorder])
-    began = time.monotonic()
-    try:
-        yield recording
-    finally:
-        recorder.close(recording.result)
-        if recording.result is None:
-            store.stop(context.execution_id, "interrupted", time.monotonic() - began)
-        store.close()
+    name = f"{loaded.pipeline.name} · {context.index} · {context.execution_id}"
+    return run_as_flow(loaded.pipeline, parameters, started, run_name=name)

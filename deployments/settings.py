@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     index_url: Annotated[str | None, AfterValidator(_with_place_for_name)] = Field(
         default=None, repr=False, description="Where an index lives, with {index}; default: HOME/indexes/{index}.db."
     )
+    keep_results_days: float = Field(
+        default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."
+    )
     artifacts_url: str | None = Field(
         default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
     )

@@ -12,17 +12,19 @@ from typing import Any, assert_never
 
 from flows.classify import error_info
 from flows.context import Context, read_path
+from flows.definitions import definitions
 from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.expressions import evaluate_condition, render
 from flows.groups import run_group
 from flows.inline import run_leaf as run_inline
-from flows.invoke import LeafCall
+from flows.invoke import LeafCall, RunLeaf
+from flows.journal import Journal, journaled
 from flows.loops import run_loop
 from flows.meter import Meter, more_budget
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.progress import Progress
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
-from flows.run_state import NodeResult, Observer, RunLeaf, RunState, Scope, expire, inside, kind_of
+from flows.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.strategies import BranchResult, merge_results
 from flows.windows import Window
 
@@ -36,21 +38,25 @@ async def run_plan(
     run_leaf: RunLeaf = run_inline,
     observer: Observer | None = None,
     spent: Mapping[str, float] | None = None,
+    journal: Journal | None = None,
 ) -> RunResult:
     """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
 
-    `spent` is what the runs that this one goes on from used of the budget. A failed run is a result, not an
-    exception. When the caller is cancelled, what runs is stopped, its outcomes are
-    recorded, and the cancellation goes on.
+    What the journal has of earlier runs is taken over, and what succeeds is kept in it; `spent` is what they used of
+    the budget. A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its
+    outcomes are recorded, and the cancellation goes on.
     """
+    journal = journal or Journal()
     state = RunState(
         plan,
-        run_leaf,
+        journaled(run_leaf, journal),
         observer or Observer(),
         run_id=context.execution_id,
         resources={name: Window(limit.value) for name, limit in _resources(plan).items()},
         calls=Window(plan.limit.value),
         meter=Meter(plan.budget, spent=spent),
+        definitions=definitions(plan, context.fingerprint()) if journal.active else {},
+        journal=journal,
     )
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
@@ -61,12 +67,14 @@ async def run_plan(
     walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
     try:
         result = await asyncio.shield(walk)
-    except asyncio.CancelledError:
-        walk.cancel()
-        await walk
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            walk.cancel()
+            await walk
+        state.observer.run_finished(None)
         raise
     outcomes = state.in_order()
-    return RunResult(
+    ended = RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
         status="failed" if state.meter.refusal else _run_status(result, outcomes),
@@ -78,6 +86,8 @@ async def run_plan(
         stopped=_stopped(state, outcomes),
         late_cost=dict(state.meter.late),
     )
+    state.observer.run_finished(ended)
+    return ended
 
 
 def _resources(plan: Plan) -> dict[str, Limit]:
@@ -156,8 +166,12 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     if not state.meter.may_start(node.spec.name):
         return state.never_started(node, scope, "cancelled", state.meter.refusal)
     state.observer.step_started(path, name)
-    call = LeafCall(node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None,
-                    meter=state.meter)  # fmt: skip
+    call = LeafCall(
+        node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None,
+        meter=state.meter, key=node.id + scope.key, tried=lambda tried: state.observer.attempted(path, name, tried),
+    )  # fmt: skip
+    if node.id in state.definitions:
+        call.definition, call.own_definition = state.definitions[node.id].lineage, state.definitions[node.id].own
     loop = asyncio.get_running_loop()
     began = loop.time()
     ended = await state.run_leaf(call)
@@ -166,6 +180,8 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     status = ended.status
     reason = str(ended.error) if isinstance(ended.error, BudgetUsedUp) else "stopped"
     if done is not None and status == "succeeded":
+        if node.spec.undo is not None:
+            state.undoable.append(Undoable(replace(call, context=_seen(node, context)), done))
         try:
             context.apply(done.delta)
         except OrchestrationError as refused:  # a value that a context cannot hold
@@ -173,15 +189,27 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     if status == "succeeded":
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(
-        Outcome(path, name, "step", status, call.started, loop.time() - began if call.started else 0.0,
-                call.attempts, dict(call.costs), error, "" if status != "cancelled" else reason,
-                tuple(call.call.failures))
+        Outcome(path, name, "step", status, call.started, _seconds(call, loop.time() - began), call.attempts,
+                dict(call.costs), error, "" if status != "cancelled" else reason, tuple(call.call.failures),
+                ended.reused)
     )  # fmt: skip
     return NodeResult(
         status, done.value if done else None, done.quality if done else None, error,
         transient=status == "cancelled" or (error is not None and error.transient), started=call.started,
         reason=reason if status == "cancelled" else "",
     )  # fmt: skip
+
+
+def _seconds(call: LeafCall, taken: float) -> float:
+    if call.seconds is not None:  # of the run that it was taken over from
+        return call.seconds
+    return taken if call.started else 0.0
+
+
+def _seen(node: Leaf, context: Context) -> Context:
+    """What a handler has read, kept apart from what happens to the context later, for its undo."""
+    names = list(context.data) if node.spec.takes_context else [n for n in node.reads.values() if n in context.data]
+    return Context({name: context.field_value("data", name) for name in names}, identity=context.identity)
 
 
 async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -> NodeResult:

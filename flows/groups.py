@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from flows.access import all_before
 from flows.classify import error_info
+from flows.compensation import compensate, takes_back
 from flows.context import Context, read_path
 from flows.deltas import Delta
 from flows.errors import OrchestrationError
@@ -91,7 +92,10 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     assert len(results) == count, "a branch without a result"
     if cancelled:
         return NodeResult("cancelled", reason=branches.reason or "stopped", transient=True)
-    return _conclude(state, group, context, scope, branches, results, race)
+    concluded = _conclude(state, group, context, scope, branches, results, race)
+    if not concluded.ok and not race and not group.derived and takes_back(group.policy):
+        await compensate(state, group, scope)
+    return concluded
 
 
 async def _enter(

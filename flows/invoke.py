@@ -6,13 +6,14 @@ import inspect
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Literal, Protocol, cast
 
 from flows.calls import Call
-from flows.classify import classified, message_of
+from flows.classify import classified, error_info, message_of
 from flows.context import Context
 from flows.deltas import Delta
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
@@ -23,7 +24,7 @@ from flows.plan import Leaf
 from flows.prices import add_up
 from flows.processes import call_in_process
 from flows.registry import REGISTRY, HandlerSpec
-from flows.results import FatalFailure, Status, Success, TransientFailure, now
+from flows.results import Attempt, FatalFailure, Status, Success, TransientFailure, now
 from flows.windows import Slot, Window
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,15 @@ GRACE_S = 0.1
 
 class Abandoned(StepTimeout):
     """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a successful attempt gave."""
+
+    delta: Delta
+    value: Any
+    quality: float | None = None
 
 
 @dataclass
@@ -50,8 +60,16 @@ class LeafCall:
     """Held during each attempt: the run's own, and those of the resources it uses."""
     slot: Slot | None = None
     item: str | None = None
+    key: str = ""
+    """Under which its result is kept: the same in every run of a pipeline on the same items."""
+    definition: str = ""
+    own_definition: str = ""
+    undo_of: Done | None = None
+    """If set, the call undoes what an earlier one with this result did."""
+    tried: "Callable[[Attempt], None]" = lambda attempt: None
     attempts: int = 0
     started: float | None = None
+    seconds: float | None = None
     call: Call = field(default_factory=Call)
     abandoned: bool = False
     costs: dict[str, float] = field(default_factory=dict[str, float])
@@ -66,14 +84,10 @@ class LeafCall:
         if self.slot is not None:
             self.slot.let_go()
 
-
-@dataclass(frozen=True)
-class Done:
-    """What a successful attempt gave."""
-
-    delta: Delta
-    value: Any
-    quality: float | None = None
+    def undoing(self, done: Done) -> "LeafCall":
+        """The call that undoes this one, which gave `done`."""
+        return LeafCall(self.node, self.path, f"undo {self.id}", self.context, windows=self.windows, item=self.item,
+                        meter=self.meter, undo_of=done, tried=self.tried)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,14 @@ class LeafResult:
     status: Status
     done: Done | None = None
     error: BaseException | None = None
+    reused: bool = False
+    """Taken over from an earlier run."""
+
+
+class RunLeaf(Protocol):
+    """How a leaf is run; all retries included. Never raises; a cancelled call is a result too."""
+
+    async def __call__(self, leaf: LeafCall) -> LeafResult: ...
 
 
 async def attempt(leaf: LeafCall) -> Done:
@@ -108,18 +130,42 @@ async def attempt(leaf: LeafCall) -> Done:
             until = loop.time() + retry.attempt_timeout_s
             deadline = until if deadline is None else min(deadline, until)
         spec = leaf.node.spec
-        if not leaf.meter.may_start(spec.name):
+        if leaf.undo_of is None and not leaf.meter.may_start(spec.name):
             raise BudgetUsedUp(leaf.meter.refusal)
         leaf.attempts += 1
-        leaf.started = leaf.started or now()
+        started, began = now(), loop.time()
+        leaf.started = leaf.started or started
         charge = leaf.meter.start(spec.name)
         leaf.call = Call(
             leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add
         )  # fmt: skip
+        error: BaseException | None = None
         try:
             return await _call(leaf, spec, deadline)
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
-            leaf.costs = add_up([leaf.costs, leaf.meter.end(charge)])
+            cost = leaf.meter.end(charge)
+            leaf.costs = add_up([leaf.costs, cost])
+            leaf.tried(
+                Attempt(leaf.attempts, _verdict(error), started, loop.time() - began, cost,
+                        error_info(error) if error is not None else None)
+            )  # fmt: skip
+
+
+def _verdict(error: BaseException | None) -> Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]:
+    match error:
+        case None:
+            return "succeeded"
+        case asyncio.CancelledError():
+            return "cancelled"
+        case StepTimeout():
+            return "timed_out"
+        case TransientError():
+            return "transient"
+        case _:
+            return "fatal"
 
 
 async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
@@ -131,6 +177,8 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
 
 async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Done:
     options = _options(leaf, spec)
+    if leaf.undo_of is not None:
+        return await _undo(leaf, spec, leaf.undo_of, options, deadline)
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.call
     if spec.takes_context:
@@ -158,6 +206,23 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Do
         raise
     except Exception as error:  # a value that a context cannot hold, or a quality score that fails
         raise classified(spec, error) from error
+
+
+async def _undo(leaf: LeafCall, spec: HandlerSpec, done: Done, options: dict[str, Any], deadline: float | None) -> Done:
+    """Call the handler's `undo` with what the handler read and what it gave; its own result is of no interest."""
+    assert spec.undo is not None, f"{spec.name} has no undo"
+    reads: list[Any] = [leaf.context.fork()] if spec.takes_context else _inputs(leaf, spec)
+    hints = typing.get_type_hints(spec.undo)
+    wanted = {
+        name: leaf.call if hints.get(name) is Call else options[name]
+        for name, parameter in inspect.signature(spec.undo).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
+    }
+    undoing = replace(
+        spec, function=spec.undo, is_async=inspect.iscoroutinefunction(spec.undo), isolation="thread"
+    )  # fmt: skip
+    await _run(leaf, undoing, [*reads, done.value], wanted, deadline)
+    return Done((), None)
 
 
 def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done:

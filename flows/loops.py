@@ -1,6 +1,7 @@
 """The items of a loop: begun in order as places in its window become free, and merged in their order."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from flows.plan import Loop
 from flows.policies import Tolerance
 from flows.results import ErrorInfo, Outcome, now
 from flows.run_state import NodeResult, RunNode, RunState, Scope
+from flows.values import fingerprint
 from flows.windows import Slot, Window
 
 MOST_WAITING = 256
@@ -39,7 +41,8 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     size = loop.batch_size
     batches = list(listed) if size is None else [tuple(listed[i : i + size]) for i in range(0, len(listed), size)]
     state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
-    items_state = _Items(loop, context, scope, len(batches))
+    keys = _keys(batches) if state.journal.active else []
+    items_state = _Items(loop, context, scope, len(batches), keys)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
         items_state.never(state, position, "stopped")
@@ -78,8 +81,8 @@ async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any
 class _Items:
     """The items of one loop: their deltas and results, without what they kept to themselves."""
 
-    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int) -> None:
-        self.loop, self.context, self.scope = loop, context, scope
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: Sequence[str]) -> None:
+        self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
         self.results: list[NodeResult | None] = [None] * count
         self.deltas: list[Delta] = [()] * count
         self.collected: list[dict[str, Any]] = [{} for _ in range(count)]
@@ -88,7 +91,8 @@ class _Items:
     def _scope(self, position: int) -> Scope:
         path = self.scope.path(self.loop)
         return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
-                       item=f"{self.scope.item}[{position}]")  # fmt: skip
+                       item=f"{self.scope.item}[{position}]",
+                       key=f"{self.scope.key}[{self.keys[position]}]" if self.keys else "")  # fmt: skip
 
     async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode, slot: Slot) -> None:
         scope, clock = self._scope(position), asyncio.get_running_loop()
@@ -145,3 +149,14 @@ class _Items:
         except OrchestrationError as error:
             return NodeResult("failed", error=error_info(error))
         return NodeResult("succeeded")
+
+
+def _keys(batches: Sequence[Any]) -> list[str]:
+    """What each batch is known by in another run: its content, and which of several equal ones it is."""
+    counted: Counter[str] = Counter()
+    keys: list[str] = []
+    for batch in batches:
+        content = fingerprint(batch)[:16]
+        keys.append(f"{content}.{counted[content]}" if counted[content] else content)
+        counted[content] += 1
+    return keys

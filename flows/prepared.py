@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.context import Context
+from flows.journal import Journal
 from flows.plan import Plan
 from flows.run_state import Observer
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, the context it starts with, and who is told what happens."""
+    """A plan, the context it starts with, who is told what happens, and where finished calls are kept."""
 
     plan: Plan
     context: Context
     observer: Observer = field(default_factory=Observer)
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
+    journal: Journal = field(default_factory=Journal)

@@ -48,6 +48,19 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One try at one step."""
+
+    number: int
+    status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
+    started: float
+    """Seconds since the epoch."""
+    seconds: float
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How one declared step, group, branch or item ended, also when it never started."""
 
@@ -66,6 +79,8 @@ class Outcome:
     """Why it was skipped or cancelled."""
     failures: tuple[ItemFailure, ...] = ()
     """Items that the step set aside."""
+    reused: bool = False
+    """Taken over from the run that this one goes on from; its seconds and cost were spent there."""
 
     @property
     def is_leaf(self) -> bool:
@@ -104,7 +119,7 @@ class RunResult:
 
         Steps that wait for a processor count that as well.
         """
-        return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf)
+        return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf and not outcome.reused)
 
     @property
     def time_saved(self) -> float:
@@ -126,8 +141,8 @@ class RunResult:
 
 
 def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """Cost by unit over the steps, failed and cancelled ones included."""
-    return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf)
+    """Cost by unit over the steps, failed and cancelled ones included; without what an earlier run spent."""
+    return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
 
 
 def failure_summary(failed: int, first: str) -> str:

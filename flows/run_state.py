@@ -4,21 +4,18 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from flows.context import Context
-from flows.invoke import LeafCall, LeafResult
+from flows.definitions import Definition
+from flows.invoke import Done, LeafCall, RunLeaf
+from flows.journal import Journal
 from flows.meter import Meter
 from flows.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
-from flows.results import ErrorInfo, Kind, Outcome, Status
+from flows.prices import add_up
+from flows.results import Attempt, ErrorInfo, Kind, Outcome, RunResult, Status
 from flows.strategies import BranchResult
 from flows.windows import Slot, Window
-
-
-class RunLeaf(Protocol):
-    """How a leaf is run; all retries included. Never raises; a cancelled call is a result too."""
-
-    async def __call__(self, leaf: LeafCall) -> LeafResult: ...
 
 
 class Observer:
@@ -30,7 +27,13 @@ class Observer:
 
     def loop_started(self, path: str, id: str, items: int) -> None: ...
 
-    def finished(self, outcome: Outcome) -> None: ...
+    def attempted(self, path: str, id: str, attempt: Attempt) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None:
+        """An outcome is known; one of the same path replaces what was said before."""
+
+    def run_finished(self, result: RunResult | None) -> None:
+        """The run has ended; without a result if it was stopped from outside."""
 
 
 class Observers(Observer):
@@ -51,9 +54,17 @@ class Observers(Observer):
         for observer in self._observers:
             observer.loop_started(path, id, items)
 
+    def attempted(self, path: str, id: str, attempt: Attempt) -> None:
+        for observer in self._observers:
+            observer.attempted(path, id, attempt)
+
     def finished(self, outcome: Outcome) -> None:
         for observer in self._observers:
             observer.finished(outcome)
+
+    def run_finished(self, result: RunResult | None) -> None:
+        for observer in self._observers:
+            observer.run_finished(result)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,8 @@ class Scope:
     strip: int = 0
     item: str = ""
     """Indices of the items around, as text: `[2][0]`."""
+    key: str = ""
+    """Fingerprints of the items around: the same for the same items in another run."""
     slot: Slot | None = None
 
     def path(self, node: Node) -> str:
@@ -98,6 +111,14 @@ class Scope:
         return replace(self, deadline=deadline)
 
 
+@dataclass(frozen=True)
+class Undoable:
+    """A call that succeeded and can be undone, with the context it saw."""
+
+    call: LeafCall
+    done: Done
+
+
 @dataclass
 class RunState:
     """Everything that is shared by the whole run; used on the event loop only."""
@@ -111,6 +132,17 @@ class RunState:
     calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
     meter: Meter = field(default_factory=Meter)
+    definitions: Mapping[str, Definition] = field(default_factory=dict[str, Definition])
+    """By id of the step; empty if nothing is kept."""
+    undoable: list[Undoable] = field(default_factory=list[Undoable])
+    """In the order in which they ended."""
+    journal: Journal = field(default_factory=Journal)
+
+    def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:
+        """Say more of an outcome that is known already, and what more it cost."""
+        known = self.outcomes[path]
+        outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
+        self.observer.finished(outcome)
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, the only one of its path.

@@ -92,12 +92,18 @@ def run_as_flow(
     return kept[0]
 
 
+def current_flow_run_id() -> str | None:
+    """Prefect's id of the flow run that this code runs in; a retried flow run keeps it."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context is not None and context.flow_run is not None else None
+
+
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
     async with _shown(prepared.plan, live):
         result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent,
-                                observer=Observers([prepared.observer, live]))  # fmt: skip
+                                observer=Observers([prepared.observer, live]), journal=prepared.journal)  # fmt: skip
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
 

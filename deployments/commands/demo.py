@@ -53,8 +53,8 @@ def demo(
     console = stdout()
     remove_index(settings, INDEX)
     parameters = {"source": str(DOCUMENTS), "exclude": excluding(catalog, "ingest", NOT_DOCUMENTS)}
-    result = watched("ingest", parameters, settings=settings, catalog=catalog, index=INDEX, max_workers=max_workers,
-                     engine=engine, quiet=json_output)  # fmt: skip
+    result = watched(catalog.find("ingest"), parameters, settings=settings, catalog=catalog, index=INDEX,
+                     max_workers=max_workers, engine=engine, quiet=json_output)  # fmt: skip
     services = make_services(settings, INDEX)
     answers: list[dict[str, Any]] = []
     try:

@@ -1,7 +1,7 @@
 """Run a pipeline for a command: with progress on stderr, the result on stdout, and the exit code it deserves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,11 @@ from deployments.progress import watch
 from deployments.running import run_pipeline
 from deployments.settings import Settings, load_settings, read_budget
 from deployments.views import result_json, result_tables
+from flows.loaders.native import LoadedPipeline
 from flows.results import RunResult
+
+if TYPE_CHECKING:
+    from flows.run_store import RunRecord
 
 EngineOption = Annotated[
     Literal["prefect", "inline"],
@@ -36,8 +40,9 @@ def execute(
     given = dict(parameters)
     if more_excluded:
         given["exclude"] = excluding(catalog, name, more_excluded)
-    result = watched(name, given, settings=settings, catalog=catalog, index=index, max_workers=max_workers,
-                     engine=engine, quiet=json_output, budget=read_budget(budget or ()))  # fmt: skip
+    result = watched(catalog.find(name), given, settings=settings, catalog=catalog, index=index,
+                     max_workers=max_workers, engine=engine, quiet=json_output,
+                     budget=read_budget(budget or ()))  # fmt: skip
     if json_output:
         emit(result_json(result, index=index))
     else:
@@ -46,13 +51,12 @@ def execute(
 
 
 def watched(
-    name: str, parameters: Mapping[str, Any], *, settings: Settings, catalog: Catalog, index: str,
+    loaded: LoadedPipeline, parameters: Mapping[str, Any], *, settings: Settings, catalog: Catalog, index: str,
     max_workers: int | None, engine: Literal["prefect", "inline"], quiet: bool,
-    budget: Mapping[str, float] | None = None,
+    budget: Mapping[str, float] | None = None, resumes: "RunRecord | None" = None, force: bool = False,
 ) -> RunResult:  # fmt: skip
-    """Run the pipeline `name` with progress on stderr."""
+    """Run a pipeline with progress on stderr."""
     console = stderr()
-    loaded = catalog.find(name)
 
     def announce() -> None:
         if not quiet:
@@ -61,7 +65,7 @@ def watched(
     with watch(console, quiet=quiet) as progress:
         return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
                             max_workers=max_workers, engine=engine, progress=progress, budget=budget,
-                            before_prefect=announce)  # fmt: skip
+                            resumes=resumes, force=force, before_prefect=announce)  # fmt: skip
 
 
 def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:

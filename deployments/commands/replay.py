@@ -1,0 +1,85 @@
+"""`braid replay`: do one step of an earlier run again, on what it saw then."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
+from deployments.commands.run import read_parameters
+from deployments.resuming import find_run
+from deployments.settings import load_settings
+from deployments.views import STATUS_STYLE
+from deployments.wiring import prepare
+from flows.deltas import Change
+
+
+@reported
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step's id or path, as `braid runs show` lists it.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter over the run's; may be repeated."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Do one step of an earlier run again, on exactly the inputs it had then; nothing before or after it is run.
+
+    What the step does outside of Braid, such as storing, it does again. Nothing is recorded.
+
+    Examples:
+
+      braid replay 261121-0529 list
+
+      braid replay 261121-0529 '1.batches.2.partition_text[3]' --json
+    """
+    from flows.replay import replay as replay_step
+    from flows.run_store import Recorder, RunStore
+
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    earlier = find_run(run, settings=settings, catalog=catalog, given=read_parameters(parameter or ()))
+    prepared = prepare(earlier.loaded.pipeline, earlier.parameters, settings=settings, index=earlier.record.index,
+                       run_id=earlier.record.run_id, catalog=catalog.pipelines, source=earlier.loaded.source,
+                       place=earlier.loaded.place)  # fmt: skip
+    store = RunStore(settings.run_store_url)
+    journal = Recorder(store, resumes=earlier.record)
+    try:
+        replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
+    finally:
+        store.close()
+        prepared.context.services.close()
+    outcome = replayed.outcome
+    verdict = "it had not succeeded then" if replayed.recorded is None else (
+        "it left the same as then" if replayed.same else "it left something else than then"
+    )  # fmt: skip
+    if json_output:
+        emit({
+            "run": earlier.record.run_id, "step": outcome.id, "path": outcome.path, "status": outcome.status,
+            "seconds": outcome.seconds, "error": outcome.error and outcome.error.message, "same": replayed.same,
+            "writes": [_change(change) for change in replayed.writes],
+            "recorded": None if replayed.recorded is None else [_change(change) for change in replayed.recorded],
+        })  # fmt: skip
+    else:
+        console = stdout()
+        console.print(Text.assemble((outcome.id, "bold"), " ", (outcome.status, STATUS_STYLE.get(outcome.status, "")),
+                                    f" in {outcome.seconds:.2f} s; {verdict}."))  # fmt: skip
+        if outcome.error is not None:
+            console.print(f"{outcome.error.kind}: {outcome.error.message}", markup=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in ("field", "now", "then"):
+            table.add_column(column, overflow="fold")
+        then = {change.field: str(change) for change in replayed.recorded or ()}
+        now = {change.field: str(change) for change in replayed.writes}
+        for field in {**now, **then}:
+            table.add_row(field, Text(now.get(field, "")), Text(then.get(field, "")))
+        console.print(table)
+    raise typer.Exit(OK if outcome.status == "succeeded" else FAILED)
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"field": change.field, "kind": change.kind, "value": str(change)}

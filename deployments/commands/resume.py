@@ -1,0 +1,56 @@
+"""`braid resume`: go on from a run that did not come to its end."""
+
+from typing import Annotated
+
+import typer
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import CODE_OF_STATUS, JsonOption, WorkersOption, emit, reported, stderr, stdout
+from deployments.commands.execution import EngineOption, watched
+from deployments.commands.run import read_parameters
+from deployments.resuming import find_run
+from deployments.settings import load_settings
+from deployments.views import result_json, result_tables
+
+
+@reported
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one: see `braid runs`.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter over the run's; may be repeated."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do finished steps again that a changed pipeline does not fit any more.")
+    ] = False,
+    max_workers: WorkersOption = None,
+    engine: EngineOption = "prefect",
+    json_output: JsonOption = False,
+) -> None:
+    """Do what a run left undone, as a new run that is linked to it; what had succeeded is taken over.
+
+    Works after a failure, an interruption, a crash or a power cut. Mend the pipeline first if that is what it takes: a
+    changed step that had not finished is no obstacle, one that had is named and needs --force.
+
+    Examples:
+
+      braid resume 261121-0529
+
+      braid resume 261121-0529 --max-workers 2
+    """
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    earlier = find_run(run, settings=settings, catalog=catalog, given=read_parameters(parameter or ()))
+    if not json_output:
+        stderr().print(f"Going on from run {earlier.record.run_id} ({earlier.record.status}) …", style="dim")
+    result = watched(
+        earlier.loaded, earlier.parameters, settings=settings, catalog=catalog, index=earlier.record.index,
+        max_workers=max_workers, engine=engine, quiet=json_output, resumes=earlier.record, force=force,
+    )  # fmt: skip
+    if json_output:
+        emit(result_json(result, index=earlier.record.index) | {"resumed_from": earlier.record.run_id})
+    else:
+        stdout().print(result_tables(result))
+        reused = sum(1 for outcome in result.outcomes if outcome.reused)
+        stdout().print(f"{reused} finished steps were taken over from run {earlier.record.run_id}.", style="dim")
+    raise typer.Exit(CODE_OF_STATUS[result.status])

@@ -1,0 +1,80 @@
+"""What the result of every step depends on, as fingerprints: by them a resumed run knows what it may take over.
+
+A step's own fingerprint covers its handler, the handler's version and the options; its lineage covers the same of
+everything that comes before it. Limits, policies, retries and timeouts decide whether and when a step runs, never
+what it gives, so they are left out: they can be changed before a run is resumed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from flows.access import all_before
+from flows.errors import UnsupportedValue
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+from flows.values import fingerprint
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Fingerprints of one step: `own`, and `lineage`, its own and those of all that comes before it."""
+
+    own: str
+    lineage: str
+
+
+def definitions(plan: Plan, start: str = "") -> Mapping[str, Definition]:
+    """The definition of every leaf of a plan by its id; `start` is the fingerprint of what the run begins with."""
+    found = _Definitions()
+    found.walk(plan.root, start)
+    return found.by_id
+
+
+@dataclass
+class _Definitions:
+    by_id: dict[str, Definition] = field(default_factory=dict[str, Definition])
+
+    def walk(self, node: Node, before: str) -> str:
+        """Note the leaves in `node`, given the lineage of what comes before it; the lineage of what comes after."""
+        before = _marked(before, node.when, node.enabled)
+        match node:
+            case Leaf():
+                own = _marked(node.spec.name, node.spec.version, node.options, node.reads, node.writes, node.when,
+                              node.enabled)  # fmt: skip
+                lineage = _marked(before, own)
+                self.by_id[node.id] = Definition(own, lineage)
+                return lineage
+            case FanIn():
+                return _marked(before, node.source, node.inputs, node.merge.model_dump())
+            case Chain():
+                for child in node.children:
+                    before = self.walk(child, before)
+                return before
+            case Group():
+                return self._group(node, before)
+            case Loop():
+                inside = _marked(before, node.over, node.item_name, node.batch_size)
+                return _marked(self.walk(node.body, inside), node.collect, node.reducers)
+            case Choice():
+                after = [self.walk(case, _marked(before, condition)) for condition, case in node.cases]
+                return _marked(before, after)
+            case Sub():
+                return self.walk(node.plan.root, _marked(before, node.parameters))
+            case _:
+                assert_never(node)
+
+    def _group(self, group: Group, before: str) -> str:
+        after: list[str] = []
+        split = group.split.model_dump() if group.split is not None else None
+        for position, child in enumerate(group.children):
+            waited_for = [after[earlier] for earlier in sorted(all_before(group.after, position))]
+            after.append(self.walk(child, _marked(before, split, position if split else None, waited_for)))
+        merge = group.merge.model_dump() if group.merge is not None else None
+        return _marked(before, after, merge, group.reducers)
+
+
+def _marked(*parts: Any) -> str:
+    try:
+        return fingerprint(parts)
+    except UnsupportedValue:  # an option given from Python that is not data
+        return fingerprint([repr(part) for part in parts])

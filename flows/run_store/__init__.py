@@ -1,0 +1,22 @@
+"""The run store: which run did what, step by step, with time and cost; and what another run can go on from."""
+
+from flows.run_store.database import NewerRunStore, open_database
+from flows.run_store.fit import ChangedPipeline, Fit, fit
+from flows.run_store.recorder import Recorder, RunStoreFailed
+from flows.run_store.records import RunRecord
+from flows.run_store.store import KeptCall, Packed, RunStore, pack
+
+__all__ = [
+    "ChangedPipeline",
+    "Fit",
+    "KeptCall",
+    "NewerRunStore",
+    "Packed",
+    "Recorder",
+    "RunRecord",
+    "RunStore",
+    "RunStoreFailed",
+    "fit",
+    "open_database",
+    "pack",
+]  # fmt: skip

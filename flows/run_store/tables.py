@@ -1,0 +1,69 @@
+"""The tables of the run store; `migrations/` leads every older database here."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+runs = sa.Table(
+    "runs", metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("pipeline", sa.String(200), nullable=False, index=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("index_name", sa.String(200), nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("started", sa.Float, nullable=False, index=True),
+    sa.Column("seconds", sa.Float),
+    sa.Column("busy_seconds", sa.Float),
+    sa.Column("cost", sa.JSON),
+    # The first run of those that go on from each other; what is kept of finished calls is kept under it.
+    sa.Column("lineage", sa.String(64), nullable=False, index=True),
+    sa.Column("resumed_from", sa.String(64)),
+    sa.Column("flow_run_id", sa.String(64), index=True),
+    sa.Column("source", sa.Text),
+    sa.Column("definition", sa.Text),
+    sa.Column("host", sa.String(200)),
+    sa.Column("process", sa.Integer),
+    sa.Column("process_started", sa.Float),
+    sa.Column("heartbeat", sa.Float),
+)  # fmt: skip
+outcomes = sa.Table(
+    "outcomes", metadata,
+    sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("path", sa.String(200), primary_key=True),
+    sa.Column("step_id", sa.String(300), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("status", sa.String(20), nullable=False, index=True),
+    sa.Column("started", sa.Float),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("cost", sa.JSON, nullable=False),
+    sa.Column("error", sa.JSON),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("failures", sa.JSON, nullable=False),
+    sa.Column("reused", sa.Boolean, nullable=False, server_default=sa.false()),
+)  # fmt: skip
+attempts = sa.Table(
+    "attempts", metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("path", sa.String(200), nullable=False),
+    sa.Column("step_id", sa.String(300), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("cost", sa.JSON, nullable=False),
+    sa.Column("error", sa.JSON),
+)  # fmt: skip
+kept = sa.Table(
+    "kept", metadata,
+    sa.Column("lineage", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(400), primary_key=True),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("step_id", sa.String(300), nullable=False),
+    sa.Column("definition", sa.String(64), nullable=False),
+    sa.Column("own", sa.String(64), nullable=False),
+    sa.Column("undoing", sa.Boolean, nullable=False),
+    sa.Column("kept_at", sa.Float, nullable=False, index=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)  # fmt: skip

@@ -1,0 +1,186 @@
+"""The run store: written as a run goes on, by several processes at once, and nothing lost."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from flows.calls import Call
+from flows.context import Context, Identity
+from flows.engine import run_plan
+from flows.errors import FatalError
+from flows.planner import make_plan
+from flows.registry import Registry, handler
+from flows.run_store import NewerRunStore, Recorder, RunRecord, RunStore, RunStoreFailed, database, open_database
+from flows.run_store.database import HEAD
+from flows.run_store.tables import metadata
+from flows.steps import Pipeline
+
+WRITER = """
+import sys
+from flows.invoke import Done
+from flows.journal import Kept
+from flows.results import Outcome
+from flows.run_store import RunRecord, RunStore, pack
+store, run_id = RunStore(sys.argv[1]), sys.argv[2]
+store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
+for number in range(25):
+    kept = pack(Kept("definition", "own", Done((), number)))
+    outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
+    store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'state' / 'runs.db'}"
+
+
+def test_a_run_is_there_with_its_outcomes_costs_and_errors(url: str) -> None:
+    registry = Registry()
+
+    @handler(registry=registry)
+    def good(*, call: Call) -> None:
+        call.report_cost(tokens=7)
+        call.fail_item("a.pdf", "no text")
+
+    @handler(registry=registry)
+    def bad() -> None:
+        raise FatalError("broken")
+
+    pipeline = Pipeline.model_validate({"name": "p", "steps": ["good", {"parallel": ["bad"], "policy": "best_effort"}]})
+    plan = make_plan(pipeline, registry=registry)
+    store = RunStore(url)
+    recorder = Recorder(store, index="docs", parameters={"source": Path("x")})
+    context = Context(identity=Identity("p", "run-1", "docs"))
+    asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    store = RunStore(url)
+    record = store.get("run-")
+    assert record is not None
+    assert (record.status, record.index, record.parameters, record.cost) == (
+        "partial",
+        "docs",
+        {"source": "x"},
+        {"tokens": 7},
+    )
+    rows = store.outcomes("run-1")
+    assert [(row["path"], row["status"]) for row in rows] == [("0", "succeeded"), ("1", "succeeded"), ("1.0", "failed")]
+    assert rows[0]["failures"] == [{"item": "a.pdf", "error": "no text", "step_id": "0.good"}]
+    assert rows[2]["error"]["message"] == "broken"
+    tried = [(row["step_id"], row["number"], row["status"], row["cost"]) for row in store.attempts("run-1")]
+    assert tried == [("0.good", 1, "succeeded", {"tokens": 7.0}), ("1.0.bad", 1, "fatal", {})]
+    assert [call.key for call in store.kept_calls("run-1")] == ["0.good"]
+    store.close()
+
+
+def test_an_ambiguous_beginning_of_an_id_finds_nothing(url: str) -> None:
+    store = RunStore(url)
+    for run_id in ("ab1", "ab2", "a"):
+        store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
+    assert store.get("ab") is None
+    exact = store.get("a")
+    assert exact is not None
+    assert exact.run_id == "a"
+    assert store.get("nothing") is None
+    store.close()
+
+
+def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
+    # None of them finds a database: whoever is first makes it, and the others wait.
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, f"run-{number}"]) for number in range(20)]
+    assert [writer.wait(timeout=200) for writer in writers] == [0] * 20
+    store = RunStore(url)
+    assert len(store.recent()) == 20
+    assert {len(store.outcomes(record.run_id)) for record in store.recent()} == {25}
+    assert {len(store.kept_calls(record.run_id)) for record in store.recent()} == {25}
+    kept = store.kept("run-7", "24.step")
+    assert kept is not None
+    assert kept.done.value == 24
+    store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'runs.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
+def test_migrations_lead_to_the_tables_and_back(any_url: str) -> None:
+    RunStore(any_url).close()
+    engine = open_database(any_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    engine.dispose()
+    RunStore(any_url).close()
+
+
+def test_a_database_from_before_there_were_migrations_keeps_its_runs(any_url: str) -> None:
+    engine = open_database(any_url)
+    with engine.begin() as connection:
+        # As the first version made it, without alembic.
+        connection.exec_driver_sql(
+            "CREATE TABLE runs (run_id VARCHAR(64) PRIMARY KEY, pipeline VARCHAR(200) NOT NULL, fingerprint VARCHAR(64)"
+            " NOT NULL, index_name VARCHAR(200) NOT NULL, parameters JSON NOT NULL, status VARCHAR(20) NOT NULL,"
+            " started FLOAT NOT NULL, seconds FLOAT, busy_seconds FLOAT, cost JSON)"
+        )
+        connection.exec_driver_sql(
+            "CREATE TABLE outcomes (run_id VARCHAR(64), path VARCHAR(200), step_id VARCHAR(300) NOT NULL, kind"
+            " VARCHAR(20) NOT NULL, status VARCHAR(20) NOT NULL, started FLOAT, seconds FLOAT NOT NULL, attempts"
+            " INTEGER NOT NULL, cost JSON NOT NULL, error JSON, reason TEXT NOT NULL, failures JSON NOT NULL,"
+            " PRIMARY KEY (run_id, path))"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO runs VALUES ('old', 'p', 'f', 'docs', '{\"source\": \"x\"}', 'failed', 1.0, 2.0, 3.0, '{}')"
+        )
+    engine.dispose()
+    store = RunStore(any_url)
+    record = store.get("old")
+    assert record is not None
+    assert (record.status, record.parameters, record.lineage) == ("failed", {"source": "x"}, "old")
+    store.close()
+
+
+def test_a_database_of_a_newer_braid_is_left_alone(url: str) -> None:
+    RunStore(url).close()
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(NewerRunStore, match=r"is at version 9999, this Braid knows .*; update Braid"):
+        RunStore(url)
+
+
+def test_a_store_that_cannot_be_written_does_not_stop_the_run_but_is_said(url: str) -> None:
+    registry, calls = Registry(), list[int]()
+
+    @handler(registry=registry)
+    def step(*, number: int) -> None:
+        calls.append(number)
+        if number == 1:
+            engine = open_database(url)
+            with engine.begin() as connection:
+                connection.exec_driver_sql("DROP TABLE kept")
+            engine.dispose()
+
+    steps = [{"handler": "step", "options": {"number": number}} for number in range(4)]
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
+    recorder = Recorder(RunStore(url))
+    with pytest.raises(RunStoreFailed, match="the run store could not be written: .*kept"):
+        asyncio.run(run_plan(plan, Context(), observer=recorder, journal=recorder))
+    assert calls == [0, 1, 2, 3]
