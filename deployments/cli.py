@@ -13,6 +13,7 @@ from deployments.commands.ask import ask
 from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show_logs, stderr
 from deployments.commands.demo import demo
 from deployments.commands.doctor import doctor
+from deployments.commands.evaluate import evaluate
 from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
 from deployments.commands.ingest import ingest
@@ -65,7 +66,7 @@ def braid(
 _GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Use": (demo, ingest, search, ask, run, resume),
     "Write pipelines": (plan, validate, handlers, schema),
-    "Look": (doctor, replay),
+    "Look": (evaluate, doctor, replay),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

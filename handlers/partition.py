@@ -15,7 +15,7 @@ from handlers.splitting import Count, Span, bounded, split_lines, split_prose, s
 By = Literal["tokens", "sentences"]
 
 
-@handler(writes="chunks", effects=())
+@handler(writes="chunks", effects=(), version="2")
 def partition_text(
     documents: Sequence[Document],
     *,

@@ -1,0 +1,88 @@
+"""`braid evaluate`: how well an index finds, measured on questions of yours, per way of searching."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.indexes import require_index
+from deployments.settings import load_settings
+from deployments.wiring import load_handlers, make_services
+from flows.calls import Call
+from flows.context import Identity
+from flows.errors import OrchestrationError
+
+MEASURES = ("ndcg@10", "recall@10", "recall@100", "mrr")
+
+
+@reported
+def evaluate(
+    queries: Annotated[Path, typer.Option("--queries", help="JSON lines (_id, text) or lines of id, tab, question.")],
+    qrels: Annotated[
+        Path, typer.Option("--qrels", help="Judgements: TREC's (query 0 document gain) or query, document, gain.")
+    ],
+    index: IndexOption = "default",
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which takes its time.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
+
+    Judgements name documents as the index does (`braid search --json` shows `document`), with or without their last
+    extension, or by id. A document counts where its best passage stands among 100 passages.
+
+    Examples:
+
+      braid evaluate --queries questions.jsonl --qrels judgements.txt --index manuals
+    """
+    settings = load_settings()
+    require_index(settings, index)
+    load_handlers(settings)
+    from handlers.records import Hit
+    from handlers.retrieval.comparing import run_questions, ways_of_searching
+    from handlers.retrieval.evaluation import InvalidJudgements, measure, read_judgements, read_queries
+
+    questions, judged = read_queries(queries), read_judgements(qrels)
+    asked = {name: text for name, text in questions.items() if name in judged}
+    if not asked:
+        raise InvalidJudgements(
+            f"no id of {queries} (for example {next(iter(questions))!r}) is judged in {qrels} "
+            f"(for example {next(iter(judged))!r}); both must use the same ids"
+        )
+    named = {document for gains in judged.values() for document in gains}
+
+    def judged_name(hit: Hit) -> str:
+        stem = hit.name.rpartition(".")[0]
+        return next((name for name in (hit.name, hit.document_id, stem) if name in named), hit.name)
+
+    services = make_services(settings, index)
+    try:
+        call = Call(identity=Identity(index=index, services=services))
+        rows: dict[str, dict[str, Any]] = {}
+        seen: set[str] = set()
+        for way, search in ways_of_searching(call, reranked=rerank).items():
+            run = run_questions(search, asked)
+            documents = run.documents(judged_name)
+            seen.update(name for ranked in documents.values() for name in ranked)
+            figures = measure(documents, {name: judged[name] for name in asked})
+            rows[way] = {**figures, "median_ms": run.median_ms, "answered": run.answered}
+    finally:
+        services.close()
+    if any(row["answered"] for row in rows.values()) and not seen & named:
+        raise OrchestrationError(
+            f"the index {index!r} has none of the judged documents (for example {min(named)!r}); it found "
+            f"{min(seen)!r}: let the judgements name documents as the index does"
+        )
+    if json_output:
+        emit({"index": index, "questions": len(asked), "unjudged": len(questions) - len(asked), "searches": rows})
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("search")
+    for name in ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered"):
+        table.add_column(name, justify="right")
+    for way, row in rows.items():
+        table.add_row(way, *(f"{row[name]:.3f}" for name in MEASURES), f"{row['median_ms']:.1f}", str(row["answered"]))
+    stdout().print(table)
+    left = f"; {len(questions) - len(asked)} have no judgement and were not asked" * (len(asked) < len(questions))
+    stderr().print(f"{len(asked)} questions{left}", style="dim")

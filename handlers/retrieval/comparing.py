@@ -1,0 +1,77 @@
+"""Each way of searching asked the same questions: what it ranks, and how long it takes."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flows.calls import Call
+from handlers.records import Hit
+from handlers.retrieval.graph import graph_search
+from handlers.retrieval.merging import hybrid_merge, rerank
+from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
+from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+
+MOST = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """The hits of every question, best first, and the seconds each took."""
+
+    hits: Mapping[str, Sequence[Hit]]
+    seconds: Mapping[str, float]
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.seconds.values()) * 1e3
+
+    @property
+    def answered(self) -> int:
+        """Questions that brought anything."""
+        return sum(bool(found) for found in self.hits.values())
+
+    def documents(self, name: Callable[[Hit], str]) -> dict[str, list[str]]:
+        """For every question the documents of its hits, each where its best hit stands."""
+        return {question: list(dict.fromkeys(map(name, found))) for question, found in self.hits.items()}
+
+
+def ways_of_searching(call: Call, *, most: int = MOST, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
+    """Every retriever by itself, and fused as the pipeline `search` does it; each from the question's text."""
+
+    def by_vector(query: str) -> list[Hit]:
+        return vector_search(embed_query(query, call=call), top_k=most, call=call)
+
+    def by_words(query: str) -> list[Hit]:
+        return keyword_search(query, query_rewrite(query, call=call), top_k=most, call=call)
+
+    def by_graph(query: str) -> list[Hit]:
+        names = extract_entities_from_query(query, query_rewrite(query, call=call), call=call)
+        return graph_search(query, names, top_k=most, call=call)
+
+    def fused(query: str) -> list[Hit]:
+        return hybrid_merge(by_vector(query), by_words(query), by_graph(query), limit=most)
+
+    ways = {
+        "keyword": by_words,
+        "vector": by_vector,
+        "graph": by_graph,
+        "keyword + vector": lambda query: hybrid_merge(by_vector(query), by_words(query), limit=most),
+        "fused": fused,
+    }
+    if reranked:
+        ways["fused, reranked"] = lambda query: rerank(query, fused(query), enabled=True, call=call)
+    return ways
+
+
+def run_questions(search: Callable[[str], list[Hit]], questions: Mapping[str, str]) -> Run:
+    """Ask all questions, one after another; the first is asked once before, since it loads models and vectors."""
+    hits: dict[str, Sequence[Hit]] = {}
+    seconds: dict[str, float] = {}
+    for text in list(questions.values())[:1]:
+        search(text)
+    for name, text in questions.items():
+        began = time.perf_counter()
+        hits[name] = search(text)
+        seconds[name] = time.perf_counter() - began
+    return Run(hits, seconds)
