@@ -90,6 +90,8 @@ def random_tree(rng: random.Random, *, depth: int = 3) -> tuple[Pipeline, Pipeli
     names = iter(f"t{number}" for number in range(10_000))
     inner = random_pipeline(random.Random(rng.random()), depth=1).model_dump(by_alias=True, exclude_unset=True)
 
+    used: list[str] = []
+
     def maybe(share: float, key: str, choose: Callable[[], Any]) -> dict[str, Any]:
         return {key: choose()} if rng.random() < share else {}
 
@@ -139,7 +141,8 @@ def random_tree(rng: random.Random, *, depth: int = 3) -> tuple[Pipeline, Pipeli
         if kind == "switch":
             cases = [{"when": rng.choice(["items", "not items"]), "steps": chain(level - 1)} for _ in range(2)]
             return {"switch": cases, **maybe(0.5, "default", lambda: chain(level - 1)), **common()}
-        if kind == "pipeline":
+        if kind == "pipeline" and not used:
+            used.append("inner")  # twice side by side, on different shares of a split, it would conflict with itself
             return {"pipeline": "inner", **common()}
         if kind == "list":
             return {"type": "sequential", "steps": chain(level - 1), **common()}
