@@ -113,7 +113,11 @@ def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
 def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:
     if not result.ok:
         return "failed"
-    incomplete = any(outcome.error is not None or outcome.failures for outcome in outcomes)
+    # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
+    incomplete = any(
+        outcome.error is not None or outcome.failures or outcome.status in ("failed", "timed_out")
+        for outcome in outcomes
+    )
     return "partial" if incomplete else "succeeded"
 
 
@@ -155,7 +159,7 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
     if kind is not None:
         state.record(
             Outcome(scope.path(node), scope.name(node), kind, result.status, started, loop.time() - began,
-                    attempts=1, error=result.error if kind == "step" else None,
+                    attempts=1, error=None if result.ok else result.error,
                     reason=result.reason or (result.error.message if result.error and kind != "step" else ""))
         )  # fmt: skip
     return result
@@ -175,10 +179,13 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     loop = asyncio.get_running_loop()
     began = loop.time()
     ended = await state.run_leaf(call)
-    error = error_info(ended.error) if ended.error is not None and ended.status != "cancelled" else None
+    stopped = isinstance(ended.error, (asyncio.CancelledError, BudgetUsedUp))
+    error = error_info(ended.error) if ended.error is not None and not stopped else None
     done = ended.done
     status = ended.status
     reason = str(ended.error) if isinstance(ended.error, BudgetUsedUp) else "stopped"
+    if stopped and status == "abandoned":
+        reason = "stopped, but its thread goes on; its late result will be dropped"
     if done is not None and status == "succeeded":
         if node.spec.undo is not None:
             state.undoable.append(Undoable(replace(call, context=_seen(node, context)), done))
@@ -190,13 +197,13 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(
         Outcome(path, name, "step", status, call.started, _seconds(call, loop.time() - began), call.attempts,
-                dict(call.costs), error, "" if status != "cancelled" else reason, tuple(call.call.failures),
+                dict(call.costs), error, reason if stopped else "", tuple(call.call.failures),
                 ended.reused)
     )  # fmt: skip
     return NodeResult(
         status, done.value if done else None, done.quality if done else None, error,
-        transient=status == "cancelled" or (error is not None and error.transient), started=call.started,
-        reason=reason if status == "cancelled" else "",
+        transient=stopped or (error is not None and error.transient), started=call.started,
+        reason=reason if stopped else "",
     )  # fmt: skip
 
 

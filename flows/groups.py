@@ -136,7 +136,7 @@ def _ended(group: Group, branches: _Branches, position: int, result: NodeResult,
     if race and result.status == "succeeded" and branches.stopped_at is None:
         branches.stopped_at, branches.reason = position, f"{label} was faster"
         _cancel_others(branches, position)
-    elif not result.ok and result.status != "cancelled" and not race and group.policy.on_branch_failure != "continue":
+    elif not result.ok and not result.stopped and not race and group.policy.on_branch_failure != "continue":
         if branches.stopped_at is None or (group.derived and position < branches.stopped_at):
             branches.stopped_at, branches.reason = position, f"{label} {result.status}"
         if group.policy.on_branch_failure == "cancel":
@@ -173,7 +173,7 @@ def _conclude(
     ok = policy.satisfied(len(succeeded), len(counted)) if not group.derived else not failing
     if group.derived:
         merged = [i for i in succeeded if not failing or i < failing[0]]
-    elif not failing or policy.merge_when_failed == "successful":
+    elif (ok and not failing) or policy.merge_when_failed == "successful":
         merged = succeeded
     else:
         merged = []
@@ -218,7 +218,7 @@ def _conclude(
         text += str(wanted.min if isinstance(wanted, MinSuccess) else wanted)
         logger.error("%s (Step: %s)", text, group.label)
         return NodeResult("failed", error=ErrorInfo("PipelineException", text))
-    causes = [i for i in failing if results[i].status != "cancelled"] or failing
+    causes = [i for i in failing if not results[i].stopped] or failing
     first = results[causes[0]]
     message = first.error.message if first.error else first.reason
     if group.derived:
@@ -228,5 +228,6 @@ def _conclude(
     logger.error("%s (Step: %s; Failed Handlers: %s; IsTransient: %s)", text, group.label,
                  ", ".join(children[i].label for i in causes), str(transient).lower())  # fmt: skip
     only_time = all(results[i].status in ("timed_out", "abandoned", "cancelled") for i in failing)
-    status: Status = "timed_out" if only_time and scope.deadline is not None else "failed"
+    time_is_up = scope.deadline is not None and asyncio.get_running_loop().time() >= scope.deadline
+    status: Status = "timed_out" if only_time and time_is_up else "failed"
     return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)

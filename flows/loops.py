@@ -108,7 +108,8 @@ class _Items:
         self.results[position] = result
         state.record(
             Outcome(f"{self.scope.path(self.loop)}[{position}]", scope.name(self.loop), "item", result.status, started,
-                    clock.time() - began, 1, reason=result.reason or (result.error.message if result.error else ""))
+                    clock.time() - began, 1, error=None if result.ok else result.error,
+                    reason=result.reason or (result.error.message if result.error else ""))
         )  # fmt: skip
         failed = sum(1 for ended in self.results if ended is not None and not ended.ok)
         tolerance = self.loop.tolerated or Tolerance()

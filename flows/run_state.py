@@ -83,6 +83,11 @@ class NodeResult:
     def ok(self) -> bool:
         return self.status in ("succeeded", "skipped")
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because it was told to: also if its thread would not listen."""
+        return self.status == "cancelled" or (self.status == "abandoned" and self.error is None)
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -181,7 +186,7 @@ class RunState:
             self.record(Outcome(scope.path(node), scope.name(node), kind, status, reason=reason))
         for child in () if isinstance(node, Loop) else node_children(node):
             self.never_started(child, inside(node, scope), status, reason)
-        return NodeResult(status, reason=reason, transient=status == "cancelled")
+        return NodeResult(status, reason=reason, transient=status in ("cancelled", "timed_out"))
 
 
 def inside(node: Node, scope: Scope) -> Scope:

@@ -216,7 +216,8 @@ def _final_state(result: RunResult) -> State[Any]:
     if result.stopped:
         return Failed(data=PipelineFailed(result.stopped), message=f"{summary}; {result.stopped}")
     if result.status == "failed":
-        first = failed[0] if failed else None
+        # Without a failed step, a group failed by itself: in its merge, or for lack of branches.
+        first = next(iter([*failed, *(outcome for outcome in result.outcomes if outcome.error is not None)]), None)
         message = f"{summary}; first: {first.id}: {first.error.message}" if first and first.error else summary
         return Failed(data=PipelineFailed(message, transient=result.transient), message=message)
     if result.status == "partial":
