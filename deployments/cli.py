@@ -16,6 +16,7 @@ from deployments.commands.doctor import doctor
 from deployments.commands.evaluate import evaluate
 from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
+from deployments.commands.index import app as index
 from deployments.commands.ingest import ingest
 from deployments.commands.plan import plan
 from deployments.commands.replay import replay
@@ -72,6 +73,9 @@ for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group, epilog=EXIT_CODES)(_command)
 app.command("import", rich_help_panel="Write pipelines", epilog=EXIT_CODES)(import_pipeline)
+app.add_typer(
+    index, name="index", rich_help_panel="Look", epilog=EXIT_CODES, help="List, copy, compare and delete indexes."
+)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 

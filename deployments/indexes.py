@@ -1,5 +1,6 @@
 """Indexes by name: which there are, and how one is removed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.settings import InvalidSettings, Settings, index_name
@@ -7,14 +8,19 @@ from flows.errors import UnknownName
 from flows.storage import Storage
 
 _SQLITE = "sqlite:///"
+_PROBE = "x"
 
 
 def index_names(settings: Settings) -> list[str] | None:
-    """The indexes there are; None where they cannot be listed, because they are not files."""
-    template = settings.index_location("x").removesuffix("x.db") if settings.index_url is None else None
-    if template is None:
+    """The indexes there are; None where they cannot be listed, because they lie at a place of their own each."""
+    url = settings.index_location(_PROBE)
+    if is_postgres(url):
+        from handlers.stores.postgres_opening import index_names as names_in_database
+
+        return names_in_database(url)
+    if settings.index_url is not None:
         return None
-    folder = Path(template.removeprefix(_SQLITE))
+    folder = Path(url.removeprefix(_SQLITE)).parent
     return sorted(path.stem for path in folder.glob("*.db")) if folder.is_dir() else []
 
 
@@ -24,20 +30,59 @@ def require_index(settings: Settings, name: str) -> None:
     Raises:
         UnknownName: there is none; the message suggests the nearest.
     """
-    url = settings.index_location(name)
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        raise UnknownName("index", name, index_names(settings) or (), place="make one with `braid ingest FOLDER`")
+    names = index_names(settings)
+    if not _is_there(settings.index_location(name), index_name(name), names):
+        raise UnknownName("index", name, names or (), place="make one with `braid ingest FOLDER`")
 
 
 def remove_index(settings: Settings, name: str) -> None:
-    """Delete an index that is a file, with its artifacts.
+    """Delete an index with its artifacts.
 
     Raises:
-        InvalidSettings: it is not a file.
+        InvalidSettings: it is neither a file nor in a database.
     """
     url = settings.index_location(name)
-    if not url.startswith(_SQLITE):
-        raise InvalidSettings(f"the index {name!r} is not a file, so it is not removed here")
-    for suffix in ("", "-wal", "-shm"):
-        Path(url.removeprefix(_SQLITE) + suffix).unlink(missing_ok=True)
+    if is_postgres(url):
+        from handlers.stores.postgres_opening import drop_index
+
+        drop_index(url)
+    elif url.startswith(_SQLITE):
+        for suffix in ("", "-wal", "-shm"):
+            Path(url.removeprefix(_SQLITE) + suffix).unlink(missing_ok=True)
+    else:
+        raise InvalidSettings(f"the index {name!r} is neither a file nor in PostgreSQL, so it is not removed here")
     Storage(settings.storage_options).delete(Storage.join(settings.artifacts_root, index_name(name)), recursive=True)
+
+
+def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> str:
+    """The URL of an index that a name of the settings, or a URL anywhere else, stands for.
+
+    Raises:
+        UnknownName: it must exist and does not.
+    """
+    if "://" not in name_or_url:
+        if must_exist:
+            require_index(settings, name_or_url)
+        return settings.index_location(name_or_url)
+    if must_exist and not name_or_url.startswith("memory:"):
+        names: Sequence[str] | None = None
+        name = name_or_url
+        if is_postgres(name_or_url):
+            from handlers.stores.postgres_opening import Address
+            from handlers.stores.postgres_opening import index_names as names_in_database
+
+            name, names = Address.parse(name_or_url).index, names_in_database(name_or_url)
+        if not _is_there(name_or_url, name, names):
+            raise UnknownName("index", name, names or ())
+    return name_or_url
+
+
+def is_postgres(url: str) -> bool:
+    """Whether this is the URL of an index in PostgreSQL."""
+    return url.startswith(("postgresql://", "postgresql+psycopg://", "postgres://"))
+
+
+def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
+    if url.startswith(_SQLITE):
+        return Path(url.removeprefix(_SQLITE)).exists()
+    return names is None or name in names

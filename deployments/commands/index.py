@@ -1,0 +1,186 @@
+"""`braid index`: which indexes there are, copies of them between stores, and their removal."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
+from deployments.indexes import index_names, locate_index, remove_index, require_index
+from deployments.settings import InvalidSettings, load_settings
+
+if TYPE_CHECKING:
+    from handlers.stores.protocol import IndexStore
+
+app = typer.Typer(no_args_is_help=True)
+_COUNTED = ("documents", "failed", "chunks", "vectors", "terms", "entities", "relations", "artifacts")
+
+
+@app.command("list")
+@reported
+def list_indexes(json_output: JsonOption = False) -> None:
+    """List the indexes with what is in them and how much room they take.
+
+    Examples:
+
+      braid index list
+
+      BRAID_INDEX_URL=postgresql://braid@db.example/braid braid index list --json
+    """
+    settings = load_settings()
+    names = index_names(settings)
+    if names is None:
+        raise InvalidSettings(
+            "indexes cannot be listed: BRAID_INDEX_URL puts each in a place of its own; look there, or leave it unset"
+        )
+    found: list[dict[str, Any]] = []
+    for name in names:
+        with _opened(settings.index_location(name)) as store:
+            found.append({"index": name, **store.statistics(), "bytes": store.size_bytes()})
+    if json_output:
+        emit({"indexes": found})
+        return
+    if not found:
+        stdout().print("No indexes yet; `braid ingest FOLDER --index NAME` makes one.")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("index", no_wrap=True)
+    for column in (*_COUNTED, "MB"):
+        table.add_column(column, justify="right")
+    for each in found:
+        table.add_row(each["index"], *(f"{each[column]:,}" for column in _COUNTED), f"{each['bytes'] / 1e6:,.1f}")
+    stdout().print(table)
+
+
+@app.command()
+@reported
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="An index by name, or by URL in another place.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; made if it is not there.")],
+    add: Annotated[
+        bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Copy an index with its vectors, words, graph and tags, within a store or into another; then compare the two.
+
+    Nothing is computed again. Images and other files stay where they are, and both indexes refer to them. After an
+    interruption, run it again with --add. When the copy differs from the original, the exit code is 1.
+
+    Examples:
+
+      braid index copy manuals manuals-before-the-move
+
+      braid index copy manuals 'postgresql://braid@db.example/braid?index=manuals'
+    """
+    settings = load_settings()
+    from_url = locate_index(settings, source, must_exist=True)
+    to_url = locate_index(settings, target, must_exist=False)
+    if from_url == to_url:
+        raise InvalidSettings(f"{source!r} and {target!r} are the same index")
+    from handlers.stores.content import copy_index
+
+    with _opened(from_url) as origin, _opened(to_url) as copied_to:
+        if copied_to.document_states(limit=1) and not add:
+            raise InvalidSettings(f"{_shown(target)} has documents already; delete it first, or say --add")
+        with _bar(sum(origin.statistics()[status] for status in ("processed", "failed"))) as progress:
+            copied = copy_index(origin, copied_to, progress=progress)
+    if json_output:
+        emit({
+            "from": _shown(source), "to": _shown(target), "documents": copied.documents, "matches": copied.matches,
+            "counts": {"from": copied.before, "to": copied.after}, "fingerprints": list(copied.fingerprints),
+        })  # fmt: skip
+    else:
+        if copied.matches:
+            stdout().print(f"Copied {copied.documents} documents; counts and content are the same ({_short(copied)}).")
+        else:
+            differing = [f"{name}: {copied.before[name]} and {copied.after[name]}" for name in copied.before
+                         if copied.before[name] != copied.after[name]]  # fmt: skip
+            stderr().print(
+                f"Copied {copied.documents} documents, but the copy is not the same "
+                f"({', '.join(differing) or 'other content'}): it has more than the original, or one was changed "
+                "meanwhile.", style="red",
+            )  # fmt: skip
+    if not copied.matches:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@reported
+def delete(
+    name: Annotated[str, typer.Argument(help="Which index.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Delete an index with its artifacts; the documents it was made from stay.
+
+    Examples:
+
+      braid index delete demo
+
+      braid index delete demo --yes
+    """
+    settings = load_settings()
+    require_index(settings, name)
+    with _opened(settings.index_location(name)) as store:
+        documents = store.statistics()["documents"]
+    if not yes:
+        if json_output:
+            raise InvalidSettings(f"the index {name!r} is not deleted without --yes when --json is given")
+        typer.confirm(f"Delete the index {name!r} with {documents} documents?", abort=True, err=True)
+    remove_index(settings, name)
+    if json_output:
+        emit({"deleted": name, "documents": documents})
+    else:
+        stdout().print(f"Deleted {name} ({documents} documents).")
+
+
+@app.command()
+@reported
+def fingerprint(
+    name: Annotated[str, typer.Argument(help="By name, or by URL in another place.")], json_output: JsonOption = False
+) -> None:
+    """Print a hash of the content: equal for two indexes, wherever they are, that answer every query alike.
+
+    Examples:
+
+      braid index fingerprint manuals
+    """
+    with _opened(locate_index(load_settings(), name, must_exist=True)) as store:
+        found = store.fingerprint()
+    if json_output:
+        emit({"index": _shown(name), "fingerprint": found})
+    else:
+        stdout().print(found)
+
+
+@contextmanager
+def _opened(url: str) -> "Generator[IndexStore]":
+    from handlers.stores.opening import open_index  # numpy and SQLAlchemy take a while to import
+
+    store = open_index(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _bar(total: int) -> Generator[Any]:
+    columns = (TextColumn("copying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        task = progress.add_task("copying", total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _shown(name_or_url: str) -> str:
+    """Without the password."""
+    scheme, separator, rest = name_or_url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else name_or_url
+
+
+def _short(copied: Any) -> str:
+    return copied.fingerprints[0][:12]
