@@ -1,0 +1,47 @@
+"""A run that is killed with SIGKILL at any moment goes on where it was: nothing lost, nothing that was kept done twice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.killing import CALLS_OF_A_RUN
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def reports(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_server: str
+) -> list[dict[str, Any]]:
+    """What came of a kill before and after every write of a run."""
+    url = postgres_server if request.param == "postgresql" else f"sqlite:///{tmp_path_factory.mktemp('killed')}/runs.db"
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.killing", url], cwd=root, capture_output=True, text=True, timeout=280
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_every_point_was_a_kill_and_there_were_enough_of_them(reports: list[dict[str, Any]]) -> None:
+    killed = [report for report in reports if report["killed"]]
+    assert len(killed) >= 60
+    assert len(reports) - len(killed) <= 2  # the run that had no more writes to be killed at
+    assert {report["before"] for report in killed} == {True, False}
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(reports: list[dict[str, Any]]) -> None:
+    (undisturbed,) = {report["hash"] for report in reports if not report["killed"]}
+    assert {(report["status"], report["hash"]) for report in reports} == {("succeeded", undisturbed)}
+    assert len({report["outcomes"] for report in reports}) == 1
+
+
+def test_exactly_what_was_not_kept_is_done_again(reports: list[dict[str, Any]]) -> None:
+    for report in reports:
+        assert report["reused"] == report["kept"], report
+        assert report["again"] == CALLS_OF_A_RUN - report["kept"], report
+        assert report["calls"] == CALLS_OF_A_RUN, report
+        # Done twice is only what had not been kept yet: at most what ran side by side.
+        assert len(report["twice"]) <= 4, report
