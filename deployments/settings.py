@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ruamel.yaml import YAML, YAMLError
 
 from flows.errors import OrchestrationError
+from flows.limits import Resource
 from flows.locations import StorageOptions
 from flows.prices import read_prices
 
@@ -76,6 +77,10 @@ class Settings(BaseSettings):
     budget: Annotated[dict[str, PositiveFloat], NoDecode] = Field(
         default_factory=dict, description="What a run may use, as --budget: usd=5,tokens=100000,seconds=3600."
     )
+    resources: Annotated[dict[str, Resource], NoDecode] = Field(
+        default_factory=dict,
+        description="Named limits of all runs: JSON, or a file (.json, .yaml); see docs/limits.md.",
+    )
     handler_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Modules with handlers of your own, separated by commas."
     )
@@ -125,6 +130,11 @@ class Settings(BaseSettings):
     @classmethod
     def _budget(cls, value: Any) -> Any:
         return read_budget(_separated(value, ",")) if isinstance(value, str) else value
+
+    @field_validator("resources", mode="before")
+    @classmethod
+    def _resources(cls, value: Any) -> Any:
+        return _read_table(value) if isinstance(value, str) else value
 
     @field_validator("handler_modules", "rest_hosts", "rest_private_hosts", mode="before")
     @classmethod
@@ -224,7 +234,10 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as invalid:
-        lines = [f"{_variable(error['loc'])}: {error['msg']}" for error in invalid.errors(include_url=False)]
+        lines = [
+            f"{_variable(error['loc'])}: {_inside(error['loc'])}{error['msg']}"
+            for error in invalid.errors(include_url=False)
+        ]
         raise InvalidSettings("\n".join(lines)) from invalid
 
 
@@ -246,3 +259,8 @@ def _separated(value: Any, separators: str) -> Any:
 def _variable(place: Iterable[int | str]) -> str:
     name = str(next(iter(place), ""))
     return name if name.isupper() else f"{PREFIX}{name.upper()}"
+
+
+def _inside(place: tuple[int | str, ...]) -> str:
+    """Where in a table, for a variable that is one."""
+    return f"{'.'.join(map(str, place[1:]))}: " if len(place) > 1 else ""

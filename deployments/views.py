@@ -28,8 +28,10 @@ def plan_tree(plan: Plan) -> RenderableType:
     usual = plan.pipeline.retry or Retry()
     if usual.max_attempts > 1:
         facts.add(Text(f"every step: {_attempts(usual)}, only for what may pass by itself", "cyan"))
-    for name, limit in plan.resources.items():
-        facts.add(Text.assemble(f"resource {name}: ", (_limit(limit), "cyan")))
+    for name, settled in plan.all_resources.items():
+        facts.add(Text.assemble(f"resource {name}: ", (str(settled), "cyan")))
+    if plan.retry_budget is not None:
+        facts.add(Text.assemble("retries of the whole run: at most ", (str(plan.retry_budget), "cyan")))
     for node in _roots(plan):
         _add(tree, node, usual)
     return tree
@@ -44,7 +46,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "pipeline": plan.pipeline.name, "description": plan.pipeline.description, "mode": plan.pipeline.mode,
         "fingerprint": plan.fingerprint, "limit": _limit_json(plan.limit),
-        "resources": {name: _limit_json(limit) for name, limit in plan.resources.items()},
+        "resources": {
+            name: one.resource.model_dump() | {"origins": dict(one.origins), "shared_as": sorted(one.shared)}
+            for name, one in plan.all_resources.items()
+        },
+        "retry_budget": plan.retry_budget.model_dump() if plan.retry_budget is not None else None,
         "timeout_s": plan.pipeline.timeout_s, "steps": [_node_json(node) for node in _roots(plan)],
         "derived": moved_steps(plan), "warnings": [str(problem) for problem in plan.warnings],
     }  # fmt: skip

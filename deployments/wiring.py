@@ -3,6 +3,7 @@
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from deployments.parameters import check_parameters
 from deployments.settings import Settings
 from flows.context import Context, Identity
 from flows.errors import OrchestrationError
+from flows.plan import Plan
 from flows.planner import Overrides, Places, make_plan
 from flows.prepared import Prepared
 from flows.prices import Prices
@@ -20,6 +22,7 @@ from flows.run_state import Observer
 from flows.services import Services
 from flows.steps import Pipeline
 from flows.storage import Storage
+from flows.turns import SharedRates
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
@@ -115,19 +118,39 @@ def prepare(
         place=place,
     )  # fmt: skip
     identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen)
-    return Prepared(plan, Context(values, identity=identity), observer or Observer())
+    return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
+
+
+def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
+    """Who counts calls a minute for all runs, where the plan shares a resource that has such a limit."""
+    shared = [common for one in plan.all_resources.values() for common in one.shared.values()]
+    if not any(common.per_minute is not None or common.tokens_per_minute is not None for common in shared):
+        return None
+    return _open_rates(settings.run_store_url)
+
+
+@cache
+def _open_rates(url: str) -> SharedRates:
+    from flows.shared_rates import DatabaseRates
+
+    return DatabaseRates(url)
 
 
 def overrides_from(
     settings: Settings, max_workers: int | None = None, budget: Mapping[str, float] | None = None
 ) -> Overrides:
-    """The run's ceiling and budget: the command line's, else the environment's, else none; a budget unit by unit."""
-    allowed = {**settings.budget, **(budget or {})}
+    """The run's ceiling and budget: the command line's, else the environment's, else none; a budget unit by unit.
+
+    The resources are the settings'.
+    """
+    common = Overrides(
+        budget={**settings.budget, **(budget or {})}, resources=settings.resources, resources_origin="BRAID_RESOURCES"
+    )
     if max_workers is not None:
-        return Overrides(max_concurrency=max_workers, origin="--max-workers", budget=allowed)
+        return replace(common, max_concurrency=max_workers, origin="--max-workers")
     if settings.max_workers is not None:
-        return Overrides(max_concurrency=settings.max_workers, origin=settings.max_workers_origin, budget=allowed)
-    return Overrides(budget=allowed)
+        return replace(common, max_concurrency=settings.max_workers, origin=settings.max_workers_origin)
+    return common
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -78,7 +78,9 @@ def error_info(error: BaseException) -> ErrorInfo:
     cause = error.__cause__
     if cause is None or isinstance(error, StepTimeout):
         cause = error
-    return ErrorInfo(type(cause).__name__, message_of(error), isinstance(error, TransientError))
+    said = message_of(error)
+    notes = [note for note in getattr(error, "__notes__", ()) if note not in said]
+    return ErrorInfo(type(cause).__name__, "; ".join([said, *notes]), isinstance(error, TransientError))
 
 
 def traceback_text(error: BaseException) -> str:

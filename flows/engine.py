@@ -19,13 +19,16 @@ from flows.groups import run_group
 from flows.inline import run_leaf as run_inline
 from flows.invoke import LeafCall, RunLeaf
 from flows.journal import Journal, journaled
+from flows.limits import RetryCount
 from flows.loops import run_loop
 from flows.meter import Meter, more_budget
-from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 from flows.progress import Progress
+from flows.resources import process_resources
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
 from flows.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.strategies import BranchResult, merge_results
+from flows.turns import SharedRates, SharedSeats, Turns, warn_of_what_is_not_shared
 from flows.windows import Window
 
 logger = logging.getLogger(__name__)
@@ -39,12 +42,15 @@ async def run_plan(
     observer: Observer | None = None,
     spent: Mapping[str, float] | None = None,
     journal: Journal | None = None,
+    seats: SharedSeats | None = None,
+    rates: SharedRates | None = None,
 ) -> RunResult:
     """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
 
     What the journal has of earlier runs is taken over, and what succeeds is kept in it; `spent` is what they used of
-    the budget. A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its
-    outcomes are recorded, and the cancellation goes on.
+    the budget. `seats` and `rates` count what resources share with other processes; without them they are counted in
+    this one, for all its runs. A failed run is a result, not an exception. When the caller is cancelled, what runs is
+    stopped, its outcomes are recorded, and the cancellation goes on.
     """
     journal = journal or Journal()
     state = RunState(
@@ -52,7 +58,8 @@ async def run_plan(
         journaled(run_leaf, journal),
         observer or Observer(),
         run_id=context.execution_id,
-        resources={name: Window(limit.value) for name, limit in _resources(plan).items()},
+        turns=Turns(plan.all_resources, process_resources(), seats, rates),
+        retries=RetryCount(plan.retry_budget),
         calls=Window(plan.limit.value),
         meter=Meter(plan.budget, spent=spent),
         definitions=definitions(plan, context.fingerprint()) if journal.active else {},
@@ -60,6 +67,7 @@ async def run_plan(
     )
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
+    warn_of_what_is_not_shared(state.turns)
     context.progress_view = Progress(plan.pipeline.steps)
     state.observer.run_started(plan, context.execution_id)
     scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
@@ -88,14 +96,6 @@ async def run_plan(
     )
     state.observer.run_finished(ended)
     return ended
-
-
-def _resources(plan: Plan) -> dict[str, Limit]:
-    """The limits of the plan and of the plans in it; what the outer one says of a name holds."""
-    found: dict[str, Limit] = {}
-    for inner in (*(node.plan for node in plan.nodes if isinstance(node, Sub)), plan):
-        found.update(inner.resources)
-    return found
 
 
 def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
@@ -171,9 +171,11 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         return state.never_started(node, scope, "cancelled", state.meter.refusal)
     state.observer.step_started(path, name)
     call = LeafCall(
-        node, path, name, context, scope.deadline, state.windows(node), scope.slot, item=scope.item or None,
+        node, path, name, context, scope.deadline, (state.calls,), scope.slot, item=scope.item or None,
         meter=state.meter, key=node.id + scope.key, tried=lambda tried: state.observer.attempted(path, name, tried),
+        turn=state.turn if node.uses else None, retries=state.retries,
     )  # fmt: skip
+    state.retries.calls += 1
     if node.id in state.definitions:
         call.definition, call.own_definition = state.definitions[node.id].lineage, state.definitions[node.id].own
     loop = asyncio.get_running_loop()

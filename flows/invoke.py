@@ -8,7 +8,7 @@ import tempfile
 import time
 import typing
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
 
@@ -19,6 +19,7 @@ from flows.deltas import Delta
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
 from flows.executors import call_in_thread
 from flows.expressions import render, template_names
+from flows.limits import RetryCount
 from flows.meter import Meter
 from flows.plan import Leaf
 from flows.prices import add_up
@@ -57,7 +58,7 @@ class LeafCall:
     deadline: float | None = None
     """On the event loop's clock."""
     windows: tuple[Window, ...] = ()
-    """Held during each attempt: the run's own, and those of the resources it uses."""
+    """Held during each attempt."""
     slot: Slot | None = None
     item: str | None = None
     key: str = ""
@@ -67,6 +68,9 @@ class LeafCall:
     undo_of: Done | None = None
     """If set, the call undoes what an earlier one with this result did."""
     tried: "Callable[[Attempt], None]" = lambda attempt: None
+    turn: "Callable[[LeafCall], AbstractAsyncContextManager[None]] | None" = None
+    """Entered after the windows for each attempt: the limits of the resources it uses."""
+    retries: RetryCount | None = None
     attempts: int = 0
     started: float | None = None
     seconds: float | None = None
@@ -87,7 +91,7 @@ class LeafCall:
     def undoing(self, done: Done) -> "LeafCall":
         """The call that undoes this one, which gave `done`."""
         return LeafCall(self.node, self.path, f"undo {self.id}", self.context, windows=self.windows, item=self.item,
-                        meter=self.meter, undo_of=done, tried=self.tried)  # fmt: skip
+                        meter=self.meter, undo_of=done, tried=self.tried, turn=self.turn)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,11 @@ async def attempt(leaf: LeafCall) -> Done:
                 raise TimeoutError  # a turn that came at once, but too late
         except TimeoutError as error:
             raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
+        except TransientError:
+            # Not called, and yet an attempt: what it uses is failing, or cannot be asked for a place.
+            leaf.attempts += 1
+            leaf.started = leaf.started or now()
+            raise
         if retry.attempt_timeout_s is not None:
             until = loop.time() + retry.attempt_timeout_s
             deadline = until if deadline is None else min(deadline, until)
@@ -173,6 +182,8 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
         await leaf.slot.hold()
     for window in leaf.windows:
         await held.enter_async_context(window)
+    if leaf.turn is not None:
+        await held.enter_async_context(leaf.turn(leaf))
 
 
 async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Done:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from flows.errors import Problem
+from flows.limits import RetryBudget, Settled, tightest
 from flows.policies import Merge, Policy, Retry, Split, Tolerance
 from flows.registry import HandlerSpec
 from flows.steps import Pipeline
@@ -65,6 +66,7 @@ class Leaf(NodeFields):
     """Declared write: field."""
     retry: Retry = field(default_factory=Retry)
     uses: tuple[str, ...] = ()
+    expected_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,11 @@ class Plan:
     root: Node
     limit: Limit
     """Calls at once in the whole run; unlimited unless the pipeline or the run set a ceiling."""
-    resources: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
+    resources: Mapping[str, Settled] = field(default_factory=dict[str, Settled])
+    """Those that it declares or its own steps use."""
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
     """How much of each unit a run may use."""
+    retry_budget: RetryBudget | None = None
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
 
@@ -159,6 +163,15 @@ class Plan:
     @property
     def leaves(self) -> tuple[Leaf, ...]:
         return tuple(node for node in self.nodes if isinstance(node, Leaf))
+
+    @property
+    def all_resources(self) -> dict[str, Settled]:
+        """Those of this plan and of the plans in it; where several have a name, the tightest of what they say."""
+        found = dict(self.resources)
+        for inner in (node.plan for node in self.nodes if isinstance(node, Sub)):
+            for name, one in inner.resources.items():
+                found[name] = tightest(found[name], one) if name in found else one
+        return found
 
 
 def node_children(node: Node) -> tuple[Node, ...]:

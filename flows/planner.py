@@ -10,6 +10,7 @@ from flows.access import check_access, node_access
 from flows.dependencies import derive_group
 from flows.errors import InvalidPipeline, OrchestrationError, Problem, UnknownName, suggest
 from flows.expressions import check_expression, condition_names, template_names
+from flows.limits import Resource, Settled, settle
 from flows.merge import DEFAULT_REDUCERS, resolve_reducer
 from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 from flows.policies import Merge, Policy, Retry
@@ -46,6 +47,9 @@ class Overrides:
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
     """By unit; over the pipeline's."""
     default_max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
+    """What the settings define; a pipeline may use it, and hold itself to less."""
+    resources_origin: str = "settings"
 
 
 def make_plan(
@@ -87,6 +91,7 @@ def make_plan(
         limit=ceiling if ceiling is not None else Limit(None, "no ceiling set"),
         resources=planner.resources,
         budget={**pipeline.budget, **planner.overrides.budget},
+        retry_budget=pipeline.retry_budget,
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
     )
@@ -103,6 +108,8 @@ class _Planner:
     problems: list[Problem] = field(default_factory=list[Problem])
     ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
+    used: set[str] = field(default_factory=set[str])
+    """Resources that the steps use."""
     within: tuple[str, ...] = ()
     """Ids of the sub-pipeline steps around; they keep the ids of what is inside unique."""
     ancestors: tuple[str, ...] = ()
@@ -138,14 +145,24 @@ class _Planner:
         return {**DEFAULT_REDUCERS, **declared, **self.pipeline.reducers}
 
     @property
-    def resources(self) -> dict[str, Limit]:
-        return {name: Limit(one.concurrency, f"resource {name}") for name, one in self.pipeline.resources.items()}
+    def resources(self) -> dict[str, Settled]:
+        own, common = self.pipeline.resources, self.overrides.resources
+        names = [*own, *sorted(name for name in self.used if name in common and name not in own)]
+        return {
+            name: settle(
+                name, own.get(name), common.get(name), own_origin=f"pipeline {self.pipeline.name}",
+                common_origin=self.overrides.resources_origin,
+            )
+            for name in names
+        }  # fmt: skip
 
     def fingerprint(self) -> str:
-        """Changes when the pipeline, or the version of a handler in it, does; not with the budget, so that a run that
-        used it up can go on with a larger one."""
+        """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a
+        run that was held up by one can go on with a larger one."""
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        return fingerprint([self.pipeline.model_dump(mode="json", exclude={"budget"}), versions])
+        return fingerprint(
+            [self.pipeline.model_dump(mode="json", exclude={"budget", "retry_budget", "resources"}), versions]
+        )
 
     def limit(self, declared: Any) -> Limit:
         ceiling = self.ceiling
@@ -267,11 +284,17 @@ class _Planner:
                 self.problem(path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}",
                              "writes", write)  # fmt: skip
         self._options(step, spec, path)
-        for resource in step.uses:
-            if resource not in self.pipeline.resources:
-                known = list(self.pipeline.resources)
-                self.problem(path, "unknown-resource", f"no resource named {resource!r}{suggest(resource, known)}",
-                             "uses")  # fmt: skip
+        uses = tuple(dict.fromkeys((*spec.uses, *step.uses)))
+        self.used.update(uses)
+        for resource in uses:
+            known = sorted({*self.pipeline.resources, *self.overrides.resources})
+            if resource not in known:
+                by = "" if resource in step.uses else f" (every {spec.name} uses it)"
+                self.problem(
+                    path, "unknown-resource", f"no resource named {resource!r}{by}{suggest(resource, known)}; define "
+                    f"it here, `resources: {{{resource}: {{concurrency: 2}}}}`, or for all runs in BRAID_RESOURCES",
+                    "uses",
+                )  # fmt: skip
         reads = {name: step.reads.get(name, name) for name in names}
         writes = {name: step.writes.get(name, name) for name in spec.writes or ()}
         access = Access(
@@ -287,7 +310,7 @@ class _Planner:
             if retry is None and declared.max_attempts is not None:
                 retry = Retry(max_attempts=declared.max_attempts)
         return Leaf(**common, spec=spec, options=dict(step.options), reads=reads, writes=writes,
-                    retry=retry or Retry(), uses=step.uses)  # fmt: skip
+                    retry=retry or Retry(), uses=uses, expected_tokens=step.expected_tokens)  # fmt: skip
 
     def _declared(self, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
         """What this step does by its options, for a handler that tells; None also where they cannot be understood."""
@@ -485,11 +508,13 @@ class _Planner:
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)
-            if inner.budget:
-                self.problem(
-                    path, "inner-budget", f"the budget of pipeline {inner.name!r} holds for its own runs only; inside "
-                    f"{self.pipeline.name!r} that of {self.pipeline.name!r} does", level="warning",
-                )  # fmt: skip
+            for kind, given in (("budget", inner.budget), ("retry budget", inner.retry_budget)):
+                if given:
+                    self.problem(
+                        path, f"inner-{kind.replace(' ', '-')}", f"the {kind} of pipeline {inner.name!r} holds for its "
+                        f"own runs only; inside {self.pipeline.name!r} that of {self.pipeline.name!r} does",
+                        level="warning",
+                    )  # fmt: skip
             plan = Plan(
                 inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
                 fingerprint=nested.fingerprint(),

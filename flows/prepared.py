@@ -7,6 +7,7 @@ from flows.context import Context
 from flows.journal import Journal
 from flows.plan import Plan
 from flows.run_state import Observer
+from flows.turns import SharedRates
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,5 @@ class Prepared:
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)
+    rates: SharedRates | None = None
+    """Who counts calls a minute for all runs, if resources of the plan are shared."""

@@ -69,6 +69,8 @@ class HandlerSpec:
     undo: Callable[..., Any] | None = None
     quality: Callable[[Any], float] | None = None
     price: PriceOf | None = None
+    uses: tuple[str, ...] = ()
+    """Resources that every call uses, besides those of its step."""
     summary: str = ""
     returns: Any = None
     declares: Declares | None = None
@@ -127,6 +129,7 @@ def handler(
     classify: Classify | None = None,
     undo: Callable[..., Any] | None = None,
     quality: Callable[[Any], float] | None = None,
+    uses: str | Iterable[str] = (),
     declares: Declares | None = None,
     price: PriceOf | None = None,
     registry: Registry | None = None,
@@ -141,7 +144,8 @@ def handler(
     `writes` may map a field to the reducer that combines several branches' writes to it. `effects` names what the
     handler changes outside the context (for example a store); handlers that share an effect keep their order in
     `mode: dag`, and so does every handler that declares neither writes nor effects. `undo` takes the handler's
-    reads and its result. `quality` scores the result for `best_quality`. `price` turns the units of one
+    reads and its result. `quality` scores the result for `best_quality`. `uses` names resources whose limits every
+    call respects, besides those that its step `uses`. `price` turns the units of one
     `call.report_cost` into money: a number of usd, or a mapping from currency to amount. `declares`, for a handler
     that takes a Context, gives the reads, writes and effects of a step from the step's options; whatever error of
     ours it raises refuses the step when it is planned.
@@ -155,6 +159,7 @@ def handler(
         spec = _describe(
             function, name=name, writes=writes, reads=reads, effects=effects, version=version, isolation=isolation,
             classify=classify, undo=undo, quality=quality, price=price, declares=declares,
+            uses=(uses,) if isinstance(uses, str) else tuple(uses),
         )  # fmt: skip
         (registry or REGISTRY).add(spec)
         function.__braid__ = spec  # pyright: ignore[reportFunctionMemberAccess]  (how `describe` finds it again)

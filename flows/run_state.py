@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -10,11 +11,14 @@ from flows.context import Context
 from flows.definitions import Definition
 from flows.invoke import Done, LeafCall, RunLeaf
 from flows.journal import Journal
+from flows.limits import RetryCount
 from flows.meter import Meter
 from flows.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.prices import add_up
+from flows.resources import Resources
 from flows.results import Attempt, ErrorInfo, Kind, Outcome, RunResult, Status
 from flows.strategies import BranchResult
+from flows.turns import Turns
 from flows.windows import Slot, Window
 
 
@@ -133,7 +137,8 @@ class RunState:
     observer: Observer
     outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
-    resources: Mapping[str, Window] = field(default_factory=dict[str, Window])
+    turns: Turns = field(default_factory=lambda: Turns({}, Resources()))
+    retries: RetryCount = field(default_factory=RetryCount)
     calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
     meter: Meter = field(default_factory=Meter)
@@ -158,9 +163,15 @@ class RunState:
         self.outcomes[outcome.path] = outcome
         self.observer.finished(outcome)
 
-    def windows(self, leaf: Leaf) -> tuple[Window, ...]:
-        """What an attempt of `leaf` holds, always in the same order, so that no two calls wait for each other."""
-        return (self.calls, *(self.resources[name] for name in sorted(leaf.uses)))
+    def turn(self, leaf: LeafCall) -> AbstractAsyncContextManager[None]:
+        """What an attempt of `leaf` holds of the resources it uses."""
+        before = leaf.attempts
+        return self.turns.hold(
+            leaf.node.uses,
+            expected_tokens=leaf.node.expected_tokens,
+            called=lambda: leaf.attempts > before,
+            spent=lambda: leaf.call.costs.get("tokens"),
+        )
 
     def in_order(self) -> tuple[Outcome, ...]:
         """All outcomes in declared order."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
+from flows.limits import Resource, RetryBudget
 from flows.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
 
 MAX_CONCURRENCY_NAMES = ("max_concurrency", "max_workers", "MaxConcurrency", "max_parallel")
@@ -47,6 +48,9 @@ class Handler(StepFields):
     reads: dict[str, str] = Field(default_factory=dict, description="Parameter name: the field it is read from.")
     writes: dict[str, str] = Field(default_factory=dict, description="Declared write: the field it goes to.")
     uses: tuple[str, ...] = Field(default=(), description="Named resources whose limits the call respects.")
+    expected_tokens: int = Field(
+        default=0, ge=0, description="Tokens the call may use, for tokens_per_minute, until it says how many it did."
+    )
 
 
 class Parallel(StepFields):
@@ -215,12 +219,6 @@ class Parameter(Frozen):
     maximum: float | None = Field(default=None, description="The largest number that is allowed.")
 
 
-class Resource(Frozen):
-    """A named thing that calls share and must not overload."""
-
-    concurrency: int | None = Field(default=None, ge=1, description="Calls at once.")
-
-
 class Pipeline(Frozen):
     """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
 
@@ -244,6 +242,7 @@ class Pipeline(Frozen):
         description="Unit: how much of it a run may use before it starts nothing more; `seconds` is its time.",
     )
     retry: Retry | None = Field(default=None, description="The default of its steps.")
+    retry_budget: RetryBudget | None = Field(default=None, description="How many retries the whole run may make.")
     reducers: dict[str, str] = Field(default_factory=dict, description="Field: how concurrent writes are combined.")
     resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")
     steps: tuple[Step, ...] = Field(min_length=1, description="In order.")

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
@@ -25,15 +24,17 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from flows.classify import retry_after, traceback_text
+from flows.classify import traceback_text
 from flows.engine import run_plan
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
 from flows.live_progress import LiveProgress
 from flows.plan import Plan
+from flows.prefect_limits import prefect_seats
 from flows.prepared import Prepared
 from flows.reports import Page, plan_page, run_pages
 from flows.results import RunResult
+from flows.retries import next_delay
 from flows.run_state import Observers
 from flows.steps import Parameter, Pipeline
 
@@ -101,9 +102,10 @@ def current_flow_run_id() -> str | None:
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
-    async with _shown(prepared.plan, live):
-        result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent,
-                                observer=Observers([prepared.observer, live]), journal=prepared.journal)  # fmt: skip
+    async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
+        result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent, seats=seats,
+                                rates=prepared.rates, observer=Observers([prepared.observer, live]),
+                                journal=prepared.journal)  # fmt: skip
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
 
@@ -171,16 +173,11 @@ class _TaskRun:
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
-        leaf, error = self.leaf, self.leaf.error
-        if not isinstance(error, TransientError) or not leaf.attempts or self.stopped or leaf.meter.refusal:
-            return False
-        delay_s = leaf.node.retry.delay_before(
-            leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random()
-        )
-        if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
+        delay_s = None if self.stopped else next_delay(self.leaf, self.leaf.error)
+        if delay_s is None:
             return False
         made.retry_delay_seconds = delay_s
-        leaf.give_way()
+        self.leaf.give_way()
         self.waiting, self.work = task_run, None
         return True
 

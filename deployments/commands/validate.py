@@ -9,7 +9,7 @@ from rich.text import Text
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
 from deployments.settings import load_settings
-from deployments.wiring import load_handlers
+from deployments.wiring import load_handlers, overrides_from
 from flows.errors import InvalidPipeline, Problem, UnknownName
 from flows.loaders import LoadedPipeline
 from flows.loaders.foreign import UNREADABLE
@@ -75,7 +75,10 @@ def _planned(found: LoadedPipeline, catalog: Catalog) -> tuple[Problem, ...]:
     """What the planner finds wrong with a pipeline, or its warnings."""
     known = {**catalog.pipelines, found.pipeline.name: found.pipeline}
     try:
-        made = make_plan(found.pipeline, catalog=known, given=(), source=found.source, place=found.place)
+        made = make_plan(
+            found.pipeline, catalog=known, given=(), overrides=overrides_from(load_settings()), source=found.source,
+            place=found.place,
+        )  # fmt: skip
     except InvalidPipeline as invalid:
         return invalid.problems
     return tuple(sorted([*found.warnings, *made.warnings]))

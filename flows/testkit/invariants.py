@@ -108,11 +108,10 @@ def _windows_of(record: Record, place: Place, limits: dict[str, int]) -> Iterato
     if record.plan.limit.value is not None:
         limits["calls of the run"] = record.plan.limit.value
         yield "calls of the run", place.path
-    resources = dict(record.plan.resources)
+    resources = record.plan.all_resources
     for outer, position in place.above:
         node = outer.node
         if isinstance(node, Sub):
-            resources = {**node.plan.resources, **resources}
             if node.plan.limit.value is not None:
                 limits[f"{outer.path} (calls of {node.label})"] = node.plan.limit.value
                 yield f"{outer.path} (calls of {node.label})", place.path
@@ -122,9 +121,9 @@ def _windows_of(record: Record, place: Place, limits: dict[str, int]) -> Iterato
             yield name, position
     if isinstance(place.node, Leaf):
         for name in place.node.uses:
-            limit = resources.get(name)
-            if limit is not None and limit.value is not None:
-                limits[f"resource {name}"] = limit.value
+            concurrency = resources[name].resource.concurrency
+            if concurrency is not None:
+                limits[f"resource {name}"] = concurrency
                 yield f"resource {name}", place.path
 
 
