@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import run_mongo, run_redis
 from tests.openai_server import OpenAIServer, run_openai_server
 from tests.s3 import S3Server, run_s3_server
 
@@ -102,3 +103,16 @@ def openai_server(_openai_server: OpenAIServer) -> OpenAIServer:
     """A server that speaks OpenAI's API and remembers nothing of other tests."""
     _openai_server.reset()
     return _openai_server
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database of a MongoDB-compatible server."""
+    with run_mongo(tmp_path_factory.mktemp("mongo")) as url:
+        yield url

@@ -58,7 +58,7 @@ class Connections:
     def close(self) -> None:
         with self._lock:
             for opened in self._open.values():
-                (opened.dispose if hasattr(opened, "dispose") else opened.close)()
+                (opened.dispose if hasattr(type(opened), "dispose") else opened.close)()
             self._open = {}
 
     def _opened(self, kind: str, url: str, read_only: bool, connect: Callable[[], Any]) -> Any:

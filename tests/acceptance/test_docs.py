@@ -14,6 +14,8 @@ from flows.engine import run_plan
 from flows.loaders import load_pipeline_text
 from flows.planner import make_plan
 from flows.registry import REGISTRY, load_modules
+from flows.steps import Pipeline
+from handlers.data.functions import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def documented_handlers() -> Iterator[None]:
     """The handlers that the pages define, as if a team had written them."""
     load_modules(["handlers"])
-    for page in (ROOT / "docs" / "tutorial.md", ROOT / "docs" / "handlers.md"):
+    for page in (ROOT / "docs" / name for name in ("tutorial.md", "handlers.md", "data.md")):
         for number, code in enumerate(blocks(page, "python")):
             module = ModuleType(f"documented_{page.stem}_{number}")
             sys.modules[module.__name__] = module
@@ -36,6 +38,7 @@ def documented_handlers() -> Iterator[None]:
     yield
     for name in OWN:
         del REGISTRY.handlers[name]
+    del FUNCTIONS["totals_by_region"]
 
 
 def test_the_pages_define_the_handlers_they_speak_of() -> None:
@@ -77,3 +80,11 @@ def test_the_testing_page_explores_its_pipeline() -> None:
     page = ModuleType("documented_testing")
     exec(compile(code, "docs/testing.md", "exec"), page.__dict__)
     assert page.__dict__["explored"].with_faults > 0
+
+
+def test_the_function_on_the_page_of_data_steps_is_called_by_its_name() -> None:
+    options = {"function": "totals_by_region", "inputs": ["sales_data"], "output": "totals"}
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [{"handler": "transform", "options": options}]}))
+    context = Context({"sales_data": [{"region": "north", "amount": 2.0}, {"region": "north", "amount": 3.0}]})
+    asyncio.run(run_plan(plan, context))
+    assert context.data["totals"] == {"north": 5.0}

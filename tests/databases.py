@@ -1,0 +1,88 @@
+"""Redis and a MongoDB-compatible server for tests, each a process of its own on a free local port."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_START_S = 30.0
+
+
+@contextmanager
+def run_redis(folder: Path) -> Iterator[str]:
+    """The URL of a Redis server that asks for a password and keeps nothing."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server; install Debian's package redis-server")
+    port = _free_port()
+    command = [
+        program,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+        "--requirepass",
+        "redis-secret",
+    ]
+    with _process(command, folder, lambda: _listens(port)):
+        yield f"redis://:redis-secret@127.0.0.1:{port}/0"
+
+
+@contextmanager
+def run_mongo(folder: Path) -> Iterator[str]:
+    """The URL of a database `shop` of a MongoDB-compatible server (SecantusDB, from PyPI)."""
+    port = _free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "secantus",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--storage-path",
+        ":memory:",
+    ]
+    with _process(command, folder, lambda: _listens(port)):
+        yield f"mongodb://127.0.0.1:{port}/shop"
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _process(command: list[str], folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        until = time.monotonic() + _START_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.kill()  # nothing of it is to be kept
+        process.wait(timeout=30)
