@@ -49,7 +49,7 @@ def _check(node: Node, there: frozenset[str], certain: bool, reducers: Mapping[s
                 # What a sibling writes is reported once, as such.
                 yield from _check(child, seen | siblings, certain, reducers)
         case Loop():
-            if certain and node.over.split(".")[0] not in there:
+            if certain and node.over.split(".")[0] not in there and not node.over.startswith("@"):
                 yield (node.path, "unwritten-read", f"for_each goes over {node.over!r}, which nothing before it writes",
                        False)  # fmt: skip
             yield from _check(node.body, there | {node.item_name}, certain, reducers)

@@ -116,6 +116,8 @@ class _Planner:
     """Names of the pipelines around."""
     names: Names = field(init=False)
     """What references can name where the planner is."""
+    refused: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Options whose references name nothing; that their text does not fit is no second problem."""
 
     def __post_init__(self) -> None:
         self.names = Names(frozenset(self.pipeline.parameters))
@@ -206,8 +208,8 @@ class _Planner:
         return known[name]
 
     @staticmethod
-    def _aliases(step: Step, node: Node) -> set[str]:
-        return {node.id, step.handler} if isinstance(step, Handler) else {node.id}
+    def _aliases(step: Step, node: Node) -> tuple[str, ...]:
+        return (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
 
     def node(self, step: Step, path: str) -> Node:
         if step.when is not None:
@@ -268,6 +270,8 @@ class _Planner:
                 fields = {name: getattr(step, name) for name in StepFields.model_fields}
                 return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
             self.problem(path, "unknown-handler", str(error), "handler")
+            nothing_known: tuple[dict[str, str], Access] = ({}, Access(known=False))
+            self.names.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
         step = step.model_copy(update={"options": self._resolved(step.options, path, "options")})
         self.specs[spec.name] = spec
@@ -325,7 +329,8 @@ class _Planner:
         return None
 
     def _options(self, step: Handler, spec: HandlerSpec, path: str) -> None:
-        templated = {name for name, value in step.options.items() if template_names(value)}
+        templated = {name for name, value in step.options.items() if template_names(value) or "{{" in str(value)}
+        templated |= {name for name in step.options if (path, name) in self.refused}
         try:
             spec.options.model_validate(dict(step.options))
         except ValidationError as invalid:
@@ -360,6 +365,7 @@ class _Planner:
                 resolved[name] = self.names.resolved(value)
             except NoSuchReference as error:
                 self.problem(path, "unknown-reference", str(error), key, name)
+                self.refused.add((path, name))
                 resolved[name] = value
         return resolved
 
@@ -396,7 +402,7 @@ class _Planner:
 
     def _group(self, step: Parallel, path: str) -> Node:
         if not step.branches:
-            self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps")
+            self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps", "branches")
         children = tuple(self.node(branch, _below(path, position)) for position, branch in enumerate(step.branches))
         known = {alias: position for position, (branch, node) in enumerate(zip(step.branches, children, strict=True))
                  for alias in self._aliases(branch, node)}  # fmt: skip
@@ -519,7 +525,11 @@ class _Planner:
                 inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
                 fingerprint=nested.fingerprint(),
             )  # fmt: skip
-            return Sub(**common, plan=plan, parameters=step.parameters)
+            # Fields named like its parameters reach it from around, unless the step gives them; what it writes stays.
+            taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
+            access |= common["access"] | Access(reads=taken, writes=root.access.writes, effects=root.access.effects)
+            self.names.steps[step.id or common["id"]] = ({}, access)
+            return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 
 

@@ -9,8 +9,10 @@ from deployments.commands.common import JsonOption, WorkersOption, emit, reporte
 from deployments.settings import load_settings
 from deployments.views import moved_steps, plan_json, plan_tree
 from deployments.wiring import load_handlers, overrides_from
+from flows.differences import differences
 from flows.mermaid import mermaid
 from flows.planner import make_plan
+from flows.steps import Pipeline
 
 
 @reported
@@ -18,6 +20,10 @@ def plan(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.")],
     max_workers: WorkersOption = None,
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,
+    diff: Annotated[
+        str | None,
+        typer.Option("--diff", metavar="OTHER", help="Show instead what OTHER, a name or file, does not share."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show what a pipeline would run: its steps, what runs side by side, every limit and where it came from.
@@ -31,11 +37,16 @@ def plan(
       braid plan ingest --max-workers 1
 
       braid plan my_pipeline.yaml --mermaid > plan.mmd
+
+      braid plan ingest --diff my_ingest.yaml     # what my_ingest adds (+), removes (-), moves (>), changes (~)
     """
     settings = load_settings()
     load_handlers(settings)
     catalog = load_catalog(settings)
     found = catalog.find(pipeline)
+    if diff is not None:
+        _show_differences(found.pipeline, catalog.find(diff).pipeline, json_output)
+        return
     made = make_plan(
         found.pipeline, catalog=catalog.pipelines, given=(), overrides=overrides_from(settings, max_workers),
         source=found.source, place=found.place,
@@ -57,3 +68,15 @@ def plan(
         console.print("\nmode dag: every step needs the one before it, so they stay in order.", style="dim")
     for problem in made.warnings:
         console.print(f"warning: {problem}", style="yellow", markup=False)
+
+
+def _show_differences(first: Pipeline, second: Pipeline, json_output: bool) -> None:
+    found = differences(first, second)
+    if json_output:
+        emit({"pipeline": first.name, "other": second.name, "differences": [one.data() for one in found]})
+        return
+    styles = {"added": "green", "removed": "red", "moved": "cyan", "changed": "yellow"}
+    for one in found:
+        stdout().print(str(one), style=styles[one.kind], markup=False, soft_wrap=True)
+    if not found:
+        stdout().print("no differences")

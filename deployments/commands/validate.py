@@ -1,19 +1,25 @@
 """`braid validate`: everything that is wrong with pipeline files, each problem at its line and column."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 from rich.text import Text
 
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
+from deployments.commands.problem_formats import github, sarif
 from deployments.settings import load_settings
 from deployments.wiring import load_handlers, overrides_from
 from flows.errors import InvalidPipeline, Problem, UnknownName
+from flows.lint import remarks
 from flows.loaders import LoadedPipeline
 from flows.loaders.foreign import UNREADABLE
 from flows.planner import make_plan
+from flows.registry import Registry
+
+Form: TypeAlias = Literal["text", "json", "sarif", "github"]
 
 
 @reported
@@ -22,9 +28,10 @@ def validate(
         list[str] | None,
         typer.Argument(metavar="[FILE]...", help="Files, folders, or names; default: the whole catalog."),
     ] = None,
+    form: Annotated[Form, typer.Option("--format", "-f", help="For people, or for machines.")] = "text",
     json_output: JsonOption = False,
 ) -> None:
-    """Check pipelines: keys, types, handlers, options, and whether every step can read what it needs.
+    """Check pipelines of any dialect: keys, types, handlers, options, and whether every step can read what it needs.
 
     All problems are reported at once as file:line:column. Exit code 2 if there is any; warnings do not count.
 
@@ -33,55 +40,72 @@ def validate(
       braid validate my_pipeline.yaml
 
       braid validate pipelines/ --json | jq '.files[].problems[].message'
+
+      braid validate pipelines/ --format github     # annotations in a GitHub workflow
+
+      braid validate --format sarif > braid.sarif   # for code scanning
     """
     settings = load_settings()
     load_handlers(settings)
     catalog = load_catalog(settings)
     checked = {name: check(name, catalog) for name in _expanded(files, catalog)}
     wrong = [name for name, problems in checked.items() if any(problem.level == "error" for problem in problems)]
-    if json_output:
-        emit(
-            {
-                "ok": not wrong,
-                "files": [_file_json(name, problems, name not in wrong) for name, problems in checked.items()],
-            }
-        )
-    else:
-        for name, problems in checked.items():
-            for problem in problems:
-                style = "bold red" if problem.level == "error" else "yellow"
-                stdout().print(Text.assemble((f"{problem.level}: ", style), str(problem)))
-            if name not in wrong:
-                stdout().print(Text.assemble((name, "bold"), ": ", ("ok", "green")))
+    match "json" if json_output else form:
+        case "json":
+            described = [_file_json(name, problems, name not in wrong) for name, problems in checked.items()]
+            emit({"ok": not wrong, "files": described})
+        case "sarif":
+            emit(sarif(checked))
+        case "github":
+            for problem in (problem for problems in checked.values() for problem in problems):
+                typer.echo(github(problem))
+        case "text":
+            _show(checked, wrong)
     raise typer.Exit(BAD_INPUT if wrong else 0)
 
 
-def check(name: str, catalog: Catalog) -> tuple[Problem, ...]:
+def _show(checked: Mapping[str, tuple[Problem, ...]], wrong: list[str]) -> None:
+    for name, problems in checked.items():
+        for problem in problems:
+            style = "bold red" if problem.level == "error" else "yellow"
+            stdout().print(Text.assemble((f"{problem.level}: ", style), str(problem)), soft_wrap=True)
+        if name not in wrong:
+            stdout().print(Text.assemble((name, "bold"), ": ", ("ok", "green")))
+
+
+def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> tuple[Problem, ...]:
     """All problems of one pipeline, warnings included."""
     try:
-        return _planned(catalog.find(name), catalog)
+        return _planned(catalog.find(name), catalog, registry)
     except InvalidPipeline as invalid:
         # What can be read of a broken file is checked further: people mend all of it at once.
-        more = _planned(invalid.draft, catalog) if isinstance(invalid.draft, LoadedPipeline) else ()
+        more = _planned(invalid.draft, catalog, registry) if isinstance(invalid.draft, LoadedPipeline) else ()
         known = {(problem.line, problem.code) for problem in invalid.problems}
-        new = [problem for problem in more if (problem.line, problem.code) not in known and problem.level == "error"
+        known |= {(line, "unwritten-read") for line, code in known if code == "type-flow"}
+        new = [problem for problem in more if (problem.line, problem.code) not in known
                and repr(UNREADABLE) not in problem.message]  # fmt: skip
+
         return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
         return (Problem(name, 0, 0, "unknown-pipeline", str(unknown)),)
 
 
-def _planned(found: LoadedPipeline, catalog: Catalog) -> tuple[Problem, ...]:
+def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None) -> tuple[Problem, ...]:
     """What the planner finds wrong with a pipeline, or its warnings."""
     known = {**catalog.pipelines, found.pipeline.name: found.pipeline}
+    unclear = [
+        Problem(found.source, *found.place(path, *keys), code, message, "warning")
+        for path, keys, code, message in remarks(found.pipeline)
+    ]
     try:
-        made = make_plan(
-            found.pipeline, catalog=known, given=(), overrides=overrides_from(load_settings()), source=found.source,
-            place=found.place,
+        plan = make_plan(
+            found.pipeline, registry=registry, catalog=known, given=(), overrides=overrides_from(load_settings()),
+            source=found.source, place=found.place,
         )  # fmt: skip
+        problems = plan.warnings
     except InvalidPipeline as invalid:
-        return invalid.problems
-    return tuple(sorted([*found.warnings, *made.warnings]))
+        problems = invalid.problems
+    return tuple(sorted([*found.warnings, *problems, *unclear]))
 
 
 def _expanded(files: list[str] | None, catalog: Catalog) -> list[str]:

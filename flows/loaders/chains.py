@@ -69,7 +69,8 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     prompt = keys.node_at("prompt")
     begins: dict[str, Any] = {"description": "What the chain begins with."}
     begins |= {"default": prompt} if prompt is not None else {"required": True}
-    on_a_list = prompt is None and bool(steps) and _type(steps[0]) in ("split_input", "batch_process")
+    kinds = [_type(step) for step in steps]
+    on_a_list = prompt is None and (kinds[:1] == ["batch_process"] or kinds[:2] == ["split_input", "parallel_group"])
     parameters: dict[str, Any] = {**({} if on_a_list else {kind: begins}), **chain.parameters}
     if (folder := keys.node_at("output_dir")) is not None:
         parameters["output_dir"] = {"description": "Where files go.", "default": folder}
@@ -132,10 +133,15 @@ class _Chain:
             self.notes.error(node.place, "bad-step", f"a step must be a mapping with 'type', not {given(node)}")
             return unreadable(node)
         kind = _type(node)
+        close = get_close_matches(kind, list(KINDS_OF_DATA), n=1, cutoff=0.85)
+        if kind not in KINDS_OF_DATA and close:
+            place = (node.entries or {})["type"].place
+            hint = suggest(kind, list(KINDS_OF_DATA))
+            self.notes.error(place, "unknown-type", f"{kind!r} is not a valid StepType{hint}")
+            kind = close[0]
         if kind == "parallel_group":
             return self._group(node)
-        owner = "a step of a chain"
-        keys = Keys(node, self.notes, owner, (*_STEP, *_extra(kind)))
+        keys = Keys(node, self.notes, "a step of a chain", (*_STEP, *_extra(kind)))
         written = keys.node_at("type")
         if written is None:
             self.notes.error(node.place, "missing-key", "a step needs 'type': what it does")
@@ -143,11 +149,6 @@ class _Chain:
         if not isinstance(written.scalar, str):
             keys.wrong("type", "a text")
             return unreadable(node)
-        close = get_close_matches(kind, list(KINDS_OF_DATA), n=1, cutoff=0.85)
-        if kind not in KINDS_OF_DATA and close:
-            self.notes.error(written.place, "unknown-type", f"{kind!r} is not a valid StepType"
-                             f"{suggest(kind, list(KINDS_OF_DATA))}")  # fmt: skip
-            return self._group(node) if close[0] == "parallel_group" else unreadable(node)
         if kind == "merge_results":
             return self._fan_in(keys, node)
         if kind == "split_input":
@@ -155,7 +156,7 @@ class _Chain:
             return None
         if kind == "batch_process":
             return self._batches(keys, node)
-        return self._call(keys, node, written)
+        return self._call(keys, node, Node(*written.place, scalar=kind))
 
     def _call(self, keys: Keys, node: Node, written: Node) -> Node:
         options: dict[str, Any] = {}
@@ -202,7 +203,7 @@ class _Chain:
         group_id = where.text("group_id")
         nodes = where.listed("parallel_steps", "a list of steps") or []
         strategy = where.text("merge_strategy") or "collect_all"
-        kinds = [KINDS_OF_DATA.get(_type(branch), ("any", "any"))[1] for branch in nodes if not _disabled(branch)]
+        kinds = [_made_by(_type(branch)) for branch in nodes if not _disabled(branch)]
         if strategy == "combine_outputs" and len(set(kinds)) > 1:
             listed_kinds = "{" + ", ".join(repr(kind) for kind in sorted(set(kinds))) + "}"
             message = f"Cannot merge different output types: {listed_kinds}"
@@ -250,7 +251,7 @@ class _Chain:
         name = strategy.scalar if strategy is not None else "duplicate"
         if name == "custom" and strategy is not None:
             message = "'custom' stands for a function; name one that is registered with @split_strategy"
-            self.notes.error(strategy.place, "bad-value", message)
+            self.notes.error(strategy.place, "unknown-split-strategy", message)
         field = over.scalar if over is not None else "items"
         if isinstance(field, str) and field not in self.made:
             about = {"type": "list", "required": True, "description": "The list that is dealt out."}
@@ -299,7 +300,7 @@ class _Chain:
             where = where["params"].entries or {}
         strategy = where["merge_strategy"].scalar if "merge_strategy" in where else "collect_all"
         branches = (where["parallel_steps"].items if "parallel_steps" in where else None) or []
-        kinds = {KINDS_OF_DATA.get(_type(branch), ("any", "any"))[1] for branch in branches}
+        kinds = {_made_by(_type(branch)) for branch in branches}
         return kinds.pop() if strategy in _ONE_RESULT and len(kinds) == 1 else "parallel"
 
 
@@ -329,6 +330,12 @@ def _type(node: Node) -> str:
         return node.scalar
     kind = (node.entries or {}).get("type")
     return kind.scalar if kind is not None and isinstance(kind.scalar, str) else ""
+
+
+def _made_by(step_type: str) -> str:
+    """The kind of data that a step makes, its type perhaps misspelt."""
+    close = get_close_matches(step_type, list(KINDS_OF_DATA), n=1, cutoff=0.85)
+    return KINDS_OF_DATA[close[0]][1] if close else "any"
 
 
 def _disabled(node: Node) -> bool:

@@ -98,18 +98,18 @@ def _call(node: Node, kind: str, notes: Notes) -> Node:
     if "enabled" in entries:
         fields["enabled"] = entries["enabled"]
     if kind == "query" and "source" not in entries:
-        notes.error(node.place, "missing-key", "'query' type requires 'source'")
+        notes.error(node.place, "missing-option", "'query' type requires 'source'")
     if kind == "transform" and "function" not in entries:
-        notes.error(node.place, "missing-key", "'transform' type requires 'function'")
+        notes.error(node.place, "missing-option", "'transform' type requires 'function'")
     if kind == "skill" and "skill" not in entries:
-        notes.error(node.place, "missing-key", "'skill' type requires 'skill'")
+        notes.error(node.place, "missing-option", "'skill' type requires 'skill'")
     inputs = entries.get("inputs")
     if kind == "merge" and (inputs is None or len(inputs.items or inputs.entries or ()) < 2):
         place = inputs.place if inputs is not None else node.place
-        notes.error(place, "missing-key", "'merge' requires at least 2 inputs")
+        notes.error(place, "bad-option", "'merge' requires at least 2 inputs")
     if inputs is not None and inputs.items is None and inputs.entries is None:
         hint = f"; write [{inputs.scalar}]" if isinstance(inputs.scalar, str) else ""
-        notes.error(inputs.place, "bad-value", f"'inputs' must be a list of names, not {given(inputs)}{hint}")
+        notes.error(inputs.place, "bad-option", f"'inputs' must be a list of names, not {given(inputs)}{hint}")
     options = {key: value for key, value in entries.items() if key not in ("type", "name", "enabled")}
     at = built(node, options)
     at.key_places = {key: node.key_place(key) for key in options}
@@ -127,7 +127,7 @@ def _needed(nodes: Sequence[Node]) -> dict[str, Node]:
     for node in nodes:
         entries = node.entries or {}
         kind = entries["type"].scalar if "type" in entries else None
-        inner = (entries["steps"].items or []) if kind == "parallel" and "steps" in entries else [node]
+        inner = _inner(node) if kind == "parallel" else [node]
         if kind == "parallel":
             outputs = {name for step in inner for name in _outputs(step)}
             found = {name: at for name, at in _needed(inner).items() if name not in outputs}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from flows.errors import Problem, suggest
+from flows.errors import Problem
 from flows.loaders.positions import Node, Place, node_of
 from flows.steps import NAME_PATTERN
 
@@ -39,12 +39,13 @@ class Keys:
     """The keys of one foreign mapping, by their usual names.
 
     A key that is nearly a known one is reported and read as that one; any other unknown key is reported. `normal`
-    turns a key as written into its usual name.
+    turns a key as written into its usual name, `shown` turns that into what a message shows.
     """
 
     def __init__(
-        self, node: Node, notes: Notes, owner: str, known: Sequence[str], *, normal: Callable[[str], str] = str
-    ) -> None:
+        self, node: Node, notes: Notes, owner: str, known: Sequence[str], *,
+        normal: Callable[[str], str] = str, shown: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
         self.node, self.notes, self.owner = node, notes, owner
         self.found: dict[str, tuple[Any, Node]] = {}
         strange: list[Any] = []
@@ -60,7 +61,7 @@ class Keys:
         for key in strange:
             missing = [name for name in known if name not in self.found]
             close = get_close_matches(normal(str(key)), missing, n=1, cutoff=0.7)
-            hint = f"; did you mean {close[0]!r}?" if close else suggest(str(key), list(known), most=20)
+            hint = f"; did you mean {shown(close[0])!r}?" if close else f"; known are: {', '.join(map(shown, known))}"
             notes.error(node.key_place(key), "unknown-key", f"{str(key)!r} is no key of {owner}{hint}")
             if close:
                 self.found[close[0]] = (key, (node.entries or {})[key])

@@ -36,7 +36,7 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     """The native form of a document."""
     if root.items is not None:
         return built(root, {"name": name, "steps": listed(root, [_step(item, notes) for item in root.items])})
-    keys = Keys(root, notes, "an HPD pipeline", _TOP, normal=snake)
+    keys = Keys(root, notes, "an HPD pipeline", _TOP, normal=_usual, shown=_pascal)
     parameters = {
         key: built(root, {"description": about, "default": node})
         for key, about in _CONTEXT.items()
@@ -91,7 +91,7 @@ def _kind(node: Node, notes: Notes) -> str:
 
 
 def _sequential(node: Node, notes: Notes) -> Node:
-    keys = Keys(node, notes, "a SequentialStep", ("type", "$type", *_SEQUENTIAL), normal=snake)
+    keys = Keys(node, notes, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_usual, shown=_pascal)
     found = keys.node_at("handler_name")
     if found is None:
         notes.error(node.place, "missing-key", "a SequentialStep needs 'HandlerName': the handler it calls")
@@ -107,7 +107,7 @@ def _one(name: Node, at: Node, key: str, notes: Notes) -> Node:
 
 
 def _parallel(node: Node, notes: Notes) -> Node:
-    keys = Keys(node, notes, "a ParallelStep", ("type", "$type", *_PARALLEL), normal=snake)
+    keys = Keys(node, notes, "a ParallelStep", ("type", *_PARALLEL), normal=_usual, shown=_pascal)
     names = keys.node_at("handler_names")
     limit = keys.node_at("max_concurrency")
     return _group(names or Node(*node.place, items=[]), notes, node, limit, _policy(keys, names))
@@ -155,3 +155,11 @@ def _policy(keys: Keys, names: Node | None) -> Any:
 def snake(name: str) -> str:
     """`HandlerNames` and `handlerNames` as `handler_names`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _usual(key: str) -> str:
+    return snake(key).removeprefix("$")
+
+
+def _pascal(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))

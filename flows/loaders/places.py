@@ -22,6 +22,14 @@ STEP_KINDS: dict[str, type[StepFields]] = {
     model.model_fields["type"].default: model for model in get_args(get_args(Step)[0])
 }
 
+_SAME = {
+    "branches": ("branches", "parallel"),
+    "over": ("over", "for_each"),
+    "from": ("from", "source", "merge_results"),
+    "name": ("name", "pipeline"),
+}
+"""What says the same as a key in a short form of its step."""
+
 
 @dataclass(frozen=True)
 class StepNode:
@@ -83,7 +91,7 @@ class SourceMap:
 def _within(node: Node, keys: tuple[str, ...]) -> Place:
     place = node.place
     for key in keys:
-        found = lookup(node, (key,))
+        found = lookup(node, _SAME.get(key, (key,)))
         if found is None:
             break
         node, place, _ = found

@@ -31,12 +31,14 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     stages = keys.listed("stages", "a list of stages") or []
     if not stages and "stages" in keys:
         notes.error(keys.place("stages"), "no-steps", "a pipeline has no stages; list them under 'stages'")
+    unread = [unreadable(root)] if "stages" in keys else []
     limited = any("max_workers" in (stage.entries or {}) for stage in stages)
+    steps = [_stage(stage, notes, stop, limited) for stage in stages]
     return built(root, {
         "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
         **keys.passed_on("description", "version"),
         **({} if limited else {"max_workers": 1}),
-        "steps": listed(keys.node_at("stages") or root, [_stage(stage, notes, stop, limited) for stage in stages]),
+        "steps": listed(keys.node_at("stages") or root, steps or unread),
     })  # fmt: skip
 
 
