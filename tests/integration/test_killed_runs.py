@@ -28,7 +28,8 @@ def reports(
 def test_every_point_was_a_kill_and_there_were_enough_of_them(reports: list[dict[str, Any]]) -> None:
     killed = [report for report in reports if report["killed"]]
     assert len(killed) >= 60
-    assert len(reports) - len(killed) <= 2  # the run that had no more writes to be killed at
+    # How many writes a run takes depends on how many events fall into one; the last ones are beyond its end.
+    assert not reports[-1]["killed"]
     assert {report["before"] for report in killed} == {True, False}
 
 
