@@ -10,8 +10,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from flows.cost_report import CostReport, cost_json, cost_report
+from flows.error_report import error_json, error_report
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
 from flows.policies import Retry
+from flows.prices import add_up, cost_text
 from flows.results import Outcome, RunResult
 
 STATUS_STYLE = {
@@ -60,9 +63,11 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
     return {
         "run_id": result.run_id, "pipeline": result.pipeline, "index": index, "status": result.status,
         "started": result.started, "seconds": result.seconds, "busy_seconds": result.busy_seconds,
-        "time_saved": result.time_saved, "cost": result.cost, "fingerprint": result.fingerprint,
+        "time_saved": result.time_saved, "cost": result.cost, "stopped": result.stopped, "fingerprint": result.fingerprint,
         "outcomes": [asdict(outcome) for outcome in result.outcomes],
         "failures": [asdict(failure) for failure in result.failures],
+        "errors": error_json(error_report(result.outcomes)),
+        "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),
     }  # fmt: skip
 
 
@@ -76,7 +81,10 @@ def result_tables(result: RunResult, plan_labels: Mapping[str, str] | None = Non
         ),
         step_table(result.outcomes),
     ]  # fmt: skip
-    parts += failure_tables(result)
+    parts += cost_table(cost_report(result.outcomes, late=result.late_cost))
+    parts += failure_tables(result.outcomes)
+    if result.stopped:
+        parts += [Text(""), Text(result.stopped, "bold red")]
     return Rows(*parts)
 
 
@@ -98,10 +106,7 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
             Text(status if len(statuses) == 1 else f"{count} {status}", STATUS_STYLE[status])
             for status, count in statuses.items()
         )
-        cost: dict[str, float] = {}
-        for outcome in ended:
-            for unit, amount in outcome.cost.items():
-                cost[unit] = cost.get(unit, 0.0) + amount
+        cost = add_up(outcome.cost for outcome in ended)
         table.add_row(
             Text(step), str(len(ended)), words, f"{sum(o.seconds for o in ended):.2f}",
             f"{max(o.seconds for o in ended):.2f}", str(sum(o.attempts for o in ended)), Text(cost_text(cost)),
@@ -109,31 +114,44 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
     return table
 
 
-def failure_tables(result: RunResult) -> list[RenderableType]:
-    """What was set aside and what failed, each with its reason; empty when there is nothing."""
-    parts: list[RenderableType] = []
-    if result.failures:
-        table = Table(title="Set aside", title_justify="left", title_style="bold yellow", header_style="bold", box=None)
-        for name in ("item", "step", "reason"):
-            table.add_column(name, overflow="fold")
-        for failure in result.failures:
-            table.add_row(Text(failure.item), Text(failure.step_id), Text(failure.error))
-        parts += [Text(""), table]
-    if result.errors:
-        table = Table(title="Failed", title_justify="left", title_style="bold red", header_style="bold", box=None)
-        for name in ("step", "ended", "attempts", "reason"):
-            table.add_column(name, overflow="fold")
-        for outcome in result.errors:
-            reason = outcome.error.message if outcome.error else outcome.reason
-            table.add_row(Text(outcome.id), outcome.status, str(outcome.attempts), Text(reason))
-        parts += [Text(""), table]
+def failure_tables(outcomes: Iterable[Outcome]) -> list[RenderableType]:
+    """What failed or was set aside, grouped by cause, with what to do; empty when there is nothing."""
+    report = error_report(outcomes)
+    if not report.summary:
+        return []
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("count", justify="right")
+    for name in ("cause", "where", "again?", "what to do"):
+        table.add_column(name, overflow="fold")
+    for cause in report.causes:
+        set_aside = cause.kind == "set aside"
+        example = f"{cause.example_item}: {cause.example}" if set_aside else cause.example
+        text = Text.assemble((cause.kind, "yellow" if set_aside else "red"), f"\n{example}")
+        table.add_row(str(cause.count), text, Text(f"{', '.join(cause.steps)}\npath {cause.example_path}"),
+                      "" if set_aside else "yes" if cause.retryable else "no", Text(cause.hint))  # fmt: skip
+    parts: list[RenderableType] = [Text(""), Text(report.summary, "bold red"), table]
+    if report.never_started:
+        parts.append(Text(f"{report.never_started} step(s) did not start because of it.", "dim"))
     return parts
 
 
-def cost_text(cost: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}" for unit, amount in cost.items()
-    )
+def cost_table(report: CostReport) -> list[RenderableType]:
+    """The cost of a run by group and step; empty when nothing was reported."""
+    rows = [*report.groups, *report.steps]
+    if not rows and not report.budget:
+        return []
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name in ("cost of", "calls", "cost", "of that in vain"):
+        table.add_column(name, justify="right" if name == "calls" else "left")
+    for row in rows:
+        table.add_row(Text(row.id, "" if row.kind == "step" else "dim"), str(row.calls), Text(cost_text(row.cost)),
+                      Text(cost_text(row.in_vain)))  # fmt: skip
+    total = f"Cost: {cost_text(report.total) or 'nothing'}"
+    if report.late:
+        total += f" ({cost_text(report.late)} of it late, by calls that had been given up)"
+    if report.budget:
+        total += f"; the budget was {cost_text(report.budget)}"
+    return [Text(""), Text(total, "bold"), *([table] if rows else [])]
 
 
 def _roots(plan: Plan) -> list[Node]:

@@ -66,7 +66,7 @@ def ask(
             _show(answer)
         cost = f", {cost_text(result.cost)}" if result.cost else ""
         stderr().print(f"{result.seconds:.2f} s{cost}", style="dim")
-        for part in failure_tables(result):
+        for part in failure_tables(result.outcomes):
             stderr().print(part)
     raise typer.Exit(CODE_OF_STATUS[result.status])
 

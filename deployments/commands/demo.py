@@ -82,7 +82,7 @@ def demo(
 
 def _show_summary(console: Console, result: RunResult, counts: dict[str, int], answers: list[dict[str, Any]]) -> None:
     console.print(step_table(result.outcomes))
-    for part in failure_tables(result):
+    for part in failure_tables(result.outcomes):
         console.print(part)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")

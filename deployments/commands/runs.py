@@ -12,8 +12,12 @@ from rich.text import Text
 
 from deployments.commands.common import JsonOption, emit, reported, stdout
 from deployments.settings import load_settings
-from deployments.views import STATUS_STYLE, cost_text
+from deployments.views import STATUS_STYLE, cost_table, failure_tables
+from flows.cost_report import cost_json, cost_report
+from flows.error_report import error_json, error_report
 from flows.errors import UnknownName
+from flows.prices import cost_text
+from flows.results import outcome_from_row
 
 if TYPE_CHECKING:
     from flows.run_store import RunStore
@@ -48,14 +52,16 @@ def runs(
         stdout().print("No runs yet; `braid demo` makes one.")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("run", "pipeline", "index", "status", "started", "seconds", "parameters"):
-        table.add_column(column, no_wrap=column != "parameters", justify="right" if column == "seconds" else "left")
+    for column in ("run", "pipeline", "index", "status", "started", "seconds", "cost", "parameters"):
+        table.add_column(
+            column, no_wrap=column not in ("cost", "parameters"), justify="right" if column == "seconds" else "left"
+        )
     for record in found:
         given = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
         table.add_row(
             record.run_id, record.pipeline, record.index, Text(record.status, STATUS_STYLE.get(record.status, "")),
             _local_time(record.started), "" if record.seconds is None else f"{record.seconds:.1f}",
-            Text(given if len(given) <= 80 else f"{given[:79]}…"),
+            Text(cost_text(record.cost or {})), Text(given if len(given) <= 80 else f"{given[:79]}…"),
         )  # fmt: skip
     stdout().print(table)
 
@@ -72,8 +78,10 @@ def show(
         if record is None:
             raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
         outcomes = store.outcomes(record.run_id)
+    ended = [outcome_from_row(row) for row in outcomes]
     if json_output:
-        emit(asdict(record) | {"outcomes": outcomes})
+        emit(asdict(record) | {"outcomes": outcomes, "errors": error_json(error_report(ended)),
+                               "costs": cost_json(cost_report(ended))})  # fmt: skip
         return
     console = stdout()
     console.print(Text.assemble(
@@ -85,6 +93,8 @@ def show(
     for name, value in record.parameters.items():
         console.print(f"  {name}: {value}", markup=False)
     console.print(_outcome_table(outcomes))
+    for part in [*cost_table(cost_report(ended)), *failure_tables(ended)]:
+        console.print(part)
     aside = [(failure["item"], failure["error"]) for row in outcomes for failure in row["failures"]]
     if aside:
         console.print("\nSet aside", style="bold yellow")

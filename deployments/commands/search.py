@@ -74,7 +74,7 @@ def search(
         stderr().print(
             f"{len(hits)} passages in {seconds:.2f} s ({result.seconds * 1000:.0f} ms searching)", style="dim"
         )
-        for part in failure_tables(result):
+        for part in failure_tables(result.outcomes):
             stderr().print(part)
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
