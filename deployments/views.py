@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from flows.cost_report import CostReport, cost_json, cost_report
 from flows.error_report import error_json, error_report
+from flows.estimates import Estimate
 from flows.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
 from flows.policies import Retry
 from flows.prices import add_up, cost_text
@@ -63,7 +64,8 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
     return {
         "run_id": result.run_id, "pipeline": result.pipeline, "index": index, "status": result.status,
         "started": result.started, "seconds": result.seconds, "busy_seconds": result.busy_seconds,
-        "time_saved": result.time_saved, "cost": result.cost, "stopped": result.stopped, "fingerprint": result.fingerprint,
+        "time_saved": result.time_saved, "cost": result.cost, "stopped": result.stopped,
+        "fingerprint": result.fingerprint,
         "outcomes": [asdict(outcome) for outcome in result.outcomes],
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
@@ -152,6 +154,28 @@ def cost_table(report: CostReport) -> list[RenderableType]:
     if report.budget:
         total += f"; the budget was {cost_text(report.budget)}"
     return [Text(""), Text(total, "bold"), *([table] if rows else [])]
+
+
+def estimate_text(found: Estimate | None, pipeline: str) -> Text:
+    """What a run will probably take and cost, its critical path, and what running side by side saves."""
+    if found is None:
+        return Text(f"Time and cost: no recorded runs of {pipeline} yet.", "dim")
+    lines = [
+        f"From {found.runs} recorded run(s): {found.seconds_p50:.2f} s at the median (p90 {found.seconds_p90:.2f} s); "
+        f"in order {found.in_order_s:.2f} s, so running side by side saves about "
+        f"{max(0.0, found.in_order_s - found.seconds_p50):.2f} s."
+    ]
+    if found.cost_p50:
+        lines.append(f"Cost: {cost_text(found.cost_p50)} at the median (p90 {cost_text(found.cost_p90)}).")
+    lines.append(f"Critical path: {' → '.join(found.critical_path) or 'nothing takes time'}")
+    for group in found.groups:
+        if not group.worth_it:
+            lines.append(f"Not worth it: {group.id} saves {group.saved_s * 1000:.0f} ms, less than 100 ms")
+        elif group.short_branches:
+            lines.append(f"Shorter than 100 ms in {group.id}: {', '.join(group.short_branches)}")
+    if found.unknown:
+        lines.append(f"Not in any recorded run, counted as nothing: {', '.join(found.unknown)}")
+    return Text("\n".join(lines))
 
 
 def _roots(plan: Plan) -> list[Node]:

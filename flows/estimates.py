@@ -133,6 +133,8 @@ class _Clock:
     def __init__(self, seconds: Mapping[str, float], steps: Mapping[str, StepEstimate]) -> None:
         self._seconds, self._steps = seconds, steps
         self.groups: list[GroupEstimate] = []
+        self._times: float = 1.0
+        """How often the loops around run what is walked."""
 
     def node(self, node: Node, prefix: str) -> _Span:
         match node:
@@ -178,9 +180,11 @@ class _Clock:
         return total
 
     def _loop(self, loop: Loop, prefix: str) -> _Span:
-        body = self.node(loop.body, prefix)
         inside = [step.calls for path, step in self._steps.items() if path.startswith(f"{prefix}{loop.path}.")]
-        items = max(inside, default=0.0)
+        items, outer = max(inside, default=0.0) / self._times, self._times
+        self._times = max(1.0, outer * items)
+        body = self.node(loop.body, prefix)
+        self._times = outer
         at_once = min(items, loop.limit.value or items) or 1.0
         total = _Span(body.seconds * items / at_once, body.in_order_s * items, body.critical)
         if total.critical:

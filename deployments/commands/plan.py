@@ -1,5 +1,7 @@
 """`braid plan`: what a pipeline would do, without doing it."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,10 +9,12 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, WorkersOption, emit, reported, stdout
 from deployments.settings import load_settings
-from deployments.views import moved_steps, plan_json, plan_tree
+from deployments.views import estimate_text, moved_steps, plan_json, plan_tree
 from deployments.wiring import load_handlers, overrides_from
 from flows.differences import differences
+from flows.estimates import Estimate, estimate
 from flows.mermaid import mermaid
+from flows.plan import Plan
 from flows.planner import make_plan
 from flows.steps import Pipeline
 
@@ -51,8 +55,14 @@ def plan(
         found.pipeline, catalog=catalog.pipelines, given=(), overrides=overrides_from(settings, max_workers),
         source=found.source, place=found.place,
     )  # fmt: skip
+    expected = _estimate(settings.run_store_url, made) if not as_mermaid else None
     if json_output:
-        emit(plan_json(made) | {"source": found.source} | ({"mermaid": mermaid(made)} if as_mermaid else {}))
+        emit(
+            plan_json(made)
+            | {"estimate": asdict(expected) if expected else None}
+            | {"source": found.source}
+            | ({"mermaid": mermaid(made)} if as_mermaid else {})
+        )
         return
     console = stdout()
     if as_mermaid:
@@ -66,6 +76,8 @@ def plan(
             console.print(f"  {line}", markup=False)
     elif found.pipeline.mode == "dag":
         console.print("\nmode dag: every step needs the one before it, so they stay in order.", style="dim")
+    console.print()
+    console.print(estimate_text(expected, found.pipeline.name))
     for problem in made.warnings:
         console.print(f"warning: {problem}", style="yellow", markup=False)
 
@@ -80,3 +92,17 @@ def _show_differences(first: Pipeline, second: Pipeline, json_output: bool) -> N
         stdout().print(str(one), style=styles[one.kind], markup=False, soft_wrap=True)
     if not found:
         stdout().print("no differences")
+
+
+def _estimate(url: str, made: Plan) -> Estimate | None:
+    """From the recorded runs; planning makes no run store where there is none."""
+    parsed = url.removeprefix("sqlite:///")
+    if parsed != url and not Path(parsed).exists():
+        return None
+    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
+
+    store = RunStore(url)
+    try:
+        return estimate(made, store.step_statistics(made.pipeline.name))
+    finally:
+        store.close()

@@ -154,6 +154,22 @@ class RunStore:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return sorted(rows, key=lambda row: path_key(row["path"]))
 
+    def step_statistics(self, pipeline: str, *, last: int = 20, most: int = 20_000) -> list[dict[str, Any]]:
+        """`run_id`, `path`, `seconds` and `cost` of steps that succeeded in the last finished runs of a pipeline."""
+        chosen = (
+            sa.select(runs.c.run_id)
+            .where(runs.c.pipeline == pipeline, runs.c.status.in_(("succeeded", "partial")))
+            .order_by(runs.c.started.desc()).limit(last)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            ids = list(connection.execute(chosen).scalars())
+            query = (
+                sa.select(outcomes.c.run_id, outcomes.c.path, outcomes.c.seconds, outcomes.c.cost)
+                .where(outcomes.c.run_id.in_(ids), outcomes.c.kind == "step", outcomes.c.status == "succeeded")
+                .limit(most)
+            )
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         """The attempts of a run in the order in which they ended."""
         query = sa.select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.id)

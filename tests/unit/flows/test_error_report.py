@@ -91,7 +91,7 @@ async def test_a_merge_that_fails_is_a_cause_of_its_own_and_items_are_one_cause(
     first, second = report.causes
     assert (first.count, first.steps, first.example_item) == (3, ("0.0.checks",), "[0]")
     assert first.text == "Handler <value> threw exception: item <n> is bad"
-    assert (second.kind, second.example_step) == ("group", "both")
+    assert (second.kind, second.example_step) == ("MergeConflict", "both")
     assert second.hint.startswith("two branches write one field")
 
 
