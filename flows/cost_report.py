@@ -52,7 +52,7 @@ def cost_report(
 ) -> CostReport:
     """Add the costs of the steps up, failed, cancelled and abandoned ones included."""
     listed = tuple(outcomes)
-    paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost]
+    paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost and not outcome.reused]
     inside = _inside(paid)
     rows = {outcome.path: _row(outcome, inside[outcome.path]) for outcome in listed
             if not outcome.is_leaf and outcome.path in inside}  # fmt: skip

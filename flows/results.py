@@ -160,5 +160,5 @@ def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
     return Outcome(
         row["path"], row["step_id"], row["kind"], row["status"], row["started"], row["seconds"], row["attempts"],
         dict(row["cost"]), ErrorInfo(**row["error"]) if row["error"] else None, row["reason"],
-        tuple(ItemFailure(**failure) for failure in row["failures"]),
+        tuple(ItemFailure(**failure) for failure in row["failures"]), bool(row.get("reused", False)),
     )  # fmt: skip

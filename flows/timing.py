@@ -41,6 +41,7 @@ def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
 def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, most: int = 60) -> str:
     """What ran when, as a chart in a code block, with the critical path and the time saved."""
     listed = tuple(outcomes)
+    listed = tuple(outcome for outcome in listed if not outcome.reused)
     ran = [outcome for outcome in listed if outcome.is_leaf and outcome.started is not None]
     if not ran:
         return "No step of this run started."

@@ -165,7 +165,12 @@ class RunStore:
             ids = list(connection.execute(chosen).scalars())
             query = (
                 sa.select(outcomes.c.run_id, outcomes.c.path, outcomes.c.seconds, outcomes.c.cost)
-                .where(outcomes.c.run_id.in_(ids), outcomes.c.kind == "step", outcomes.c.status == "succeeded")
+                .where(
+                    outcomes.c.run_id.in_(ids),
+                    outcomes.c.kind == "step",
+                    outcomes.c.status == "succeeded",
+                    ~outcomes.c.reused,
+                )
                 .limit(most)
             )
             return [dict(row) for row in connection.execute(query).mappings()]
