@@ -5,11 +5,20 @@ from typing import Annotated
 import typer
 
 from deployments.catalog import load_catalog
-from deployments.commands.common import CODE_OF_STATUS, JsonOption, WorkersOption, emit, reported, stderr, stdout
+from deployments.commands.common import (
+    CODE_OF_STATUS,
+    BudgetOption,
+    JsonOption,
+    WorkersOption,
+    emit,
+    reported,
+    stderr,
+    stdout,
+)
 from deployments.commands.execution import EngineOption, watched
 from deployments.commands.run import read_parameters
 from deployments.resuming import find_run
-from deployments.settings import load_settings
+from deployments.settings import load_settings, read_budget
 from deployments.views import result_json, result_tables
 
 
@@ -24,6 +33,7 @@ def resume(
         bool, typer.Option("--force", help="Do finished steps again that a changed pipeline does not fit any more.")
     ] = False,
     max_workers: WorkersOption = None,
+    budget: BudgetOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -37,6 +47,8 @@ def resume(
       braid resume 261121-0529
 
       braid resume 261121-0529 --max-workers 2
+
+      braid resume 261121-0529 --budget usd=10        (in all, what the earlier runs used included)
     """
     settings = load_settings()
     catalog = load_catalog(settings)
@@ -45,7 +57,7 @@ def resume(
         stderr().print(f"Going on from run {earlier.record.run_id} ({earlier.record.status}) …", style="dim")
     result = watched(
         earlier.loaded, earlier.parameters, settings=settings, catalog=catalog, index=earlier.record.index,
-        max_workers=max_workers, engine=engine, quiet=json_output, resumes=earlier.record, force=force,
+        max_workers=max_workers, budget=read_budget(budget or ()), engine=engine, quiet=json_output, resumes=earlier.record, force=force,
     )  # fmt: skip
     if json_output:
         emit(result_json(result, index=earlier.record.index) | {"resumed_from": earlier.record.run_id})

@@ -78,9 +78,11 @@ def show(
         if record is None:
             raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
         outcomes = store.outcomes(record.run_id)
+        attempts = store.attempts(record.run_id)
+        related = [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id]
     ended = [outcome_from_row(row) for row in outcomes]
     if json_output:
-        emit(asdict(record) | {"outcomes": outcomes, "errors": error_json(error_report(ended)),
+        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "errors": error_json(error_report(ended)),
                                "costs": cost_json(cost_report(ended))})  # fmt: skip
         return
     console = stdout()
@@ -90,16 +92,16 @@ def show(
         f", {record.seconds:.1f} s" if record.seconds is not None else "",
         f", {cost_text(record.cost)}" if record.cost else "",
     ))  # fmt: skip
+    if record.resumed_from is not None:
+        console.print(f"It goes on from run {record.resumed_from}; what was taken over from there says so.")
+    if related:
+        console.print(f"Runs that go on from each other with it: {', '.join(related)}", style="dim")
     for name, value in record.parameters.items():
         console.print(f"  {name}: {value}", markup=False)
     console.print(_outcome_table(outcomes))
+    console.print(*_failed_attempts(attempts), sep="\n")
     for part in [*cost_table(cost_report(ended)), *failure_tables(ended)]:
         console.print(part)
-    aside = [(failure["item"], failure["error"]) for row in outcomes for failure in row["failures"]]
-    if aside:
-        console.print("\nSet aside", style="bold yellow")
-        for item, error in aside:
-            console.print(f"  {item}: {error}", markup=False)
 
 
 def _outcome_table(outcomes: list[dict[str, Any]]) -> Table:
@@ -108,10 +110,26 @@ def _outcome_table(outcomes: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right" if column in ("seconds", "attempts") else "left", overflow="fold")
     for row in outcomes:
         why = row["error"]["message"] if row["error"] else row["reason"]
+        why = why or ("taken over" if row["reused"] else "")
         table.add_row(row["path"], Text(row["step_id"], "" if row["kind"] == "step" else "dim"),
                       Text(row["status"], STATUS_STYLE.get(row["status"], "")), f"{row['seconds']:.2f}",
                       str(row["attempts"]), Text(why))  # fmt: skip
     return table
+
+
+def _failed_attempts(attempts: list[dict[str, Any]]) -> list[Table]:
+    """The attempts after which another one followed, or that ended their step."""
+    failed = [row for row in attempts if row["status"] != "succeeded"]
+    if not failed:
+        return []
+    table = Table(box=None, header_style="bold", pad_edge=False, title="Attempts that failed", title_justify="left")
+    for column in ("what", "attempt", "ended", "at", "seconds", "why"):
+        table.add_column(column, justify="right" if column in ("seconds", "attempt") else "left", overflow="fold")
+    for row in failed:
+        why = row["error"]["message"] if row["error"] else ""
+        table.add_row(Text(row["step_id"]), str(row["number"]), row["status"].replace("_", " "),
+                      _local_time(row["started"]), f"{row['seconds']:.2f}", Text(why))  # fmt: skip
+    return [table]
 
 
 def _local_time(seconds: float) -> str:
