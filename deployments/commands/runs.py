@@ -82,8 +82,9 @@ def show(
         related = [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id]
     ended = [outcome_from_row(row) for row in outcomes]
     if json_output:
-        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "errors": error_json(error_report(ended)),
-                               "costs": cost_json(cost_report(ended))})  # fmt: skip
+        errors, costs = error_json(error_report(ended)), cost_json(cost_report(ended))
+        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "errors": errors,
+                               "costs": costs})  # fmt: skip
         return
     console = stdout()
     console.print(Text.assemble(
