@@ -226,7 +226,7 @@ async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -
     for position, child in enumerate(node.children):
         result = await run_node(state, child, context, scope)
         if not result.ok:
-            stopped = result.status == "cancelled"
+            stopped = result.stopped
             for rest in node.children[position + 1 :]:
                 state.never_started(rest, scope, "cancelled" if stopped else "skipped",
                                     result.reason if stopped else f"{child.label} {result.status}")  # fmt: skip

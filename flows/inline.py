@@ -25,4 +25,4 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
         try:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError as error:
-            return LeafResult("cancelled", error=error)
+            return LeafResult(status_of(leaf, error), error=error)
