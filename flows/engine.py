@@ -85,7 +85,7 @@ async def run_plan(
     ended = RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
-        status="failed" if state.meter.refusal else _run_status(result, outcomes),
+        status="failed" if state.meter.refusal else _run_status(result, state),
         outcomes=outcomes,
         context=context,
         started=started,
@@ -110,13 +110,15 @@ def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
     return f"{meter.refusal}; {missed} step(s) not started. Go on with: braid resume {state.run_id} {more}"
 
 
-def _run_status(result: NodeResult, outcomes: tuple[Outcome, ...]) -> RunStatus:
+def _run_status(result: NodeResult, state: RunState) -> RunStatus:
     if not result.ok:
         return "failed"
+    # What a racer that lost did not bring is missing nowhere.
+    counted = [one for one in state.outcomes.values() if not any(one.is_at_or_inside(path) for path in state.lost)]
     # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
     incomplete = any(
         outcome.error is not None or outcome.failures or outcome.status in ("failed", "timed_out")
-        for outcome in outcomes
+        for outcome in counted
     )
     return "partial" if incomplete else "succeeded"
 

@@ -207,6 +207,8 @@ def _conclude(
     if error is not None:
         return NodeResult("failed", error=error)
     if ok:
+        if race:
+            state.lost += [scope.path(children[i]) for i in failing]
         if failing and not race:
             logger.warning("Partial success: %d/%d handlers succeeded", len(succeeded), len(counted))
         elif not group.derived:

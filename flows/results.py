@@ -86,6 +86,10 @@ class Outcome:
     def is_leaf(self) -> bool:
         return self.kind == "step"
 
+    def is_at_or_inside(self, path: str) -> bool:
+        """Whether it is what has that path, or below it."""
+        return self.path == path or self.is_inside(path)
+
     def is_inside(self, path: str) -> bool:
         """Whether it is below what has that path; everything is below the empty one."""
         return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))

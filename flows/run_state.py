@@ -71,6 +71,10 @@ class Observers(Observer):
             observer.run_finished(result)
 
 
+OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
+"""How what is in a group or loop ends if nothing but time was wrong."""
+
+
 @dataclass(frozen=True)
 class NodeResult:
     """How a node ended, for the node around it."""
@@ -106,6 +110,10 @@ class Scope:
     key: str = ""
     """Fingerprints of the items around: the same for the same items in another run."""
     slot: Slot | None = None
+
+    @property
+    def time_is_up(self) -> bool:
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
 
     def path(self, node: Node) -> str:
         return self.prefix + node.path[self.strip :]
@@ -146,6 +154,8 @@ class RunState:
     """By id of the step; empty if nothing is kept."""
     undoable: list[Undoable] = field(default_factory=list[Undoable])
     """In the order in which they ended."""
+    lost: list[str] = field(default_factory=list[str])
+    """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
 
     def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:

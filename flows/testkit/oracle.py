@@ -42,7 +42,10 @@ def judge(record: Record, root: Place) -> list[str]:
     status = _status(judgement, root)
     result = record.result
     if result is not None:
-        expected = "failed" if result.stopped else _run_status(status, record.outcomes)
+        counted = [
+            one for one in record.outcomes if not any(one.is_at_or_inside(path) for path in _lost(judgement, root))
+        ]
+        expected = "failed" if result.stopped else _run_status(status, counted)
         if result.status != expected:
             judgement.complain(root, f"the run says {result.status}, but it {_means(expected)}")
     return judgement.complaints
@@ -52,6 +55,19 @@ def _run_status(root: Status, outcomes: list[Outcome]) -> RunStatus:
     if root not in FINE:
         return "failed"
     return "partial" if any(one.error is not None or one.failures for one in outcomes) else "succeeded"
+
+
+def _lost(judgement: Judgement, root: Place) -> list[str]:
+    """The branches that did not succeed in races that others won."""
+    silent = Judgement(judgement.record, judgement.outcomes, judgement.ends)
+    return [
+        branch.path
+        for place in root.walk()
+        if isinstance(place.node, Group) and place.node.merge is not None and place.node.merge.strategy in RACES
+        if (around := judgement.outcomes.get(place.path)) is not None and around.status == "succeeded"
+        for branch in place.children
+        if _status(silent, branch) not in FINE
+    ]
 
 
 def _means(status: RunStatus) -> str:

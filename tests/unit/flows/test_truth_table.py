@@ -1,5 +1,6 @@
 """What happens when something fails: every row of docs/failure.md, by direct calls."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,7 @@ from flows.planner import make_plan
 from flows.registry import Registry, handler
 from flows.results import RunResult
 from flows.steps import Pipeline
+from flows.testkit import run_virtually
 from tests import truth_table
 from tests.truth_table import ANSWERS, WAYS, Row, Stage, tables
 
@@ -101,6 +103,55 @@ async def test_items_fail(row: Row) -> None:
     assert (result.outcomes[0].status, result.status) == (row["loop"], row["run"])
     kept = "nothing" if "kept" not in context.data else ", ".join(map(str, context.data["kept"]))
     assert kept == row["collected"]
+
+
+RACERS = ("first", "second", "third")
+
+
+@pytest.mark.parametrize("row", tables("## A race"), ids=name_of)
+def test_a_race(row: Row) -> None:
+    made = Registry()
+
+    @handler(registry=made, writes="out")
+    async def racer(*, after_s: float, fails: bool) -> float:
+        await asyncio.sleep(after_s)
+        if fails:
+            raise FatalError("stumbled")
+        return after_s
+
+    def branch(name: str, after_s: float) -> dict[str, Any]:
+        limit = {"timeout_s": after_s} if row[name] == "timed_out" else {}
+        options = {"after_s": 2 * after_s if limit else after_s, "fails": row[name] == "failed"}
+        return {"handler": "racer", "id": name, "options": options, "writes": {"out": name}, **limit}
+
+    group = {"id": "race", "merge": {"strategy": "fastest_success", "output": "winner"},
+             "parallel": [branch(name, after_s) for after_s, name in enumerate(RACERS, 1)]}  # fmt: skip
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [group]}), registry=made)
+    result = run_virtually(run_plan(plan, Context({})))
+    outcomes = {outcome.id: outcome for outcome in result.outcomes}
+    ended = {name: outcomes[name].status for name in ("race", *RACERS)}
+    assert ended == {name: row[name] for name in ("race", *RACERS)}
+    assert (result.status, PREFECT[result.status]) == (row["run"], row["Prefect"])
+    assert [name for name in result.context.data if name != "winner"] == truth_table.merged(row)
+    assert {outcome.id for outcome in result.errors} == {
+        name for name in RACERS if row[name] in ("failed", "timed_out")
+    }
+
+
+def test_what_failed_in_the_winner_of_a_race_makes_the_run_partial() -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    async def fatal() -> None:
+        raise FatalError("stumbled")
+
+    @handler(registry=made, effects=())
+    async def ok() -> None: ...
+
+    for steps, status in ((["fatal", "ok"], "partial"), (["ok"], "succeeded")):
+        race = {"parallel": [{"parallel": steps, "policy": "best_effort"}, "fatal"], "merge": "fastest_success"}
+        plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [race]}), registry=made)
+        assert run_virtually(run_plan(plan, Context({}))).status == status
 
 
 def test_the_page_asks_every_question() -> None:
