@@ -270,7 +270,8 @@ async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> No
     for name, value in {**defaults, **given}.items():
         private.data[name] = value
     branch = private.fork()
-    result = await run_node(state, node.plan.root, branch, inside(node, scope))
+    until = expire(None, node.plan.pipeline.timeout_s)
+    result = await run_node(state, node.plan.root, branch, inside(node, scope).until(until))
     context.apply(branch.delta())
     return result
 

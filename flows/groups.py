@@ -16,7 +16,7 @@ from flows.merge import merge_deltas
 from flows.plan import Group
 from flows.policies import MinSuccess, Policy
 from flows.results import ErrorInfo, Status, failure_summary
-from flows.run_state import NodeResult, RunNode, RunState, Scope, all_done
+from flows.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope, all_done
 from flows.strategies import RACES, BranchResult, merge_results, split_items
 from flows.windows import Slot, Window
 
@@ -229,7 +229,6 @@ def _conclude(
     text = failure_summary(len(causes), message)
     logger.error("%s (Step: %s; Failed Handlers: %s; IsTransient: %s)", text, group.label,
                  ", ".join(children[i].label for i in causes), str(transient).lower())  # fmt: skip
-    only_time = all(results[i].status in ("timed_out", "abandoned", "cancelled") for i in failing)
-    time_is_up = scope.deadline is not None and asyncio.get_running_loop().time() >= scope.deadline
-    status: Status = "timed_out" if only_time and time_is_up else "failed"
+    only_time = all(results[i].status in OUT_OF_TIME for i in failing)
+    status: Status = "timed_out" if only_time and scope.time_is_up else "failed"
     return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)

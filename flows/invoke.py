@@ -5,7 +5,6 @@ import importlib
 import inspect
 import logging
 import tempfile
-import time
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -300,7 +299,7 @@ def _options(leaf: LeafCall, spec: HandlerSpec) -> dict[str, Any]:
 async def _run(
     leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
 ) -> Any:
-    began = time.perf_counter()
+    began = asyncio.get_running_loop().time()
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
@@ -319,7 +318,7 @@ async def _run(
     except TimeoutError as error:
         if limit.expired():
             leaf.call.cancel()
-            took = time.perf_counter() - began
+            took = asyncio.get_running_loop().time() - began
             if leaf.abandoned:
                 raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
                                 "its late result will be dropped") from error  # fmt: skip

@@ -13,8 +13,8 @@ from flows.errors import OrchestrationError
 from flows.merge import merge_deltas
 from flows.plan import Loop
 from flows.policies import Tolerance
-from flows.results import ErrorInfo, Outcome, now
-from flows.run_state import NodeResult, RunNode, RunState, Scope
+from flows.results import ErrorInfo, Outcome, Status, now
+from flows.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
 from flows.values import fingerprint
 from flows.windows import Slot, Window
 
@@ -136,7 +136,9 @@ class _Items:
             first = next((result.error.message for result in failed if result.error), "")
             text = f"{self.reason}. First failure: {first}"
             transient = all(result.transient for result in failed)
-            return NodeResult("failed", error=ErrorInfo("PipelineException", text, transient), transient=transient)
+            only_time = all(result.status in OUT_OF_TIME for result in failed)
+            status: Status = "timed_out" if only_time and self.scope.time_is_up else "failed"
+            return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
         try:
             merge_deltas(
                 self.context,

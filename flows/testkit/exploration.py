@@ -10,7 +10,7 @@ from typing import Any
 from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import InvalidPipeline
-from flows.plan import Group, Leaf, Limit, Plan
+from flows.plan import Group, Leaf, Limit, Plan, Sub
 from flows.planner import Overrides, make_plan
 from flows.registry import Registry
 from flows.steps import Pipeline
@@ -300,6 +300,7 @@ class _Bench:
 def _least_timeout(plan: Plan) -> float:
     declared = [node.timeout_s for node in plan.nodes] + [plan.pipeline.timeout_s]
     declared += [node.retry.attempt_timeout_s for node in plan.nodes if isinstance(node, Leaf)]
+    declared += [node.plan.pipeline.timeout_s for node in plan.nodes if isinstance(node, Sub)]
     return min((timeout for timeout in declared if timeout is not None), default=float("inf"))
 
 

@@ -220,6 +220,9 @@ def _of_loop(judgement: Judgement, place: Place, loop: Loop, inside: list[Status
     if not exceeded and "cancelled" in inside and not _may_be_stopped(judgement, place):
         judgement.complain(place, "items were cancelled, though no more failed than may")
     yield "failed" if exceeded else "succeeded"
+    failing = [status for status in inside if status not in FINE]
+    if exceeded and all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, place):
+        yield "timed_out"
     outcome = judgement.outcomes.get(place.path)
     if not exceeded and outcome is not None and outcome.reason:
         yield "failed"  # what the items brought cannot be merged; that is looked at elsewhere
