@@ -60,11 +60,6 @@ def _load_handlers(modules: tuple[str, ...]) -> None:
 def make_services(settings: Settings, index: str) -> Services:
     """The services of a run on an index; nothing is opened or loaded before a handler asks for it."""
     api_key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    chat = (
-        {"chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key)}
-        if settings.chat_model and settings.openai_base_url
-        else {}
-    )
     return Services(
         {
             "prices": partial(Prices, settings.prices or {}),
@@ -79,12 +74,11 @@ def make_services(settings: Settings, index: str) -> Services:
                 api_key,
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
-            **chat,
+            "chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key),
             "connections": partial(
                 _make_connections, {n: u.get_secret_value() for n, u in settings.connections.items()}
             ),
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
-            "skill_model": partial(_make_skill_model, settings.openai_base_url, api_key, settings.chat_model),
         }
     )
 
@@ -176,7 +170,7 @@ def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None
     )  # fmt: skip
 
 
-def _make_chat(name: str, base_url: str, api_key: str | None) -> Any:
+def _make_chat(name: str | None, base_url: str | None, api_key: str | None) -> Any:
     from handlers.models.chat import ChatModel
 
     return ChatModel(name, base_url=base_url, api_key=api_key)
@@ -217,9 +211,3 @@ def _make_rest(hosts: tuple[str, ...], private_hosts: tuple[str, ...]) -> Any:
     from handlers.data.rest import Rest
 
     return Rest(AllowedHosts(hosts, private_hosts), _make_secrets())
-
-
-def _make_skill_model(base_url: str | None, api_key: str | None, model: str | None) -> Any:
-    from handlers.data.chat import OpenAIChat
-
-    return OpenAIChat(base_url=base_url, api_key=api_key, model=model)

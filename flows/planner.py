@@ -277,7 +277,9 @@ class _Planner:
         self.specs[spec.name] = spec
         declared = self._declared(step, spec, path)
         if declared is not None:
-            spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects)
+            version = f"{spec.version}+{declared.version}" if declared.version else spec.version
+            spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects,
+                           version=version)  # fmt: skip
         names = [read.name for read in spec.reads or ()]
         for parameter in step.reads:
             if spec.reads is not None and parameter not in names:

@@ -33,7 +33,8 @@ class Read:
 class Declared:
     """What one step of a handler reads, writes and changes outside, where that depends on the step's options.
 
-    `timeout_s` and `max_attempts` hold for a step that says nothing itself.
+    `timeout_s` and `max_attempts` hold for a step that says nothing itself. `version` stands for what the result
+    rests on besides handler and options, for example the content of a file that the options name.
     """
 
     reads: tuple[Read, ...] = ()
@@ -41,6 +42,7 @@ class Declared:
     effects: tuple[str, ...] = ()
     timeout_s: float | None = None
     max_attempts: int | None = None
+    version: str = ""
 
 
 Declares: TypeAlias = Callable[[Mapping[str, Any]], Declared]

@@ -14,10 +14,10 @@ from flows.results import RunResult
 from flows.services import Services
 from flows.steps import Pipeline
 from flows.storage import Storage
-from handlers.data.chat import OpenAIChat
 from handlers.data.connections import Connections
 from handlers.data.hosts import AllowedHosts
 from handlers.data.rest import Rest
+from handlers.models.chat import ChatModel
 
 
 class StepFailed(Exception):
@@ -34,7 +34,7 @@ def data_services(
             "artifacts_url": partial(str, folder / "artifacts"),
             "connections": partial(Connections, dict(connections or {})),
             "rest": lambda: rest or Rest(AllowedHosts()),
-            "skill_model": lambda: chat or OpenAIChat(),
+            "chat": lambda: chat or ChatModel(),
         }
     )
 

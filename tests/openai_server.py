@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeAlias
 
 DIMENSIONS = 64
 SAMPLE_RATE = 16_000
+Said: TypeAlias = str | int | Mapping[str, Any]
 Answer = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], str | Mapping[str, Any]]
 
 
@@ -48,6 +49,9 @@ class OpenAIServer:
     api_key: str = "sk-test-key-of-braid"
     base_url: str = ""
     requests: list[Request] = field(default_factory=list[Request])
+    script: Callable[[str], Said] | None = None
+    """If set, it gets the last message of every chat: a text is the answer, a number a status, a mapping the whole
+    body."""
     _answers: list[Answer] = field(default_factory=list[Answer])
     _failures: list[_Failure] = field(default_factory=list[_Failure])
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,8 +70,9 @@ class OpenAIServer:
             self._failures.append(_Failure(status, times, path, retry_after, message))
 
     def reset(self) -> None:
-        """Forget requests, queued answers and failures."""
+        """Forget requests, the script, queued answers and failures."""
         with self._lock:
+            self.script = None
             self.requests.clear()
             self._answers.clear()
             self._failures.clear()
@@ -76,6 +81,11 @@ class OpenAIServer:
         """The bodies of the requests to a path, in order."""
         with self._lock:
             return [request.body for request in self.requests if request.path == path]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The last message of every chat, in order."""
+        return [_last_text(body) for body in self.asked("/chat/completions")]
 
     def note(self, request: Request) -> _Failure | None:
         with self._lock:
@@ -253,7 +263,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _chat(self, body: Mapping[str, Any]) -> None:
         if not body.get("messages"):
             raise _Refused(400, "messages is empty")
-        text = self.openai.answer(body)
+        said = self.openai.script(_last_text(body)) if self.openai.script else self.openai.answer(body)
+        if not isinstance(said, str):
+            if isinstance(said, int):
+                self._error(said, "as scripted", {"retry-after": "3"})
+            else:
+                self._json(said)
+            return
+        text = said
         usage = {"prompt_tokens": _words(body["messages"]), "completion_tokens": len(text.split())}
         usage["total_tokens"] = sum(usage.values())
         whole = {"id": "chatcmpl-1", "created": 0, "model": body.get("model", "")}

@@ -10,12 +10,13 @@ from flows.context import Context
 from flows.errors import FatalError, MissingRead, TransientError
 from flows.expressions import render, template_names
 from flows.registry import Declared, Read, handler
-from handlers.data.chat import Chat, Completion
+from flows.values import fingerprint
 from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
 from handlers.data.query import declare_query, run_query
 from handlers.data.references import resolved
 from handlers.data.skills import Request, Skill, check_skill, skill_named
 from handlers.data.structured import Expected, InvalidOutput, expected
+from handlers.models.chat import NOT_CONFIGURED, Chat, Completion
 
 ATTEMPTS = 3
 """How often a language model is asked where the step says nothing; answers that do not fit count."""
@@ -39,12 +40,13 @@ def declare_skill(options: Mapping[str, Any]) -> Declared:
             raise FatalError(f"skill {chosen.name!r} produces no {missing[0]!r}; it produces: {', '.join(produces)}")
     writes = output_names(output) or produces
     action = chosen.action
+    version = fingerprint(chosen.model_dump(exclude={"source"}))[:16] if options.get("skill") is not None else ""
     if action is not None:
         effects: tuple[str, ...] = () if action.type != "http_call" else _effects(action.request)
-        return Declared(reads, writes, effects, action.timeout, action.retry + 1)
+        return Declared(reads, writes, effects, action.timeout, action.retry + 1, version)
     if chosen.rest is not None:
-        return Declared(reads, writes, _effects(chosen.rest))
-    return Declared(reads, writes, (), None, ATTEMPTS)
+        return Declared(reads, writes, _effects(chosen.rest), version=version)
+    return Declared(reads, writes, (), None, ATTEMPTS, version)
 
 
 def _effects(request: Request | None) -> tuple[str, ...]:
@@ -101,7 +103,9 @@ def skill(
     form = expected(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
     # The engine has filled in a step's own prompt; doing it again would let the data bring templates of its own.
     templates = chosen if skill is not None else None
-    completion = cast("Chat", call.services["skill_model"]).complete(
+    if "chat" not in call.services:
+        raise FatalError(NOT_CONFIGURED)
+    completion = cast("Chat", call.services["chat"]).complete(
         _messages(chosen, templates, values), model=model or chosen.model,
         schema=form.schema if form is not None else None, max_tokens=max_tokens or chosen.max_tokens,
         temperature=temperature if temperature is not None else chosen.temperature, timeout_s=timeout_s,

@@ -1,73 +1,144 @@
-"""A language model behind an endpoint that speaks OpenAI's `/chat/completions`."""
+"""A language model behind an endpoint that speaks OpenAI's `/chat/completions`: one client for questions and skills."""
 
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast
 
 from flows.calls import Call
 from flows.errors import FatalError
 from handlers.models.http import Endpoint
 
+OPENAI_URL = "https://api.openai.com/v1"
 NOT_CONFIGURED = (
     "this needs a language model: set BRAID_OPENAI_BASE_URL to an OpenAI-compatible endpoint (for example "
     "http://127.0.0.1:11434/v1), BRAID_CHAT_MODEL to a model it has and, if it asks for one, BRAID_OPENAI_API_KEY"
 )
 
+Message: TypeAlias = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model wrote, and what that took."""
+    """What a model wrote, and the tokens that took; `complete` is false when the answer was cut off."""
 
     text: str
-    model: str
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    complete: bool = True
+    model: str = ""
+
+
+class Chat(Protocol):
+    """What steps need of a language model; safe to use from several threads."""
+
+    def complete(
+        self, messages: Sequence[Message], *, model: str | None = None, schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None, temperature: float | None = None, timeout_s: float = 120.0,
+    ) -> Completion:  # fmt: skip
+        """The answer; with `schema`, text that should be JSON of that schema.
+
+        Raises:
+            TransientError: the model is busy or away; carries its Retry-After.
+            FatalError: it refuses, or answers something else than a text.
+        """
+        ...
 
 
 class ChatModel:
-    """One model of an endpoint; safe to use from several threads."""
+    """Any endpoint that speaks OpenAI's `/chat/completions`; `name` is the model where a step names none."""
 
-    def __init__(self, name: str, *, base_url: str, api_key: str | None = None, timeout_s: float = 120.0) -> None:
-        self.name = name
-        self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
+    def __init__(self, name: str | None = None, *, base_url: str | None = None, api_key: str | None = None) -> None:
+        self.name, self._base_url, self._api_key = name, base_url, api_key
+        self._endpoint = Endpoint(base_url or OPENAI_URL, api_key=api_key)
 
-    def complete(self, prompt: str, *, system: str = "", most_tokens: int = 1000) -> Completion:
-        """The model's answer to one prompt, as little random as it can be.
-
-        Raises:
-            TransientError: the endpoint is busy or away; carries its Retry-After.
-            FatalError: it refuses, or answers something else than a text.
-        """
-        messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": prompt})
-        body: dict[str, Any] = {
-            "model": self.name, "messages": messages, "temperature": 0, "max_tokens": most_tokens,
-        }  # fmt: skip
-        answer = self._endpoint.post("chat/completions", body)
-        try:
-            text = answer["choices"][0]["message"]["content"]
-            usage = answer.get("usage") or {}
-            tokens = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            url = self._endpoint.url("chat/completions")
-            raise FatalError(f"{url} did not answer as OpenAI's `/chat/completions` does: {error!r}") from error
-        if not isinstance(text, str) or not text.strip():
-            raise FatalError(f"{self._endpoint.url('chat/completions')}: model {self.name!r} answered with no text")
-        return Completion(text.strip(), self.name, *tokens)
+    def complete(
+        self, messages: Sequence[Message], *, model: str | None = None, schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None, temperature: float | None = None, timeout_s: float = 120.0,
+    ) -> Completion:  # fmt: skip
+        """The answer, as `Chat` says."""
+        if not self._base_url and not self._api_key:
+            raise FatalError(NOT_CONFIGURED)
+        chosen = model or self.name
+        if not chosen:
+            raise FatalError("no model is named; set BRAID_CHAT_MODEL, or `model` in the step or the skill")
+        request: dict[str, Any] = {"model": chosen, "messages": [dict(message) for message in messages]}
+        if schema is not None:
+            named = {"name": "answer", "schema": dict(schema), "strict": is_strict(schema)}
+            request["response_format"] = {"type": "json_schema", "json_schema": named}
+        if max_tokens is not None:
+            # OpenAI's newer models refuse `max_tokens`; servers of one's own often know nothing else.
+            theirs = (self._base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
+            request["max_completion_tokens" if theirs else "max_tokens"] = max_tokens
+        if temperature is not None:
+            request["temperature"] = temperature
+        return self._read(self._endpoint.post("chat/completions", request, timeout_s=timeout_s), chosen)
 
     def close(self) -> None:
         self._endpoint.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "base_url": self._base_url, "api_key": self._api_key}
 
-def ask_model(call: Call, prompt: str, *, system: str = "", most_tokens: int = 1000) -> str:
-    """What the run's language model answers; its tokens are reported as the call's cost.
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(**state)
+
+    def _read(self, answer: Any, model: str) -> Completion:
+        try:
+            choice = answer["choices"][0]
+            message = choice["message"]
+            text, refusal = message.get("content"), message.get("refusal")
+            usage = answer.get("usage") or {}
+            tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+            complete = choice.get("finish_reason") != "length"
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            url = self._endpoint.url("chat/completions")
+            raise FatalError(f"{url} did not answer as OpenAI's `/chat/completions` does: {error!r}") from error
+        if refusal:
+            raise FatalError(f"model {model!r} refuses: {refusal}")
+        return Completion(text if isinstance(text, str) else "", *tokens, complete, model)
+
+
+def ask_model(
+    call: Call, prompt: str, *, system: str = "", most_tokens: int = 1000, model: str | None = None,
+    temperature: float = 0.0, image: tuple[str, bytes] | None = None,
+) -> str:  # fmt: skip
+    """What the run's language model answers to one prompt; its tokens are reported as the call's cost.
+
+    `image`, a media type and bytes, is shown beside the prompt.
 
     Raises:
-        FatalError: none is configured, or it refuses.
+        FatalError: none is configured, it refuses, or answers with no text.
         TransientError: it is busy or away.
     """
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)
     call.check_cancelled()
-    completion: Completion = call.services["chat"].complete(prompt, system=system, most_tokens=most_tokens)
+    content: Any = prompt
+    if image is not None:
+        address = f"data:{image[0]};base64,{base64.b64encode(image[1]).decode()}"
+        content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": address}}]
+    messages = [{"role": "system", "content": system}] if system else []
+    completion = cast("Chat", call.services["chat"]).complete(
+        [*messages, {"role": "user", "content": content}], max_tokens=most_tokens, temperature=temperature, model=model
+    )
     call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
-    return completion.text
+    if not completion.text.strip():
+        raise FatalError(f"model {completion.model!r} answered with no text")
+    return completion.text.strip()
+
+
+def is_strict(schema: Mapping[str, Any]) -> bool:
+    """Whether endpoints may enforce a schema: every object in it is closed, and needs all its properties."""
+    if schema.get("type") == "object":
+        properties = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties):
+            return False
+    return all(is_strict(inner) for inner in _inner(schema))
+
+
+def _inner(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    named = [item for key in ("properties", "$defs") for item in schema.get(key, {}).values()]
+    listed = [item for key in ("anyOf", "allOf", "oneOf") for item in schema.get(key, ())]
+    items = schema.get("items")
+    return [item for item in [*named, *listed, items] if isinstance(item, Mapping)]

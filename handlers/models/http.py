@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from flows.classify import TRANSIENT_HTTP
 from flows.errors import FatalError, TransientError
-
-_TRANSIENT = frozenset({408, 425, 429})
+from handlers.data.secrets import hide
 
 
 class Endpoint:
@@ -22,29 +22,42 @@ class Endpoint:
     def url(self, path: str) -> str:
         return f"{self._base}/{path}"
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What the endpoint answers, read as JSON.
+    def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
+        """What the endpoint answers, read as JSON; `timeout_s` takes the place of the endpoint's own.
 
         Raises:
             TransientError: it is busy or away; carries its Retry-After.
             FatalError: it refuses, or does not answer with JSON.
         """
+        answer = self._answered(path, body, timeout_s)
+        try:
+            return answer.json()
+        except ValueError as error:
+            text = self._hidden(answer.text[:80])
+            raise FatalError(f"{self.url(path)} did not answer with JSON: {text!r}") from error
+
+    def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """What the endpoint answers, as it is; raises as `post` does."""
+        return self._answered(path, body, None).content
+
+    def _answered(self, path: str, body: Mapping[str, Any], timeout_s: float | None) -> Any:
         import httpx
 
         url = self.url(path)
         try:
-            answer = self._connected().post(url, json=body)
+            answer = self._connected().post(url, json=body, timeout=timeout_s or self._timeout_s)
         except httpx.TransportError as error:
             raise TransientError(f"{url}: {error or type(error).__name__}") from error
-        if answer.status_code in _TRANSIENT or answer.status_code >= 500:
+        if answer.status_code in TRANSIENT_HTTP or answer.status_code >= 500:
             wait_s = _seconds(answer.headers.get("retry-after", ""))
             raise TransientError(f"{url} answered {answer.status_code}", retry_after_s=wait_s)
         if answer.status_code != 200:
-            raise FatalError(f"{url} answered {answer.status_code}: {answer.text[:200]}")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise FatalError(f"{url} did not answer with JSON: {answer.text[:80]!r}") from error
+            raise FatalError(f"{url} answered {answer.status_code}: {self._hidden(answer.text[:400])}")
+        return answer
+
+    def _hidden(self, text: str) -> str:
+        """Some servers say the key that they refuse."""
+        return hide(text, [self._api_key])
 
     def close(self) -> None:
         with self._lock:

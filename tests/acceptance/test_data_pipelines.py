@@ -14,11 +14,11 @@ from flows.loaders import load_pipeline_text
 from flows.planner import make_plan
 from flows.registry import load_modules
 from flows.services import Services
-from handlers.data.chat import OpenAIChat
 from handlers.data.functions import FUNCTIONS, transform
 from handlers.data.hosts import AllowedHosts
 from handlers.data.rest import Rest
 from handlers.data.skills import SKILLS, load_skills
+from handlers.models.chat import ChatModel
 from tests.data import data_services
 from tests.openai_server import OpenAIServer
 from tests.web_server import WebAnswer, WebServer, run_web_server
@@ -80,7 +80,7 @@ def registered(tmp_path: Path) -> Iterator[None]:
 def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Path) -> Any:
     services: Services = data_services(
         tmp_path, connections={"postgres": database}, rest=Rest(AllowedHosts(private=["127.0.0.1"])),
-        chat=OpenAIChat(base_url=openai_server.base_url, api_key=openai_server.api_key, model="small"),
+        chat=ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key),
     )  # fmt: skip
 
     def run(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from flows.context import Identity
 from flows.services import Services
 from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.entities import extract_entities
-from handlers.models.chat import Completion
+from handlers.models.chat import Completion, Message
 from handlers.models.embedding import HashingEmbedder
 from handlers.records import Chunk, Document, Hit, stable_id
 from handlers.retrieval.expansion import hyde_search, multi_query_search
@@ -47,8 +48,8 @@ class Parrot:
 
     name: str = "parrot"
 
-    def complete(self, prompt: str, *, system: str = "", most_tokens: int = 0) -> Completion:
-        return Completion(f"{text_of(7)}\n{prompt.splitlines()[-1]}", self.name, 1, 1)
+    def complete(self, messages: Sequence[Message], **_: Any) -> Completion:
+        return Completion(f"{text_of(7)}\n{messages[-1]['content'].splitlines()[-1]}", 1, 1, model=self.name)
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite", "postgres"])

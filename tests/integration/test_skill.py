@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from flows.services import Services
-from handlers.data.chat import OpenAIChat
 from handlers.data.functions import FUNCTIONS, transform
 from handlers.data.skills import SKILLS, parse_skill
 from handlers.data.structured import OUTPUT_MODELS, output_model
+from handlers.models.chat import ChatModel
 from tests.data import StepFailed, data_services, run_steps, step_output
 from tests.openai_server import OpenAIServer
 
@@ -20,7 +20,7 @@ FAST = {"max_attempts": 3, "delay_s": 0}
 
 @pytest.fixture
 def services(tmp_path: Path, openai_server: OpenAIServer) -> Services:
-    chat = OpenAIChat(base_url=openai_server.base_url, api_key=openai_server.api_key, model="small")
+    chat = ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key)
     return data_services(tmp_path, chat=chat)
 
 
@@ -124,7 +124,7 @@ def test_busy_servers_are_tried_again_and_refusals_are_not(services: Services, o
     assert step_output("skill", {"prompt": "Hello"}, services=services, retry=FAST) == "Answer to: Hello"
     assert len(openai_server.requests) == 3
     openai_server.fail(400, times=9, message="no such model")
-    with pytest.raises(StepFailed, match="the model's endpoint answered 400: .*no such model"):
+    with pytest.raises(StepFailed, match="chat/completions answered 400: .*no such model"):
         step_output("skill", {"prompt": "Hello"}, services=services, retry=FAST)
     assert len(openai_server.requests) == 4
 
@@ -136,7 +136,7 @@ def test_an_answer_that_was_cut_off_is_no_answer(services: Services) -> None:
 
 def test_the_key_is_never_shown(tmp_path: Path, openai_server: OpenAIServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    chat = OpenAIChat(base_url=openai_server.base_url, api_key="sk-hunter22-secret", model="small")
+    chat = ChatModel("small", base_url=openai_server.base_url, api_key="sk-hunter22-secret")
     with pytest.raises(StepFailed, match="answered 401: .*Incorrect API key provided: \\*\\*\\*") as caught:
         step_output("skill", {"prompt": "Hello"}, services=data_services(tmp_path, chat=chat))
     assert "hunter22" not in str(caught.value) + caplog.text

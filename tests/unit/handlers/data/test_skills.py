@@ -1,11 +1,17 @@
 """Skill files: read strictly, found by name, kept within their folder."""
 
 from collections.abc import Iterator
+from operator import ne
 from pathlib import Path
 
 import pytest
 
+import handlers.data.skill  # noqa: F401  (registers the handler)
+from flows.definitions import definitions
 from flows.errors import DuplicateName, UnknownName
+from flows.planner import make_plan
+from flows.registry import REGISTRY, Registry, handler
+from flows.steps import Pipeline
 from handlers.data.skills import SKILLS, BadSkill, load_skills, parse_skill, skill_named
 
 GOOD = "---\nname: Analyst\nrequires: [sales]\nproduces: [report]\n---\nLook at {{ sales }}.\n"
@@ -78,3 +84,22 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         load_skills([tmp_path / "skills"])
     with pytest.raises(BadSkill, match="there is no such folder"):
         load_skills([tmp_path / "nowhere"])
+
+
+def test_a_changed_skill_changes_what_its_steps_and_those_after_them_rest_on() -> None:
+    def lineages(text: str) -> tuple[str, str]:
+        SKILLS["Analyst"] = parse_skill(text, "a.md")
+        steps = [{"id": "ask", "handler": "skill", "options": {"skill": "Analyst"}}, {"id": "after", "handler": "tidy"}]
+        declared = Pipeline.model_validate({"name": "p", "steps": steps})
+        found = definitions(make_plan(declared, registry=registry, given=["sales"]))
+        return found["ask"].lineage, found["after"].lineage
+
+    registry = Registry()
+    registry.add(REGISTRY.get("skill"))
+
+    @handler(writes="tidied", registry=registry)
+    def tidy(report: str) -> str:
+        return report
+
+    assert lineages(GOOD) == lineages(GOOD.replace("\n---\n", "\n---\n\n"))
+    assert all(map(ne, lineages(GOOD), lineages(GOOD.replace("Look at", "Read"))))

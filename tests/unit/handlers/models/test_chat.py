@@ -1,5 +1,6 @@
 """A language model behind an endpoint: what it is asked, what it costs, and how its troubles are told."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -9,24 +10,28 @@ from flows.context import Identity
 from flows.errors import FatalError, TransientError
 from flows.services import Services
 from handlers.models.chat import ChatModel, ask_model
-from tests.chat import chat_server
+from tests.openai_server import OpenAIServer
 
 
-def test_a_question_is_answered_and_its_tokens_are_reported() -> None:
-    with chat_server(lambda prompt: f"  {prompt.upper()}\n") as server:
-        model = ChatModel("small", base_url=server.url + "/", api_key="k-1")
-        call = Call(identity=Identity(services=Services({"chat": lambda: model})))
-        assert ask_model(call, "why?", system="Be short.", most_tokens=7) == "WHY?"
-        model.close()
-        assert ask_model(call, "again") == "AGAIN"  # a closed model connects anew
-        model.close()
-    assert (call.costs["input_tokens"], call.costs["output_tokens"]) == (200, 20)
-    [first, second] = server.requests
-    assert first["path"] == "/v1/chat/completions"
-    assert first["authorization"] == "Bearer k-1"
+def asking(model: ChatModel) -> Call:
+    return Call(identity=Identity(services=Services({"chat": lambda: model})))
+
+
+def test_a_question_is_answered_and_its_tokens_are_reported(openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda prompt: f"  {prompt.upper()}\n"
+    model = ChatModel("small", base_url=openai_server.base_url + "/", api_key=openai_server.api_key)
+    call = asking(model)
+    assert ask_model(call, "why?", system="Be short.", most_tokens=7) == "WHY?"
+    model.close()
+    assert ask_model(call, "and again", model="large") == "AND AGAIN"  # a closed model connects anew
+    model.close()
+    assert (call.costs["input_tokens"], call.costs["output_tokens"]) == (3 + 2, 1 + 2)
+    [first, second] = openai_server.asked("/chat/completions")
     assert (first["model"], first["temperature"], first["max_tokens"]) == ("small", 0, 7)
     assert [message["role"] for message in first["messages"]] == ["system", "user"]
     assert [message["role"] for message in second["messages"]] == ["user"]
+    assert second["model"] == "large"
+    assert openai_server.requests[0].headers["Authorization"] == f"Bearer {openai_server.api_key}"
 
 
 @pytest.mark.parametrize(
@@ -37,19 +42,37 @@ def test_a_question_is_answered_and_its_tokens_are_reported() -> None:
         (401, FatalError, "answered 401"),
         ({"choices": []}, FatalError, "did not answer as OpenAI's `/chat/completions` does"),
         ({"choices": [{"message": {"content": None}}]}, FatalError, "model 'small' answered with no text"),
+        ({"choices": [{"message": {"refusal": "not that"}}]}, FatalError, "model 'small' refuses: not that"),
         (" ", FatalError, "model 'small' answered with no text"),
     ],
 )
-def test_troubles_say_whether_trying_again_can_help(said: Any, kind: type[Exception], message: str) -> None:
-    with chat_server(lambda _: said) as server:
-        model = ChatModel("small", base_url=server.url)
-        with pytest.raises(kind, match=message) as raised:
-            model.complete("x")
-        model.close()
+def test_troubles_say_whether_trying_again_can_help(
+    said: Any, kind: type[Exception], message: str, openai_server: OpenAIServer
+) -> None:
+    openai_server.script = lambda _: said
+    model = ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key)
+    with pytest.raises(kind, match=message) as raised:
+        ask_model(asking(model), "x")
+    model.close()
     if isinstance(raised.value, TransientError):
         assert raised.value.retry_after_s == 3
 
 
-def test_without_a_model_it_is_said_what_to_set() -> None:
+def test_a_key_is_never_shown_also_if_the_server_shows_it(openai_server: OpenAIServer) -> None:
+    model = ChatModel("small", base_url=openai_server.base_url, api_key="sk-somebody-elses")
+    with pytest.raises(FatalError, match=r"answered 401: .*provided: \*\*\*"):
+        ask_model(asking(model), "x")
+    model.close()
+
+
+def test_a_model_follows_a_handler_into_another_process(openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda _: "here"
+    model = pickle.loads(pickle.dumps(ChatModel("s", base_url=openai_server.base_url, api_key=openai_server.api_key)))
+    assert ask_model(asking(model), "where?") == "here"
+    model.close()
+
+
+@pytest.mark.parametrize("call", [Call(), asking(ChatModel("small"))])
+def test_without_a_model_it_is_said_what_to_set(call: Call) -> None:
     with pytest.raises(FatalError, match="BRAID_OPENAI_BASE_URL.*BRAID_CHAT_MODEL"):
-        ask_model(Call(), "x")
+        ask_model(call, "x")

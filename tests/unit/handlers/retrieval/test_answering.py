@@ -1,11 +1,14 @@
 """Answers: what the model is shown, and which of its citations are believed."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from flows.calls import Call
 from flows.context import Identity
 from flows.services import Services
-from handlers.models.chat import Completion
+from handlers.models.chat import Completion, Message
 from handlers.records import Hit
 from handlers.retrieval.answering import answer_question, checked, place
 
@@ -18,9 +21,9 @@ class Scripted:
     def __init__(self, says: str) -> None:
         self.says, self.prompts = says, list[str]()
 
-    def complete(self, prompt: str, *, system: str = "", most_tokens: int = 0) -> Completion:
-        self.prompts.append(prompt)
-        return Completion(self.says, self.name, 12, 3)
+    def complete(self, messages: Sequence[Message], **_: Any) -> Completion:
+        self.prompts.append(messages[-1]["content"])
+        return Completion(self.says, 12, 3, model=self.name)
 
 
 def hits(count: int) -> list[Hit]:
