@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client
+from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
@@ -36,7 +37,7 @@ LOCKED, GONE = 423, 410
 
 @asynccontextmanager
 async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
-    """The places that a plan shares with other runs; None if it shares none.
+    """The places that a plan shares with other runs; None if it shares none, or if no server outlives the run.
 
     Raises:
         OrchestrationError: the server does not let the limits be made or changed.
@@ -50,6 +51,11 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
     if not limits:
         yield None
         return
+    async with get_client() as client:
+        if client.server_type is ServerType.EPHEMERAL:
+            # It ends with the run, and with it all knowledge of who has a place; its database would stay full.
+            yield None
+            return
     async with PrefectSeats(limits) as seats:
         yield seats
 
