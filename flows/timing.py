@@ -9,7 +9,8 @@ from flows.tables import shortened
 
 WIDTH = 100
 _LABEL, _FACTS = 34, 18
-_BUSY, _CRITICAL, _FAILED = "▒", "█", "✗"
+# Plain ASCII: in the fonts of browsers, block characters are wider than others, and the columns would not meet.
+_BUSY, _CRITICAL, _FAILED = "=", "#", "x"
 
 
 @dataclass(frozen=True)
