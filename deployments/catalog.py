@@ -1,8 +1,12 @@
-"""The catalog: every pipeline that can be named, from our folder and from those of the settings."""
+"""The catalog: every pipeline that can be named, from our folder and from those of the settings.
+
+To Prefect every pipeline is a flow of this module: `deployments/catalog.py:NAME` is the entrypoint of its deployment.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deployments.settings import Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
@@ -74,3 +78,15 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
             if path.suffix in SUFFIXES and path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield path
+
+
+def __getattr__(name: str) -> Any:
+    """The flow of the pipeline `name`, made when Prefect asks for it."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from deployments.deployed import flow_called  # imports Prefect, which takes seconds
+
+    try:
+        return flow_called(name)
+    except UnknownName as error:
+        raise AttributeError(str(error)) from error

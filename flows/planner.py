@@ -50,6 +50,8 @@ class Overrides:
     resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
     """What the settings define; a pipeline may use it, and hold itself to less."""
     resources_origin: str = "settings"
+    policy: Policy | None = None
+    """For groups that do not say one."""
 
 
 def make_plan(
@@ -174,6 +176,11 @@ class _Planner:
         if ceiling is not None and ceiling.value is not None and (own.value is None or own.value > ceiling.value):
             return Limit(ceiling.value, f"{ceiling.origin}, below the step's {declared}")
         return own
+
+    def _policy(self, step: Parallel) -> Policy:
+        """The step's own, else the run's, else the default."""
+        given = self.overrides.policy
+        return step.policy if given is None or "policy" in step.model_fields_set else given
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         children = tuple(self.node(step, _below(path, position)) for position, step in enumerate(steps))
@@ -432,7 +439,7 @@ class _Planner:
         if merge is not None and merge.output is None:
             merge = merge.model_copy(update={"output": step.id or f"group_{path}"})
         return Group(**common, children=children, after=after, limit=self.limit(step.max_concurrency),
-                     policy=step.policy, merge=merge, split=step.split,
+                     policy=self._policy(step), merge=merge, split=step.split,
                      reducers={**self.reducers, **step.reducers})  # fmt: skip
 
     def _loop(self, step: ForEach, path: str) -> Node:

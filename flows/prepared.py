@@ -22,3 +22,5 @@ class Prepared:
     journal: Journal = field(default_factory=Journal)
     rates: SharedRates | None = None
     """Who counts calls a minute for all runs, if resources of the plan are shared."""
+    plan_only: bool = False
+    """Whether to show the plan and do nothing."""

@@ -7,10 +7,9 @@ retry loop, logs and the UI are Prefect's.
 
 import asyncio
 import contextlib
-import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from prefect import Flow, State, flow, get_client, task
@@ -22,11 +21,11 @@ from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
-from pydantic import Field
 
 from flows.classify import traceback_text
 from flows.engine import run_plan
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
+from flows.form import INDEX, MAX_CONCURRENCY, Control, form
 from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
 from flows.live_progress import LiveProgress
 from flows.plan import Plan
@@ -36,7 +35,7 @@ from flows.reports import Page, plan_page, run_pages
 from flows.results import RunResult
 from flows.retries import next_delay
 from flows.run_state import Observers
-from flows.steps import Parameter, Pipeline
+from flows.steps import Pipeline
 
 logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
@@ -44,22 +43,28 @@ LOGGERS = ("flows", "handlers")
 PROGRESS_EVERY_S = 3.0
 
 
-def translate(pipeline: Pipeline, prepare: Prepare) -> "Flow[..., Any]":
-    """A Prefect flow that runs `pipeline`; its parameters are the pipeline's, typed for the form in the UI.
+def translate(
+    pipeline: Pipeline, prepare: Prepare, *, controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY)
+) -> "Flow[..., Any]":
+    """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
-    `prepare` makes the plan and the context from the parameters of a run, in the process that runs it. The flow run
-    ends Completed, Completed with the name PartialSuccess, or Failed, as the run did.
+    `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
+    that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
+    as the run did.
     """
 
     async def run(**parameters: Any) -> State[Any]:
-        result = await _run(prepare(parameters))
-        return _final_state(result)
+        prepared = prepare(parameters)
+        try:
+            if prepared.plan_only:
+                await _write(plan_page(prepared.plan))
+                return Completed(message="Dry run: nothing was done; the plan is among the artifacts")
+            return _final_state(await _run(prepared))
+        finally:
+            prepared.context.services.close()
 
     run.__name__ = pipeline.name
-    # The UI's form is made of the signature, its descriptions of the docstring.
-    signature = _signature(pipeline)
-    run.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
-    run.__doc__ = _docstring(pipeline, signature)
+    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
     return flow(
         name=pipeline.name,
         description=pipeline.description or None,
@@ -282,51 +287,3 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         return " · ".join([pipeline.name, *told])
 
     return name
-
-
-def _signature(pipeline: Pipeline) -> inspect.Signature:
-    kept = [
-        inspect.Parameter(
-            "index", inspect.Parameter.KEYWORD_ONLY, default="default",
-            annotation=str,
-        ),
-        inspect.Parameter(
-            "max_concurrency", inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[int | None, Field(ge=1)],
-        ),
-    ]  # fmt: skip
-    given = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, annotation=_annotation(parameter),
-            default=inspect.Parameter.empty if parameter.required else parameter.default,
-        )
-        for name, parameter in pipeline.parameters.items()
-    ]  # fmt: skip
-    names = {parameter.name for parameter in given}
-    both = [*given, *(parameter for parameter in kept if parameter.name not in names)]
-    return inspect.Signature(both)
-
-
-def _docstring(pipeline: Pipeline, signature: inspect.Signature) -> str:
-    described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
-    described = {"index": "The index that the run works on.",
-                 "max_concurrency": "A ceiling for steps at once, in the whole run.", **described}  # fmt: skip
-    lines = [f"    {name}: {' '.join(described[name].split())}" for name in signature.parameters if described[name]]
-    return "\n".join([pipeline.description, "", "Args:", *lines])
-
-
-_TYPES: dict[str, Any] = {
-    "text": str, "integer": int, "number": float, "boolean": bool, "list": list[str], "mapping": dict[str, Any],
-}  # fmt: skip
-
-
-def _annotation(parameter: Parameter) -> Any:
-    kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
-    if not parameter.required and parameter.default is None:
-        kind = kind | None
-    numeric = parameter.type in ("integer", "number")
-    field: Any = Field(
-        ge=parameter.minimum if numeric else None,
-        le=parameter.maximum if numeric else None,
-    )
-    return Annotated[kind, field]
