@@ -12,6 +12,7 @@ import typer
 from deployments.commands.ask import ask
 from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show_logs, stderr
 from deployments.commands.demo import demo
+from deployments.commands.deploy import deploy
 from deployments.commands.doctor import doctor
 from deployments.commands.evaluate import evaluate
 from deployments.commands.handlers import handlers
@@ -25,6 +26,7 @@ from deployments.commands.run import run
 from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
 from deployments.commands.search import search
+from deployments.commands.up import up
 from deployments.commands.validate import validate
 
 _ROOT = Path(__file__).parent.parent
@@ -67,6 +69,7 @@ def braid(
 _GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Use": (demo, ingest, search, ask, run, resume),
     "Write pipelines": (plan, validate, handlers, schema),
+    "Operate": (up, deploy),
     "Look": (evaluate, doctor, replay),
 }
 for _group, _commands in _GROUPS.items():

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     pipelines_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description=f"Folders with pipelines of your own, separated by {os.pathsep!r} or commas."
     )
+    schedules: Path | None = Field(
+        default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."
+    )
 
     s3_endpoint_url: str | None = Field(default=None, description="An S3-speaking server other than AWS.")
     s3_key: str | None = Field(default=None, repr=False, description="Access key; default: as AWS tools find it.")

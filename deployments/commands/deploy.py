@@ -1,0 +1,88 @@
+"""`braid deploy`: the catalog and the schedules, brought to a Prefect server."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from deployments.catalog import Catalog, load_catalog
+from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
+from deployments.connecting import connect
+from deployments.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from deployments.deploying import Change
+
+_SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "remove": ("-", "red")}
+
+
+@reported
+def deploy(
+    name: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Pipelines of the catalog; without any, all.")
+    ] = None,
+    work_pool: Annotated[
+        str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; made if missing.")
+    ] = "braid",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove our deployments whose pipelines are gone from the catalog.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Make each pipeline a deployment on the Prefect server, with its form and the schedules of schedules.yaml.
+
+    The server is that of PREFECT_API_URL, else that of `braid up`. What is there already is left alone; deploying twice
+    changes nothing. Runs find their settings (BRAID_…) in the environment of the worker.
+
+    Examples:
+
+      braid deploy
+
+      braid deploy ingest search --work-pool nightly
+
+      braid deploy --dry-run
+    """
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    url = connect(settings)
+    changes = bring(name or (), catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run)
+    for path, problems in catalog.broken.items():
+        stderr().print(f"left out: {path}: {problems}", style="yellow")
+    if json_output:
+        emit({"server": url, "dry_run": dry_run, "changes": [vars(change) for change in changes]})
+        return
+    show(changes)
+    if not changes:
+        stdout().print(f"nothing to change on {url}")
+    elif dry_run:
+        stdout().print("nothing was changed (--dry-run)", style="dim")
+
+
+def bring(
+    names: Sequence[str], *, catalog: Catalog, settings: Settings, work_pool: str, prune: bool = False,
+    dry_run: bool = False,
+) -> "list[Change]":  # fmt: skip
+    """Deploy to the server that Prefect is connected to."""
+    from prefect import get_client
+
+    from deployments.deploying import deploy as deploying
+
+    async def run() -> "list[Change]":
+        async with get_client() as client:
+            return await deploying(client, names, catalog=catalog, settings=settings, work_pool=work_pool,
+                                   prune=prune, dry_run=dry_run)  # fmt: skip
+
+    return asyncio.run(run())
+
+
+def show(changes: "Sequence[Change]") -> None:
+    """The changes as a diff."""
+    console = stdout()
+    for change in changes:
+        sign, style = _SIGNS[change.action]
+        console.print(Text(f"{sign} {change.what}", style=style))
+        for line in change.details:
+            console.print(Text(f"    {line}"))

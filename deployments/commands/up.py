@@ -1,0 +1,99 @@
+"""`braid up`: a Prefect server on this machine with everything deployed and a worker, until Ctrl-C."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import reported, stderr, stdout
+from deployments.commands.deploy import bring, show
+from deployments.local_server import PORT, LocalServer
+from deployments.settings import Settings, load_settings
+from flows.errors import OrchestrationError
+
+_POOL = "braid"
+
+
+@reported
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help=f"Default: {PORT}, or another if it is taken.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Flow runs at once on this machine.")] = 4,
+) -> None:
+    """Start a Prefect server with its UI, deploy every pipeline, and start a worker; Ctrl-C stops all of it.
+
+    Everything is on 127.0.0.1, and its state in the folder `server` below BRAID_HOME: runs, schedules and artifacts are
+    there again after the next `braid up`. Other commands (`braid deploy`, `braid run --deployed`) find this server.
+
+    Examples:
+
+      braid up
+
+      BRAID_HOME=/srv/braid braid up --port 4300
+    """
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    _make_paths_absolute(settings)
+    with _until_interrupted(), LocalServer(settings.home / "server", port=port) as server:
+        stderr().print("Starting the Prefect server …", style="dim")
+        server.start_server()
+        os.environ.update({name: value for name, value in server.environment.items() if name.startswith("PREFECT_")})
+        show(bring((), catalog=catalog, settings=settings, work_pool=_POOL))
+        for path, problems in catalog.broken.items():
+            stderr().print(f"left out: {path}: {problems}", style="yellow")
+        worker = server.start_worker(_POOL, limit=runs)
+        _announce(server)
+        while worker.poll() is None:
+            time.sleep(0.5)
+        raise OrchestrationError(f"the worker ended by itself; its log is {server.log('worker')}")
+
+
+def _announce(server: LocalServer) -> None:
+    ui = server.url.removesuffix("/api")
+    stdout().print(
+        f"\nPrefect is at [bold]{ui}[/bold]\n"
+        f"  run a pipeline    {ui}/deployments → ingest → Run → Custom run → fill the form → Submit\n"
+        f"  watch it          {ui}/runs → the run → its timeline, logs and artifacts (plan, progress, outcomes)\n"
+        f"  or from a shell   braid run --deployed ingest -p source=FOLDER --index NAME\n"
+        f"  schedules         deployments/schedules.yaml, then braid deploy\n"
+        f"State and logs are in {server.folder}. Ctrl-C stops everything."
+    )
+
+
+def _make_paths_absolute(settings: Settings) -> None:
+    """Runs of the worker do not work in this folder; what names a place in it must mean the same to them."""
+    os.environ["BRAID_HOME"] = str(settings.home.absolute())
+    for name, folders in {"PIPELINES_DIRS": settings.pipelines_dirs, "SKILLS_DIRS": settings.skills_dirs}.items():
+        if folders:
+            os.environ[f"BRAID_{name}"] = os.pathsep.join(str(folder.absolute()) for folder in folders)
+    if settings.handler_modules:
+        paths = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what is inside, which is how a server ends; neither can interrupt the ending."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stderr().print("\nStopping the worker and the server …", style="dim")
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr().print("Stopped; runs, schedules and artifacts are kept.")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
