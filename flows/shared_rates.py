@@ -22,26 +22,14 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from flows.errors import TransientError
 from flows.executors import call_in_thread
 from flows.resources import WINDOW_S, Demand
-from flows.run_store import open_database
+from flows.run_store import migrate, open_database
+from flows.run_store.tables import rate_meters as meters
+from flows.run_store.tables import rate_places as places
 
 logger = logging.getLogger(__name__)
 SLACK_S = 1.0
 UNSETTLED_WINDOWS = 10
 """Windows for which tokens stay taken that a call was expected to use and of which nothing was heard again."""
-
-metadata = sa.MetaData()
-meters = sa.Table(
-    "rate_meters", metadata,
-    sa.Column("name", sa.String(300), primary_key=True),
-    sa.Column("grants", sa.BigInteger, nullable=False),
-)  # fmt: skip
-places = sa.Table(
-    "rate_places", metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("meter", sa.String(300), nullable=False, index=True),
-    sa.Column("amount", sa.Float, nullable=False),
-    sa.Column("until", sa.Float, nullable=False),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class DatabaseRates:
     def __init__(self, url: str, *, window_s: float = WINDOW_S, slack_s: float = SLACK_S) -> None:
         self.window_s, self._slack_s = window_s, slack_s
         self._engine = open_database(url)
-        metadata.create_all(self._engine)
+        migrate(self._engine)
         self._queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], asyncio.Lock]]
         self._queues = weakref.WeakKeyDictionary()
         self._known: set[str] = set()

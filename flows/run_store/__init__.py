@@ -1,6 +1,6 @@
 """The run store: which run did what, step by step, with time and cost; and what another run can go on from."""
 
-from flows.run_store.database import NewerRunStore, open_database
+from flows.run_store.database import NewerRunStore, migrate, open_database
 from flows.run_store.fit import ChangedPipeline, Fit, fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
 from flows.run_store.records import RunRecord
@@ -17,6 +17,7 @@ __all__ = [
     "RunStore",
     "RunStoreFailed",
     "fit",
+    "migrate",
     "open_database",
     "pack",
 ]  # fmt: skip

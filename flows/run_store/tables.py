@@ -67,3 +67,16 @@ kept = sa.Table(
     sa.Column("kept_at", sa.Float, nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )  # fmt: skip
+# Rates that several processes keep together, see `flows.shared_rates`.
+rate_meters = sa.Table(
+    "rate_meters", metadata,
+    sa.Column("name", sa.String(300), primary_key=True),
+    sa.Column("grants", sa.BigInteger, nullable=False),
+)  # fmt: skip
+rate_places = sa.Table(
+    "rate_places", metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("meter", sa.String(300), nullable=False, index=True),
+    sa.Column("amount", sa.Float, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)  # fmt: skip
