@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flows.registry import Registry, handler
@@ -85,7 +85,12 @@ def random_list(rng: random.Random, *, length: int = 8, fields: int = 4) -> dict
     return {"name": "list", "steps": steps}
 
 
-def random_tree(rng: random.Random, *, depth: int = 3) -> tuple[Pipeline, Pipeline]:
+CONDITIONS = ("items", "not items", "seed == 's'")
+
+
+def random_tree(
+    rng: random.Random, *, depth: int = 3, conditions: Sequence[str] = CONDITIONS
+) -> tuple[Pipeline, Pipeline]:
     """A pipeline with everything: policies, timeouts, retries, races, splits, dependencies, tolerance, resources."""
     names = iter(f"t{number}" for number in range(10_000))
     inner = random_pipeline(random.Random(rng.random()), depth=1).model_dump(by_alias=True, exclude_unset=True)
@@ -110,7 +115,7 @@ def random_tree(rng: random.Random, *, depth: int = 3) -> tuple[Pipeline, Pipeli
     def common() -> dict[str, Any]:
         return (
             maybe(0.15, "timeout_s", lambda: rng.choice([3, 10, 60]))
-            | maybe(0.1, "when", lambda: rng.choice(["items", "not items", "seed == 's'"]))
+            | maybe(0.1, "when", lambda: rng.choice(conditions))
             | maybe(0.04, "enabled", lambda: False)
         )
 
