@@ -23,12 +23,6 @@ def tell_pid(text: str) -> int:
 
 
 @handler(isolation="process")
-def spin() -> None:
-    while True:
-        pass
-
-
-@handler(isolation="process")
 def write_in_a_process(context: Context) -> None:
     context.data["pid"] = os.getpid()
     context.data["seen"].append(context.data["text"])
@@ -51,7 +45,7 @@ def spend_and_fail(*, call: Call) -> None:
 @handler(isolation="process", effects=())
 def stuck(*, how: str, folder: str) -> None:
     """Never return, in many ways; what it started is noted in `folder`, a file a process."""
-    if how in ("children", "daemon", "orphans"):
+    if how in ("children", "orphans"):
         # In its own session, so that it belongs to no group of ours, and with a parent that may have ended.
         child = subprocess.Popen(SLEEP, start_new_session=how != "children")
         (Path(folder) / str(child.pid)).touch()
@@ -68,9 +62,6 @@ def stuck(*, how: str, folder: str) -> None:
         re.match(r"(a+)+$", "a" * 64 + "b")
     elif how == "gil":
         ctypes.PyDLL(None).sleep(600)
-    elif how == "loop":
-        while True:
-            pass
     else:
         time.sleep(600)
 

@@ -27,7 +27,7 @@ from flows.steps import Pipeline
 def workers() -> Iterator[None]:
     yield
     stop_processes()
-    for name in ("tell_pid", "spin", "spend_and_spin", "spend_and_fail", "write_in_a_process", "stuck", "die"):
+    for name in ("tell_pid", "spend_and_spin", "spend_and_fail", "write_in_a_process", "stuck", "die"):
         REGISTRY.handlers.pop(name, None)
 
 
@@ -80,8 +80,8 @@ async def test_what_a_process_reported_counts_also_when_it_fails_or_is_killed() 
     assert [failure.item for failure in result.failures] == ["a.pdf"]
 
 
-STUCK = {"loop": 1, "regex": 1, "gil": 1, "deaf": 1, "children": 2, "daemon": 2, "orphans": 3}
-"""Ways never to return, and how many processes each is."""
+STUCK = {"regex": 1, "deaf": 1, "orphans": 3}
+"""Ways never to return, and how many processes each is; endless loops, other C code and children are in other tests."""
 
 
 def stuck(how: str, folder: Path) -> dict[str, Any]:
