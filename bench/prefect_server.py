@@ -1,5 +1,6 @@
 """A Prefect server of our own for benchmarks: on 127.0.0.1, with its database in a temporary folder."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,10 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import psutil
 
 TUNED = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -27,20 +32,59 @@ def running_server(settings: Mapping[str, str] = TUNED, *, seconds: float = 120.
     Raises:
         RuntimeError: it did not come up in `seconds`.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = {**os.environ, **settings, "PREFECT_HOME": home, "PREFECT_SERVER_UI_API_URL": url}
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
+        Server(Path(home), settings, seconds=seconds) as server,
+    ):
+        yield server.url
+
+
+class Server:
+    """A server that can be killed and brought back with the same port and database; use it as a context manager."""
+
+    def __init__(self, home: Path, settings: Mapping[str, str] = TUNED, *, seconds: float = 120.0) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._environment = {
+            **os.environ, **settings, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": self.url,
+        }  # fmt: skip
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        self._process = subprocess.Popen(
+            command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait(self.url, self._process, self._seconds)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would, with the processes that it has started."""
+        assert self._process is not None, "the server has not been started"
+        tree = [*psutil.Process(self._process.pid).children(recursive=True), psutil.Process(self._process.pid)]
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
         try:
-            _wait(url, server, seconds)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_up and self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]", seconds: float) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from flows.plan import FanIn, Leaf, Plan
 from flows.results import Outcome
 from flows.run_state import Observer
+from flows.stuck import Stuck
 
 
 def watch(console: Console, *, quiet: bool = False) -> "Watch":
@@ -46,6 +47,9 @@ class Lines(Watch):
 
     def loop_started(self, path: str, id: str, items: int) -> None:
         self._console.print(f"{self._clock() - self._began:7.1f} s  {id}: {items} items or batches", markup=False)
+
+    def stuck(self, found: Stuck) -> None:
+        self._console.print(f"{self._clock() - self._began:7.1f} s  {found}", style="yellow", markup=False)
 
     def finished(self, outcome: Outcome) -> None:
         if not outcome.is_leaf:
@@ -105,6 +109,9 @@ class Bars(Watch):
             self._progress.start_task(task)
         self._running[task] = self._running.get(task, 0) + 1
         self._note(task)
+
+    def stuck(self, found: Stuck) -> None:
+        self._progress.console.print(str(found), style="yellow", markup=False)
 
     def finished(self, outcome: Outcome) -> None:
         task = self._tasks.get(_plain(outcome.path)) if outcome.is_leaf else None

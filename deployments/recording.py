@@ -12,6 +12,7 @@ from flows.meter import SECONDS
 from flows.prepared import Prepared
 from flows.prices import add_up
 from flows.run_state import Observer, Observers
+from flows.stuck import Expected, usual_seconds
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord
@@ -25,11 +26,12 @@ class Recording:
 
     recorder: "Recorder"
     spent: Mapping[str, float]
+    expected: Expected
 
     def of(self, prepared: Prepared, *watching: Observer) -> Prepared:
         """`prepared`, recorded, and watched by others too."""
         return replace(prepared, observer=Observers([self.recorder, *watching]), journal=self.recorder,
-                       spent=self.spent)  # fmt: skip
+                       spent=self.spent, expected=self.expected)  # fmt: skip
 
 
 def start_recording(
@@ -53,6 +55,9 @@ def start_recording(
     store = RunStore(settings.run_store_url)
     spent: dict[str, float] = {}
     try:
+        pipeline = prepared.plan.pipeline
+        usual = usual_seconds(store.step_statistics(pipeline.name))
+        expected = Expected(pipeline.stuck_after_s or settings.stuck_after_s, usual)
         store.forget(older_than=time.time() - settings.keep_results_days * DAY_S)
         if resumes is not None:
             if resumes.is_alive(time.time()) and not force:
@@ -75,4 +80,4 @@ def start_recording(
         store, index=prepared.context.index, parameters=without_secrets(parameters), source=source, resumes=resumes,
         flow_run_id=flow_run_id,
     )  # fmt: skip
-    return Recording(recorder, spent)
+    return Recording(recorder, spent, expected)

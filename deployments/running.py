@@ -78,7 +78,7 @@ def _run(
 
         return asyncio.run(
             run_plan(prepared.plan, prepared.context, observer=prepared.observer, journal=prepared.journal,
-                     spent=prepared.spent, rates=prepared.rates)
+                     spent=prepared.spent, rates=prepared.rates, expected=prepared.expected)
         )  # fmt: skip
     set_prefect_defaults()
     from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds

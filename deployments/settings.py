@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     keep_results_days: float = Field(
         default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."
     )
+    stuck_after_s: PositiveFloat | None = Field(
+        default=None, description="Silence after which a running step is named as stuck; default: by what is usual."
+    )
     artifacts_url: str | None = Field(
         default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
     )

@@ -34,6 +34,8 @@ class Call:
     failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
     done: int = 0
     total: int | None = None
+    reports: int = 0
+    """How often it has said how far it is."""
     price: PriceOf | None = None
     """The handler's own price."""
     on_cost: Callable[[Mapping[str, float]], None] | None = None
@@ -105,6 +107,7 @@ class Call:
         """Say how far the call is: items done of `total`."""
         with self._lock:
             self.done, self.total = done, total
+            self.reports += 1
 
     def fail_item(self, item: str, error: BaseException | str) -> None:
         """Set one item aside with its reason; the call goes on and the run ends `partial`."""

@@ -28,6 +28,7 @@ from flows.resources import process_resources
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
 from flows.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.strategies import BranchResult, merge_results
+from flows.stuck import Expected, StuckWatch
 from flows.turns import SharedRates, SharedSeats, Turns, warn_of_what_is_not_shared
 from flows.windows import Window
 
@@ -44,13 +45,15 @@ async def run_plan(
     journal: Journal | None = None,
     seats: SharedSeats | None = None,
     rates: SharedRates | None = None,
+    expected: Expected | None = None,
 ) -> RunResult:
     """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
 
-    What the journal has of earlier runs is taken over, and what succeeds is kept in it; `spent` is what they used of
-    the budget. `seats` and `rates` count what resources share with other processes; without them they are counted in
-    this one, for all its runs. A failed run is a result, not an exception. When the caller is cancelled, what runs is
-    stopped, its outcomes are recorded, and the cancellation goes on.
+    What the journal has of earlier runs is taken over, and what succeeds is kept in it; `spent` is what they used
+    of the budget. `seats` and `rates` count what resources share with other processes; without them they are
+    counted in this one, for all its runs. With `expected`, steps that take too long are named. A failed run is a
+    result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are recorded, and the
+    cancellation goes on.
     """
     journal = journal or Journal()
     state = RunState(
@@ -71,6 +74,7 @@ async def run_plan(
     context.progress_view = Progress(plan.pipeline.steps)
     state.observer.run_started(plan, context.execution_id)
     scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
+    watching = _watch(state, expected)
     # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
     walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
     try:
@@ -81,6 +85,9 @@ async def run_plan(
             await walk
         state.observer.run_finished(None)
         raise
+    finally:
+        if watching is not None:
+            watching.cancel()
     outcomes = state.in_order()
     ended = RunResult(
         pipeline=plan.pipeline.name,
@@ -96,6 +103,13 @@ async def run_plan(
     )
     state.observer.run_finished(ended)
     return ended
+
+
+def _watch(state: RunState, expected: Expected | None) -> "asyncio.Task[None] | None":
+    if expected is None:
+        return None
+    state.watch = StuckWatch(expected, progressed=state.observer.progressed, stuck=state.observer.stuck)
+    return asyncio.ensure_future(state.watch.forever())
 
 
 def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
@@ -182,7 +196,11 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         call.definition, call.own_definition = state.definitions[node.id].lineage, state.definitions[node.id].own
     loop = asyncio.get_running_loop()
     began = loop.time()
+    if state.watch is not None:
+        state.watch.add(call)
     ended = await state.run_leaf(call)
+    if state.watch is not None:
+        state.watch.remove(call)
     stopped = isinstance(ended.error, (asyncio.CancelledError, BudgetUsedUp))
     error = error_info(ended.error) if ended.error is not None and not stopped else None
     done = ended.done

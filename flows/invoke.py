@@ -75,6 +75,8 @@ class LeafCall:
     seconds: float | None = None
     call: Call = field(default_factory=Call)
     abandoned: bool = False
+    is_trying: bool = False
+    """Whether an attempt is going on, and not only waiting for its turn."""
     costs: dict[str, float] = field(default_factory=dict[str, float])
     error: BaseException | None = None
     meter: Meter = field(default_factory=Meter)
@@ -148,12 +150,14 @@ async def attempt(leaf: LeafCall) -> Done:
             leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add
         )  # fmt: skip
         error: BaseException | None = None
+        leaf.is_trying = True
         try:
             return await _call(leaf, spec, deadline)
         except BaseException as raised:
             error = raised
             raise
         finally:
+            leaf.is_trying = False
             cost = leaf.meter.end(charge)
             leaf.costs = add_up([leaf.costs, cost])
             leaf.tried(

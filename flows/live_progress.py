@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from flows.plan import FanIn, Leaf, Node, Plan, Sub, node_children
 from flows.results import Outcome
 from flows.run_state import Observer
+from flows.stuck import Stuck
 from flows.tables import cell, markdown_table
 
 _WIDTH = 20
@@ -21,6 +22,7 @@ class LiveProgress(Observer):
         """Grows with everything that happens, so that nothing need be written twice."""
         self._steps: dict[str, _Step] = {}
         self._loops: set[str] = set()
+        self._stuck: dict[str, Stuck] = {}
 
     def run_started(self, plan: Plan, run_id: str) -> None:
         self._expect(plan.root, "")
@@ -45,7 +47,16 @@ class LiveProgress(Observer):
         self._at(path, id).running += 1
         self.changes += 1
 
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        if self._stuck.pop(path, None) is not None:
+            self.changes += 1
+
+    def stuck(self, found: Stuck) -> None:
+        self._stuck[found.path] = found
+        self.changes += 1
+
     def finished(self, outcome: Outcome) -> None:
+        self._stuck.pop(outcome.path, None)
         if not outcome.is_leaf:
             return
         step = self._at(outcome.path, outcome.id)
@@ -72,8 +83,9 @@ class LiveProgress(Observer):
         ]  # fmt: skip
         running = [step.id for step in self._steps.values() if step.running]
         now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
+        stuck = [line for found in self._stuck.values() for line in (f"**Stuck?** {cell(str(found))}.", "")]
         return "\n".join([
-            f"**{self.share:.0%} done.** {cell(now)}", "",
+            f"**{self.share:.0%} done.** {cell(now)}", "", *stuck,
             *markdown_table(("step", "", "ended >", "running >", "not succeeded", "set aside >"), rows),
         ])  # fmt: skip
 

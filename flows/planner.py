@@ -164,9 +164,8 @@ class _Planner:
         """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a
         run that was held up by one can go on with a larger one."""
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        return fingerprint(
-            [self.pipeline.model_dump(mode="json", exclude={"budget", "retry_budget", "resources"}), versions]
-        )
+        limits = {"budget", "retry_budget", "resources", "stuck_after_s"}
+        return fingerprint([self.pipeline.model_dump(mode="json", exclude=limits), versions])
 
     def limit(self, declared: Any) -> Limit:
         ceiling = self.ceiling

@@ -7,6 +7,7 @@ from flows.context import Context
 from flows.journal import Journal
 from flows.plan import Plan
 from flows.run_state import Observer
+from flows.stuck import Expected
 from flows.turns import SharedRates
 
 
@@ -20,6 +21,8 @@ class Prepared:
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)
+    expected: Expected | None = None
+    """How long steps may take before they are named as stuck."""
     rates: SharedRates | None = None
     """Who counts calls a minute for all runs, if resources of the plan are shared."""
     plan_only: bool = False

@@ -18,6 +18,7 @@ from flows.prices import add_up
 from flows.resources import Resources
 from flows.results import Attempt, ErrorInfo, Kind, Outcome, RunResult, Status
 from flows.strategies import BranchResult
+from flows.stuck import Stuck, StuckWatch
 from flows.turns import Turns
 from flows.windows import Slot, Window
 
@@ -30,6 +31,12 @@ class Observer:
     def step_started(self, path: str, id: str) -> None: ...
 
     def loop_started(self, path: str, id: str, items: int) -> None: ...
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        """A call that goes on has said how far it is; told now and then, not every time."""
+
+    def stuck(self, found: Stuck) -> None:
+        """A call is silent for longer than expected; told again when the silence has doubled."""
 
     def attempted(self, path: str, id: str, attempt: Attempt) -> None: ...
 
@@ -57,6 +64,14 @@ class Observers(Observer):
     def loop_started(self, path: str, id: str, items: int) -> None:
         for observer in self._observers:
             observer.loop_started(path, id, items)
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        for observer in self._observers:
+            observer.progressed(path, id, done, total)
+
+    def stuck(self, found: Stuck) -> None:
+        for observer in self._observers:
+            observer.stuck(found)
 
     def attempted(self, path: str, id: str, attempt: Attempt) -> None:
         for observer in self._observers:
@@ -157,6 +172,7 @@ class RunState:
     lost: list[str] = field(default_factory=list[str])
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
+    watch: StuckWatch | None = None
 
     def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:
         """Say more of an outcome that is known already, and what more it cost."""

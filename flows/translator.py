@@ -19,6 +19,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
@@ -26,6 +27,7 @@ from flows.classify import traceback_text
 from flows.engine import run_plan
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.form import INDEX, MAX_CONCURRENCY, Control, form
+from flows.inline import run_leaf as run_inline
 from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
 from flows.live_progress import LiveProgress
 from flows.plan import Plan
@@ -41,6 +43,8 @@ logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
 LOGGERS = ("flows", "handlers")
 PROGRESS_EVERY_S = 3.0
+PAGE_S = 20.0
+"""How long a page may take to be written."""
 
 
 def translate(
@@ -91,7 +95,17 @@ def run_as_flow(
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
-    state: State[Any] = asyncio.run(begun)
+    try:
+        state: State[Any] = asyncio.run(begun)
+    except Exception as error:  # whatever its client raises when the server is away
+        if kept:
+            logger.warning("%s: the run ended, but Prefect could not be told: %s", pipeline.name, error)
+            return kept[0]
+        where = get_current_settings().api.url or "a server that starts by itself"
+        raise PipelineFailed(
+            f"{pipeline.name}: Prefect ({where}) failed before the run had ended: {type(error).__name__}: {error}. "
+            "What had been finished is kept (`braid runs`); see `braid doctor`, then go on with `braid resume RUN`"
+        ) from error
     if not kept:
         # The engine did not get to the end; the state says why.
         raise PipelineFailed(f"{pipeline.name}: {state.message}")
@@ -109,7 +123,8 @@ async def _run(prepared: Prepared) -> RunResult:
     live = LiveProgress()
     async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
         result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent, seats=seats,
-                                rates=prepared.rates, observer=Observers([prepared.observer, live]),
+                                rates=prepared.rates, expected=prepared.expected,
+                                observer=Observers([prepared.observer, live]),
                                 journal=prepared.journal)  # fmt: skip
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
@@ -146,11 +161,24 @@ class _TaskRun:
         except asyncio.CancelledError as error:
             await self._stop(running)
             return LeafResult(status_of(self.leaf, error), error=error)
+        except Exception as error:
+            return await self._without_prefect(error)
         if self.done is not None:
             return LeafResult("succeeded", self.done)
         if self.leaf.error is None and self.refused is not None:
             return LeafResult(status_of(self.leaf, self.refused), error=self.refused)
         error = self.leaf.error or FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")
+        return LeafResult(status_of(self.leaf, error), error=error)
+
+    async def _without_prefect(self, failed: Exception) -> LeafResult:
+        """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
+        logger.warning("%s: Prefect could not keep its task run (%s); it counts all the same", self.leaf.id, failed)
+        error = self.leaf.error or self.refused
+        if self.done is not None:
+            return LeafResult("succeeded", self.done)
+        again = isinstance(error, TransientError) and self.leaf.attempts < self.leaf.node.retry.max_attempts
+        if error is None or again:
+            return await run_inline(self.leaf)
         return LeafResult(status_of(self.leaf, error), error=error)
 
     async def attempt(self) -> State[Any] | None:
@@ -195,10 +223,13 @@ class _TaskRun:
             # Asleep between two attempts: Prefect would call the interruption a crash.
             running.cancel()
             await asyncio.wait([running])
-            async with get_client() as client:
-                await client.set_task_run_state(
-                    self.waiting.id, Cancelled(message="Stopped between attempts"), force=True
-                )
+            try:
+                async with get_client() as client:
+                    await client.set_task_run_state(
+                        self.waiting.id, Cancelled(message="Stopped between attempts"), force=True
+                    )
+            except Exception as error:
+                logger.warning("%s: Prefect could not be told that it was stopped: %s", self.leaf.id, error)
             return
         await asyncio.wait([running])
 
@@ -251,10 +282,13 @@ async def _write(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
     if FlowRunContext.get() is None:
         return None
     try:
-        if instead_of is None:
-            return await acreate_markdown_artifact(page.markdown, key=f"braid-{page.key}", description=page.description)
-        async with get_client() as client:
-            await client.update_artifact(instead_of, ArtifactUpdate(data=page.markdown))
+        async with asyncio.timeout(PAGE_S):  # while the server is away, its client would try for a minute
+            if instead_of is None:
+                return await acreate_markdown_artifact(
+                    page.markdown, key=f"braid-{page.key}", description=page.description
+                )
+            async with get_client() as client:
+                await client.update_artifact(instead_of, ArtifactUpdate(data=page.markdown))
     except Exception:
         logger.warning("could not write the artifact %s", page.key, exc_info=True)
     return instead_of

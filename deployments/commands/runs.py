@@ -1,6 +1,7 @@
 """`braid runs`: what ran, and how every step of a run ended."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -18,9 +19,10 @@ from flows.error_report import error_json, error_report
 from flows.errors import UnknownName
 from flows.prices import cost_text
 from flows.results import outcome_from_row
+from flows.stuck import plain, usual_seconds
 
 if TYPE_CHECKING:
-    from flows.run_store import RunStore
+    from flows.run_store import Going, RunStore
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
@@ -80,11 +82,14 @@ def show(
         outcomes = store.outcomes(record.run_id)
         attempts = store.attempts(record.run_id)
         related = [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id]
+        going = store.going(record.run_id)
+        usual = usual_seconds(store.step_statistics(record.pipeline)) if going else {}
     ended = [outcome_from_row(row) for row in outcomes]
     if json_output:
         errors, costs = error_json(error_report(ended)), cost_json(cost_report(ended))
-        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "errors": errors,
-                               "costs": costs})  # fmt: skip
+        goes_on = [asdict(step) | {"usual_s": usual.get(plain(step.path))} for step in going]
+        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "going": goes_on,
+                               "errors": errors, "costs": costs})  # fmt: skip
         return
     console = stdout()
     console.print(Text.assemble(
@@ -99,10 +104,30 @@ def show(
         console.print(f"Runs that go on from each other with it: {', '.join(related)}", style="dim")
     for name, value in record.parameters.items():
         console.print(f"  {name}: {value}", markup=False)
+    if going:
+        console.print(_going_table(going, usual, "running" if record.is_alive(time.time()) else "when it was stopped"))
+    elif record.status == "running":
+        console.print("Nothing of it is running at the moment.")
+    if record.status == "running" and not record.is_alive(time.time()):
+        console.print("Its process is gone; `braid doctor --repair` marks it, `braid resume` goes on.", style="yellow")
     console.print(_outcome_table(outcomes))
     console.print(*_failed_attempts(attempts), sep="\n")
     for part in [*cost_table(cost_report(ended)), *failure_tables(ended)]:
         console.print(part)
+
+
+def _going_table(going: "list[Going]", usual: Mapping[str, float], heading: str) -> Table:
+    """The steps that have begun and not ended."""
+    table = Table(box=None, header_style="bold", pad_edge=False, title=heading.capitalize(), title_justify="left")
+    for column in ("path", "step", "since", "seconds", "usually", "done", ""):
+        table.add_column(column, justify="right" if column in ("seconds", "usually", "done") else "left")
+    for step in going:
+        known = usual.get(plain(step.path))
+        done = "" if step.done is None else f"{step.done}{'' if step.total is None else f' of {step.total}'}"
+        table.add_row(step.path, Text(step.step_id), _local_time(step.started), f"{time.time() - step.started:.0f}",
+                      "" if known is None else f"{known:.1f}", done,
+                      Text("stuck?" if step.stuck else "", "yellow"))  # fmt: skip
+    return table
 
 
 def _outcome_table(outcomes: list[dict[str, Any]]) -> Table:

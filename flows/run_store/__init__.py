@@ -3,12 +3,13 @@
 from flows.run_store.database import NewerRunStore, migrate, open_database
 from flows.run_store.fit import ChangedPipeline, Fit, fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
-from flows.run_store.records import RunRecord
+from flows.run_store.records import Going, RunRecord
 from flows.run_store.store import KeptCall, Packed, RunStore, pack
 
 __all__ = [
     "ChangedPipeline",
     "Fit",
+    "Going",
     "KeptCall",
     "NewerRunStore",
     "Packed",

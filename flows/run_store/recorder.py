@@ -1,12 +1,13 @@
 """Writes a run into the store while it goes on, in a thread of its own: in order, and several events a transaction."""
 
 import asyncio
+import contextvars
 import json
 import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from flows.errors import OrchestrationError
@@ -15,10 +16,13 @@ from flows.loaders.dump import dump_pipeline
 from flows.plan import Plan
 from flows.results import Attempt, Outcome, RunResult, now
 from flows.run_state import Observer
-from flows.run_store.records import HEARTBEAT_S, Process, RunRecord
+from flows.run_store.records import HEARTBEAT_S, Going, Process, RunRecord
 from flows.run_store.store import Packed, RunStore, pack
+from flows.stuck import Stuck
 
 logger = logging.getLogger(__name__)
+NOTED_S = 1.0
+"""After which a step that goes on is noted at the latest."""
 
 
 class RunStoreFailed(OrchestrationError):
@@ -32,6 +36,7 @@ class _Waiting:
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     attempts: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
     keep: dict[str, Packed | None] = field(default_factory=dict[str, Packed | None])
+    going: dict[str, Going] = field(default_factory=dict[str, Going])
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
 
 
@@ -58,6 +63,7 @@ class Recorder(Observer, Journal):
         self._run_id, self._began = "", 0.0
         self._lineage = resumes.lineage if resumes is not None else ""
         self._known = {call.key for call in store.kept_calls(self._lineage)} if resumes is not None else set[str]()
+        self._going: dict[str, Going] = {}
         self._ended = False
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
@@ -76,8 +82,31 @@ class Recorder(Observer, Journal):
                 heartbeat=self._began, **asdict(Process()),
             )
         )  # fmt: skip
-        self._writer = threading.Thread(target=self._write, name=f"braid-run-store-{run_id}", daemon=True)
+        # In this context, so that what it logs goes where the run's log goes.
+        write = contextvars.copy_context().run
+        self._writer = threading.Thread(
+            target=write, args=(self._write,), name=f"braid-run-store-{run_id}", daemon=True
+        )
         self._writer.start()
+
+    def step_started(self, path: str, id: str) -> None:
+        self._goes_on(Going(path, id, now()))
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        known = self._going.get(path)
+        if known is not None:
+            self._goes_on(replace(known, done=done, total=total, heard=now(), stuck=False))
+
+    def stuck(self, found: Stuck) -> None:
+        known = self._going.get(found.path)
+        if known is not None:
+            self._goes_on(replace(known, stuck=True))
+
+    def _goes_on(self, step: Going) -> None:
+        # Written with what comes next, or a little later: a step that soon ends costs no writing of its own.
+        self._going[step.path] = step
+        with self._lock:
+            self._waiting.going[step.path] = step
 
     def attempted(self, path: str, id: str, attempt: Attempt) -> None:
         with self._lock:
@@ -85,7 +114,9 @@ class Recorder(Observer, Journal):
         self._wake.set()
 
     def finished(self, outcome: Outcome) -> None:
+        self._going.pop(outcome.path, None)
         with self._lock:
+            self._waiting.going.pop(outcome.path, None)
             self._waiting.outcomes.append(outcome)
         self._wake.set()
 
@@ -147,15 +178,16 @@ class Recorder(Observer, Journal):
     def _write(self) -> None:
         beaten = now()
         while True:
-            self._wake.wait(timeout=HEARTBEAT_S)
+            self._wake.wait(timeout=NOTED_S)
             self._wake.clear()
             ended = self._ended
             with self._lock:
                 batch, self._waiting = self._waiting, _Waiting()
             try:
-                if self._error is None and (batch.outcomes or batch.attempts or batch.keep):
+                if self._error is None and (batch.outcomes or batch.attempts or batch.keep or batch.going):
                     self._store.write(self._run_id, self._lineage, outcomes_=batch.outcomes,
-                                      attempts_=batch.attempts, keep=batch.keep)  # fmt: skip
+                                      attempts_=batch.attempts, keep=batch.keep,
+                                      going_=list(batch.going.values()))  # fmt: skip
                 if now() - beaten >= HEARTBEAT_S:
                     beaten = now()
                     self._store.beat(self._run_id)

@@ -52,6 +52,22 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class Going:
+    """A step that has begun and not ended."""
+
+    path: str
+    step_id: str
+    started: float
+    done: int | None = None
+    """Items done of `total`, as far as its handler said."""
+    total: int | None = None
+    heard: float | None = None
+    """When it last said so."""
+    stuck: bool = False
+    """Silent for longer than expected."""
+
+
+@dataclass(frozen=True)
 class Process:
     """The process that we are, so that others can tell whether it is still there."""
 

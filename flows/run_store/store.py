@@ -16,8 +16,8 @@ from flows.journal import Kept
 from flows.results import Attempt, Outcome, RunResult, now
 from flows.run_state import path_key
 from flows.run_store.database import migrate, open_database
-from flows.run_store.records import RunRecord
-from flows.run_store.tables import attempts, kept, outcomes, runs
+from flows.run_store.records import Going, RunRecord
+from flows.run_store.tables import attempts, going, kept, outcomes, runs
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class RunStore:
         outcomes_: Sequence[Outcome] = (),
         attempts_: Sequence[tuple[str, str, Attempt]] = (),
         keep: Mapping[str, Packed | None] | None = None,
+        going_: Sequence[Going] = (),
     ) -> None:
         """Note what happened, in one transaction; an outcome or a kept call of the same name is replaced.
 
@@ -83,7 +84,13 @@ class RunStore:
         tried = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in attempts_]
         keys = list(keep or {})
         calls = [_kept_row(run_id, lineage, key, call) for key, call in (keep or {}).items() if call is not None]
+        running = [{"run_id": run_id, **asdict(step)} for step in going_]
+        changed = [row["path"] for row in (*rows, *running)]
         with self._engine.begin() as connection:
+            if changed:
+                connection.execute(sa.delete(going).where(going.c.run_id == run_id, going.c.path.in_(changed)))
+            if running:
+                connection.execute(sa.insert(going), running)
             if rows:
                 mine = outcomes.c.run_id == run_id
                 connection.execute(sa.delete(outcomes).where(mine, outcomes.c.path.in_([row["path"] for row in rows])))
@@ -174,6 +181,13 @@ class RunStore:
                 .limit(most)
             )
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def going(self, run_id: str) -> list[Going]:
+        """The steps that have begun and not ended, in declared order; of a run that was killed, where it was."""
+        columns = [going.c[field.name] for field in fields(Going)]
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(*columns).where(going.c.run_id == run_id)).mappings()
+            return sorted((Going(**row) for row in rows), key=lambda step: path_key(step.path))
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         """The attempts of a run in the order in which they ended."""

@@ -1,0 +1,63 @@
+"""When Prefect's own machinery fails around a call, what the call did counts, and what was not tried is tried."""
+
+import contextlib
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.calls import Call
+from flows.context import Context
+from flows.engine import run_plan
+from flows.errors import FatalError, TransientError
+from flows.planner import make_plan
+from flows.registry import Registry, handler
+from flows.steps import Pipeline
+
+
+class _Failing:
+    """A task whose run fails in Prefect's client, before the attempt or after it."""
+
+    def __init__(self, *, before: bool) -> None:
+        self._before = before
+
+    def with_options(self, **_: Any) -> Any:
+        async def task_run(quoted: Any, **_: Any) -> None:
+            if not self._before:
+                with contextlib.suppress(TransientError, FatalError):
+                    await quoted.unquote().attempt()
+            raise httpx.ConnectError("all connection attempts failed")
+
+        return task_run
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    from flows import translator
+
+    monkeypatch.setattr(translator, "_leaf_task", _Failing(before=before))
+    made, calls = Registry(), list[str]()
+
+    @handler(registry=made, writes="x")
+    def gives() -> int:
+        calls.append("gives")
+        return 7
+
+    @handler(registry=made)
+    async def flaky(*, call: Call) -> None:
+        calls.append("flaky")
+        if call.attempt < 3:
+            raise TransientError("busy")
+
+    @handler(registry=made)
+    def broken() -> None:
+        calls.append("broken")
+        raise FatalError("broken input")
+
+    retry = {"max_attempts": 3, "delay_s": 0.0}
+    steps = ["gives", {"handler": "flaky", "retry": retry}, {"handler": "broken", "retry": retry}]
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made)
+    result = await run_plan(plan, Context(), run_leaf=translator.run_task)
+    assert [outcome.status for outcome in result.outcomes] == ["succeeded", "succeeded", "failed"]
+    assert result.context.data["x"] == 7
+    assert calls == ["gives", "flaky", "flaky", "flaky", "broken"]

@@ -1,0 +1,45 @@
+"""What is going on in a run can be read from the store while it goes on, and where a killed run was."""
+
+import asyncio
+from pathlib import Path
+
+from flows.calls import Call
+from flows.context import Context, Identity
+from flows.engine import run_plan
+from flows.planner import make_plan
+from flows.registry import Registry, handler
+from flows.run_store import Going, Recorder, RunStore
+from flows.steps import Pipeline
+from flows.stuck import Stuck
+
+
+async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) -> None:
+    made, go_on = Registry(), asyncio.Event()
+
+    @handler(registry=made)
+    async def waits(*, call: Call) -> None:
+        await go_on.wait()
+
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [{"parallel": ["waits", "waits"]}]}), registry=made)
+    writer, reader = Recorder(RunStore(url)), RunStore(url)
+    context = Context(identity=Identity("p", "run-1"))
+    running = asyncio.ensure_future(run_plan(plan, context, observer=writer, journal=writer))
+
+    async def until(stuck: bool, done: int | None) -> list[Going]:
+        async with asyncio.timeout(30):
+            while True:
+                found = reader.going("run-1")
+                if len(found) == 2 and (found[0].stuck, found[0].done) == (stuck, done):
+                    return found
+                await asyncio.sleep(0.02)
+
+    assert [step.path for step in await until(False, None)] == ["0.0", "0.1"]
+    writer.stuck(Stuck("0.0", "0.0.waits", 400.0, None))
+    await until(True, None)
+    writer.progressed("0.0", "0.0.waits", 3, 7)
+    assert (await until(False, 3))[0].total == 7
+    go_on.set()
+    assert (await running).status == "succeeded"
+    assert reader.going("run-1") == []
+    reader.close()
