@@ -85,11 +85,22 @@ def run_as_flow(
     """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a server that starts by itself.
 
     A failed run is a result, not an exception.
+
+    Raises:
+        KeyboardInterrupt: it was stopped with Ctrl-C; the flow run reads Cancelled.
+        PipelineFailed: the engine did not get to its end.
     """
     kept: list[RunResult] = []
 
     async def run() -> State[Any]:
-        kept.append(await _run(prepare(parameters)))
+        prepared = prepare(parameters)
+        try:
+            kept.append(await _run(prepared))
+        except asyncio.CancelledError:
+            # Stopped with Ctrl-C: left to Prefect, it would read Crashed.
+            return Cancelled(
+                message=f"Stopped; what had finished is kept: braid resume {prepared.context.execution_id}"
+            )
         return _final_state(kept[0])
 
     run.__name__ = pipeline.name
@@ -106,6 +117,8 @@ def run_as_flow(
             f"{pipeline.name}: Prefect ({where}) failed before the run had ended: {type(error).__name__}: {error}. "
             "What had been finished is kept (`braid runs`); see `braid doctor`, then go on with `braid resume RUN`"
         ) from error
+    if not kept and state.is_cancelled():
+        raise KeyboardInterrupt(state.message)
     if not kept:
         # The engine did not get to the end; the state says why.
         raise PipelineFailed(f"{pipeline.name}: {state.message}")
