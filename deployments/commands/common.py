@@ -70,7 +70,7 @@ def reported(command: Command) -> Command:
             complain(error, as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            stderr().print("Interrupted; what had finished is kept: `braid runs`, then `braid resume RUN`.", style="yellow")
+            stderr().print("Interrupted; what had finished is kept: see `braid runs`, `braid resume`.", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
 
     run.__signature__ = inspect.signature(command)  # pyright: ignore[reportAttributeAccessIssue]
