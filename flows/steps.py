@@ -236,7 +236,7 @@ class Pipeline(Frozen):
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
         description="A ceiling for the whole run and the default of its groups.",
     )
-    timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also inside another one.")
+    timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also within another.")
     stuck_after_s: float | None = Field(
         default=None, gt=0.0,
         description="Seconds without progress after which a step is named as stuck; default: by what is usual.",
