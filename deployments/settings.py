@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -125,6 +125,14 @@ class Settings(BaseSettings):
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )
 
+    content_provider: Literal["offline", "openai"] = Field(
+        default="offline", description="Who speaks and draws: this machine, or the endpoint at OPENAI_BASE_URL."
+    )
+    content_models: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict[str, str],
+        description='What models are called at the endpoint: {"elevenlabs": "tts-1", "flux": "gpt-image-1"}.',
+    )
+
     @field_validator("prices", mode="before")
     @classmethod
     def _prices(cls, value: Any) -> Any:
@@ -137,9 +145,9 @@ class Settings(BaseSettings):
     def _budget(cls, value: Any) -> Any:
         return read_budget(_separated(value, ",")) if isinstance(value, str) else value
 
-    @field_validator("resources", mode="before")
+    @field_validator("resources", "content_models", mode="before")
     @classmethod
-    def _resources(cls, value: Any) -> Any:
+    def _tables(cls, value: Any) -> Any:
         return _read_table(value) if isinstance(value, str) else value
 
     @field_validator("handler_modules", "rest_hosts", "rest_private_hosts", mode="before")

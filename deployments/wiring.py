@@ -75,6 +75,9 @@ def make_services(settings: Settings, index: str) -> Services:
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
             "chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key),
+            "content": partial(
+                _make_content, settings.content_provider, settings.openai_base_url, api_key, settings.content_models
+            ),
             "connections": partial(
                 _make_connections, {n: u.get_secret_value() for n, u in settings.connections.items()}
             ),
@@ -174,6 +177,12 @@ def _make_chat(name: str | None, base_url: str | None, api_key: str | None) -> A
     from handlers.models.chat import ChatModel
 
     return ChatModel(name, base_url=base_url, api_key=api_key)
+
+
+def _make_content(kind: str, base_url: str | None, api_key: str | None, models: Mapping[str, str]) -> Any:
+    from handlers.content.providers import make_provider
+
+    return make_provider(kind, base_url=base_url, api_key=api_key, models=models)
 
 
 def _make_reranker(model_dir: str | None) -> Any:

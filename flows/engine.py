@@ -15,7 +15,7 @@ from flows.context import Context, read_path
 from flows.definitions import definitions
 from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.expressions import evaluate_condition, render
-from flows.groups import run_group
+from flows.groups import merged_result, run_group
 from flows.inline import run_leaf as run_inline
 from flows.invoke import LeafCall, RunLeaf
 from flows.journal import Journal, journaled
@@ -27,7 +27,7 @@ from flows.progress import Progress
 from flows.resources import process_resources
 from flows.results import ErrorInfo, Outcome, RunResult, RunStatus, now
 from flows.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
-from flows.strategies import BranchResult, merge_results
+from flows.strategies import BranchResult
 from flows.stuck import Expected, StuckWatch
 from flows.turns import SharedRates, SharedSeats, Turns, warn_of_what_is_not_shared
 from flows.windows import Window
@@ -166,7 +166,7 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
         case Sub():
             result = await _sub(state, node, context, scope)
         case FanIn():
-            result = _fan_in(state, node, context)
+            result = await _fan_in(state, node, context)
         case _:
             assert_never(node)
     if not result.ok and state.only_refused(scope.path(node)):
@@ -294,7 +294,7 @@ async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> No
     return result
 
 
-def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
+async def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
     try:
         if node.source is not None:
             if node.source not in state.groups:
@@ -303,12 +303,14 @@ def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
         else:
             view = context.fork()
             results = [BranchResult(name, True, read_path(view, name)) for name in node.inputs]
-        value = merge_results(node.merge.strategy, results, node.merge.options)
+        value = await merged_result(node.merge, results, context)
         branch = context.fork()
         branch.data[node.merge.output or node.id] = value
         context.apply(branch.delta())
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
+    except asyncio.CancelledError:
+        return NodeResult("cancelled", reason="stopped", transient=True)
     return NodeResult("succeeded", value)
 
 

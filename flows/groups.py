@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from flows.access import all_before
-from flows.classify import error_info
+from flows.classify import error_info, message_of
 from flows.compensation import compensate, takes_back
 from flows.context import Context, read_path
 from flows.deltas import Delta
-from flows.errors import OrchestrationError
+from flows.errors import FatalError, OrchestrationError
+from flows.executors import call_in_thread
 from flows.merge import merge_deltas
 from flows.plan import Group
-from flows.policies import MinSuccess, Policy
+from flows.policies import Merge, MinSuccess, Policy
 from flows.results import ErrorInfo, Status, failure_summary
 from flows.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope, all_done
-from flows.strategies import RACES, BranchResult, merge_results, split_items
+from flows.strategies import RACES, BranchResult, OnFiles, merge_results, split_items
 from flows.windows import Slot, Window
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     assert len(results) == count, "a branch without a result"
     if cancelled:
         return NodeResult("cancelled", reason=branches.reason or "stopped", transient=True)
-    concluded = _conclude(state, group, context, scope, branches, results, race)
+    concluded = await _conclude(state, group, context, scope, branches, results, race)
     if not concluded.ok and not race and not group.derived and takes_back(group.policy):
         await compensate(state, group, scope)
     return concluded
@@ -160,7 +161,25 @@ def _shares(group: Group, context: Context) -> list[list[Any]] | None:
     return split_items(group.split.strategy, shared, len(group.children), group.split.options)
 
 
-def _conclude(
+async def merged_result(merge: Merge, results: Sequence[BranchResult], context: Context) -> Any:
+    """The one result of a group; work on files is done in a thread.
+
+    Raises:
+        OrchestrationError: it cannot be made.
+    """
+    found = merge_results(merge.strategy, results, merge.options)
+    if not isinstance(found, OnFiles):
+        return found
+    services = context.identity.services
+    try:
+        return await call_in_thread(lambda: found.combine(found.values, services), name=f"braid-{merge.strategy}")
+    except OrchestrationError:
+        raise
+    except Exception as error:
+        raise FatalError(f"merge strategy {merge.strategy!r}: {message_of(error)}") from error
+
+
+async def _conclude(
     state: RunState, group: Group, context: Context, scope: Scope, branches: _Branches, results: list[NodeResult],
     race: bool,
 ) -> NodeResult:  # fmt: skip
@@ -198,12 +217,14 @@ def _conclude(
                 ordered=lambda first, second: merged[first] in before[merged[second]],
             )  # fmt: skip
         if group.merge is not None and (ok or policy.merge_when_failed == "successful"):
-            value = merge_results(group.merge.strategy, branch_results, group.merge.options)
+            value = await merged_result(group.merge, branch_results, context)
             branch = context.fork()
             branch.data[group.merge.output or group.id] = value
             context.apply(branch.delta())
     except OrchestrationError as refused:
         error = error_info(refused)
+    except asyncio.CancelledError:
+        return NodeResult("cancelled", reason="stopped", transient=True)
     if error is not None:
         return NodeResult("failed", error=error)
     if ok:

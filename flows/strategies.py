@@ -1,5 +1,6 @@
 """Merge strategies, which make one named result of a group, and split strategies, which deal a list out to branches."""
 
+import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from flows.errors import FatalError, OrchestrationError, UnknownName
 from flows.ranks import reciprocal_ranks
+from flows.services import Services
 from flows.values import fingerprint
 
 
@@ -33,7 +35,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 MERGE_STRATEGIES: dict[str, MergeStrategy] = {}
 SPLIT_STRATEGIES: dict[str, SplitStrategy] = {}
-COMBINERS: dict[str, Callable[[Sequence[Any]], Any]] = {}
+COMBINERS: dict[str, Callable[..., Any]] = {}
+"""By kind of value, or by a name of their own: `function(values)`, or `function(values, services)`, which then is
+called in a thread, because it works on files."""
 RACES = frozenset({"fastest_success"})
 """Strategies that need one success only: the group cancels the rest."""
 
@@ -59,7 +63,7 @@ def split_strategy(name: str) -> Callable[[Function], Function]:
 
 
 def merge_results(strategy: str, results: Sequence[BranchResult], options: Mapping[str, Any]) -> Any:
-    """The group's one result.
+    """The group's one result, or `OnFiles`: what still has to be done for it.
 
     Raises:
         UnknownName: nobody registered the strategy.
@@ -147,17 +151,28 @@ def best_quality(results: Sequence[BranchResult], *, score: str | None = None, h
 
 @merge_strategy("combine_outputs")
 def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = None) -> Any:
-    """All successful results as one: texts joined, lists concatenated, mappings united, or by a named combiner."""
+    """All successful results as one: texts joined, lists concatenated (lists of scored items fused), mappings united.
+
+    `combiner` names another way; what kinds of files have theirs is in `handlers/content/combining.py`.
+    """
     _first(results)
     values = [result.value for result in _successes(results)]
-    if combiner is not None:
-        if combiner not in COMBINERS:
-            raise UnknownName("combiner", combiner, COMBINERS)
-        return COMBINERS[combiner](values)
     kinds = sorted({_kind(value) for value in values})
-    if len(kinds) > 1:
+    if combiner is None and len(kinds) > 1:
         raise FatalError(f"Cannot merge different output types: {kinds}")
-    return COMBINERS[kinds[0]](values)
+    name = combiner or kinds[0]
+    if name not in COMBINERS:
+        raise UnknownName("combiner", name, COMBINERS)
+    combine = COMBINERS[name]
+    return OnFiles(combine, values) if "services" in inspect.signature(combine).parameters else combine(values)
+
+
+@dataclass(frozen=True)
+class OnFiles:
+    """A combination that needs services, and time."""
+
+    combine: Callable[[Sequence[Any], Services], Any]
+    values: Sequence[Any]
 
 
 @merge_strategy("union")
@@ -211,16 +226,43 @@ def _kind(value: Any) -> str:
         return "text"
     if isinstance(value, Mapping):
         return "mapping"
-    return "list" if isinstance(value, (list, tuple)) else type(cast("object", value)).__name__
+    if isinstance(value, (list, tuple)):
+        items = cast("Sequence[Any]", value)
+        return "ranking" if items and all(_ranked(item) for item in items) else "list"
+    return type(cast("object", value)).__name__
+
+
+def _ranked(item: Any) -> bool:
+    """Whether it is one of a list in order of their scores."""
+    if isinstance(item, Mapping):
+        return "id" in item and "score" in item
+    return hasattr(item, "id") and hasattr(item, "score")
+
+
+def _fuse(values: Sequence[Sequence[Any]]) -> list[Any]:
+    """Ranked lists as one, by reciprocal ranks, each item as the first list has it."""
+    items: dict[Any, Any] = {}
+    for item in (item for ranking in values for item in ranking):
+        items.setdefault(_lookup(item, "id"), item)
+    return [items[mark] for mark in reciprocal_ranks([[_lookup(item, "id") for item in one] for one in values])]
 
 
 def _unite(values: Sequence[Any]) -> dict[Any, Any]:
     return {key: item for value in values for key, item in value.items()}
 
 
-COMBINERS["text"] = lambda values: "\n\n".join(values)
-COMBINERS["list"] = lambda values: [item for value in values for item in value]
+def _join(values: Sequence[str]) -> str:
+    return "\n\n".join(values)
+
+
+def _concatenate(values: Sequence[Sequence[Any]]) -> list[Any]:
+    return [item for value in values for item in value]
+
+
+COMBINERS["text"] = _join
+COMBINERS["list"] = _concatenate
 COMBINERS["mapping"] = _unite
+COMBINERS["ranking"] = _fuse
 
 
 @split_strategy("duplicate")

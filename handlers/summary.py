@@ -34,10 +34,15 @@ def prose_sentences(document: Document) -> list[str]:
     for block in document.blocks:
         if block.kind == "paragraph":
             text = " ".join(document.text[block.start : block.end].split())
-            found.extend(part.strip() for part in _SENTENCE_END.split(text) if len(part.split()) >= 5 or len(part) > 30)
+            found.extend(part for part in split_sentences(text) if len(part.split()) >= 5 or len(part) > 30)
         if len(found) >= MOST_SENTENCES:
             return found[:MOST_SENTENCES]
     return found
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text, white space at their ends left out."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def summarise(found: Sequence[str], *, sentences: int = 3) -> list[str]:

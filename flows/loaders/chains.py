@@ -90,6 +90,8 @@ class _Chain:
         self.parameters: dict[str, dict[str, Any]] = {}
         self.split: Node | None = None
         self.last_group: str | None = None
+        self.kinds: dict[str, set[str]] = {}
+        """By group: the kinds of data that its branches make."""
         self.made: set[str] = set()
         """The kinds of data, which are fields, that steps so far have made."""
 
@@ -106,6 +108,8 @@ class _Chain:
             made = KINDS_OF_DATA.get(step_type, ("any", "any"))[1]
             if step_type == "parallel_group":
                 made = self._made_by_group(node)
+            if step_type == "merge_results":
+                made = str((step.entries or {})["output"].scalar) if "output" in (step.entries or {}) else "any"
             if not (_disabled(node) or step_type in _PASSING_ON):
                 available = made
                 self.made.add(made)
@@ -216,6 +220,8 @@ class _Chain:
         fields = self._common(keys, node)
         fields.pop("id", None)
         self.last_group = named.get("id")
+        if self.last_group is not None:
+            self.kinds[self.last_group] = set(kinds)
         return built(node, {
             **fields, **named,
             "max_workers": where.node_at("max_workers") or 3,
@@ -267,9 +273,14 @@ class _Chain:
             self.notes.error(node.place, "no-group", message)
             return unreadable(node)
         fields = self._common(keys, node)
+        group = str(source.scalar) if source is not None else str(self.last_group)
+        kinds = self.kinds.get(group, set())
+        single = strategy is not None and strategy.scalar in _ONE_RESULT and len(kinds) == 1
+        kind = next(iter(kinds)) if single else "any"
         return built(node, {
             "type": "merge_results", **fields, "from": source or self.last_group,
             "strategy": strategy or "collect_all",
+            **({"output": kind} if kind not in ("any", "parallel", "list") else {}),
         })  # fmt: skip
 
     def _batches(self, keys: Keys, node: Node) -> Node:

@@ -1,0 +1,1 @@
+"""Content: text to speech and images, images to text, by an endpoint or by what is on this machine."""

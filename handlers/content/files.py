@@ -1,0 +1,109 @@
+"""What content steps pass on: files by reference, with what is known of them; and how such files are kept."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar, cast
+
+from flows.calls import Call
+from flows.errors import FatalError
+from flows.services import Services
+from flows.storage import Storage
+
+SUFFIXES = {
+    "audio/wav": ".wav", "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/webp": ".webp",
+}  # fmt: skip
+MOST_BYTES = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaFile:
+    """A file that a step made; `placeholder` says that it only stands for what a model would make."""
+
+    uri: str
+    media_type: str
+    size: int
+    sha256: str
+    provider: str
+    model: str = ""
+    text: str = ""
+    """What it was made of."""
+    placeholder: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioFile(MediaFile):
+    """Sound; `quality` is from 0, silent or all clipped, to 1."""
+
+    seconds: float
+    quality: float
+    voice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFile(MediaFile):
+    """A picture; `quality` is its sharpness, see `sharpness`."""
+
+    width: int
+    height: int
+    quality: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFile(MediaFile):
+    """Moving pictures."""
+
+    width: int
+    height: int
+    seconds: float
+
+
+AnyFile: TypeAlias = AudioFile | ImageFile | VideoFile
+Known = TypeVar("Known", bound=MediaFile)
+
+
+def keep(data: bytes, media_type: str, *, name: str, folder: str, call: Call) -> dict[str, object]:
+    """Write a file among the artifacts, and what is known of every file.
+
+    Without a `folder` of the author's choice it is one of the run and the step, so that nothing is ever overwritten
+    but by the same step's next attempt. The suffix is that of what the file is, whatever `name` says.
+
+    Raises:
+        FatalError: `name` or `folder` leads out of the artifacts.
+    """
+    storage: Storage = call.services["storage"]
+    item = re.sub(r"\W+", "-", call.item or "").strip("-")
+    stem = re.sub(r"\.\w{1,5}$", "", name) or re.sub(r"[^\w.-]+", "-", call.step_id).strip("-.")
+    step = re.sub(r"[^\w.-]+", "-", call.step_id).strip("-.") or "step"
+    parts = [folder] if folder else ["content", call.run_id or "run", step]
+    file = f"{stem}{f'-{item}' if item else ''}{SUFFIXES[media_type]}"
+    for part in (*parts, file):
+        if part.startswith(("/", "~")) or "://" in part or ".." in part.split("/"):
+            raise FatalError(f"{part!r} leads out of the artifacts; use a relative path, and BRAID_ARTIFACTS_URL for "
+                             "where they are")  # fmt: skip
+    uri = storage.join(cast("str", call.services["artifacts_url"]), call.index, *parts, file)
+    return kept(storage, uri, data, media_type)
+
+
+def kept(storage: Storage, uri: str, data: bytes, media_type: str) -> dict[str, object]:
+    """Write a file, and what is known of every file."""
+    written = storage.write(uri, data)
+    return {"uri": written, "media_type": media_type, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def content_of(file: MediaFile, services: Services) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FatalError: they are not the ones that the step made.
+    """
+    storage: Storage = services["storage"]
+    data = storage.read(file.uri, max_bytes=MOST_BYTES)
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise FatalError(f"{file.uri} changed since it was made; run the step that makes it again")
+    return data
+
+
+def beside(file: MediaFile, name: str) -> str:
+    """The URI of another file in the same folder."""
+    return f"{file.uri.rsplit('/', 1)[0]}/{name}"

@@ -1,0 +1,78 @@
+"""Reading and writing the bytes of sounds (WAV) and pictures, with limits for those that come from elsewhere."""
+
+import io
+import wave
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows.errors import FatalError
+from handlers.content.quality import sharpness
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_SECONDS = 3600
+MOST_PIXELS = 50_000_000
+_COMPARED_AT = 512
+"""Pixels of the longer side at which sharpness is measured, so that size alone is no quality."""
+
+
+def read_wav(data: bytes, *, place: str) -> tuple[np.ndarray, int]:
+    """Samples, float32 in [-1, 1], shape (frames, channels), and the frames a second.
+
+    Raises:
+        FatalError: it is no WAV of 8, 16 or 32 bits, or too long.
+    """
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            # Streamed files do not know their length in their head; what is there counts.
+            frames = file.readframes(min(file.getnframes(), rate * MOST_SECONDS + 1))
+    except (wave.Error, EOFError) as error:
+        raise FatalError(f"{place} is no WAV file that can be read: {error}") from error
+    kinds: dict[int, Any] = {1: np.uint8, 2: np.dtype("<i2"), 4: np.dtype("<i4")}
+    if width not in kinds:
+        raise FatalError(f"{place} has samples of {8 * width} bits; use 8, 16 or 32")
+    values = np.frombuffer(frames[: len(frames) // (width * channels) * width * channels], dtype=kinds[width])
+    if len(values) > rate * channels * MOST_SECONDS:
+        raise FatalError(f"{place} is longer than {MOST_SECONDS} seconds")
+    scaled = (values.astype(np.float32) - 128) / 128 if width == 1 else values.astype(np.float32) / 2 ** (8 * width - 1)
+    return scaled.reshape(-1, channels), rate
+
+
+def write_wav(samples: np.ndarray, rate: int) -> bytes:
+    """A WAV of 16 bits; `samples` are floats in [-1, 1], shape (frames,) or (frames, channels)."""
+    shaped = samples if samples.ndim == 2 else samples[:, None]
+    file = io.BytesIO()
+    with wave.open(file, "wb") as output:
+        output.setnchannels(shaped.shape[1])
+        output.setsampwidth(2)
+        output.setframerate(rate)
+        output.writeframes((np.clip(shaped, -1.0, 32767 / 32768) * 32768).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def open_image(data: bytes, *, place: str) -> "Image.Image":
+    """A picture, decoded whole.
+
+    Raises:
+        FatalError: it is none that can be read, or too large.
+    """
+    from PIL import Image
+
+    try:
+        picture = Image.open(io.BytesIO(data))
+        if picture.width * picture.height > MOST_PIXELS:
+            raise FatalError(f"{place} has {picture.width} by {picture.height} pixels, more than {MOST_PIXELS} in all")
+        picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FatalError(f"{place} is no picture that can be read: {error}") from error
+    return picture
+
+
+def image_quality(picture: "Image.Image") -> float:
+    """Its sharpness, measured at one size for all pictures."""
+    grey = picture.convert("L")
+    grey.thumbnail((_COMPARED_AT, _COMPARED_AT))
+    return sharpness(np.asarray(grey))

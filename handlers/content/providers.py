@@ -1,0 +1,149 @@
+"""Providers: who speaks, draws, looks and writes. One is an OpenAI-compatible endpoint, one is on this machine."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from flows.calls import Call
+from flows.errors import FatalError
+from handlers.content.describing import describe
+from handlers.content.posters import draw_poster, moving_poster, parse_size
+from handlers.content.speech import speak
+from handlers.models.chat import ask_model
+from handlers.models.http import Endpoint
+from handlers.summary import split_sentences, summarise
+
+
+class ContentProvider(Protocol):
+    """What content steps ask of a provider; safe to use from several threads. Costs are reported to `call`.
+
+    Every method raises:
+        TransientError: it is busy or away.
+        FatalError: it refuses, or cannot do this.
+    """
+
+    name: str
+    draws: bool
+    """Whether its pictures are what was asked for, not placeholders."""
+
+    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+        """A WAV."""
+        ...
+
+    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+        """A picture in a format that Pillow reads."""
+        ...
+
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
+        """What can be seen in a picture."""
+        ...
+
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
+        """An animated WebP that begins with a picture."""
+        ...
+
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+        """A text made of another."""
+        ...
+
+
+class OfflineProvider:
+    """What needs nothing but installed packages: espeak-ng's voices, typeset posters, descriptions by metadata, and
+    texts whose sentences are taken out of what they are made of."""
+
+    name = "offline"
+    draws = False
+
+    def __init__(self, *, timeout_s: float = 120.0) -> None:
+        self._timeout_s = timeout_s
+
+    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+        return speak(text, voice=voice, language=language, speed=speed, timeout_s=self._timeout_s)
+
+    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+        return draw_poster(prompt, model=model, size=parse_size(size))
+
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
+        return describe(image, place=place)
+
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
+        return moving_poster(image, seconds=seconds, place=place)[0]
+
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+        return " ".join(summarise(split_sentences(text), sentences=sentences))
+
+
+class OpenAIProvider:
+    """Any endpoint that speaks OpenAI's `/audio/speech`, `/images/generations` and `/chat/completions`.
+
+    `models` says what the models that pipelines name are called at the endpoint.
+    """
+
+    name = "openai"
+    draws = True
+
+    def __init__(
+        self, *, base_url: str, api_key: str | None = None, models: Mapping[str, str] | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:  # fmt: skip
+        self._models = dict(models or {})
+        self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
+
+    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+        chosen = self._named(model, "text_to_speech")
+        body = {"model": chosen, "input": text, "voice": voice, "speed": speed, "response_format": "wav"}
+        data = self._endpoint.post_for_bytes("audio/speech", body)
+        call.report_cost(chosen, characters=len(text))
+        return data
+
+    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+        parse_size(size)
+        chosen = self._named(model, "text_to_image")
+        answer: Any = self._endpoint.post(
+            "images/generations", {"model": chosen, "prompt": prompt, "size": size, "n": 1}
+        )
+        try:
+            data = base64.b64decode(answer["data"][0]["b64_json"], validate=True)
+        except (binascii.Error, IndexError, KeyError, TypeError, ValueError) as error:
+            url = self._endpoint.url("images/generations")
+            raise FatalError(f"{url} did not answer with a picture as b64_json: {error!r}") from error
+        call.report_cost(chosen, images=1)
+        return data
+
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
+        asked = prompt or "Describe this picture in a few sentences."
+        return ask_model(call, asked, image=(media_type, image), model=self._models.get(model, model) or None)
+
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
+        raise FatalError("OpenAI-compatible endpoints make no videos of pictures; write a handler for the service that "
+                         "does, or set BRAID_CONTENT_PROVIDER=offline for a placeholder")  # fmt: skip
+
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+        asked = f"{prompt}\n\n{text}".strip() if prompt else text
+        return ask_model(call, asked, model=self._models.get(model, model) or None)
+
+    def close(self) -> None:
+        self._endpoint.close()
+
+    def _named(self, model: str, step: str) -> str:
+        chosen = self._models.get(model, model)
+        if not chosen:
+            raise FatalError(f"{step}: an endpoint needs to be told the model; give the step `model`")
+        return chosen
+
+
+def make_provider(
+    kind: str = "offline", *, base_url: str | None = None, api_key: str | None = None,
+    models: Mapping[str, str] | None = None,
+) -> ContentProvider:  # fmt: skip
+    """The provider that settings describe.
+
+    Raises:
+        FatalError: `openai` without an endpoint.
+    """
+    if kind == "offline":
+        return OfflineProvider()
+    if base_url is None:
+        raise FatalError("BRAID_CONTENT_PROVIDER is openai, so BRAID_OPENAI_BASE_URL must say where the endpoint is")
+    return OpenAIProvider(base_url=base_url, api_key=api_key, models=models)

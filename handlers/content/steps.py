@@ -1,0 +1,119 @@
+"""The steps of content chains: each works on the field named for one kind of content, and writes another.
+
+The fields are `text`, `image`, `audio` and `video`, as the kinds of data of the chains.
+"""
+
+from typing import Any
+
+from flows.calls import Call
+from flows.errors import FatalError
+from flows.registry import handler
+from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, keep
+from handlers.content.media import image_quality, open_image, read_wav
+from handlers.content.providers import ContentProvider
+from handlers.content.quality import audio_quality
+
+_PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+
+
+def _quality(file: AudioFile | ImageFile) -> float:
+    return file.quality
+
+
+@handler(writes="audio", quality=_quality)
+def text_to_speech(
+    text: str,
+    output_dir: str = "",
+    *,
+    model: str = "",
+    voice: str = "default",
+    language: str = "en-us",
+    speed: float = 1.0,
+    output_file: str = "",
+    call: Call,
+) -> AudioFile:
+    """The text, spoken: a WAV among the artifacts."""
+    provider = _provider(call)
+    data = provider.speech(text, model=model, voice=voice, language=language, speed=speed, call=call)
+    samples, rate = read_wav(data, place=f"what {provider.name} answered")
+    if not len(samples):
+        raise FatalError(f"{provider.name} answered with a sound of no length")
+    about: Any = keep(data, "audio/wav", name=output_file, folder=output_dir, call=call)
+    return AudioFile(**about, provider=provider.name, model=model, text=_short(text), voice=voice,
+                     seconds=round(len(samples) / rate, 3), quality=audio_quality(samples, rate))  # fmt: skip
+
+
+@handler(writes="image", quality=_quality)
+def text_to_image(
+    text: str,
+    output_dir: str = "",
+    *,
+    model: str = "",
+    size: str = "768x768",
+    output_file: str = "",
+    call: Call,
+) -> ImageFile:
+    """A picture of the text; offline a placeholder, the text typeset as a poster."""
+    provider = _provider(call)
+    if not text.strip():
+        raise FatalError("there is nothing to draw: the text is empty")
+    data = provider.image(text, model=model, size=size, call=call)
+    picture = open_image(data, place=f"what {provider.name} answered")
+    if picture.format not in _PICTURES:
+        raise FatalError(f"{provider.name} answered with a {picture.format} picture; PNG, JPEG and WebP are kept")
+    about: Any = keep(data, _PICTURES[picture.format], name=output_file, folder=output_dir, call=call)
+    return ImageFile(**about, provider=provider.name, model=model, text=_short(text), width=picture.width,
+                     height=picture.height, quality=image_quality(picture), placeholder=not provider.draws)  # fmt: skip
+
+
+@handler(writes="text")
+def image_to_text(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
+    """What is in a picture; offline only what the file itself says, its form and colours."""
+    data = content_of(image, call.services)
+    return _provider(call).describe(
+        data, media_type=image.media_type, prompt=prompt, model=model, place=image.uri, call=call
+    )
+
+
+@handler(writes="text", name="image_understanding")
+def understand_image(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
+    """What is in a picture, by another name."""
+    return image_to_text(image, model=model, prompt=prompt, call=call)
+
+
+@handler(writes="video")
+def image_to_video(
+    image: ImageFile,
+    output_dir: str = "",
+    *,
+    model: str = "",
+    prompt: str = "",
+    seconds: float = 2.0,
+    output_file: str = "",
+    call: Call,
+) -> VideoFile:
+    """A picture that moves; offline a placeholder, an animated WebP that goes closer to the picture."""
+    provider = _provider(call)
+    data = provider.video(content_of(image, call.services), prompt=prompt, model=model, seconds=seconds,
+                          place=image.uri, call=call)  # fmt: skip
+    moving: Any = open_image(data, place=f"what {provider.name} answered")
+    about: Any = keep(data, "video/webp", name=output_file, folder=output_dir, call=call)
+    return VideoFile(**about, provider=provider.name, model=model, text=image.text, width=moving.width,
+                     height=moving.height, seconds=seconds, placeholder=not provider.draws)  # fmt: skip
+
+
+@handler(writes="text")
+def text_generation(text: str, *, prompt: str = "", model: str = "", sentences: int = 3, call: Call) -> str:
+    """A text made of another; offline its `sentences` most telling sentences, in their order."""
+    if not text.strip():
+        raise FatalError("there is nothing to write about: the text is empty")
+    return _provider(call).write(text, prompt=prompt, model=model, sentences=sentences, call=call)
+
+
+def _provider(call: Call) -> ContentProvider:
+    call.check_cancelled()
+    return call.services["content"]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 500 else f"{text[:499]}…"
