@@ -17,6 +17,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from deployments.automations import install_zombie_automation
 from deployments.catalog import Catalog
 from deployments.deployed import attribute_of, make_flow
 from deployments.schedules import FILE, Schedule, Scheduled, load_schedules
@@ -75,6 +76,9 @@ async def deploy(
     wanted = [_wanted(name, catalog, scheduled.get(name, Scheduled()), work_pool) for name in chosen]
     changes = await _pool(client, work_pool, dry_run)
     changes += await _limits(client, settings, dry_run)
+    automation = await install_zombie_automation(client, tag=TAG, dry_run=dry_run)
+    if automation is not None:
+        changes.append(Change(automation, "automation for runs whose process is gone"))
     for one in wanted:
         changes += await _deployment(client, one, dry_run)
     if prune:
