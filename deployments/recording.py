@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord
 
 DAY_S = 86_400.0
+_MOST_RECENT = 2000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,26 @@ class Recording:
         """`prepared`, recorded, and watched by others too."""
         return replace(prepared, observer=Observers([self.recorder, *watching]), journal=self.recorder,
                        spent=self.spent, expected=self.expected)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KnownRuns:
+    """What the run store knows of runs, for those who tidy up after dead ones."""
+
+    url: str
+
+    def alive_and_dead(self) -> tuple[set[str], set[str]]:
+        """Ids of the runs that go on, with those that they go on from, and of newer ones that do not."""
+        from flows.run_store import RunStore
+
+        store = RunStore(self.url)
+        try:
+            recent, now = store.recent(limit=_MOST_RECENT), time.time()
+        finally:
+            store.close()
+        lineages = {run.lineage for run in recent if run.status == "running" and run.is_alive(now)}
+        alive = {run.run_id for run in recent if run.lineage in lineages}
+        return alive, {run.run_id for run in recent} - alive
 
 
 def start_recording(

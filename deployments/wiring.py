@@ -11,8 +11,9 @@ from typing import Any
 
 from deployments.parameters import check_parameters
 from deployments.settings import Settings
-from flows.context import Context, Identity
+from flows.context import Context, Identity, Lineage
 from flows.errors import OrchestrationError
+from flows.lineage import effect_lineages
 from flows.plan import Plan
 from flows.planner import Overrides, Places, make_plan
 from flows.prepared import Prepared
@@ -24,6 +25,10 @@ from flows.steps import Pipeline
 from flows.storage import Storage
 from flows.turns import SharedRates
 
+_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
+"""Fields that only say what is to be made again, so that nothing rests on them."""
+_OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
+"""What hangs on chunks, which are known by their content: how they were cut makes no difference to it."""
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
@@ -64,6 +69,7 @@ def make_services(settings: Settings, index: str) -> Services:
         {
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
+            "known_runs": partial(_make_known_runs, settings.run_store_url),
             "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
@@ -114,8 +120,16 @@ def prepare(
         pipeline, catalog=catalog, given=values, overrides=overrides or overrides_from(settings), source=source,
         place=place,
     )  # fmt: skip
-    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen)
+    lineages = _lineages(plan, values)
+    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, lineages)
     return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
+
+
+def _lineages(plan: Plan, values: Mapping[str, Any]) -> dict[str, Lineage]:
+    by_content = effect_lineages(plan, values, apart_from=_APART | {"chunks"})
+    return effect_lineages(plan, values, apart_from=_APART) | {
+        effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
+    }
 
 
 def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
@@ -155,6 +169,12 @@ def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
     moment = now()
     random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
     return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
+
+
+def _make_known_runs(url: str) -> Any:
+    from deployments.recording import KnownRuns  # SQLAlchemy takes a while to import
+
+    return KnownRuns(url)
 
 
 def _open_index(url: str) -> Any:

@@ -22,6 +22,14 @@ SECTIONS = ("data", "tags", "documents", "processed", "log")
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """What something rests on: a fingerprint of all that made it, and the handlers and steps among that."""
+
+    fingerprint: str = ""
+    steps: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Identity:
     """What never changes during a run and is shared by all branches."""
 
@@ -29,6 +37,8 @@ class Identity:
     run_id: str = "run"
     index: str = "default"
     services: Services = field(default_factory=Services)
+    lineages: Mapping[str, Lineage] = field(default_factory=dict[str, Lineage])
+    """What the effects of the run's pipeline rest on, see `flows.lineage`."""
 
 
 class LogEntry(NamedTuple):

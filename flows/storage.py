@@ -7,7 +7,7 @@ with its scheme), so two URIs are equal exactly when they name the same place.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import IO, Any, Protocol, cast
 from urllib.parse import quote
@@ -20,7 +20,9 @@ class Backend(Protocol):
     """What a kind of storage offers; its errors are anything that `explaining` turns into ours."""
 
     def explaining(self, uri: str) -> AbstractContextManager[None]: ...
-    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]: ...
+    def scan(
+        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+    ) -> Iterator[StoredObject]: ...
     def read(self, location: Location, max_bytes: int | None) -> bytes: ...
     def write(self, location: Location, data: bytes, exclusive: bool) -> None: ...
     def exists(self, location: Location) -> bool: ...
@@ -46,20 +48,21 @@ class Storage:
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return (type(self), (self.options,))
 
-    def list(self, url: str, *, pattern: str = "**/*") -> Iterator[StoredObject]:
+    def list(self, url: str, *, pattern: str = "**/*", shown: Collection[str] = ()) -> Iterator[StoredObject]:
         """Yield the files below `url`, or the one file that `url` names.
 
         Always in the same order: sorted by name, in S3 as the server sorts (AWS by key, SeaweedFS folder by folder).
 
         `pattern` is matched against the name (`*` stays within a folder, `**/` is any number of folders) and does not
-        apply to a single file. Hidden files and folders, and links that lead out of the folder, are left out. An
+        apply to a single file. Hidden files and folders (but for files called as in `shown`, whatever the pattern), and
+        links that lead out of the folder, are left out. An
         S3 prefix is listed page by page as the iteration goes, an empty one is an error.
         """
         accepts = _name_filter(pattern)
         location = parse_url(url)
         backend = self._backend(location)
         with backend.explaining(location.uri):
-            yield from backend.scan(location, accepts)
+            yield from backend.scan(location, accepts, shown)
 
     def read(self, uri: str, *, max_bytes: int | None = None) -> bytes:
         """The whole content; a StorageError, never a shortened content, when it is longer than `max_bytes`."""

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
@@ -26,11 +26,13 @@ class LocalFiles:
     def explaining(self, uri: str) -> AbstractContextManager[None]:
         return _explaining_os_errors(uri)
 
-    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
+    def scan(
+        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+    ) -> Iterator[StoredObject]:
         status = os.stat(location.path)
         if stat.S_ISDIR(status.st_mode):
-            for path, name, found in _walk(location.path, "", os.path.realpath(location.path)):
-                if accepts(name):
+            for path, name, found in _walk(location.path, "", os.path.realpath(location.path), shown):
+                if is_shown(name, shown) or accepts(name):
                     yield StoredObject(f"file://{path}", name, found.st_size, found.st_mtime, None)
         elif location.is_folder:
             raise NotADirectoryError(location.path)
@@ -80,11 +82,11 @@ class LocalFiles:
         return open(location.path, "rb")
 
 
-def _walk(folder: str, prefix: str, root: str) -> Iterator[tuple[str, str, os.stat_result]]:
+def _walk(folder: str, prefix: str, root: str, shown: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
     """Yield path, name and status of the files below `folder`, in the order of their full names."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".") or entry.name in shown]
     except FileNotFoundError:
         if not prefix:
             raise
@@ -93,7 +95,7 @@ def _walk(folder: str, prefix: str, root: str) -> Iterator[tuple[str, str, os.st
     for entry in sorted(visible, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False)):
         name = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, name + "/", root)
+            yield from _walk(entry.path, name + "/", root, shown)
         elif (status := _file_status(entry, root)) is not None:
             yield entry.path, name, status
 
@@ -152,7 +154,9 @@ class MemoryFiles:
     def explaining(self, uri: str) -> AbstractContextManager[None]:
         return _explaining_os_errors(uri)
 
-    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
+    def scan(
+        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+    ) -> Iterator[StoredObject]:
         root = "/" + location.path if location.path else ""
         info: dict[str, Any] = self._files.info(root)
         if info["type"] == "file":
@@ -161,7 +165,7 @@ class MemoryFiles:
         found: dict[str, dict[str, Any]] = self._files.find(root, detail=True)
         for path in sorted(found):
             name = path[len(root) + 1 :]
-            if not is_hidden(name) and accepts(name):
+            if is_shown(name, shown) or (not is_hidden(name) and accepts(name)):
                 yield _from_memory(f"memory://{path[1:]}", name, found[path])
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
@@ -204,6 +208,12 @@ def _from_memory(uri: str, name: str, info: dict[str, Any]) -> StoredObject:
 def is_hidden(name: str) -> bool:
     """Whether a file or one of its folders starts with a dot."""
     return name.startswith(".") or "/." in name
+
+
+def is_shown(name: str, shown: Collection[str]) -> bool:
+    """Whether a file is listed for its own name's sake, though it may be hidden; its folders must not be."""
+    folder, _, own = name.rpartition("/")
+    return own in shown and not is_hidden(folder)
 
 
 def _is_a_folder(location: Location) -> StorageError:

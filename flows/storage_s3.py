@@ -1,7 +1,7 @@
 """Storage in S3 buckets, of AWS or of any server that speaks its protocol, through s3fs."""
 
 import io
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from s3fs.utils import FileExpired  # pyright: ignore[reportMissingTypeStubs]
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, TransientError
 from flows.locations import Location, StorageOptions, StoredObject
-from flows.storage_files import explain_os_error, is_hidden
+from flows.storage_files import explain_os_error, is_hidden, is_shown
 
 _KEYS = "BRAID_S3_KEY and BRAID_S3_SECRET"
 _BLOCK_BYTES = 8 * 2**20
@@ -56,7 +56,9 @@ class S3Objects:
         else:
             self._answered = True
 
-    def scan(self, location: Location, accepts: Callable[[str], bool]) -> Iterator[StoredObject]:
+    def scan(
+        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+    ) -> Iterator[StoredObject]:
         bucket, _, key = location.path.partition("/")
         prefix = f"{key}/" if key else ""
         is_empty = True
@@ -65,7 +67,8 @@ class S3Objects:
                 is_empty = False
                 name: str = entry["Key"][len(prefix) :]
                 # A key that ends with a slash is how S3 consoles show an empty folder.
-                if name and not name.endswith("/") and not is_hidden(name) and accepts(name):
+                wanted = is_shown(name, shown) or (not is_hidden(name) and accepts(name))
+                if name and not name.endswith("/") and wanted:
                     uri = f"s3://{bucket}/{entry['Key']}"
                     yield _stored(uri, name, entry["Size"], entry)
         if is_empty and key:

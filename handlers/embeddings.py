@@ -7,6 +7,7 @@ import numpy as np
 
 from flows.calls import Call
 from flows.registry import handler
+from handlers.facets import lacking
 from handlers.models.embedding import Embedder
 from handlers.models.tokens import count_tokens
 from handlers.records import Chunk, Embeddings, SparseVector
@@ -16,8 +17,13 @@ AT_A_TIME = 16
 
 
 @handler(writes="embeddings")
-def generate_dense_embeddings(chunks: Sequence[Chunk], *, call: Call) -> Embeddings:
-    """A vector a chunk; what is embedded is the chunk under the headings that it stands in."""
+def generate_dense_embeddings(chunks: Sequence[Chunk], redo: Sequence[str] = (), *, call: Call) -> Embeddings:
+    """A vector for each chunk that the index has none of; what is embedded is the chunk under its headings.
+
+    What the index shows of a document, made by the same model in the same way, is not computed again, unless `redo`
+    names `vectors`.
+    """
+    chunks = lacking(chunks, "vectors", redo, call)
     embedder: Embedder = call.services["embedder"]
     parts: list[np.ndarray] = []
     for start in range(0, len(chunks), AT_A_TIME):
@@ -36,8 +42,14 @@ def embedded_text(chunk: Chunk) -> str:
 
 
 @handler(writes="sparse", version="2")
-def generate_sparse_embeddings(chunks: Sequence[Chunk], *, call: Call) -> tuple[SparseVector, ...]:
-    """Term counts a chunk, its headings included; BM25 is computed from them when a query comes."""
+def generate_sparse_embeddings(
+    chunks: Sequence[Chunk], redo: Sequence[str] = (), *, call: Call
+) -> tuple[SparseVector, ...]:
+    """Term counts for each chunk that the index has none of, its headings included; BM25 is computed from them later.
+
+    `redo` names `terms` to count all of them again.
+    """
+    chunks = lacking(chunks, "terms", redo, call)
     found: list[SparseVector] = []
     for done, chunk in enumerate(chunks, start=1):
         words = terms(embedded_text(chunk))

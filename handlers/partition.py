@@ -15,7 +15,7 @@ from handlers.splitting import Count, Span, bounded, split_lines, split_prose, s
 By = Literal["tokens", "sentences"]
 
 
-@handler(writes="chunks", effects=(), version="2")
+@handler(writes="chunks", effects=(), version="3")
 def partition_text(
     documents: Sequence[Document],
     *,
@@ -31,7 +31,8 @@ def partition_text(
     passage starts with up to `overlap_tokens` tokens of the prose before it. `by="sentences"` never cuts a sentence
     that fits; `by="tokens"` keeps whole paragraphs together and cuts inside one only when it must.
 
-    A passage's id depends on its document and its text alone, so an edit changes only the ids of passages it touches.
+    A passage's id depends on its document, its headings and its text alone, so an edit changes only the ids of passages
+    it touches.
     """
     if max_tokens < 8:
         raise FatalError(f"max_tokens is {max_tokens}; a passage needs at least 8")
@@ -57,24 +58,29 @@ def partition(
     text, size = document.text, bounded(count)
     units = _units(document, size, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
     chunks: list[Chunk] = []
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     for passage in _passages(text, units, size, max_tokens=max_tokens, overlap_tokens=overlap_tokens):
-        content = text[passage.start : passage.end]
+        content, heading = text[passage.start : passage.end], " > ".join(passage.path)
         chunks.append(
             Chunk(
-                id=stable_id(document.id, content, str(seen[content])),
+                id=chunk_id(document.id, heading, content, seen[heading, content]),
                 document_id=document.id,
                 position=len(chunks),
                 text=content,
                 start=passage.start,
                 end=passage.end,
-                heading=" > ".join(passage.path),
+                heading=heading,
                 page=passage.page,
                 tokens=count(content),
             )
         )
-        seen[content] += 1
+        seen[heading, content] += 1
     return chunks
+
+
+def chunk_id(document_id: str, heading: str, text: str, before: int) -> str:
+    """The id of a passage, with so many of the same headings and text `before` it: by what is embedded of it."""
+    return stable_id(document_id, heading, text, str(before))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,14 @@ class Source:
     size: int
     modified: float | None = None
     etag: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    certain: bool = False
+    """Whether it was left alone for long enough before it was listed that no later change can look the same."""
+
+    @property
+    def revision(self) -> str:
+        """What the listing says of the content: equal only if it is the same, provided that it is `certain`."""
+        return f"{'' if self.certain else '~'}{self.size}:{self.etag or ''}:{self.modified!r}"
 
     @property
     def document_id(self) -> str:

@@ -1,8 +1,9 @@
 """What there is to ingest: the files below a folder or prefix whose format Braid can read."""
 
-import re
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from flows.calls import Call
@@ -10,10 +11,15 @@ from flows.errors import FatalError
 from flows.registry import handler
 from flows.storage import Storage
 from handlers.extraction.formats import MIME_TYPES, mime_type_of
+from handlers.globs import compiled
 from handlers.records import Source
+from handlers.sidecars import SIDECARS, Tagging, is_sidecar
 
 HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 """What nobody means to ingest: hidden files and folders, lock files of office programs."""
+
+SETTLED_S = 2.0
+"""A file changed less than this before it is listed may be changed again without looking different."""
 
 
 @handler(writes="sources", effects=())
@@ -23,28 +29,37 @@ def list_sources(
     pattern: str = "**/*",
     exclude: Sequence[str] = HIDDEN,
     limit: int | None = None,
+    tags: Mapping[str, str | Sequence[str]] | None = None,
     call: Call,
 ) -> tuple[Source, ...]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
-    number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones.
+    number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
+    get `tags`, and what folders and sidecar files say of them (see `handlers.sidecars`).
 
     Raises:
         FatalError: nothing is left to ingest.
+        InvalidTag: a tag cannot be; the message names the file.
     """
+    now = time.time()
     storage: Storage = call.services["storage"]
-    excluded = [_compile(glob) for glob in exclude]
+    excluded = [compiled(glob) for glob in exclude]
+    sidecars: dict[str, str] = {}
     found: list[Source] = []
     ignored: Counter[str] = Counter()
-    for stored in storage.list(source, pattern=pattern):
+    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
         call.check_cancelled()
+        if is_sidecar(stored.name):
+            sidecars[stored.name] = stored.uri
+            continue
         if any(matches(stored.name) for matches in excluded):
             continue
         if mime_type_of(stored.name) is None:
             ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
             continue
-        found.append(Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag))
+        certain = stored.modified is not None and stored.modified < now - SETTLED_S
+        found.append(Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain))
     found.sort(key=lambda listed: listed.name)
     if ignored:
         kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
@@ -52,17 +67,8 @@ def list_sources(
     if not found:
         raise FatalError(_explain_nothing(source, pattern, ignored))
     call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
-    return tuple(found if limit is None else found[:limit])
-
-
-def _compile(glob: str) -> Callable[[str], bool]:
-    from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
-
-    try:
-        matches = re.compile(glob_translate(glob)).match
-    except (ValueError, re.error) as error:
-        raise FatalError(f"the pattern {glob!r} in `exclude` cannot be used: {error}") from error
-    return lambda name: matches(name) is not None
+    given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
+    return tuple(replace(each, tags=given.of(each.name)) for each in (found if limit is None else found[:limit]))
 
 
 def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:

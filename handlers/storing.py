@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from flows.calls import Call, ItemFailure
 from flows.registry import handler
+from flows.storage import Storage
+from handlers.changes import tried
+from handlers.facets import wanted_facets, written
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
 from handlers.stores.protocol import Facet, FailedDocument, IndexStore
 
@@ -17,14 +20,18 @@ def store_documents(
     chunks: Sequence[Chunk],
     summaries: Mapping[str, str] | None = None,
     artifacts: Sequence[Artifact] = (),
+    sources: Sequence[Source] = (),
     *,
-    fingerprint: str = "",
     call: Call,
 ) -> dict[str, str]:
-    """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id."""
+    """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id.
+
+    With them goes what the listing said of their `sources`, and how this pipeline makes what is stored.
+    """
     stored = _store(call).put_documents(
-        documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id, fingerprint=fingerprint
-    )
+        documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id,
+        fingerprint=written(wanted_facets(call)), revisions={each.document_id: each.revision for each in sources},
+    )  # fmt: skip
     call.report_progress(len(stored), len(documents))
     return stored
 
@@ -76,27 +83,32 @@ def publish_documents(
     return published
 
 
-@handler(writes="recorded_failures", effects="index.documents")
+@handler(writes="recorded_failures", effects="index.failures")
 def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] = (), *, call: Call) -> int:
     """Note quarantined documents with their reasons in the document table; the number noted.
 
     The item of a failure is the name, URI or document id of its source.
     """
     known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
-    noted = [_failed(failure, known.get(failure.item)) for failure in failures]
+    noted = [_failed(failure, known.get(failure.item), call) for failure in failures]
     return _store(call).put_failures(noted, run_id=call.run_id)
 
 
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
-    """Remove documents, by id, and all that only they support; the number that were there."""
-    return _store(call).delete(vanished)
+    """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
+    removed = _store(call).delete(vanished)
+    if "artifacts_url" in call.services:
+        storage: Storage = call.services["storage"]
+        for document_id in vanished:
+            storage.delete(storage.join(call.services["artifacts_url"], call.index, document_id), recursive=True)
+    return removed
 
 
-def _failed(failure: ItemFailure, source: Source | None) -> FailedDocument:
+def _failed(failure: ItemFailure, source: Source | None, call: Call) -> FailedDocument:
     if source is None:
         return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
-    return FailedDocument(source.document_id, source.name, source.uri, failure.error)
+    return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried(source, call))
 
 
 def _store(call: Call) -> IndexStore:

@@ -6,6 +6,7 @@ import typer
 
 from deployments.commands.common import BudgetOption, IndexOption, JsonOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
+from handlers.tags import read_tags
 
 
 @reported
@@ -18,6 +19,24 @@ def ingest(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Files to leave out besides hidden ones, as a glob; may be repeated.")
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="A tag of all these documents; may be repeated."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove documents from the index that are no longer there.")
+    ] = False,
+    max_prune_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Refuse to remove more than this share (default 0.2)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Process everything again, changed or not.")] = False,
+    only_step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Do this step again for all documents, and what follows from it.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try unreadable documents again, although they have not changed.")
+    ] = False,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
     engine: EngineOption = "prefect",
@@ -26,7 +45,7 @@ def ingest(
     """Read documents, cut them into passages, embed and store them, so that `braid search` finds them.
 
     A document that cannot be read is set aside with its reason, and the others go on (exit code 3). Ingesting again
-    replaces what was stored of the same documents.
+    processes only what is new or changed, and of that only what is needed.
 
     Examples:
 
@@ -34,10 +53,16 @@ def ingest(
 
       braid ingest s3://bucket/contracts --index contracts --pattern '**/*.pdf' --max-workers 4
 
+      braid ingest manuals/ --index manuals --prune --tag department=service
+
       BRAID_S3_ENDPOINT_URL=http://localhost:8333 braid ingest s3://bucket --index all
     """
     parameters: dict[str, object] = {"source": source}
-    if pattern is not None:
-        parameters["pattern"] = pattern
+    chosen = {
+        "pattern": pattern, "tags": read_tags(tag) if tag else None, "prune": prune or None,
+        "max_prune_share": max_prune_share, "force": force or None, "only_step": only_step,
+        "retry_failed": retry_failed or None,
+    }  # fmt: skip
+    parameters |= {name: value for name, value in chosen.items() if value is not None}
     execute("ingest", parameters, index=index, max_workers=max_workers, budget=budget, engine=engine,
             json_output=json_output, more_excluded=exclude or ())  # fmt: skip

@@ -46,6 +46,17 @@ def collect(
     return tuple(artifacts)
 
 
+def artifact_ids(document_id: str, artifacts: Sequence[Artifact]) -> list[str]:
+    """The ids that artifacts get in a document of that id; not those of images, which depend on their bytes."""
+    seen: Counter[str] = Counter()
+    found: list[str] = []
+    for each in artifacts:
+        identity = stable_id(document_id, each.kind, each.content, "")
+        found.append(stable_id(identity, str(seen[identity])))
+        seen[identity] += 1
+    return found
+
+
 def read_again(document: Document, call: Call) -> bytes:
     """The bytes that the document was extracted from.
 

@@ -92,6 +92,7 @@ def to_document(source: Source, data: bytes, extractor: TextExtractor, *, timeou
         text=extracted.text,
         content_sha256=hashlib.sha256(data).hexdigest(),
         blocks=tuple(extracted.blocks),
+        tags=source.tags,
         metadata=extracted.metadata,
     )
 

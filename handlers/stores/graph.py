@@ -11,7 +11,7 @@ from handlers.stores import schema
 from handlers.stores.dialects import insert_rows, upsert
 from handlers.stores.protocol import Edge, Mention, entity_key, storable_text
 from handlers.stores.reads import batches, permitted_documents
-from handlers.stores.staging import stage_passages
+from handlers.stores.staging import stage_passages, unsettle
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
 
@@ -26,6 +26,7 @@ def put_graph(
             raise ValueError(f"chunk {each.chunk_id!r} is not among the chunks that were given")
     keys = list(passages.values())
     touched = entities_of(connection, keys)
+    unsettle(connection, keys)
     for some in batches(keys):
         connection.execute(delete(mentions_).where(mentions_.c.passage.in_(some)))
         connection.execute(delete(relations_).where(relations_.c.passage.in_(some)))

@@ -13,6 +13,7 @@ from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores.content import ContentHash
 from handlers.stores.protocol import (
+    UNSETTLED,
     ChunkState,
     DocumentRow,
     DocumentState,
@@ -22,6 +23,7 @@ from handlers.stores.protocol import (
     FailedDocument,
     Mention,
     Rename,
+    Restatement,
     StoredDocument,
     Swept,
     best,
@@ -29,6 +31,7 @@ from handlers.stores.protocol import (
     check_dimensions,
     choose_model,
     entity_key,
+    settled,
     staged_name,
     storable_text,
     stored_term,
@@ -69,6 +72,7 @@ class MemoryIndexStore:
         self._staged: dict[tuple[str, str], _Version] = {}
         self._published: dict[str, tuple[str, _Version]] = {}
         self._passages: dict[str, _Passage] = {}
+        self._tried: dict[str, str] = {}
 
     def close(self) -> None:
         """Nothing to close; what is stored stays."""
@@ -106,6 +110,7 @@ class MemoryIndexStore:
                 count, shape = len(embeddings.chunk_ids), embeddings.vectors.shape
                 raise ValueError(f"{count} chunks need as many vectors, not an array of shape {shape}")
             self._stage(chunks, run_id)
+            self._unsettle(embeddings.chunk_ids)
             for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
                 self._passages[chunk_id].vector = np.array(row, dtype=np.float32)
                 self._passages[chunk_id].model = embeddings.model
@@ -115,6 +120,7 @@ class MemoryIndexStore:
         with self._lock:
             self._check(chunks, [each.chunk_id for each in sparse])
             self._stage(chunks, run_id)
+            self._unsettle([each.chunk_id for each in sparse])
             for each in sparse:
                 counts = tuple((stored_term(term), count) for term, count in each.counts)
                 self._passages[each.chunk_id].terms = replace(each, counts=counts)
@@ -126,6 +132,7 @@ class MemoryIndexStore:
         with self._lock:
             self._check(chunks, {each.chunk_id for each in (*entities, *relations)})
             self._stage(chunks, run_id)
+            self._unsettle([chunk.id for chunk in chunks])
             for chunk in chunks:
                 self._passages[chunk.id].facts = True
                 self._passages[chunk.id].entities = [each for each in entities if each.chunk_id == chunk.id]
@@ -160,6 +167,7 @@ class MemoryIndexStore:
                     "have replaced them: ingest it again"
                 )
         self._staged = {key: value for key, value in self._staged.items() if key[0] != document_id}
+        version.fingerprint = version.fingerprint.lstrip(UNSETTLED)
         self._staged[document_id, name] = version
         self._published[document_id] = (name, version)
         self._passages = {
@@ -170,12 +178,14 @@ class MemoryIndexStore:
         self._rows[document_id] = replace(
             self._rows[document_id], status="processed", reason="", updated_at=time.time()
         )  # fmt: skip
+        self._tried.pop(document_id, None)
 
     def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
         with self._lock:
             for each in failures:
                 self._note(each.id, each.name, each.uri, run_id)
                 self._rows[each.id] = replace(self._rows[each.id], status="failed", reason=each.reason)
+                self._tried[each.id] = each.tried
             return len({each.id for each in failures})
 
     def delete(self, document_ids: Sequence[str]) -> int:
@@ -186,7 +196,35 @@ class MemoryIndexStore:
             for document_id in gone:
                 del self._rows[document_id]
                 self._published.pop(document_id, None)
+                self._tried.pop(document_id, None)
             return len(gone)
+
+    def restate(self, restatements: Sequence[Restatement]) -> int:
+        with self._lock:
+            known = [each for each in restatements if each.document_id in self._published]
+            for each in known:
+                name, version = self._published[each.document_id]
+                noted = {"revision": each.revision, "fingerprint": each.fingerprint}
+                document = version.document if each.tags is None else replace(version.document, tags=each.tags)
+                version = replace(
+                    version, document=document, **{key: value for key, value in noted.items() if value is not None}
+                )
+                self._staged[each.document_id, name] = version
+                self._published[each.document_id] = (name, version)
+                if each.uri is not None:
+                    self._rows[each.document_id] = replace(self._rows[each.document_id], uri=each.uri)
+            return len(known)
+
+    def requeue(self, document_ids: Sequence[str]) -> int:
+        with self._lock:
+            failed = [
+                each for each in dict.fromkeys(document_ids)
+                if each in self._rows and self._rows[each].status == "failed"
+            ]  # fmt: skip
+            for each in failed:
+                self._rows[each] = replace(self._rows[each], status="pending")
+                self._tried.pop(each, None)
+            return len(failed)
 
     def rename(self, renames: Sequence[Rename]) -> int:
         with self._lock:
@@ -224,7 +262,8 @@ class MemoryIndexStore:
         ]
         artifacts.sort(key=lambda found: found.id)
         moved = replace(
-            version, document=each.document, chunks=chunks, artifacts=artifacts, revision=each.revision
+            version, document=each.document, chunks=chunks, artifacts=artifacts, revision=each.revision,
+            fingerprint=version.fingerprint if each.fingerprint is None else each.fingerprint,
         )  # fmt: skip
         self._staged[new, name] = moved
         self._published[new] = (name, moved)
@@ -238,14 +277,19 @@ class MemoryIndexStore:
             )  # fmt: skip
         return 1
 
-    def sweep(self, *, alive: Collection[str] = (), older_than_s: float = 86_400.0) -> Swept:
+    def sweep(
+        self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
+    ) -> Swept:
+        def left(run_id: str, since: float) -> bool:
+            return run_id not in alive and (since <= before or run_id in dead)
+
         with self._lock:
             before = time.time() - older_than_s
             versions = [
                 (document_id, name)
                 for (document_id, name), version in self._staged.items()
                 if self._published.get(document_id, ("",))[0] != name
-                and version.staged_at <= before and version.run_id not in alive
+                and left(version.run_id, version.staged_at)
             ]  # fmt: skip
             for key in versions:
                 del self._staged[key]
@@ -253,7 +297,7 @@ class MemoryIndexStore:
             chunks = [
                 chunk_id
                 for chunk_id, passage in self._passages.items()
-                if chunk_id not in held and passage.staged_at <= before and passage.run_id not in alive
+                if chunk_id not in held and left(passage.run_id, passage.staged_at)
             ]
             for chunk_id in chunks:
                 del self._passages[chunk_id]
@@ -262,8 +306,7 @@ class MemoryIndexStore:
             documents = [
                 row.id
                 for row in self._rows.values()
-                if row.id not in used and row.status == "pending" and row.updated_at <= before
-                and row.run_id not in alive
+                if row.id not in used and row.status == "pending" and left(row.run_id, row.updated_at)
             ]  # fmt: skip
             self.delete(documents)
             return Swept(len(versions), len(chunks), len(documents))
@@ -285,16 +328,21 @@ class MemoryIndexStore:
             for document_id in sorted(each for each in self._rows if each > after)[:limit]:
                 row, version = self._row(document_id), self._published.get(document_id, ("", None))[1]
                 found.append(DocumentState(
-                    row.id, row.name, row.uri, row.status, row.content_sha256, row.fingerprint,
+                    row.id, row.name, row.uri, row.status, row.content_sha256, settled(row.fingerprint),
                     version.revision if version else "", tuple(chunk.id for chunk in self.chunks_of(document_id)),
+                    tuple(sorted(set(version.document.tags))) if version else (), self._tried.get(document_id, ""),
                 ))  # fmt: skip
             return found
 
     def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
         with self._lock:
+            made = {
+                key: settled(version.fingerprint) for _, version in self._published.values() for key in version.chunks
+            }
             return {
                 each: ChunkState(
-                    passage.model if passage.vector is not None else None, passage.terms is not None, passage.facts
+                    passage.model if passage.vector is not None else None, passage.terms is not None, passage.facts,
+                    made.get(each, ""),
                 )
                 for each in chunk_ids if (passage := self._passages.get(each)) is not None
             }  # fmt: skip
@@ -313,7 +361,7 @@ class MemoryIndexStore:
         passages = {chunk.id: self._passages[chunk.id] for chunk in chunks}
         return StoredDocument(
             replace(version.document, name=row.name, uri=row.uri, text="", blocks=()), row.status, row.reason,
-            row.run_id, searchable=True, fingerprint=version.fingerprint, revision=version.revision,
+            row.run_id, searchable=True, fingerprint=settled(version.fingerprint), revision=version.revision,
             summary=version.summary, chunks=tuple(chunks),
             vectors={
                 key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None
@@ -473,6 +521,12 @@ class MemoryIndexStore:
             if chunk.id not in visible and passage.run_id != run_id:
                 passage.run_id, passage.staged_at = run_id, time.time()
 
+    def _unsettle(self, chunk_ids: Iterable[str]) -> None:
+        visible = self._visible()
+        for document_id in {visible[each].document_id for each in chunk_ids if each in visible}:
+            version = self._published[document_id][1]
+            version.fingerprint = UNSETTLED + version.fingerprint.lstrip(UNSETTLED)
+
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()
         row = self._rows.get(document_id) or DocumentRow(
@@ -487,7 +541,7 @@ class MemoryIndexStore:
         version = self._published[document_id][1]
         return replace(
             row, title=version.document.title, content_sha256=version.document.content_sha256,
-            fingerprint=version.fingerprint, chunks=len(version.chunks), searchable=True,
+            fingerprint=settled(version.fingerprint), chunks=len(version.chunks), searchable=True,
         )  # fmt: skip
 
     def _visible(self) -> dict[str, _Passage]:

@@ -47,6 +47,8 @@ class FailedDocument:
     name: str
     uri: str
     reason: str
+    tried: str = ""
+    """What was tried (its revision and how it was read), so that the same is not tried again."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class DocumentState:
     """What the source looked like (an ETag, or size and time), by which it is known unchanged without reading it."""
     chunk_ids: tuple[str, ...]
     """In the order of the document."""
+    tags: tuple[tuple[str, str], ...] = ()
+    tried: str = ""
+    """Of a failed document: see `FailedDocument`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,19 @@ class ChunkState:
     terms: bool
     facts: bool
     """Whether the graph has what it says, be it nothing."""
+    fingerprint: str = ""
+    """Of the searchable version that has the chunk; empty for a chunk that is only staged."""
+
+
+@dataclass(frozen=True)
+class Restatement:
+    """What is to be noted of a searchable document whose content stays: None leaves a thing as it is."""
+
+    document_id: str
+    uri: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,8 @@ class Rename:
     chunk_ids: Mapping[str, str]
     artifact_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: str = ""
+    fingerprint: str | None = None
+    """None keeps what it was; another one says what of it has to be made again."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,9 @@ class IndexStore(Protocol):
 
     The `put_…` methods stage: nothing they write for new chunks is found before `publish` has made the document's new
     version visible, in one transaction that also removes what only the old version used. Rows belong to chunks, whose
-    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms.
+    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. Writing over what
+    is visible empties the fingerprint of the document's version, until it is published or restated: if the writer
+    dies in between, the next ingestion knows.
     Entities are addressed by name, without regard to case and spacing (`entity_key`).
     """
 
@@ -205,12 +227,22 @@ class IndexStore(Protocol):
         """
         ...
 
-    def sweep(self, *, alive: Collection[str] = (), older_than_s: float = 86_400.0) -> Swept:
+    def restate(self, restatements: Sequence[Restatement]) -> int:
+        """Note tags, place, revision or fingerprint of searchable documents; how many there were."""
+        ...
+
+    def requeue(self, document_ids: Sequence[str]) -> int:
+        """Let failed documents be tried again by the next ingestion, as if they were new; how many were failed."""
+        ...
+
+    def sweep(
+        self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
+    ) -> Swept:
         """Remove what runs staged and never published.
 
-        Nothing of a run in `alive` is touched, nor anything staged less than `older_than_s` ago: without knowing who
-        is alive, let that be longer than any run takes from staging a batch to publishing it; knowing it, 0. A run
-        that stages a chunk which another left behind owns it from then on.
+        Nothing of a run in `alive` is touched, nor, unless its run is in `dead`, anything staged less than
+        `older_than_s` ago: let that be longer than any run takes from staging a batch to publishing it. A run that
+        stages a chunk which another left behind owns it from then on.
         """
         ...
 
@@ -311,6 +343,15 @@ class IndexStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+UNSETTLED = "~"
+"""What a fingerprint begins with while its version is being written over."""
+
+
+def settled(fingerprint: str | None) -> str:
+    """The fingerprint as others may see it: none of a version that is being written over."""
+    return "" if fingerprint is None or fingerprint.startswith(UNSETTLED) else fingerprint
 
 
 def entity_key(name: str) -> str:

@@ -17,8 +17,11 @@ from sqlalchemy import (
 
 from handlers.stores.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
+
+UPGRADES = {2: ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",)}
+"""What leads from an older schema version to the next."""
 
 metadata = MetaData()
 Key = BigInteger().with_variant(Integer, "sqlite")  # what SQLite counts up by itself
@@ -61,6 +64,7 @@ documents = Table(
     Column("run_id", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("published", Key),  # versions.key of what queries see
+    Column("tried", Text, nullable=False, server_default=""),  # of a failed document: what was tried
 )  # fmt: skip
 
 versions = Table(

@@ -20,6 +20,7 @@ from handlers.stores.protocol import (
     FailedDocument,
     Mention,
     Rename,
+    Restatement,
     StoredDocument,
     Swept,
 )  # fmt: skip
@@ -79,13 +80,24 @@ class SqlIndexStore(ABC):
         with self._write() as connection:
             return upkeep.rename(connection, renames)
 
-    def sweep(self, *, alive: Collection[str] = (), older_than_s: float = 86_400.0) -> Swept:
+    def restate(self, restatements: Sequence[Restatement]) -> int:
+        with self._write() as connection:
+            return upkeep.restate(connection, restatements)
+
+    def requeue(self, document_ids: Sequence[str]) -> int:
+        with self._write() as connection:
+            return upkeep.requeue(connection, document_ids)
+
+    def sweep(
+        self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
+    ) -> Swept:
+        age = upkeep.Age(older_than_s, frozenset(alive), frozenset(dead))
         with self._read() as connection:
-            candidates = upkeep.sweep_candidates(connection, older_than_s)
+            candidates = upkeep.sweep_candidates(connection, age)
         found: list[Swept] = []
         for some in reads.batches(candidates, 100):
             with self._write() as connection:
-                found.append(upkeep.sweep(connection, some, alive, older_than_s))
+                found.append(upkeep.sweep(connection, some, age))
         with self._write() as connection:
             upkeep.sweep_entities(connection)
         return Swept(

@@ -17,7 +17,7 @@ from flows.errors import FatalError, TransientError
 from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores import reads
-from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
+from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, UPGRADES, metadata
 from handlers.stores.snapshot import Snapshot
 from handlers.stores.sql import SqlIndexStore
 
@@ -140,6 +140,9 @@ def _prepare(engine: Engine, path: Path) -> None:
         raw.close()
         with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
             if not _is_ours(connection, path):
+                if (older := _version(connection)) in UPGRADES:
+                    for statement in (each for version in range(older, SCHEMA_VERSION) for each in UPGRADES[version]):
+                        connection.exec_driver_sql(statement)
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -148,15 +151,21 @@ def _prepare(engine: Engine, path: Path) -> None:
 
 
 def _is_ours(connection: Connection, path: Path) -> bool:
-    """Whether the file is an index of our schema; false for an empty one."""
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    """Whether the file is an index of our schema; false for an empty one, and for one that can be upgraded."""
+    version = _version(connection)
     application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
     if application == APPLICATION_ID and version == SCHEMA_VERSION:
         return True
     if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one():
+        return False
+    if application == APPLICATION_ID and version in UPGRADES:
         return False
     kind = f"an index of schema version {version}" if application == APPLICATION_ID else "another database"
     raise FatalError(
         f"{path} is {kind}; this Braid needs schema version {SCHEMA_VERSION}: "
         "give another path, or delete the file and ingest again"
     )
+
+
+def _version(connection: Connection) -> int:
+    return connection.exec_driver_sql("PRAGMA user_version").scalar_one()

@@ -7,11 +7,12 @@ of different documents go on, and none can wait for each other in a circle. (SQL
 import time
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, literal, select, update
 
 from handlers.records import Chunk
 from handlers.stores import schema
 from handlers.stores.dialects import upsert
+from handlers.stores.protocol import UNSETTLED
 from handlers.stores.reads import batches
 
 documents_, passages_ = schema.documents, schema.passages
@@ -55,6 +56,23 @@ def touch(connection: Connection) -> None:
         upsert(connection, counters).values(name="data", value=1)
         .on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
     )  # fmt: skip
+
+
+def unsettle(connection: Connection, passages: Sequence[int]) -> bool:
+    """Empty the fingerprints of what is visible with these passages, which are being written over; whether any is."""
+    versions_, found = schema.versions, False
+    for some in batches(passages):
+        owners = select(documents_.c.published).where(
+            documents_.c.key.in_(select(passages_.c.document).where(passages_.c.key.in_(some), passages_.c.visible))
+        )
+        found |= bool(
+            connection.execute(
+                update(versions_)
+                .where(versions_.c.key.in_(owners))
+                .values(fingerprint=literal(UNSETTLED) + func.ltrim(versions_.c.fingerprint, UNSETTLED))
+            ).rowcount
+        )
+    return found
 
 
 def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]], run_id: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
 from handlers.stores import schema
-from handlers.stores.protocol import ChunkState, DocumentState, StoredDocument
+from handlers.stores.protocol import ChunkState, DocumentState, StoredDocument, settled
 from handlers.stores.reads import batches
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
@@ -22,16 +22,24 @@ def document_states(connection: Connection, *, after: str, limit: int) -> list[D
         .where(documents_.c.id > after).order_by(documents_.c.id).limit(limit)
     ).all()  # fmt: skip
     chunk_ids: dict[int, list[str]] = defaultdict(list)
+    tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for some in batches([row.published for row in rows if row.published is not None]):
         for version, chunk_id in connection.execute(
             select(chunks_.c.version, passages_.c.id).join(passages_, passages_.c.key == chunks_.c.passage)
             .where(chunks_.c.version.in_(some)).order_by(chunks_.c.version, chunks_.c.position, passages_.c.id)
         ):  # fmt: skip
             chunk_ids[version].append(chunk_id)
+        for version, *tag in connection.execute(
+            select(schema.tags.c.version, schema.tags.c.name, schema.tags.c.value)
+            .where(schema.tags.c.version.in_(some))
+        ):  # fmt: skip
+            tags[version].append((tag[0], tag[1]))
     return [
         DocumentState(
-            row.id, row.name, row.uri, row.status, row.content_sha256 or "", row.fingerprint or "", row.revision or "",
+            row.id, row.name, row.uri, row.status, row.content_sha256 or "", settled(row.fingerprint),
+            row.revision or "",
             tuple(chunk_ids[row.published] if row.published is not None else ()),
+            tuple(sorted(tags[row.published])) if row.published is not None else (), row.tried,
         )
         for row in rows
     ]  # fmt: skip
@@ -42,10 +50,20 @@ def chunk_states(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, 
     found: dict[str, ChunkState] = {}
     for some in batches(list(dict.fromkeys(chunk_ids))):
         rows = connection.execute(
-            select(passages_.c.id, passages_.c.length, passages_.c.facts, vectors.c.model)
-            .join(vectors, vectors.c.passage == passages_.c.key, isouter=True).where(passages_.c.id.in_(some))
+            select(
+                passages_.c.id, passages_.c.length, passages_.c.facts, passages_.c.visible, vectors.c.model,
+                versions_.c.fingerprint,
+            )
+            .join(vectors, vectors.c.passage == passages_.c.key, isouter=True)
+            .join(documents_, documents_.c.key == passages_.c.document)
+            .join(versions_, versions_.c.key == documents_.c.published, isouter=True).where(passages_.c.id.in_(some))
         )  # fmt: skip
-        found.update((row.id, ChunkState(row.model, row.length is not None, row.facts)) for row in rows)
+        found.update(
+            (row.id, ChunkState(
+                row.model, row.length is not None, row.facts, settled(row.fingerprint) if row.visible else ""
+            ))
+            for row in rows
+        )  # fmt: skip
     return found
 
 
@@ -128,7 +146,7 @@ def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
         return StoredDocument(document, row.status, row.reason, row.run_id, searchable=False)
     chunks = parts.chunks[version]
     return StoredDocument(
-        document, row.status, row.reason, row.run_id, searchable=True, fingerprint=row.fingerprint,
+        document, row.status, row.reason, row.run_id, searchable=True, fingerprint=settled(row.fingerprint),
         revision=row.revision, summary=row.summary,
         chunks=tuple(
             Chunk(

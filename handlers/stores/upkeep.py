@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, or_, select, update
 
 from flows.errors import FatalError
 from handlers.stores import schema
 from handlers.stores.graph import forget_unsupported
-from handlers.stores.protocol import Rename, Swept
+from handlers.stores.protocol import Rename, Restatement, Swept
 from handlers.stores.reads import batches
 from handlers.stores.staging import lock_documents, touch
 from handlers.stores.writes import put_tags, remove_passages, version_fields
@@ -68,7 +69,10 @@ def _rename(connection: Connection, each: Rename) -> int:
     put_tags(connection, {old.published: each.document.tags})
     connection.execute(
         update(versions_).where(versions_.c.key == old.published)
-        .values(**version_fields(each.document), revision=each.revision)
+        .values(
+            **version_fields(each.document), revision=each.revision,
+            **({} if each.fingerprint is None else {"fingerprint": each.fingerprint}),
+        )
     )  # fmt: skip
     connection.execute(
         update(documents_).where(documents_.c.key == old.key)
@@ -83,47 +87,101 @@ def check_renamed(each: Rename, chunk_ids: Collection[str]) -> None:
         raise ValueError(f"document {each.document_id!r}: chunk {lacking[0]!r} has no new id")
 
 
-def sweep_candidates(connection: Connection, older_than_s: float) -> list[str]:
+@dataclass(frozen=True)
+class Age:
+    """From when on what a run staged is a leftover."""
+
+    older_than_s: float
+    alive: Collection[str]
+    dead: Collection[str]
+
+    def of(self, run_id: ColumnElement[str], since: ColumnElement[float]) -> ColumnElement[bool]:
+        left = or_(since <= time.time() - self.older_than_s, run_id.in_(sorted(self.dead)))
+        return left & run_id.not_in(sorted(self.alive))
+
+
+def sweep_candidates(connection: Connection, age: Age) -> list[str]:
     """Documents of which something is staged that may be swept, or that have never got anywhere."""
-    before = time.time() - older_than_s
     published = documents_.c.published
     candidates = select(documents_.c.id).where(
         or_(
             exists().where(
                 versions_.c.document == documents_.c.key, or_(published.is_(None), versions_.c.key != published),
-                versions_.c.staged_at <= before,
+                age.of(versions_.c.run_id, versions_.c.staged_at),
             ),
             exists().where(
-                passages_.c.document == documents_.c.key, ~passages_.c.visible, passages_.c.staged_at <= before
+                passages_.c.document == documents_.c.key, ~passages_.c.visible,
+                age.of(passages_.c.run_id, passages_.c.staged_at),
             ),
-            (documents_.c.status == "pending") & published.is_(None) & (documents_.c.updated_at <= before),
+            (documents_.c.status == "pending") & published.is_(None)
+            & age.of(documents_.c.run_id, documents_.c.updated_at),
         )
     )  # fmt: skip
     return list(connection.scalars(candidates.order_by(documents_.c.id)))
 
 
-def sweep(connection: Connection, document_ids: Sequence[str], alive: Collection[str], older_than_s: float) -> Swept:
+def sweep(connection: Connection, document_ids: Sequence[str], age: Age) -> Swept:
     """Remove what is left of these documents' dead runs; decided anew under their locks."""
-    before, living = time.time() - older_than_s, sorted(alive)
     keys = list(lock_documents(connection, document_ids).values())
     published = select(documents_.c.published).where(documents_.c.key.in_(keys), documents_.c.published.is_not(None))
     versions = connection.execute(delete(versions_).where(
-        versions_.c.document.in_(keys), versions_.c.key.not_in(published), versions_.c.staged_at <= before,
-        versions_.c.run_id.not_in(living),
+        versions_.c.document.in_(keys), versions_.c.key.not_in(published),
+        age.of(versions_.c.run_id, versions_.c.staged_at),
     )).rowcount  # fmt: skip
     held = exists().where(chunks_.c.passage == passages_.c.key)
     passages = list(connection.scalars(select(passages_.c.key).where(
-        passages_.c.document.in_(keys), ~passages_.c.visible, ~held, passages_.c.staged_at <= before,
-        passages_.c.run_id.not_in(living),
+        passages_.c.document.in_(keys), ~passages_.c.visible, ~held, age.of(passages_.c.run_id, passages_.c.staged_at),
     )))  # fmt: skip
     remove_passages(connection, passages)
     documents = connection.execute(delete(documents_).where(
         documents_.c.key.in_(keys), documents_.c.status == "pending", documents_.c.published.is_(None),
-        documents_.c.updated_at <= before, documents_.c.run_id.not_in(living),
+        age.of(documents_.c.run_id, documents_.c.updated_at),
         ~exists().where(versions_.c.document == documents_.c.key),
         ~exists().where(passages_.c.document == documents_.c.key),
     )).rowcount  # fmt: skip
     return Swept(versions, len(passages), documents)
+
+
+def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
+    """Note what is new of documents whose content stays."""
+    lock_documents(connection, [each.document_id for each in restatements])
+    found: dict[str, tuple[int, int]] = {}
+    for some in batches([each.document_id for each in restatements]):
+        found.update(
+            (row.id, (row.key, row.published))
+            for row in connection.execute(
+                select(documents_.c.id, documents_.c.key, documents_.c.published)
+                .where(documents_.c.id.in_(some), documents_.c.published.is_not(None))
+            )
+        )  # fmt: skip
+    tagged: dict[int, tuple[tuple[str, str], ...]] = {}
+    for each in restatements:
+        if each.document_id not in found:
+            continue
+        key, version = found[each.document_id]
+        if each.uri is not None:
+            connection.execute(update(documents_).where(documents_.c.key == key).values(uri=each.uri))
+        noted = {"revision": each.revision, "fingerprint": each.fingerprint}
+        if values := {name: value for name, value in noted.items() if value is not None}:
+            connection.execute(update(versions_).where(versions_.c.key == version).values(**values))
+        if each.tags is not None:
+            tagged[version] = each.tags
+    if tagged:
+        for some in batches(list(tagged)):
+            connection.execute(delete(schema.tags).where(schema.tags.c.version.in_(some)))
+        put_tags(connection, tagged)
+        touch(connection)
+    return len(found)
+
+
+def requeue(connection: Connection, document_ids: Sequence[str]) -> int:
+    count = 0
+    for some in batches(list(dict.fromkeys(document_ids))):
+        count += connection.execute(
+            update(documents_).where(documents_.c.id.in_(some), documents_.c.status == "failed")
+            .values(status="pending", tried="")
+        ).rowcount  # fmt: skip
+    return count
 
 
 def sweep_entities(connection: Connection) -> None:

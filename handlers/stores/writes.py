@@ -14,9 +14,9 @@ from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
 from handlers.stores import schema
 from handlers.stores.dialects import insert_rows, upsert
 from handlers.stores.graph import entities_of, forget_unsupported
-from handlers.stores.protocol import Facet, FailedDocument, staged_name, stored_term
+from handlers.stores.protocol import UNSETTLED, Facet, FailedDocument, staged_name, stored_term
 from handlers.stores.reads import batches
-from handlers.stores.staging import lock_documents, note_documents, stage_passages, touch
+from handlers.stores.staging import lock_documents, note_documents, stage_passages, touch, unsettle
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -129,8 +129,12 @@ def publish(connection: Connection, document_id: str, name: str, expect: Collect
     remove_passages(connection, gone)
     connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
     connection.execute(
+        update(versions_).where(versions_.c.key == version, versions_.c.fingerprint.startswith(UNSETTLED))
+        .values(fingerprint=func.ltrim(versions_.c.fingerprint, UNSETTLED))
+    )  # fmt: skip
+    connection.execute(
         update(documents_).where(documents_.c.key == document)
-        .values(published=version, status="processed", reason="", updated_at=time.time())
+        .values(published=version, status="processed", reason="", tried="", updated_at=time.time())
     )  # fmt: skip
     touch(connection)
 
@@ -156,7 +160,9 @@ def put_failures(connection: Connection, failures: Sequence[FailedDocument], *, 
     note_documents(connection, [(each.id, each.name, each.uri) for each in failures], run_id)
     for each in failures:
         connection.execute(
-            update(documents_).where(documents_.c.id == each.id).values(status="failed", reason=each.reason)
+            update(documents_)
+            .where(documents_.c.id == each.id)
+            .values(status="failed", reason=each.reason, tried=each.tried)
         )
     return len({each.id for each in failures})
 
@@ -184,13 +190,9 @@ def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
 
 def _replace(connection: Connection, table: Any, passages: Sequence[int]) -> None:
     """Remove what a table has of these passages, and tell if queries could see it."""
-    visible = False
     for some in batches(passages):
         connection.execute(delete_from(table).where(table.c.passage.in_(some)))
-        visible = visible or bool(connection.execute(
-            select(passages_.c.key).where(passages_.c.key.in_(some), passages_.c.visible).limit(1)
-        ).first())  # fmt: skip
-    if visible:
+    if unsettle(connection, passages):
         touch(connection)
 
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from flows.errors import FatalError
+from handlers.filters import TagFilter
 from handlers.records import Artifact, Document, SparseVector, stable_id
 from handlers.stores import FailedDocument, IndexStore
 from handlers.stores.content import copy_index
 from handlers.stores.memory import MemoryIndexStore
-from handlers.stores.protocol import ChunkState, Rename, Swept
+from handlers.stores.protocol import ChunkState, Rename, Restatement, Swept
 from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
 
 
@@ -191,6 +192,8 @@ def test_a_copy_has_the_same_content(
     ))  # fmt: skip
     chunks = chunks_of(documents[4])
     store.put_vectors(chunks, embed(chunks, "another model"))
+    assert store.read_documents(["d4"])[0].fingerprint == ""  # written over what is visible
+    store.restate([Restatement("d4", fingerprint="v2")])
     store.put_failures([FailedDocument("d0", "d0.txt", "u", "broken"), FailedDocument("z", "z.txt", "v", "locked")])
     stage(store, documents[5:])
     done: list[int] = []
@@ -316,3 +319,50 @@ def test_after_any_history_an_index_is_as_if_made_anew(
     hits = [store.search_terms({"river": 1.0, "storm": 2.0}), fresh.search_terms({"river": 1.0, "storm": 2.0})]
     assert [(hit.id, round(hit.score, 9)) for hit in hits[0]] == [(hit.id, round(hit.score, 9)) for hit in hits[1]]
     assert store.neighbours(["York"]) == fresh.neighbours(["York"])
+
+
+def test_what_is_new_of_a_document_is_noted_without_touching_its_content(store: IndexStore) -> None:
+    made = [document(name, f"storm {name}", tags=[("team", "x")]) for name in ("a", "b")]
+    store.publish(stage(store, made))
+    before = store.fingerprint()
+    noted = Restatement("a", revision="r", fingerprint="f", tags=(("team", "y"),), uri="file:///new")
+    assert store.restate([noted, Restatement("b", revision="s"), Restatement("unknown", revision="t")]) == 2
+    first, second = store.document_states()
+    assert (first.revision, first.fingerprint, first.tags, first.uri) == ("r", "f", (("team", "y"),), "file:///new")
+    assert (second.revision, second.tags, second.uri) == ("s", (("team", "x"),), "file:///b.txt")
+    assert store.tags_of(["a"]) == {"a": (("team", "y"),)}
+    assert store.fingerprint() != before
+    chunk = chunks_of(made[0])[0]
+    assert store.chunk_states([chunk.id])[chunk.id].fingerprint == "f"
+    assert len(store.search_terms({"storm": 1.0}, where=TagFilter.of({"team": "y"}))) == 1
+
+
+def test_writing_over_what_is_visible_is_known_until_it_is_published_again(store: IndexStore) -> None:
+    made = document("a", "storm river")
+    chunks = chunks_of(made)
+    store.publish(store.put_documents([made], chunks, fingerprint="f", run_id="r"))
+    for write in (
+        lambda: store.put_vectors(chunks, embed(chunks)), lambda: store.put_terms(chunks, count_terms(chunks)),
+        lambda: store.put_graph(chunks, *facts(chunks)),
+    ):  # fmt: skip
+        write()
+        assert [state.fingerprint for state in store.document_states()] == [""]
+        assert store.known(["a"])["a"].fingerprint == ""
+        store.publish(store.put_documents([made], chunks, fingerprint="f", run_id="r"))
+        assert [state.fingerprint for state in store.document_states()] == ["f"]
+
+
+def test_a_failed_document_says_what_was_tried_until_it_is_requeued(store: IndexStore) -> None:
+    store.put_failures([FailedDocument("a", "a.txt", "u", "broken", tried="v1")])
+    assert [(state.status, state.tried) for state in store.document_states()] == [("failed", "v1")]
+    assert store.requeue(["a", "unknown"]) == 1
+    assert [(state.status, state.tried) for state in store.document_states()] == [("pending", "")]
+    assert store.requeue(["a"]) == 0
+
+
+def test_a_sweep_takes_at_once_what_runs_left_that_are_known_to_be_dead(store: IndexStore) -> None:
+    stage(store, [document("a", "storm")], run="dead")
+    stage(store, [document("b", "river")], run="elsewhere")
+    assert store.sweep(alive=["me"], dead=["dead"]).versions == 1
+    assert [state.id for state in store.document_states()] in (["b"], ["a", "b"])
+    assert store.sweep(alive=["me"], dead=["dead"]).versions == 0

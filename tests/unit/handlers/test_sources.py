@@ -58,5 +58,5 @@ def test_nothing_to_ingest_is_an_error_with_the_cure(files, options, message):
 
 def test_a_pattern_that_cannot_be_used_is_named():
     call, root = make_call(FILES)
-    with pytest.raises(FatalError, match="exclude"):
+    with pytest.raises(FatalError, match="the pattern .* cannot be used"):
         list_sources(root, exclude=["**a"], call=call)
