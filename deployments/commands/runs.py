@@ -14,6 +14,7 @@ from rich.text import Text
 from deployments.commands.common import JsonOption, emit, reported, stdout
 from deployments.settings import load_settings
 from deployments.views import STATUS_STYLE, cost_table, failure_tables
+from deployments.zombies import way_on
 from flows.cost_report import cost_json, cost_report
 from flows.error_report import error_json, error_report
 from flows.errors import UnknownName
@@ -110,6 +111,8 @@ def show(
         console.print("Nothing of it is running at the moment.")
     if record.status == "running" and not record.is_alive(time.time()):
         console.print("Its process is gone; `braid doctor --repair` marks it, `braid resume` goes on.", style="yellow")
+    if record.status == "interrupted":
+        console.print(f"It was interrupted. {way_on(record.run_id)}", style="yellow")
     console.print(_outcome_table(outcomes))
     console.print(*_failed_attempts(attempts), sep="\n")
     for part in [*cost_table(cost_report(ended)), *failure_tables(ended)]:

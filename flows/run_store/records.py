@@ -44,11 +44,13 @@ class RunRecord:
 
     def is_alive(self, now: float) -> bool:
         """Whether the process that runs it is still there, as far as can be told from here."""
-        if self.status != "running":
-            return False
+        return self.status == "running" and not self.has_lost_its_process(now)
+
+    def has_lost_its_process(self, now: float) -> bool:
+        """Whether the process that ran it is gone, as far as can be told from here; it may have ended well before."""
         if self.host == socket.gethostname() and self.process is not None:
-            return _is_running(self.process, self.process_started)
-        return self.heartbeat is not None and now - self.heartbeat < SILENT_S
+            return not _is_running(self.process, self.process_started)
+        return self.heartbeat is None or now - self.heartbeat >= SILENT_S
 
 
 @dataclass(frozen=True)

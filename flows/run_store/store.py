@@ -111,6 +111,12 @@ class RunStore:
         self._update(result.run_id, status=result.status, seconds=result.seconds, busy_seconds=result.busy_seconds,
                      cost=result.cost)  # fmt: skip
 
+    def interrupt(self, run_id: str) -> bool:
+        """Note that a run was interrupted, unless it has ended meanwhile; whether that was so."""
+        mine = sa.update(runs).where(runs.c.run_id == run_id, runs.c.status == "running")
+        with self._engine.begin() as connection:
+            return connection.execute(mine.values(status="interrupted")).rowcount > 0
+
     def stop(self, run_id: str, status: str, seconds: float | None = None) -> None:
         """Note that a run ended without a result: it was interrupted, or its process is gone."""
         self._update(run_id, status=status, **({} if seconds is None else {"seconds": seconds}))

@@ -1,9 +1,14 @@
 """Runs whose process was killed: found, marked with the way to go on, in the run store and on a Prefect server."""
 
+import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+
+from tests.killed_process import run_and_kill
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -38,3 +43,43 @@ async def test_the_automation_is_made_once_and_follows_what_it_should_be() -> No
         assert await install_zombie_automation(client, silent_s=120) == "update"
         assert (await found()).id is not None
         await client.delete_automation((await found()).id)
+
+
+async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    from deployments.server_checks import check_server
+    from deployments.settings import load_settings
+    from flows.run_store import RunStore
+
+    monkeypatch.setenv("BRAID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    run_and_kill("prefect", tmp_path)
+    settings = load_settings()
+    store = RunStore(settings.run_store_url)
+    (record,) = store.running()
+    assert record.flow_run_id is not None
+
+    async def state() -> Any:
+        async with get_client() as client:
+            return (await client.read_flow_run(UUID(str(record.flow_run_id)))).state
+
+    assert (await state()).name == "Running"
+    seen = await asyncio.to_thread(lambda: list(check_server(settings, repair=False)))
+    assert [one.text for one in seen if one.topic == "runs"] == [
+        f"{record.run_id}: flow run 'dying · default · {record.run_id}' reads Running; "
+        "`braid doctor --repair` corrects it"
+    ]
+    assert (await state()).name == "Running"
+    assert not [one for one in seen if one.level == "error"]
+    await asyncio.to_thread(lambda: list(check_server(settings, repair=True)))
+    crashed = await state()
+    assert crashed.name == "Crashed"
+    assert f"braid resume {record.run_id}" in crashed.message
+    again = await asyncio.to_thread(lambda: list(check_server(settings, repair=True)))
+    assert not [one for one in again if one.topic == "runs"]
+    store.stop(record.run_id, "failed")
+    store.close()
