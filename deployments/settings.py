@@ -74,6 +74,15 @@ class Settings(BaseSettings):
         default=None, ge=1, validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
         description="A ceiling for steps at once, as --max-workers.",
     )  # fmt: skip
+    task_runner: Literal["threads", "dask", "ray"] | None = Field(
+        default=None, description="Where sync handlers run, as --task-runner; see docs/scale.md."
+    )
+    dask_address: str | None = Field(
+        default=None, description="Scheduler of a Dask cluster, tcp://host:8786; default: a run starts one of its own."
+    )
+    ray_address: str | None = Field(
+        default=None, description="A Ray cluster, host:6379 or auto; default: a run starts one of its own."
+    )
     prices: Annotated[dict[str, dict[str, dict[str, float]]] | None, NoDecode] = Field(
         default=None, description="Price table: JSON, or a file (.json, .yaml); see docs/cost.md."
     )

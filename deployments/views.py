@@ -29,6 +29,8 @@ def plan_tree(plan: Plan) -> RenderableType:
     head = Text.assemble((plan.pipeline.name, "bold"), (f"  {plan.pipeline.description}", "dim"))
     tree = Tree(head, guide_style="dim")
     facts = tree.add(Text.assemble("whole run: ", (_limit(plan.limit), "cyan"), _timeout(plan.pipeline.timeout_s)))
+    if plan.task_runner.name != "threads":
+        facts.add(Text.assemble("sync handlers run on: ", (str(plan.task_runner), "cyan")))
     usual = plan.pipeline.retry or Retry()
     if usual.max_attempts > 1:
         facts.add(Text(f"every step: {_attempts(usual)}, only for what may pass by itself", "cyan"))
@@ -50,6 +52,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "pipeline": plan.pipeline.name, "description": plan.pipeline.description, "mode": plan.pipeline.mode,
         "fingerprint": plan.fingerprint, "limit": _limit_json(plan.limit),
+        "task_runner": asdict(plan.task_runner),
         "resources": {
             name: one.resource.model_dump() | {"origins": dict(one.origins), "shared_as": sorted(one.shared)}
             for name, one in plan.all_resources.items()

@@ -154,9 +154,12 @@ def overrides_from(
 
     The resources are the settings'.
     """
+    addresses = {name: address for name, address in (("dask", settings.dask_address), ("ray", settings.ray_address))
+                 if address}  # fmt: skip
     common = Overrides(
-        budget={**settings.budget, **(budget or {})}, resources=settings.resources, resources_origin="BRAID_RESOURCES"
-    )
+        budget={**settings.budget, **(budget or {})}, resources=settings.resources, resources_origin="BRAID_RESOURCES",
+        task_runner=settings.task_runner, task_runner_origin="--task-runner or BRAID_TASK_RUNNER", clusters=addresses,
+    )  # fmt: skip
     if max_workers is not None:
         return replace(common, max_concurrency=max_workers, origin="--max-workers")
     if settings.max_workers is not None:

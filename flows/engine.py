@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from flows.classify import error_info
+from flows.clusters import open_cluster
 from flows.context import Context, read_path
 from flows.definitions import definitions
 from flows.errors import BudgetUsedUp, OrchestrationError
@@ -67,6 +68,7 @@ async def run_plan(
         meter=Meter(plan.budget, spent=spent),
         definitions=definitions(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
+        cluster=await open_cluster(plan),
     )
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
@@ -88,6 +90,8 @@ async def run_plan(
     finally:
         if watching is not None:
             watching.cancel()
+        if state.cluster is not None:
+            await state.cluster.close()
     outcomes = state.in_order()
     ended = RunResult(
         pipeline=plan.pipeline.name,
@@ -189,7 +193,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     call = LeafCall(
         node, path, name, context, scope.deadline, (state.calls,), scope.slot, item=scope.item or None,
         meter=state.meter, key=node.id + scope.key, tried=lambda tried: state.observer.attempted(path, name, tried),
-        turn=state.turn if node.uses else None, retries=state.retries,
+        turn=state.turn if node.uses else None, retries=state.retries, cluster=state.cluster,
     )  # fmt: skip
     state.retries.calls += 1
     if node.id in state.definitions:

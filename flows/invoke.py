@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, cast
 
 from flows.calls import Call
 from flows.classify import classified, error_info, message_of
+from flows.clusters import Cluster, may_leave
 from flows.context import Context
 from flows.deltas import Delta
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
@@ -24,6 +25,7 @@ from flows.plan import Leaf
 from flows.prices import add_up
 from flows.processes import call_in_process
 from flows.registry import REGISTRY, HandlerSpec
+from flows.remote_calls import Report, report_of
 from flows.results import Attempt, FatalFailure, Status, Success, TransientFailure, now
 from flows.windows import Slot, Window
 
@@ -70,6 +72,8 @@ class LeafCall:
     turn: "Callable[[LeafCall], AbstractAsyncContextManager[None]] | None" = None
     """Entered after the windows for each attempt: the limits of the resources it uses."""
     retries: RetryCount | None = None
+    cluster: Cluster | None = None
+    """Where it is called, if not in this process."""
     attempts: int = 0
     started: float | None = None
     seconds: float | None = None
@@ -311,6 +315,8 @@ async def _run(
                 return await spec.function(*arguments, **options)
             if spec.isolation == "process":
                 return await _in_process(leaf, spec, arguments, options)
+            if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
+                return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
         leaf.call.cancel()
@@ -361,6 +367,41 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
             )
         finally:
             leaf.call.read_ledger(ledger.name)
+    if delta:
+        arguments[0].apply(delta)
+    return result
+
+
+async def _on_cluster(
+    leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
+) -> Any:
+    leaf.abandoned = False
+    call = leaf.call
+    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+    there = replace(call, costs={}, failures=[], on_cost=None)
+    remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
+
+    def take_over(report: Report) -> None:
+        call.add_cost(report.costs)
+        call.failures += report.failures
+
+    def take_over_late(answer: "asyncio.Future[bytes]") -> None:
+        """Count what a call reported whose result is no longer wanted."""
+        if not answer.cancelled() and answer.exception() is None:
+            take_over(report_of(answer.result()))
+
+    try:
+        answer = await asyncio.shield(remote.answer)
+    except asyncio.CancelledError:
+        call.cancel()
+        leaf.abandoned = not await remote.stop()
+        remote.answer.add_done_callback(take_over_late)
+        raise
+    report = report_of(answer)
+    take_over(report)
+    if report.error is not None:
+        raise report.error
+    result, delta = report.result
     if delta:
         arguments[0].apply(delta)
     return result

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from flows.errors import Problem
 from flows.limits import RetryBudget, Settled, tightest
@@ -140,6 +140,19 @@ Node: TypeAlias = Leaf | FanIn | Chain | Group | Loop | Choice | Sub
 
 
 @dataclass(frozen=True)
+class TaskRunner:
+    """Where the calls of sync handlers run, who said so, and at which address if it is there already."""
+
+    name: Literal["threads", "dask", "ray"] = "threads"
+    origin: str = "default"
+    address: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.name == "threads" else f", {self.address or 'started by the run'}"
+        return f"{self.name} ({self.origin}){where}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """A pipeline that can run."""
 
@@ -154,6 +167,8 @@ class Plan:
     retry_budget: RetryBudget | None = None
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
+    task_runner: TaskRunner = field(default_factory=TaskRunner)
+    """Also for the plans in it, whatever theirs say."""
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from flows.errors import InvalidPipeline, OrchestrationError, Problem, UnknownNa
 from flows.expressions import check_expression, condition_names, template_names
 from flows.limits import Resource, Settled, settle
 from flows.merge import DEFAULT_REDUCERS, resolve_reducer
-from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
+from flows.plan import Access, Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, TaskRunner
 from flows.policies import Merge, Policy, Retry
 from flows.references import Names, NoSuchReference
 from flows.registry import REGISTRY, Declared, HandlerSpec, Registry
@@ -52,6 +52,11 @@ class Overrides:
     resources_origin: str = "settings"
     policy: Policy | None = None
     """For groups that do not say one."""
+    task_runner: Literal["threads", "dask", "ray"] | None = None
+    """Over the pipeline's."""
+    task_runner_origin: str = "run"
+    clusters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By task runner: the address of a cluster that exists."""
 
 
 def make_plan(
@@ -96,6 +101,7 @@ def make_plan(
         retry_budget=pipeline.retry_budget,
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
+        task_runner=planner.task_runner,
     )
 
 
@@ -164,8 +170,17 @@ class _Planner:
         """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a
         run that was held up by one can go on with a larger one."""
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        limits = {"budget", "retry_budget", "resources", "stuck_after_s"}
-        return fingerprint([self.pipeline.model_dump(mode="json", exclude=limits), versions])
+        left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner"}
+        return fingerprint([self.pipeline.model_dump(mode="json", exclude=left_out), versions])
+
+    @property
+    def task_runner(self) -> TaskRunner:
+        """The run's, else the pipeline's."""
+        given, origin = self.overrides.task_runner, self.overrides.task_runner_origin
+        if given is None:
+            given = self.pipeline.task_runner
+            origin = f"pipeline {self.pipeline.name}" if "task_runner" in self.pipeline.model_fields_set else "default"
+        return TaskRunner(given, origin, self.overrides.clusters.get(given))
 
     def limit(self, declared: Any) -> Limit:
         ceiling = self.ceiling

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from flows.clusters import Cluster
 from flows.context import Context
 from flows.definitions import Definition
 from flows.invoke import Done, LeafCall, RunLeaf
@@ -173,6 +174,8 @@ class RunState:
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
     watch: StuckWatch | None = None
+    cluster: Cluster | None = None
+    """Where sync handlers run, if not here."""
 
     def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:
         """Say more of an outcome that is known already, and what more it cost."""

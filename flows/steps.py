@@ -236,6 +236,9 @@ class Pipeline(Frozen):
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
         description="A ceiling for the whole run and the default of its groups.",
     )
+    task_runner: Literal["threads", "dask", "ray"] = Field(
+        default="threads", description="Where sync handlers run: in threads here, or on a Dask or Ray cluster."
+    )
     timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also within another.")
     stuck_after_s: float | None = Field(
         default=None, gt=0.0,

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -29,6 +29,10 @@ IndexOption = Annotated[str, typer.Option("--index", "-i", help="The index to wo
 WorkersOption = Annotated[
     int | None,
     typer.Option("--max-workers", "-w", min=1, metavar="N", help="A ceiling for steps at once, over the pipeline's."),
+]
+RunnerOption = Annotated[
+    Literal["threads", "dask", "ray"] | None,
+    typer.Option(help="Where sync handlers run, over the pipeline's: in threads here, or on a Dask or Ray cluster."),
 ]
 BudgetOption = Annotated[
     list[str] | None,

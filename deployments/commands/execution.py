@@ -33,9 +33,10 @@ def execute(
     json_output: bool,
     budget: Sequence[str] | None = None,
     more_excluded: Sequence[str] = (),
+    task_runner: Literal["threads", "dask", "ray"] | None = None,
 ) -> None:
     """Run the pipeline `name` and end the command as the run ended."""
-    settings = load_settings()
+    settings = on_runner(load_settings(), task_runner)
     catalog = load_catalog(settings)
     given = dict(parameters)
     if more_excluded:
@@ -66,6 +67,11 @@ def watched(
         return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
                             max_workers=max_workers, engine=engine, progress=progress, budget=budget,
                             resumes=resumes, force=force, before_prefect=announce)  # fmt: skip
+
+
+def on_runner(settings: Settings, task_runner: Literal["threads", "dask", "ray"] | None) -> Settings:
+    """The settings with what the command line says of the task runner."""
+    return settings if task_runner is None else settings.model_copy(update={"task_runner": task_runner})
 
 
 def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.commands.common import BudgetOption, IndexOption, JsonOption, WorkersOption, reported
+from deployments.commands.common import BudgetOption, IndexOption, JsonOption, RunnerOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
 from handlers.tags import read_tags
 
@@ -39,6 +39,7 @@ def ingest(
     ] = False,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
+    task_runner: RunnerOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -65,4 +66,4 @@ def ingest(
     }  # fmt: skip
     parameters |= {name: value for name, value in chosen.items() if value is not None}
     execute("ingest", parameters, index=index, max_workers=max_workers, budget=budget, engine=engine,
-            json_output=json_output, more_excluded=exclude or ())  # fmt: skip
+            json_output=json_output, more_excluded=exclude or (), task_runner=task_runner)  # fmt: skip

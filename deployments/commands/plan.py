@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from deployments.catalog import load_catalog
-from deployments.commands.common import JsonOption, WorkersOption, emit, reported, stdout
+from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
+from deployments.commands.execution import on_runner
 from deployments.settings import load_settings
 from deployments.views import estimate_text, moved_steps, plan_json, plan_tree
 from deployments.wiring import load_handlers, overrides_from
@@ -23,6 +24,7 @@ from flows.steps import Pipeline
 def plan(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.")],
     max_workers: WorkersOption = None,
+    task_runner: RunnerOption = None,
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,
     diff: Annotated[
         str | None,
@@ -44,7 +46,7 @@ def plan(
 
       braid plan ingest --diff my_ingest.yaml     # what my_ingest adds (+), removes (-), moves (>), changes (~)
     """
-    settings = load_settings()
+    settings = on_runner(load_settings(), task_runner)
     load_handlers(settings)
     catalog = load_catalog(settings)
     found = catalog.find(pipeline)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.commands.common import BudgetOption, IndexOption, JsonOption, WorkersOption, reported
+from deployments.commands.common import BudgetOption, IndexOption, JsonOption, RunnerOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
 from deployments.parameters import InvalidParameters
 
@@ -19,6 +19,7 @@ def run(
     index: IndexOption = "default",
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
+    task_runner: RunnerOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -35,7 +36,7 @@ def run(
       braid run my_pipeline.yaml --engine inline --json | jq .status
     """
     execute(pipeline, read_parameters(parameter or ()), index=index, max_workers=max_workers, budget=budget,
-            engine=engine, json_output=json_output)  # fmt: skip
+            engine=engine, json_output=json_output, task_runner=task_runner)  # fmt: skip
 
 
 def read_parameters(texts: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,89 @@
+"""Handlers that run on a cluster; a module, so that its processes can import them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from flows.calls import Call
+from flows.context import Context
+from flows.registry import handler
+from flows.services import Services
+from flows.values import fingerprint
+
+
+class Counter:
+    """A service that knows how often it was made in its process, and how often it was asked."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        self.asked = 0
+
+
+def services() -> Services:
+    return Services({"counter": Counter})
+
+
+@handler(writes="out")
+def mix(first: Any = None, second: Any = None, *, salt: str = "") -> str:
+    return fingerprint([first, second, salt])[:12]
+
+
+@handler(writes={"bag": "append"}, effects=())
+def drop(first: Any = None, *, salt: str = "") -> list[str]:
+    return [fingerprint([first, salt])[:12]]
+
+
+@handler(writes="where")
+def tell_where() -> int:
+    return os.getpid()
+
+
+@handler(writes="where_async", effects=())
+async def tell_where_async() -> int:
+    return os.getpid()
+
+
+@handler
+def write_in_context(context: Context) -> None:
+    context.data["seen"].append(context.data["item"])
+
+
+@handler(writes={"answers": "append"}, price=lambda units: units["tokens"] / 10)
+def ask(item: int, *, call: Call) -> list[tuple[int, int, int]]:
+    """Where it was, and how often services were made there."""
+    counter = call.services["counter"]
+    counter.asked += 1
+    call.report_cost(tokens=item)
+    if item == 3:
+        call.fail_item("three", "not liked")
+    return [(os.getpid(), Counter.made, item * 2)]
+
+
+@handler(writes="survived")
+def die_once(*, folder: str) -> int:
+    marker = Path(folder) / "died"
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+@handler(effects=())
+def wait_for_the_end(*, listens: bool, folder: str, call: Call) -> None:
+    """Wait until it is told to stop, or until there is a file."""
+    while not (Path(folder) / "go").exists():
+        if listens:
+            call.check_cancelled()
+        time.sleep(0.01)
+    call.report_cost(late=1)
+    (Path(folder) / "gone").touch()
+
+
+@handler
+def spend_and_fail(*, call: Call) -> None:
+    call.report_cost(tokens=7)
+    raise ValueError("broken")
