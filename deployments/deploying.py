@@ -89,8 +89,9 @@ async def deploy(
 def _wanted(name: str, catalog: Catalog, scheduled: Scheduled, work_pool: str) -> Wanted:
     loaded = catalog.loaded[name] if name in catalog.loaded else catalog.find(name)
     schema = parameter_schema(make_flow(loaded, catalog)).model_dump_for_openapi()
+    schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails
     fields = {
-        "description": loaded.pipeline.description or None,
+        "description": loaded.pipeline.description,
         "version": loaded.pipeline.version,
         "tags": [TAG],
         "entrypoint": f"deployments/catalog.py:{attribute_of(name)}",

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -73,8 +73,11 @@ def running_url(folder: Path) -> str | None:
 class LocalServer:
     """A server whose database, logs and settings are in one folder; a context manager that stops what it started."""
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
         self.folder = folder.absolute()
+        self._more = dict(environment or {})
         self.port = port or (PORT if _is_free(PORT) else _free_port())
         if not _is_free(self.port):
             raise OrchestrationError(f"port {self.port} of {HOST} is taken by another program; choose one with --port")
@@ -91,6 +94,7 @@ class LocalServer:
         return {
             **DEFAULTS,
             **os.environ,
+            **self._more,
             "PREFECT_HOME": str(self.folder),
             "PREFECT_PROFILES_PATH": str(self.folder / "profiles.toml"),
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder / 'prefect.db'}",

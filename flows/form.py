@@ -37,7 +37,8 @@ def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signa
     described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
     described |= {control.name: control.description for control in kept}
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
-    return inspect.Signature([*given, *extra]), "\n".join([pipeline.description, "", "Args:", *lines])
+    first = pipeline.description or f"Run {pipeline.name}."  # the section below is not found without a line before it
+    return inspect.Signature([*given, *extra]), "\n".join([first, "", "Args:", *lines])
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

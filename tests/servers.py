@@ -11,6 +11,7 @@ import pytest
 
 from tests.databases import run_mongo, run_redis
 from tests.openai_server import OpenAIServer, run_openai_server
+from tests.operated import Operated, run_operated
 from tests.s3 import S3Server, run_s3_server
 
 # Written sooner than by default, so that a test sees what a run left without waiting for it.
@@ -116,3 +117,10 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database of a MongoDB-compatible server."""
     with run_mongo(tmp_path_factory.mktemp("mongo")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    """A Prefect server with a process worker, as `braid up` starts them, and pipelines whose calls are counted."""
+    with run_operated(tmp_path_factory.mktemp("operated")) as made:
+        yield made

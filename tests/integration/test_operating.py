@@ -1,0 +1,163 @@
+"""The operator's life on a real Prefect server with a real process worker: deploy, trigger, schedule, cancel, retry."""
+
+from uuid import UUID
+
+import pytest
+
+from tests.operated import Operated, wait_for
+
+pytestmark = [
+    # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def started(operated: Operated) -> dict[str, UUID]:
+    """Runs of several deployments, started together: each needs seconds to begin."""
+    operated.deploy()
+    return {
+        "greet": operated.start("greet", {"name": "Ada", "times": 2, "index": "people"}),
+        "mended": operated.start("mended"),
+        "waits": operated.start("waits"),
+        "planned": operated.start("greet", {"name": "Bob", "dry_run": True}),
+    }
+
+
+def test_deploying_twice_changes_nothing(operated: Operated, started: dict[str, UUID]) -> None:
+    assert operated.deploy() == []
+
+
+def test_the_form_describes_every_parameter(operated: Operated, started: dict[str, UUID]) -> None:
+    with operated.client() as client:
+        schemas = [
+            client.read_deployment_by_name(f"{name}/{name}").parameter_openapi_schema for name in ("greet", "mended")
+        ]
+    greet, mended = (schema["properties"] for schema in schemas)
+    assert greet["times"] | {"position": 0} == {
+        "type": "integer", "minimum": 1, "maximum": 3, "default": 1, "title": "times", "description": "How often.",
+        "position": 0,
+    }  # fmt: skip
+    assert greet["tone"]["enum"] == ["kind", "short"]
+    assert schemas[0]["required"] == ["name"]
+    assert all(field.get("description") for name, field in {**greet, **mended}.items() if name != "tone")
+
+
+def test_a_triggered_run_gets_its_parameters_and_says_what_it_is(
+    operated: Operated, started: dict[str, UUID]
+) -> None:  # fmt: skip
+    run = operated.wait(started["greet"])
+    assert (run.state.name, run.name, run.tags) == ("Completed", "greet · people", ["braid"]), operated.log()
+    assert "greet Ada 2" in operated.calls()
+    assert artifacts(operated, run.id) >= {"braid-plan", "braid-outcomes"}
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(operated: Operated, started: dict[str, UUID]) -> None:
+    run = operated.wait(started["planned"])
+    assert (run.state.name, artifacts(operated, run.id)) == ("Completed", {"braid-plan"})
+    assert "greet Bob 1" not in operated.calls()
+
+
+def test_a_cancelled_run_ends_cancelled_and_its_outcomes_are_recorded(
+    operated: Operated, started: dict[str, UUID]
+) -> None:  # fmt: skip
+    from prefect.states import Cancelling
+
+    operated.wait_for_call("waiting")
+    wait_for(lambda: "quick" in operated.calls() or None, operated.log)
+    with operated.client() as client:
+        client.set_flow_run_state(started["waits"], Cancelling())
+    run = operated.wait(started["waits"])
+    assert run.state.type.value == "CANCELLED", operated.log()
+    status, outcomes = operated.statuses(run.id)
+    assert status == "interrupted"
+    assert outcomes["0.0.operated_quick"] == "succeeded"
+    assert outcomes["0.1.operated_wait"] == "cancelled"
+    assert "last" not in operated.calls()
+
+
+def test_a_retry_does_only_what_had_not_succeeded(operated: Operated, started: dict[str, UUID]) -> None:
+    from prefect.states import AwaitingRetry
+
+    run = operated.wait(started["mended"])
+    assert run.state.name == "Failed"
+    assert "the disk is full" in run.state.message
+    (operated.folder / "mended").touch()
+    with operated.client() as client:  # what Retry in the UI does
+        client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+    run = operated.wait(run.id, until=lambda state: state.is_completed() or state.is_crashed())
+    assert run.state.name == "Completed", operated.log()
+    counts = [operated.calls().count(name) for name in ("first", "broken", "last")]
+    assert counts == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"name": "Ada", "times": 0}, "minimum"),
+        ({"name": "Ada", "tone": "rude"}, "rude"),
+        ({"name": "Ada", "polite": True}, "polite"),
+        ({}, "name"),
+        ({"name": "Ada", "max_concurrency": 0}, "max_concurrency"),
+    ],
+)
+def test_the_server_refuses_parameters_that_do_not_fit(
+    operated: Operated, parameters: dict[str, object], said: str
+) -> None:  # fmt: skip
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    with pytest.raises(PrefectHTTPStatusError, match=said):
+        operated.start("greet", parameters)
+
+
+def test_a_schedule_that_is_due_starts_a_run_and_leaves_when_it_is_taken_out_of_the_file(operated: Operated) -> None:
+    changes = operated.deploy(
+        "greet",
+        schedules="""
+greet:
+  overlap: cancel_new
+  schedules:
+    soon: {interval: 15s, parameters: {name: Timer}}
+""",
+    )
+    assert [change.details for change in changes] == [
+        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 15 s (UTC)")
+    ]
+    wait_for(lambda: "greet Timer 1" in operated.calls() or None, operated.log)
+    (change,) = operated.deploy("greet", schedules="")
+    assert change.details == ("overlap: 1 at once, then CANCEL_NEW → allow", "schedule soon: removed")
+
+
+def test_what_others_made_is_left_alone(operated: Operated) -> None:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from flows.errors import OrchestrationError
+
+    with operated.client() as client:
+        deployment = client.read_deployment_by_name("greet/greet")
+        by_hand = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 0 1 1 *"), active=False)
+        client.create_deployment_schedules(deployment.id, [by_hand])
+        flow_id = client.create_flow_from_name("mended")
+        foreign = client.create_deployment(flow_id, "foreign", entrypoint="x.py:x")
+    assert operated.deploy("greet", schedules="", prune=True) == []
+    with operated.client() as client:
+        assert len(client.read_deployment_by_name("greet/greet").schedules) == 1
+        assert client.read_deployment(foreign).name == "foreign"
+    path = operated.folder / "pipelines" / "taken.yaml"
+    path.write_text("name: taken\nsteps: [operated_first]\n")
+    try:
+        with operated.client() as client:
+            client.create_deployment(client.create_flow_from_name("taken"), "taken", entrypoint="x.py:x")
+        with pytest.raises(OrchestrationError, match="that Braid did not make"):
+            operated.deploy("taken")
+    finally:
+        path.unlink()
+
+
+def artifacts(operated: Operated, flow_run: UUID) -> set[str]:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+    with operated.client() as client:
+        return {str(one.key) for one in client.read_artifacts(artifact_filter=chosen)}
