@@ -14,6 +14,7 @@ from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show
 from deployments.commands.demo import demo
 from deployments.commands.deploy import deploy
 from deployments.commands.doctor import doctor
+from deployments.commands.documents import app as documents
 from deployments.commands.evaluate import evaluate
 from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
@@ -79,6 +80,9 @@ app.command("import", rich_help_panel="Write pipelines", epilog=EXIT_CODES)(impo
 app.add_typer(
     index, name="index", rich_help_panel="Look", epilog=EXIT_CODES, help="List, copy, compare and delete indexes."
 )
+app.add_typer(
+    documents, name="documents", rich_help_panel="Look", epilog=EXIT_CODES,
+)  # fmt: skip
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 

@@ -69,7 +69,9 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "started": result.started, "seconds": result.seconds, "busy_seconds": result.busy_seconds,
         "time_saved": result.time_saved, "cost": result.cost, "stopped": result.stopped,
         "fingerprint": result.fingerprint,
-        "outcomes": [asdict(outcome) for outcome in result.outcomes],
+        "outcomes": [
+            {name: value for name, value in asdict(outcome).items() if name != "items"} for outcome in result.outcomes
+        ],
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
         "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),

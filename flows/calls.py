@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,14 @@ class ItemFailure:
     step_id: str = ""
 
 
+@dataclass(frozen=True)
+class ItemDone:
+    """How far a handler says that one item (a document) has come, for example `processing` or `processed`."""
+
+    item: str
+    status: str
+
+
 @dataclass
 class Call:
     """Declare a keyword-only parameter `call: Call` to receive it; safe to use from the handler's own threads."""
@@ -32,6 +40,7 @@ class Call:
     item: str | None = None
     costs: dict[str, float] = field(default_factory=dict[str, float])
     failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
+    items: list[ItemDone] = field(default_factory=list[ItemDone])
     done: int = 0
     total: int | None = None
     reports: int = 0
@@ -116,6 +125,13 @@ class Call:
             self.failures.append(ItemFailure(item, text, self.step_id))
             self._note({"item": item, "error": text})
 
+    def done_items(self, items: Iterable[str], status: str = "processed") -> None:
+        """Say how far items have come; the run store keeps it of every item, if the call succeeds."""
+        done = [ItemDone(item, status) for item in items]
+        with self._lock:
+            self.items.extend(done)
+            self._note({"done": [each.item for each in done], "status": status})
+
     def read_ledger(self, path: str) -> None:
         """Take over what a worker process noted before it ended, however it ended."""
         with open(path, encoding="utf-8") as lines:
@@ -125,6 +141,8 @@ class Call:
                 entry: dict[str, Any] = json.loads(line)
                 if "cost" in entry:
                     self.add_cost(entry["cost"])
+                elif "done" in entry:
+                    self.items.extend(ItemDone(item, entry["status"]) for item in entry["done"])
                 else:
                     self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
 
@@ -134,7 +152,7 @@ class Call:
                 file.write(json.dumps(entry) + "\n")
 
     def __getstate__(self) -> Mapping[str, Any]:
-        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "done", "total", "ledger")
+        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "items", "done", "total", "ledger")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

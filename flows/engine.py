@@ -224,7 +224,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     state.record(
         Outcome(path, name, "step", status, call.started, _seconds(call, loop.time() - began), call.attempts,
                 dict(call.costs), error, reason if stopped else "", tuple(call.call.failures),
-                ended.reused)
+                ended.reused, () if ended.reused or status != "succeeded" else tuple(call.call.items))
     )  # fmt: skip
     return NodeResult(
         status, done.value if done else None, done.quality if done else None, error,

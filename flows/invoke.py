@@ -360,7 +360,7 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
 async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
-        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[])
+        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(
                 run_by_name, spec.function.__module__, spec.name, arguments, call_options, there

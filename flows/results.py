@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.calls import ItemFailure
+from flows.calls import ItemDone, ItemFailure
 from flows.context import Context
 from flows.prices import add_up
 
@@ -81,6 +81,8 @@ class Outcome:
     """Items that the step set aside."""
     reused: bool = False
     """Taken over from the run that this one goes on from; its seconds and cost were spent there."""
+    items: tuple[ItemDone, ...] = field(default=(), compare=False, repr=False)
+    """How far items have come with it; the run store keeps only the last of each."""
 
     @property
     def is_leaf(self) -> bool:

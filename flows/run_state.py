@@ -189,8 +189,9 @@ class RunState:
         A second one would be a fault of the engine.
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
-        self.outcomes[outcome.path] = outcome
         self.observer.finished(outcome)
+        # What is said of items is for who watches; a run over very many would else hold all their names.
+        self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 
     def turn(self, leaf: LeafCall) -> AbstractAsyncContextManager[None]:
         """What an attempt of `leaf` holds of the resources it uses."""

@@ -109,7 +109,12 @@ def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     """Move documents with all that is stored of them to where their sources are now; the number moved."""
-    return _store(call).rename(moves)
+    store = _store(call)
+    before = [row.name for row in store.known([each.document_id for each in moves]).values()]
+    moved = store.rename(moves)
+    call.done_items(before, "removed")
+    call.done_items(each.document.name for each in moves)
+    return moved
 
 
 @handler(writes="chunks", effects=())

@@ -62,6 +62,7 @@ def store_graph(
 )
 def publish_documents(
     stored_documents: Mapping[str, str],
+    sources: Sequence[Source] = (),
     stored_vectors: int | None = None,
     stored_terms: int | None = None,
     stored_facts: int | None = None,
@@ -79,6 +80,7 @@ def publish_documents(
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
     published = _store(call).publish(stored_documents, expect=expect)
+    call.done_items(each.name for each in sources if each.document_id in stored_documents)
     call.logger.info("index %s: published %d documents", call.index, published)
     return published
 
@@ -97,7 +99,9 @@ def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] =
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
     """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
+    names = [row.name for row in _store(call).known(vanished).values()]
     removed = _store(call).delete(vanished)
+    call.done_items(names, "removed")
     if "artifacts_url" in call.services:
         storage: Storage = call.services["storage"]
         for document_id in vanished:

@@ -1,6 +1,7 @@
 """The run store: which run did what, step by step, with time and cost; and what another run can go on from."""
 
 from flows.run_store.database import NewerRunStore, migrate, open_database
+from flows.run_store.documents import DocumentRecord
 from flows.run_store.fit import ChangedPipeline, Fit, fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
 from flows.run_store.records import Going, RunRecord
@@ -8,6 +9,7 @@ from flows.run_store.store import KeptCall, Packed, RunStore, pack
 
 __all__ = [
     "ChangedPipeline",
+    "DocumentRecord",
     "Fit",
     "Going",
     "KeptCall",

@@ -187,7 +187,7 @@ class Recorder(Observer, Journal):
                 if self._error is None and (batch.outcomes or batch.attempts or batch.keep or batch.going):
                     self._store.write(self._run_id, self._lineage, outcomes_=batch.outcomes,
                                       attempts_=batch.attempts, keep=batch.keep,
-                                      going_=list(batch.going.values()))  # fmt: skip
+                                      going_=list(batch.going.values()), index=self._index)  # fmt: skip
                 if now() - beaten >= HEARTBEAT_S:
                     beaten = now()
                     self._store.beat(self._run_id)

@@ -5,7 +5,7 @@ a short transaction, and waits for the others.
 """
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from flows.journal import Kept
 from flows.results import Attempt, Outcome, RunResult, now
 from flows.run_state import path_key
+from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
+from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import Going, RunRecord
 from flows.run_store.tables import attempts, going, kept, outcomes, runs
 
@@ -75,10 +77,12 @@ class RunStore:
         attempts_: Sequence[tuple[str, str, Attempt]] = (),
         keep: Mapping[str, Packed | None] | None = None,
         going_: Sequence[Going] = (),
+        index: str = "default",
     ) -> None:
         """Note what happened, in one transaction; an outcome or a kept call of the same name is replaced.
 
-        `attempts_` are (path, step id, attempt); a kept call that is None is forgotten.
+        `attempts_` are (path, step id, attempt); a kept call that is None is forgotten. What the outcomes say of
+        documents is noted for `index`.
         """
         rows = [_outcome_row(run_id, outcome) for outcome in {o.path: o for o in outcomes_}.values()]
         tried = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in attempts_]
@@ -95,6 +99,8 @@ class RunStore:
                 mine = outcomes.c.run_id == run_id
                 connection.execute(sa.delete(outcomes).where(mine, outcomes.c.path.in_([row["path"] for row in rows])))
                 connection.execute(sa.insert(outcomes), rows)
+            if said := documents.said_of(outcomes_, run_id):
+                documents.write(connection, index, said)
             if tried:
                 connection.execute(sa.insert(attempts), tried)
             if keys:
@@ -218,6 +224,24 @@ class RunStore:
         with self._engine.connect() as connection:
             found = connection.execute(query).first()
         return pickle.loads(found.content) if found is not None else None
+
+    def documents(
+        self, index: str, *, names: Collection[str] | None = None, status: str | None = None,
+        limit: int | None = None, offset: int = 0,
+    ) -> list[DocumentRecord]:  # fmt: skip
+        """How far those documents of an index have come, by name."""
+        with self._engine.connect() as connection:
+            return documents.read(connection, index, names=names, status=status, limit=limit, offset=offset)
+
+    def count_documents(self, index: str) -> dict[str, int]:
+        """How many documents of an index there are of each status."""
+        with self._engine.connect() as connection:
+            return documents.count(connection, index)
+
+    def forget_documents(self, index: str, names: Sequence[str]) -> None:
+        """Drop what is known of documents that are gone."""
+        with self._engine.begin() as connection:
+            documents.forget(connection, index, names)
 
     def close(self) -> None:
         self._engine.dispose()

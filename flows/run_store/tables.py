@@ -66,6 +66,19 @@ going = sa.Table(
     sa.Column("heard", sa.Float),
     sa.Column("stuck", sa.Boolean, nullable=False, server_default=sa.false()),
 )  # fmt: skip
+# Of every index: how far each of its documents has come, by what handlers say (`Call.done_items`, `Call.fail_item`).
+documents = sa.Table(
+    "documents", metadata,
+    sa.Column("index_name", sa.String(200), primary_key=True),
+    sa.Column("name", sa.String(1000), primary_key=True),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("step", sa.String(300), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("runs", sa.Integer, nullable=False),
+    sa.Column("updated", sa.Float, nullable=False),
+    sa.Index("ix_documents_status", "index_name", "status", "name"),
+)  # fmt: skip
 kept = sa.Table(
     "kept", metadata,
     sa.Column("lineage", sa.String(64), primary_key=True),

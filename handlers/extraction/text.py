@@ -63,6 +63,7 @@ def extract_text(
                 "%s: %d characters in %.2f s", source.name, len(documents[-1].text), time.monotonic() - started
             )
     call.report_progress(len(sources), len(sources))
+    call.done_items((document.name for document in documents), "processing")
     return {"documents": tuple(documents), "unreadable": tuple(call.failures)}
 
 

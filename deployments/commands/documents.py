@@ -1,0 +1,235 @@
+"""`braid documents`: what an index has of each document, which failed and why, and what to do about it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
+from deployments.documents import Documents, Listed
+from deployments.indexes import require_index
+from deployments.settings import InvalidSettings, load_settings
+from deployments.views import STATUS_STYLE
+from flows.storage import Storage
+
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+_STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT]...", help="By name or id.")]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed."),
+]
+LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="How many.")]
+OffsetOption = Annotated[int, typer.Option(min=0, help="After how many.")]
+
+
+@app.callback()
+@reported
+def documents(
+    context: typer.Context,
+    index: IndexOption = "default", status: StatusOption = None, limit: LimitOption = 50, offset: OffsetOption = 0,
+    json_output: JsonOption = False,
+) -> None:  # fmt: skip
+    """List, show, delete and requeue the documents of an index.
+
+    Examples:
+
+      braid documents --status failed --index manuals
+    """
+    if context.invoked_subcommand is None:
+        list_documents(index=index, status=status, limit=limit, offset=offset, json_output=json_output)
+
+
+@app.command("list")
+@reported
+def list_documents(
+    index: IndexOption = "default", status: StatusOption = None, limit: LimitOption = 50, offset: OffsetOption = 0,
+    json_output: JsonOption = False,
+) -> None:  # fmt: skip
+    """List documents by name: status, last step, the run that had to do with them last, and why they failed.
+
+    Examples:
+
+      braid documents list --index manuals --status failed
+
+      braid documents list -i manuals --limit 1000 --offset 1000 --json
+    """
+    with _opened(index) as documents:
+        found, counts = documents.page(status=status, limit=limit, offset=offset), documents.counts()
+    if json_output:
+        emit({"index": index, "counts": counts, "limit": limit, "offset": offset,
+              "documents": [asdict(each) for each in found]})  # fmt: skip
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("document", "status", "passages", "last step", "run", "runs", "updated", "why"):
+        table.add_column(column, justify="right" if column in ("passages", "runs") else "left", overflow="fold")
+    for each in found:
+        table.add_row(
+            Text(each.name), Text(each.status, _STYLE.get(each.status, "")), str(each.chunks), Text(each.step),
+            each.run_id, str(each.runs or ""), _local_time(each.updated), Text(each.reason),
+        )  # fmt: skip
+    stdout().print(table)
+    stdout().print(", ".join(f"{number:,} {name}" for name, number in counts.items()), style="dim")
+
+
+@app.command()
+@reported
+def status(index: IndexOption = "default", json_output: JsonOption = False) -> None:
+    """Count the documents by status.
+
+    Examples:
+
+      braid documents status --index manuals --json
+    """
+    with _opened(index) as documents:
+        counts = documents.counts()
+    if json_output:
+        emit({"index": index, "counts": counts})
+        return
+    for name, number in counts.items():
+        stdout().print(f"{number:>9,}  {name}", style=_STYLE.get(name, ""))
+
+
+@app.command()
+@reported
+def show(
+    document: Annotated[str, typer.Argument(help="By name or id.")],
+    index: IndexOption = "default",
+    passages: Annotated[bool, typer.Option("--passages", help="Print its passages too.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show one document: its summary, entities, tables, code blocks and images.
+
+    Examples:
+
+      braid documents show handbook/install.pdf --index manuals
+
+      braid documents show handbook/install.pdf -i manuals --json | jq .artifacts
+    """
+    with _opened(index) as documents:
+        found = documents.described(document)
+    if json_output:
+        emit(found)
+        return
+    _print_document(found, passages=passages)
+
+
+@app.command()
+@reported
+def delete(
+    documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="By name or id.")],
+    index: IndexOption = "default",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Delete documents from an index with all that only they support; the files they were made from stay.
+
+    While such a file is there, the next ingestion puts its document back.
+
+    Examples:
+
+      braid documents delete old/handbook.pdf --index manuals --yes
+    """
+    settings = load_settings()
+    with _opened(index) as opened:
+        found = opened.find(documents)
+        if not yes:
+            if json_output:
+                raise InvalidSettings("nothing is deleted without --yes when --json is given")
+            typer.confirm(f"Delete {len(found)} documents from the index {index!r}?", abort=True, err=True)
+        removed = opened.delete(found)
+    storage = Storage(settings.storage_options)
+    for each in found:
+        storage.delete(storage.join(settings.artifacts_root, index, each.id), recursive=True)
+    if json_output:
+        emit({"index": index, "deleted": [each.name for each in found]})
+    else:
+        stdout().print(f"Deleted {removed} documents.")
+
+
+@app.command()
+@reported
+def requeue(
+    documents: NamesArgument = None, index: IndexOption = "default", status: StatusOption = None,
+    json_output: JsonOption = False,
+) -> None:  # fmt: skip
+    """Let documents that failed be tried again by the next ingestion, although they have not changed.
+
+    Examples:
+
+      braid documents requeue --status failed --index manuals
+
+      braid documents requeue scans/page-7.pdf --index manuals
+    """
+    if bool(documents) == bool(status):
+        raise InvalidSettings("name the documents to try again, or say --status failed")
+    if status not in (None, "failed"):
+        raise InvalidSettings(f"only failed documents can be requeued, not those that are {status}")
+    with _opened(index) as opened:
+        found = opened.find(documents) if documents else _all_failed(opened)
+        count = opened.requeue(found)
+    if json_output:
+        emit({"index": index, "requeued": count})
+    else:
+        stdout().print(f"{count} documents will be tried again by the next `braid ingest`.")
+
+
+def _all_failed(documents: Documents) -> list[Listed]:
+    found: list[Listed] = []
+    while page := documents.page(status="failed", limit=1000, offset=len(found)):
+        found += page
+    return found
+
+
+def _print_document(found: dict[str, Any], *, passages: bool) -> None:
+    console = stdout()
+    console.print(Text.assemble((found["title"] or found["name"], "bold"), f"  {found['name']}"))
+    console.print(Text.assemble(
+        (found["status"], _STYLE.get(found["status"], "")), f", {found['chunks']} passages, {found['mime_type']}, ",
+        f"run {found['run_id']}, {_local_time(found['updated'])}",
+    ))  # fmt: skip
+    if found["reason"]:
+        console.print(Text(found["reason"], "red"))
+    if found["tags"]:
+        console.print("tags: " + ", ".join(f"{name}={value}" for name, value in found["tags"]), markup=False)
+    if found["summary"]:
+        console.print("\nSummary", style="bold")
+        console.print(found["summary"], markup=False)
+    if found["entities"]:
+        console.print("\nEntities", style="bold")
+        listed = [f"{each['name']} ({each['kind']}, {each['times']})" for each in found["entities"][:60]]
+        console.print(", ".join(listed), markup=False)
+    for kind, title in (("table", "Tables"), ("code", "Code blocks"), ("image", "Images")):
+        chosen = [each for each in found["artifacts"] if each["kind"] == kind]
+        if chosen:
+            console.print(f"\n{title} ({len(chosen)})", style="bold")
+        for each in chosen:
+            page = f"page {each['page']}: " if each["page"] else ""
+            console.print(Text(f"{page}{each['content'] or each['uri']}"))
+    for each in found["passages"] if passages else ():
+        console.print(Text.assemble((f"\n{each['position']}  {each['heading']}", "bold")))
+        console.print(Text(each["text"]))
+
+
+def _local_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def _opened(index: str) -> Generator[Documents]:
+    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
+    from handlers.stores.opening import open_index
+
+    settings = load_settings()
+    require_index(settings, index)
+    store, runs = open_index(settings.index_location(index)), RunStore(settings.run_store_url)
+    try:
+        yield Documents(index, store, runs)
+    finally:
+        store.close()
+        runs.close()
