@@ -62,10 +62,10 @@ def store_graph(
 )
 def publish_documents(
     stored_documents: Mapping[str, str],
-    sources: Sequence[Source] = (),
     stored_vectors: int | None = None,
     stored_terms: int | None = None,
     stored_facts: int | None = None,
+    sources: Sequence[Source] = (),
     *,
     call: Call,
 ) -> int:
