@@ -114,6 +114,10 @@ def measure(*, away_s: float | None, die: bool = False, kill_after: int = 5, wor
             resumed = None if first.get("status") == "succeeded" else _child("resume", environment)
             both = Counter(calls.read_text().splitlines())
             states = _states(folder, environment)
+            if "Running" in states:
+                command = [sys.executable, "-m", "deployments", "doctor", "--repair"]
+                subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+            repaired = _states(folder, environment) if "Running" in states else states
         last = resumed or first
         return {
             "away_s": away_s, "process_killed": die, "first": first, "seconds": round(took, 1),
@@ -123,6 +127,7 @@ def measure(*, away_s: float | None, die: bool = False, kill_after: int = 5, wor
             "lost": len(set(both) ^ _names()) + (last.get("hash") != undisturbed["hash"])
             + max(0, sum((both - before).values()) - (CALLS - len(stored))),
             "states": states,
+            "states_after_repair": repaired,
         }  # fmt: skip
 
 
@@ -140,9 +145,9 @@ def _environment(folder: Path, url: str, work_s: float) -> dict[str, str]:
 
 
 def _start(what: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    log = Path(environment["BRAID_HOME"]).with_suffix(f".{what}.log").open("w")
     command = [sys.executable, "-m", "bench.server_loss", "--child", what]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    with Path(environment["BRAID_HOME"]).with_suffix(f".{what}.log").open("w") as log:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 def _end(run: "subprocess.Popen[str]", seconds: float = 600.0) -> dict[str, Any]:
