@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )
 
+    commands: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
+    )
     content_provider: Literal["offline", "openai"] = Field(
         default="offline", description="Who speaks and draws: this machine, or the endpoint at OPENAI_BASE_URL."
     )
@@ -159,7 +162,7 @@ class Settings(BaseSettings):
     def _tables(cls, value: Any) -> Any:
         return _read_table(value) if isinstance(value, str) else value
 
-    @field_validator("handler_modules", "rest_hosts", "rest_private_hosts", mode="before")
+    @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return _separated(value, ",")

@@ -81,6 +81,8 @@ def make_services(settings: Settings, index: str) -> Services:
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
             "chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key),
+            "commands": partial(tuple, settings.commands),
+            "job_keys": partial(_make_job_keys, settings.home.absolute() / "keys"),
             "content": partial(
                 _make_content, settings.content_provider, settings.openai_base_url, api_key, settings.content_models
             ),
@@ -206,6 +208,12 @@ def _make_content(kind: str, base_url: str | None, api_key: str | None, models: 
     from handlers.content.providers import make_provider
 
     return make_provider(kind, base_url=base_url, api_key=api_key, models=models)
+
+
+def _make_job_keys(folder: Path) -> Any:
+    from handlers.jobs.keys import JobKeys
+
+    return JobKeys(folder)
 
 
 def _make_reranker(model_dir: str | None) -> Any:

@@ -133,6 +133,8 @@ def _run_status(result: NodeResult, state: RunState) -> RunStatus:
         return "failed"
     # What a racer that lost did not bring is missing nowhere.
     counted = [one for one in state.outcomes.values() if not any(one.is_at_or_inside(path) for path in state.lost)]
+    if any(outcome.path in state.fails_run for outcome in counted):
+        return "failed"
     # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
     incomplete = any(
         outcome.error is not None or outcome.failures or outcome.status in ("failed", "timed_out")

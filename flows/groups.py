@@ -230,6 +230,8 @@ async def _conclude(
     if ok:
         if race:
             state.lost += [scope.path(children[i]) for i in failing]
+        if failing and not race and policy.run_when_failed == "failed":
+            state.fails_run.append(scope.path(group))
         if failing and not race:
             logger.warning("Partial success: %d/%d handlers succeeded", len(succeeded), len(counted))
         elif not group.derived:

@@ -139,6 +139,8 @@ class _Items:
             only_time = all(result.status in OUT_OF_TIME for result in failed)
             status: Status = "timed_out" if only_time and self.scope.time_is_up else "failed"
             return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+        if failed and self.loop.tolerated is not None and self.loop.tolerated.run_when_failed == "failed":
+            state.fails_run.append(self.scope.path(self.loop))
         try:
             merge_deltas(
                 self.context,

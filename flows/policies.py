@@ -26,6 +26,7 @@ class MinRatio(Frozen):
 BranchFailure: TypeAlias = Literal["cancel", "drain", "continue"]
 SuccessWhen: TypeAlias = Literal["all", "any", "always"] | MinSuccess | MinRatio
 MergeWhenFailed: TypeAlias = Literal["nothing", "successful"]
+RunWhenFailed: TypeAlias = Literal["partial", "failed"]
 
 
 class Policy(Frozen):
@@ -37,6 +38,9 @@ class Policy(Frozen):
     success_when: SuccessWhen = Field(default="all", description="When the group counts as succeeded.")
     merge_when_failed: MergeWhenFailed = Field(
         default="nothing", description="Which branches are merged when the group did not fully succeed."
+    )
+    run_when_failed: RunWhenFailed = Field(
+        default="partial", description="What the run is in the end if it went on although a branch failed."
     )
 
     @model_validator(mode="before")
@@ -78,7 +82,8 @@ class Policy(Frozen):
         if isinstance(self.success_when, MinSuccess) and self == minimum_threshold(self.success_when.min):
             return f"minimum_threshold: {self.success_when.min}"
         rule = self.success_when if isinstance(self.success_when, str) else str(self.success_when)
-        return f"{self.on_branch_failure}/{rule}/{self.merge_when_failed}"
+        run = "" if self.run_when_failed == "partial" else f"/run {self.run_when_failed}"
+        return f"{self.on_branch_failure}/{rule}/{self.merge_when_failed}{run}"
 
 
 def minimum_threshold(least: int) -> Policy:
@@ -116,6 +121,9 @@ class Tolerance(Frozen):
 
     count: int | None = Field(default=None, ge=0, description="Failed items that are tolerated.")
     ratio: float | None = Field(default=None, ge=0.0, le=1.0, description="Share of failed items that is tolerated.")
+    run_when_failed: RunWhenFailed = Field(
+        default="partial", description="What the run is in the end if it went on although an item failed."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -174,4 +182,5 @@ PRESETS: dict[str, Policy] = {
     "all_or_nothing": Policy(),
     "fail_fast": Policy(on_branch_failure="cancel"),
     "best_effort": Policy(success_when="always", merge_when_failed="successful"),
+    "keep_going": Policy(success_when="always", merge_when_failed="successful", run_when_failed="failed"),
 }

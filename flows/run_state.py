@@ -173,6 +173,8 @@ class RunState:
     lost: list[str] = field(default_factory=list[str])
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
+    fails_run: list[str] = field(default_factory=list[str])
+    """Paths of what went on after a failure by a rule that says that the run has failed all the same."""
     watch: StuckWatch | None = None
     cluster: Cluster | None = None
     """Where sync handlers run, if not here."""

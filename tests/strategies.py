@@ -33,7 +33,9 @@ renames = st.dictionaries(names, names, max_size=2)
 limits = st.none() | st.integers(1, 8) | st.just("unlimited")
 shares = st.floats(0, 1)
 
-policies = st.sampled_from(["all_or_nothing", "fail_fast", "best_effort"]).map(Policy.model_validate) | st.builds(
+policies = st.sampled_from(["all_or_nothing", "fail_fast", "best_effort", "keep_going"]).map(
+    Policy.model_validate
+) | st.builds(
     Policy,
     on_branch_failure=st.sampled_from(["cancel", "drain", "continue"]),
     success_when=st.sampled_from(["all", "any", "always"])

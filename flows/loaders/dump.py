@@ -121,7 +121,8 @@ def _changed(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
 def _value(value: Any, place: str, *, collect: bool = False) -> Any:
     if isinstance(value, Policy):
         return _policy(value)
-    if isinstance(value, Tolerance) and (value.count is None) != (value.ratio is None):
+    short = isinstance(value, Tolerance) and value.run_when_failed == "partial"
+    if isinstance(value, Tolerance) and short and (value.count is None) != (value.ratio is None):
         return value.ratio if value.count is None else value.count
     if isinstance(value, BaseModel):
         fields = _changed(value)

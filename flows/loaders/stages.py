@@ -1,20 +1,23 @@
 """Stages of jobs: stages run one after another, the jobs of a stage are independent of each other.
 
 Written out: `max_workers` is 1, for the whole pipeline where no stage gives it, so that a run may raise it; and
-`stop_on_failure` is true, which stops the other jobs; false lets them finish, and the run is then partial. A job is a
-handler, or a pipeline where it is written `pipeline.NAME`. A stage with a `loop` runs its jobs in order for each item.
+`stop_on_failure` is true, which stops the other jobs; false lets them finish and the stages after them run, and the
+run has failed in the end. A job is a handler, or a pipeline where it is written `pipeline.NAME`. A stage with a `loop`
+runs its jobs in order for each item. `@payload.NAME` makes NAME a parameter of the pipeline, which a run must give.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from flows.loaders.foreign import Keys, Notes, built, given, identity, listed, unreadable
 from flows.loaders.positions import Node
 
+_OPEN = re.compile(r"@payload\.([A-Za-z_]\w*)")
 _TOP = ("name", "pipeline_id", "description", "version", "stages", "stop_on_failure")
 _STAGE = ("name", "jobs", "stop_on_failure", "max_workers", "loop", "enabled")
 _LOOP = ("over", "payload", "jobs", "max_items")
-_JOB = ("job", "payload", "enabled")
+_JOB = ("job", "payload", "enabled", "idempotency_key")
 
 
 def signs(node: Node) -> int:
@@ -38,8 +41,25 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
         "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
         **keys.passed_on("description", "version"),
         **({} if limited else {"max_workers": 1}),
+        **_parameters(root),
         "steps": listed(keys.node_at("stages") or root, steps or unread),
     })  # fmt: skip
+
+
+def _parameters(root: Node) -> dict[str, Node]:
+    """The names that stay open in the file, declared."""
+    names: dict[str, None] = {}
+
+    def look(node: Node) -> None:
+        for inner in (*(node.entries or {}).values(), *(node.items or ())):
+            look(inner)
+        if isinstance(node.scalar, str) and (found := _OPEN.match(node.scalar)):
+            names[found[1]] = None
+
+    look(root)
+    if not names:
+        return {}
+    return {"parameters": built(root, {name: built(root, {"required": True}) for name in names})}
 
 
 def _stage(node: Node, notes: Notes, stop: bool, limited: bool) -> Node:
@@ -63,9 +83,22 @@ def _stage(node: Node, notes: Notes, stop: bool, limited: bool) -> Node:
         return unreadable(node)
     return built(node, {
         **fields,
-        "policy": "fail_fast" if stop else "best_effort",
+        "policy": "fail_fast" if stop else "keep_going",
+        **_shared(jobs),
         "parallel": listed(keys.node_at("jobs") or node, [_job(job, notes, None) for job in jobs]),
     })  # fmt: skip
+
+
+def _shared(jobs: Sequence[Node]) -> dict[str, Any]:
+    """A job that stands twice in a stage writes its field twice; it then holds what each of them gave."""
+    names = [_job_name(job) for job in jobs]
+    twice = sorted({name for name in names if name and names.count(name) > 1 and not name.startswith("pipeline.")})
+    return {"reducers": dict.fromkeys(twice, "namespaced")} if twice else {}
+
+
+def _job_name(node: Node) -> str:
+    at = (node.entries or {}).get("job", node)
+    return at.scalar if isinstance(at.scalar, str) else ""
 
 
 def _loop(loop: Node, stage: Keys, notes: Notes, fields: dict[str, Any], stop: bool) -> Node:
@@ -92,9 +125,25 @@ def _loop(loop: Node, stage: Keys, notes: Notes, fields: dict[str, Any], stop: b
         **fields,
         "for_each": over,
         **keys.passed_on("max_items"),
-        **({} if stop else {"tolerated_failure": "100%"}),
+        **({} if stop else {"tolerated_failure": built(loop, {"ratio": 1.0, "run_when_failed": "failed"})}),
         "steps": listed(loop, [_job(job, notes, payload) for job in jobs]),
     })  # fmt: skip
+
+
+def _with_key(keys: Keys, node: Node, notes: Notes, payload: Node | None) -> Node | None:
+    """The payload with the job's idempotency key, which no other job of the file may have."""
+    at = keys.node_at("idempotency_key")
+    key = keys.text("idempotency_key")
+    if at is None or key is None:
+        return payload
+    mark, job = f"key {key}\0", _job_name(node)
+    other = next((taken.removeprefix(mark) for taken in notes.taken if taken.startswith(mark)), None)
+    if other is not None and not key.startswith("@") and "{{" not in key:
+        message = f"{job}: its idempotency key {key!r} is that of {other} too; give each job of a run a key of its own"
+        notes.error(at.place, "same-key", message)
+    notes.taken.add(mark + job)
+    entries = {**(payload.entries or {}), "idempotency_key": at} if payload is not None else {"idempotency_key": at}
+    return built(payload or node, entries)
 
 
 def _job(node: Node, notes: Notes, payload: Node | None) -> Node:
@@ -108,6 +157,7 @@ def _job(node: Node, notes: Notes, payload: Node | None) -> Node:
             notes.error(payload.place, "bad-value", f"'payload' must be a mapping, not {given(payload)}")
             payload = None
         fields = dict(keys.passed_on("enabled"))
+        payload = _with_key(keys, node, notes, payload)
         if job is None:
             notes.error(node.place, "missing-key", "a job needs 'job': its id")
             return unreadable(node)

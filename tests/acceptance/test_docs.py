@@ -19,7 +19,7 @@ from handlers.data.functions import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OWN = ("count_words", "find_longest_word", "read_titles", "remember_titles")
+OWN = ("count_words", "find_longest_word", "read_titles", "remember_titles", "fetch_account", "tell_editors")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def documented_handlers() -> Iterator[None]:
     """The handlers that the pages define, as if a team had written them."""
     load_modules(["handlers"])
-    for page in (ROOT / "docs" / name for name in ("tutorial.md", "handlers.md", "data.md")):
+    for page in (ROOT / "docs" / name for name in ("tutorial.md", "handlers.md", "data.md", "jobs.md")):
         for number, code in enumerate(blocks(page, "python")):
             module = ModuleType(f"documented_{page.stem}_{number}")
             sys.modules[module.__name__] = module

@@ -70,8 +70,8 @@ def test_an_old_sequential_pipeline_gives_what_it_always_gave() -> None:
         ("steps: [{type: parallel, steps: [{type: transform, function: f}]}]", "unlimited", "all_or_nothing"),
         ("stages: [{name: s, jobs: [a], max_workers: 4}]", 4, "fail_fast"),
         ("stages: [{name: t, jobs: [a]}, {name: s, jobs: [a], max_workers: 4}]", 1, "fail_fast"),
-        ("stages: [{name: s, jobs: [a], stop_on_failure: false}]", None, "best_effort"),
-        ("stages: [{name: s, jobs: [a]}]\nstop_on_failure: false", None, "best_effort"),
+        ("stages: [{name: s, jobs: [a], stop_on_failure: false}]", None, "keep_going"),
+        ("stages: [{name: s, jobs: [a]}]\nstop_on_failure: false", None, "keep_going"),
     ],
 )  # fmt: skip
 def test_each_system_has_its_own_limit_and_policy(text: str, limit: object, policy: str) -> None:

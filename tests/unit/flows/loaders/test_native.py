@@ -52,7 +52,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         "f.yaml:14:22: 'timeout_s' must be a number, not 'soon' [bad-value]",
         "f.yaml:17:9: the id 'twin' is taken by the step on line 15; ids are unique [duplicate-id]",
         "f.yaml:19:27: 'max_attempts' must be at least 1, not 0 [bad-value]",
-        "f.yaml:21:13: 'policy': unknown policy 'brave'; known are: all_or_nothing, fail_fast, best_effort, "
+        "f.yaml:21:13: 'policy': unknown policy 'brave'; known are: all_or_nothing, fail_fast, best_effort, keep_going, "
         "minimum_threshold: n [bad-value]",
     ]
 

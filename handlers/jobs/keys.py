@@ -1,0 +1,92 @@
+"""Idempotency keys of jobs: a key belongs to one job of a run, and is worked on by one job at a time on a machine."""
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.calls import Call
+from flows.errors import FatalError
+
+_held: dict[str, str] = {}
+"""By key: the job of this process that works on it."""
+_lock = threading.Lock()
+
+
+class KeyCollision(FatalError):
+    """Two jobs have one idempotency key: one would be taken for the other, or they would overwrite each other."""
+
+
+class JobKeys:
+    """Who has which key. With a `folder`, jobs of other processes on this machine count too.
+
+    Locks are the operating system's, so those of a process that was killed are gone with it.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._owners: dict[tuple[str, str], str] = {}
+
+    @contextlib.contextmanager
+    def claimed(self, key: str, call: Call) -> Iterator[None]:
+        """Hold a key for the time of the block.
+
+        Raises:
+            KeyCollision: it is another job's of this run, or is held at this moment; the message names both jobs.
+        """
+        job = call.step_id
+        described = f"{job} of run {call.run_id}"
+        with _lock:
+            owner = self._owners.setdefault((call.run_id, key), job)
+            if owner != job:
+                raise KeyCollision(f"{job}: its idempotency key {key!r} is that of {owner} too; give each job of a run "
+                                   "a key of its own")  # fmt: skip
+            if key in _held:
+                raise KeyCollision(_busy(job, key, _held[key]))
+            _held[key] = described
+        try:
+            with self._locked(job, key, described):
+                yield
+        finally:
+            with _lock:
+                del _held[key]
+
+    @contextlib.contextmanager
+    def _locked(self, job: str, key: str, described: str) -> Iterator[None]:
+        if self._folder is None:
+            yield
+            return
+        from filelock import FileLock, Timeout
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+        holder = file.with_suffix(".json")
+        try:
+            with FileLock(file.with_suffix(".lock"), timeout=0):
+                holder.write_text(json.dumps({"key": key, "job": described}), encoding="utf-8")
+                yield
+        except Timeout:
+            try:
+                by = str(json.loads(holder.read_text(encoding="utf-8"))["job"])
+            except (OSError, ValueError, KeyError):  # it is just being written
+                by = "a job of another process"
+            raise KeyCollision(_busy(job, key, by)) from None
+
+
+def _busy(job: str, key: str, by: str) -> str:
+    return f"{job}: its idempotency key {key!r} is being worked on by {by}; run this when that has ended"
+
+
+def claimed(key: str | None, call: Call) -> contextlib.AbstractContextManager[None]:
+    """Hold a job's key, if it has one, among the keys that the run knows."""
+    if key is None:
+        return contextlib.nullcontext()
+    if not key.strip():
+        raise FatalError(f"{call.step_id}: the idempotency key is empty, so all jobs would share it")
+    keys: JobKeys = call.services["job_keys"] if "job_keys" in call.services else _alone  # noqa: SIM401  (no mapping)
+    return keys.claimed(key, call)
+
+
+_alone = JobKeys()

@@ -1,0 +1,87 @@
+"""`@job`: a plain function that stages name; what a stage gives it as payload are its arguments."""
+
+import inspect
+import string
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from flows.calls import Call
+from flows.errors import FatalError
+from flows.registry import handler
+from handlers.jobs.keys import claimed
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def job(
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, key: str | None = None, **declared: Any
+) -> Any:
+    """Register a function as a job, whose result goes to the field that has the job's name.
+
+    `key` is its idempotency key, in which `{argument}` stands for an argument: two jobs of a run with one key are
+    refused, and so is one whose key another run is working on. A step's option `idempotency_key` takes its place.
+    `declared` is what `@handler` takes besides (`effects`, `version`, `uses`, `undo`, …). A parameter annotated `Call`
+    receives the call.
+
+    Raises:
+        TypeError: `key` names what is no argument, or the function takes `*args`.
+    """
+
+    def register(function: Function) -> Function:
+        chosen = name or function.__name__
+        hints = typing.get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())
+        asks = next((one.name for one in parameters if hints.get(one.name) is Call), None)
+        payload = [one for one in parameters if one.name != asks]
+        unknown = sorted(_names(key) - {one.name for one in payload})
+        if unknown:
+            raise TypeError(f"job {chosen!r}: its key names {unknown[0]!r}, which is no argument of it")
+
+        def prepared(options: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+            call, own = options.pop("call"), options.pop("idempotency_key")
+            found = own or (_filled(chosen, key, options) if key is not None else None)
+            return found, {**options, **({asks: call} if asks is not None else {})}
+
+        async def run_async(**options: Any) -> Any:
+            call: Call = options["call"]
+            found, arguments = prepared(options)
+            with claimed(found, call):
+                return await function(**arguments)
+
+        def run(**options: Any) -> Any:
+            call: Call = options["call"]
+            found, arguments = prepared(options)
+            with claimed(found, call):
+                return function(**arguments)
+
+        wrapper: Any = run_async if inspect.iscoroutinefunction(function) else run
+        extra = [
+            inspect.Parameter("idempotency_key", inspect.Parameter.KEYWORD_ONLY, default=None),
+            inspect.Parameter("call", inspect.Parameter.KEYWORD_ONLY),
+        ]
+        keyword = [one if one.kind in _STARS else one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in payload]
+        wrapper.__signature__ = inspect.Signature([*keyword, *extra])
+        wrapper.__annotations__ = {**hints, "idempotency_key": str | None, "call": Call}
+        wrapper.__name__, wrapper.__doc__ = chosen, function.__doc__
+        wrapper.__module__, wrapper.__qualname__ = function.__module__, f"{function.__qualname__}.job"
+        handler(wrapper, name=chosen, writes=chosen, **declared)
+        return function
+
+    return register(function) if function is not None else register
+
+
+_STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _names(key: str | None) -> set[str]:
+    fields = string.Formatter().parse(key or "")
+    return {name for _, name, _, _ in fields if name is not None}
+
+
+def _filled(job: str, key: str, arguments: Mapping[str, Any]) -> str:
+    """The key with its arguments in place; one that is missing would make jobs alike that are not."""
+    empty = sorted(name for name in _names(key) if arguments.get(name) in (None, ""))
+    if empty:
+        raise FatalError(f"{job}: its idempotency key {key!r} needs {empty[0]!r}, which is empty")
+    return key.format_map({name: arguments[name] for name in _names(key)})
