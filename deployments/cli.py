@@ -20,6 +20,7 @@ from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
 from deployments.commands.index import app as index
 from deployments.commands.ingest import ingest
+from deployments.commands.new import app as new
 from deployments.commands.plan import plan
 from deployments.commands.replay import replay
 from deployments.commands.resume import resume
@@ -83,6 +84,7 @@ app.add_typer(
 app.add_typer(
     documents, name="documents", rich_help_panel="Look", epilog=EXIT_CODES,
 )  # fmt: skip
+app.add_typer(new, name="new", rich_help_panel="Write pipelines", epilog=EXIT_CODES)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 
