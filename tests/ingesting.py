@@ -24,13 +24,13 @@ def settings_in(folder: Path, **more: Any) -> Settings:
 
 
 def ingest(
-    settings: Settings, source: Path | str, *, pipeline: LoadedPipeline | None = None, **given: Any
+    settings: Settings, source: Path | str, *, pipeline: LoadedPipeline | None = None, record: bool = True, **given: Any
 ) -> RunResult:
     catalog = load_catalog(settings)
     parameters = {"source": str(source), **given}
     return run_pipeline(
         pipeline or catalog.find("ingest"), parameters, settings=settings, catalog=catalog, index="docs",
-        engine="inline",
+        engine="inline", record=record,
     )  # fmt: skip
 
 
