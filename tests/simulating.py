@@ -7,6 +7,7 @@ stdout; the exit code is 1 if any index differed.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -113,11 +114,11 @@ def in_process(work: Callable[[], Any]) -> tuple[Any, bool]:
     return (json.loads(answer) if answer else None), os.WIFSIGNALED(ended)
 
 
-def run(settings: Settings, source: Path, kill_at: int | None) -> Callable[[], Any]:
+def run(settings: Settings, source: Path, kill_at: int | None, *, record: bool = True) -> Callable[[], Any]:
     def work() -> Any:
         if kill_at is not None:
             _kill_at_write(kill_at)
-        result = ingest(settings, source, prune=True, max_prune_share=1.0)
+        result = ingest(settings, source, record=record, prune=True, max_prune_share=1.0)
         store = opened(settings)
         return [result.status, [str(each.error) for each in result.errors], store.fingerprint(), store.statistics()]
 
@@ -128,16 +129,15 @@ def _kill_at_write(number: int) -> None:
     """End this process with SIGKILL right before or right after its n-th write to the index."""
     from handlers.stores.sql import SqlIndexStore
 
-    left = number
+    begun = itertools.count(1)  # several threads write
 
     def killing(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0 and number % 2:
+            mine = next(begun) == number
+            if mine and number % 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             done = original(self, *arguments, **named)
-            if left == 0:
+            if mine:
                 os.kill(os.getpid(), signal.SIGKILL)
             return done
 
@@ -152,24 +152,22 @@ def live(seed: int, url: str, home: Path, runs: int) -> dict[str, Any]:
     dice = random.Random(seed)
     source = Folder(home / f"in-{seed}", dice)
     settings = Settings(home=home, index_url=url.replace("{seed}", str(seed)), embedding_model="hashing")
-    fresh = settings.model_copy(
-        update={"index_url": f"memory://{seed}-{{index}}", "database_url": f"sqlite:///{home}/r.db"}
-    )
+    fresh = settings.model_copy(update={"index_url": f"memory://{seed}-{{index}}"})
     for _ in range(dice.randint(2, 6)):
         source.change()
     history: list[str] = []
     killed = 0
     while runs > 0:
-        kill_at = dice.randint(1, 14) if dice.random() < 0.5 else None
+        kill_at = dice.randint(2, 8) if dice.random() < 0.6 else None
         answer, was_killed = in_process(run(settings, source.path, kill_at))
         history.append("killed" if was_killed else "run")
         killed += was_killed
         if not was_killed:
             runs -= 1
-            wanted, _ = in_process(run(fresh, source.path, None))
+            wanted, _ = in_process(run(fresh, source.path, None, record=False))
             if answer is None or wanted is None or answer[0] != "succeeded" or answer[2] != wanted[2]:
                 return {"seed": seed, "same": False, "history": history, "found": answer, "wanted": wanted}
-        for _ in range(dice.randint(0, 3)):
+        for _ in range(dice.choice([0, 1, 2, 2, 3, 4])):
             history.append(source.change())
     return {"seed": seed, "same": True, "killed": killed, "history": history}
 

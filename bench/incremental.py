@@ -1,0 +1,110 @@
+"""What recurring ingestion costs: documents a second cold, warm and with 1 % changed, beside bare function calls.
+
+    python -m bench.incremental --documents 10000
+
+The bare calls are the handlers' own functions, one after the other, on the same documents and the same kind of index,
+without pipeline, run store and comparison. The embedder is the one for tests: the real one would hide everything else.
+"""
+
+import argparse
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from deployments.catalog import load_catalog
+from deployments.running import run_pipeline
+from deployments.settings import Settings
+from deployments.wiring import load_handlers, make_services
+from flows.calls import Call
+from flows.context import Identity
+
+WORDS = "storm river bridge violin orchard train valve pump engine table index query page York Selby Ann Bob".split()
+
+
+def write(folder: Path, number: int, words: int, seed: int) -> None:
+    dice = random.Random(seed)
+    path = folder / f"{number // 1000:03}" / f"{number:06}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sentences = (" ".join(dice.choices(WORDS, k=12)).capitalize() + "." for _ in range(words // 12))
+    path.write_text(" ".join(sentences), encoding="utf-8")
+    os.utime(path, (1.7e9 + seed, 1.7e9 + seed))
+
+
+def ingest(settings: Settings, source: Path, index: str) -> tuple[float, dict[str, Any]]:
+    catalog = load_catalog(settings)
+    began = time.perf_counter()
+    result = run_pipeline(catalog.find("ingest"), {"source": str(source)}, settings=settings, catalog=catalog,
+                          index=index, engine="inline")  # fmt: skip
+    assert result.status == "succeeded", result.errors
+    return time.perf_counter() - began, result.context.data["changes"]
+
+
+def bare(settings: Settings, source: Path) -> float:
+    """The same work by calling the functions."""
+    from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+    from handlers.entities import extract_entities
+    from handlers.extraction.text import extract_text
+    from handlers.partition import partition_text
+    from handlers.sources import list_sources
+    from handlers.storing import (
+        publish_documents,
+        store_dense_vectors,
+        store_documents,
+        store_graph,
+        store_sparse_vectors,
+    )
+    from handlers.summary import generate_summary
+
+    services = make_services(settings, "bare")
+    call: Any = Call(identity=Identity(index="bare", services=services))
+    began = time.perf_counter()
+    sources = list_sources(str(source), call=call)
+    for start in range(0, len(sources), 50):
+        some = sources[start : start + 50]
+        documents: Any = extract_text(some, call=call)["documents"]
+        chunks = partition_text(documents, call=call)
+        facts: Any = extract_entities(chunks, call=call)
+        summaries = generate_summary(documents, call=call)
+        embeddings = generate_dense_embeddings(chunks, call=call)
+        sparse = generate_sparse_embeddings(chunks, call=call)
+        stored = store_documents(documents, chunks, summaries, call=call)
+        vectors = store_dense_vectors(chunks, embeddings, call=call)
+        terms = store_sparse_vectors(chunks, sparse, call=call)
+        graph = store_graph(chunks, facts["entities"], facts["relations"], call=call)
+        publish_documents(stored, vectors, terms, graph, call=call)
+    services.close()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--words", type=int, default=120)
+    given = parser.parse_args()
+    count = given.documents
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "in")
+        for number in range(count):
+            write(source, number, given.words, number)
+        settings = Settings(home=Path(folder, "home")).model_copy(update={"embedding_model": "hashing"})
+        load_handlers(settings)
+        alone = bare(settings, source)
+        print(f"{count:,} documents of {given.words} words\n")
+        print(f"bare function calls  {alone:8.2f} s  {count / alone:10,.0f} documents/s")
+        cold, _ = ingest(settings, source, "bench")
+        print(f"cold                 {cold:8.2f} s  {count / cold:10,.0f} documents/s  {cold / alone:6.2f} × bare")
+        warm, changes = ingest(settings, source, "bench")
+        assert changes["unchanged"] == count
+        print(f"warm                 {warm:8.2f} s  {count / warm:10,.0f} documents/s  {warm / alone:6.3f} × bare")
+        for number in range(0, count, 100):
+            write(source, number, given.words, count + number)
+        some, changes = ingest(settings, source, "bench")
+        assert changes["process"] == -(-count // 100)
+        print(f"1 % changed          {some:8.2f} s  {count / some:10,.0f} documents/s  {some / alone:6.3f} × bare")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Recurring ingestion on real processes: killed runs, concurrent readers, random lives of a folder."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from handlers.stores.opening import open_index
+from tests.editions import DOCUMENTS, EDITIONS
+from tests.index_stores import index_url
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an index, with a place for its name."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/{{seed}}{{index}}.db"
+    return index_url(request.getfixturevalue("postgres_server"), f"{tmp_path.name}-{{seed}}{{index}}")
+
+
+def test_random_lives_of_a_folder_leave_what_a_new_index_would_have(url: str) -> None:
+    """A short version of `python -m tests.simulating URL`, which runs 200 longer ones."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.simulating", url, "--sequences", "5", "--runs", "2"],
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    reports = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [report for report in reports if not report["same"]] == [], ended.stderr[-2000:]
+    assert (len(reports), ended.returncode) == (5, 0)
+    assert sum(report["killed"] for report in reports) >= 1
+
+
+def test_readers_see_the_old_version_or_the_new_one_while_ingestions_run_and_are_killed(
+    url: str, tmp_path: Path
+) -> None:
+    url = url.replace("{seed}", "e")
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.editions", url, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    lines = [writer.stdout.readline().split()]  # the first edition is there
+    wrong: list[str] = []
+    seen: set[str] = set()
+    reads = 0
+    over = threading.Event()
+
+    def read() -> None:
+        nonlocal reads
+        store = open_index(url.replace("{index}", "docs"))
+        passages = len(store.search_terms({"handbook": 1.0}, top_k=1000))
+        while not over.is_set():
+            editions: dict[str, set[str]] = defaultdict(set)
+            hits = store.search_terms({"handbook": 1.0}, top_k=1000)
+            for hit in hits:
+                editions[hit.document_id] |= set(re.findall(r"number\d+", hit.content))
+            reads += 1
+            if len(editions) != DOCUMENTS or len(hits) != passages:
+                wrong.append(f"{len(editions)} documents, {len(hits)} of {passages} passages")
+            wrong.extend(f"a mixture: {each}" for each in editions.values() if len(each) != 1)
+            seen.update(*editions.values())
+        store.close()
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        lines += [line.split() for line in writer.stdout]
+        writer.wait(60)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join(60)
+        writer.stdout.close()
+        writer.kill()
+    assert lines == [
+        [str(edition), "killed" if edition else "whole", "succeeded"] for edition in range(EDITIONS)
+    ]  # fmt: skip
+    assert not wrong
+    assert reads > EDITIONS
+    assert f"number{EDITIONS - 1}" in seen
