@@ -2,7 +2,7 @@
 
 import os
 
-from deployments.local_server import running_url
+from deployments.local_server import SIGNS_OF_LIFE, running_url
 from deployments.prefect_environment import set_prefect_defaults
 from deployments.settings import Settings
 from flows.errors import OrchestrationError
@@ -15,10 +15,9 @@ def connect(settings: Settings) -> str:
         OrchestrationError: none is set, none of ours runs, or it does not answer.
     """
     set_prefect_defaults()
-    if not os.environ.get("PREFECT_API_URL"):
-        local = running_url(settings.home / "server")
-        if local is not None:
-            os.environ["PREFECT_API_URL"] = local
+    local = running_url(settings.home / "server")
+    if local is not None and os.environ.get("PREFECT_API_URL", "") in ("", local):
+        os.environ.update({"PREFECT_API_URL": local, **{n: os.environ.get(n, v) for n, v in SIGNS_OF_LIFE.items()}})
     import httpx
     from prefect.settings import PREFECT_API_URL  # a profile may set it
 

@@ -21,6 +21,8 @@ from flows.errors import OrchestrationError
 
 HOST = "127.0.0.1"
 PORT = 4200
+SIGNS_OF_LIFE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+"""Without them nobody notices a run whose process is gone."""
 _STOP_S = 15.0
 
 
@@ -93,6 +95,7 @@ class LocalServer:
         """What the server, its worker and its clients are started with."""
         return {
             **DEFAULTS,
+            **SIGNS_OF_LIFE,
             **os.environ,
             **self._more,
             "PREFECT_HOME": str(self.folder),

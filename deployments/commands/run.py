@@ -1,12 +1,28 @@
 """`braid run`: any pipeline."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from deployments.commands.common import BudgetOption, IndexOption, JsonOption, RunnerOption, WorkersOption, reported
+from deployments.catalog import load_catalog
+from deployments.commands.common import (
+    FAILED,
+    OK,
+    PARTIAL,
+    BudgetOption,
+    IndexOption,
+    JsonOption,
+    RunnerOption,
+    WorkersOption,
+    emit,
+    reported,
+    stdout,
+)
 from deployments.commands.execution import EngineOption, execute
+from deployments.connecting import connect
 from deployments.parameters import InvalidParameters
+from deployments.settings import load_settings, read_budget
 
 
 @reported
@@ -20,6 +36,10 @@ def run(
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
     task_runner: RunnerOption = None,
+    deployed: Annotated[
+        bool, typer.Option("--deployed", help="Start a run of its deployment on the Prefect server instead.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --deployed: until it has ended.")] = False,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -34,9 +54,39 @@ def run(
       braid run ./my_pipeline.yaml -p limit=10 --max-workers 4
 
       braid run my_pipeline.yaml --engine inline --json | jq .status
+
+      braid run ingest --deployed -p source=/srv/documents --index manuals --wait
     """
+    if wait and not deployed:
+        raise InvalidParameters("--wait goes with --deployed; without it a run is waited for anyhow")
+    if deployed:
+        if task_runner is not None:
+            raise InvalidParameters("--task-runner does not go with --deployed: BRAID_TASK_RUNNER of the worker counts")
+        controls = {"index": index, "max_concurrency": max_workers}
+        controls |= {f"budget_{unit}": amount for unit, amount in read_budget(budget or ()).items()}
+        _start(pipeline, read_parameters(parameter or ()), controls, wait=wait, json_output=json_output)
     execute(pipeline, read_parameters(parameter or ()), index=index, max_workers=max_workers, budget=budget,
             engine=engine, json_output=json_output, task_runner=task_runner)  # fmt: skip
+
+
+def _start(
+    name: str, given: Mapping[str, str], controls: Mapping[str, Any], *, wait: bool, json_output: bool
+) -> NoReturn:  # fmt: skip
+    """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
+    settings = load_settings()
+    pipeline = load_catalog(settings).find(name).pipeline
+    url = connect(settings)
+    from deployments.triggering import trigger  # imports Prefect, which takes seconds
+
+    started = trigger(pipeline, given, controls, wait=wait)
+    ui = f"{url.removesuffix('/api')}/runs/flow-run/{started.id}"
+    state = started.state.name if started.state is not None else "Pending"
+    if json_output:
+        emit({"flow_run_id": str(started.id), "name": started.name, "state": state, "url": ui})
+    else:
+        stdout().print(f"{started.name}: {state}\n{ui}")
+    failed = wait and (started.state is None or not started.state.is_completed())
+    raise typer.Exit(FAILED if failed else PARTIAL if state == "PartialSuccess" else OK)
 
 
 def read_parameters(texts: list[str] | tuple[str, ...]) -> dict[str, str]:

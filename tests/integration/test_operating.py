@@ -1,10 +1,18 @@
 """The operator's life on a real Prefect server with a real process worker: deploy, trigger, schedule, cancel, retry."""
 
-from uuid import UUID
+import asyncio
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
+from ruamel.yaml import YAML
 
-from tests.operated import Operated, wait_for
+from tests.operated import ROOT, Operated, wait_for
 
 pytestmark = [
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
@@ -153,6 +161,63 @@ def test_what_others_made_is_left_alone(operated: Operated) -> None:
             operated.deploy("taken")
     finally:
         path.unlink()
+
+
+def test_prefect_deploy_all_deploys_what_the_catalog_ships(operated: Operated) -> None:
+    listed = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+    shipped = sorted(path.stem for path in (ROOT / "deployments" / "pipelines").glob("*.yaml"))
+    assert sorted(one["name"] for one in listed) == shipped
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, env=operated.server.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with operated.client() as client:
+        deployment = client.read_deployment_by_name("search/search")
+    assert (deployment.entrypoint, deployment.work_pool_name) == ("deployments/catalog.py:search", "braid")
+    # What `braid deploy` then changes is what prefect.yaml cannot say: it is ours, and the same deployment.
+    assert {change.action for change in operated.deploy("search")} == {"update"}
+
+
+def test_a_file_that_arrived_is_ingested_by_the_shipped_automation(operated: Operated) -> None:
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.events.schemas.automations import AutomationCore
+    from prefect.states import Cancelled
+
+    operated.deploy("ingest")
+    text = (ROOT / "deployments" / "automation-file-arrived.yaml").read_text()
+    with operated.client() as client:
+        deployment = client.read_deployment_by_name("ingest/ingest").id
+        automation = YAML(typ="safe").load(text.replace("00000000-0000-0000-0000-000000000000", str(deployment)))
+
+    async def create() -> None:
+        from prefect import get_client
+
+        async with get_client() as client:
+            await client.create_automation(AutomationCore.model_validate(automation))
+
+    with operated.connected():
+        asyncio.run(create())
+    event = {
+        "event": "braid.file-arrived", "resource": {"prefect.resource.id": "file:///srv/inbox/report.pdf"},
+        "payload": {"index": "inbox"},
+    }  # fmt: skip
+    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+
+    def look() -> Any:
+        with operated.client() as client:
+            runs = client.read_flow_runs(deployment_filter=chosen)
+        return next((run for run in runs if run.parameters.get("source") == "/srv/inbox/report.pdf"), None)
+
+    def emit() -> Any:
+        # The server learns of a new automation a moment after it has accepted it.
+        stamped = {**event, "id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()}
+        httpx.post(f"{operated.server.url}/events", json=[stamped]).raise_for_status()
+        time.sleep(2)
+        return look()
+
+    run = wait_for(emit, lambda: operated.server.log("server").read_text()[-3000:])
+    assert run.parameters == {"source": "/srv/inbox/report.pdf", "index": "inbox"}
+    with operated.client() as client:
+        client.set_flow_run_state(run.id, Cancelled(), force=True)
 
 
 def artifacts(operated: Operated, flow_run: UUID) -> set[str]:

@@ -1,0 +1,135 @@
+"""What an operator does in the browser: open the deployment, fill the form, start the run, see it finish.
+
+With BRAID_SCREENSHOTS=FOLDER, what is seen on the way is kept there as PNG files; docs/images/ is made so.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.schedules import FILE
+from tests.operated import Operated, wait_for
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="needs Chromium: apt-get install chromium chromium-driver",
+    ),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,960"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def documents() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="manuals-") as folder:  # a name that can be seen in pictures
+        yield Path(folder)
+
+
+def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
+    operated: Operated, browser: Any, documents: Path
+) -> None:  # fmt: skip
+    (documents / "reset.md").write_text("# Reset\n\nHold the button for ten seconds until the lamp blinks twice.\n")
+    (documents / "battery.md").write_text("# Battery\n\nThe battery is charged in two hours; the lamp turns green.\n")
+    operated.deploy("ingest", schedules=FILE.read_text(encoding="utf-8"))
+    ui = operated.server.url.removesuffix("/api")
+    with operated.client() as client:
+        deployment = client.read_deployment_by_name("ingest/ingest").id
+    page = f"{ui}/deployments/deployment/{deployment}"
+
+    browser.get(page)
+    see(browser, "braid-nightly-folder", "braid-nightly-bucket")
+    picture(browser, "deployment")
+
+    browser.get(f"{page}/run")
+    see(browser, "A folder, a file or an s3:// prefix with documents.")
+    fill(browser, "source", str(documents))
+    fill(browser, "index (Optional)", "manuals")
+    picture(browser, "form")
+    click(browser, "Submit")
+
+    with operated.client() as client:
+        run = wait_for(lambda: newest_run(client, deployment), operated.log)
+    browser.get(f"{ui}/runs/flow-run/{run}")
+    ended = operated.wait(run)
+    assert ended.state.is_completed(), operated.log()
+    see(browser, f"ingest · manuals · {documents}", "Completed")
+    if os.environ.get("BRAID_SCREENSHOTS"):
+        time.sleep(8)  # the server hears of the last steps a little later
+        browser.refresh()
+        see(browser, "Completed")
+        time.sleep(4)  # the timeline is drawn on a canvas, after the page
+    picture(browser, "run")
+
+    click(browser, "Artifacts")
+    see(browser, "braid-plan", "braid-outcomes")
+    time.sleep(1 if os.environ.get("BRAID_SCREENSHOTS") else 0)
+    picture(browser, "artifacts")
+
+
+def see(browser: Any, *texts: str) -> None:
+    def look() -> bool | None:
+        shown = browser.find_element("tag name", "body").text.lower()
+        return True if all(text.lower() in shown for text in texts) else None
+
+    wait_for(look, lambda: f"{texts} not on the page:\n{browser.find_element('tag name', 'body').text}", within_s=90)
+
+
+def fill(browser: Any, label: str, text: str) -> None:
+    field = browser.find_element(
+        "xpath",
+        f"//span[contains(@class, 'schema-form-property__label') and normalize-space()='{label}']"
+        "/ancestor::div[contains(concat(@class, ' '), 'schema-form-property ')][1]//*[self::textarea or self::input]",
+    )
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+    field.clear()
+    field.send_keys(text)
+
+
+def click(browser: Any, text: str) -> None:
+    def press() -> bool | None:
+        found = [
+            one for one in browser.find_elements("xpath", f"//*[normalize-space()='{text}']") if one.is_displayed()
+        ]
+        for one in found[-1:]:  # the innermost
+            browser.execute_script("arguments[0].click()", one)
+            return True
+        return None
+
+    wait_for(press, lambda: f"nothing to click says {text!r}", within_s=60)
+
+
+def newest_run(client: Any, deployment: Any) -> Any:
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.states import StateType
+
+    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    runs = client.read_flow_runs(deployment_filter=chosen)
+    started = [run for run in runs if run.state is not None and run.state.type != StateType.CANCELLED]
+    return started[0].id if started else None
+
+
+def picture(browser: Any, name: str) -> None:
+    folder = os.environ.get("BRAID_SCREENSHOTS")
+    if folder:
+        browser.save_screenshot(str(Path(folder) / f"{name}.png"))

@@ -1,0 +1,75 @@
+"""`braid up` as a person starts and stops it: a process of its own, with all it starts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from deployments.local_server import Child, LocalServer, running_url
+from tests.operated import ROOT, wait_for
+
+
+def up(home: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "BRAID_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment.pop("PREFECT_API_URL", None)
+    with (home / "up.log").open("wb") as log:
+        command = [sys.executable, "-m", "deployments", "up", "--runs", "1"]
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+
+def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    # What one that was killed left behind: its process is gone, one that it started is not.
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    left = {"pid": orphan.pid, "started": psutil.Process(orphan.pid).create_time()}
+    stale = {"url": "http://127.0.0.1:1/api", "owner": {"pid": 2**22 + 1, "started": 0.0}, "children": [left]}
+    (folder / "up.json").write_text(json.dumps(stale))
+    assert running_url(folder) is None
+
+    running = up(tmp_path)
+
+    def log() -> str:
+        return (tmp_path / "up.log").read_text()
+
+    try:
+        wait_for(lambda: "Prefect is at" in log() or running.poll(), log)
+        assert running.poll() is None, log()
+        assert orphan.wait(timeout=10) == -signal.SIGTERM
+        url: Any = running_url(folder)
+        names = {one["name"] for one in httpx.post(f"{url}/deployments/filter", json={}).json()}
+        assert names >= {"ingest", "search", "ask"}
+        assert httpx.get(url.removesuffix("/api")).status_code == 200
+        family = psutil.Process(running.pid).children(recursive=True)
+        second = subprocess.run(
+            [sys.executable, "-m", "deployments", "up"], cwd=ROOT, capture_output=True, text=True,
+            env={**os.environ, "BRAID_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert second.returncode == 2
+        assert f"it runs already: {url.removesuffix('/api')}" in second.stderr
+    finally:
+        running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 0, log()
+    assert len(family) >= 2
+    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert running_url(folder) is None
+    assert (folder / "prefect.db").exists()
+
+
+def test_a_process_that_got_the_number_of_another_is_not_taken_for_it() -> None:
+    us = psutil.Process()
+    assert Child(us.pid, us.create_time()).process is not None
+    assert Child(us.pid, us.create_time() - 60).process is None
+
+
+def test_what_a_killed_writer_left_of_the_state_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text('{"url": "http')
+    with LocalServer(tmp_path, port=0) as server:
+        assert running_url(tmp_path) == server.url
+    assert not (tmp_path / "up.json").exists()
