@@ -80,7 +80,7 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
