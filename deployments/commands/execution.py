@@ -48,6 +48,10 @@ def execute(
         emit(result_json(result, index=index))
     else:
         stdout().print(result_tables(result))
+        changes = result.context.data.get("changes")
+        if name == "ingest" and changes:
+            counted = ", ".join(f"{number:,} {what}" for what, number in changes.items() if number)
+            stdout().print(f"\nDocuments: {counted}", markup=False)
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
