@@ -11,9 +11,9 @@ runs = sa.Table(
     sa.Column("index_name", sa.String(200), nullable=False),
     sa.Column("parameters", sa.JSON, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("started", sa.Float, nullable=False, index=True),
-    sa.Column("seconds", sa.Float),
-    sa.Column("busy_seconds", sa.Float),
+    sa.Column("started", sa.Float(), nullable=False, index=True),
+    sa.Column("seconds", sa.Float()),
+    sa.Column("busy_seconds", sa.Float()),
     sa.Column("cost", sa.JSON),
     # The first run of those that go on from each other; what is kept of finished calls is kept under it.
     sa.Column("lineage", sa.String(64), nullable=False, index=True),
@@ -23,8 +23,8 @@ runs = sa.Table(
     sa.Column("definition", sa.Text),
     sa.Column("host", sa.String(200)),
     sa.Column("process", sa.Integer),
-    sa.Column("process_started", sa.Float),
-    sa.Column("heartbeat", sa.Float),
+    sa.Column("process_started", sa.Float()),
+    sa.Column("heartbeat", sa.Float()),
 )  # fmt: skip
 outcomes = sa.Table(
     "outcomes", metadata,
@@ -33,8 +33,8 @@ outcomes = sa.Table(
     sa.Column("step_id", sa.String(300), nullable=False),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("status", sa.String(20), nullable=False, index=True),
-    sa.Column("started", sa.Float),
-    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("started", sa.Float()),
+    sa.Column("seconds", sa.Float(), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("cost", sa.JSON, nullable=False),
     sa.Column("error", sa.JSON),
@@ -50,8 +50,8 @@ attempts = sa.Table(
     sa.Column("step_id", sa.String(300), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("started", sa.Float(), nullable=False),
+    sa.Column("seconds", sa.Float(), nullable=False),
     sa.Column("cost", sa.JSON, nullable=False),
     sa.Column("error", sa.JSON),
 )  # fmt: skip
@@ -60,10 +60,10 @@ going = sa.Table(
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("path", sa.String(200), primary_key=True),
     sa.Column("step_id", sa.String(300), nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("started", sa.Float(), nullable=False),
     sa.Column("done", sa.Integer),
     sa.Column("total", sa.Integer),
-    sa.Column("heard", sa.Float),
+    sa.Column("heard", sa.Float()),
     sa.Column("stuck", sa.Boolean, nullable=False, server_default=sa.false()),
 )  # fmt: skip
 # Of every index: how far each of its documents has come, by what handlers say (`Call.done_items`, `Call.fail_item`).
@@ -76,7 +76,7 @@ documents = sa.Table(
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("runs", sa.Integer, nullable=False),
-    sa.Column("updated", sa.Float, nullable=False),
+    sa.Column("updated", sa.Float(), nullable=False),
     sa.Index("ix_documents_status", "index_name", "status", "name"),
 )  # fmt: skip
 kept = sa.Table(
@@ -88,7 +88,7 @@ kept = sa.Table(
     sa.Column("definition", sa.String(64), nullable=False),
     sa.Column("own", sa.String(64), nullable=False),
     sa.Column("undoing", sa.Boolean, nullable=False),
-    sa.Column("kept_at", sa.Float, nullable=False, index=True),
+    sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 # Rates that several processes keep together, see `flows.shared_rates`.
@@ -101,6 +101,6 @@ rate_places = sa.Table(
     "rate_places", metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("meter", sa.String(300), nullable=False, index=True),
-    sa.Column("amount", sa.Float, nullable=False),
-    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("amount", sa.Float(), nullable=False),
+    sa.Column("until", sa.Float(), nullable=False),
 )  # fmt: skip

@@ -16,9 +16,9 @@ def upgrade() -> None:
         sa.Column("index_name", sa.String(200), nullable=False),
         sa.Column("parameters", sa.JSON, nullable=False),
         sa.Column("status", sa.String(20), nullable=False),
-        sa.Column("started", sa.Float, nullable=False),
-        sa.Column("seconds", sa.Float),
-        sa.Column("busy_seconds", sa.Float),
+        sa.Column("started", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Float()),
+        sa.Column("busy_seconds", sa.Float()),
         sa.Column("cost", sa.JSON),
     )
     op.create_index("ix_runs_pipeline", "runs", ["pipeline"])
@@ -30,8 +30,8 @@ def upgrade() -> None:
         sa.Column("step_id", sa.String(300), nullable=False),
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("status", sa.String(20), nullable=False),
-        sa.Column("started", sa.Float),
-        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("started", sa.Float()),
+        sa.Column("seconds", sa.Float(), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("cost", sa.JSON, nullable=False),
         sa.Column("error", sa.JSON),

@@ -15,8 +15,8 @@ _COLUMNS: "tuple[sa.Column[Any], ...]" = (
     sa.Column("definition", sa.Text),
     sa.Column("host", sa.String(200)),
     sa.Column("process", sa.Integer),
-    sa.Column("process_started", sa.Float),
-    sa.Column("heartbeat", sa.Float),
+    sa.Column("process_started", sa.Float()),
+    sa.Column("heartbeat", sa.Float()),
 )
 
 
@@ -36,8 +36,8 @@ def upgrade() -> None:
         sa.Column("step_id", sa.String(300), nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("status", sa.String(20), nullable=False),
-        sa.Column("started", sa.Float, nullable=False),
-        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("started", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
         sa.Column("cost", sa.JSON, nullable=False),
         sa.Column("error", sa.JSON),
     )
@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("definition", sa.String(64), nullable=False),
         sa.Column("own", sa.String(64), nullable=False),
         sa.Column("undoing", sa.Boolean, nullable=False),
-        sa.Column("kept_at", sa.Float, nullable=False),
+        sa.Column("kept_at", sa.Float(), nullable=False),
         sa.Column("content", sa.LargeBinary, nullable=False),
     )
     op.create_index("ix_kept_kept_at", "kept", ["kept_at"])

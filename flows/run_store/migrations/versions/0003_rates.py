@@ -17,8 +17,8 @@ def upgrade() -> None:
         "rate_places",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
         sa.Column("meter", sa.String(300), nullable=False),
-        sa.Column("amount", sa.Float, nullable=False),
-        sa.Column("until", sa.Float, nullable=False),
+        sa.Column("amount", sa.Float(), nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
     )
     op.create_index("ix_rate_places_meter", "rate_places", ["meter"])
 

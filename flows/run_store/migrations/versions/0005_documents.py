@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(64), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("runs", sa.Integer, nullable=False),
-        sa.Column("updated", sa.Float, nullable=False),
+        sa.Column("updated", sa.Float(), nullable=False),
     )
     op.create_index("ix_documents_status", "documents", ["index_name", "status", "name"])
 
