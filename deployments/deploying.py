@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import (
@@ -23,6 +24,7 @@ from deployments.deployed import attribute_of, make_flow
 from deployments.schedules import FILE, Schedule, Scheduled, load_schedules
 from deployments.settings import Settings
 from flows.errors import OrchestrationError
+from flows.loaders.native import LoadedPipeline
 from flows.prefect_limits import PREFIX, PrefectSeats
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,8 @@ TAG = "braid"
 SLUG = "braid-"
 """How the names of our schedules begin; others are not touched."""
 POOL = "braid"
+SHARDS = "shards"
+"""What the deployments are called and tagged that ingest the parts of a listing."""
 _FIELDS = ("description", "version", "tags", "entrypoint", "path", "pull_steps", "work_pool_name",
            "parameter_openapi_schema", "enforce_parameter_schema")  # fmt: skip
 
@@ -88,9 +92,29 @@ async def deploy(
 
 def _wanted(name: str, catalog: Catalog, scheduled: Scheduled, work_pool: str) -> Wanted:
     loaded = catalog.loaded[name] if name in catalog.loaded else catalog.find(name)
+    overlap = None if scheduled.overlap == "allow" else (scheduled.max_runs, scheduled.overlap.upper())
+    schedules = {SLUG + key: rule for key, rule in scheduled.schedules.items()}
+    return Wanted(name, fields_of(loaded, catalog, work_pool), overlap, schedules)
+
+
+async def deploy_for_shards(client: PrefectClient, loaded: LoadedPipeline, catalog: Catalog, work_pool: str) -> UUID:
+    """The id of a second deployment of a pipeline, whose runs may overlap and which no schedule starts; made if needed.
+
+    It is not tagged as ours, so that `braid deploy --prune` leaves it alone.
+    """
+    await _pool(client, work_pool, dry_run=False)
+    await install_zombie_automation(client, tag=TAG)
+    flow_id = await client.create_flow_from_name(loaded.pipeline.name)
+    fields = {**fields_of(loaded, catalog, work_pool), "tags": [SHARDS]}
+    return await client.create_deployment(flow_id, f"{loaded.pipeline.name}-{SHARDS}", **fields)
+
+
+def fields_of(loaded: LoadedPipeline, catalog: Catalog, work_pool: str) -> dict[str, Any]:
+    """What a deployment of a pipeline says on the server."""
+    name = loaded.pipeline.name
     schema = parameter_schema(make_flow(loaded, catalog)).model_dump_for_openapi()
     schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails
-    fields = {
+    return {
         "description": loaded.pipeline.description,
         "version": loaded.pipeline.version,
         "tags": [TAG],
@@ -101,8 +125,6 @@ def _wanted(name: str, catalog: Catalog, scheduled: Scheduled, work_pool: str) -
         "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
     }
-    overlap = None if scheduled.overlap == "allow" else (scheduled.max_runs, scheduled.overlap.upper())
-    return Wanted(name, fields, overlap, {SLUG + key: rule for key, rule in scheduled.schedules.items()})
 
 
 async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[Change]:

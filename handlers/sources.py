@@ -12,6 +12,7 @@ from flows.registry import handler
 from flows.storage import Storage
 from handlers.extraction.formats import MIME_TYPES, mime_type_of
 from handlers.globs import compiled
+from handlers.manifests import is_manifest, read_manifest
 from handlers.records import Source
 from handlers.sidecars import SIDECARS, Tagging, is_sidecar
 
@@ -38,12 +39,16 @@ def list_sources(
     number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
     get `tags`, and what folders and sidecar files say of them (see `handlers.sidecars`).
 
+    A source `manifest:URI` is a listing that was made before: all that it names is taken as it is written there.
+
     Raises:
         FatalError: nothing is left to ingest.
         InvalidTag: a tag cannot be; the message names the file.
     """
     now = time.time()
     storage: Storage = call.services["storage"]
+    if is_manifest(source):
+        return read_manifest(storage, source)
     excluded = [compiled(glob) for glob in exclude]
     sidecars: dict[str, str] = {}
     found: list[Source] = []

@@ -6,6 +6,7 @@ import typer
 
 from deployments.commands.common import BudgetOption, IndexOption, JsonOption, RunnerOption, WorkersOption, reported
 from deployments.commands.execution import EngineOption, execute
+from deployments.commands.sharded import execute_in_shards
 from handlers.tags import read_tags
 
 
@@ -37,6 +38,17 @@ def ingest(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unreadable documents again, although they have not changed.")
     ] = False,
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", min=1, metavar="N", help="Ingest in N deployment runs on the workers of a pool."),
+    ] = None,
+    work_pool: Annotated[
+        str | None, typer.Option("--work-pool", metavar="POOL", help="With --shards: that pool (default braid).")
+    ] = None,
+    tolerated_failure: Annotated[
+        str | None,
+        typer.Option("--tolerated-failure", metavar="N|SHARE", help="With --shards: how many may fail, as 1 or 10%."),
+    ] = None,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
     task_runner: RunnerOption = None,
@@ -56,6 +68,8 @@ def ingest(
 
       braid ingest manuals/ --index manuals --prune --tag department=service
 
+      braid ingest s3://bucket/archive --index all --shards 8     # on the workers of `braid up`, or of a work pool
+
       BRAID_S3_ENDPOINT_URL=http://localhost:8333 braid ingest s3://bucket --index all
     """
     parameters: dict[str, object] = {"source": source}
@@ -65,5 +79,11 @@ def ingest(
         "retry_failed": retry_failed or None,
     }  # fmt: skip
     parameters |= {name: value for name, value in chosen.items() if value is not None}
+    if shards is not None:
+        execute_in_shards(
+            parameters, shards, index=index, work_pool=work_pool, tolerated_failure=tolerated_failure,
+            max_workers=max_workers, budget=budget, more_excluded=exclude or (), json_output=json_output,
+        )  # fmt: skip
+        return
     execute("ingest", parameters, index=index, max_workers=max_workers, budget=budget, engine=engine,
             json_output=json_output, more_excluded=exclude or (), task_runner=task_runner)  # fmt: skip

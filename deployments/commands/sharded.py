@@ -1,0 +1,72 @@
+"""`braid ingest --shards`: told about on stderr, reported on stdout."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from deployments.catalog import load_catalog
+from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
+from deployments.commands.execution import excluding
+from deployments.parameters import InvalidParameters
+from deployments.settings import load_settings, read_budget
+from flows.policies import Tolerance
+
+
+def execute_in_shards(
+    parameters: Mapping[str, Any],
+    shards: int,
+    *,
+    index: str,
+    work_pool: str | None,
+    tolerated_failure: str | None,
+    max_workers: int | None,
+    budget: Sequence[str] | None,
+    more_excluded: Sequence[str],
+    json_output: bool,
+) -> None:
+    """Ingest in shards and end the command as all of them together ended."""
+    tolerated = read_tolerance(tolerated_failure)
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    given = dict(parameters)
+    if more_excluded:
+        given["exclude"] = excluding(catalog, "ingest", more_excluded)
+    from deployments.connecting import connect  # Prefect takes seconds to import
+
+    connect(settings)
+    from deployments.shard_report import report_json, report_tables
+    from deployments.sharded import ingest_in_shards
+
+    console = stderr()
+
+    def told(line: str) -> None:
+        if not json_output:
+            console.print(line, style="dim", markup=False)
+
+    report = asyncio.run(
+        ingest_in_shards(given, shards, settings=settings, catalog=catalog, index=index, work_pool=work_pool,
+                         tolerated=tolerated, max_workers=max_workers, budget=read_budget(budget or ()), told=told)
+    )  # fmt: skip
+    if json_output:
+        emit(report_json(report))
+    else:
+        stdout().print(report_tables(report))
+    raise typer.Exit(CODE_OF_STATUS[report.status])
+
+
+def read_tolerance(text: str | None) -> Tolerance:
+    """`2` or `10%` as a tolerance; none if nothing is said.
+
+    Raises:
+        InvalidParameters: it is neither.
+    """
+    value: Any = int(text) if text is not None and text.strip().isdigit() else text
+    try:
+        return Tolerance.model_validate(0 if value is None else value)
+    except (ValidationError, ValueError):
+        raise InvalidParameters(
+            f"--tolerated-failure: write a number of shards or a share such as 10%, not {text!r}"
+        ) from None
