@@ -1,13 +1,14 @@
 """`ingest --shards`: list once, part the listing, run the shards on the work pool, report."""
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from deployments.catalog import Catalog
+from deployments.catalog import Catalog, load_catalog
 from deployments.parameters import InvalidParameters, check_parameters
 from deployments.settings import Settings, index_name
-from deployments.shard_report import Report, make_report
+from deployments.shard_report import Report, make_report, report_json
 from deployments.sharding import Told, run_shards
 from deployments.tracks import Track, Tracks
 from deployments.wiring import load_handlers, make_services
@@ -18,6 +19,7 @@ from flows.services import Services
 from flows.storage import Storage
 from handlers.sources import list_sources
 
+logger = logging.getLogger("handlers.sharding")
 PIPELINE = "ingest"
 _OF_THE_LISTING = ("source", "pattern", "exclude", "tags")
 """Parameters that are used up when the documents are listed."""
@@ -98,3 +100,35 @@ def _of_a_shard(
     kept = {name: value for name, value in given.items() if name not in (*_OF_THE_LISTING, *_NEEDS_ALL)}
     ceiling = {} if max_workers is None else {"max_concurrency": max_workers}
     return {**kept, "index": index, **ceiling, **{f"budget_{unit}": amount for unit, amount in budget.items()}}
+
+
+class ShardedIngestion:
+    """The service of the handler `ingest_in_shards`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __call__(
+        self, parameters: Mapping[str, Any], shards: int, *, index: str, work_pool: str, tolerated_failure: str
+    ) -> dict[str, Any]:
+        tolerated = read_tolerance(tolerated_failure)
+        report = await ingest_in_shards(
+            parameters, shards, settings=self._settings, catalog=load_catalog(self._settings), index=index,
+            work_pool=work_pool, tolerated=tolerated, told=lambda line: logger.info("%s", line),
+        )  # fmt: skip
+        return report_json(report)
+
+
+def read_tolerance(text: str | None) -> Tolerance:
+    """`2` or `10%` as a tolerance; none if nothing is said.
+
+    Raises:
+        InvalidParameters: it is neither.
+    """
+    value: Any = int(text) if text is not None and text.strip().isdigit() else text
+    try:
+        return Tolerance.model_validate(0 if value is None else value)
+    except ValueError:
+        raise InvalidParameters(
+            f"tolerated failure: write a number of shards or a share such as 10%, not {text!r}"
+        ) from None

@@ -70,6 +70,7 @@ def make_services(settings: Settings, index: str) -> Services:
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
             "known_runs": partial(_make_known_runs, settings.run_store_url),
+            "sharded_ingestion": partial(_make_sharded_ingestion, settings),
             "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
@@ -174,6 +175,12 @@ def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
     moment = now()
     random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
     return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
+
+
+def _make_sharded_ingestion(settings: Settings) -> Any:
+    from deployments.sharded import ShardedIngestion
+
+    return ShardedIngestion(settings)
 
 
 def _make_known_runs(url: str) -> Any:

@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
 from deployments.commands.execution import excluding
-from deployments.parameters import InvalidParameters
 from deployments.settings import load_settings, read_budget
-from flows.policies import Tolerance
 
 
 def execute_in_shards(
@@ -28,7 +25,6 @@ def execute_in_shards(
     json_output: bool,
 ) -> None:
     """Ingest in shards and end the command as all of them together ended."""
-    tolerated = read_tolerance(tolerated_failure)
     settings = load_settings()
     catalog = load_catalog(settings)
     given = dict(parameters)
@@ -38,7 +34,7 @@ def execute_in_shards(
 
     connect(settings)
     from deployments.shard_report import report_json, report_tables
-    from deployments.sharded import ingest_in_shards
+    from deployments.sharded import ingest_in_shards, read_tolerance
 
     console = stderr()
 
@@ -47,26 +43,14 @@ def execute_in_shards(
             console.print(line, style="dim", markup=False)
 
     report = asyncio.run(
-        ingest_in_shards(given, shards, settings=settings, catalog=catalog, index=index, work_pool=work_pool,
-                         tolerated=tolerated, max_workers=max_workers, budget=read_budget(budget or ()), told=told)
+        ingest_in_shards(
+            given, shards, settings=settings, catalog=catalog, index=index, work_pool=work_pool,
+            tolerated=read_tolerance(tolerated_failure), max_workers=max_workers, budget=read_budget(budget or ()),
+            told=told,
+        )
     )  # fmt: skip
     if json_output:
         emit(report_json(report))
     else:
         stdout().print(report_tables(report))
     raise typer.Exit(CODE_OF_STATUS[report.status])
-
-
-def read_tolerance(text: str | None) -> Tolerance:
-    """`2` or `10%` as a tolerance; none if nothing is said.
-
-    Raises:
-        InvalidParameters: it is neither.
-    """
-    value: Any = int(text) if text is not None and text.strip().isdigit() else text
-    try:
-        return Tolerance.model_validate(0 if value is None else value)
-    except (ValidationError, ValueError):
-        raise InvalidParameters(
-            f"--tolerated-failure: write a number of shards or a share such as 10%, not {text!r}"
-        ) from None

@@ -2,12 +2,7 @@
 
 import uuid
 
-import pytest
-
-from deployments.commands.sharded import read_tolerance
-from deployments.parameters import InvalidParameters
 from deployments.tracks import Tracks
-from flows.policies import Tolerance
 from flows.storage import Storage
 from handlers.manifests import read_manifest
 from handlers.records import Source
@@ -39,16 +34,3 @@ def test_of_two_coordinators_that_begin_at_once_both_follow_the_first() -> None:
     late._newest = lambda: 0  # type: ignore[method-assign]  (it looked before the other one wrote)
     first = Tracks(storage, root, {}).begin(SOURCES, 2)
     assert late.begin(SOURCES[:5], 2) == first
-
-
-@pytest.mark.parametrize(
-    ("text", "tolerance"), [(None, Tolerance(count=0)), ("2", Tolerance(count=2)), ("10%", Tolerance(ratio=0.1))]
-)
-def test_a_tolerance_is_a_number_or_a_share(text: str | None, tolerance: Tolerance) -> None:
-    assert read_tolerance(text) == tolerance
-
-
-@pytest.mark.parametrize("text", ["few", "-1", "200%", "x%", "1.5"])
-def test_another_tolerance_is_refused(text: str) -> None:
-    with pytest.raises(InvalidParameters, match="--tolerated-failure: write a number of shards or a share such as 10%"):
-        read_tolerance(text)
