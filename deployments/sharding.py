@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -18,6 +19,7 @@ from prefect.states import Scheduled
 
 from deployments.deploying import SHARDS, TAG
 from deployments.tracks import Shard, Track
+from flows.errors import OrchestrationError
 from flows.prices import add_up
 from flows.run_store import RunRecord, RunStore
 
@@ -26,6 +28,8 @@ START_S = 180.0
 """A run whose process has written nothing down for so long after it began has lost it."""
 ENDING_S = 60.0
 """How long a run that has written down its end may take to tell Prefect."""
+UNANSWERED_S = 600.0
+"""How long the server may give no good answer."""
 UNCLAIMED_S = 60.0
 """How long runs may wait for a worker before somebody is told."""
 RESTARTS = 3
@@ -62,13 +66,31 @@ async def run_shards(
 
     `parameters` are those of all shards' runs, besides their source.
     """
-    runs = [await _started(client, track, shard, deployment_id, parameters) for shard in track.shards]
+    runs: list[ShardRun] = []
     watch = _Watch(client, store, told, start_s, began=time.time())
+    answered, silent = time.monotonic(), False
     while True:
-        await watch.look(runs)
-        if all(run.status is not None for run in runs):
+        try:
+            for shard in track.shards[len(runs) :]:
+                runs.append(await _started(client, track, shard, deployment_id, parameters))
+            await watch.look(runs)
+            answered, silent = time.monotonic(), False
+        except httpx.HTTPError as error:
+            # A server under load, or started again: the runs go on meanwhile, and nothing here is done twice.
+            if not _passes(error) or time.monotonic() - answered > UNANSWERED_S:
+                raise OrchestrationError(
+                    f"the Prefect server does not answer ({error}); the shards go on: give the same command again"
+                ) from error
+            if not silent:
+                told(f"the Prefect server does not answer, asking again: {str(error).splitlines()[0]}")
+            silent = True
+        if len(runs) == len(track.shards) and all(run.status is not None for run in runs):
             return runs
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(5 * EVERY_S if silent else EVERY_S)
+
+
+def _passes(error: httpx.HTTPError) -> bool:
+    return not isinstance(error, httpx.HTTPStatusError) or error.response.status_code >= 500
 
 
 async def _started(
