@@ -1,5 +1,10 @@
 """What all tests share."""
 
+import atexit
+import os
+import sys
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.servers", "tests.index_stores"]
@@ -7,3 +12,25 @@ pytest_plugins = ["tests.servers", "tests.index_stores"]
 # Timings say nothing on a shared machine; what a property says does not depend on them.
 settings.register_profile("braid", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("braid")
+
+_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without taking the interpreter apart.
+
+    Some tests leave threads behind on purpose, calls that were given up. While such a thread lives, DuckDB's binding
+    takes its own objects for leaks and writes a page about them after pytest's summary.
+    """
+    if _STATUS not in config.stash:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    atexit._run_exitfuncs()  # servers and worker processes end here
+    sys.stdout.flush()
+    os._exit(config.stash[_STATUS])
