@@ -89,31 +89,49 @@ def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
 
 def see(browser: Any, *texts: str) -> None:
     def look() -> bool | None:
-        shown = browser.find_element("tag name", "body").text.lower()
+        shown = page_text(browser).lower()
         return True if all(text.lower() in shown for text in texts) else None
 
-    wait_for(look, lambda: f"{texts} not on the page:\n{browser.find_element('tag name', 'body').text}", within_s=90)
+    wait_for(look, lambda: f"{texts} not on the page:\n{page_text(browser)}", within_s=90)
+
+
+def page_text(browser: Any) -> str:
+    """What can be read on the page; asked for in one go, since the page redraws itself at any time."""
+    return browser.execute_script("return document.body ? document.body.innerText : ''")
 
 
 def fill(browser: Any, label: str, text: str) -> None:
-    field = browser.find_element(
-        "xpath",
-        f"//span[contains(@class, 'schema-form-property__label') and normalize-space()='{label}']"
-        "/ancestor::div[contains(concat(@class, ' '), 'schema-form-property ')][1]//*[self::textarea or self::input]",
-    )
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    field.clear()
-    field.send_keys(text)
+    from selenium.common.exceptions import WebDriverException
+
+    def write() -> bool | None:
+        try:
+            field = browser.find_element(
+                "xpath",
+                f"//span[contains(@class, 'schema-form-property__label') and normalize-space()='{label}']"
+                "/ancestor::div[contains(concat(@class, ' '), 'schema-form-property ')][1]"
+                "//*[self::textarea or self::input]",
+            )
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+            field.clear()
+            field.send_keys(text)
+            return True if field.get_property("value") == text else None
+        except WebDriverException:  # drawn anew meanwhile
+            return None
+
+    wait_for(write, lambda: f"the field {label!r} does not take {text!r}:\n{page_text(browser)}", within_s=60)
 
 
 def click(browser: Any, text: str) -> None:
+    from selenium.common.exceptions import StaleElementReferenceException
+
     def press() -> bool | None:
-        found = [
-            one for one in browser.find_elements("xpath", f"//*[normalize-space()='{text}']") if one.is_displayed()
-        ]
-        for one in found[-1:]:  # the innermost
-            browser.execute_script("arguments[0].click()", one)
-            return True
+        try:
+            found = browser.find_elements("xpath", f"//*[normalize-space()='{text}']")
+            for one in [one for one in found if one.is_displayed()][-1:]:  # the innermost
+                browser.execute_script("arguments[0].click()", one)
+                return True
+        except StaleElementReferenceException:  # drawn anew meanwhile
+            pass
         return None
 
     wait_for(press, lambda: f"nothing to click says {text!r}", within_s=60)
@@ -121,7 +139,7 @@ def click(browser: Any, text: str) -> None:
 
 def newest_run(client: Any, deployment: Any) -> Any:
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-    from prefect.states import StateType
+    from prefect.client.schemas.objects import StateType
 
     chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     runs = client.read_flow_runs(deployment_filter=chosen)

@@ -28,6 +28,8 @@ async def test_the_automation_is_made_once_and_follows_what_it_should_be() -> No
         return only
 
     async with get_client() as client:
+        for known in await client.read_automations_by_name(NAME):  # by what was deployed before
+            await client.delete_automation(known.id)
         assert await install_zombie_automation(client, dry_run=True) == "create"
         assert await client.read_automations_by_name(NAME) == []
         assert await install_zombie_automation(client) == "create"
