@@ -49,7 +49,8 @@ def registry():
 
 def braid(steps: list[object], *, mode: str = "ordered", max_concurrency: int | None = None) -> Callable[[], float]:
     from flows.context import Context
-    from flows.planner import Overrides, make_plan
+    from flows.planner import make_plan
+    from flows.planning import Overrides
     from flows.prepared import Prepared
     from flows.steps import Pipeline
     from flows.translator import run_as_flow

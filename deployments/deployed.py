@@ -16,7 +16,7 @@ from deployments.wiring import load_handlers, overrides_from, prepare
 from flows.errors import OrchestrationError
 from flows.form import INDEX, MAX_CONCURRENCY, Control
 from flows.loaders.native import LoadedPipeline
-from flows.planner import Overrides
+from flows.planning import Overrides
 from flows.policies import Policy
 from flows.prepared import Prepared
 from flows.steps import ForEach, Parallel, Pipeline, Sequential, Step, Switch

@@ -15,7 +15,8 @@ from flows.context import Context, Identity, Lineage
 from flows.errors import OrchestrationError
 from flows.lineage import effect_lineages
 from flows.plan import Plan
-from flows.planner import Overrides, Places, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides, Places
 from flows.prepared import Prepared
 from flows.prices import Prices
 from flows.registry import load_entry_points, load_modules

@@ -11,7 +11,8 @@ from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import InvalidPipeline
 from flows.plan import Group, Leaf, Limit, Plan, Sub
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import Registry
 from flows.steps import Pipeline
 from flows.strategies import RACES

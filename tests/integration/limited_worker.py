@@ -13,7 +13,8 @@ from typing import Any
 
 from flows.context import Context
 from flows.limits import Resource
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.prepared import Prepared
 from flows.registry import Registry, handler
 from flows.shared_rates import DatabaseRates

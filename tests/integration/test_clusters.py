@@ -17,7 +17,8 @@ import pytest
 from flows.context import Context, Identity
 from flows.engine import run_plan
 from flows.errors import OrchestrationError
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import REGISTRY
 from flows.results import RunResult
 from flows.steps import Pipeline

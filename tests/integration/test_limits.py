@@ -17,7 +17,8 @@ import pytest
 from flows.context import Context
 from flows.errors import TransientError
 from flows.limits import Resource
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.prepared import Prepared
 from flows.registry import Registry, handler
 from flows.resources import Demand

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from flows.context import Context
 from flows.plan import Group
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import handler
 from flows.results import RunResult
 from flows.steps import Pipeline

@@ -15,7 +15,8 @@ from flows.calls import Call
 from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import Registry, handler
 from flows.results import FatalFailure, RunResult, Success, TransientFailure
 from flows.steps import Pipeline

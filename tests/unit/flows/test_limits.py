@@ -7,7 +7,8 @@ from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import InvalidPipeline, TransientError
 from flows.limits import Breaker, Resource, RetryBudget, RetryCount, settle, tightest
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import Registry, handler
 from flows.steps import Pipeline
 

@@ -13,7 +13,8 @@ from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
 from flows.meter import Meter
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import Registry, handler
 from flows.results import RunResult
 from flows.steps import Pipeline

@@ -9,7 +9,8 @@ from flows.calls import Call
 from flows.context import Context
 from flows.errors import FatalError, InvalidPipeline
 from flows.plan import Access
-from flows.planner import Overrides, make_plan
+from flows.planner import make_plan
+from flows.planning import Overrides
 from flows.registry import Declared, Read, Registry, handler
 from flows.steps import Pipeline
 
