@@ -1,4 +1,4 @@
-"""Where SQLite and PostgreSQL differ: how rows are upserted and stored in bulk, how texts and vectors are kept."""
+"""Where SQLite and PostgreSQL differ: how rows are stored and changed in bulk, how texts and vectors are kept."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -42,6 +42,54 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     marks = ", ".join("?" * len(columns))
     prepared = _prepared(rows, texts, vectors, _to_bytes)
     connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', prepared)
+
+
+def upsert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, conflict: str
+) -> None:
+    """Insert rows in this order, and what `conflict` says (`(id) DO NOTHING`) where one is there already.
+
+    One statement in PostgreSQL, of an array a column: its text is the same for any number of rows.
+    """
+    names = ", ".join(f'"{name}"' for name in columns)
+    insert = f'INSERT INTO "{table.name}" ({names})'
+    _with_rows(
+        connection, table, columns, rows,
+        f"{insert} SELECT * FROM {{given}} ON CONFLICT {conflict}",
+        f"{insert} VALUES ({', '.join('?' * len(columns))}) ON CONFLICT {conflict}",
+    )  # fmt: skip
+
+
+def update_rows(
+    connection: Connection, table: Table, key: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Give the rows of these keys (each row's last value) new values of the columns, which are its first."""
+    values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
+    marks = ", ".join(f'"{name}" = ?' for name in columns)
+    _with_rows(
+        connection, table, (*columns, key), rows,
+        f'UPDATE "{table.name}" SET {values} FROM {{given}} WHERE "{table.name}"."{key}" = given."{key}"',
+        f'UPDATE "{table.name}" SET {marks} WHERE "{key}" = ?',
+    )  # fmt: skip
+
+
+def _with_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], postgres: str,
+    sqlite: str,
+) -> None:  # fmt: skip
+    if not rows:
+        return
+    kinds = [table.c[name].type for name in columns]
+    prepared = _prepared(rows, [place for place, kind in enumerate(kinds) if isinstance(kind, StorableText)], [], None)
+    if connection.dialect.name != "postgresql":
+        connection.exec_driver_sql(sqlite, prepared)
+        return
+    arrays = ", ".join(f"%s::{_postgres_type(kind)}[]" for kind in kinds)
+    names = ", ".join(f'"{name}"' for name in columns)
+    given = f"unnest({arrays}) AS given ({names})"
+    connection.exec_driver_sql(
+        postgres.format(given=given), tuple(list(column) for column in zip(*prepared, strict=True))
+    )
 
 
 def _prepared(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from handlers.filters import TagFilter
 from handlers.records import Chunk, Entity, Relation
 from handlers.stores import schema
-from handlers.stores.dialects import insert_rows, upsert
+from handlers.stores.dialects import insert_rows, upsert_rows
 from handlers.stores.protocol import Edge, Mention, entity_key, storable_text
 from handlers.stores.reads import batches, permitted_documents
 from handlers.stores.staging import stage_passages, unsettle
@@ -61,10 +61,6 @@ def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]
     missing = sorted(set(stored.values()))
     # Whoever removes an entity that nothing supported a moment ago locks it first; then it is made anew here.
     while missing:
-        connection.execute(
-            upsert(connection, entities_).on_conflict_do_nothing(index_elements=["name"]),
-            [{"folded": entity_key(name), "name": name} for name in missing],
-        )
         for some in batches(missing):
             rows = connection.execute(
                 select(entities_.c.name, entities_.c.key).where(entities_.c.name.in_(some))
@@ -72,6 +68,10 @@ def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]
             )  # fmt: skip
             keys.update((row.name, row.key) for row in rows)
         missing = [name for name in missing if name not in keys]
+        upsert_rows(
+            connection, entities_, ("folded", "name"), [(entity_key(name), name) for name in missing],
+            conflict="(name) DO NOTHING",
+        )  # fmt: skip
     return {name: keys[spelled] for name, spelled in stored.items()}
 
 

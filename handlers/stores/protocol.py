@@ -199,7 +199,7 @@ class IndexStore(Protocol):
         ...
 
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
-        """Make staged versions visible, one transaction each, and remove the old ones; the number of documents.
+        """Make staged versions visible, each at once, and remove the old ones; the number of documents.
 
         Raises:
             FatalError: a version, or an expected facet of one of its chunks, is not stored (another run may have

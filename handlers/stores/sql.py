@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
 
+from flows.errors import FatalError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores import graph, reads, states, upkeep, writes
@@ -24,6 +25,9 @@ from handlers.stores.protocol import (
     StoredDocument,
     Swept,
 )  # fmt: skip
+
+_TOGETHER = 100
+"""Documents that one transaction publishes."""
 
 
 class SqlIndexStore(ABC):
@@ -63,10 +67,19 @@ class SqlIndexStore(ABC):
             return graph.put_graph(connection, chunks, entities, relations, run_id)
 
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
-        for document_id, name in versions.items():
-            with self._write() as connection:
-                writes.publish(connection, document_id, name, expect)
+        for some in reads.batches(list(versions.items()), _TOGETHER):
+            self._publish(some, expect)
         return len(versions)
+
+    def _publish(self, versions: Sequence[tuple[str, str]], expect: Collection[Facet]) -> None:
+        try:
+            with self._write() as connection:
+                writes.publish(connection, dict(versions), expect)
+        except FatalError:
+            if len(versions) == 1:
+                raise
+            for each in versions:  # those before the one that cannot be published are
+                self._publish([each], expect)
 
     def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
         with self._write() as connection:

@@ -6,12 +6,13 @@ of different documents go on, and none can wait for each other in a circle. (SQL
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, literal, select, update
+from sqlalchemy import Connection, Row, func, literal, select, update
 
 from handlers.records import Chunk
 from handlers.stores import schema
-from handlers.stores.dialects import upsert
+from handlers.stores.dialects import upsert, upsert_rows
 from handlers.stores.protocol import UNSETTLED
 from handlers.stores.reads import batches
 
@@ -25,28 +26,35 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
     if missing:
         note_documents(connection, [(each, "", "") for each in missing], "")
         documents.update(lock_documents(connection, missing))
-    now = time.time()
-    statement = upsert(connection, passages_)
+    found = _stored_passages(connection, chunks)
+    new = {chunk.id: chunk for chunk in chunks if chunk.id not in found}
     # A run that stages again what a crashed one left takes it over, so that nobody sweeps it away meanwhile.
-    statement = statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={"run_id": statement.excluded.run_id, "staged_at": statement.excluded.staged_at},
-        where=~passages_.c.visible & (passages_.c.run_id != statement.excluded.run_id),
-    )
-    rows = [
-        {
-            "id": each.id, "document": documents[each.document_id], "visible": False, "text": each.text, "facts": False,
-            "run_id": run_id, "staged_at": now,
-        }
-        for each in {chunk.id: chunk for chunk in chunks}.values()
-    ]  # fmt: skip
-    if rows:
-        connection.execute(statement, rows)
-    keys: dict[str, int] = {}
+    left = [row.key for row in found.values() if not row.visible and row.run_id != run_id]
+    now = time.time()
+    for some in batches(left):
+        connection.execute(
+            update(passages_).where(passages_.c.key.in_(some), ~passages_.c.visible)
+            .values(run_id=run_id, staged_at=now)
+        )  # fmt: skip
+    if new:
+        upsert_rows(
+            connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+            [(each.id, documents[each.document_id], False, each.text, False, run_id, now) for each in new.values()],
+            conflict="(id) DO NOTHING",
+        )  # fmt: skip
+        found.update(_stored_passages(connection, list(new.values())))
+    return {chunk.id: found[chunk.id].key for chunk in chunks}
+
+
+def _stored_passages(connection: Connection, chunks: Sequence[Chunk]) -> dict[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
     for some in batches(list(dict.fromkeys(chunk.id for chunk in chunks))):
-        found = connection.execute(select(passages_.c.id, passages_.c.key).where(passages_.c.id.in_(some)))
-        keys.update((row.id, row.key) for row in found)
-    return keys
+        rows = connection.execute(
+            select(passages_.c.id, passages_.c.key, passages_.c.visible, passages_.c.run_id)
+            .where(passages_.c.id.in_(some))
+        )  # fmt: skip
+        found.update((row.id, row) for row in rows)
+    return found
 
 
 def touch(connection: Connection) -> None:
@@ -79,20 +87,15 @@ def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]],
     """Put documents (id, name, uri) into the table and lock their rows; without a name, only their ids."""
     now = time.time()
     for named in (True, False):
-        statement = upsert(connection, documents_)
-        given = ("name", "uri", "run_id", "updated_at") if named else ("updated_at",)
-        statement = statement.on_conflict_do_update(
-            index_elements=["id"], set_={column: statement.excluded[column] for column in given}
-        )
-        values = [
-            {
-                "id": document_id, "name": name or document_id, "uri": uri, "status": "pending", "reason": "",
-                "run_id": run_id, "updated_at": now,
-            }
-            for document_id, name, uri in sorted(rows) if bool(name) is named
-        ]  # fmt: skip
-        if values:
-            connection.execute(statement, values)
+        changed = ("name", "uri", "run_id", "updated_at") if named else ("updated_at",)
+        upsert_rows(
+            connection, documents_, ("id", "name", "uri", "status", "reason", "run_id", "updated_at"),
+            [
+                (document_id, name or document_id, uri, "pending", "", run_id, now)
+                for document_id, name, uri in sorted({row[0]: row for row in rows}.values()) if bool(name) is named
+            ],
+            conflict="(id) DO UPDATE SET " + ", ".join(f"{column} = excluded.{column}" for column in changed),
+        )  # fmt: skip
 
 
 def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:

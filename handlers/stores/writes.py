@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import Connection, case, exists, func, select, update
 from sqlalchemy import delete as delete_from
 
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
 from handlers.stores import schema
-from handlers.stores.dialects import insert_rows, upsert
+from handlers.stores.dialects import insert_rows, update_rows, upsert_rows
 from handlers.stores.graph import entities_of, forget_unsupported
 from handlers.stores.protocol import UNSETTLED, Facet, FailedDocument, staged_name, stored_term
 from handlers.stores.reads import batches
@@ -28,15 +28,17 @@ def put_documents(
     note_documents(connection, [(each.id, each.name, each.uri) for each in documents], run_id)
     passages = stage_passages(connection, chunks, run_id)
     keys = lock_documents(connection, [each.id for each in documents])
-    versions: dict[str, int] = {}
-    for document in documents:
-        versions[document.id] = _stage_version(
-            connection, document, keys[document.id], staged_name(document, run_id),
-            {
-                "summary": summaries.get(document.id), "fingerprint": fingerprint, "run_id": run_id,
-                "revision": revisions.get(document.id, ""), "staged_at": time.time(),
-            },
-        )  # fmt: skip
+    versions = _stage_versions(
+        connection, keys,
+        {
+            each.id: {
+                **version_fields(each), "name": staged_name(each, run_id), "summary": summaries.get(each.id),
+                "fingerprint": fingerprint, "run_id": run_id, "revision": revisions.get(each.id, ""),
+                "staged_at": time.time(),
+            }
+            for each in documents
+        },
+    )  # fmt: skip
     put_tags(connection, {versions[each.id]: each.tags for each in documents})
     insert_rows(connection, schema.artifacts, ("version", "id", "kind", "content", "uri", "page", "language"), [
         (versions[each.document_id], each.id, each.kind, each.content, each.uri, each.page, each.language)
@@ -53,17 +55,34 @@ def put_documents(
     return {each.id: staged_name(each, run_id) for each in documents}
 
 
-def _stage_version(connection: Connection, document: Document, key: int, name: str, fields: Mapping[str, Any]) -> int:
-    fields = {**version_fields(document), **fields}
-    version = connection.execute(
-        upsert(connection, versions_).values(document=key, name=name, **fields)
-        .on_conflict_do_update(index_elements=["document", "name"], set_=fields).returning(versions_.c.key)
-    ).scalar_one()  # fmt: skip
-    for table in (schema.tags, schema.artifacts, chunks_):
-        connection.execute(delete_from(table).where(table.c.version == version))
-    if connection.execute(select(documents_.c.key).where(documents_.c.published == version)).first() is not None:
-        touch(connection)  # staged over what is already visible: the same run, tried again
-    return version
+def _stage_versions(
+    connection: Connection, keys: Mapping[str, int], fields: Mapping[str, Mapping[str, Any]]
+) -> dict[str, int]:
+    """Rows for versions of documents, without anything below them yet; keys by document id."""
+    if not fields:
+        return {}
+    columns = list(next(iter(fields.values())))
+    changed = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != "name")
+    upsert_rows(
+        connection, versions_, ("document", *columns),
+        [(keys[document_id], *given.values()) for document_id, given in fields.items()],
+        conflict=f"(document, name) DO UPDATE SET {changed}",
+    )  # fmt: skip
+    documents = {keys[document_id]: document_id for document_id in fields}
+    versions: dict[str, int] = {}
+    for some in batches(list(documents)):
+        rows = connection.execute(
+            select(versions_.c.key, versions_.c.document, versions_.c.name).where(versions_.c.document.in_(some))
+        )
+        versions.update(
+            (documents[row.document], row.key) for row in rows if row.name == fields[documents[row.document]]["name"]
+        )
+    for some in batches(list(versions.values())):
+        for table in (schema.tags, schema.artifacts, chunks_):
+            connection.execute(delete_from(table).where(table.c.version.in_(some)))
+        if connection.execute(select(documents_.c.key).where(documents_.c.published.in_(some)).limit(1)).first():
+            touch(connection)  # staged over what is already visible: the same run, tried again
+    return versions
 
 
 def version_fields(document: Document) -> dict[str, Any]:
@@ -100,70 +119,85 @@ def put_terms(connection: Connection, chunks: Sequence[Chunk], sparse: Sequence[
         (stored_term(term), key, n) for key, each in zip(keys, sparse, strict=True) for term, n in each.counts
     )
     insert_rows(connection, schema.postings, ("term", "passage", "count"), rows)
-    if keys:
-        connection.execute(
-            update(passages_).where(passages_.c.key == bindparam("passage")).values(length=bindparam("terms")),
-            [{"passage": key, "terms": each.length} for key, each in zip(keys, sparse, strict=True)],
-        )
+    update_rows(
+        connection, passages_, "key", ("length",),
+        [(each.length, key) for key, each in zip(keys, sparse, strict=True)],
+    )  # fmt: skip
     return len(keys)
 
 
-def publish(connection: Connection, document_id: str, name: str, expect: Collection[Facet]) -> None:
-    keys = lock_documents(connection, [document_id])
-    version = connection.execute(
-        select(versions_.c.key).join(documents_, documents_.c.key == versions_.c.document)
-        .where(documents_.c.id == document_id, versions_.c.name == name)
-    ).scalar_one_or_none()  # fmt: skip
-    if version is None:
-        raise FatalError(
-            f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
-            "ingest it again"
-        )
-    document = keys[document_id]
-    kept = select(chunks_.c.passage).where(chunks_.c.version == version)
-    _check_facets(connection, document_id, kept, expect)
-    connection.execute(delete_from(versions_).where(versions_.c.document == document, versions_.c.key != version))
+def publish(connection: Connection, names: Mapping[str, str], expect: Collection[Facet]) -> None:
+    """Make versions visible (name by document id), all or none of them."""
+    keys = lock_documents(connection, list(names))
+    versions = _versions_named(connection, names, keys)
+    for document_id, name in names.items():
+        if document_id not in versions:
+            raise FatalError(
+                f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
+                "ingest it again"
+            )
+    new, documents = list(versions.values()), [keys[each] for each in names]
+    kept = select(chunks_.c.passage).where(chunks_.c.version.in_(new))
+    _check_facets(connection, {keys[each]: each for each in names}, kept, expect)
+    connection.execute(delete_from(versions_).where(versions_.c.document.in_(documents), versions_.c.key.not_in(new)))
     gone = list(connection.scalars(
-        select(passages_.c.key).where(passages_.c.document == document, passages_.c.key.not_in(kept))
+        select(passages_.c.key).where(passages_.c.document.in_(documents), passages_.c.key.not_in(kept))
     ))  # fmt: skip
     remove_passages(connection, gone)
     connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
     connection.execute(
-        update(versions_).where(versions_.c.key == version, versions_.c.fingerprint.startswith(UNSETTLED))
+        update(versions_).where(versions_.c.key.in_(new), versions_.c.fingerprint.startswith(UNSETTLED))
         .values(fingerprint=func.ltrim(versions_.c.fingerprint, UNSETTLED))
     )  # fmt: skip
-    connection.execute(
-        update(documents_).where(documents_.c.key == document)
-        .values(published=version, status="processed", reason="", tried="", updated_at=time.time())
+    now = time.time()
+    update_rows(
+        connection, documents_, "key", ("published", "status", "reason", "tried", "updated_at"),
+        [(version, "processed", "", "", now, keys[document_id]) for document_id, version in versions.items()],
     )  # fmt: skip
     touch(connection)
 
 
-def _check_facets(connection: Connection, document_id: str, kept: Any, expect: Collection[Facet]) -> None:
+def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, int]:
+    """The keys of versions by document id, in the order of `names`, without those that are not there."""
+    rows = connection.execute(
+        select(versions_.c.key, versions_.c.document, versions_.c.name)
+        .where(versions_.c.document.in_(list(keys.values())))
+    )  # fmt: skip
+    stored = {(row.document, row.name): row.key for row in rows}
+    found = {document_id: stored.get((keys.get(document_id), name)) for document_id, name in names.items()}
+    return {document_id: version for document_id, version in found.items() if version is not None}
+
+
+def _check_facets(connection: Connection, documents: Mapping[int, str], kept: Any, expect: Collection[Facet]) -> None:
+    if not expect:
+        return
     missing = {
         "facts": ~passages_.c.facts,
         "vectors": ~exists().where(schema.vectors.c.passage == passages_.c.key),
         "terms": passages_.c.length.is_(None),
     }
-    for facet in sorted(expect):
-        lacking = connection.execute(
-            select(func.count()).select_from(passages_).where(passages_.c.key.in_(kept), missing[facet])
-        ).scalar_one()
-        if lacking:
-            raise FatalError(
-                f"document {document_id!r}: {lacking} of its chunks have no {facet} stored; another run may have "
-                "replaced them: ingest it again"
-            )
+    facets = sorted(expect)
+    counts = [func.sum(case((missing[facet], 1), else_=0)) for facet in facets]
+    rows = connection.execute(
+        select(passages_.c.document, *counts).where(passages_.c.key.in_(kept)).group_by(passages_.c.document)
+    )
+    lacking = {documents[row[0]]: row[1:] for row in rows}
+    for document_id in documents.values():
+        for facet, count in zip(facets, lacking.get(document_id, ()), strict=False):
+            if count:
+                raise FatalError(
+                    f"document {document_id!r}: {count} of its chunks have no {facet} stored; another run may have "
+                    "replaced them: ingest it again"
+                )
 
 
 def put_failures(connection: Connection, failures: Sequence[FailedDocument], *, run_id: str) -> int:
     note_documents(connection, [(each.id, each.name, each.uri) for each in failures], run_id)
-    for each in failures:
-        connection.execute(
-            update(documents_)
-            .where(documents_.c.id == each.id)
-            .values(status="failed", reason=each.reason, tried=each.tried)
-        )
+    keys = lock_documents(connection, [each.id for each in failures])
+    update_rows(
+        connection, documents_, "key", ("status", "reason", "tried"),
+        [("failed", each.reason, each.tried, keys[each.id]) for each in {each.id: each for each in failures}.values()],
+    )  # fmt: skip
     return len({each.id for each in failures})
 
 

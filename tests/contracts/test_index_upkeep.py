@@ -150,6 +150,18 @@ def test_of_two_writers_of_a_document_the_last_to_publish_wins(store: IndexStore
     assert store.fingerprint() == rebuilt(document("a", "storm\nriver")).fingerprint()
 
 
+def test_one_version_that_cannot_be_published_keeps_only_itself_and_those_after_it_back(store: IndexStore) -> None:
+    staged = stage(store, [document("a", "storm"), document("c", "train")])
+    versions = {"a": staged["a"], "b": "never staged", "c": staged["c"]}
+    with pytest.raises(FatalError, match="document 'b': version 'never staged' is not stored"):
+        store.publish(versions, expect=("vectors", "terms"))
+    assert [each.id for each in store.documents(status="processed")] == ["a"]
+    bare = store.put_documents([document("d", "violin")], chunks_of(document("d", "violin")))
+    with pytest.raises(FatalError, match="document 'd': 1 of its chunks have no vectors stored"):
+        store.publish({"c": staged["c"], **bare}, expect=("vectors",))
+    assert {each.id for each in store.documents(status="processed")} == {"a", "c"}
+
+
 def test_the_fingerprint_tells_every_difference_and_no_order(store: IndexStore) -> None:
     one, two = document("a", "storm at York Selby\nriver", tags=[("team", "x")]), document("b", "bridge of Goole")
     empty = store.fingerprint()
