@@ -97,6 +97,8 @@ def start_recording(
     except BaseException:
         store.close()
         raise
+    if resumes is not None:
+        prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     recorder = Recorder(
         store, index=prepared.context.index, parameters=without_secrets(parameters), source=source, resumes=resumes,
         flow_run_id=flow_run_id,

@@ -39,6 +39,8 @@ class Identity:
     services: Services = field(default_factory=Services)
     lineages: Mapping[str, Lineage] = field(default_factory=dict[str, Lineage])
     """What the effects of the run's pipeline rest on, see `flows.lineage`."""
+    resumes: str = ""
+    """The run that this one goes on from, if any."""
 
 
 class LogEntry(NamedTuple):

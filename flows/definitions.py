@@ -6,12 +6,12 @@ what it gives, so they are left out: they can be changed before a run is resumed
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from flows.access import all_before
 from flows.errors import UnsupportedValue
-from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.values import fingerprint
 
 
@@ -21,13 +21,38 @@ class Definition:
 
     own: str
     lineage: str
+    published_by: str | None = None
+    """Of a step that stages: the one after it, on the same item, that makes it lasting."""
 
 
 def definitions(plan: Plan, start: str = "") -> Mapping[str, Definition]:
     """The definition of every leaf of a plan by its id; `start` is the fingerprint of what the run begins with."""
     found = _Definitions()
     found.walk(plan.root, start)
+    _note_publishers(plan.root, found.by_id)
     return found.by_id
+
+
+def _note_publishers(node: Node, found: dict[str, Definition]) -> None:
+    """Of the steps on one item (loops apart), let those that stage know the next one that publishes."""
+    leaves, loops = _on_one_item(node)
+    publisher: str | None = None
+    for leaf in reversed(leaves):
+        if leaf.spec.publishes:
+            publisher = leaf.id
+        if leaf.spec.stages:
+            found[leaf.id] = replace(found[leaf.id], published_by=publisher)
+    for loop in loops:
+        _note_publishers(loop.body, found)
+
+
+def _on_one_item(node: Node) -> tuple[list[Leaf], list[Loop]]:
+    if isinstance(node, Leaf):
+        return [node], []
+    if isinstance(node, Loop):
+        return [], [node]
+    inside = [_on_one_item(child) for child in node_children(node)]
+    return [leaf for leaves, _ in inside for leaf in leaves], [loop for _, loops in inside for loop in loops]
 
 
 @dataclass

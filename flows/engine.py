@@ -199,7 +199,9 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     )  # fmt: skip
     state.retries.calls += 1
     if node.id in state.definitions:
-        call.definition, call.own_definition = state.definitions[node.id].lineage, state.definitions[node.id].own
+        definition = state.definitions[node.id]
+        call.definition, call.own_definition = definition.lineage, definition.own
+        call.published_key = None if definition.published_by is None else definition.published_by + scope.key
     loop = asyncio.get_running_loop()
     began = loop.time()
     if state.watch is not None:

@@ -75,6 +75,8 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
             return await run_leaf(leaf)
         try:
             kept = await journal.find(leaf.key)
+            if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
+                kept = None
         except asyncio.CancelledError as error:
             return LeafResult("cancelled", error=error)
         if kept is not None and kept.definition == leaf.definition and not kept.undoing:
@@ -105,3 +107,8 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         return ended
 
     return run
+
+
+async def _published(leaf: LeafCall, journal: Journal) -> bool:
+    """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
+    return leaf.published_key is not None and await journal.find(leaf.published_key) is not None

@@ -75,6 +75,9 @@ class HandlerSpec:
     """Resources that every call uses, besides those of its step."""
     summary: str = ""
     returns: Any = None
+    stages: bool = False
+    """Whether what it leaves outside is temporary until a step that `publishes` has made it lasting."""
+    publishes: bool = False
     declares: Declares | None = None
     """From a step's options to what the step reads and writes; asked when the step is planned."""
 
@@ -134,6 +137,8 @@ def handler(
     uses: str | Iterable[str] = (),
     declares: Declares | None = None,
     price: PriceOf | None = None,
+    stages: bool = False,
+    publishes: bool = False,
     registry: Registry | None = None,
 ) -> Any:
     """Make a function a handler; use it bare (`@handler`) or with declarations (`@handler(writes="chunks")`).
@@ -150,7 +155,8 @@ def handler(
     call respects, besides those that its step `uses`. `price` turns the units of one
     `call.report_cost` into money: a number of usd, or a mapping from currency to amount. `declares`, for a handler
     that takes a Context, gives the reads, writes and effects of a step from the step's options; whatever error of
-    ours it raises refuses the step when it is planned.
+    ours it raises refuses the step when it is planned. What a handler that `stages` leaves outside may be tidied away
+    once its run is dead, unless a later step that `publishes` has succeeded: without that, a resumed run does it again.
 
     Raises:
         DuplicateName: another handler has the name.
@@ -161,6 +167,7 @@ def handler(
         spec = _describe(
             function, name=name, writes=writes, reads=reads, effects=effects, version=version, isolation=isolation,
             classify=classify, undo=undo, quality=quality, price=price, declares=declares,
+            stages=stages, publishes=publishes,
             uses=(uses,) if isinstance(uses, str) else tuple(uses),
         )  # fmt: skip
         (registry or REGISTRY).add(spec)

@@ -17,7 +17,6 @@ from flows.registry import handler
 from flows.storage import Storage
 from handlers.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets, written
 from handlers.globs import compiled
-from handlers.manifests import is_manifest
 from handlers.moves import renames_of
 from handlers.records import Chunk, Source
 from handlers.sources import HIDDEN
@@ -125,7 +124,7 @@ def load_chunks(sources: Sequence[Source], *, call: Call) -> tuple[Chunk, ...]:
     return tuple(chunk for source in sources for chunk in store.chunks_of(source.document_id))
 
 
-@handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"))
+@handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
 def confirm_documents(sources: Sequence[Source], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
@@ -135,16 +134,16 @@ def confirm_documents(sources: Sequence[Source], *, call: Call) -> int:
 
 
 @handler(writes="swept", effects=("index.documents", "index.leftovers"))
-def sweep_leftovers(source: str = "", *, older_than_s: float = 86_400.0, call: Call) -> int:
+def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     """Remove what earlier runs staged and never published; how many versions and passages.
 
-    Of runs that the run store knows to be dead at once, of others when it is older than `older_than_s`. A shard goes
-    by age alone: another shard whose worker died is soon started again, and goes on with what it had staged.
+    Of runs that the run store knows to be dead at once, of others when it is older than `older_than_s`. A dead run that
+    is resumed afterwards stages again what it has not published.
     """
     alive, dead = {call.run_id}, set[str]()
     if "known_runs" in call.services:
         known_alive, known_dead = call.services["known_runs"].alive_and_dead()
-        alive, dead = alive | known_alive, set[str]() if is_manifest(source) else known_dead - alive
+        alive, dead = alive | known_alive, known_dead - alive
     swept = _store(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
     if swept.versions or swept.chunks or swept.documents:
         call.logger.info("index %s: swept %d versions, %d passages and %d documents that crashed runs left",

@@ -6,6 +6,7 @@ Their order does not matter and they may run side by side; repeated, they change
 from collections.abc import Mapping, Sequence
 
 from flows.calls import Call, ItemFailure
+from flows.errors import StorageError
 from flows.registry import handler
 from flows.storage import Storage
 from handlers.changes import tried
@@ -14,7 +15,7 @@ from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Rela
 from handlers.stores.protocol import Facet, FailedDocument, IndexStore
 
 
-@handler(writes="stored_documents", effects="index.documents")
+@handler(writes="stored_documents", effects="index.documents", stages=True)
 def store_documents(
     documents: Sequence[Document],
     chunks: Sequence[Chunk],
@@ -26,8 +27,11 @@ def store_documents(
 ) -> dict[str, str]:
     """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id.
 
-    With them goes what the listing said of their `sources`, and how this pipeline makes what is stored.
+    With them goes what the listing said of their `sources`, and how this pipeline makes what is stored. A resumed run
+    leaves documents out whose sources have changed since they were listed: another run may have stored them as they
+    are now, and the next one finds them if not.
     """
+    documents = _unchanged(documents, sources, call)
     stored = _store(call).put_documents(
         documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id,
         fingerprint=written(wanted_facets(call)), revisions={each.document_id: each.revision for each in sources},
@@ -36,19 +40,19 @@ def store_documents(
     return stored
 
 
-@handler(writes="stored_vectors", effects="index.vectors")
+@handler(writes="stored_vectors", effects="index.vectors", stages=True)
 def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
     """Stage a vector a chunk; the number stored."""
     return _store(call).put_vectors(chunks, embeddings, run_id=call.run_id)
 
 
-@handler(writes="stored_terms", effects="index.terms")
+@handler(writes="stored_terms", effects="index.terms", stages=True)
 def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
     """Stage the term counts of chunks; the number of chunks."""
     return _store(call).put_terms(chunks, sparse, run_id=call.run_id)
 
 
-@handler(writes="stored_facts", effects="index.graph")
+@handler(writes="stored_facts", effects="index.graph", stages=True)
 def store_graph(
     chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
 ) -> int:
@@ -59,6 +63,7 @@ def store_graph(
 @handler(
     writes="published_documents",
     effects=("index.documents", "index.vectors", "index.terms", "index.graph"),
+    publishes=True,
 )
 def publish_documents(
     stored_documents: Mapping[str, str],
@@ -107,6 +112,27 @@ def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
         for document_id in vanished:
             storage.delete(storage.join(call.services["artifacts_url"], call.index, document_id), recursive=True)
     return removed
+
+
+def _unchanged(documents: Sequence[Document], sources: Sequence[Source], call: Call) -> list[Document]:
+    """The documents that a run may still bring: all of them, unless it goes on from what an earlier one had listed."""
+    if not call.identity.resumes:
+        return list(documents)
+    known = {each.document_id: each for each in sources}
+    kept = [each for each in documents if each.id not in known or _is_as_listed(known[each.id], call)]
+    if len(kept) < len(documents):
+        call.logger.warning("index %s: %d documents have changed since they were listed; the next ingestion takes them",
+                            call.index, len(documents) - len(kept))  # fmt: skip
+    return kept
+
+
+def _is_as_listed(source: Source, call: Call) -> bool:
+    storage: Storage = call.services["storage"]
+    try:
+        now = next(iter(storage.list(source.uri)), None)
+    except StorageError:
+        return False
+    return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
 
 
 def _failed(failure: ItemFailure, source: Source | None, call: Call) -> FailedDocument:

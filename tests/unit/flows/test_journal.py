@@ -196,3 +196,30 @@ async def test_what_is_kept_says_what_it_took(registry: Registry) -> None:
     await run_plan(plan, Context({"items": [1]}), journal=journal)
     kept: Kept = next(iter(journal.kept.values()))
     assert (kept.step_id, kept.attempts, kept.undoing) == ("0.0.double[0]", 1, False)
+
+
+def test_what_was_staged_is_taken_over_only_if_it_was_published(calls: list[Any]) -> None:
+    made = Registry()
+
+    @handler(registry=made, writes="staged", stages=True)
+    def stage(item: int) -> int:
+        calls.append(f"stage {item}")
+        return item
+
+    @handler(registry=made, writes="published", publishes=True)
+    def publish(item: int, staged: int) -> int:
+        calls.append(f"publish {item}")
+        if item == 2 and calls.count("publish 2") == 1:
+            raise FatalError("killed")
+        return staged
+
+    steps = [
+        {"for_each": "items", "id": "each", "collect": ["published"], "steps": ["stage", "publish"]},
+        {"handler": "stage", "id": "forgotten", "reads": {"item": "zero"}, "writes": {"staged": "lost"}},
+    ]
+    journal, data = MemoryJournal(), {"items": [1, 2], "zero": 0}
+    assert run(steps, made, journal, data).status == "failed"
+    for again in ({"stage 2", "publish 2", "stage 0"}, {"stage 0"}):
+        calls[:] = ["publish 2"]
+        assert run(steps, made, journal, data).status == "succeeded"
+        assert set(calls[1:]) == again
