@@ -7,7 +7,7 @@ something in it could be changed; whatever the branch then does to its copy, how
 
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 from flows.deltas import MISSING, Change, Delta, apply_change, diff
@@ -168,7 +168,8 @@ class Context:
         for place, cell in sorted(self._cells.items(), key=lambda item: (item[0][0], str(item[0][1]))):
             before = self._parent._cell(place) if self._parent else _GONE
             if before is not cell:
-                changes.extend(diff(before.value, cell.value, place))
+                found = diff(before.value, cell.value, place)
+                changes.extend(replace(each, immutable=True) if cell.immutable else each for each in found)
         return tuple(changes)
 
     def apply(self, delta: Delta) -> None:
@@ -176,6 +177,9 @@ class Context:
         self._settle()
         for change in delta:
             place = (change.path[0], change.path[1])
+            if change.immutable and change.kind == "set" and len(change.path) == 2:
+                self._cells[place] = _Cell(change.value, True)
+                continue
             cell = self._cell(place)
             value = cell.value if place in self._cells or cell.immutable else own(cell.value)[0]
             self._cells[place] = _cell(apply_change(value, change))

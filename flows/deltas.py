@@ -1,5 +1,6 @@
 """What a branch changed: the difference between what it saw at the fork and what it left, as plain values."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
@@ -31,6 +32,12 @@ class Change:
     path: Path
     value: Any = None
     before: Any = MISSING
+    immutable: bool = dataclasses.field(default=False, compare=False, repr=False)
+    """Whether the value is known to be owned and immutable, and need not be looked through again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process makes values of its own, and arrays among them can be written.
+        return Change, (self.kind, self.path, self.value, self.before)
 
     @property
     def field(self) -> str:
@@ -100,7 +107,7 @@ def _descend(container: dict[Any, Any], key: Any) -> dict[Any, Any]:
 def _changed(value: Any, change: Change) -> Any:
     if change.kind == "delete":
         return MISSING
-    fresh, _ = own(change.value)
+    fresh = change.value if change.immutable else own(change.value)[0]
     if change.kind == "set":
         return fresh
     if isinstance(value, (list, tuple)):

@@ -13,6 +13,7 @@ import pathlib
 import struct
 import uuid
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -58,6 +59,9 @@ def _own(value: Any, place: str, depth: int) -> tuple[Any, bool]:
         return _own_array(cast("np.ndarray[Any, Any]", value), place), True
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = bool(kind.__dataclass_params__.frozen)
+        # Records of numbers and texts are most of what large contexts hold.
+        if frozen and all(type(getattr(value, field.name)) in _EXACT_ATOMS for field in _fields(kind)):
+            return value, True
         return _own_fields(value, [field.name for field in _fields(kind)], frozen, place, depth)
     if isinstance(value, BaseModel):
         return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), place, depth)
@@ -87,6 +91,11 @@ def _key(key: Any, place: str) -> Any:
 
 
 def _own_tuple(value: tuple[Any, ...], place: str, depth: int) -> tuple[Any, bool]:
+    kinds = set(map(type, value))
+    if kinds <= _EXACT_ATOMS:
+        return value, True
+    if kinds == {tuple} and _EXACT_ATOMS.issuperset(map(type, chain.from_iterable(value))):
+        return value, True
     owned = [_own(item, place, depth + 1) for item in value]
     if all(immutable for _, immutable in owned):
         if all(mine is theirs for (mine, _), theirs in zip(owned, value, strict=True)):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from flows.calls import Call
 from flows.errors import FatalError
 from flows.registry import handler
-from handlers.naming import Mention, Usage, canonical, definitions, explained, segments, usage_of
+from handlers.naming import Mention, Usage, canonical, definitions, explained, segments, usage_in
 from handlers.records import Chunk, Entity, Relation
 
 MOST_PER_CHUNK = 40
@@ -36,13 +36,14 @@ def extract_entities(
     Raises:
         FatalError: `model: spacy` without the extra `[nlp]`.
     """
-    usages = _usages(chunks)
-    found = _with_spacy(chunks, usages) if model == "spacy" else _with_rules(chunks, usages)
+    split = [list(segments(chunk.text)) for chunk in chunks]
+    usages = _usages(chunks, split)
+    found = _with_spacy(chunks, split, usages) if model == "spacy" else _with_rules(chunks, split, usages)
     entities: list[Entity] = []
     relations: list[Relation] = []
-    for done, (chunk, sentences) in enumerate(zip(chunks, found, strict=True), start=1):
+    for done, (chunk, parts, sentences) in enumerate(zip(chunks, split, found, strict=True), start=1):
         call.check_cancelled()
-        meanings = [pair for segment in segments(chunk.text) for pair in definitions(segment).items()]
+        meanings = [pair for segment in parts for pair in definitions(segment).items()]
         named = dict.fromkeys(itertools.chain.from_iterable(sentences))
         kept = set(itertools.islice(named, MOST_PER_CHUNK))
         entities.extend(Entity(name, kind, chunk.document_id, chunk.id) for name, kind in named if (name, kind) in kept)
@@ -52,22 +53,25 @@ def extract_entities(
     return {"entities": tuple(entities), "relations": tuple(relations)}
 
 
-def _usages(chunks: Sequence[Chunk]) -> dict[str, Usage]:
-    texts: dict[str, list[str]] = {}
-    for chunk in chunks:
-        texts.setdefault(chunk.document_id, []).append(chunk.text)
-    return {document_id: usage_of(parts) for document_id, parts in texts.items()}
+def _usages(chunks: Sequence[Chunk], split: Sequence[Sequence[str]]) -> dict[str, Usage]:
+    found: dict[str, list[str]] = {}
+    for chunk, parts in zip(chunks, split, strict=True):
+        found.setdefault(chunk.document_id, []).extend(parts)
+    return {document_id: usage_in(parts) for document_id, parts in found.items()}
 
 
-def _with_rules(chunks: Sequence[Chunk], usages: Mapping[str, Usage]) -> Iterator[list[list[Mention]]]:
+def _with_rules(
+    chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
+) -> Iterator[list[list[Mention]]]:
     """For each chunk, what each of its sentences names."""
-    for chunk in chunks:
-        yield [explained(segment, usages[chunk.document_id]) for segment in segments(chunk.text)]
+    for chunk, parts in zip(chunks, split, strict=True):
+        yield [explained(segment, usages[chunk.document_id]) for segment in parts]
 
 
-def _with_spacy(chunks: Sequence[Chunk], usages: Mapping[str, Usage]) -> Iterator[list[list[Mention]]]:
+def _with_spacy(
+    chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
+) -> Iterator[list[list[Mention]]]:
     """The same with the model's people, places and so on in place of the rules' names and dates."""
-    split = [list(segments(chunk.text)) for chunk in chunks]
     parsed = _spacy_model().pipe(itertools.chain.from_iterable(split), batch_size=64)
     for chunk, parts in zip(chunks, split, strict=True):
         sentences: list[list[Mention]] = []

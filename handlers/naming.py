@@ -59,6 +59,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("ACRONYM", re.compile(r"\b[A-Z][A-Z0-9]{1,7}(?:/[A-Z][A-Z0-9]{1,7})?(?=s?\b)")),
     ("NAME", re.compile(rf"\b{_WORD}\b")),
 )  # fmt: skip
+_DIGIT = re.compile(r"\d")
 _DEFINITION = re.compile(r"((?:[\w'’-]+[ ]){1,8})\(([A-Z][A-Z0-9]{1,7})s?\)")
 _PREFIX = re.compile(r"(RFC|PEP|BCP|STD|IEEE|ISO(?:/IEC)?|ISBN)[ -]?")
 _OPENERS = frozenset(
@@ -70,12 +71,16 @@ _WORDS_IN_NAME = 6
 
 def usage_of(texts: Iterable[str]) -> Usage:
     """How a document, given as its chunks or whole, writes its words."""
+    return usage_in(segment for text in texts for segment in segments(text))
+
+
+def usage_in(found: Iterable[str]) -> Usage:
+    """The same, of a document given as its segments."""
     common: set[str] = set()
     inside: Counter[str] = Counter()
-    for text in texts:
-        for segment in segments(text):
-            common.update(_LOWER.findall(segment))
-            inside.update(_INSIDE.findall(segment))
+    for segment in found:
+        common.update(_LOWER.findall(segment))
+        inside.update(_INSIDE.findall(segment))
     if "the" not in common:  # not English: other languages capitalise other words
         inside.clear()
     proper = {word for word, times in inside.items() if times > 1 and word.lower() not in common | STOP_WORDS}
@@ -110,7 +115,13 @@ def mentions(segment: str, usage: Usage) -> list[Mention]:
     shouted = len(words) > 3 and sum(word.isupper() for word in words) * 2 > len(words)
     taken: list[tuple[int, int]] = []
     found: list[tuple[int, Mention]] = []
+    numbers = _DIGIT.search(segment) is not None
     for kind, pattern in _PATTERNS:
+        # Most segments lack what a match of these cannot do without; looking for that is quicker.
+        if kind in ("IDENTIFIER", "DATE", "MONEY") and not numbers:
+            continue
+        if (kind == "URL" and "://" not in segment) or (kind == "EMAIL" and "@" not in segment):
+            continue
         if shouted and kind in ("ORG", "NAME", "ACRONYM"):
             continue
         for match in pattern.finditer(segment):
@@ -166,6 +177,8 @@ def canonical(name: str, *, first: bool = False) -> str:
 
 def definitions(segment: str) -> dict[str, str]:
     """The acronyms that a segment explains, as in `write-ahead log (WAL)`, with what each stands for."""
+    if "(" not in segment:
+        return {}
     found = {short: _expansion(long, short) for long, short in _DEFINITION.findall(segment)}
     return {short: long for short, long in found.items() if long}
 

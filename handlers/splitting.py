@@ -1,6 +1,7 @@
 """Ranges of a text cut into ranges that fit a number of tokens: by lines, sentences, meaning or characters."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias, cast
 
@@ -20,6 +21,8 @@ _CHARACTERS_PER_TOKEN = 12
 _SENTENCE_END = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+(?:[^\sa-z]|$))|[。！？｡]+[”’」』）]*|[؟۔।॥።]+(?=\s|$))|\n\s*\n"
 )
+_SPACE = re.compile(r"\s+")
+_ODD_SPACE = re.compile(r"[^\S \t\n\r]")
 _LINE = re.compile(r"[^\n]*\n?")
 
 
@@ -76,11 +79,16 @@ def tail(text: str, span: Span, size: int, count: Count) -> int:
     for start in starts:
         if count(text[start : span.end]) <= size:
             return start
-    words = [found.end() for found in re.compile(r"\s+").finditer(text, limit, span.end)]
-    for start in words:
-        if start < span.end and count(text[start : span.end]) <= size:
-            return start
-    return span.end
+    words = [found.end() for found in _SPACE.finditer(text, limit, span.end) if found.end() < span.end]
+
+    def fits(start: int) -> bool:
+        return count(text[start : span.end]) <= size
+
+    if not _ODD_SPACE.search(text, limit, span.end):
+        # Every word adds to the count, so that the longest ending need not be looked for one by one.
+        at = bisect_left(words, True, key=fits)
+        return words[at] if at < len(words) else span.end
+    return next((start for start in words if fits(start)), span.end)
 
 
 def _pack(text: str, pieces: Iterator[Span], size: int, count: Count) -> list[Span]:

@@ -62,14 +62,14 @@ def _similarities(found: Sequence[str]) -> np.ndarray:
     """Cosines between TF-IDF vectors; float64, shape (n, n), zeros on the diagonal."""
     words = [terms(sentence) for sentence in found]
     columns = {word: column for column, word in enumerate(sorted({word for sentence in words for word in sentence}))}
-    counts = np.zeros((len(found), max(1, len(columns))))
+    counts = np.zeros((max(1, len(columns)), len(found)))
     for row, sentence in enumerate(words):
         for word in sentence:
-            counts[row, columns[word]] += 1.0
-    weights = counts * np.log((1 + len(found)) / (1 + (counts > 0).sum(axis=0)))
-    norms = np.linalg.norm(weights, axis=1, keepdims=True)
-    unit = np.divide(weights, norms, out=np.zeros_like(weights), where=norms > 0)
-    cosines = unit @ unit.T
+            counts[columns[word], row] += 1.0
+    counts *= np.log((1 + len(found)) / (1 + np.count_nonzero(counts, axis=1, keepdims=True)))
+    norms = np.linalg.norm(counts, axis=0)
+    np.divide(counts, norms, out=counts, where=norms > 0)
+    cosines = counts.T @ counts
     np.fill_diagonal(cosines, 0.0)
     return cosines
 

@@ -6,6 +6,8 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
+from typing import cast
 
 # `\w` leaves out the vowel signs and points that belong to words of Hebrew, Arabic, Indic and South-East Asian scripts.
 _LETTER = (
@@ -15,6 +17,8 @@ _LETTER = (
 # Joiners and soft hyphens stand inside words, and people leave them out when they search.
 _INVISIBLE = "\u00ad\u200c\u200d\u2060"
 _WORD = re.compile(f"{_LETTER}+(?:['’{_INVISIBLE}]{_LETTER}+)*")
+_LONGEST_KEPT = 40
+_ASCII_WORD = re.compile("[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*")
 # Scripts written without spaces, and Korean, whose particles stick to words: found by pairs of neighbouring characters.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -42,7 +46,22 @@ def terms(text: str) -> list[str]:
     A word in capitals that would be a stop word is a name (`US`, `WHO`, `IT`) and stays one, in capitals, unless all
     around it is in capitals too.
     """
-    return [term for term, _, _ in _tokens(unicodedata.normalize("NFKC", text))]
+    normal = unicodedata.normalize("NFKC", text)
+    # Most words have the same terms wherever they stand; without spaces, or very long, hardly any comes again.
+    found: list[tuple[str, ...] | None] = [None]
+    if normal.isascii() or not _UNSPACED.search(normal):
+        words = (_ASCII_WORD if normal.isascii() else _WORD).findall(normal)
+        found = [_alone(word) if len(word) <= _LONGEST_KEPT else None for word in words]
+    if None in found:
+        return [term for term, _, _ in _tokens(normal)]
+    return list(chain.from_iterable(cast("list[tuple[str, ...]]", found)))
+
+
+@lru_cache(maxsize=50_000)
+def _alone(word: str) -> tuple[str, ...] | None:
+    """The terms of a word wherever it stands; None if they depend on what is around it."""
+    found = tuple(term for term, _, _ in _of_word(word, 0, len(word)))
+    return None if any(map(str.isupper, found)) else found
 
 
 def located_terms(text: str) -> list[tuple[str, int, int]]:
@@ -89,16 +108,16 @@ def _joins(before: str, character: str) -> bool:
 
 def _tokens(normal: str) -> Iterator[tuple[str, int, int]]:
     for match in _WORD.finditer(normal):
-        word, at = match.group(), match.start()
-        if not word.isascii():
-            start = 0
-            for run in _UNSPACED.finditer(word):
-                yield from _spaced(normal, at + start, at + run.start())
-                yield from _pairs(run.group(), at + run.start())
-                start = run.end()
-            yield from _spaced(normal, at + start, match.end())
-        else:
-            yield from _spaced(normal, at, match.end())
+        yield from _of_word(normal, *match.span())
+
+
+def _of_word(normal: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    if not normal[start:end].isascii():
+        for run in _UNSPACED.finditer(normal, start, end):
+            yield from _spaced(normal, start, run.start())
+            yield from _pairs(run.group(), run.start())
+            start = run.end()
+    yield from _spaced(normal, start, end)
 
 
 def _spaced(normal: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,18 +162,23 @@ class HashingEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32, shape (len(texts), dim)."""
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for term in terms(text) or ["\0"]:
-                digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
-                vectors[row, int.from_bytes(digest[:4], "little") % self.dim] += 1.0 if digest[4] & 1 else -1.0
-            if not vectors[row].any():
-                vectors[row, 0] = 1.0
+        width = 2 * self.dim  # the first half of a row counts up, the second one down
+        places = [row * width + _hashed(term) for row, text in enumerate(texts) for term in terms(text) or ["\0"]]
+        counts = np.bincount(np.array(places, dtype=np.int64), minlength=len(texts) * width).reshape(-1, 2, self.dim)
+        vectors = (counts[:, 0] - counts[:, 1]).astype(np.float32)
+        vectors[~vectors.any(axis=1), 0] = 1.0
         return unit_rows(vectors)
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         return self.embed_documents([text])[0]
+
+
+@lru_cache(maxsize=100_000)
+def _hashed(term: str) -> int:
+    digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
+    place = int.from_bytes(digest[:4], "little") % HashingEmbedder.dim
+    return place if digest[4] & 1 else place + HashingEmbedder.dim
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Tokens as the embedding model counts them; the text needs no model to be counted, only the tokenizer's file."""
 
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ EMBEDDING_MODEL = "bge-small-en-v1.5"
 
 _tokenizers: dict[str, "Tokenizer"] = {}
 _lock = threading.Lock()
+# Where `str.split` would part what the tokenizer does not: it drops some of these and joins what stands around them.
+_ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_WORD = re.compile(r"[^ \t\n\r]+")
 
 
 def count_tokens(text: str) -> int:
@@ -20,6 +24,29 @@ def count_tokens(text: str) -> int:
     A run that it does not know is one token to it, however long, for example a line of Thai; here it counts a token for
     two characters, about as many as a model that knows the script sees, so that no passage gets too long for one.
     """
+    # BERT's tokenizer never looks across white space, so words that were counted once need not be counted again.
+    words = _WORD.findall(text) if _ODD_SPACE.search(text) else text.split()
+    return sum(map(_known_words.__getitem__, words))
+
+
+class _Words(dict[str, int]):
+    """The tokens of words that were counted lately."""
+
+    def __missing__(self, word: str) -> int:
+        tokens = whole_text_tokens(word)
+        if len(word) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[word] = tokens
+        return tokens
+
+
+_MOST_KEPT, _LONGEST_KEPT = 50_000, 40
+_known_words = _Words()
+
+
+def whole_text_tokens(text: str) -> int:
+    """The same, by the tokenizer at one go."""
     tokenizer = _counting_tokenizer()
     encoded = tokenizer.encode(text, add_special_tokens=False)
     ids, unknown = encoded.ids, tokenizer.token_to_id("[UNK]")

@@ -95,7 +95,8 @@ def _with_rows(
 def _prepared(
     rows: Sequence[tuple[Any, ...]], texts: Sequence[int], vectors: Sequence[int], encode: Any
 ) -> list[tuple[Any, ...]]:
-    if not texts and not vectors:
+    distinct = (value for place in texts for value in {row[place] for row in rows})
+    if not vectors and all(value is None or storable_text(value) == value for value in distinct):
         return list(rows)
     prepared: list[tuple[Any, ...]] = []
     for row in rows:

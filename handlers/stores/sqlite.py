@@ -21,6 +21,8 @@ from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, UPGRADES, met
 from handlers.stores.snapshot import Snapshot
 from handlers.stores.sql import SqlIndexStore
 
+_CACHE_KB = 65_536
+
 
 class SqliteIndexStore(SqlIndexStore):
     """An `IndexStore` in the file `path`, made on first use. It pickles as its path.
@@ -103,7 +105,8 @@ def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
-        pool_size=8, max_overflow=64,
+        # The last one used comes first: what it has in its cache still holds, unless another has written since.
+        pool_size=8, max_overflow=64, pool_use_lifo=True,
     )  # fmt: skip
 
     @event.listens_for(engine, "connect")
@@ -111,6 +114,9 @@ def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
         connection.isolation_level = None  # the driver would begin transactions by itself, and too late
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
+        # Room for the pages that the terms of a batch go to: with two megabytes, the default, each is written often.
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CACHE_KB // 4}")  # in pages of 4 kB
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -115,9 +116,13 @@ def put_terms(connection: Connection, chunks: Sequence[Chunk], sparse: Sequence[
     passages = stage_passages(connection, chunks, run_id)
     keys = _keys_of(passages, [each.chunk_id for each in sparse])
     _replace(connection, schema.postings, keys)
-    rows = sorted(
-        (stored_term(term), key, n) for key, each in zip(keys, sparse, strict=True) for term, n in each.counts
-    )
+    # In the order of the table, which is quicker to fill so.
+    by_term: dict[str, list[tuple[int, int]]] = {}
+    for key, each in sorted(zip(keys, sparse, strict=True), key=itemgetter(0)):
+        for term, n in each.counts:
+            by_term.setdefault(term, []).append((key, n))
+    stored = sorted((stored_term(term), term) for term in by_term)
+    rows = [(name, key, n) for name, term in stored for key, n in by_term[term]]
     insert_rows(connection, schema.postings, ("term", "passage", "count"), rows)
     update_rows(
         connection, passages_, "key", ("length",),

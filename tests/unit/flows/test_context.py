@@ -1,6 +1,7 @@
 """Isolation: what a branch does, however deep, reaches nobody else before the merge."""
 
 import copy
+import pickle
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +122,15 @@ def test_what_a_handler_keeps_a_reference_to_is_not_what_the_context_holds() -> 
     context.apply(branch.delta())
     kept.append(2)
     assert context.fork().data["numbers"] == [1]
+
+
+def test_arrays_of_a_delta_from_another_process_become_read_only() -> None:
+    parent = Context()
+    branch = parent.fork()
+    branch.data["vectors"] = np.ones(3, dtype=np.float32)
+    parent.apply(pickle.loads(pickle.dumps(branch.delta())))
+    with pytest.raises(ValueError, match="read-only"):
+        parent.data["vectors"][0] = 2.0
 
 
 def test_marks_survive_into_branches_and_back() -> None:

@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from handlers.extraction.markdown import read_markdown
 from handlers.models.tokens import count_tokens
 from handlers.partition import partition, partition_text
 from handlers.records import Document
+from handlers.splitting import Span, bounded, sentences, tail
 from tests.documents import make_call
 
 WORDS = "the quick brown fox jumps over a lazy dog while seven wizards brew potions in old towers"
@@ -120,3 +122,17 @@ def test_sizes_that_make_no_sense_are_refused(options):
     call, _ = make_call()
     with pytest.raises(FatalError, match=next(iter(options))):
         partition_text([], call=call, **options)
+
+
+@given(
+    st.lists(st.sampled_from(["storm", "unbelievably", "数据库", "x.", " ", "\n", "\x0c", "\u3000"]), max_size=60).map(
+        "".join
+    )
+)
+def test_the_overlap_is_the_longest_ending_that_fits(text: str) -> None:
+    count = bounded(count_tokens)
+    start = tail(text, Span(0, len(text)), 7, count)
+    assert start == len(text) or count(text[start:]) <= 7
+    if start not in {each.start for each in sentences(text, Span(0, len(text)))}:
+        words = [match.end() for match in re.finditer(r"\s+", text) if match.end() < start]
+        assert all(count(text[word:]) > 7 for word in words)

@@ -1,6 +1,7 @@
 """Terms: one folding for documents and queries, in every script."""
 
 import threading
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,17 @@ from handlers.text import located_terms, terms
 )
 def test_terms_are_folded_stemmed_and_without_stop_words(text: str, found: list[str]) -> None:
     assert terms(text) == found
+
+
+@given(
+    st.lists(
+        st.sampled_from(["WHO ", "IT ", "I'LL ", "who ", "don't ", "Reports ", "数据库", "abc", ", ", "\n"])
+        | st.text(max_size=4)
+    )
+)
+def test_terms_that_are_known_by_word_are_those_found_in_place(pieces: list[str]) -> None:
+    text = unicodedata.normalize("NFKC", "".join(pieces))
+    assert terms(text) == [term for term, _, _ in located_terms(text)]
 
 
 def test_terms_are_the_same_in_every_thread() -> None:
