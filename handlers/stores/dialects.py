@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Boolean, Connection, Double, Integer, LargeBinary, Table, Text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    any_,
+    bindparam,
+)  # fmt: skip
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -42,6 +53,19 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     marks = ", ".join("?" * len(columns))
     prepared = _prepared(rows, texts, vectors, _to_bytes)
     connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', prepared)
+
+
+def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether the column has one of these values; in PostgreSQL one array, where `in_` sends a parameter for each.
+
+    To be negated only by `not_in`: SQLAlchemy makes `!= ANY` of the opposite.
+    """
+    if connection.dialect.name != "postgresql":
+        return column.in_(values)
+    is_text = isinstance(column.type, StorableText)
+    array = postgresql.ARRAY(postgresql.TEXT() if is_text else column.type)
+    given = [storable_text(value) for value in values] if is_text else list(values)
+    return column == any_(bindparam(None, given, type_=array, unique=True))
 
 
 def upsert_rows(

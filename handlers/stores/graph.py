@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from handlers.filters import TagFilter
 from handlers.records import Chunk, Entity, Relation
 from handlers.stores import schema
-from handlers.stores.dialects import insert_rows, upsert_rows
+from handlers.stores.dialects import among, insert_rows, upsert_rows
 from handlers.stores.protocol import Edge, Mention, entity_key, storable_text
 from handlers.stores.reads import batches, permitted_documents
 from handlers.stores.staging import stage_passages, unsettle
@@ -28,9 +28,11 @@ def put_graph(
     touched = entities_of(connection, keys)
     unsettle(connection, keys)
     for some in batches(keys):
-        connection.execute(delete(mentions_).where(mentions_.c.passage.in_(some)))
-        connection.execute(delete(relations_).where(relations_.c.passage.in_(some)))
-        connection.execute(update(passages_).where(passages_.c.key.in_(some), ~passages_.c.facts).values(facts=True))
+        connection.execute(delete(mentions_).where(among(connection, mentions_.c.passage, some)))
+        connection.execute(delete(relations_).where(among(connection, relations_.c.passage, some)))
+        connection.execute(
+            update(passages_).where(among(connection, passages_.c.key, some), ~passages_.c.facts).values(facts=True)
+        )
     known = _entity_keys(
         connection,
         [each.name for each in entities] + [name for each in relations for name in (each.source, each.target)],
@@ -63,7 +65,7 @@ def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]
     while missing:
         for some in batches(missing):
             rows = connection.execute(
-                select(entities_.c.name, entities_.c.key).where(entities_.c.name.in_(some))
+                select(entities_.c.name, entities_.c.key).where(among(connection, entities_.c.name, some))
                 .with_for_update(read=True, key_share=True)
             )  # fmt: skip
             keys.update((row.name, row.key) for row in rows)
@@ -79,9 +81,9 @@ def entities_of(connection: Connection, passages: Sequence[int]) -> set[int]:
     """The entities that these passages support."""
     found: set[int] = set()
     for some in batches(passages):
-        found.update(connection.scalars(select(mentions_.c.entity).where(mentions_.c.passage.in_(some))))
+        found.update(connection.scalars(select(mentions_.c.entity).where(among(connection, mentions_.c.passage, some))))
         for end in (relations_.c.source, relations_.c.target):
-            found.update(connection.scalars(select(end).where(relations_.c.passage.in_(some))))
+            found.update(connection.scalars(select(end).where(among(connection, relations_.c.passage, some))))
     return found
 
 
@@ -95,10 +97,10 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
     supported |= exists().where(relations_.c.target == entities_.c.key)
     for some in batches(sorted(entities)):
         # Locked first and looked at again then: nobody can begin to support them between the look and the removal.
-        doubtful = select(entities_.c.key).where(entities_.c.key.in_(some), ~supported)
+        doubtful = select(entities_.c.key).where(among(connection, entities_.c.key, some), ~supported)
         locked = list(connection.scalars(doubtful.with_for_update(skip_locked=True)))
         if locked:
-            connection.execute(delete(entities_).where(entities_.c.key.in_(locked), ~supported))
+            connection.execute(delete(entities_).where(among(connection, entities_.c.key, locked), ~supported))
 
 
 def find_entities(connection: Connection, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flows.errors import FatalError, TransientError
 from handlers.records import stable_id
-from handlers.stores.schema import SCHEMA_VERSION, UPGRADES, metadata
+from handlers.stores.schema import SCHEMA_VERSION, metadata, other_version, upgrades
 
 _PREFIX = "braid_"
 _LONGEST_IDENTIFIER = 63
@@ -163,20 +163,17 @@ def _prepare(address: Address) -> str:
                 {"version": SCHEMA_VERSION},
             )
         version = connection.execute(text("SELECT value FROM counters WHERE name = 'schema'")).scalar()
-        if version in UPGRADES:
+        if upgrades(version, "postgresql"):
             version = _upgrade(connection)
     if version != SCHEMA_VERSION:
-        raise FatalError(
-            f"{address} is an index of schema version {version}; this Braid needs schema version {SCHEMA_VERSION}: "
-            "give another name, or delete the index and ingest again"
-        )
+        raise FatalError(other_version(str(address), version, "index"))
     return extension
 
 
 def _upgrade(connection: Any) -> int:
     """Lead the tables to the newest schema version; whoever comes second finds it done."""
     found = connection.execute(text("SELECT value FROM counters WHERE name = 'schema' FOR UPDATE")).scalar_one()
-    for statement in (each for version in range(found, SCHEMA_VERSION) for each in UPGRADES[version]):
+    for statement in upgrades(found, "postgresql") or ():
         connection.exec_driver_sql(statement)
     connection.execute(text("UPDATE counters SET value = :new WHERE name = 'schema'"), {"new": SCHEMA_VERSION})
     return SCHEMA_VERSION

@@ -17,11 +17,36 @@ from sqlalchemy import (
 
 from handlers.stores.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
-UPGRADES = {2: ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",)}
-"""What leads from an older schema version to the next."""
+_UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
+    2: {
+        "sqlite": ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",),
+        "postgresql": ("ALTER TABLE documents ADD COLUMN tried VARCHAR COLLATE \"C\" NOT NULL DEFAULT ''",),
+    },
+    # SQLite cannot drop a constraint; there it costs little, and files made before keep it.
+    3: {"sqlite": (), "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey",)},
+}
+"""What leads from an older schema version to the next, by dialect."""
+
+
+def upgrades(version: int | None, dialect: str) -> list[str] | None:
+    """The statements that lead from a schema version to the newest; `None` where none do."""
+    if version not in _UPGRADES:
+        return [] if version == SCHEMA_VERSION else None
+    return [statement for step in range(version, SCHEMA_VERSION) for statement in _UPGRADES[step][dialect]]
+
+
+def other_version(index: str, version: int | None, thing: str) -> str:
+    """What to say of an index that another version of Braid made and this one cannot upgrade."""
+    cure = "delete it" if thing == "index" else f"delete the {thing}"
+    return f"{index} is an index of schema version {version}; this Braid needs schema version {SCHEMA_VERSION}: " + (
+        "use the newer Braid that made it, or give another name"
+        if version is not None and version > SCHEMA_VERSION
+        else f"give another name, or {cure} and ingest again"
+    )
+
 
 metadata = MetaData()
 Key = BigInteger().with_variant(Integer, "sqlite")  # what SQLite counts up by itself
@@ -127,8 +152,11 @@ vectors = Table(
     sqlite_autoincrement=True,
 )  # fmt: skip
 
+# No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
+# second without, 100,000 with it). Whoever removes passages removes their postings first.
 postings = Table(
-    "postings", metadata, Column("term", Text, primary_key=True), _passage(primary_key=True, index=True),
+    "postings", metadata, Column("term", Text, primary_key=True),
+    Column("passage", Key, primary_key=True, autoincrement=False, index=True),
     Column("count", Integer, nullable=False), sqlite_with_rowid=False,
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from flows.errors import FatalError, TransientError
 from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores import reads
-from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, UPGRADES, metadata
+from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
 from handlers.stores.snapshot import Snapshot
 from handlers.stores.sql import SqlIndexStore
 
@@ -146,9 +146,8 @@ def _prepare(engine: Engine, path: Path) -> None:
         raw.close()
         with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
             if not _is_ours(connection, path):
-                if (older := _version(connection)) in UPGRADES:
-                    for statement in (each for version in range(older, SCHEMA_VERSION) for each in UPGRADES[version]):
-                        connection.exec_driver_sql(statement)
+                for statement in upgrades(_version(connection), "sqlite") or ():
+                    connection.exec_driver_sql(statement)
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -164,13 +163,11 @@ def _is_ours(connection: Connection, path: Path) -> bool:
         return True
     if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one():
         return False
-    if application == APPLICATION_ID and version in UPGRADES:
+    if application == APPLICATION_ID and upgrades(version, "sqlite") is not None:
         return False
-    kind = f"an index of schema version {version}" if application == APPLICATION_ID else "another database"
-    raise FatalError(
-        f"{path} is {kind}; this Braid needs schema version {SCHEMA_VERSION}: "
-        "give another path, or delete the file and ingest again"
-    )
+    if application == APPLICATION_ID:
+        raise FatalError(other_version(str(path), version, "file"))
+    raise FatalError(f"{path} is another database; give another path, or delete the file and ingest again")
 
 
 def _version(connection: Connection) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, literal, select, update
 
 from handlers.records import Chunk
 from handlers.stores import schema
-from handlers.stores.dialects import upsert, upsert_rows
+from handlers.stores.dialects import among, upsert, upsert_rows
 from handlers.stores.protocol import UNSETTLED
 from handlers.stores.reads import batches
 
@@ -33,7 +33,7 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
     now = time.time()
     for some in batches(left):
         connection.execute(
-            update(passages_).where(passages_.c.key.in_(some), ~passages_.c.visible)
+            update(passages_).where(among(connection, passages_.c.key, some), ~passages_.c.visible)
             .values(run_id=run_id, staged_at=now)
         )  # fmt: skip
     if new:
@@ -51,7 +51,7 @@ def _stored_passages(connection: Connection, chunks: Sequence[Chunk]) -> dict[st
     for some in batches(list(dict.fromkeys(chunk.id for chunk in chunks))):
         rows = connection.execute(
             select(passages_.c.id, passages_.c.key, passages_.c.visible, passages_.c.run_id)
-            .where(passages_.c.id.in_(some))
+            .where(among(connection, passages_.c.id, some))
         )  # fmt: skip
         found.update((row.id, row) for row in rows)
     return found
@@ -71,7 +71,9 @@ def unsettle(connection: Connection, passages: Sequence[int]) -> bool:
     versions_, found = schema.versions, False
     for some in batches(passages):
         owners = select(documents_.c.published).where(
-            documents_.c.key.in_(select(passages_.c.document).where(passages_.c.key.in_(some), passages_.c.visible))
+            documents_.c.key.in_(
+                select(passages_.c.document).where(among(connection, passages_.c.key, some), passages_.c.visible)
+            )
         )
         found |= bool(
             connection.execute(
@@ -103,8 +105,8 @@ def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]
     keys: dict[str, int] = {}
     for some in batches(sorted(set(ids))):
         found = connection.execute(
-            select(documents_.c.id, documents_.c.key).where(documents_.c.id.in_(some)).order_by(documents_.c.id)
-            .with_for_update(key_share=True)
+            select(documents_.c.id, documents_.c.key).where(among(connection, documents_.c.id, some))
+            .order_by(documents_.c.id).with_for_update(key_share=True)
         )  # fmt: skip
         keys.update((row.id, row.key) for row in found)
     return keys

@@ -43,6 +43,8 @@ def _rename(connection: Connection, each: Rename) -> int:
                 f"document {each.document_id!r} cannot be moved to {each.document.name!r}: a document is searchable "
                 "there already; remove that first, or ingest both"
             )
+        staged = select(passages_.c.key).where(passages_.c.document == new.key)
+        remove_passages(connection, list(connection.scalars(staged)))
         connection.execute(delete(documents_).where(documents_.c.key == new.key))
     connection.execute(delete(versions_).where(versions_.c.document == old.key, versions_.c.key != old.published))
     kept = select(chunks_.c.passage).where(chunks_.c.version == old.published)

@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_from
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
 from handlers.stores import schema
-from handlers.stores.dialects import insert_rows, update_rows, upsert_rows
+from handlers.stores.dialects import among, insert_rows, update_rows, upsert_rows
 from handlers.stores.graph import entities_of, forget_unsupported
 from handlers.stores.protocol import UNSETTLED, Facet, FailedDocument, staged_name, stored_term
 from handlers.stores.reads import batches
@@ -73,15 +73,19 @@ def _stage_versions(
     versions: dict[str, int] = {}
     for some in batches(list(documents)):
         rows = connection.execute(
-            select(versions_.c.key, versions_.c.document, versions_.c.name).where(versions_.c.document.in_(some))
+            select(versions_.c.key, versions_.c.document, versions_.c.name).where(
+                among(connection, versions_.c.document, some)
+            )
         )
         versions.update(
             (documents[row.document], row.key) for row in rows if row.name == fields[documents[row.document]]["name"]
         )
     for some in batches(list(versions.values())):
         for table in (schema.tags, schema.artifacts, chunks_):
-            connection.execute(delete_from(table).where(table.c.version.in_(some)))
-        if connection.execute(select(documents_.c.key).where(documents_.c.published.in_(some)).limit(1)).first():
+            connection.execute(delete_from(table).where(among(connection, table.c.version, some)))
+        if connection.execute(
+            select(documents_.c.key).where(among(connection, documents_.c.published, some)).limit(1)
+        ).first():
             touch(connection)  # staged over what is already visible: the same run, tried again
     return versions
 
@@ -142,16 +146,18 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
                 "ingest it again"
             )
     new, documents = list(versions.values()), [keys[each] for each in names]
-    kept = select(chunks_.c.passage).where(chunks_.c.version.in_(new))
+    kept = select(chunks_.c.passage).where(among(connection, chunks_.c.version, new))
     _check_facets(connection, {keys[each]: each for each in names}, kept, expect)
-    connection.execute(delete_from(versions_).where(versions_.c.document.in_(documents), versions_.c.key.not_in(new)))
+    connection.execute(
+        delete_from(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
+    )
     gone = list(connection.scalars(
-        select(passages_.c.key).where(passages_.c.document.in_(documents), passages_.c.key.not_in(kept))
+        select(passages_.c.key).where(among(connection, passages_.c.document, documents), passages_.c.key.not_in(kept))
     ))  # fmt: skip
     remove_passages(connection, gone)
     connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
     connection.execute(
-        update(versions_).where(versions_.c.key.in_(new), versions_.c.fingerprint.startswith(UNSETTLED))
+        update(versions_).where(among(connection, versions_.c.key, new), versions_.c.fingerprint.startswith(UNSETTLED))
         .values(fingerprint=func.ltrim(versions_.c.fingerprint, UNSETTLED))
     )  # fmt: skip
     now = time.time()
@@ -166,7 +172,7 @@ def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapp
     """The keys of versions by document id, in the order of `names`, without those that are not there."""
     rows = connection.execute(
         select(versions_.c.key, versions_.c.document, versions_.c.name)
-        .where(versions_.c.document.in_(list(keys.values())))
+        .where(among(connection, versions_.c.document, list(keys.values())))
     )  # fmt: skip
     stored = {(row.document, row.name): row.key for row in rows}
     found = {document_id: stored.get((keys.get(document_id), name)) for document_id, name in names.items()}
@@ -210,10 +216,10 @@ def delete(connection: Connection, document_ids: Sequence[str]) -> int:
     keys = list(lock_documents(connection, document_ids).values())
     gone: list[int] = []
     for some in batches(keys):
-        gone += connection.scalars(select(passages_.c.key).where(passages_.c.document.in_(some)))
+        gone += connection.scalars(select(passages_.c.key).where(among(connection, passages_.c.document, some)))
     remove_passages(connection, gone)
     for some in batches(keys):
-        connection.execute(delete_from(documents_).where(documents_.c.key.in_(some)))
+        connection.execute(delete_from(documents_).where(among(connection, documents_.c.key, some)))
     if keys:
         touch(connection)
     return len(keys)
@@ -223,14 +229,15 @@ def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
     """Remove passages, all that hangs on them, and the entities that only they support."""
     touched = entities_of(connection, keys)
     for some in batches(keys):
-        connection.execute(delete_from(passages_).where(passages_.c.key.in_(some)))
+        connection.execute(delete_from(schema.postings).where(among(connection, schema.postings.c.passage, some)))
+        connection.execute(delete_from(passages_).where(among(connection, passages_.c.key, some)))
     forget_unsupported(connection, touched)
 
 
 def _replace(connection: Connection, table: Any, passages: Sequence[int]) -> None:
     """Remove what a table has of these passages, and tell if queries could see it."""
     for some in batches(passages):
-        connection.execute(delete_from(table).where(table.c.passage.in_(some)))
+        connection.execute(delete_from(table).where(among(connection, table.c.passage, some)))
     if unsettle(connection, passages):
         touch(connection)
 

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from sqlalchemy import select
 
 from flows.errors import FatalError
 from handlers.filters import TagFilter
@@ -16,6 +17,8 @@ from handlers.stores import FailedDocument, IndexStore
 from handlers.stores.content import copy_index
 from handlers.stores.memory import MemoryIndexStore
 from handlers.stores.protocol import ChunkState, Rename, Restatement, Swept
+from handlers.stores.schema import passages, postings
+from handlers.stores.sql import SqlIndexStore
 from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
 
 
@@ -160,6 +163,25 @@ def test_one_version_that_cannot_be_published_keeps_only_itself_and_those_after_
     with pytest.raises(FatalError, match="document 'd': 1 of its chunks have no vectors stored"):
         store.publish({"c": staged["c"], **bare}, expect=("vectors",))
     assert {each.id for each in store.documents(status="processed")} == {"a", "c"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_terms_vanish_with_their_passages(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    with make_store(kind, request, tmp_path) as store:
+        assert isinstance(store, SqlIndexStore)
+        ingest(store, document("a", "storm\nriver"), document("b", "bridge"), document("e", "orchard"))
+        ingest(store, document("a", "storm\ntrain"))
+        stage(store, [document("c", "violin")])
+        store.rename([moved(store, "b", document("c", "bridge"))])
+        stage(store, [document("d", "river")], run="dead")
+        store.sweep(dead=["dead"], older_than_s=0)
+        store.delete(["e"])
+        with store._read() as connection:
+            held = connection.execute(
+                select(postings.c.term, passages.c.visible)
+                .join(passages, passages.c.key == postings.c.passage, isouter=True).order_by(postings.c.term)
+            ).all()  # fmt: skip
+        assert [tuple(row) for row in held] == [("bridge", True), ("storm", True), ("train", True)]
 
 
 def test_the_fingerprint_tells_every_difference_and_no_order(store: IndexStore) -> None:

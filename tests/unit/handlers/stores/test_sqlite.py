@@ -68,28 +68,6 @@ def test_a_replaced_vector_is_seen_at_once(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_file_of_another_schema_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "index.db"
-    ingest(str(path), 0, 1)
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(FatalError, match="is an index of schema version 99; this Braid needs schema version 3"):
-        SqliteIndexStore(path).statistics()
-
-
-def test_a_file_of_an_older_schema_version_is_upgraded(tmp_path: Path) -> None:
-    path = tmp_path / "index.db"
-    ingest(str(path), 0, 1)
-    connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE documents DROP COLUMN tried")
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    store = SqliteIndexStore(path)
-    assert [state.tried for state in store.document_states()] == [""]
-    store.close()
-
-
 def test_other_files_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a database, but long enough to be read as the header of one" * 20)
