@@ -43,7 +43,7 @@ _HINTS: list[Hint] = [
     _hint("signed in but not allowed: check the permissions of the account, the bucket or the file",
           r"\b403\b|forbidden|access ?denied|permission denied", ["PermissionError", "PermissionDeniedError"]),
     _hint("it is not there: check the name, the path and the address", r"\b404\b|no such file|not found",
-          ["FileNotFoundError", "MissingObject", "NotFoundError"]),
+          ["FileNotFoundError", "MissingObject", "MissingBucket", "NotFoundError"]),
     _hint("that name does not resolve: check the host in the address, and DNS",
           r"name or service not known|getaddrinfo|nodename nor servname|name resolution"),
     _hint("nothing listens there: check that the service runs, and its host and port",

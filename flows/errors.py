@@ -127,8 +127,16 @@ class StorageError(FatalError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
+class StorageUnusable(StorageError):
+    """Nothing there can be used: credentials, address, region or bucket are wrong, or the disk is full."""
+
+
 class MissingObject(StorageError, FileNotFoundError):
     """A file, object, folder or bucket that is not there, perhaps because it vanished after it was listed."""
+
+
+class MissingBucket(StorageUnusable, MissingObject):
+    """The bucket itself is not there."""
 
 
 class ObjectExists(StorageError, FileExistsError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
-from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, TransientError
+from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable, TransientError
 from flows.locations import Location, StoredObject
 
 logger = logging.getLogger(__name__)
@@ -260,5 +260,5 @@ def explain_os_error(uri: str, error: OSError) -> StorageError | TransientError:
     if error.errno in _PASSING:
         return TransientError(f"{uri}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{uri}: no space left; free some, or write elsewhere")
+        return StorageUnusable(f"{uri}: no space left; free some, or write elsewhere")
     return StorageError(f"{uri}: {error.strerror or error}")

@@ -1,21 +1,26 @@
 """Storage in S3 buckets, of AWS or of any server that speaks its protocol, through s3fs."""
 
 import io
+import logging
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
-from urllib.parse import urlsplit
 
-import botocore.exceptions as aws  # pyright: ignore[reportMissingTypeStubs]
 import s3fs  # pyright: ignore[reportMissingTypeStubs]  (it ships none)
-from s3fs.utils import FileExpired  # pyright: ignore[reportMissingTypeStubs]
 
-from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, TransientError
+from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable
 from flows.locations import Location, StorageOptions, StoredObject
-from flows.storage_files import explain_os_error, is_hidden, is_shown
+from flows.storage_files import is_hidden, is_shown
+from flows.storage_s3_errors import code_of, explain, explain_refused_deletion, not_s3
 
-_KEYS = "BRAID_S3_KEY and BRAID_S3_SECRET"
+logger = logging.getLogger(__name__)
+
 _BLOCK_BYTES = 8 * 2**20
+_PAGE_KEYS = 1000
+"""No server gives more at once."""
+_PART_BYTES = 50 * 2**20
+"""What is twice as long is written in parts of this length."""
+_UNKNOWN_CONDITION = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "405", "400"}
 
 
 class S3Objects:
@@ -24,6 +29,7 @@ class S3Objects:
     def __init__(self, options: StorageOptions) -> None:
         self._options = options
         self._answered = False
+        self._known_exclusive = False
         # Retries: botocore tries a request three times, s3fs a broken answer twice; the rest is left to Prefect.
         config: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 3}}
         if options.s3_endpoint_url:
@@ -49,7 +55,8 @@ class S3Objects:
         except OrchestrationError:
             raise
         except Exception as error:
-            explained = self._explain(uri, error)
+            self._answered = self._answered or bool(code_of(error))
+            explained = explain(uri, error, self._options, answered=self._answered)
             if explained is None:
                 raise
             raise explained from error
@@ -84,18 +91,51 @@ class S3Objects:
         try:
             return self._s3.cat_file(location.path, start=0, end=max_bytes + 1)
         except OSError as error:
-            if _code(error) not in ("InvalidRange", "416"):
+            if code_of(error) not in ("InvalidRange", "416"):
                 raise
             return self._s3.cat_file(location.path, max_concurrency=1)  # of an empty object there is no range
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
+        self._put(location, data, exclusive)
+        if exclusive and not self._known_exclusive:
+            self._check_exclusive(location, data)
+
+    def _put(self, location: Location, data: bytes, exclusive: bool) -> None:
         try:
-            self._s3.pipe_file(location.path, data, mode="create" if exclusive else "overwrite")
+            # Part by part: of parts sent side by side, one that arrives after another made the upload fail and be
+            # aborted would stay in the bucket, unseen and paid for.
+            mode = "create" if exclusive else "overwrite"
+            self._s3.pipe_file(location.path, data, chunksize=_PART_BYTES, max_concurrency=1, mode=mode)
         except OSError as error:
+            if not exclusive:
+                raise
             # The error for a failed precondition differs from server to server: AWS, moto, SeaweedFS.
-            if exclusive and (isinstance(error, FileExistsError) or _code(error) in ("PreconditionFailed", "412")):
+            if isinstance(error, FileExistsError) or code_of(error) in ("PreconditionFailed", "412"):
                 raise ObjectExists(f"{location.uri}: exists already, and was to be created, not replaced") from error
+            if code_of(error) in _UNKNOWN_CONDITION:
+                raise self._without_conditions(location, f"answers {code_of(error)}") from error
             raise
+
+    def _check_exclusive(self, location: Location, data: bytes) -> None:
+        """Once a connection: a server that ignores the condition would let every writer win."""
+        try:
+            self._put(location, data, exclusive=True)
+        except ObjectExists:
+            self._known_exclusive = True
+            return
+        except StorageUnusable:
+            raise
+        except Exception as error:
+            # What was to be written is written; the next one asks again.
+            logger.debug("%s: not known whether writing it twice is refused (%s)", location.uri, type(error).__name__)
+            return
+        raise self._without_conditions(location, "ignores it")
+
+    def _without_conditions(self, location: Location, what: str) -> StorageUnusable:
+        return StorageUnusable(
+            f"{location.uri}: was to be created only if nobody else did, but this S3 server knows no conditional "
+            f"writes (If-None-Match: it {what}); use one that does, or a folder, for BRAID_ARTIFACTS_URL"
+        )
 
     def exists(self, location: Location) -> bool:
         bucket, _, key = location.path.partition("/")
@@ -112,31 +152,33 @@ class S3Objects:
             self._s3.rm_file(location.path)
         bucket, _, key = location.path.partition("/")
         # Always the first page again: continuing a listing while deleting from it skips keys on some servers.
-        while page := next(self._pages(bucket, f"{key}/", 1000 if recursive else 1), None):
+        while page := next(self._pages(bucket, f"{key}/", None if recursive else 1), None):
             if not recursive:
                 raise StorageError(f"{location.uri}: is a folder; delete it with `recursive=True`")
             keys = [{"Key": entry["Key"]} for entry in page]
             answer = self._s3.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
             if failures := answer.get("Errors"):
-                first = failures[0]
-                raise StorageError(
-                    f"s3://{bucket}/{first.get('Key')}: not deleted, {first.get('Code')}; "
-                    f"allow the key in BRAID_S3_KEY to delete here"
-                )
+                raise explain_refused_deletion(bucket, failures)
 
     def open(self, location: Location) -> IO[bytes]:
         if self._file_info(location) is None:
-            raise FileNotFoundError(location.path)
+            bucket, _, key = location.path.partition("/")
+            next(self._pages(bucket, f"{key}/", 1), None)  # says so if it is the bucket that is missing
+            raise MissingObject(
+                f"{location.uri}: there is no such object; it may have been deleted since it was listed"
+            )
         return io.BufferedReader(_Stream(self, location))
 
     def open_blocks(self, location: Location) -> IO[bytes]:
         return self._s3.open(location.path, "rb", block_size=_BLOCK_BYTES)
 
-    def _pages(self, bucket: str, prefix: str, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+    def _pages(self, bucket: str, prefix: str, size: int | None = None) -> Iterator[list[dict[str, Any]]]:
         """Yield pages that are not empty."""
-        request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": size}
+        request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": size or _PAGE_KEYS}
         while True:
             answer: dict[str, Any] = self._s3.call_s3("list_objects_v2", **request)
+            if not {"Name", "IsTruncated"} & answer.keys():
+                raise not_s3(f"s3://{bucket}/{prefix}", self._options)
             if contents := answer.get("Contents"):
                 yield contents
             if not answer.get("IsTruncated"):
@@ -149,39 +191,6 @@ class S3Objects:
         except FileNotFoundError:
             return None
         return info if info["type"] == "file" else None
-
-    def _explain(self, uri: str, error: Exception) -> StorageError | TransientError | None:
-        endpoint = _shown(self._options.s3_endpoint_url) if self._options.s3_endpoint_url else "AWS"
-        where = f"{uri} (at {endpoint})"
-        code = _code(error)
-        if code:
-            self._answered = True
-            return _explain_code(where, code, error)
-        match error:
-            case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
-                return StorageError(f"{where}: no credentials; set {_KEYS}, or BRAID_S3_ANONYMOUS=true")
-            case aws.SSLError() | aws.ProxyConnectionError():
-                return StorageError(
-                    f"{where}: no secure connection; check BRAID_S3_ENDPOINT_URL and the proxy settings"
-                )
-            case aws.EndpointConnectionError():
-                if self._answered:
-                    return TransientError(f"{where}: the server answers no longer")
-                return StorageError(f"{where}: cannot be reached; check BRAID_S3_ENDPOINT_URL and the network")
-            case aws.HTTPClientError() | aws.ConnectionError() | aws.IncompleteReadError() | TimeoutError():
-                return TransientError(f"{where}: the connection broke or timed out ({type(error).__name__})")
-            case aws.ParamValidationError():
-                return StorageError(f"{where}: not a valid bucket or key; check the URL")
-            case FileExpired():
-                return TransientError(f"{where}: changed while it was read")
-            case OSError():
-                return explain_os_error(where, error)
-            case aws.BotoCoreError() | ValueError():
-                return StorageError(f"{where}: {_scrubbed(str(error), self._options)}; check the BRAID_S3_… settings")
-            case _ if type(error).__module__.startswith("aiohttp"):
-                return TransientError(f"{where}: the connection broke ({type(error).__name__})")
-            case _:
-                return None
 
 
 def _stored(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObject:
@@ -219,66 +228,3 @@ class _Stream(io.RawIOBase):
     def close(self) -> None:
         self._blocks.close()
         super().close()
-
-
-def _answer(error: BaseException) -> dict[str, Any]:
-    """What the server said: s3fs raises Python's errors from botocore's."""
-    source = error if isinstance(error, aws.ClientError) else error.__cause__
-    response: Any = getattr(source, "response", None) if isinstance(source, aws.ClientError) else None
-    return response or {}
-
-
-def _code(error: BaseException) -> str:
-    return str(_answer(error).get("Error", {}).get("Code", ""))
-
-
-_PASSING = {
-    *("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
-    *("RequestTimeout", "InternalError", "OperationAborted", "ConditionalRequestConflict"),
-    *("408", "409", "425", "429", "500", "502", "503", "504"),
-}
-_WRONG_REGION = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-
-
-def _explain_code(where: str, code: str, error: Exception) -> StorageError | TransientError:
-    if code in _PASSING:
-        return TransientError(f"{where}: the server is busy ({code})", retry_after_s=_retry_after_s(error))
-    if code in _WRONG_REGION:
-        return StorageError(f"{where}: the bucket lies in another region ({code}); set BRAID_S3_REGION")
-    match code:
-        case "NoSuchBucket":
-            return MissingObject(f"{where}: there is no such bucket; create it, or check BRAID_S3_ENDPOINT_URL")
-        case "NoSuchKey" | "404":
-            return MissingObject(f"{where}: there is no such object; it may have been deleted since it was listed")
-        case "InvalidAccessKeyId":
-            return StorageError(f"{where}: the server does not know the access key; check BRAID_S3_KEY")
-        case "SignatureDoesNotMatch":
-            return StorageError(f"{where}: the secret does not fit the access key; check BRAID_S3_SECRET")
-        case "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired":
-            return StorageError(f"{where}: the credentials have expired; renew them")
-        case "RequestTimeTooSkewed":
-            return StorageError(f"{where}: the clock of this machine is wrong; set it")
-        case "AccessDenied" | "AllAccessDisabled" | "403":
-            return StorageError(f"{where}: access denied ({code}); check {_KEYS} and what that key may do here")
-        case "InvalidBucketName":
-            return StorageError(f"{where}: not a valid bucket name; check the URL")
-        case _:
-            return StorageError(f"{where}: the server refused with {code}")
-
-
-def _retry_after_s(error: Exception) -> float | None:
-    headers: dict[str, str] = _answer(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    try:
-        return float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None  # absent, or a date
-
-
-def _shown(endpoint_url: str) -> str:
-    """The endpoint without a user name and password that somebody may have put into it."""
-    parts = urlsplit(endpoint_url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _scrubbed(text: str, options: StorageOptions) -> str:
-    return text.replace(options.s3_secret, "…") if options.s3_secret else text

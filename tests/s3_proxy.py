@@ -11,16 +11,29 @@ from urllib.parse import parse_qs, urlsplit
 from flows.locations import StorageOptions
 from tests.s3 import S3Server
 
-_SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
+
+@dataclass(frozen=True)
+class Fault:
+    """An answer instead of the server's; `cut` passes the request on, and lets half of what is downloaded through."""
+
+    status: int = 503
+    code: str = "SlowDown"
+    body: bytes | None = None
+    cut: bool = False
+
+    @property
+    def content(self) -> bytes:
+        written = f"<?xml version='1.0'?><Error><Code>{self.code}</Code><Message>no</Message></Error>"
+        return written.encode() if self.body is None else self.body
 
 
 @dataclass
 class Proxy:
-    """What went through; `fault` says for a method and path whether it is refused with 503 SlowDown."""
+    """What went through; `fault` says for a method and path what is answered instead (True: 503 SlowDown)."""
 
     endpoint_url: str
     server: S3Server
-    fault: Callable[[str, str], bool] = lambda method, path: False
+    fault: Callable[[str, str], bool | Fault] = lambda method, path: False
     before: Callable[[str, str], None] = lambda method, path: None
     """Called before a request is passed on, for example to delete what it asks for."""
     asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -48,8 +61,10 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             proxy.asked.append((self.command, self.path))
-            if proxy.fault(self.command, self.path):
-                self._answer(503, [("Retry-After", "1")], _SLOW_DOWN)
+            fault = proxy.fault(self.command, self.path)
+            fault = (Fault() if fault else None) if isinstance(fault, bool) else fault
+            if fault and not fault.cut:
+                self._answer(fault.status, [("Retry-After", "1")], fault.content)
                 return
             proxy.before(self.command, self.path)
             # The host stays as it was: the signature covers it, and the server checks it against the header.
@@ -63,6 +78,10 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
             content = answer.read()
             headers = [(name, value) for name, value in answer.getheaders()
                        if name.lower() not in ("transfer-encoding", "connection", "content-length")]  # fmt: skip
+            if fault and self.command == "GET":  # its length is said, then half of it comes, then nothing
+                self._answer(answer.status, headers, content[: len(content) // 2], str(len(content)))
+                self.close_connection = True
+                return
             length = answer.getheader("Content-Length")
             self._answer(answer.status, headers, content, length if self.command == "HEAD" else None)
             connection.close()

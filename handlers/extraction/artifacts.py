@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flows.calls import Call
-from flows.errors import StorageError
+from flows.errors import StorageError, StorageUnusable
 from flows.storage import Storage
 from handlers.extraction.formats import Unreadable
 from handlers.records import Artifact, Document, stable_id
@@ -40,6 +40,8 @@ def collect(
                 artifacts.append(
                     Artifact(artifact_id, document.id, kind, found.content, found.uri, found.page, found.language)
                 )
+        except StorageUnusable:
+            raise
         except (Unreadable, StorageError) as error:
             call.fail_item(document.name, f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}")
     call.report_progress(len(documents), len(documents))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flows.calls import Call, ItemFailure
-from flows.errors import StorageError
+from flows.errors import StorageError, StorageUnusable
 from flows.registry import handler
 from flows.storage import Storage
 from handlers.extraction.decoding import decode
@@ -54,6 +54,8 @@ def extract_text(
         try:
             data = _read(storage, source, max_document_bytes)
             documents.append(to_document(source, data, extractor, timeout_s=timeout_per_document_s))
+        except StorageUnusable:
+            raise  # not this document's fault, nor worth saying of every other one
         except (Unreadable, StorageError) as error:
             reason = str(error).removeprefix(f"{source.uri}: ")
             logger.warning("%s: set aside, %s", source.name, reason)

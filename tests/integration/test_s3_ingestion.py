@@ -1,22 +1,29 @@
 """Recurring ingestion from a real S3 server, through a proxy that counts requests and injects faults."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from deployments.settings import Settings
+from deployments.tracks import Track, Tracks
 from flows.storage import Storage
+from handlers.manifests import read_manifest
+from handlers.records import Source
 from tests.ingesting import called, ingest, opened, settings_in
 from tests.s3 import S3Server
-from tests.s3_proxy import Proxy, proxy_of
+from tests.s3_proxy import Fault, Proxy, proxy_of
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[Proxy]:
+def proxy(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    # The client tries again at once; how long it would wait is botocore's.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *given: 0)
     with proxy_of(s3_server) as made:
         yield made
 
@@ -76,14 +83,6 @@ def test_a_moved_object_is_recognised_and_a_vanished_one_pruned(
     store.close()
 
 
-def test_a_listing_of_several_pages_is_compared_whole(
-    settings: Settings, proxy: Proxy, s3_server: S3Server, prefix: str
-) -> None:
-    put(s3_server, prefix, {f"{number:04}.bin": "" for number in range(1001)} | {"last.txt": "One with words."})
-    assert called(ingest(settings, prefix))["publish_documents"] == 1
-    assert proxy.listings == 2
-
-
 def test_a_server_that_is_busy_for_a_while_is_asked_again(
     settings: Settings, proxy: Proxy, s3_server: S3Server, prefix: str
 ) -> None:
@@ -131,3 +130,43 @@ def test_what_cannot_be_listed_fails_with_the_cure(
     assert result.status == "failed"
     assert message in str(result.errors[0].error)
     assert result.errors[0].attempts == 1
+
+
+def test_credentials_that_expire_on_the_way_set_no_document_aside(
+    settings: Settings, proxy: Proxy, s3_server: S3Server, prefix: str
+) -> None:
+    put(s3_server, prefix, {f"{number}.txt": f"The storm took bridge {number}." for number in range(5)})
+    read = iter(range(2))
+    proxy.fault = lambda method, path: (
+        "list-type" not in path and next(read, None) is None and Fault(400, "ExpiredToken")
+    )
+    result = ingest(settings, prefix)
+    assert result.status == "failed"
+    assert not result.failures
+    assert re.search(r"credentials have expired \(ExpiredToken\); renew them", str(result.errors[0].error))
+    proxy.fault = lambda method, path: False
+    assert ingest(settings, prefix).status == "succeeded"
+    store = opened(settings)
+    assert [(state.name, state.status) for state in store.documents()] == [(f"{n}.txt", "processed") for n in range(5)]
+    store.close()
+
+
+def test_two_coordinators_of_one_command_follow_one_track(s3_server: S3Server, prefix: str) -> None:
+    sources = [Source(f"{prefix}/{number}.txt", f"{number}.txt", 10, 1.0, None) for number in range(8)]
+    both = Barrier(2)
+
+    class Meeting(Storage):
+        def write(self, uri: str, data: bytes, *, exclusive: bool = False) -> str:
+            if exclusive:
+                both.wait(timeout=30)  # each has written its manifests and knows nothing of the other
+            return super().write(uri, data, exclusive=exclusive)
+
+    def begin(_: int) -> Track:
+        return Tracks(Meeting(s3_server.options), f"{prefix}/artifacts", {"source": prefix}).begin(sources, 2)
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(begin, range(2))
+    assert first == second
+    storage = Storage(s3_server.options)
+    assert sum(len(read_manifest(storage, shard.source)) for shard in first.shards) == len(sources)
+    assert Tracks(storage, f"{prefix}/artifacts", {"source": prefix}).unfinished() == first
