@@ -3,22 +3,26 @@
     python -m bench.memory --documents 2000 --kilobytes 1000
     python -m bench.memory --documents 50000 --kilobytes 1
 
-Prints the resident memory of the process while it ingests with the embedder for tests, and the peak.
+Prints the resident memory of the process while it ingests with the embedder for tests, beside the number of documents
+that can be searched by then, and the peak.
 """
 
 import argparse
 import random
 import resource
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import psutil
 
-from bench.incremental import WORDS, ingest
+from bench.incremental import WORDS
+from deployments.catalog import load_catalog
+from deployments.running import run_pipeline
 from deployments.settings import Settings
 from deployments.wiring import load_handlers
+from flows.results import Outcome
+from flows.run_state import Observer
 
 
 def write(folder: Path, count: int, kilobytes: int) -> None:
@@ -34,6 +38,24 @@ def write(folder: Path, count: int, kilobytes: int) -> None:
         path.write_text("".join(parts)[: kilobytes * 1000], encoding="utf-8")
 
 
+class Watch(Observer):
+    """Prints the memory twenty times while documents are published."""
+
+    def __init__(self, documents: int) -> None:
+        self._every, self._published, self._began = max(1, documents // 20), 0, time.monotonic()
+        self._process = psutil.Process()
+
+    def finished(self, outcome: Outcome) -> None:
+        if outcome.is_leaf and outcome.id.startswith("publish_documents"):
+            before, self._published = self._published, self._published + len(outcome.items)
+            if before // self._every != self._published // self._every:
+                self.note()
+
+    def note(self) -> None:
+        memory = self._process.memory_info().rss / 1e6
+        print(f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=2000)
@@ -44,21 +66,17 @@ def main() -> None:
         write(source, given.documents, given.kilobytes)
         settings = Settings(home=Path(folder, "home")).model_copy(update={"embedding_model": "hashing"})
         load_handlers(settings)
-        process, over, curve = psutil.Process(), threading.Event(), [(0.0, psutil.Process().memory_info().rss)]
+        watch = Watch(given.documents)
+        watch.note()
         began = time.monotonic()
-
-        def watch() -> None:
-            while not over.wait(0.5):
-                curve.append((time.monotonic() - began, process.memory_info().rss))
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        took, changes = ingest(settings, source, "bench")
-        over.set()
-        watching.join()
+        catalog = load_catalog(settings)
+        result = run_pipeline(catalog.find("ingest"), {"source": str(source)}, settings=settings, catalog=catalog,
+                              index="bench", engine="inline", progress=watch)  # fmt: skip
+        took = time.monotonic() - began
+        assert result.status == "succeeded", result.errors
+        watch.note()
+    changes = result.context.data["changes"]
     print(f"{given.documents:,} documents of {given.kilobytes} kB: {changes['process']:,} processed in {took:.1f} s")
-    for seconds, rss in curve[:: max(1, len(curve) // 12)]:
-        print(f"{seconds:8.1f} s  {rss / 1e6:7.0f} MB")
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
 
 

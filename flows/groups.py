@@ -19,6 +19,7 @@ from flows.policies import Merge, MinSuccess, Policy
 from flows.results import ErrorInfo, Status, failure_summary
 from flows.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope, all_done
 from flows.strategies import RACES, BranchResult, OnFiles, merge_results, split_items
+from flows.values import KeptElsewhere
 from flows.windows import Slot, Window
 
 logger = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ def _shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
     items = read_path(context.fork(), group.split.over)
-    if not isinstance(items, (list, tuple)):
+    if not isinstance(items, (list, tuple, KeptElsewhere)):
         kind = type(items).__name__
         raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
     shared = cast("Sequence[Any]", items)

@@ -15,7 +15,7 @@ from flows.plan import Loop
 from flows.policies import Tolerance
 from flows.results import ErrorInfo, Outcome, Status, now
 from flows.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
-from flows.values import fingerprint
+from flows.values import KeptElsewhere, fingerprint
 from flows.windows import Slot, Window
 
 MOST_WAITING = 256
@@ -26,7 +26,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
     try:
         items = read_path(context.fork(), loop.over)
-        if not isinstance(items, (list, tuple)):
+        if not isinstance(items, (list, tuple, KeptElsewhere)):
             raise OrchestrationError(
                 f"{loop.id} goes over {loop.over!r}, which is a {type(items).__name__}, not a list"
             )
@@ -38,11 +38,9 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
             )
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
-    size = loop.batch_size
-    batches = list(listed) if size is None else [tuple(listed[i : i + size]) for i in range(0, len(listed), size)]
+    batches = _Batches(listed, loop.batch_size)
     state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
-    keys = _keys(batches) if state.journal.active else []
-    items_state = _Items(loop, context, scope, len(batches), keys)
+    items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
         items_state.never(state, position, "stopped")
@@ -51,15 +49,32 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     return items_state.conclude(state)
 
 
-async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any], run_node: RunNode) -> bool:
+class _Batches:
+    """The items or batches of a list, each made when its turn comes."""
+
+    def __init__(self, listed: Sequence[Any], size: int | None) -> None:
+        self._listed, self._size = listed, size
+
+    def __len__(self) -> int:
+        return -(-len(self._listed) // (self._size or 1))
+
+    def __getitem__(self, position: int) -> Any:
+        if self._size is None:
+            return self._listed[position]
+        return tuple(self._listed[position * self._size : (position + 1) * self._size])
+
+
+async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, run_node: RunNode) -> bool:
     """Begin the items in order, one for every place that becomes free; says whether the loop was cancelled."""
     limit = items.loop.limit.value
     window = Window(limit)
     # Those that wait to be tried again have no place, and each keeps what it made so far: there must be an end to them.
     begun = Window(None if limit is None else limit + MOST_WAITING)
 
-    async def work(position: int, slot: Slot) -> None:
-        await items.run(state, position, batches[position], run_node, slot)
+    async def work(position: int, batch: Any, slot: Slot) -> None:
+        # In their order: of several equal ones, the first that begins has the key of the first.
+        key = items.keys.of(batch) if items.keys is not None else ""
+        await items.run(state, position, batch, key, run_node, slot)
         slot.let_go()
         begun.release()
 
@@ -72,7 +87,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any
                 if items.reason:
                     slot.let_go()  # one that waits to be tried again needs the place
                     break
-                running.create_task(work(position, slot))
+                running.create_task(work(position, batches[position], slot))
     except asyncio.CancelledError:
         return True
     return False
@@ -81,21 +96,22 @@ async def _run_in_window(state: RunState, items: "_Items", batches: Sequence[Any
 class _Items:
     """The items of one loop: their deltas and results, without what they kept to themselves."""
 
-    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: Sequence[str]) -> None:
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_Keys | None") -> None:
         self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
         self.results: list[NodeResult | None] = [None] * count
         self.deltas: list[Delta] = [()] * count
         self.collected: list[dict[str, Any]] = [{} for _ in range(count)]
         self.reason = ""
+        self.failed = 0
 
-    def _scope(self, position: int) -> Scope:
+    def _scope(self, position: int, key: str = "") -> Scope:
         path = self.scope.path(self.loop)
         return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
                        item=f"{self.scope.item}[{position}]",
-                       key=f"{self.scope.key}[{self.keys[position]}]" if self.keys else "")  # fmt: skip
+                       key=f"{self.scope.key}[{key}]" if key else "")  # fmt: skip
 
-    async def run(self, state: RunState, position: int, batch: Any, run_node: RunNode, slot: Slot) -> None:
-        scope, clock = self._scope(position), asyncio.get_running_loop()
+    async def run(self, state: RunState, position: int, batch: Any, key: str, run_node: RunNode, slot: Slot) -> None:
+        scope, clock = self._scope(position, key), asyncio.get_running_loop()
         started, began = now(), clock.time()
         base = self.context.fork()
         base.data[self.loop.item_name] = batch
@@ -105,16 +121,16 @@ class _Items:
             view = branch.fork()
             self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}
             self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
-        self.results[position] = result
+        self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(
             Outcome(f"{self.scope.path(self.loop)}[{position}]", scope.name(self.loop), "item", result.status, started,
                     clock.time() - began, 1, error=None if result.ok else result.error,
                     reason=result.reason or (result.error.message if result.error else ""))
         )  # fmt: skip
-        failed = sum(1 for ended in self.results if ended is not None and not ended.ok)
+        self.failed += not result.ok
         tolerance = self.loop.tolerated or Tolerance()
-        if not result.ok and tolerance.exceeded(failed, len(self.results)):
-            self.reason = self.reason or f"exceeded_tolerance: {failed} of {len(self.results)} items failed"
+        if not result.ok and tolerance.exceeded(self.failed, len(self.results)):
+            self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
 
     def never(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
@@ -156,12 +172,14 @@ class _Items:
         return NodeResult("succeeded")
 
 
-def _keys(batches: Sequence[Any]) -> list[str]:
+class _Keys:
     """What each batch is known by in another run: its content, and which of several equal ones it is."""
-    counted: Counter[str] = Counter()
-    keys: list[str] = []
-    for batch in batches:
+
+    def __init__(self) -> None:
+        self._counted: Counter[str] = Counter()
+
+    def of(self, batch: Any) -> str:
         content = fingerprint(batch)[:16]
-        keys.append(f"{content}.{counted[content]}" if counted[content] else content)
-        counted[content] += 1
-    return keys
+        before = self._counted[content]
+        self._counted[content] += 1
+        return f"{content}.{before}" if before else content

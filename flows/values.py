@@ -12,18 +12,25 @@ import hashlib
 import pathlib
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel
 
 from flows.errors import UnsupportedValue
 
+Item = TypeVar("Item")
+
+
+class KeptElsewhere(Sequence[Item]):
+    """A sequence of data that never changes and is too long for memory: contexts share it as it is."""
+
+
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID,
-    pathlib.PurePath, enum.Enum, np.generic, range,
+    pathlib.PurePath, enum.Enum, np.generic, range, KeptElsewhere,
 )  # fmt: skip
 _DEEPEST = 200
 
@@ -171,8 +178,8 @@ def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
         _item(update, "str", value.encode("utf-8", "surrogatepass"))
     elif isinstance(value, (bytes, bytearray)):
         _item(update, kind.__name__, bytes(value))
-    elif isinstance(value, (list, tuple)):
-        items = cast("list[Any] | tuple[Any, ...]", value)
+    elif isinstance(value, (list, tuple, KeptElsewhere)):
+        items = cast("Sequence[Any]", value)
         _item(update, "list" if kind is list else kind.__qualname__, str(len(items)).encode())
         for item in items:
             _feed(item, update, depth + 1)

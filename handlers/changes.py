@@ -6,23 +6,27 @@ they are made anew from the stored passages, and nothing is read.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from flows.calls import Call
 from flows.errors import FatalError, StorageError, suggest
 from flows.registry import handler
+from flows.spilled import Spilled, Spool
 from flows.storage import Storage
 from handlers.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets, written
 from handlers.globs import compiled
+from handlers.listings import Listing
 from handlers.moves import renames_of
 from handlers.records import Chunk, Source
 from handlers.sources import HIDDEN
 from handlers.stores.protocol import DocumentState, IndexStore, Rename, Restatement
 
-_PAGE = 1000
+_PAGE = 500
+_MOVED_AT_ONCE = 100
+_Item = TypeVar("_Item")
 
 
 @handler(
@@ -59,41 +63,45 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    listed = {each.document_id: each for each in sources}
-    uris = {each.uri for each in sources}
-    excluded = [compiled(glob) for glob in exclude]
-    included = compiled(pattern)
-    gone: list[DocumentState] = []
-    below = 0
-    for state in _states(call.services["index_store"]):
+    included, excluded = compiled(pattern), [compiled(glob) for glob in exclude]
+    listing = Listing(sources)
+
+    def looked_at(name: str) -> bool:
+        return included(name) and not any(matches(name) for matches in excluded)
+
+    below = gone = 0
+    for page in _pages(call.services["index_store"]):
         call.check_cancelled()
-        here = listed.pop(state.id, None)
-        below += bool(root) and state.uri.startswith(root)
-        if here is not None:
-            looking.compare(state, here)
-        elif root and state.uri.startswith(root) and state.uri not in uris:
-            name = state.uri.removeprefix(root)
-            if included(name) and not any(matches(name) for matches in excluded):
-                gone.append(state)
-    # What is left in `listed`, the index has not.
-    moves, moved = _moves(gone, sorted(listed.values(), key=lambda each: each.name), looking)
-    vanished = [state for state in gone if state.id not in {move.document_id for move in moves}]
+        here = listing.meet([state.id for state in page])
+        missing: list[DocumentState] = []
+        for state in page:
+            inside = bool(root) and state.uri.startswith(root)
+            below += inside
+            if state.id in here:
+                looking.compare(state, here[state.id])
+            elif inside and looked_at(state.uri.removeprefix(root)):
+                missing.append(state)
+        elsewhere = listing.uris([state.uri for state in missing])
+        missing = [state for state in missing if state.uri not in elsewhere]
+        listing.miss(missing)
+        gone += len(missing)
+    moves = _moves(listing, gone, looking)
+    vanished = gone - len(moves)
     if prune:
-        _check_share(len(vanished), below, len(sources), max_prune_share, source)
-    looking.process += [each for each in listed.values() if each.document_id not in moved]
-    looking.process.sort(key=lambda each: each.name)
+        _check_share(vanished, below, len(sources), max_prune_share, source)
+    process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
     changes = {
-        "listed": len(sources), "unchanged": looking.unchanged, "process": len(looking.process),
-        "refresh": len(looking.refresh), "restate": len(looking.restate), "move": len(moves),
-        "quarantined": looking.quarantined, "vanished": len(vanished), "removed": len(vanished) if prune else 0,
+        "listed": len(sources), "unchanged": looking.unchanged, "process": len(process),
+        "refresh": len(refresh), "restate": len(restate), "move": len(moves),
+        "quarantined": looking.quarantined, "vanished": vanished, "removed": vanished if prune else 0,
     }  # fmt: skip
     call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
     return {
-        "batches": batched(looking.process, batch_documents, batch_bytes),
-        "refreshes": batched(looking.refresh, 4 * batch_documents, 4 * batch_bytes),
-        "restatements": tuple(looking.restate),
-        "moves": tuple(moves),
-        "vanished": tuple(state.id for state in vanished) if prune else (),
+        "batches": batched(process, batch_documents, batch_bytes),
+        "refreshes": batched(refresh, 4 * batch_documents, 4 * batch_bytes),
+        "restatements": restate,
+        "moves": moves,
+        "vanished": Spilled(listing.vanished() if prune else ()),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(looking.stale)),
         "changes": changes,
@@ -103,17 +111,19 @@ def find_changes(
 @handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
 def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
     """Note new tags and what is new of files whose content stayed; the number of documents."""
-    return _store(call).restate(restatements)
+    return sum(_store(call).restate(some) for some in _pieces(restatements, _PAGE))
 
 
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     """Move documents with all that is stored of them to where their sources are now; the number moved."""
     store = _store(call)
-    before = [row.name for row in store.known([each.document_id for each in moves]).values()]
-    moved = store.rename(moves)
-    call.done_items(before, "removed")
-    call.done_items(each.document.name for each in moves)
+    moved = 0
+    for some in _pieces(moves, _MOVED_AT_ONCE):
+        before = [row.name for row in store.known([each.document_id for each in some]).values()]
+        moved += store.rename(some)
+        call.done_items(before, "removed")
+        call.done_items(each.document.name for each in some)
     return moved
 
 
@@ -151,22 +161,27 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     return swept.versions + swept.chunks
 
 
-def batched(sources: Sequence[Source], most: int, most_bytes: int) -> tuple[tuple[Source, ...], ...]:
+def batched(sources: Sequence[Source], most: int, most_bytes: int) -> Sequence[tuple[Source, ...]]:
     """Batches in order, none of more documents or bytes than said, but for a document that is larger alone.
 
     Where there are more than 200 batches they take more documents, up to eight times as many: what a run notes of its
     steps would else grow with the number of small documents.
     """
     most = min(8 * most, max(most, len(sources) // 200))
-    found: list[list[Source]] = []
-    size = 0
-    for each in sources:
-        if not found or len(found[-1]) >= most or size + each.size > most_bytes:
-            found.append([])
-            size = 0
-        found[-1].append(each)
-        size += each.size
-    return tuple(map(tuple, found))
+
+    def batches() -> Iterator[tuple[Source, ...]]:
+        batch: list[Source] = []
+        size = 0
+        for each in sources:
+            if batch and (len(batch) >= most or size + each.size > most_bytes):
+                yield tuple(batch)
+                batch, size = [], 0
+            batch.append(each)
+            size += each.size
+        if batch:
+            yield tuple(batch)
+
+    return Spilled(batches())
 
 
 @dataclass
@@ -177,10 +192,10 @@ class _Comparison:
     redo: set[str]
     force: bool
     retry_failed: bool
-    process: list[Source] = field(default_factory=list[Source])
-    refresh: list[Source] = field(default_factory=list[Source])
+    process: Spool[Source] = field(default_factory=lambda: Spool(key=_name))
+    refresh: Spool[Source] = field(default_factory=lambda: Spool(key=_name))
     stale: set[str] = field(default_factory=set[str])
-    restate: list[Restatement] = field(default_factory=list[Restatement])
+    restate: Spool[Restatement] = field(default_factory=Spool[Restatement])
     unchanged: int = 0
     quarantined: int = 0
 
@@ -190,24 +205,24 @@ class _Comparison:
 
     def compare(self, state: DocumentState, source: Source) -> None:
         if self.force or state.status == "pending":
-            self.process.append(source)
+            self.process.add(source)
         elif state.status == "failed":
             if self.retry_failed or state.tried != tried(source, self.call):
-                self.process.append(source)
+                self.process.add(source)
             else:
                 self.quarantined += 1
         elif not self._same_content(state, source):
-            self.process.append(source)
+            self.process.add(source)
         else:
             stale = stale_facets(state.fingerprint, self.wanted, self.redo)
             if DOCUMENTS in stale:
-                self.process.append(source)
+                self.process.add(source)
             elif stale:
-                self.refresh.append(source)
+                self.refresh.add(source)
                 self.stale |= stale
             elif (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags):
                 tags = source.tags if source.tags != state.tags else None
-                self.restate.append(Restatement(state.id, source.uri, source.revision, tags=tags))
+                self.restate.add(Restatement(state.id, source.uri, source.revision, tags=tags))
                 self.unchanged += tags is None and source.uri == state.uri
             else:
                 self.unchanged += 1
@@ -234,31 +249,33 @@ def tried(source: Source, call: Call) -> str:
     return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
 
 
-def _moves(gone: Sequence[DocumentState], new: Sequence[Source], looking: _Comparison) -> tuple[list[Rename], set[str]]:
-    """Documents that are found elsewhere with the same content, and the ids of the places that need nothing more."""
-    by_content: defaultdict[str, list[DocumentState]] = defaultdict(list)
-    for state in gone:
-        if state.content_sha256 and not looking.force:
-            by_content[state.content_sha256].append(state)
-    pairs: list[tuple[DocumentState, Source]] = []
-    sizes = {state.revision.lstrip("~").partition(":")[0] for states in by_content.values() for state in states}
-    etags = {state.revision.split(":")[1] for states in by_content.values() for state in states if state.revision}
-    for source in new if by_content else ():
-        if str(source.size) in sizes and (source.etag is None or source.etag in etags):
-            states = by_content.get(looking.digest(source))
-            if states:
-                pairs.append((states.pop(0), source))
-    moves, again = renames_of(pairs, looking.call.services["index_store"])
-    done: set[str] = set()
-    for (state, source), move in zip(pairs, moves, strict=True):
-        stale = stale_facets(state.fingerprint, looking.wanted, looking.redo)
-        if source.document_id in again or DOCUMENTS in stale:
-            continue
-        done.add(move.document.id)
-        if stale:
-            looking.refresh.append(source)
-            looking.stale |= stale
-    return moves, done
+def _name(source: Source) -> str:
+    return source.name
+
+
+def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename]:
+    """Documents that are found elsewhere with the same content; all else that is new is to be processed."""
+    moves = Spool[Rename]()
+    for some in _pieces(listing.new(), _MOVED_AT_ONCE):
+        pairs: list[tuple[DocumentState, Source]] = []
+        for source in some:
+            state = None
+            if gone and not looking.force and listing.may_be_moved(source):
+                state = listing.take_moved(looking.digest(source))
+            if state is None:
+                looking.process.add(source)
+            else:
+                pairs.append((state, source))
+        renames, again = renames_of(pairs, looking.call.services["index_store"])
+        for (state, source), move in zip(pairs, renames, strict=True):
+            moves.add(move)
+            stale = stale_facets(state.fingerprint, looking.wanted, looking.redo)
+            if source.document_id in again or DOCUMENTS in stale:
+                looking.process.add(source)
+            elif stale:
+                looking.refresh.add(source)
+                looking.stale |= stale
+    return moves.spilled()
 
 
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:
@@ -286,11 +303,17 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     return found
 
 
-def _states(store: IndexStore) -> Iterator[DocumentState]:
+def _pages(store: IndexStore) -> Iterator[list[DocumentState]]:
     after = ""
     while page := store.document_states(after=after, limit=_PAGE):
-        yield from page
+        yield page
         after = page[-1].id
+
+
+def _pieces(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
+    going = iter(items)
+    while piece := list(islice(going, most)):
+        yield piece
 
 
 def _store(call: Call) -> IndexStore:

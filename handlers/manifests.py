@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from flows.errors import FatalError
+from flows.spilled import Spilled, Spool
 from flows.storage import Storage
 from handlers.records import Source
 
@@ -21,44 +23,47 @@ def is_manifest(source: str) -> bool:
     return source.startswith(PREFIX)
 
 
-def partition(sources: Sequence[Source], shards: int) -> list[tuple[Source, ...]]:
+def partition(sources: Sequence[Source], shards: int) -> list[Sequence[Source]]:
     """At most `shards` parts, none empty, of about as many bytes; each in the order of `sources`.
 
     A document goes where the hash of its URI says, and to the next place by hash where that one is full: so most
     documents stay in their part when others come and go.
     Source: Mirrokni, Thorup & Zadimoghaddam, Consistent hashing with bounded loads, SODA 2018.
     """
-    weights = {source.uri: source.size + _A_DOCUMENT for source in sources}
-    most = _SLACK * sum(weights.values()) / shards
+    by_size = Spool[tuple[int, int, str]](key=lambda each: f"{10**18 - each[0]:019} {each[2]}")
+    by_size.extend((source.size, position, source.uri) for position, source in enumerate(sources))
+    most = _SLACK * sum(source.size + _A_DOCUMENT for source in sources) / shards
     loads = [0] * shards
-    chosen: dict[str, int] = {}
-    for source in sorted(sources, key=lambda each: (-each.size, each.uri)):
-        weight = weights[source.uri]
-        wishes = sorted(range(shards), key=lambda shard: _score(source.uri, shard))
+    chosen = array("H", bytes(2 * len(sources)))
+    for size, position, uri in by_size.spilled():
+        weight = size + _A_DOCUMENT
+        wishes = sorted(range(shards), key=lambda shard: _score(uri, shard))
         place = next((shard for shard in wishes if loads[shard] + weight <= most), None)
         place = min(wishes, key=lambda shard: loads[shard]) if place is None else place
-        chosen[source.uri] = place
+        chosen[position] = place
         loads[place] += weight
-    parts = [tuple(source for source in sources if chosen[source.uri] == shard) for shard in range(shards)]
-    return [part for part in parts if part]
+    parts = [Spool[Source]() for _ in range(shards)]
+    for place, source in zip(chosen, sources, strict=True):
+        parts[place].add(source)
+    return [part.spilled() for part in parts if len(part)]
 
 
 def write_manifest(storage: Storage, uri: str, sources: Sequence[Source]) -> str:
     """Write a manifest; what to name as a source to ingest what it lists."""
-    lines = [json.dumps(asdict(source), ensure_ascii=False) for source in sources]
-    return PREFIX + storage.write(uri, ("\n".join(lines) + "\n").encode())
+    lines = (json.dumps(asdict(source), ensure_ascii=False) for source in sources)
+    return PREFIX + storage.write(uri, b"".join(f"{line}\n".encode() for line in lines))
 
 
-def read_manifest(storage: Storage, source: str) -> tuple[Source, ...]:
+def read_manifest(storage: Storage, source: str) -> Sequence[Source]:
     """What a manifest lists.
 
     Raises:
         FatalError: it cannot be read as one.
     """
     uri = source.removeprefix(PREFIX)
-    data = storage.read(uri)
     try:
-        return tuple(_source(json.loads(line)) for line in data.decode().splitlines())
+        with storage.open(uri) as lines:
+            return Spilled(_source(json.loads(line)) for line in lines)
     except (ValueError, TypeError) as error:
         raise FatalError(f"{uri}: is not a manifest that `braid ingest --shards` has written: {error}") from error
 

@@ -2,13 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import PurePosixPath
 
 from flows.calls import Call
 from flows.errors import FatalError
 from flows.registry import handler
+from flows.spilled import Spilled, Spool
 from flows.storage import Storage
 from handlers.extraction.formats import MIME_TYPES, mime_type_of
 from handlers.globs import compiled
@@ -32,12 +34,14 @@ def list_sources(
     limit: int | None = None,
     tags: Mapping[str, str | Sequence[str]] | None = None,
     call: Call,
-) -> tuple[Source, ...]:
+) -> Sequence[Source]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
     number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
     get `tags`, and what folders and sidecar files say of them (see `handlers.sidecars`).
+
+    The listing is on disk, see `flows.spilled`: its length is no matter.
 
     A source `manifest:URI` is a listing that was made before: all that it names is taken as it is written there.
 
@@ -45,16 +49,36 @@ def list_sources(
         FatalError: nothing is left to ingest.
         InvalidTag: a tag cannot be; the message names the file.
     """
-    now = time.time()
     storage: Storage = call.services["storage"]
     if is_manifest(source):
         return read_manifest(storage, source)
-    excluded = [compiled(glob) for glob in exclude]
-    sidecars: dict[str, str] = {}
-    found: list[Source] = []
-    ignored: Counter[str] = Counter()
-    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
+    found, sidecars = Spool[Source](key=lambda listed: listed.name), dict[str, str]()
+    ignored = Counter[str]()
+    for stored in _files(storage, source, pattern, exclude, sidecars, ignored):
         call.check_cancelled()
+        found.add(stored)
+    if ignored:
+        kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
+        call.logger.info("%s: %d files of other formats ignored (%s)", source, ignored.total(), kinds)
+    if not len(found):
+        raise FatalError(_explain_nothing(source, pattern, ignored))
+    call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
+    listed = found.spilled()
+    if not (tags or sidecars or limit is not None):
+        return listed
+    # A folder's tags may stand behind its files in the listing.
+    given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
+    return Spilled(replace(each, tags=given.of(each.name)) for each in islice(listed, limit))
+
+
+def _files(
+    storage: Storage, source: str, pattern: str, exclude: Sequence[str], sidecars: dict[str, str],
+    ignored: Counter[str],
+) -> Iterator[Source]:  # fmt: skip
+    """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
+    now = time.time()
+    excluded = [compiled(glob) for glob in exclude]
+    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
         if is_sidecar(stored.name):
             sidecars[stored.name] = stored.uri
             continue
@@ -64,16 +88,7 @@ def list_sources(
             ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
             continue
         certain = stored.modified is not None and stored.modified < now - SETTLED_S
-        found.append(Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain))
-    found.sort(key=lambda listed: listed.name)
-    if ignored:
-        kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
-        call.logger.info("%s: %d files of other formats ignored (%s)", source, ignored.total(), kinds)
-    if not found:
-        raise FatalError(_explain_nothing(source, pattern, ignored))
-    call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
-    given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
-    return tuple(replace(each, tags=given.of(each.name)) for each in (found if limit is None else found[:limit]))
+        yield Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
 
 
 def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:

@@ -14,6 +14,8 @@ from handlers.facets import wanted_facets, written
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
 from handlers.stores.protocol import Facet, FailedDocument, IndexStore
 
+_REMOVED_AT_ONCE = 500
+
 
 @handler(writes="stored_documents", effects="index.documents", stages=True)
 def store_documents(
@@ -104,13 +106,16 @@ def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] =
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
     """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
-    names = [row.name for row in _store(call).known(vanished).values()]
-    removed = _store(call).delete(vanished)
-    call.done_items(names, "removed")
-    if "artifacts_url" in call.services:
-        storage: Storage = call.services["storage"]
-        for document_id in vanished:
-            storage.delete(storage.join(call.services["artifacts_url"], call.index, document_id), recursive=True)
+    store, removed = _store(call), 0
+    for start in range(0, len(vanished), _REMOVED_AT_ONCE):
+        some = vanished[start : start + _REMOVED_AT_ONCE]
+        names = [row.name for row in store.known(some).values()]
+        removed += store.delete(some)
+        call.done_items(names, "removed")
+        if "artifacts_url" in call.services:
+            storage: Storage = call.services["storage"]
+            for document_id in some:
+                storage.delete(storage.join(call.services["artifacts_url"], call.index, document_id), recursive=True)
     return removed
 
 

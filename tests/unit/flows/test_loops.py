@@ -16,6 +16,7 @@ from flows.planner import make_plan
 from flows.registry import Registry, handler
 from flows.results import RunResult
 from flows.steps import Pipeline
+from flows.values import KeptElsewhere
 
 
 async def run(steps: Any, registry: Registry, data: dict[str, Any], **fields: Any) -> RunResult:
@@ -87,6 +88,34 @@ async def test_a_long_list_is_not_a_task_an_item() -> None:
     loop = {"for_each": "numbers", "steps": ["count"], "max_concurrency": 4}
     await run([loop], registry_of(count), {"numbers": list(range(2000))})
     assert tasks < 20
+
+
+async def test_items_on_disk_are_read_when_their_turn_comes_and_end_as_those_of_a_list_do() -> None:
+    made = 0
+
+    class Numbers(KeptElsewhere[int]):
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, place: Any) -> Any:
+            nonlocal made
+            made += 1
+            return place
+
+    ahead = list[int]()
+
+    async def square(item: int) -> int:
+        ahead.append(made - item)
+        await asyncio.sleep(0)
+        return item * item
+
+    loop = {"for_each": "numbers", "steps": ["square"], "max_concurrency": 3, "collect": ["square"]}
+    registry = registry_of(square, writes="square")
+    found = await run([loop], registry, {"numbers": Numbers()})
+    assert max(ahead) <= 4
+    listed = await run([loop], registry, {"numbers": list(range(40))})
+    assert found.context.data["square"] == listed.context.data["square"] == [number**2 for number in range(40)]
+    assert [(each.path, each.status) for each in found.outcomes] == [(o.path, o.status) for o in listed.outcomes]
 
 
 async def test_no_item_begins_once_the_loop_was_stopped_however_many_may_fail() -> None:
