@@ -139,7 +139,7 @@ def confirm_documents(sources: Sequence[Source], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
     return _store(call).restate([
-        Restatement(each.document_id, each.uri, each.revision, made, each.tags) for each in sources
+        Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources
     ])  # fmt: skip
 
 

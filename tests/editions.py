@@ -29,7 +29,7 @@ def main(url: str, home: Path) -> None:
         write(home / "in", files, modified=LONG_AGO + edition)
         killed = edition and in_process(run(settings, home / "in", 2 * edition + 1))[1]
         answer, _ = in_process(run(settings, home / "in", None))
-        sys.stdout.write(f"{edition} {'killed' if killed else 'whole'} {answer[0] if answer else 'broken'}\n")
+        sys.stdout.write(f"{edition} {'killed' if killed else 'whole'} {answer[0][0] if answer else 'broken'}\n")
         sys.stdout.flush()
 
 

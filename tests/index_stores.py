@@ -97,9 +97,9 @@ def stage(store: IndexStore, documents: Sequence[Document], *, run: str = "r1", 
     versions = store.put_documents(
         documents, chunks, run_id=run, artifacts=artifacts, summaries={d.id: d.text[:5] for d in documents if d.text}
     )
-    store.put_vectors(chunks, embed(chunks))
-    store.put_terms(chunks, count_terms(chunks))
-    store.put_graph(chunks, *facts(chunks))
+    store.put_vectors(chunks, embed(chunks), run_id=run)
+    store.put_terms(chunks, count_terms(chunks), run_id=run)
+    store.put_graph(chunks, *facts(chunks), run_id=run)
     return versions
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployments.catalog import load_catalog
+from deployments.catalog import Catalog, load_catalog
 from deployments.running import run_pipeline
 from deployments.settings import Settings
 from flows.loaders.native import LoadedPipeline
 from flows.results import RunResult
+from flows.run_store.records import RunRecord
 from handlers.stores.opening import open_index
 from handlers.stores.protocol import IndexStore
 
@@ -24,13 +25,14 @@ def settings_in(folder: Path, **more: Any) -> Settings:
 
 
 def ingest(
-    settings: Settings, source: Path | str, *, pipeline: LoadedPipeline | None = None, record: bool = True, **given: Any
-) -> RunResult:
-    catalog = load_catalog(settings)
+    settings: Settings, source: Path | str, *, pipeline: LoadedPipeline | None = None, record: bool = True,
+    catalog: Catalog | None = None, resumes: RunRecord | None = None, **given: Any,
+) -> RunResult:  # fmt: skip
+    catalog = catalog or load_catalog(settings)
     parameters = {"source": str(source), **given}
     return run_pipeline(
         pipeline or catalog.find("ingest"), parameters, settings=settings, catalog=catalog, index="docs",
-        engine="inline", record=record,
+        engine="inline", record=record, resumes=resumes,
     )  # fmt: skip
 
 

@@ -1,12 +1,15 @@
 """Random lives of a folder, ingested again and again, killed now and then: `python -m tests.simulating URL --sequences N`.
 
 After every run that came to its end, the index must be what ingesting the folder into an empty one makes. Every run is
-a process of its own, forked before anything is opened, so that a kill is a real one. A line of JSON a sequence goes to
-stdout; the exit code is 1 if any index differed.
+a process of its own, forked before anything is opened, so that a kill is a real one; what it imports and the pipelines
+are there already. Some killed runs are resumed, at once or after the folder has changed and another run has been there;
+the run after that must mend whatever a resumed one cannot know. A line of JSON a sequence goes to stdout, and one that
+adds up all; the exit code is 1 if any index differed.
 """
 
 import argparse
 import contextlib
+import importlib
 import itertools
 import json
 import os
@@ -15,12 +18,16 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deployments.catalog import Catalog, load_catalog
 from deployments.settings import Settings
 from deployments.wiring import load_handlers
+from flows.results import RunResult
+from flows.run_store import RunStore
 from tests.ingesting import ingest, opened
 
 WORDS = "storm river bridge Ann Bob York Selby IBM violin orchard train Codd Ouse valve pump".split()
@@ -114,15 +121,34 @@ def in_process(work: Callable[[], Any]) -> tuple[Any, bool]:
     return (json.loads(answer) if answer else None), os.WIFSIGNALED(ended)
 
 
-def run(settings: Settings, source: Path, kill_at: int | None, *, record: bool = True) -> Callable[[], Any]:
+def run(
+    settings: Settings, source: Path, kill_at: int | None, *, catalog: Catalog | None = None, fresh: str | None = None,
+    resume: bool = False,
+) -> Callable[[], Any]:  # fmt: skip
+    """A run of an ingestion (the last one, resumed), and what the index has then; and what one at `fresh` would have."""
+
     def work() -> Any:
         if kill_at is not None:
             _kill_at_write(kill_at)
-        result = ingest(settings, source, record=record, prune=True, max_prune_share=1.0)
-        store = opened(settings)
-        return [result.status, [str(each.error) for each in result.errors], store.fingerprint(), store.statistics()]
+        resumes = None
+        if resume:
+            runs = RunStore(settings.run_store_url)
+            # A process that was killed a moment ago still seems alive on paper.
+            resumes = next(each for each in runs.recent() if each.status == "running")
+            runs.close()
+        given = {"prune": True, "max_prune_share": 1.0, "catalog": catalog}
+        found = [_told(settings, ingest(settings, source, resumes=resumes, **given))]
+        if fresh is not None:
+            new = settings.model_copy(update={"index_url": fresh})
+            found.append(_told(new, ingest(new, source, record=False, **given)))
+        return found
 
     return work
+
+
+def _told(settings: Settings, result: RunResult) -> list[Any]:
+    store = opened(settings)
+    return [result.status, [str(each.error) for each in result.errors], store.fingerprint(), store.statistics()]
 
 
 def _kill_at_write(number: int) -> None:
@@ -147,29 +173,55 @@ def _kill_at_write(number: int) -> None:
         setattr(SqlIndexStore, name, killing(getattr(SqlIndexStore, name)))
 
 
-def live(seed: int, url: str, home: Path, runs: int) -> dict[str, Any]:
+def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog) -> dict[str, Any]:
     """One sequence: changes, a run (killed or not), and so on; what happened, and what differed if anything did."""
     dice = random.Random(seed)
     source = Folder(home / f"in-{seed}", dice)
     settings = Settings(home=home, index_url=url.replace("{seed}", str(seed)), embedding_model="hashing")
-    fresh = settings.model_copy(update={"index_url": f"memory://{seed}-{{index}}"})
     for _ in range(dice.randint(2, 6)):
         source.change()
-    history: list[str] = []
-    killed = 0
-    while runs > 0:
-        kill_at = dice.randint(2, 8) if dice.random() < 0.6 else None
-        answer, was_killed = in_process(run(settings, source.path, kill_at))
-        history.append("killed" if was_killed else "run")
-        killed += was_killed
-        if not was_killed:
-            runs -= 1
-            wanted, _ = in_process(run(fresh, source.path, None, record=False))
-            if answer is None or wanted is None or answer[0] != "succeeded" or answer[2] != wanted[2]:
-                return {"seed": seed, "same": False, "history": history, "found": answer, "wanted": wanted}
+    told: dict[str, Any] = {"seed": seed, "same": True, "runs": 0, "killed": 0, "resumed": 0, "history": []}
+    history: list[str] = told["history"]
+    left_over = False
+    while told["runs"] < runs:
+        kill_at = dice.randint(1, 9) if dice.random() < 0.7 else None
+        resume = left_over and dice.random() < 0.5
+        fresh = None if resume else f"memory://{seed}-{{index}}"
+        answer, was_killed = in_process(
+            run(settings, source.path, kill_at, catalog=catalog, fresh=fresh, resume=resume)
+        )  # fmt: skip
+        history.append(("resumed" if resume else "run") + (", killed" if was_killed else ""))
+        if was_killed:
+            told["killed"] += 1
+            left_over = True
+        elif answer is None:
+            return told | {"same": False, "found": None}
+        elif resume:
+            told["resumed"] += 1
+            left_over = False
+        else:
+            told["runs"] += 1
+            found, wanted = answer
+            if found[0] != "succeeded" or found[2] != wanted[2]:
+                return told | {"same": False, "found": found, "wanted": wanted}
         for _ in range(dice.choice([0, 1, 2, 2, 3, 4])):
             history.append(source.change())
-    return {"seed": seed, "same": True, "killed": killed, "history": history}
+    return told
+
+
+def import_what_runs_import(settings: Settings, document: Path) -> None:
+    """Import here what a run imports, so that no process of a run has to."""
+
+    def work() -> list[str]:
+        ingest(settings, document)
+        opened(settings).statistics()
+        return sorted(sys.modules)
+
+    modules, _ = in_process(work)
+    for name in modules:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def main() -> int:
@@ -180,17 +232,25 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
     load_handlers(Settings())
-    import flows.run_store  # noqa: F401  (imported once, not in every process)
-
-    same = True
+    total = Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/{{seed}}-{{index}}.db" if given.url == "sqlite" else given.url
+        (Path(folder) / "first.md").write_text("# First\n\nAnn met Bob at York.\n", encoding="utf-8")
+        first = Settings(home=Path(folder), index_url=url.replace("{seed}", "first"), embedding_model="hashing")
+        import_what_runs_import(first, Path(folder) / "first.md")
+        catalog = load_catalog(first)
         for seed in range(given.first, given.first + given.sequences):
-            report = live(seed, url, Path(folder), given.runs)
-            same &= report["same"]
-            sys.stdout.write(json.dumps(report) + "\n")
+            told = live(seed, url, Path(folder), given.runs, catalog)
+            total += Counter(
+                sequences=1, runs=told["runs"], killed=told["killed"], resumed=told["resumed"],
+                different=int(not told["same"]),
+            )  # fmt: skip
+            sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
-    return 0 if same else 1
+    names = ("sequences", "runs", "killed", "resumed", "different")
+    spent = sum(os.times()[:4])
+    sys.stdout.write(json.dumps({name: total[name] for name in names} | {"cpu_seconds": round(spent, 1)}) + "\n")
+    return 1 if total["different"] else 0
 
 
 if __name__ == "__main__":

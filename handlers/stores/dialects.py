@@ -97,6 +97,20 @@ def update_rows(
     )  # fmt: skip
 
 
+def move_rows(connection: Connection, table: Table, column: str, moves: Sequence[tuple[int, int]]) -> None:
+    """Give the rows with one value of a column of keys another one; (before, after) each."""
+    if connection.dialect.name != "postgresql":
+        moved = [(after, before) for before, after in moves]
+        if moved:
+            connection.exec_driver_sql(f'UPDATE "{table.name}" SET "{column}" = ? WHERE "{column}" = ?', moved)
+        return
+    connection.exec_driver_sql(
+        f'UPDATE "{table.name}" SET "{column}" = given.after FROM unnest(%s::int8[], %s::int8[]) '
+        f'AS given (before, after) WHERE "{table.name}"."{column}" = given.before',
+        ([before for before, _ in moves], [after for _, after in moves]),
+    )
+
+
 def _with_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], postgres: str,
     sqlite: str,

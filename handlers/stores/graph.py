@@ -11,7 +11,7 @@ from handlers.stores import schema
 from handlers.stores.dialects import among, insert_rows, upsert_rows
 from handlers.stores.protocol import Edge, Mention, entity_key, storable_text
 from handlers.stores.reads import batches, permitted_documents
-from handlers.stores.staging import stage_passages, unsettle
+from handlers.stores.staging import stage_facets
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
 
@@ -20,13 +20,12 @@ def put_graph(
     connection: Connection, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation],
     run_id: str,
 ) -> int:  # fmt: skip
-    passages = stage_passages(connection, chunks, run_id)
+    passages = stage_facets(connection, chunks, run_id)
     for each in (*entities, *relations):
         if each.chunk_id not in passages:
             raise ValueError(f"chunk {each.chunk_id!r} is not among the chunks that were given")
     keys = list(passages.values())
     touched = entities_of(connection, keys)
-    unsettle(connection, keys)
     for some in batches(keys):
         connection.execute(delete(mentions_).where(among(connection, mentions_.c.passage, some)))
         connection.execute(delete(relations_).where(among(connection, relations_.c.passage, some)))

@@ -13,7 +13,6 @@ from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores.content import ContentHash
 from handlers.stores.protocol import (
-    UNSETTLED,
     ChunkState,
     DocumentRow,
     DocumentState,
@@ -31,7 +30,6 @@ from handlers.stores.protocol import (
     check_dimensions,
     choose_model,
     entity_key,
-    settled,
     staged_name,
     storable_text,
     stored_term,
@@ -61,6 +59,8 @@ class _Passage:
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
+    over: dict[str, "_Passage"] = field(default_factory=dict)
+    """What runs have staged over it, while it is visible."""
 
 
 class MemoryIndexStore:
@@ -110,20 +110,18 @@ class MemoryIndexStore:
                 count, shape = len(embeddings.chunk_ids), embeddings.vectors.shape
                 raise ValueError(f"{count} chunks need as many vectors, not an array of shape {shape}")
             self._stage(chunks, run_id)
-            self._unsettle(embeddings.chunk_ids)
             for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
-                self._passages[chunk_id].vector = np.array(row, dtype=np.float32)
-                self._passages[chunk_id].model = embeddings.model
+                passage = self._staging(chunk_id, run_id)
+                passage.vector, passage.model = np.array(row, dtype=np.float32), embeddings.model
             return len(embeddings.chunk_ids)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
         with self._lock:
             self._check(chunks, [each.chunk_id for each in sparse])
             self._stage(chunks, run_id)
-            self._unsettle([each.chunk_id for each in sparse])
             for each in sparse:
                 counts = tuple((stored_term(term), count) for term, count in each.counts)
-                self._passages[each.chunk_id].terms = replace(each, counts=counts)
+                self._staging(each.chunk_id, run_id).terms = replace(each, counts=counts)
             return len(sparse)
 
     def put_graph(
@@ -132,11 +130,11 @@ class MemoryIndexStore:
         with self._lock:
             self._check(chunks, {each.chunk_id for each in (*entities, *relations)})
             self._stage(chunks, run_id)
-            self._unsettle([chunk.id for chunk in chunks])
             for chunk in chunks:
-                self._passages[chunk.id].facts = True
-                self._passages[chunk.id].entities = [each for each in entities if each.chunk_id == chunk.id]
-                self._passages[chunk.id].relations = [each for each in relations if each.chunk_id == chunk.id]
+                passage = self._staging(chunk.id, run_id)
+                passage.facts = True
+                passage.entities = [each for each in entities if each.chunk_id == chunk.id]
+                passage.relations = [each for each in relations if each.chunk_id == chunk.id]
             said = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
             linked = {(e.chunk_id, entity_key(e.source), entity_key(e.target), e.kind) for e in relations}
             return len(said) + len(linked)
@@ -154,7 +152,8 @@ class MemoryIndexStore:
                 f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
                 "ingest it again"
             )
-        kept = [self._passages[chunk_id] for chunk_id in version.chunks]
+        adopted = self._adopted(version.chunks, version.run_id)
+        kept = list(adopted.values())
         lacking = {
             "facts": sum(not passage.facts for passage in kept),
             "terms": sum(passage.terms is None for passage in kept),
@@ -167,14 +166,10 @@ class MemoryIndexStore:
                     "have replaced them: ingest it again"
                 )
         self._staged = {key: value for key, value in self._staged.items() if key[0] != document_id}
-        version.fingerprint = version.fingerprint.lstrip(UNSETTLED)
         self._staged[document_id, name] = version
         self._published[document_id] = (name, version)
-        self._passages = {
-            key: value
-            for key, value in self._passages.items()
-            if value.document_id != document_id or key in version.chunks
-        }
+        others = {key: value for key, value in self._passages.items() if value.document_id != document_id}
+        self._passages = others | adopted
         self._rows[document_id] = replace(
             self._rows[document_id], status="processed", reason="", updated_at=time.time()
         )  # fmt: skip
@@ -211,6 +206,8 @@ class MemoryIndexStore:
                 )
                 self._staged[each.document_id, name] = version
                 self._published[each.document_id] = (name, version)
+                if each.run_id is not None:
+                    self._passages |= self._adopted(version.chunks, each.run_id)
                 if each.uri is not None:
                     self._rows[each.document_id] = replace(self._rows[each.document_id], uri=each.uri)
             return len(known)
@@ -270,7 +267,7 @@ class MemoryIndexStore:
         for chunk_id, passage in kept.items():
             after = each.chunk_ids[chunk_id]
             self._passages[after] = replace(
-                passage, document_id=new,
+                passage, document_id=new, over={},
                 terms=replace(passage.terms, chunk_id=after) if passage.terms else None,
                 entities=[replace(found, document_id=new, chunk_id=after) for found in passage.entities],
                 relations=[replace(found, document_id=new, chunk_id=after) for found in passage.relations],
@@ -301,6 +298,14 @@ class MemoryIndexStore:
             ]
             for chunk_id in chunks:
                 del self._passages[chunk_id]
+            over = [
+                (chunk_id, run_id)
+                for chunk_id, passage in self._passages.items()
+                for run_id, staged in passage.over.items()
+                if left(run_id, staged.staged_at)
+            ]
+            for chunk_id, run_id in over:
+                del self._passages[chunk_id].over[run_id]
             used = {document_id for document_id, _ in self._staged}
             used |= {passage.document_id for passage in self._passages.values()}
             documents = [
@@ -309,7 +314,7 @@ class MemoryIndexStore:
                 if row.id not in used and row.status == "pending" and left(row.run_id, row.updated_at)
             ]  # fmt: skip
             self.delete(documents)
-            return Swept(len(versions), len(chunks), len(documents))
+            return Swept(len(versions), len(chunks) + len(over), len(documents))
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._lock:
@@ -328,7 +333,7 @@ class MemoryIndexStore:
             for document_id in sorted(each for each in self._rows if each > after)[:limit]:
                 row, version = self._row(document_id), self._published.get(document_id, ("", None))[1]
                 found.append(DocumentState(
-                    row.id, row.name, row.uri, row.status, row.content_sha256, settled(row.fingerprint),
+                    row.id, row.name, row.uri, row.status, row.content_sha256, row.fingerprint,
                     version.revision if version else "", tuple(chunk.id for chunk in self.chunks_of(document_id)),
                     tuple(sorted(set(version.document.tags))) if version else (), self._tried.get(document_id, ""),
                 ))  # fmt: skip
@@ -336,9 +341,7 @@ class MemoryIndexStore:
 
     def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
         with self._lock:
-            made = {
-                key: settled(version.fingerprint) for _, version in self._published.values() for key in version.chunks
-            }
+            made = {key: version.fingerprint for _, version in self._published.values() for key in version.chunks}
             return {
                 each: ChunkState(
                     passage.model if passage.vector is not None else None, passage.terms is not None, passage.facts,
@@ -361,7 +364,7 @@ class MemoryIndexStore:
         passages = {chunk.id: self._passages[chunk.id] for chunk in chunks}
         return StoredDocument(
             replace(version.document, name=row.name, uri=row.uri, text="", blocks=()), row.status, row.reason,
-            row.run_id, searchable=True, fingerprint=settled(version.fingerprint), revision=version.revision,
+            row.run_id, searchable=True, fingerprint=version.fingerprint, revision=version.revision,
             summary=version.summary, chunks=tuple(chunks),
             vectors={
                 key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None
@@ -521,11 +524,18 @@ class MemoryIndexStore:
             if chunk.id not in visible and passage.run_id != run_id:
                 passage.run_id, passage.staged_at = run_id, time.time()
 
-    def _unsettle(self, chunk_ids: Iterable[str]) -> None:
-        visible = self._visible()
-        for document_id in {visible[each].document_id for each in chunk_ids if each in visible}:
-            version = self._published[document_id][1]
-            version.fingerprint = UNSETTLED + version.fingerprint.lstrip(UNSETTLED)
+    def _staging(self, chunk_id: str, run_id: str) -> _Passage:
+        """Where a run writes what it stages of a chunk: beside it while it is visible."""
+        passage = self._passages[chunk_id]
+        if chunk_id not in self._visible():
+            return passage
+        over = passage.over.setdefault(run_id, _Passage(passage.document_id, run_id, time.time()))
+        over.staged_at = time.time()
+        return over
+
+    def _adopted(self, chunk_ids: Iterable[str], run_id: str) -> dict[str, _Passage]:
+        """The passages with what a run has staged over them in its place."""
+        return {each: _with(self._passages[each], run_id) for each in chunk_ids}
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()
@@ -541,7 +551,7 @@ class MemoryIndexStore:
         version = self._published[document_id][1]
         return replace(
             row, title=version.document.title, content_sha256=version.document.content_sha256,
-            fingerprint=settled(version.fingerprint), chunks=len(version.chunks), searchable=True,
+            fingerprint=version.fingerprint, chunks=len(version.chunks), searchable=True,
         )  # fmt: skip
 
     def _visible(self) -> dict[str, _Passage]:
@@ -567,6 +577,20 @@ class MemoryIndexStore:
             raise ValueError(f"chunk {min(unknown)!r} is not among the chunks that were given")
         if len(set(chunk_ids)) != len(chunk_ids):
             raise ValueError("a chunk is given more than once")
+
+
+def _with(passage: _Passage, run_id: str) -> _Passage:
+    found = replace(passage, over={run: staged for run, staged in passage.over.items() if run != run_id})
+    staged = passage.over.get(run_id)
+    if staged is None:
+        return found
+    if staged.vector is not None:
+        found.vector, found.model = staged.vector, staged.model
+    if staged.terms is not None:
+        found.terms = staged.terms
+    if staged.facts:
+        found.facts, found.entities, found.relations = True, staged.entities, staged.relations
+    return found
 
 
 def _top(scores: Mapping[str, float], top_k: int) -> dict[str, float]:

@@ -92,6 +92,8 @@ class Restatement:
     revision: str | None = None
     fingerprint: str | None = None
     tags: tuple[tuple[str, str], ...] | None = None
+    run_id: str | None = None
+    """Whose staged vectors, terms and facts of the document's passages become visible with this."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,9 @@ class IndexStore(Protocol):
 
     The `put_…` methods stage: nothing they write for new chunks is found before `publish` has made the document's new
     version visible, in one transaction that also removes what only the old version used. Rows belong to chunks, whose
-    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. Writing over what
-    is visible empties the fingerprint of the document's version, until it is published or restated: if the writer
-    dies in between, the next ingestion knows.
+    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. What is visible is
+    never written over: new vectors, terms and facts of a visible chunk stay invisible until `publish` makes the version
+    visible that the same run has staged, or `restate` says that they are the document's now.
     Entities are addressed by name, without regard to case and spacing (`entity_key`).
     """
 
@@ -185,7 +187,7 @@ class IndexStore(Protocol):
         ...
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
-        """Stage a vector a chunk, replacing any before; the number stored."""
+        """Stage a vector a chunk, in place of any before; the number stored."""
         ...
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -228,7 +230,8 @@ class IndexStore(Protocol):
         ...
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
-        """Note tags, place, revision or fingerprint of searchable documents; how many there were."""
+        """Note tags, place, revision or fingerprint of searchable documents, with what a run has staged over them; how
+        many there were. All of it becomes visible at once."""
         ...
 
     def requeue(self, document_ids: Sequence[str]) -> int:
@@ -343,15 +346,6 @@ class IndexStore(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-UNSETTLED = "~"
-"""What a fingerprint begins with while its version is being written over."""
-
-
-def settled(fingerprint: str | None) -> str:
-    """The fingerprint as others may see it: none of a version that is being written over."""
-    return "" if fingerprint is None or fingerprint.startswith(UNSETTLED) else fingerprint
 
 
 def entity_key(name: str) -> str:

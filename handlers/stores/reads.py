@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, distinct, func, select, un
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Hit
 from handlers.stores import schema
-from handlers.stores.protocol import DocumentRow, DocumentStatus, settled
+from handlers.stores.protocol import DocumentRow, DocumentStatus
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -95,7 +95,7 @@ def _document_row(row: Row[Any]) -> DocumentRow:
     return DocumentRow(
         id=row.id, name=row.name, uri=row.uri, title=row.title or "", status=row.status, reason=row.reason,
         run_id=row.run_id, updated_at=row.updated_at, content_sha256=row.content_sha256 or "",
-        fingerprint=settled(row.fingerprint), chunks=row.counted, searchable=row.published is not None,
+        fingerprint=row.fingerprint or "", chunks=row.counted, searchable=row.published is not None,
     )  # fmt: skip
 
 

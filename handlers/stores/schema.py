@@ -20,13 +20,18 @@ from handlers.stores.dialects import StorableText, VectorColumn
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
+# Marked as written over while it was visible, which does not happen any more.
+_SETTLE = "UPDATE versions SET fingerprint = '' WHERE substr(fingerprint, 1, 1) = '~'"
 _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     2: {
         "sqlite": ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",),
         "postgresql": ("ALTER TABLE documents ADD COLUMN tried VARCHAR COLLATE \"C\" NOT NULL DEFAULT ''",),
     },
     # SQLite cannot drop a constraint; there it costs little, and files made before keep it.
-    3: {"sqlite": (), "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey",)},
+    3: {
+        "sqlite": (_SETTLE,),
+        "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey", _SETTLE),
+    },
 }
 """What leads from an older schema version to the next, by dialect."""
 

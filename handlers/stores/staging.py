@@ -8,25 +8,28 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, literal, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from handlers.records import Chunk
 from handlers.stores import schema
 from handlers.stores.dialects import among, upsert, upsert_rows
-from handlers.stores.protocol import UNSETTLED
 from handlers.stores.reads import batches
+
+OVER = "~"
+"""Between the id of a passage and the run that stages over it; no chunk id has it."""
+
 
 documents_, passages_ = schema.documents, schema.passages
 
 
-def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> dict[str, int]:
-    """Rows for chunks, whichever of the writers comes first; keys by chunk id."""
+def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
+    """Rows for chunks, whichever of the writers comes first: key, document and whether visible, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
     if missing:
         note_documents(connection, [(each, "", "") for each in missing], "")
         documents.update(lock_documents(connection, missing))
-    found = _stored_passages(connection, chunks)
+    found = stored_passages(connection, [chunk.id for chunk in chunks])
     new = {chunk.id: chunk for chunk in chunks if chunk.id not in found}
     # A run that stages again what a crashed one left takes it over, so that nobody sweeps it away meanwhile.
     left = [row.key for row in found.values() if not row.visible and row.run_id != run_id]
@@ -42,15 +45,39 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
             [(each.id, documents[each.document_id], False, each.text, False, run_id, now) for each in new.values()],
             conflict="(id) DO NOTHING",
         )  # fmt: skip
-        found.update(_stored_passages(connection, list(new.values())))
-    return {chunk.id: found[chunk.id].key for chunk in chunks}
+        found.update(stored_passages(connection, new))
+    return {chunk.id: found[chunk.id] for chunk in chunks}
 
 
-def _stored_passages(connection: Connection, chunks: Sequence[Chunk]) -> dict[str, Row[Any]]:
+def stage_facets(
+    connection: Connection, chunks: Sequence[Chunk], run_id: str, *, written: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Keys of invisible rows by chunk id, for what is staged of the chunks; `written` are those that something is of.
+
+    What is staged of a passage that queries see goes to a row of its own, invisible, whose id is the passage's with the
+    run's behind it: nothing visible is written over before the run publishes it (`adoption`).
+    """
+    passages = stage_passages(connection, chunks, run_id)
+    wanted = set(passages if written is None else written)
+    over = {chunk.id: chunk for chunk in chunks if chunk.id in wanted and passages[chunk.id].visible}
+    now = time.time()
+    ids = {f"{chunk_id}{OVER}{run_id}": chunk_id for chunk_id in over}
+    upsert_rows(
+        connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+        [(each, passages[chunk_id].document, False, "", False, run_id, now) for each, chunk_id in ids.items()],
+        conflict="(id) DO UPDATE SET staged_at = excluded.staged_at",
+    )  # fmt: skip
+    rows = stored_passages(connection, ids)
+    keys = {chunk_id: row.key for chunk_id, row in passages.items()}
+    return keys | {chunk_id: rows[each].key for each, chunk_id in ids.items()}
+
+
+def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row[Any]]:
+    """The rows of those passages that are stored, by id."""
     found: dict[str, Row[Any]] = {}
-    for some in batches(list(dict.fromkeys(chunk.id for chunk in chunks))):
+    for some in batches(list(dict.fromkeys(chunk_ids))):
         rows = connection.execute(
-            select(passages_.c.id, passages_.c.key, passages_.c.visible, passages_.c.run_id)
+            select(passages_.c.id, passages_.c.key, passages_.c.document, passages_.c.visible, passages_.c.run_id)
             .where(among(connection, passages_.c.id, some))
         )  # fmt: skip
         found.update((row.id, row) for row in rows)
@@ -64,25 +91,6 @@ def touch(connection: Connection) -> None:
         upsert(connection, counters).values(name="data", value=1)
         .on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
     )  # fmt: skip
-
-
-def unsettle(connection: Connection, passages: Sequence[int]) -> bool:
-    """Empty the fingerprints of what is visible with these passages, which are being written over; whether any is."""
-    versions_, found = schema.versions, False
-    for some in batches(passages):
-        owners = select(documents_.c.published).where(
-            documents_.c.key.in_(
-                select(passages_.c.document).where(among(connection, passages_.c.key, some), passages_.c.visible)
-            )
-        )
-        found |= bool(
-            connection.execute(
-                update(versions_)
-                .where(versions_.c.key.in_(owners))
-                .values(fingerprint=literal(UNSETTLED) + func.ltrim(versions_.c.fingerprint, UNSETTLED))
-            ).rowcount
-        )
-    return found
 
 
 def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]], run_id: str) -> None:

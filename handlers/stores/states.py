@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
 from handlers.stores import schema
-from handlers.stores.protocol import ChunkState, DocumentState, StoredDocument, settled
+from handlers.stores.protocol import ChunkState, DocumentState, StoredDocument
 from handlers.stores.reads import batches
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
@@ -36,7 +36,7 @@ def document_states(connection: Connection, *, after: str, limit: int) -> list[D
             tags[version].append((tag[0], tag[1]))
     return [
         DocumentState(
-            row.id, row.name, row.uri, row.status, row.content_sha256 or "", settled(row.fingerprint),
+            row.id, row.name, row.uri, row.status, row.content_sha256 or "", row.fingerprint or "",
             row.revision or "",
             tuple(chunk_ids[row.published] if row.published is not None else ()),
             tuple(sorted(tags[row.published])) if row.published is not None else (), row.tried,
@@ -60,7 +60,7 @@ def chunk_states(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, 
         )  # fmt: skip
         found.update(
             (row.id, ChunkState(
-                row.model, row.length is not None, row.facts, settled(row.fingerprint) if row.visible else ""
+                row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
             ))
             for row in rows
         )  # fmt: skip
@@ -146,7 +146,7 @@ def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
         return StoredDocument(document, row.status, row.reason, row.run_id, searchable=False)
     chunks = parts.chunks[version]
     return StoredDocument(
-        document, row.status, row.reason, row.run_id, searchable=True, fingerprint=settled(row.fingerprint),
+        document, row.status, row.reason, row.run_id, searchable=True, fingerprint=row.fingerprint or "",
         revision=row.revision, summary=row.summary,
         chunks=tuple(
             Chunk(

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, or_
 
 from flows.errors import FatalError
 from handlers.stores import schema
+from handlers.stores.adoption import adopt
 from handlers.stores.graph import forget_unsupported
 from handlers.stores.protocol import Rename, Restatement, Swept
 from handlers.stores.reads import batches
@@ -156,6 +157,12 @@ def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
                 .where(documents_.c.id.in_(some), documents_.c.published.is_not(None))
             )
         )  # fmt: skip
+    runs = {
+        found[each.document_id][0]: each.run_id
+        for each in restatements if each.document_id in found and each.run_id is not None
+    }  # fmt: skip
+    if adopt(connection, runs):
+        touch(connection)
     tagged: dict[int, tuple[tuple[str, str], ...]] = {}
     for each in restatements:
         if each.document_id not in found:

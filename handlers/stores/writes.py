@@ -7,17 +7,18 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, case, exists, func, select, update
+from sqlalchemy import Connection, Row, case, exists, func, select, update
 from sqlalchemy import delete as delete_from
 
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
 from handlers.stores import schema
+from handlers.stores.adoption import adopt, over_passages
 from handlers.stores.dialects import among, insert_rows, update_rows, upsert_rows
 from handlers.stores.graph import entities_of, forget_unsupported
-from handlers.stores.protocol import UNSETTLED, Facet, FailedDocument, staged_name, stored_term
+from handlers.stores.protocol import Facet, FailedDocument, staged_name, stored_term
 from handlers.stores.reads import batches
-from handlers.stores.staging import lock_documents, note_documents, stage_passages, touch, unsettle
+from handlers.stores.staging import lock_documents, note_documents, stage_facets, stage_passages, touch
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -48,8 +49,8 @@ def put_documents(
     columns = ("version", "passage", "position", "start", "end", "heading", "page", "tokens")
     insert_rows(connection, chunks_, columns, [
         (
-            versions[each.document_id], passages[each.id], each.position, each.start, each.end, each.heading, each.page,
-            each.tokens,
+            versions[each.document_id], passages[each.id].key, each.position, each.start, each.end, each.heading,
+            each.page, each.tokens,
         )
         for each in {each.id: each for each in chunks}.values() if each.document_id in versions
     ])  # fmt: skip
@@ -103,12 +104,12 @@ def put_tags(connection: Connection, tags: Mapping[int, Sequence[tuple[str, str]
 
 
 def put_vectors(connection: Connection, chunks: Sequence[Chunk], embeddings: Embeddings, run_id: str) -> int:
-    passages = stage_passages(connection, chunks, run_id)
+    passages = stage_facets(connection, chunks, run_id, written=embeddings.chunk_ids)
     keys = _keys_of(passages, embeddings.chunk_ids)
     matrix = np.ascontiguousarray(embeddings.vectors, dtype=np.float32)
     if matrix.ndim != 2 or len(matrix) != len(keys):
         raise ValueError(f"{len(keys)} chunks need as many vectors, not an array of shape {matrix.shape}")
-    _replace(connection, schema.vectors, keys)
+    _clear(connection, schema.vectors, keys)
     insert_rows(
         connection, schema.vectors, ("passage", "model", "vector"),
         [(key, embeddings.model, row) for key, row in zip(keys, matrix, strict=True)],
@@ -117,9 +118,9 @@ def put_vectors(connection: Connection, chunks: Sequence[Chunk], embeddings: Emb
 
 
 def put_terms(connection: Connection, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], run_id: str) -> int:
-    passages = stage_passages(connection, chunks, run_id)
+    passages = stage_facets(connection, chunks, run_id, written=[each.chunk_id for each in sparse])
     keys = _keys_of(passages, [each.chunk_id for each in sparse])
-    _replace(connection, schema.postings, keys)
+    _clear(connection, schema.postings, keys)
     # In the order of the table, which is quicker to fill so.
     by_term: dict[str, list[tuple[int, int]]] = {}
     for key, each in sorted(zip(keys, sparse, strict=True), key=itemgetter(0)):
@@ -145,36 +146,34 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
                 f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
                 "ingest it again"
             )
-    new, documents = list(versions.values()), [keys[each] for each in names]
+    new, documents = [each.key for each in versions.values()], [keys[each] for each in names]
     kept = select(chunks_.c.passage).where(among(connection, chunks_.c.version, new))
+    adopt(connection, {each.document: each.run_id for each in versions.values()})
     _check_facets(connection, {keys[each]: each for each in names}, kept, expect)
     connection.execute(
         delete_from(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
     )
-    gone = list(connection.scalars(
-        select(passages_.c.key).where(among(connection, passages_.c.document, documents), passages_.c.key.not_in(kept))
-    ))  # fmt: skip
-    remove_passages(connection, gone)
+    rest = select(passages_.c.key, passages_.c.id).where(
+        among(connection, passages_.c.document, documents), passages_.c.key.not_in(kept)
+    )
+    gone = {row.key: row.id for row in connection.execute(rest)}
+    remove_passages(connection, list(gone.keys() - over_passages(connection, gone, kept)))
     connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
-    connection.execute(
-        update(versions_).where(among(connection, versions_.c.key, new), versions_.c.fingerprint.startswith(UNSETTLED))
-        .values(fingerprint=func.ltrim(versions_.c.fingerprint, UNSETTLED))
-    )  # fmt: skip
     now = time.time()
     update_rows(
         connection, documents_, "key", ("published", "status", "reason", "tried", "updated_at"),
-        [(version, "processed", "", "", now, keys[document_id]) for document_id, version in versions.items()],
+        [(each.key, "processed", "", "", now, each.document) for each in versions.values()],
     )  # fmt: skip
     touch(connection)
 
 
-def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, int]:
-    """The keys of versions by document id, in the order of `names`, without those that are not there."""
+def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row[Any]]:
+    """Key, document and run of versions by document id, in the order of `names`, without those that are not there."""
     rows = connection.execute(
-        select(versions_.c.key, versions_.c.document, versions_.c.name)
+        select(versions_.c.key, versions_.c.document, versions_.c.name, versions_.c.run_id)
         .where(among(connection, versions_.c.document, list(keys.values())))
     )  # fmt: skip
-    stored = {(row.document, row.name): row.key for row in rows}
+    stored = {(row.document, row.name): row for row in rows}
     found = {document_id: stored.get((keys.get(document_id), name)) for document_id, name in names.items()}
     return {document_id: version for document_id, version in found.items() if version is not None}
 
@@ -234,12 +233,9 @@ def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
     forget_unsupported(connection, touched)
 
 
-def _replace(connection: Connection, table: Any, passages: Sequence[int]) -> None:
-    """Remove what a table has of these passages, and tell if queries could see it."""
+def _clear(connection: Connection, table: Any, passages: Sequence[int]) -> None:
     for some in batches(passages):
         connection.execute(delete_from(table).where(among(connection, table.c.passage, some)))
-    if unsettle(connection, passages):
-        touch(connection)
 
 
 def _keys_of(passages: Mapping[str, int], chunk_ids: Sequence[str]) -> list[int]:

@@ -1,8 +1,10 @@
 """What recurring ingestion and copies ask of every index: states, renames, sweeps, one hash of the content."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,11 +14,11 @@ from sqlalchemy import select
 
 from flows.errors import FatalError
 from handlers.filters import TagFilter
-from handlers.records import Artifact, Document, SparseVector, stable_id
+from handlers.records import Artifact, Document, Entity, Relation, SparseVector, stable_id
 from handlers.stores import FailedDocument, IndexStore
 from handlers.stores.content import copy_index
 from handlers.stores.memory import MemoryIndexStore
-from handlers.stores.protocol import ChunkState, Rename, Restatement, Swept
+from handlers.stores.protocol import ChunkState, Edge, Rename, Restatement, Swept
 from handlers.stores.schema import passages, postings
 from handlers.stores.sql import SqlIndexStore
 from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
@@ -207,6 +209,7 @@ def test_the_fingerprint_tells_every_difference_and_no_order(store: IndexStore) 
                 made.put_graph(chunks, [], [])
             case _:
                 made.put_failures([FailedDocument("c", "c.txt", "u", "broken")])
+        made.restate([Restatement("b", run_id="")])
         different.append(made)
     hashes = [each.fingerprint() for each in different]
     assert len({*hashes, store.fingerprint(), empty}) == len(different) + 2
@@ -225,9 +228,8 @@ def test_a_copy_has_the_same_content(
         [documents[4]], chunks_of(documents[4]), fingerprint="v2", run_id="r5", revisions={"d4": "etag"}
     ))  # fmt: skip
     chunks = chunks_of(documents[4])
-    store.put_vectors(chunks, embed(chunks, "another model"))
-    assert store.read_documents(["d4"])[0].fingerprint == ""  # written over what is visible
-    store.restate([Restatement("d4", fingerprint="v2")])
+    store.put_vectors(chunks, embed(chunks, "another model"), run_id="r5")
+    store.restate([Restatement("d4", fingerprint="v2", run_id="r5")])
     store.put_failures([FailedDocument("d0", "d0.txt", "u", "broken"), FailedDocument("z", "z.txt", "v", "locked")])
     stage(store, documents[5:])
     done: list[int] = []
@@ -371,19 +373,87 @@ def test_what_is_new_of_a_document_is_noted_without_touching_its_content(store: 
     assert len(store.search_terms({"storm": 1.0}, where=TagFilter.of({"team": "y"}))) == 1
 
 
-def test_writing_over_what_is_visible_is_known_until_it_is_published_again(store: IndexStore) -> None:
-    made = document("a", "storm river")
-    chunks = chunks_of(made)
-    store.publish(store.put_documents([made], chunks, fingerprint="f", run_id="r"))
-    for write in (
-        lambda: store.put_vectors(chunks, embed(chunks)), lambda: store.put_terms(chunks, count_terms(chunks)),
-        lambda: store.put_graph(chunks, *facts(chunks)),
-    ):  # fmt: skip
-        write()
-        assert [state.fingerprint for state in store.document_states()] == [""]
-        assert store.known(["a"])["a"].fingerprint == ""
-        store.publish(store.put_documents([made], chunks, fingerprint="f", run_id="r"))
-        assert [state.fingerprint for state in store.document_states()] == ["f"]
+def test_what_is_staged_over_visible_passages_is_seen_only_with_its_version(store: IndexStore) -> None:
+    made, new = document("a", "storm at York\nold"), document("a", "storm at York\nnew at Hull")
+    ingest(store, made, run="r1")
+    before = store.fingerprint()
+    chunks = chunks_of(new)
+    other = [replace(each, text=each.text.replace("York", "Ryde Selby").replace("storm", "violin")) for each in chunks]
+    versions = store.put_documents([new], chunks, run_id="r2", summaries={"a": "storm"})
+    store.put_vectors(chunks, embed(other), run_id="r2")
+    store.put_terms(chunks, count_terms(other), run_id="r2")
+    store.put_graph(chunks, *facts(other), run_id="r2")
+    store.put_graph(chunks[:1], [], [], run_id="dead")
+    assert store.fingerprint() == before
+    assert (store.find_entities(["Ryde", "Hull"]), found(store, "storm"), found(store, "violin")) == (
+        {},
+        [chunks[0].id],
+        [],
+    )
+    store.publish(versions, expect=("vectors", "terms", "facts"))
+    assert store.find_entities(["Ryde", "York", "Hull"]) == {"Ryde": "Ryde", "Hull": "Hull"}
+    assert store.neighbours(["Ryde"]) == [Edge("Ryde", "Selby", "near", 1.0)]
+    assert (found(store, "storm"), found(store, "violin")) == ([], [chunks[0].id])
+    assert store.statistics()["relations"] == 1
+    # Again for what is staged without a version, and what nobody publishes is swept.
+    store.put_graph(chunks, *facts(chunks), run_id="r3")
+    assert store.restate([Restatement("a", fingerprint="f")]) == 1
+    assert store.find_entities(["York"]) == {}
+    assert store.restate([Restatement("a", fingerprint="g", run_id="r3")]) == 1
+    assert store.find_entities(["Ryde", "York"]) == {"York": "York"}
+    now = store.fingerprint()
+    assert store.sweep(older_than_s=0).chunks >= 1
+    assert store.sweep(older_than_s=0) == Swept()
+    assert store.fingerprint() == now
+
+
+def test_readers_see_the_facts_of_one_version_and_one_place_only(store: IndexStore) -> None:
+    """The passage that two versions share says something else in each, as when a model is asked anew."""
+
+    def versioned(place: int) -> None:
+        made = document("a", f"storm at York\nriver {place}")
+        chunks, name = chunks_of(made), f"v{place}"
+        linked = [Relation("York", f"{name}-{each.position}", "near", "a", each.id) for each in chunks]
+        versions = store.put_documents([made], chunks, run_id=name)
+        store.put_vectors(chunks, embed(chunks), run_id=name)
+        store.put_terms(chunks, count_terms(chunks), run_id=name)
+        store.put_graph(chunks, [Entity("York", name, "a", each.id) for each in chunks], linked, run_id=name)
+        store.publish(versions, expect=("vectors", "terms", "facts"))
+
+    begin = Barrier(3)
+
+    def write() -> None:
+        begin.wait(60)
+        for place in range(1, 9):
+            versioned(place)
+            there = document("b", f"storm at York\nriver {place}", tags=[("team", "x")])
+            assert store.rename([moved(store, "a", there)]) == 1
+            store.restate([Restatement("b", tags=(("team", "y"), ("floor", "y")))])
+            assert store.rename([moved(store, "b", document("a", there.text))]) == 1
+
+    versioned(0)
+    seen: list[tuple[list[str], list[str]]] = []
+    with ThreadPoolExecutor(3) as pool:
+        writing = pool.submit(write)
+
+        def read() -> None:
+            begin.wait(60)
+            while not (writing.done() and seen):
+                edges = [edge.target for edge in store.neighbours(["York"])]
+                seen.append((edges, [hit.document_id for hit in store.search_terms({"storm": 1.0, "river": 1.0})]))
+
+        readers = [pool.submit(read) for _ in range(2)]
+        for each in (writing, *readers):
+            each.result()
+    assert {len(edges) for edges, _ in seen} == {2}
+    assert {len({edge.partition("-")[0] for edge in edges}) for edges, _ in seen} == {1}
+    assert {(len(documents), len(set(documents))) for _, documents in seen} == {(2, 1)}
+
+
+def found(store: IndexStore, word: str) -> list[str]:
+    by_words = [hit.id for hit in store.search_terms({word: 1.0})]
+    assert by_words == [hit.id for hit in store.search_vectors(vector(word)) if hit.score > 0]
+    return by_words
 
 
 def test_a_failed_document_says_what_was_tried_until_it_is_requeued(store: IndexStore) -> None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from deployments.catalog import load_catalog
-from deployments.running import run_pipeline
 from deployments.settings import Settings
 from flows.errors import FatalError
 from flows.results import RunResult
@@ -46,13 +44,10 @@ def crash(
 
 
 def resume(settings: Settings, run_id: str, source: Path, **given: Any) -> RunResult:
-    store, catalog = RunStore(settings.run_store_url), load_catalog(settings)
+    store = RunStore(settings.run_store_url)
     record = store.get(run_id)
     store.close()
-    return run_pipeline(
-        catalog.find("ingest"), {"source": str(source), **given}, settings=settings, catalog=catalog, index="docs",
-        engine="inline", resumes=record,
-    )  # fmt: skip
+    return ingest(settings, source, resumes=record, **given)
 
 
 def rebuilt(settings: Settings, source: Path) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from flows.errors import FatalError, TransientError
 from handlers.records import Chunk, Document, Embeddings, SparseVector, stable_id
+from handlers.stores.protocol import Restatement
 from handlers.stores.sqlite import SqliteIndexStore
 
 
@@ -59,12 +60,26 @@ def test_a_replaced_vector_is_seen_at_once(tmp_path: Path) -> None:
     chunk = Chunk(stable_id("d1"), "d1", 0, "storm", 0, 5)
     other = SqliteIndexStore(path)
     other.put_vectors([chunk], Embeddings((chunk.id,), np.eye(4, dtype=np.float32)[1:2], "m"))
+    assert {hit.score for hit in store.search_vectors(query)} == {0.0}
+    other.restate([Restatement("d1", run_id="")])
     assert next((hit.document_id, hit.score) for hit in store.search_vectors(query)) == ("d1", 1.0)
     other.delete(["d1"])
     assert [hit.document_id for hit in store.search_vectors(query)] == sorted(
         ["d0", "d2"], key=lambda name: stable_id(name)
     )
     other.close()
+    store.close()
+
+
+def test_what_an_older_version_wrote_over_while_it_was_visible_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    ingest(str(path), 0, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE versions SET fingerprint = '~text=1'")
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    store = SqliteIndexStore(path)
+    assert [state.fingerprint for state in store.document_states()] == [""]
     store.close()
 
 
