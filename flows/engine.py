@@ -18,8 +18,8 @@ from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.expressions import evaluate_condition, render
 from flows.groups import merged_result, run_group
 from flows.inline import run_leaf as run_inline
-from flows.invoke import LeafCall, RunLeaf
 from flows.journal import Journal, journaled
+from flows.leaf_calls import LeafCall, RunLeaf
 from flows.limits import RetryCount
 from flows.loops import run_loop
 from flows.meter import Meter, more_budget

@@ -3,7 +3,8 @@
 import asyncio
 
 from flows.errors import BudgetUsedUp, FatalError, TransientError
-from flows.invoke import LeafCall, LeafResult, attempt, status_of
+from flows.invoke import attempt, status_of
+from flows.leaf_calls import LeafCall, LeafResult
 from flows.retries import next_delay
 
 

@@ -1,121 +1,23 @@
-"""One attempt at one handler: its inputs read, its function called where it belongs, its result turned into a delta."""
+"""One attempt at one handler: its inputs read, its function called, its result turned into a delta."""
 
 import asyncio
-import importlib
 import inspect
-import logging
-import tempfile
 import typing
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, cast
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, Literal, cast
 
+from flows.calling import Abandoned, call_function
 from flows.calls import Call
-from flows.classify import classified, error_info, message_of
-from flows.clusters import Cluster, may_leave
+from flows.classify import classified, error_info
 from flows.context import Context
-from flows.deltas import Delta
-from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepCancelled, StepTimeout, TransientError
-from flows.executors import call_in_thread
+from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepTimeout, TransientError
 from flows.expressions import render, template_names
-from flows.limits import RetryCount
-from flows.meter import Meter
-from flows.plan import Leaf
+from flows.leaf_calls import Done, LeafCall
 from flows.prices import add_up
-from flows.processes import call_in_process
-from flows.registry import REGISTRY, HandlerSpec
-from flows.remote_calls import Report, report_of
+from flows.registry import HandlerSpec
 from flows.results import Attempt, FatalFailure, Status, Success, TransientFailure, now
-from flows.windows import Slot, Window
-
-logger = logging.getLogger(__name__)
-GRACE_S = 0.1
-"""How long a thread that was told to stop may take before it counts as abandoned."""
-
-
-class Abandoned(StepTimeout):
-    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a successful attempt gave."""
-
-    delta: Delta
-    value: Any
-    quality: float | None = None
-
-
-@dataclass
-class LeafCall:
-    """One handler call as the engine hands it to a runner, and what its attempts leave behind."""
-
-    node: Leaf
-    path: str
-    id: str
-    context: Context
-    """The branch's context; not to be written: what the call changes comes back as a delta."""
-    deadline: float | None = None
-    """On the event loop's clock."""
-    windows: tuple[Window, ...] = ()
-    """Held during each attempt."""
-    slot: Slot | None = None
-    item: str | None = None
-    key: str = ""
-    """Under which its result is kept: the same in every run of a pipeline on the same items."""
-    definition: str = ""
-    own_definition: str = ""
-    published_key: str | None = None
-    """Of a call that stages: the key of the one that makes it lasting."""
-    undo_of: Done | None = None
-    """If set, the call undoes what an earlier one with this result did."""
-    tried: "Callable[[Attempt], None]" = lambda attempt: None
-    turn: "Callable[[LeafCall], AbstractAsyncContextManager[None]] | None" = None
-    """Entered after the windows for each attempt: the limits of the resources it uses."""
-    retries: RetryCount | None = None
-    cluster: Cluster | None = None
-    """Where it is called, if not in this process."""
-    attempts: int = 0
-    started: float | None = None
-    seconds: float | None = None
-    call: Call = field(default_factory=Call)
-    abandoned: bool = False
-    is_trying: bool = False
-    """Whether an attempt is going on, and not only waiting for its turn."""
-    costs: dict[str, float] = field(default_factory=dict[str, float])
-    error: BaseException | None = None
-    meter: Meter = field(default_factory=Meter)
-
-    def give_way(self) -> None:
-        """Leave the place to another branch or item while this one waits to be tried again.
-
-        Not before it is sure that it will be: what waits for the place must first know how this one ended.
-        """
-        if self.slot is not None:
-            self.slot.let_go()
-
-    def undoing(self, done: Done) -> "LeafCall":
-        """The call that undoes this one, which gave `done`."""
-        return LeafCall(self.node, self.path, f"undo {self.id}", self.context, windows=self.windows, item=self.item,
-                        meter=self.meter, undo_of=done, tried=self.tried, turn=self.turn)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LeafResult:
-    """How a call ended, all attempts together."""
-
-    status: Status
-    done: Done | None = None
-    error: BaseException | None = None
-    reused: bool = False
-    """Taken over from an earlier run."""
-
-
-class RunLeaf(Protocol):
-    """How a leaf is run; all retries included. Never raises; a cancelled call is a result too."""
-
-    async def __call__(self, leaf: LeafCall) -> LeafResult: ...
 
 
 async def attempt(leaf: LeafCall) -> Done:
@@ -210,7 +112,7 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Do
     else:
         view = leaf.context.fork()
         arguments = _inputs(leaf, spec)
-    result = await _run(leaf, spec, arguments, options, deadline)
+    result = await call_function(leaf, spec, arguments, options, deadline)
     match result:
         case Success():
             result = result.value
@@ -241,7 +143,7 @@ async def _undo(leaf: LeafCall, spec: HandlerSpec, done: Done, options: dict[str
     undoing = replace(
         spec, function=spec.undo, is_async=inspect.iscoroutinefunction(spec.undo), isolation="thread"
     )  # fmt: skip
-    await _run(leaf, undoing, [*reads, done.value], wanted, deadline)
+    await call_function(leaf, undoing, [*reads, done.value], wanted, deadline)
     return Done((), None)
 
 
@@ -304,121 +206,6 @@ def _options(leaf: LeafCall, spec: HandlerSpec) -> dict[str, Any]:
     except ValueError as error:
         raise FatalError(f"{leaf.id}: {error}") from error
     return {name: getattr(model, name) for name in type(model).model_fields}
-
-
-async def _run(
-    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
-) -> Any:
-    began = asyncio.get_running_loop().time()
-    limit = asyncio.timeout_at(deadline)
-    try:
-        async with limit:
-            if spec.is_async:
-                return await spec.function(*arguments, **options)
-            if spec.isolation == "process":
-                return await _in_process(leaf, spec, arguments, options)
-            if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
-                return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
-            return await _in_thread(leaf, spec, arguments, options)
-    except asyncio.CancelledError:
-        leaf.call.cancel()
-        raise
-    except StepCancelled as error:
-        if leaf.call.cancelled:
-            raise StepTimeout(f"{leaf.id} stopped when told to") from error
-        raise FatalError(f"{leaf.id}: {error}") from error
-    except TimeoutError as error:
-        if limit.expired():
-            leaf.call.cancel()
-            took = asyncio.get_running_loop().time() - began
-            if leaf.abandoned:
-                raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
-                                "its late result will be dropped") from error  # fmt: skip
-            raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
-        raise TransientError(message_of(error)) from error
-    except (TransientError, FatalError):
-        raise
-    except Exception as error:
-        raise classified(spec, error) from error
-
-
-async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    leaf.abandoned = False
-    future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        leaf.call.cancel()
-        # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
-        done, _ = await asyncio.wait([future], timeout=GRACE_S)
-        if done:
-            future.exception()
-        else:
-            leaf.abandoned = True
-            future.cancel()
-        raise
-
-
-async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
-    with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
-        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
-        try:
-            result, delta = await call_in_process(
-                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
-            )
-        finally:
-            leaf.call.read_ledger(ledger.name)
-    if delta:
-        arguments[0].apply(delta)
-    return result
-
-
-async def _on_cluster(
-    leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
-) -> Any:
-    leaf.abandoned = False
-    call = leaf.call
-    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
-    there = replace(call, costs={}, failures=[], on_cost=None)
-    remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
-
-    def take_over(report: Report) -> None:
-        call.add_cost(report.costs)
-        call.failures += report.failures
-
-    def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count what a call reported whose result is no longer wanted."""
-        if not answer.cancelled() and answer.exception() is None:
-            take_over(report_of(answer.result()))
-
-    try:
-        answer = await asyncio.shield(remote.answer)
-    except asyncio.CancelledError:
-        call.cancel()
-        leaf.abandoned = not await remote.stop()
-        remote.answer.add_done_callback(take_over_late)
-        raise
-    report = report_of(answer)
-    take_over(report)
-    if report.error is not None:
-        raise report.error
-    result, delta = report.result
-    if delta:
-        arguments[0].apply(delta)
-    return result
-
-
-def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
-    """In a worker process: find the handler again, call it, and bring back what it left."""
-    importlib.import_module(module)
-    spec = REGISTRY.get(name)
-    call.price = spec.price
-    if spec.call_parameter is not None:
-        options[spec.call_parameter] = call
-    result = spec.function(*arguments, **options)
-    delta: Delta = arguments[0].delta() if spec.takes_context else ()
-    return result, delta
 
 
 def status_of(leaf: LeafCall, error: BaseException) -> Status:

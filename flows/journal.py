@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.calls import ItemFailure
-from flows.invoke import Done, LeafCall, LeafResult, RunLeaf
+from flows.leaf_calls import Done, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from flows.deltas import Delta
 from flows.engine import run_plan
 from flows.errors import OrchestrationError, suggest
 from flows.inline import run_leaf
-from flows.invoke import Done, LeafCall, LeafResult
 from flows.journal import Journal
+from flows.leaf_calls import Done, LeafCall, LeafResult
 from flows.plan import Plan
 from flows.results import Outcome
 from flows.values import fingerprint

@@ -6,7 +6,7 @@ import random
 
 from flows.classify import retry_after
 from flows.errors import TransientError
-from flows.invoke import LeafCall
+from flows.leaf_calls import LeafCall
 
 logger = logging.getLogger(__name__)
 

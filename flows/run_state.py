@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from flows.clusters import Cluster
 from flows.context import Context
 from flows.definitions import Definition
-from flows.invoke import Done, LeafCall, RunLeaf
 from flows.journal import Journal
+from flows.leaf_calls import Done, LeafCall, RunLeaf
 from flows.limits import RetryCount
 from flows.meter import Meter
 from flows.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children

@@ -28,7 +28,8 @@ from flows.engine import run_plan
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.form import INDEX, MAX_CONCURRENCY, Control, form
 from flows.inline import run_leaf as run_inline
-from flows.invoke import Done, LeafCall, LeafResult, attempt, status_of
+from flows.invoke import attempt, status_of
+from flows.leaf_calls import Done, LeafCall, LeafResult
 from flows.live_progress import LiveProgress
 from flows.plan import Plan
 from flows.prefect_limits import prefect_seats

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.context import Context
 from flows.errors import OrchestrationError
-from flows.invoke import LeafCall
+from flows.leaf_calls import LeafCall
 from flows.values import fingerprint
 
 _PLAIN = (list, dict, set, bytearray)

@@ -12,7 +12,7 @@ from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
 from flows.inline import run_leaf as run_inline
-from flows.invoke import LeafCall, LeafResult
+from flows.leaf_calls import LeafCall, LeafResult
 from flows.plan import Plan
 from flows.results import Outcome, RunResult
 from flows.run_state import Observer, RunLeaf

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import flows.invoke
+import flows.calling
 from flows.calls import Call
 from flows.context import Context
 from flows.engine import run_plan
@@ -21,7 +21,7 @@ from flows.testkit import run_virtually
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.invoke, "GRACE_S", 0.001)
+    monkeypatch.setattr(flows.calling, "GRACE_S", 0.001)
 
 
 class Blocked:

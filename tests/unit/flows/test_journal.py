@@ -15,8 +15,8 @@ from flows.definitions import definitions
 from flows.engine import run_plan
 from flows.errors import FatalError, OrchestrationError
 from flows.inline import run_leaf
-from flows.invoke import LeafCall, LeafResult
 from flows.journal import Journal, Kept, MemoryJournal
+from flows.leaf_calls import LeafCall, LeafResult
 from flows.planner import make_plan
 from flows.registry import Registry, handler
 from flows.replay import replay

@@ -10,7 +10,7 @@ from flows import stuck
 from flows.calls import Call
 from flows.context import Context
 from flows.engine import run_plan
-from flows.invoke import LeafCall
+from flows.leaf_calls import LeafCall
 from flows.live_progress import LiveProgress
 from flows.planner import make_plan
 from flows.registry import Registry, handler

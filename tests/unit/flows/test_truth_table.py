@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import flows.invoke
+import flows.calling
 from flows.context import Context
 from flows.engine import run_plan
 from flows.errors import FatalError
@@ -26,7 +26,7 @@ PREFECT = {"succeeded": "Completed", "partial": "PartialSuccess", "failed": "Fai
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.invoke, "GRACE_S", 0.001)
+    monkeypatch.setattr(flows.calling, "GRACE_S", 0.001)
 
 
 def name_of(row: Any) -> str:

@@ -26,7 +26,7 @@ from flows.steps import Pipeline
 
 WRITER = """
 import sys
-from flows.invoke import Done
+from flows.leaf_calls import Done
 from flows.journal import Kept
 from flows.results import Outcome
 from flows.run_store import RunRecord, RunStore, pack
