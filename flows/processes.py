@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -118,8 +119,11 @@ class _Worker:
     def _death(self) -> TransientError | FatalError:
         """What its end means: one that was killed may live next time, one that died by itself will not."""
         assert self._process is not None
-        self._process.join(5)
-        code = self._process.exitcode
+        until = time.monotonic() + 5
+        # Any thread that starts a process collects those that have ended, too: this one may learn of it a little later.
+        while (code := self._process.exitcode) is None and time.monotonic() < until:
+            self._process.join(0.05)
+            time.sleep(0.001)
         if code is None:
             return FatalError("the worker process closed its pipe; the handler must leave file descriptors alone")
         if code >= 0:

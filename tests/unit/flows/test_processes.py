@@ -1,10 +1,12 @@
 """`isolation: process`: another process, the same isolation, and an end that is an end for all that was started."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import tests.unit.flows.process_handlers as process_handlers
 from flows.context import Context
 from flows.engine import run_plan
+from flows.errors import FatalError
 from flows.planner import make_plan
 from flows.processes import CORES, call_in_process, stop_processes
 from flows.registry import REGISTRY
@@ -146,6 +149,28 @@ async def test_a_worker_that_dies_fails_its_step_and_no_other(how: str, transien
     assert outcome.cost == {"tokens": 3 * outcome.attempts}
 
 
+async def test_how_a_worker_ended_is_known_while_other_threads_collect_ended_processes() -> None:
+    over, interval = threading.Event(), sys.getswitchinterval()
+
+    def collect() -> None:
+        while not over.is_set():
+            multiprocessing.active_children()
+
+    collecting = [threading.Thread(target=collect) for _ in range(3)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in collecting:
+            thread.start()
+        for _ in range(5):
+            with pytest.raises(FatalError, match="ended with exit code 3"):
+                await call_in_process(os._exit, 3)
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+        for thread in collecting:
+            thread.join()
+
+
 async def test_workers_are_kept_for_the_next_call_and_no_more_than_are_needed() -> None:
     first = await asyncio.gather(*(call_in_process(os.getpid) for _ in range(CORES + 3)))
     assert len(set(first)) <= CORES + 3
@@ -173,6 +198,7 @@ import asyncio, sys
 import tests.unit.flows.process_handlers
 from flows.context import Context
 from flows.engine import run_plan
+from flows.errors import FatalError
 from flows.planner import make_plan
 from flows.steps import Pipeline
 steps = [{"handler": "stuck", "options": {"how": "orphans", "folder": sys.argv[1]}}]
