@@ -33,7 +33,7 @@ def write(folder: Path, number: int, words: int, seed: int) -> None:
     os.utime(path, (1.7e9 + seed, 1.7e9 + seed))
 
 
-def ingest(settings: Settings, source: Path, index: str) -> tuple[float, dict[str, Any]]:
+def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, dict[str, Any]]:
     catalog = load_catalog(settings)
     began = time.perf_counter()
     result = run_pipeline(catalog.find("ingest"), {"source": str(source)}, settings=settings, catalog=catalog,
