@@ -4,7 +4,8 @@
     python -m bench.memory --documents 50000 --kilobytes 1
 
 Prints the resident memory of the process while it ingests with the embedder for tests, beside the number of documents
-that can be searched by then, and the peak.
+that can be searched by then, with the CPU time and the peak so far. Stopped half-way, it has printed the curve up to
+there.
 """
 
 import argparse
@@ -28,21 +29,20 @@ from flows.run_state import Observer
 def write(folder: Path, count: int, kilobytes: int) -> None:
     dice = random.Random(0)
     vocabulary = [*WORDS, *(f"word{number}" for number in range(3000))]
+    paragraphs = [" ".join(dice.choices(vocabulary, k=60)).capitalize() + ".\n\n" for _ in range(5000)]
+    shortest = min(map(len, paragraphs))
     for number in range(count):
-        size, parts = 0, []
-        while size < kilobytes * 1000:
-            parts.append(" ".join(dice.choices(vocabulary, k=60)).capitalize() + ".\n\n")
-            size += len(parts[-1])
+        text = "".join(dice.choices(paragraphs, k=1 + kilobytes * 1000 // shortest))
         path = folder / f"{number // 1000:03}" / f"{number:06}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(parts)[: kilobytes * 1000], encoding="utf-8")
+        path.write_text(text[: kilobytes * 1000], encoding="utf-8")
 
 
 class Watch(Observer):
-    """Prints the memory twenty times while documents are published."""
+    """Prints the memory forty times while documents are published."""
 
     def __init__(self, documents: int) -> None:
-        self._every, self._published, self._began = max(1, documents // 20), 0, time.monotonic()
+        self._every, self._published, self._began = max(1, documents // 40), 0, time.monotonic()
         self._process = psutil.Process()
 
     def finished(self, outcome: Outcome) -> None:
@@ -52,8 +52,10 @@ class Watch(Observer):
                 self.note()
 
     def note(self) -> None:
-        memory = self._process.memory_info().rss / 1e6
-        print(f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB", flush=True)
+        memory, peak = self._process.memory_info().rss / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        times = self._process.cpu_times()
+        print(f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB  "
+              f"peak {peak:5.0f} MB  {times.user + times.system:8.1f} CPU s", flush=True)  # fmt: skip
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, oth
 from handlers.stores.snapshot import Snapshot
 from handlers.stores.sql import SqlIndexStore
 
-_CACHE_KB = 65_536
+_READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
 
 class SqliteIndexStore(SqlIndexStore):
@@ -38,15 +38,17 @@ class SqliteIndexStore(SqlIndexStore):
         self._writing = threading.Lock()
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._writer: Engine | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return (partial(SqliteIndexStore, busy_timeout_s=self._busy_timeout_s), (str(self.path),))
 
     def close(self) -> None:
         with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+            for engine in (self._engine, self._writer):
+                if engine is not None:
+                    engine.dispose()
+            self._engine = self._writer = None
 
     def size_bytes(self) -> int:
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
@@ -77,9 +79,9 @@ class SqliteIndexStore(SqlIndexStore):
 
     @contextmanager
     def _write(self) -> Generator[Connection]:
-        engine = self._open().execution_options(begin="BEGIN IMMEDIATE")
+        self._open()
         try:
-            with self._writing, engine.begin() as connection:
+            with self._writing, self._open_writer().begin() as connection:
                 yield connection
         except OperationalError as error:
             if "locked" not in str(error.orig):
@@ -94,6 +96,14 @@ class SqliteIndexStore(SqlIndexStore):
                 self._engine = _open_engine(self.path, self._busy_timeout_s)
             return self._engine
 
+    def _open_writer(self) -> Engine:
+        # One connection for all writes: only one needs a large cache, and what is in it holds for the next write.
+        with self._opening:
+            if self._writer is None:
+                engine = _make_engine(self.path, self._busy_timeout_s, cache_kb=_WRITE_CACHE_KB, pool_size=1)
+                self._writer = engine.execution_options(begin="BEGIN IMMEDIATE")
+            return self._writer
+
 
 def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
     query = reads.permitted_documents(where)
@@ -102,11 +112,20 @@ def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True)
+    engine = _make_engine(path, busy_timeout_s, cache_kb=_READ_CACHE_KB, pool_size=8)
+    try:
+        _prepare(engine, path)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
-        # The last one used comes first: what it has in its cache still holds, unless another has written since.
-        pool_size=8, max_overflow=64, pool_use_lifo=True,
+        pool_size=pool_size, max_overflow=64,
     )  # fmt: skip
 
     @event.listens_for(engine, "connect")
@@ -115,18 +134,13 @@ def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
         # Room for the pages that the terms of a batch go to: with two megabytes, the default, each is written often.
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CACHE_KB // 4}")  # in pages of 4 kB
+        connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
-    try:
-        _prepare(engine, path)
-    except BaseException:
-        engine.dispose()
-        raise
     return engine
 
 
