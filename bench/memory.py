@@ -46,7 +46,7 @@ class Watch(Observer):
         self._process = psutil.Process()
 
     def finished(self, outcome: Outcome) -> None:
-        if outcome.is_leaf and outcome.id.startswith("publish_documents"):
+        if outcome.is_leaf and "publish_documents" in outcome.id:
             before, self._published = self._published, self._published + len(outcome.items)
             if before // self._every != self._published // self._every:
                 self.note()
