@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from deployments.memory import share_arenas
 from deployments.parameters import check_parameters
 from deployments.settings import Settings
 from flows.context import Context, Identity, Lineage
@@ -48,6 +49,7 @@ def load_handlers(settings: Settings) -> None:
 
 @cache
 def _load_handlers(modules: tuple[str, ...]) -> None:
+    share_arenas()  # once a process, before it has many threads
     load_modules(["handlers"])
     if modules and str(Path.cwd()) not in sys.path:
         # Last, so that nothing in the working directory takes the place of an installed module.
