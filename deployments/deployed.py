@@ -36,7 +36,9 @@ RESUME_FROM = Control(
     "The id of an earlier run of this pipeline, as `braid runs` shows it: only what did not succeed there is done. "
     "Parameters that are left at their defaults are taken from that run.",
 )  # fmt: skip
-FORCE = Control("force", bool, "With resume_from or a retry: do finished steps again that a change made unfit.", False)
+RESUME_ANYWAY = Control(
+    "resume_anyway", bool, "With resume_from or a retry: do finished steps again that a change made unfit.", False
+)  # not `force`, which pipelines have for purposes of their own
 _BUDGET = "budget_"
 BUDGETS = tuple(
     Control(_BUDGET + unit, PositiveFloat | None, f"{text} When it is used up, nothing more starts.")
@@ -79,7 +81,7 @@ def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
 def controls_of(pipeline: Pipeline) -> tuple[Control, ...]:
     """What the form asks besides the pipeline's parameters; no policy where no group is without one."""
     policy = (POLICY,) if any(_lacks_policy(step) for step in pipeline.steps) else ()
-    return (INDEX, MAX_CONCURRENCY, *policy, DRY_RUN, RESUME_FROM, FORCE, *BUDGETS)
+    return (INDEX, MAX_CONCURRENCY, *policy, DRY_RUN, RESUME_FROM, RESUME_ANYWAY, *BUDGETS)
 
 
 def start_run(
@@ -112,7 +114,7 @@ def start_run(
         return replace(prepared, plan_only=True)
     recording = start_recording(
         prepared, parameters, settings=settings, source=loaded.source, resumes=resumes,
-        force=bool(asked.get("force")), flow_run_id=flow_run_id,
+        force=bool(asked.get("resume_anyway")), flow_run_id=flow_run_id,
     )  # fmt: skip
     return recording.of(prepared)
 

@@ -1,5 +1,7 @@
 """Indexes by name: which there are, and how one is removed."""
 
+import glob
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +14,14 @@ _PROBE = "x"
 
 
 def index_names(settings: Settings) -> list[str] | None:
-    """The indexes there are; None where they cannot be listed, because they lie at a place of their own each."""
+    """The indexes there are; None where they cannot be listed, because they are only in memory."""
     url = settings.index_location(_PROBE)
     if is_postgres(url):
         from handlers.stores.postgres_opening import index_names as names_in_database
 
         return names_in_database(url)
-    if settings.index_url is not None:
-        return None
-    folder = Path(url.removeprefix(_SQLITE)).parent
-    return sorted(path.stem for path in folder.glob("*.db")) if folder.is_dir() else []
+    template = settings.index_template.removeprefix(_SQLITE)
+    return None if "://" in template else _names_of_files(template)
 
 
 def require_index(settings: Settings, name: str) -> None:
@@ -46,7 +46,7 @@ def remove_index(settings: Settings, name: str) -> None:
         from handlers.stores.postgres_opening import drop_index
 
         drop_index(url)
-    elif url.startswith(_SQLITE):
+    elif url.startswith(_SQLITE) or "://" not in url:
         for suffix in ("", "-wal", "-shm"):
             Path(url.removeprefix(_SQLITE) + suffix).unlink(missing_ok=True)
     else:
@@ -86,3 +86,15 @@ def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
     if url.startswith(_SQLITE):
         return Path(url.removeprefix(_SQLITE)).exists()
     return names is None or name in names
+
+
+def _names_of_files(template: str) -> list[str]:
+    """What stands for `{index}` in the paths of the index files that there are."""
+    from handlers.stores.sqlite import is_index_file
+
+    before, *after = template.split("{index}")
+    # Where the name is in a path twice, both must be the same.
+    pattern = re.compile(re.escape(before) + r"([^/\\]+)" + r"\1".join(map(re.escape, after)))
+    paths = glob.iglob("*".join(map(glob.escape, (before, *after))), include_hidden=True)
+    matches = [match for path in paths if (match := pattern.fullmatch(path)) and is_index_file(path)]
+    return sorted(match[1] for match in matches)

@@ -192,8 +192,12 @@ class Settings(BaseSettings):
         Raises:
             InvalidSettings: it cannot be the name of one.
         """
-        template = self.index_url or f"sqlite:///{self.home.absolute() / 'indexes'}/{{index}}.db"
-        return template.replace("{index}", index_name(name))
+        return self.index_template.replace("{index}", index_name(name))
+
+    @property
+    def index_template(self) -> str:
+        """The URL of every index, with `{index}` for its name."""
+        return self.index_url or f"sqlite:///{self.home.absolute() / 'indexes'}/{{index}}.db"
 
     @property
     def artifacts_root(self) -> str:

@@ -331,6 +331,8 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         from prefect.runtime import flow_run
 
         given: Mapping[str, Any] = flow_run.parameters or {}
+        if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
+            return f"{pipeline.name} · resumes {given['resume_from']}"
         told = [str(given[key]) for key in ("index", "source", "query") if given.get(key)]
         return " · ".join([pipeline.name, *told])
 

@@ -58,6 +58,20 @@ def operated_last(second):
     return second + 1
 
 
+@handler(writes="part")
+def operated_part():
+    note("part")
+    return 1
+
+
+@handler(writes="parts")
+def operated_repaired(part, amount):
+    note(f"repaired {amount}")
+    if not (FOLDER / "repaired").exists():
+        raise FatalError("the valve is stuck")
+    return part + amount
+
+
 @handler(writes="quick")
 def operated_quick():
     note("quick")
@@ -82,6 +96,8 @@ steps:
     reads: {name: name, times: times}
 """,
     "mended": "name: mended\nsteps: [operated_first, operated_broken, operated_last]\n",
+    "repaired": "name: repaired\nparameters: {amount: {type: integer, default: 1}}\n"
+    "steps: [operated_part, operated_repaired]\n",
     "waits": "name: waits\nsteps:\n  - parallel: [operated_quick, operated_wait]\n  - operated_last\n"
     "parameters: {second: {type: integer, default: 1}}\n",
 }
@@ -147,6 +163,16 @@ class Operated:
         finally:
             store.close()
 
+    def run_id(self, flow_run: UUID) -> str:
+        """What `braid runs` calls a flow run."""
+        store = RunStore(self.settings.run_store_url)
+        try:
+            record = store.of_flow_run(str(flow_run))
+        finally:
+            store.close()
+        assert record is not None
+        return record.run_id
+
     @contextmanager
     def client(self) -> Iterator[Any]:
         from prefect.client.orchestration import get_client
@@ -190,6 +216,7 @@ def run_operated(folder: Path) -> Iterator[Operated]:
         "BRAID_PIPELINES_DIRS": str(folder / "pipelines"),
         "BRAID_HANDLER_MODULES": "operated_handlers",
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+        "BRAID_EMBEDDING_MODEL": "hashing",
         "OPERATED_FOLDER": str(folder),
         # Sooner than by default, so that tests need not wait.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -197,7 +224,7 @@ def run_operated(folder: Path) -> Iterator[Operated]:
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
     settings = Settings(home=folder / "home", pipelines_dirs=(folder / "pipelines",),
-                        schedules=folder / "schedules.yaml")  # fmt: skip
+                        schedules=folder / "schedules.yaml", embedding_model="hashing")  # fmt: skip
     with LocalServer(folder / "server", port=_free_port(), environment=variables) as server:
         server.start_server()
         operated = Operated(server, folder, settings)

@@ -34,7 +34,7 @@ def list_indexes(json_output: JsonOption = False) -> None:
     names = index_names(settings)
     if names is None:
         raise InvalidSettings(
-            "indexes cannot be listed: BRAID_INDEX_URL puts each in a place of its own; look there, or leave it unset"
+            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with what made them"
         )
     found: list[dict[str, Any]] = []
     for name in names:

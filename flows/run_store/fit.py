@@ -45,8 +45,8 @@ class Fit:
         ]
         raise ChangedPipeline(
             f"the pipeline or its parameters changed since that run; finished steps that do not fit any more: "
-            f"{'; '.join(parts)}. {len(self.reusable)} finished calls could be taken over. Go on with --force, which "
-            "does the named steps again, or start a new run"
+            f"{'; '.join(parts)}. {len(self.reusable)} finished calls could be taken over. Go on with --force "
+            "(in the form: resume_anyway), which does the named steps again, or start a new run"
         )
 
 

@@ -105,6 +105,19 @@ class SqliteIndexStore(SqlIndexStore):
             return self._writer
 
 
+def is_index_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it is an index, of whatever schema version."""
+    try:
+        # Not from the file's header: what was written last is in the log beside it.
+        connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+
+
 def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
     query = reads.permitted_documents(where)
     return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)

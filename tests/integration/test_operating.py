@@ -1,17 +1,26 @@
 """The operator's life on a real Prefect server with a real process worker: deploy, trigger, schedule, cancel, retry."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from deployments.catalog import load_catalog
+from deployments.cli import app
+from deployments.running import run_pipeline
+from handlers.stores import open_index
 from tests.operated import ROOT, Operated, wait_for
 
 pytestmark = [
@@ -99,6 +108,46 @@ def test_a_retry_does_only_what_had_not_succeeded(operated: Operated, started: d
     assert counts == [1, 2, 1]
 
 
+@pytest.fixture
+def braid(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """A command that talks to the server: its exit code, and what it printed."""
+    monkeypatch.setenv("COLUMNS", "300")
+    for name in ("BRAID_HOME", "BRAID_PIPELINES_DIRS"):
+        monkeypatch.setenv(name, operated.server.environment[name])
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with operated.connected():
+            ended = CliRunner().invoke(app, arguments, prog_name="braid")
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        return ended.exit_code, ended.output
+
+    return run
+
+
+def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_from_the_form(
+    operated: Operated, started: dict[str, UUID], braid: Callable[..., tuple[int, str]]
+) -> None:
+    code, out = braid("run", "repaired", "--deployed", "--wait", "-p", "amount=2", "--index", "valves")
+    assert code == 1, out
+    name, url = out.splitlines()
+    failed = UUID(url.rpartition("/")[2])
+    assert (name, url) == (
+        "repaired · valves: Failed", f"{operated.server.url.removesuffix('/api')}/runs/flow-run/{failed}",
+    )  # fmt: skip
+    (operated.folder / "repaired").touch()
+    run_id = operated.run_id(failed)
+    code, out = braid("run", "repaired", "--deployed", "--wait", "-p", f"resume_from={run_id}", "--json")
+    told = json.loads(out)
+    assert (code, told["name"], told["state"]) == (0, f"repaired · resumes {run_id}", "Completed"), operated.log()
+    # What had succeeded is taken over, with the parameters of that run; the rest is done.
+    calls = [call for call in operated.calls() if call.startswith(("part", "repaired"))]
+    assert calls == ["part", "repaired 2", "repaired 2"]
+    assert operated.statuses(UUID(told["flow_run_id"])) == (
+        "succeeded", {"0.operated_part": "succeeded", "1.operated_repaired": "succeeded"},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
@@ -161,6 +210,76 @@ def test_what_others_made_is_left_alone(operated: Operated) -> None:
             operated.deploy("taken")
     finally:
         path.unlink()
+
+
+def test_pruning_removes_what_braid_made_and_the_catalog_no_longer_has_and_nothing_else(operated: Operated) -> None:
+    from prefect.exceptions import ObjectNotFound
+
+    folder = operated.folder / "pipelines"
+    names = ("passing", "breaking")
+    for name in names:
+        (folder / f"{name}.yaml").write_text(f"name: {name}\nsteps: [operated_first]\n")
+    operated.deploy(*names)
+    with operated.client() as client:
+        flow_id = client.create_flow_from_name("passing")
+        others = [
+            client.create_deployment(flow_id, "by-hand", entrypoint="x.py:x"),
+            client.create_deployment(
+                flow_id, "of-another-folder", entrypoint="x.py:x", path="/srv/else", tags=["braid"]
+            ),
+            client.create_deployment(flow_id, "passing-shards", entrypoint="x.py:x", path=str(ROOT), tags=["shards"]),
+        ]
+    (folder / "passing.yaml").unlink()
+    (folder / "breaking.yaml").write_text("name: breaking\nsteps: [no such handler]\n")
+    try:
+        removed = [("remove", "deployment passing/passing")]
+        for dry_run in (True, False):
+            changes = operated.deploy("greet", prune=True, dry_run=dry_run)
+            assert [(each.action, each.what) for each in changes if each.action == "remove"] == removed
+        with operated.client() as client:
+            with pytest.raises(ObjectNotFound):
+                client.read_deployment_by_name("passing/passing")
+            # A file that cannot be read at the moment is no reason to lose its schedules.
+            assert client.read_deployment_by_name("breaking/breaking").tags == ["braid"]
+            assert {client.read_deployment(each).name for each in others} == {
+                "by-hand", "of-another-folder", "passing-shards",
+            }  # fmt: skip
+    finally:
+        (folder / "breaking.yaml").unlink()
+    assert [each.what for each in operated.deploy("greet", prune=True)] == ["deployment breaking/breaking"]
+
+
+def test_a_scheduled_ingestion_prunes_when_its_schedule_says_so(operated: Operated, tmp_path: Path) -> None:
+    for name in ("bees", "ants", "owls"):
+        (tmp_path / f"{name}.md").write_text(f"The {name} live in the garden.\n")
+    catalog = load_catalog(operated.settings)
+    done = run_pipeline(
+        catalog.find("ingest"), {"source": str(tmp_path)}, settings=operated.settings, catalog=catalog, index="garden",
+        engine="inline",
+    )  # fmt: skip
+    assert done.status == "succeeded"
+    (tmp_path / "ants.md").unlink()
+    operated.deploy(
+        "ingest",
+        schedules=f"""
+ingest:
+  overlap: cancel_new
+  schedules:
+    soon:
+      interval: 15s
+      parameters: {{source: {tmp_path}, index: garden, prune: true, max_prune_share: 0.5}}
+""",
+    )
+
+    def left() -> Any:
+        with closing(open_index(operated.settings.index_location("garden"))) as store:
+            names = sorted(each.name for each in store.documents())
+        return names if len(names) < 3 else None
+
+    try:
+        assert wait_for(left, operated.log) == ["bees.md", "owls.md"]
+    finally:
+        operated.deploy("ingest", schedules="")
 
 
 def test_prefect_deploy_all_deploys_what_the_catalog_ships(operated: Operated) -> None:

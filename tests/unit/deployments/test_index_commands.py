@@ -1,6 +1,7 @@
 """`braid index`: lists, copies and removes indexes that are files."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,33 @@ def test_a_database_holds_any_number_of_indexes(monkeypatch: pytest.MonkeyPatch)
         assert Settings().index_location("zoo") == wanted
 
 
-def test_indexes_in_places_of_their_own_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "template",
+    [
+        "sqlite:///{folder}/all/{index}/braid.db",
+        "{folder}/[a]/{index}.{index}.sqlite",
+        "sqlite:///{folder}/x-{index}.db",
+    ],
+)
+def test_indexes_in_places_of_their_own_are_listed(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = template.replace("{folder}", str(tmp_path))
+    monkeypatch.setenv("BRAID_INDEX_URL", template)
+    make_index("zoo", "storm")
+    make_index("app-2")
+    foreign = Path(template.removeprefix("sqlite:///").replace("{index}", "foreign"))
+    foreign.parent.mkdir(exist_ok=True)
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    assert [each["index"] for each in braid_json("list")[1]["indexes"]] == ["app-2", "zoo"]
+    assert "did you mean 'zoo'" in braid("delete", "zo", "--yes")[2]
+    assert braid("delete", "zoo", "--yes")[0] == 0
+    assert [each["index"] for each in braid_json("list")[1]["indexes"]] == ["app-2"]
+
+
+def test_indexes_in_memory_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAID_INDEX_URL", "memory://{index}")
     assert "cannot be listed" in braid("list")[2]
     with pytest.raises(InvalidSettings, match="neither a file nor in PostgreSQL"):
