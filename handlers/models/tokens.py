@@ -15,6 +15,7 @@ _tokenizers: dict[str, "Tokenizer"] = {}
 _lock = threading.Lock()
 # Where `str.split` would part what the tokenizer does not: it drops some of these and joins what stands around them.
 _ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_IDEOGRAPH = re.compile("[\u3400-\u4db5\u4e00-\u9fef]")
 _WORD = re.compile(r"[^ \t\n\r]+")
 
 
@@ -24,9 +25,13 @@ def count_tokens(text: str) -> int:
     A run that it does not know is one token to it, however long, for example a line of Thai; here it counts a token for
     two characters, about as many as a model that knows the script sees, so that no passage gets too long for one.
     """
-    # BERT's tokenizer never looks across white space, so words that were counted once need not be counted again.
+    # BERT's tokenizer never looks across white space, so words that were counted once need not be counted again; and an
+    # ideograph is a word by itself, and a token.
+    ideographs = 0
+    if not text.isascii():
+        text, ideographs = _IDEOGRAPH.subn(" ", text)
     words = _WORD.findall(text) if _ODD_SPACE.search(text) else text.split()
-    return sum(map(_known_words.__getitem__, words))
+    return sum(map(_known_words.__getitem__, words), ideographs)
 
 
 class _Words(dict[str, int]):

@@ -11,6 +11,7 @@ PIECES = st.one_of(
         ["the", "unbelievable", "WAL", "[UNK]", "[SEP]", "ไทย", "数据库", "é", "e\u0301", "ﬁ", "x" * 120, "..."]
     ),
     st.sampled_from(list(ODD + " \n\t\r")),
+    st.text("数据かなカナ한글\u3400\u4db5\u9fef\u9ff0\ufa0e\U00020000\u0301。a ", max_size=8),
     st.text(max_size=4),
 )
 
