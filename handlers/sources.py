@@ -22,7 +22,7 @@ HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 """What nobody means to ingest: hidden files and folders, lock files of office programs."""
 
 SETTLED_S = 2.0
-"""A file changed less than this before it is listed may be changed again without looking different."""
+"""A file changed less than this before it is listed may be changed again without looking different; an ETag tells."""
 
 
 @handler(writes="sources", effects=())
@@ -87,7 +87,8 @@ def _files(
         if mime_type_of(stored.name) is None:
             ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
             continue
-        certain = stored.modified is not None and stored.modified < now - SETTLED_S
+        settled = stored.modified is not None and stored.modified < now - SETTLED_S
+        certain = settled or stored.etag is not None
         yield Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
 
 

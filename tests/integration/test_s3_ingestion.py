@@ -50,9 +50,8 @@ def put(server: S3Server, prefix: str, files: dict[str, str]) -> None:
 
 
 def test_only_objects_with_another_etag_are_downloaded(
-    settings: Settings, proxy: Proxy, s3_server: S3Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, proxy: Proxy, s3_server: S3Server, prefix: str
 ) -> None:
-    monkeypatch.setattr("handlers.sources.SETTLED_S", -60.0)  # as if they had been left alone for long
     put(s3_server, prefix, {f"{name}.txt": f"The storm took {name}." for name in ("bridge", "river", "train")})
     assert called(ingest(settings, prefix))["extract_text"] == 1
     assert len(proxy.downloads) >= 3

@@ -89,10 +89,7 @@ def test_keys_mean_what_they_say(s3_server: S3Server, proxy: Proxy, page_keys: i
     assert not storage.exists(f"s3://{prefix}")
 
 
-def test_a_prefix_ingested_again_is_only_listed(
-    tmp_path: Path, proxy: Proxy, large: tuple[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("handlers.sources.SETTLED_S", -60.0)  # as if they had been left alone for long
+def test_a_prefix_ingested_again_is_only_listed(tmp_path: Path, proxy: Proxy, large: tuple[str, dict[str, bytes]]):
     settings = settings_in(
         tmp_path, s3_endpoint_url=proxy.endpoint_url, s3_key=proxy.options.s3_key, s3_region=proxy.options.s3_region,
         s3_secret=SecretStr(proxy.options.s3_secret or ""),
