@@ -164,8 +164,8 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
 def batched(sources: Sequence[Source], most: int, most_bytes: int) -> Sequence[tuple[Source, ...]]:
     """Batches in order, none of more documents or bytes than said, but for a document that is larger alone.
 
-    Where there are more than 200 batches they take more documents, up to eight times as many: what a run notes of its
-    steps would else grow with the number of small documents.
+    Where there are more than 200 batches they take more documents, up to eight times as many: a run keeps about 10 kB
+    of what the steps of each batch did; still larger ones would take more memory than that saves.
     """
     most = min(8 * most, max(most, len(sources) // 200))
 
