@@ -28,10 +28,15 @@ from deployments.settings import Settings
 from deployments.wiring import load_handlers
 from flows.results import RunResult
 from flows.run_store import RunStore
+from tests.index_stores import index_url
 from tests.ingesting import ingest, opened
+from tests.servers import run_postgres
 
 WORDS = "storm river bridge Ann Bob York Selby IBM violin orchard train Codd Ouse valve pump".split()
 WRITES = ("put_documents", "put_vectors", "put_terms", "put_graph", "publish", "rename", "restate", "delete", "sweep")
+
+KILL_AT = (1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9)
+"""A batch is stored with five writes; there are one before it at least, and some after."""
 
 
 def sentence(dice: random.Random) -> str:
@@ -173,7 +178,7 @@ def _kill_at_write(number: int) -> None:
         setattr(SqlIndexStore, name, killing(getattr(SqlIndexStore, name)))
 
 
-def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog) -> dict[str, Any]:
+def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog, *, kills: float) -> dict[str, Any]:
     """One sequence: changes, a run (killed or not), and so on; what happened, and what differed if anything did."""
     dice = random.Random(seed)
     source = Folder(home / f"in-{seed}", dice)
@@ -184,7 +189,7 @@ def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog) -> dict[s
     history: list[str] = told["history"]
     left_over = False
     while told["runs"] < runs:
-        kill_at = dice.randint(1, 9) if dice.random() < 0.7 else None
+        kill_at = dice.choice(KILL_AT) if dice.random() < kills else None
         resume = left_over and dice.random() < 0.5
         fresh = None if resume else f"memory://{seed}-{{index}}"
         answer, was_killed = in_process(
@@ -226,21 +231,31 @@ def import_what_runs_import(settings: Settings, document: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("url", help="of indexes, with {seed} and {index}; or `sqlite`")
+    parser.add_argument(
+        "url", help="of indexes, with {seed} and {index}; or `sqlite`, or `postgres` for a server of its own"
+    )
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--kills", type=float, default=0.5, help="the share of runs to be killed, if they write enough")
     given = parser.parse_args()
     load_handlers(Settings())
     total = Counter[str]()
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/{{seed}}-{{index}}.db" if given.url == "sqlite" else given.url
+    with contextlib.ExitStack() as open_:
+        folder = open_.enter_context(tempfile.TemporaryDirectory(prefix="braid-lives-"))
+        url = given.url
+        if url == "sqlite":
+            url = f"sqlite:///{folder}/{{seed}}-{{index}}.db"
+        elif url == "postgres":
+            data = open_.enter_context(tempfile.TemporaryDirectory(prefix="braid-pg-"))
+            server = open_.enter_context(run_postgres(Path(data) / "data"))
+            url = index_url(server, "lives-{seed}-{index}")
         (Path(folder) / "first.md").write_text("# First\n\nAnn met Bob at York.\n", encoding="utf-8")
         first = Settings(home=Path(folder), index_url=url.replace("{seed}", "first"), embedding_model="hashing")
         import_what_runs_import(first, Path(folder) / "first.md")
         catalog = load_catalog(first)
         for seed in range(given.first, given.first + given.sequences):
-            told = live(seed, url, Path(folder), given.runs, catalog)
+            told = live(seed, url, Path(folder), given.runs, catalog, kills=given.kills)
             total += Counter(
                 sequences=1, runs=told["runs"], killed=told["killed"], resumed=told["resumed"],
                 different=int(not told["same"]),
