@@ -201,7 +201,9 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     if node.id in state.definitions:
         definition = state.definitions[node.id]
         call.definition, call.own_definition = definition.lineage, definition.own
-        call.published_key = None if definition.published_by is None else definition.published_by + scope.key
+        if definition.published_by is not None:
+            published = state.definitions[definition.published_by]
+            call.published = (definition.published_by + scope.key, published.lineage)
     loop = asyncio.get_running_loop()
     began = loop.time()
     if state.watch is not None:

@@ -111,4 +111,8 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
 
 async def _published(leaf: LeafCall, journal: Journal) -> bool:
     """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
-    return leaf.published_key is not None and await journal.find(leaf.published_key) is not None
+    if leaf.published is None:
+        return False
+    key, definition = leaf.published
+    kept = await journal.find(key)
+    return kept is not None and kept.definition == definition

@@ -44,8 +44,8 @@ class LeafCall:
     """Under which its result is kept: the same in every run of a pipeline on the same items."""
     definition: str = ""
     own_definition: str = ""
-    published_key: str | None = None
-    """Of a call that stages: the key of the one that makes it lasting."""
+    published: tuple[str, str] | None = None
+    """Of a call that stages: key and definition of the one that makes it lasting."""
     undo_of: Done | None = None
     """If set, the call undoes what an earlier one with this result did."""
     tried: "Callable[[Attempt], None]" = lambda attempt: None

@@ -207,13 +207,13 @@ def test_what_was_staged_is_taken_over_only_if_it_was_published(calls: list[Any]
         return item
 
     @handler(registry=made, writes="published", publishes=True)
-    def publish(item: int, staged: int) -> int:
+    def publish(item: int, staged: int, *, loudly: bool = False) -> int:
         calls.append(f"publish {item}")
         if item == 2 and calls.count("publish 2") == 1:
             raise FatalError("killed")
         return staged
 
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"for_each": "items", "id": "each", "collect": ["published"], "steps": ["stage", "publish"]},
         {"handler": "stage", "id": "forgotten", "reads": {"item": "zero"}, "writes": {"staged": "lost"}},
     ]
@@ -223,3 +223,8 @@ def test_what_was_staged_is_taken_over_only_if_it_was_published(calls: list[Any]
         calls[:] = ["publish 2"]
         assert run(steps, made, journal, data).status == "succeeded"
         assert set(calls[1:]) == again
+    # A publication that does not fit any more is done again, so what it publishes is staged again.
+    calls[:] = ["publish 2"]
+    steps[0]["steps"] = ["stage", {"handler": "publish", "options": {"loudly": True}}]
+    assert run(steps, made, journal, data).status == "succeeded"
+    assert {"stage 1", "publish 1", "stage 2"} <= set(calls[1:])
