@@ -175,7 +175,8 @@ def test_terms_vanish_with_their_passages(kind: str, request: pytest.FixtureRequ
         ingest(store, document("a", "storm\ntrain"))
         stage(store, [document("c", "violin")])
         store.rename([moved(store, "b", document("c", "bridge"))])
-        stage(store, [document("d", "river")], run="dead")
+        ingest(store, document("a", "storm\ntrain"), run="once more")
+        stage(store, [document("d", "river"), document("a", "storm\norchard")], run="dead")
         store.sweep(dead=["dead"], older_than_s=0)
         store.delete(["e"])
         with store._read() as connection:
