@@ -12,7 +12,8 @@ from flows.values import KeptElsewhere, own
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")
-_PAGE = 500
+_PAGE = 100
+_BUFFER_BYTES = 100_000
 _CACHE_KIB = 512
 
 
@@ -119,7 +120,7 @@ class Spool(Generic[Item]):
         self._rows.ask("CREATE TABLE items (item BLOB NOT NULL)" if key is None
                        else "CREATE TABLE unsorted (key BLOB NOT NULL, item BLOB NOT NULL)")  # fmt: skip
         self._waiting: list[tuple[bytes, ...]] = []
-        self._length = 0
+        self._waiting_bytes = self._length = 0
 
     def __len__(self) -> int:
         return self._length
@@ -157,14 +158,15 @@ class Spool(Generic[Item]):
 
     def _put(self, row: tuple[bytes, ...]) -> None:
         self._waiting.append(row)
+        self._waiting_bytes += len(row[-1])
         self._length += 1
-        if len(self._waiting) >= _PAGE:
+        if self._waiting_bytes >= _BUFFER_BYTES:
             self._write()
 
     def _write(self) -> None:
         table, places = ("items", "?") if self._key is None else ("unsorted", "?, ?")
         self._rows.tell(f"INSERT INTO {table} VALUES ({places})", self._waiting)
-        self._waiting = []
+        self._waiting, self._waiting_bytes = [], 0
 
 
 class TemporaryRows:

@@ -1,7 +1,9 @@
 """What `find_changes` finds with tables on disk is what a comparison of dictionaries finds."""
 
 import hashlib
+import tracemalloc
 from collections import Counter
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -9,11 +11,13 @@ from hypothesis import strategies as st
 
 from flows.calls import Call
 from flows.context import Identity
+from flows.locations import StoredObject
 from flows.services import Services
 from flows.spilled import Spilled
 from flows.storage import Storage
 from handlers.changes import batched, find_changes
 from handlers.records import Document, Source
+from handlers.sources import list_sources
 from handlers.stores.memory import MemoryIndexStore
 
 names = st.sampled_from(["a.txt", "b.txt", "ab.txt", "d/a.txt", "d/é.txt", "d-e.txt", "skip/a.txt"])
@@ -44,7 +48,7 @@ def call_on(old: dict[str, str], new: dict[str, str], elsewhere: dict[str, str])
 
 
 @given(old=files, new=st.dictionaries(names, contents, min_size=1), elsewhere=files, force=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_it_finds_what_a_comparison_of_dictionaries_finds(
     old: dict[str, str], new: dict[str, str], elsewhere: dict[str, str], force: bool
 ) -> None:
@@ -96,3 +100,35 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
         "listed": 1200, "unchanged": 1100, "process": 0, "refresh": 0, "restate": 0, "move": 100, "quarantined": 0,
         "vanished": 0, "removed": 0,
     }  # fmt: skip
+
+
+class Endless(Storage):
+    """A storage that lists as many files as it is told, and has none."""
+
+    def __init__(self, files: int) -> None:
+        super().__init__()
+        self.files = files
+
+    def list(self, url: str, *, pattern: str = "**/*", shown: Collection[str] = ()) -> Iterator[StoredObject]:
+        for number in range(self.files):
+            name = f"{number:07}.txt"
+            yield StoredObject(f"{url}/{name}", name, 1000, 1.0, None)
+
+
+def peak_bytes(files: int) -> int:
+    """What listing and comparing so many files takes of Python's memory at most."""
+    store, storage = MemoryIndexStore(), Endless(files)
+    call = Call(identity=Identity(services=Services({"storage": lambda: storage, "index_store": lambda: store})))
+    tracemalloc.start()
+    try:
+        found = find_changes(list_sources(ROOT, tags={"team": "legal"}, call=call), ROOT, batch_bytes=8000, call=call)
+        assert sum(map(len, found["batches"])) == files
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_longer_listing_takes_no_more_memory() -> None:
+    peak_bytes(10)  # whatever is made once
+    short, long = peak_bytes(700), peak_bytes(2100)
+    assert (long - short) / 1400 < 30, "bytes for each file more"
