@@ -154,6 +154,12 @@ def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done
         view.data[name] = value
     delta = view.delta()
     quality = spec.quality(result) if spec.quality is not None else None
+    for change in delta:
+        # The immutable copy in place of the array it was made of: one to hold and to keep, not two.
+        mine = change.path[0] == "data" and len(change.path) == 2 and change.kind == "set" and change.immutable
+        if mine and outputs.get(change.path[1]) is result:
+            result = change.value
+            break
     return Done(delta, result, quality)
 
 

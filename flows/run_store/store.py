@@ -5,6 +5,7 @@ a short transaction, and waits for the others.
 """
 
 import pickle
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -20,6 +21,8 @@ from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import Going, RunRecord
 from flows.run_store.tables import attempts, going, kept, outcomes, runs
+
+_WORTH_PACKING = 4_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,15 @@ def pack(call: Kept) -> Packed:
     Raises:
         Exception: whatever the pickling of a value raises that cannot be pickled.
     """
-    return Packed(call, cloudpickle.dumps(call))  # pyright: ignore[reportUnknownMemberType]
+    content = cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
+    # Texts and term counts shrink to a third, and what is written takes longer than this.
+    return Packed(call, zlib.compress(content, level=1) if len(content) >= _WORTH_PACKING else content)
+
+
+def unpack(content: bytes) -> Kept:
+    """A finished call as it was stored."""
+    # A pickle never begins as a zlib stream does.
+    return pickle.loads(content if content[:1] == b"\x80" else zlib.decompress(content))
 
 
 class RunStore:
@@ -223,7 +234,7 @@ class RunStore:
         query = sa.select(kept.c.content, kept.c.undoing).where(kept.c.lineage == lineage, kept.c.key == key)
         with self._engine.connect() as connection:
             found = connection.execute(query).first()
-        return pickle.loads(found.content) if found is not None else None
+        return unpack(found.content) if found is not None else None
 
     def documents(
         self, index: str, *, names: Collection[str] | None = None, status: str | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,3 +229,16 @@ def test_what_was_staged_is_taken_over_only_if_it_was_published(calls: list[Any]
     steps[0]["steps"] = ["stage", {"handler": "publish", "options": {"loudly": True}}]
     assert run(steps, made, journal, data).status == "succeeded"
     assert {"stage 1", "publish 1", "stage 2"} <= set(calls[1:])
+
+
+def test_an_array_that_a_call_gave_is_held_once() -> None:
+    made, journal = Registry(), MemoryJournal()
+
+    @handler(registry=made, writes="vectors")
+    def vectors() -> np.ndarray:
+        return np.ones(4)
+
+    assert run(["vectors"], made, journal).status == "succeeded"
+    (kept,) = journal.kept.values()
+    assert kept.done.value is kept.done.delta[0].value
+    assert not kept.done.value.flags.writeable

@@ -1,6 +1,7 @@
 """The run store: written as a run goes on, by several processes at once, and nothing lost."""
 
 import asyncio
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,13 @@ from flows.calls import Call
 from flows.context import Context, Identity
 from flows.engine import run_plan
 from flows.errors import FatalError
+from flows.journal import Kept
+from flows.leaf_calls import Done
 from flows.planner import make_plan
 from flows.registry import Registry, handler
-from flows.run_store import NewerRunStore, Recorder, RunRecord, RunStore, RunStoreFailed, database, open_database
+from flows.run_store import NewerRunStore, Recorder, RunRecord, RunStore, RunStoreFailed, database, open_database, pack
 from flows.run_store.database import HEAD
+from flows.run_store.store import Packed
 from flows.run_store.tables import metadata
 from flows.steps import Pipeline
 
@@ -184,3 +188,15 @@ def test_a_store_that_cannot_be_written_does_not_stop_the_run_but_is_said(url: s
     with pytest.raises(RunStoreFailed, match="the run store could not be written: .*kept"):
         asyncio.run(run_plan(plan, Context(), observer=recorder, journal=recorder))
     assert calls == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_large_calls_gave_takes_less_room_and_comes_back(url: str, packed: bool) -> None:
+    store, call = RunStore(url), Kept("definition", "own", Done((), "storm over the river " * 5000))
+    plain = pickle.dumps(call)
+    # Stored by a Braid that did not pack, it must still be there.
+    stored = pack(call) if packed else Packed(call, plain)
+    assert len(stored.content) < len(plain) / 3 if packed else stored.content == plain
+    store.write("r", "r", keep={"step": stored})
+    assert store.kept("r", "step") == call
+    store.close()
