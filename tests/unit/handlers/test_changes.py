@@ -130,5 +130,5 @@ def peak_bytes(files: int) -> int:
 
 def test_a_longer_listing_takes_no_more_memory() -> None:
     peak_bytes(10)  # whatever is made once
-    short, long = peak_bytes(700), peak_bytes(2100)
-    assert (long - short) / 1400 < 30, "bytes for each file more"
+    # 1,500 files more would take at least 600 kB if they were kept; what is buffered differs by less than 100.
+    assert peak_bytes(2500) < peak_bytes(1000) + 100_000
