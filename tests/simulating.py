@@ -202,6 +202,7 @@ def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog, *, kills:
         elif answer is None:
             return told | {"same": False, "found": None}
         elif resume:
+            history[-1] += f", {answer[0][0]}"
             told["resumed"] += 1
             left_over = False
         else:
