@@ -90,11 +90,11 @@ def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
 
 def _names_of_files(template: str) -> list[str]:
     """What stands for `{index}` in the paths of the index files that there are."""
-    from handlers.stores.sqlite import is_index_file
+    from handlers.stores.sqlite import may_be_index
 
     before, *after = template.split("{index}")
     # Where the name is in a path twice, both must be the same.
     pattern = re.compile(re.escape(before) + r"([^/\\]+)" + r"\1".join(map(re.escape, after)))
     paths = glob.iglob("*".join(map(glob.escape, (before, *after))), include_hidden=True)
-    matches = [match for path in paths if (match := pattern.fullmatch(path)) and is_index_file(path)]
+    matches = [match for path in paths if (match := pattern.fullmatch(path)) and may_be_index(path)]
     return sorted(match[1] for match in matches)

@@ -105,8 +105,8 @@ class SqliteIndexStore(SqlIndexStore):
             return self._writer
 
 
-def is_index_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says of itself that it is an index, of whatever schema version."""
+def may_be_index(path: str | os.PathLike[str]) -> bool:
+    """Whether a file may be an index, of whatever schema version or damaged: it is no database of something else."""
     try:
         # Not from the file's header: what was written last is in the log beside it.
         connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
@@ -115,7 +115,7 @@ def is_index_file(path: str | os.PathLike[str]) -> bool:
         finally:
             connection.close()
     except sqlite3.Error:
-        return False
+        return True
 
 
 def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
