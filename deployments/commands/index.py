@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import index_names, locate_index, remove_index, require_index
 from deployments.settings import InvalidSettings, load_settings
+from flows.errors import OrchestrationError
 
 if TYPE_CHECKING:
     from handlers.stores.protocol import IndexStore
@@ -23,6 +25,8 @@ _COUNTED = ("documents", "failed", "chunks", "vectors", "terms", "entities", "re
 @reported
 def list_indexes(json_output: JsonOption = False) -> None:
     """List the indexes with what is in them and how much room they take.
+
+    Indexes that cannot be opened are told with the reason, and the exit code is 1.
 
     Examples:
 
@@ -37,14 +41,27 @@ def list_indexes(json_output: JsonOption = False) -> None:
             "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with what made them"
         )
     found: list[dict[str, Any]] = []
+    unusable: dict[str, str] = {}
     for name in names:
-        with _opened(settings.index_location(name)) as store:
-            found.append({"index": name, **store.statistics(), "bytes": store.size_bytes()})
+        try:
+            with _opened(settings.index_location(name)) as store:
+                found.append({"index": name, **store.statistics(), "bytes": store.size_bytes()})
+        except OrchestrationError as error:
+            unusable[name] = str(error)
     if json_output:
-        emit({"indexes": found})
-        return
+        emit({"indexes": found, "unusable": unusable})
+    else:
+        _show_indexes(found, unusable)
+    if unusable:
+        raise typer.Exit(FAILED)
+
+
+def _show_indexes(found: list[dict[str, Any]], unusable: dict[str, str]) -> None:
+    for name, reason in unusable.items():
+        stderr().print(f"[red]{escape(name)}[/]: {escape(reason)}")
     if not found:
-        stdout().print("No indexes yet; `braid ingest FOLDER --index NAME` makes one.")
+        if not unusable:
+            stdout().print("No indexes yet; `braid ingest FOLDER --index NAME` makes one.")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("index", no_wrap=True)

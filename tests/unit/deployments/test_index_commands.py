@@ -98,6 +98,16 @@ def test_a_database_holds_any_number_of_indexes(monkeypatch: pytest.MonkeyPatch)
         assert Settings().index_location("zoo") == wanted
 
 
+def test_an_index_that_cannot_be_opened_hides_no_other(home: Path) -> None:
+    make_index("zoo", "storm")
+    (home / "indexes" / "broken.db").write_text("this is no database" * 100)
+    code, out, errors = braid("list")
+    assert (code, "zoo" in out, "broken" in out) == (1, True, False)
+    assert "broken.db cannot be opened as an index" in " ".join(errors.split())
+    code, listed = braid_json("list")
+    assert (code, [each["index"] for each in listed["indexes"]], list(listed["unusable"])) == (1, ["zoo"], ["broken"])
+
+
 @pytest.mark.parametrize(
     "template",
     [
