@@ -196,7 +196,8 @@ class MemoryWrites(MemoryTables):
         row, kept = self._rows[old], {chunk_id: self._passages[chunk_id] for chunk_id in version.chunks}
         self.delete([old, new])
         self._rows[new] = replace(
-            row, id=new, name=each.document.name, uri=each.document.uri, updated_at=time.time()
+            row, id=new, name=each.document.name, uri=each.document.uri, updated_at=time.time(), status="processed",
+            reason="",
         )  # fmt: skip
         chunks = {
             each.chunk_ids[chunk.id]: replace(chunk, id=each.chunk_ids[chunk.id], document_id=new)

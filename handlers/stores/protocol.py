@@ -221,7 +221,8 @@ class IndexStore(Protocol):
         """Move searchable documents to other ids, names and URIs with all that is stored of them; the number moved.
 
         Nothing is computed again; a query sees the old place or the new one. What was staged for the old or the new
-        place is dropped. A document that is not searchable is not moved.
+        place is dropped. A document that is not searchable is not moved; one that could not be read where it was counts
+        as processed where it is found again.
 
         Raises:
             FatalError: another document is searchable at the new place.

@@ -79,7 +79,10 @@ def _rename(connection: Connection, each: Rename) -> int:
     )  # fmt: skip
     connection.execute(
         update(documents_).where(documents_.c.key == old.key)
-        .values(id=each.document.id, name=each.document.name, uri=each.document.uri, updated_at=time.time())
+        .values(
+            id=each.document.id, name=each.document.name, uri=each.document.uri, updated_at=time.time(),
+            status="processed", reason="", tried="",
+        )
     )  # fmt: skip
     return 1
 

@@ -101,6 +101,16 @@ def test_a_renamed_document_keeps_everything(store: IndexStore) -> None:
     assert store.sweep(older_than_s=0) == Swept()
 
 
+def test_a_document_that_could_not_be_read_where_it_was_is_whole_where_it_is_found(store: IndexStore) -> None:
+    ingest(store, document("a", "storm"))
+    store.put_failures([FailedDocument("a", "a.txt", "u", "no such file", tried="etag-1")])
+    assert store.rename([moved(store, "a", document("b", "storm"))]) == 1
+    (state,) = store.document_states()
+    assert (state.id, state.status, state.tried) == ("b", "processed", "")
+    assert store.known(["b"])["b"].reason == ""
+    assert store.fingerprint() == rebuilt(document("b", "storm")).fingerprint()
+
+
 def test_renames_that_cannot_be_are_refused_whole(store: IndexStore) -> None:
     ingest(store, document("a", "storm"))
     ingest(store, document("b", "storm"))
