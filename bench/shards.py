@@ -77,7 +77,7 @@ def ingest_with_deaths(
             out, _ = coordinator.communicate(timeout=within_s)
         finally:
             coordinator.kill()
-            coordinator.wait()
+            coordinator.communicate()
     seconds = time.monotonic() - started
     states, wrong = _look(environment, texts)
     return Ended(json.loads(out), seconds, killed_after, states, wrong)

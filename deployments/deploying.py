@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from deployments.automations import install_zombie_automation
@@ -135,7 +135,10 @@ async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[Change]
             from prefect.workers.process import ProcessWorker
 
             template = ProcessWorker.get_default_base_job_template()
-            await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+            try:
+                await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+            except ObjectAlreadyExists:  # by a worker, or somebody else who deploys, a moment ago
+                return []
         return [Change("create", f"work pool {name}", ("type: process",))]
     return []
 

@@ -185,6 +185,22 @@ greet:
     assert change.details == ("overlap: 1 at once, then CANCEL_NEW → allow", "schedule soon: removed")
 
 
+def test_those_who_deploy_at_once_share_one_work_pool(operated: Operated) -> None:
+    from prefect import get_client
+
+    from deployments.deploying import deploy_for_shards
+
+    catalog = load_catalog(operated.settings)
+
+    async def all_at_once() -> set[Any]:
+        async with get_client() as client:
+            loaded = catalog.find("greet")
+            return set(await asyncio.gather(*(deploy_for_shards(client, loaded, catalog, "raced") for _ in range(3))))
+
+    with operated.connected():
+        assert len(asyncio.run(all_at_once())) == 1
+
+
 def test_what_others_made_is_left_alone(operated: Operated) -> None:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
