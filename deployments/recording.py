@@ -91,9 +91,7 @@ def start_recording(
             if resumes.status == "running":
                 store.stop(resumes.run_id, "interrupted")
             earlier = store.lineage(resumes.lineage)
-            spent = add_up(
-                [*(run.cost or {} for run in earlier), {SECONDS: sum(run.seconds or 0.0 for run in earlier)}]
-            )
+            spent = add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
     except BaseException:
         store.close()
         raise

@@ -186,8 +186,8 @@ class _Watch:
     async def _end(self, run: ShardRun, status: ShardStatus, message: str, total: int) -> None:
         run.status, run.message = status, message
         records = await asyncio.to_thread(_records, self.store, str(run.flow_run_id))
-        run.seconds = sum(_seconds(record) for record in records)
-        run.cost = add_up([await asyncio.to_thread(_cost, self.store, record) for record in records])
+        run.seconds = sum(record.lasted for record in records)
+        run.cost = add_up([await asyncio.to_thread(self.store.spent, record) for record in records])
         run.restarts = max(run.restarts, len(records) - 1)
         self.told(f"shard {run.shard.number} of {total}: {status}")
 
@@ -196,17 +196,3 @@ def _records(store: RunStore, flow_run_id: str) -> list[RunRecord]:
     """The executions of a flow run, the first one first."""
     last = store.of_flow_run(flow_run_id)
     return store.lineage(last.lineage) if last is not None else []
-
-
-def _seconds(record: RunRecord) -> float:
-    """How long an execution took; one that was killed, as far as it gave signs of life."""
-    if record.seconds is not None:
-        return record.seconds
-    return max(0.0, (record.heartbeat or record.started) - record.started)
-
-
-def _cost(store: RunStore, record: RunRecord) -> Mapping[str, float]:
-    """What an execution cost; one that was killed, what its finished steps did."""
-    if record.cost is not None:
-        return record.cost
-    return add_up(row["cost"] for row in store.outcomes(record.run_id) if row["kind"] == "step" and not row["reused"])

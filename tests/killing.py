@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from flows.calls import Call
 from flows.context import Context, Identity
 from flows.engine import run_plan
 from flows.planner import make_plan
@@ -61,7 +62,8 @@ def registry(calls: Path, stores: Path) -> Registry:
         handler(registry=made, name=name, writes=f"{name}_sum")(branch)
 
     @handler(registry=made, writes="doubled")
-    def double(item: int) -> int:
+    def double(item: int, *, call: Call) -> int:
+        call.report_cost(doubles=1)
         called(f"double {item}")
         return item * 2
 
@@ -130,6 +132,7 @@ def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
     record = store.get(run_id)
     assert record is not None
     kept = {call.key for call in store.kept_calls(run_id)}
+    paid = store.spent(record).get("doubles", 0)
     first = Counter(calls.read_text().splitlines())
     resumed = run(store, f"{run_id}-on", registry(calls, folder), record)
     both = Counter(calls.read_text().splitlines())
@@ -137,6 +140,7 @@ def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
         "point": point, "killed": os.WIFSIGNALED(ended), "before": before, "kept": len(kept),
         "first": sum(first.values()), "again": sum((both - first).values()),
         "twice": sorted(name for name, count in both.items() if count > 1), "calls": len(both),
+        "paid": paid, "doubled": sum(".double" in key for key in kept),
         "status": resumed.status, "hash": resumed.fingerprint,
         "reused": sum(1 for outcome in resumed.outcomes if outcome.reused), "outcomes": len(resumed.outcomes),
     }  # fmt: skip

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +47,8 @@ def runs(
     if context.invoked_subcommand is not None:
         return
     with _store() as store:
-        found = store.recent(pipeline=pipeline, limit=limit)
+        # What a run that was killed, or goes on, has cost so far is in its attempts.
+        found = [replace(record, cost=store.spent(record)) for record in store.recent(pipeline=pipeline, limit=limit)]
     if json_output:
         emit({"runs": [asdict(record) for record in found]})
         return
@@ -80,6 +81,7 @@ def show(
         record = store.get(run)
         if record is None:
             raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
+        record = replace(record, cost=store.spent(record))
         outcomes = store.outcomes(record.run_id)
         attempts = store.attempts(record.run_id)
         related = [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id]

@@ -42,6 +42,13 @@ class RunRecord:
     process_started: float | None = None
     heartbeat: float | None = None
 
+    @property
+    def lasted(self) -> float:
+        """Seconds from its beginning to its end; of one that was killed, or goes on, to its last sign of life."""
+        if self.seconds is not None:
+            return self.seconds
+        return max(0.0, (self.heartbeat or self.started) - self.started)
+
     def is_alive(self, now: float) -> bool:
         """Whether the process that runs it is still there, as far as can be told from here."""
         return self.status == "running" and not self.has_lost_its_process(now)

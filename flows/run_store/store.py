@@ -14,6 +14,7 @@ import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
 from flows.journal import Kept
+from flows.prices import add_up
 from flows.results import Attempt, Outcome, RunResult, now
 from flows.run_state import path_key
 from flows.run_store import documents
@@ -204,6 +205,17 @@ class RunStore:
                 .limit(most)
             )
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def spent(self, record: RunRecord) -> dict[str, float]:
+        """What a run cost, by unit; of one that was killed, or goes on, what is written down of its attempts.
+
+        An attempt is written down at the latest with what is kept of its call.
+        """
+        if record.cost is not None:
+            return dict(record.cost)
+        query = sa.select(attempts.c.cost).where(attempts.c.run_id == record.run_id)
+        with self._engine.connect() as connection:
+            return add_up(connection.execute(query).scalars())
 
     def going(self, run_id: str) -> list[Going]:
         """The steps that have begun and not ended, in declared order; of a run that was killed, where it was."""

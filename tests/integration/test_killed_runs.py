@@ -46,3 +46,9 @@ def test_exactly_what_was_not_kept_is_done_again(reports: list[dict[str, Any]]) 
         assert report["calls"] == CALLS_OF_A_RUN, report
         # Done twice is only what had not been kept yet: at most what ran side by side.
         assert len(report["twice"]) <= 4, report
+
+
+def test_what_a_killed_run_had_paid_for_what_was_kept_of_it_is_known(reports: list[dict[str, Any]]) -> None:
+    for report in reports:
+        assert report["doubled"] <= report["paid"] <= report["doubled"] + len(report["twice"]), report
+    assert max(report["paid"] for report in reports if report["killed"]) == 10

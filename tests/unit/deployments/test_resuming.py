@@ -1,6 +1,9 @@
 """`braid resume` and `braid replay`, as a person uses them after a run went wrong."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +41,22 @@ def resume_end(doubled: list[int]) -> int:
     called("end ")
     return sum(doubled)
 """
+DYING = """
+import os, signal
+from pathlib import Path
+from flows import Call, handler
+
+@handler(writes="items")
+def begins_for_coins(*, call: Call) -> list[int]:
+    call.report_cost(coins=3)
+    return [0, 1]
+
+@handler(writes="total")
+def dies_once(items: list[int]) -> int:
+    if not Path("may_live").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sum(items)
+"""
 PIPELINE = """
 name: mended
 parameters:
@@ -53,6 +72,11 @@ steps:
     max_concurrency: 1
   - handler: resume_end
     id: end
+"""
+PAID_AND_DYING = """
+name: mended
+parameters: {name: {type: text, default: x}, api_key: {type: text}}
+steps: [begins_for_coins, dies_once]
 """
 
 
@@ -156,3 +180,24 @@ def test_a_step_is_done_again_on_what_it_saw(folder: Path) -> None:
     assert "not mended" in output
     assert "it had not succeeded then" in output
     assert calls() == ["begin", "0", "1", "2", "1", "2"]
+
+
+def test_what_a_killed_run_had_paid_counts_in_the_budget_of_the_resumed_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, PAID_AND_DYING)
+    (folder / "handlers_that_die.py").write_text(DYING)
+    monkeypatch.setenv("BRAID_HANDLER_MODULES", "handlers_that_die")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "deployments", "run", "mended.yaml", "--engine", "inline"]
+    died = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    (killed,) = json.loads(braid("runs", "--json")[1])["runs"]
+    assert killed["cost"] == {"coins": 3}
+    (folder / "may_live").touch()
+    code, output = braid("resume", killed["run_id"], "--engine", "inline", "--budget", "coins=3", "--json")
+    refused = json.loads(output)
+    assert (code, refused["status"]) == (1, "failed")
+    assert "3 coins of 3 coins used" in refused["stopped"]
+    code, output = braid("resume", killed["run_id"], "--engine", "inline", "--budget", "coins=4", "--json")
+    assert (code, json.loads(output)["status"]) == (0, "succeeded"), output
