@@ -31,7 +31,12 @@ def hangs_in_dying(first: int, marker: str) -> int:
     return 0
 
 
-def main(engine: str, marker: str) -> None:
-    settings = load_settings()
-    run_pipeline(load_pipeline_text(PIPELINE, source="dying"), {"marker": marker}, settings=settings,
-                 catalog=load_catalog(settings), engine="inline" if engine == "inline" else "prefect")  # fmt: skip
+def main(engine: str, marker: str, tag: str) -> None:
+    settings, loaded = load_settings(), load_pipeline_text(PIPELINE, source="dying")
+    if engine == "inline":
+        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="inline")
+        return
+    from prefect import tags
+
+    with tags(tag):
+        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="prefect")

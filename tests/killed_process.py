@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 
-def run_and_kill(engine: str, folder: Path) -> Path:
-    """The file that the step made, and makes it succeed the next time; BRAID_HOME says where the run is recorded."""
+def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
+    """The file that the step made, and makes it succeed the next time; BRAID_HOME says where the run is recorded.
+
+    A flow run of Prefect gets the tag.
+    """
     marker = folder / "hangs"
-    code = f"from tests.dying_run import main; main({engine!r}, {str(marker)!r})"
+    code = f"from tests.dying_run import main; main({engine!r}, {str(marker)!r}, {tag!r})"
     command = [sys.executable, "-c", code]
     root = Path(__file__).parents[1]
     with (folder / "log").open("w") as log:
