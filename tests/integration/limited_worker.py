@@ -1,7 +1,7 @@
 """A process of its own for tests of shared limits: one run of a pipeline whose calls note when they start and end.
 
 Arguments: the run store's URL, the file of notes, seconds of a window, BRAID_RESOURCES, how many calls (not more than
-per_minute: the window of the process's own count is a real minute).
+per_minute: the window of the process's own count is a real minute), and how many seconds each takes.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from flows.shared_rates import DatabaseRates
 from flows.steps import Pipeline
 
 
-def main(url: str, notes: str, window_s: str, resources: str, calls: str, *, takes_s: float = 0.2) -> None:
+def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_s: str = "0.2") -> None:
     registry = Registry()
 
     def note(what: str) -> None:
@@ -31,7 +31,7 @@ def main(url: str, notes: str, window_s: str, resources: str, calls: str, *, tak
     @handler(registry=registry, effects=())
     async def ask() -> None:
         note("start")
-        await asyncio.sleep(takes_s)
+        await asyncio.sleep(float(takes_s))
         note("end")
 
     declared: dict[str, Any] = json.loads(resources)
