@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-from handlers.stores.protocol import storable_text
+from handlers.stores.keys import storable_text
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:

@@ -9,7 +9,8 @@ from handlers.filters import TagFilter
 from handlers.records import Chunk, Entity, Relation
 from handlers.stores import schema
 from handlers.stores.dialects import among, insert_rows, upsert_rows
-from handlers.stores.protocol import Edge, Mention, entity_key, storable_text
+from handlers.stores.keys import entity_key, storable_text
+from handlers.stores.protocol import Edge, Mention
 from handlers.stores.reads import batches, permitted_documents
 from handlers.stores.staging import stage_facets
 

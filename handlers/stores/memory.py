@@ -7,18 +7,11 @@ import numpy as np
 
 from handlers.filters import TagFilter
 from handlers.records import Hit
+from handlers.stores.keys import entity_key, stored_term
 from handlers.stores.memory_reads import MemoryReads
 from handlers.stores.memory_writes import MemoryWrites
-from handlers.stores.protocol import (
-    Edge,
-    Mention,
-    best,
-    bm25_idf,
-    check_dimensions,
-    choose_model,
-    entity_key,
-    stored_term,
-)
+from handlers.stores.protocol import Edge, Mention
+from handlers.stores.ranking import best, bm25_idf, check_dimensions, choose_model
 
 
 class MemoryIndexStore(MemoryWrites, MemoryReads):

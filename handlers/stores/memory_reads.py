@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from handlers.records import Artifact, Document
 from handlers.stores.content import ContentHash
+from handlers.stores.keys import entity_key
 from handlers.stores.memory_tables import MemoryTables
-from handlers.stores.protocol import ChunkState, DocumentRow, DocumentState, DocumentStatus, StoredDocument, entity_key
+from handlers.stores.protocol import ChunkState, DocumentRow, DocumentState, DocumentStatus, StoredDocument
 
 
 class MemoryReads(MemoryTables):

@@ -9,7 +9,8 @@ import numpy as np
 
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
-from handlers.stores.protocol import DocumentRow, entity_key
+from handlers.stores.keys import entity_key
+from handlers.stores.protocol import DocumentRow
 
 
 @dataclass

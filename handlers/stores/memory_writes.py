@@ -8,18 +8,9 @@ import numpy as np
 
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
+from handlers.stores.keys import entity_key, staged_name, storable_text, stored_term
 from handlers.stores.memory_tables import MemoryTables, Version
-from handlers.stores.protocol import (
-    Facet,
-    FailedDocument,
-    Rename,
-    Restatement,
-    Swept,
-    entity_key,
-    staged_name,
-    storable_text,
-    stored_term,
-)
+from handlers.stores.protocol import Facet, FailedDocument, Rename, Restatement, Swept
 
 
 class MemoryWrites(MemoryTables):

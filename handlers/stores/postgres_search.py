@@ -12,7 +12,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 from handlers.records import stable_id
 from handlers.stores import schema
 from handlers.stores.dialects import PostgresVector
-from handlers.stores.protocol import bm25_idf, check_dimensions, choose_model, stored_term
+from handlers.stores.keys import stored_term
+from handlers.stores.ranking import bm25_idf, check_dimensions, choose_model
 
 _MOST_DIMENSIONS = 2000
 """More than that cannot be indexed as `vector`, and is compared exactly."""

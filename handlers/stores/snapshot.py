@@ -8,7 +8,8 @@ import numpy as np
 from sqlalchemy import Connection, LargeBinary, select, type_coerce
 
 from handlers.stores import schema
-from handlers.stores.protocol import bm25_idf, check_dimensions, choose_model, contenders, stored_term
+from handlers.stores.keys import stored_term
+from handlers.stores.ranking import bm25_idf, check_dimensions, choose_model, contenders
 from handlers.stores.reads import batches
 
 

@@ -11,7 +11,7 @@ from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores import graph, reads, states, upkeep, writes
 from handlers.stores.content import ContentHash
-from handlers.stores.protocol import (
+from handlers.stores.protocol import (  # fmt: skip
     ChunkState,
     DocumentRow,
     DocumentState,
@@ -24,7 +24,7 @@ from handlers.stores.protocol import (
     Restatement,
     StoredDocument,
     Swept,
-)  # fmt: skip
+)
 
 _TOGETHER = 100
 """Documents that one transaction publishes."""

@@ -16,7 +16,8 @@ from handlers.stores import schema
 from handlers.stores.adoption import adopt, over_passages
 from handlers.stores.dialects import among, insert_rows, update_rows, upsert_rows
 from handlers.stores.graph import entities_of, forget_unsupported
-from handlers.stores.protocol import Facet, FailedDocument, staged_name, stored_term
+from handlers.stores.keys import staged_name, stored_term
+from handlers.stores.protocol import Facet, FailedDocument
 from handlers.stores.reads import batches
 from handlers.stores.staging import lock_documents, note_documents, stage_facets, stage_passages, touch
 

@@ -1,0 +1,35 @@
+"""How what is stored is named and spelled, the same in every store."""
+
+import re
+import unicodedata
+
+from handlers.records import Document, stable_id
+
+_LONGEST_TERM = 200
+
+
+def entity_key(name: str) -> str:
+    """By what two spellings of an entity are the same: compatibility forms, case, spacing and outer punctuation."""
+    folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return re.sub(r"^[^\w#@$€£+]+|[^\w#+%]+$", "", folded) or folded
+
+
+def storable_text(text: str) -> str:
+    """The text without what databases refuse: NUL and halves of surrogate pairs, each replaced by a character."""
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def stored_term(term: str) -> str:
+    """The term, or a digest of one that is too long for an index of a database (an encoded image in a text)."""
+    return term if len(term) <= _LONGEST_TERM else f"{term[:32]}#{stable_id(term)}"
+
+
+def staged_name(document: Document, run_id: str) -> str:
+    """The name of the version that a run stages: the same when a step is tried again, another after an edit."""
+    return f"{document.content_sha256[:16]}-{run_id}"

@@ -1,0 +1,62 @@
+"""How a search compares and orders, the same in every store."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from flows.errors import FatalError
+
+
+def bm25_idf(documents: int, containing: int) -> float:
+    """How much a term that `containing` of `documents` chunks have tells: ln(1 + (N - n + 0.5) / (n + 0.5)).
+
+    Source: Robertson & Zaragoza, The Probabilistic Relevance Framework, 2009, with Lucene's 1 + that keeps it positive.
+    """
+    return math.log1p((documents - containing + 0.5) / (containing + 0.5))
+
+
+def choose_model(models: Sequence[str], wanted: str | None) -> str | None:
+    """The model whose vectors a query compares with: the wanted one, else the only one; None in an empty index.
+
+    Raises:
+        FatalError: the index has vectors, but none of the wanted model, or of several and none is wanted.
+    """
+    if wanted in models:
+        return wanted
+    if not models or (wanted is None and len(models) == 1):
+        return models[0] if models else None
+    lacking = f"none of model {wanted!r}" if wanted is not None else "the query does not say which one it is for"
+    raise FatalError(
+        f"the index has vectors of {', '.join(map(repr, models))}, and {lacking}: "
+        "search with the model that the index was made with, or ingest again"
+    )
+
+
+def check_dimensions(of_query: int, of_index: int) -> None:
+    """Refuse to compare vectors of different lengths.
+
+    Raises:
+        FatalError: they are.
+    """
+    if of_query != of_index:
+        raise FatalError(
+            f"the query's vector has {of_query} dimensions and the index's {of_index}: "
+            "search with the model that the index was made with, or ingest again"
+        )
+
+
+def contenders(scores: np.ndarray, top_k: int) -> np.ndarray:
+    """Positions of the `top_k` greatest scores and of all that tie with the last of them, in no order."""
+    if top_k <= 0 or not len(scores):
+        return np.arange(0)
+    if len(scores) <= top_k:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, len(scores) - top_k)[len(scores) - top_k])
+
+
+def best(keys: np.ndarray, scores: np.ndarray, top_k: int) -> list[int]:
+    """Positions of the `top_k` greatest scores, best first; ties by key."""
+    # Everything that ties with the last place competes for it, so that the order of rows does not decide.
+    candidates = contenders(scores, top_k)
+    return candidates[np.lexsort((keys[candidates], -scores[candidates]))][: max(top_k, 0)].tolist()
