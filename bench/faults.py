@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from flows.context import Context, Identity
 from flows.engine import run_plan
@@ -157,13 +159,13 @@ def full_disk(tries: int) -> Row:
         def limit(connection: Any, _: Any) -> None:
             connection.execute(f"PRAGMA max_page_count={pages + number % 12}")
 
-        sa.event.listen(engine, "connect", limit)
+        event.listen(engine, "connect", limit)
         engine.dispose()
         try:
             killing.run(store, "full", place.handlers())
         except RunStoreFailed:
             pass
-        except sa.exc.OperationalError:  # not even the run itself could be noted: it did not start
+        except OperationalError:  # not even the run itself could be noted: it did not start
             return 0 if not place.called() else None
         result, lost = place.go_on("full")
         return _same(result, lost, wanted)
@@ -246,7 +248,8 @@ def concurrent_runs(runs: int) -> Row:
 
 class _CancelAfter(Observer):
     def __init__(self, events: int) -> None:
-        self._left, self.task = events, None
+        self._left = events
+        self.task: asyncio.Task[RunResult] | None = None
 
     def finished(self, outcome: Outcome) -> None:
         self._left -= 1
@@ -262,12 +265,12 @@ def cancelled(tries: int) -> Row:
         async def run() -> None:
             plan = make_plan(Pipeline.model_validate(killing.PIPELINE), registry=place.handlers())
             recorder, stop = Recorder(RunStore(place.url)), _CancelAfter(number + 1)
-            stop.task = asyncio.ensure_future(
+            stop.task = task = asyncio.ensure_future(
                 run_plan(plan, Context(identity=Identity("killed", "cut")), observer=Observers([recorder, stop]),
                          journal=recorder)
             )  # fmt: skip
             with suppress(asyncio.CancelledError):
-                await stop.task
+                await task
 
         asyncio.run(run())
         result, lost = place.go_on("cut")

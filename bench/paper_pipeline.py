@@ -11,7 +11,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bench.prefect_server import running_server
 
@@ -47,7 +47,7 @@ def registry():
     return made
 
 
-def braid(steps: list[object], *, mode: str = "ordered", max_concurrency: int | None = None) -> Callable[[], float]:
+def braid(steps: Sequence[object], *, mode: str = "ordered", max_concurrency: int | None = None) -> Callable[[], float]:
     from flows.context import Context
     from flows.planner import make_plan
     from flows.planning import Overrides

@@ -52,7 +52,7 @@ def report(name: str, rows: int, documents: int | None, seconds: float) -> None:
 
 
 def make(place: int, rng: np.random.Generator, vocabulary: Sequence[str]) -> tuple[Document, list[Chunk]]:
-    texts = [" ".join(vocabulary[at] for at in rng.zipf(1.3, WORDS) % len(vocabulary)) for _ in range(PASSAGES)]
+    texts = [" ".join(vocabulary[int(at)] for at in rng.zipf(1.3, WORDS) % len(vocabulary)) for _ in range(PASSAGES)]
     text = "\n".join(texts)
     document = Document(f"d{place}", f"d{place}.txt", "", "", "text/plain", text, stable_id(text))
     starts = np.cumsum([0, *(len(each) + 1 for each in texts)]).tolist()

@@ -3,6 +3,7 @@
 import io
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from flows.calls import Call
 from flows.context import Identity
@@ -53,7 +54,7 @@ def make_pptx() -> bytes:
     import pptx
     from pptx.util import Inches
 
-    deck = pptx.Presentation()
+    deck: Any = pptx.Presentation()
     deck.core_properties.title = "Plans"
     for number, (title, body) in enumerate([("First", "Start here."), ("Second", "Go on."), ("Third", "Stop.")], 1):
         slide = deck.slides.add_slide(deck.slide_layouts[1])

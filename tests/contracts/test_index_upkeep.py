@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -24,7 +25,7 @@ from handlers.stores.sql import SqlIndexStore
 from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
 
 
-def moved(store: IndexStore, old: str, new: Document, **options: str) -> Rename:
+def moved(store: IndexStore, old: str, new: Document, **options: Any) -> Rename:
     """The rename of a document whose chunks stay as they are, but for their ids."""
     pairs = zip(store.chunks_of(old), chunks_of(new), strict=True)
     return Rename(old, new, {before.id: after.id for before, after in pairs}, **options)
@@ -308,7 +309,9 @@ def test_the_size_grows_with_the_content(store: IndexStore) -> None:
     store.statistics()
     before = store.size_bytes()
     rng = np.random.default_rng(1)
-    text = "\n".join(f"storm number {place} " + " ".join(map(str, rng.integers(1e9, size=40))) for place in range(200))
+    text = "\n".join(
+        f"storm number {place} " + " ".join(map(str, rng.integers(10**9, size=40))) for place in range(200)
+    )
     ingest(store, document("a", text))
     assert store.size_bytes() > before + 50_000
 

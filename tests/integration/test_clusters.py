@@ -42,11 +42,10 @@ def dask_address() -> Iterator[str]:
         from flows.cluster_dask import OURS
 
         before = set(REGISTRY.handlers)
-        with (
-            dask.config.set(OURS),
-            LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0") as cluster,
-        ):
-            yield cluster.scheduler_address
+        with dask.config.set(OURS):
+            made: Any = LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0")
+            with made as cluster:
+                yield cluster.scheduler_address
     for name in set(REGISTRY.handlers) - before:
         del REGISTRY.handlers[name]
 

@@ -71,10 +71,11 @@ def test_a_retried_flow_run_does_only_what_had_not_succeeded(tmp_path: Path) -> 
 
     flow = translate(PIPELINE, prepare)
 
-    async def states_and_tasks(flow_run_id: Any) -> tuple[str, list[str]]:
+    async def states_and_tasks(flow_run_id: Any) -> tuple[str | None, list[str]]:
         async with get_client() as client:
             flow_run = await client.read_flow_run(flow_run_id)
             assert flow_run.state is not None
+            found: list[Any] = []
             for _ in range(100):
                 found = await client.read_task_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])), limit=200

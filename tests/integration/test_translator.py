@@ -86,7 +86,7 @@ def flow_state(name: str) -> Any:
     return found.state
 
 
-def task_states(name: str, *, expect: int) -> dict[str, tuple[str, int]]:
+def task_states(name: str, *, expect: int) -> dict[str, tuple[str | None, int]]:
     """Name: state name and run count of the task runs; they reach the database a little later than the flow run."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName

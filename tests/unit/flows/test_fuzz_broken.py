@@ -123,9 +123,9 @@ def test_a_failure_that_reads_as_success(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_engine_that_tries_again_what_failed_for_good() -> None:
     async def engine(plan: Any, context: Context, *, run_leaf: Any, observer: Any) -> Any:
-        async def run(call: Any) -> Any:
-            ended = await run_leaf(call)
-            return await run_leaf(call) if isinstance(ended.error, FatalError) else ended
+        async def run(leaf: Any) -> Any:
+            ended = await run_leaf(leaf)
+            return await run_leaf(leaf) if isinstance(ended.error, FatalError) else ended
 
         return await run_plan(plan, context, run_leaf=run, observer=observer)
 

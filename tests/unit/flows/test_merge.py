@@ -1,5 +1,6 @@
 """Merging: declared order, never completion order; conflicts refused; nothing lost."""
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_reducers(name: str, before: Any, written: list, after: Any) -> None:
 
 def test_a_reducer_of_ones_own() -> None:
     @reducer("longest_in_test")
-    def longest(base: str | None, values: list[str]) -> str:
+    def longest(base: str | None, values: Sequence[str]) -> str:
         return max([base or "", *values], key=len)
 
     parent = Context({"name": "ab"})

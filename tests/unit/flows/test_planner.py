@@ -8,7 +8,7 @@ import pytest
 from flows.calls import Call
 from flows.context import Context
 from flows.errors import FatalError, InvalidPipeline
-from flows.plan import Access
+from flows.plan import Access, Group
 from flows.planner import make_plan
 from flows.planning import Overrides
 from flows.registry import Declared, Read, Registry, handler
@@ -123,7 +123,7 @@ def test_limits_and_where_they_come_from(
     group = {"parallel": [{"handler": "split"}], **({} if step is None else {"MaxConcurrency": step})}
     model = Pipeline.model_validate({"name": "p", "steps": [group], "max_workers": pipeline})
     plan = make_plan(model, registry=registry, overrides=Overrides(override, "--max-workers"))
-    (limit,) = [node.limit for node in plan.nodes if hasattr(node, "limit")]
+    (limit,) = [node.limit for node in plan.nodes if isinstance(node, Group)]
     assert (limit.value, limit.origin) == (effective, origin)
 
 

@@ -241,7 +241,7 @@ def test_a_call_respects_its_own_limit_among_all_that_run() -> None:
     assert virtually(run()) == [0, 3, 0]
 
 
-BREAKER = {"failures": 3, "within_s": 10, "open_s": 30}
+BREAKER: dict[str, float] = {"failures": 3, "within_s": 10, "open_s": 30}
 
 
 async def fail(resources: Resources, *, times: int, breaker: dict[str, float] = BREAKER) -> None:
