@@ -195,6 +195,7 @@ def test_two_runs_in_two_processes_share_seats_and_rate(tmp_path: Path) -> None:
 
 
 @prefect[1]
+@pytest.mark.timeout(450)
 def test_the_seat_of_a_killed_process_comes_back(operated: Operated, tmp_path: Path) -> None:
     notes, name = tmp_path / "notes", f"api-{uuid4().hex[:8]}"
     notes.touch()
