@@ -93,18 +93,20 @@ class RunStore:
     ) -> None:
         """Note what happened, in one transaction; an outcome or a kept call of the same name is replaced.
 
-        `attempts_` are (path, step id, attempt); a kept call that is None is forgotten. What the outcomes say of
-        documents is noted for `index`.
+        `attempts_` are (path, step id, attempt); a kept call that is None is forgotten, and the step of any
+        other has ended. What the outcomes say of documents is noted for `index`.
         """
         rows = [_outcome_row(run_id, outcome) for outcome in {o.path: o for o in outcomes_}.values()]
         tried = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in attempts_]
         keys = list(keep or {})
         calls = [_kept_row(run_id, lineage, key, call) for key, call in (keep or {}).items() if call is not None]
-        running = [{"run_id": run_id, **asdict(step)} for step in going_]
+        done = {call.call.step_id for call in (keep or {}).values() if call is not None}
+        running = [{"run_id": run_id, **asdict(step)} for step in going_ if step.step_id not in done]
         changed = [row["path"] for row in (*rows, *running)]
         with self._engine.begin() as connection:
-            if changed:
-                connection.execute(sa.delete(going).where(going.c.run_id == run_id, going.c.path.in_(changed)))
+            if changed or done:
+                over = going.c.path.in_(changed) | going.c.step_id.in_(done)
+                connection.execute(sa.delete(going).where(going.c.run_id == run_id, over))
             if running:
                 connection.execute(sa.insert(going), running)
             if rows:

@@ -6,9 +6,11 @@ from pathlib import Path
 from flows.calls import Call
 from flows.context import Context, Identity
 from flows.engine import run_plan
+from flows.journal import Kept
+from flows.leaf_calls import Done
 from flows.planner import make_plan
 from flows.registry import Registry, handler
-from flows.run_store import Going, Recorder, RunStore
+from flows.run_store import Going, Recorder, RunRecord, RunStore, pack
 from flows.steps import Pipeline
 from flows.stuck import Stuck
 
@@ -43,3 +45,15 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     assert (await running).status == "succeeded"
     assert reader.going("run-1") == []
     reader.close()
+
+
+def test_a_step_whose_result_is_kept_goes_on_no_more(tmp_path: Path) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.db'}")
+    store.start(RunRecord("run-1", "p", "f", "default", {}, "running", 1.0))
+    both = [Going("0", "0.first", 1.0), Going("1", "1.second", 2.0)]
+    kept = pack(Kept("definition", "own", Done((), 7), "0.first"))
+    store.write("run-1", "run-1", going_=both[:1])
+    # A process that is killed now has not written the outcome of the first.
+    store.write("run-1", "run-1", going_=both, keep={"0.first": kept})
+    assert store.going("run-1") == both[1:]
+    store.close()
