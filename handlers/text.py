@@ -98,7 +98,8 @@ def _normalised(text: str) -> tuple[str, list[int], list[int]]:
 
 
 def _joins(before: str, character: str) -> bool:
-    if unicodedata.combining(character):
+    # A halfwidth voicing mark combines in its compatibility form only.
+    if unicodedata.combining(unicodedata.normalize("NFKC", character)[0]):
         return True
     # Only few characters compose without being marks, and with the last one or two before them.
     last = before[-2:]
