@@ -16,12 +16,13 @@ from flows.errors import FatalError, StorageError, suggest
 from flows.registry import handler
 from flows.spilled import Spilled, Spool
 from flows.storage import Storage
-from handlers.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets, written
+from handlers.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.globs import compiled
 from handlers.listings import Listing
 from handlers.moves import renames_of
 from handlers.records import Chunk, Source
 from handlers.sources import HIDDEN
+from handlers.stores.fingerprints import written
 from handlers.stores.protocol import DocumentState, IndexStore, Rename, Restatement
 
 _PAGE = 500

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.calls import Call
 from handlers.records import Chunk, stable_id
+from handlers.stores.fingerprints import parse_facets
 from handlers.stores.protocol import ChunkState, IndexStore
 
 DOCUMENTS = "documents"
@@ -30,17 +31,6 @@ def facets_of_step(call: Call, step: str) -> set[str]:
         for facet in FACETS
         if (lineage := call.identity.lineages.get(f"index.{facet}")) is not None and step in lineage.steps
     }
-
-
-def written(facets: Mapping[str, str]) -> str:
-    """Facets as the fingerprint that is stored with a document."""
-    return " ".join(f"{facet}={made}" for facet, made in sorted(facets.items()))
-
-
-def parse_facets(fingerprint: str) -> dict[str, str]:
-    """The facets that a stored fingerprint tells of."""
-    pairs = (part.partition("=") for part in fingerprint.split())
-    return {facet: made for facet, _, made in pairs if made}
 
 
 def lacking(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call) -> list[Chunk]:

@@ -7,9 +7,10 @@ from pathlib import PurePosixPath
 
 from handlers.extraction.artifacts import artifact_ids
 from handlers.extraction.formats import mime_type_of
-from handlers.facets import DOCUMENTS, parse_facets, written
+from handlers.facets import DOCUMENTS
 from handlers.partition import chunk_id
 from handlers.records import Artifact, Chunk, Source
+from handlers.stores.fingerprints import parse_facets, written
 from handlers.stores.protocol import DocumentState, IndexStore, Rename, StoredDocument
 
 _PAGE = 100

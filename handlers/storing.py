@@ -10,8 +10,9 @@ from flows.errors import StorageError
 from flows.registry import handler
 from flows.storage import Storage
 from handlers.changes import tried
-from handlers.facets import wanted_facets, written
+from handlers.facets import wanted_facets
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
+from handlers.stores.fingerprints import written
 from handlers.stores.protocol import Facet, FailedDocument, IndexStore
 
 _REMOVED_AT_ONCE = 500

@@ -1,22 +1,26 @@
-"""What is staged over visible passages, and how it takes their place when its version is published.
+"""What is staged over passages, and how it takes their place when its version is published.
 
-Nothing that queries see is ever written over (see `staging.stage_facets`): what belongs to a new version becomes
-visible with it, in one transaction, and what its run never published is swept like all that is staged.
+Nothing that queries see or that another run has staged is ever written over (see `staging.stage_facets`): what belongs
+to a new version becomes visible with it, in one transaction, and what its run never published is swept like all that
+is staged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
+from flows.errors import FatalError
 from handlers.stores import schema
 from handlers.stores.dialects import among, move_rows, update_rows
+from handlers.stores.fingerprints import made_by_another, remade_facets
 from handlers.stores.graph import entities_of, forget_unsupported
+from handlers.stores.protocol import Facet
 from handlers.stores.reads import batches
 from handlers.stores.staging import OVER, stored_passages
 
-passages_ = schema.passages
+documents_, passages_ = schema.documents, schema.passages
 
 
 @dataclass(frozen=True)
@@ -29,21 +33,22 @@ class _Over:
     facts: bool
 
 
-def adopt(connection: Connection, runs: Mapping[int, str]) -> bool:
-    """Let what runs have staged over passages of documents (run by document key) take their place; whether any was.
+def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[int]]:
+    """Let what runs have staged over passages of documents (run by document key) take their place; of which, by facet.
 
     The documents are locked.
     """
     found = _staged_over(connection, runs)
     if not found:
-        return False
+        return {"vectors": set(), "terms": set(), "facts": set()}
     by_key = {each.key: each for each in found}
+    with_vectors: list[_Over] = []
     for some in batches(list(by_key)):
-        vectors = schema.vectors
-        with_vectors = list(
-            connection.scalars(select(vectors.c.passage).where(among(connection, vectors.c.passage, some)))
-        )
-        _move(connection, ("vectors",), [by_key[key] for key in with_vectors])
+        stored = schema.vectors.c.passage
+        with_vectors += [
+            by_key[key] for key in connection.scalars(select(stored).where(among(connection, stored, some)))
+        ]
+    _move(connection, ("vectors",), with_vectors)
     with_terms = [each for each in found if each.length is not None]
     _move(connection, ("postings",), with_terms)
     update_rows(connection, passages_, "key", ("length",), [(each.length, each.passage) for each in with_terms])
@@ -55,7 +60,65 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> bool:
     for some in batches(list(by_key)):
         connection.execute(delete(passages_).where(among(connection, passages_.c.key, some)))
     forget_unsupported(connection, touched)
-    return True
+    return {
+        "vectors": {each.passage for each in with_vectors},
+        "terms": {each.passage for each in with_terms},
+        "facts": {each.passage for each in with_facts},
+    }
+
+
+def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -> None:
+    """Forget what other runs have staged of those passages (a query of their keys) that a run is about to make visible.
+
+    The run by document key; the documents are locked.
+    """
+    documents: dict[str, list[int]] = {}
+    for document, run_id in runs.items():
+        documents.setdefault(run_id, []).append(document)
+    others: list[int] = []
+    for run_id, some in documents.items():
+        others += connection.scalars(
+            select(passages_.c.key).where(
+                passages_.c.key.in_(kept), among(connection, passages_.c.document, some), ~passages_.c.visible,
+                passages_.c.run_id != run_id,
+            )
+        )  # fmt: skip
+    touched = entities_of(connection, others)
+    for some in batches(others):
+        for table in (schema.vectors, schema.postings, schema.mentions, schema.relations):
+            connection.execute(delete(table).where(among(connection, table.c.passage, some)))
+        connection.execute(
+            update(passages_).where(among(connection, passages_.c.key, some)).values(length=None, facts=False)
+        )
+    forget_unsupported(connection, touched)
+
+
+def check_made(
+    connection: Connection,
+    fingerprints: Mapping[int, tuple[str, str]],
+    adopted: Mapping[Facet, set[int]],
+    kept: Select[Any],
+    facets: Collection[Facet],
+) -> None:
+    """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
+
+    Documents have stored and new fingerprints, by their keys; what they say to be made in another way now, of `facets`,
+    must have been adopted for each of the passages that were visible and are kept (a query of their keys).
+
+    Raises:
+        FatalError: it has not.
+    """
+    for facet in sorted(facets):
+        remade = [document for document, pair in fingerprints.items() if facet in remade_facets(*pair)]
+        for some in batches(remade):
+            rows = connection.execute(
+                select(documents_.c.id, passages_.c.key).join(documents_, documents_.c.key == passages_.c.document)
+                .where(among(connection, passages_.c.document, some), passages_.c.visible, passages_.c.key.in_(kept))
+                .order_by(documents_.c.id)
+            )  # fmt: skip
+            others = [row.id for row in rows if row.key not in adopted[facet]]
+            if others:
+                raise FatalError(made_by_another(others[0], others.count(others[0]), facet))
 
 
 def _staged_over(connection: Connection, runs: Mapping[int, str]) -> list[_Over]:

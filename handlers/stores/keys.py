@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from itertools import chain
 
 from handlers.records import Document, stable_id
 
@@ -30,6 +32,15 @@ def stored_term(term: str) -> str:
     return term if len(term) <= _LONGEST_TERM else f"{term[:32]}#{stable_id(term)}"
 
 
-def staged_name(document: Document, run_id: str) -> str:
+def staged_name(document: Document, fingerprint: str, run_id: str) -> str:
     """The name of the version that a run stages: the same when a step is tried again, another after an edit."""
-    return f"{document.content_sha256[:16]}-{run_id}"
+    return f"{_made(document.content_sha256, fingerprint, document.tags)}-{run_id}"
+
+
+def is_the_same(name: str, content_sha256: str, fingerprint: str, tags: Iterable[tuple[str, str]]) -> bool:
+    """Whether a version with this name, whoever staged it, is made of that content, in that way, with those tags."""
+    return name.startswith(f"{_made(content_sha256, fingerprint, tags)}-")
+
+
+def _made(content_sha256: str, fingerprint: str, tags: Iterable[tuple[str, str]]) -> str:
+    return stable_id(content_sha256, fingerprint, *chain.from_iterable(sorted(set(tags))))[:16]

@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from flows.errors import FatalError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
+from handlers.stores.fingerprints import made_by_another, remade_facets
 from handlers.stores.keys import entity_key
-from handlers.stores.protocol import DocumentRow
+from handlers.stores.protocol import DocumentRow, Facet
 
 
 @dataclass
@@ -40,8 +42,14 @@ class Passage:
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
-    over: dict[str, "Passage"] = field(default_factory=dict)
-    """What runs have staged over it, while it is visible."""
+
+    @property
+    def facets(self) -> set[Facet]:
+        """What is stored of it."""
+        stored: dict[Facet, bool] = {
+            "vectors": self.vector is not None, "terms": self.terms is not None, "facts": self.facts,
+        }  # fmt: skip
+        return {facet for facet, has in stored.items() if has}
 
 
 class MemoryTables:
@@ -53,6 +61,8 @@ class MemoryTables:
         self._staged: dict[tuple[str, str], Version] = {}
         self._published: dict[str, tuple[str, Version]] = {}
         self._passages: dict[str, Passage] = {}
+        self._over: dict[tuple[str, str], Passage] = {}
+        """What runs have staged over passages that are visible or another run's, by chunk id and run."""
         self._tried: dict[str, str] = {}
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
@@ -89,26 +99,43 @@ class MemoryTables:
         return not where or where.matches(self._published[document_id][1].document.tags)
 
     def _stage(self, chunks: Sequence[Chunk], run_id: str) -> None:
-        visible = self._visible()
         for chunk in chunks:
             if chunk.document_id not in self._rows:
                 self._note(chunk.document_id, "", "", "")
-            passage = self._passages.setdefault(chunk.id, Passage(chunk.document_id, run_id, time.time()))
-            if chunk.id not in visible and passage.run_id != run_id:
-                passage.run_id, passage.staged_at = run_id, time.time()
+            self._passages.setdefault(chunk.id, Passage(chunk.document_id, run_id, time.time()))
 
     def _staging(self, chunk_id: str, run_id: str) -> Passage:
-        """Where a run writes what it stages of a chunk: beside it while it is visible."""
+        """Where a run writes what it stages of a chunk: beside it while it is visible or another run's."""
         passage = self._passages[chunk_id]
-        if chunk_id not in self._visible():
+        if chunk_id not in self._visible() and passage.run_id == run_id:
             return passage
-        over = passage.over.setdefault(run_id, Passage(passage.document_id, run_id, time.time()))
+        over = self._over.setdefault((chunk_id, run_id), Passage(passage.document_id, run_id, time.time()))
         over.staged_at = time.time()
         return over
 
-    def _adopted(self, chunk_ids: Iterable[str], run_id: str) -> dict[str, Passage]:
-        """The passages with what a run has staged over them in its place."""
-        return {each: _with(self._passages[each], run_id) for each in chunk_ids}
+    def _adopted(self, version: Version, run_id: str) -> dict[str, Passage]:
+        """The passages of a version with what a run has staged over them in its place, and nothing of other runs."""
+        visible, adopted = self._visible(), dict[str, Passage]()
+        for chunk_id in version.chunks:
+            below, over = self._passages[chunk_id], self._over.get((chunk_id, run_id))
+            if chunk_id not in visible and below.run_id != run_id:
+                below = Passage(below.document_id, run_id, below.staged_at)
+            adopted[chunk_id] = below if over is None else _with(below, over)
+        return adopted
+
+    def _check_made(self, version: Version, run_id: str, before: Version | None, facets: Collection[Facet]) -> None:
+        """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
+
+        Raises:
+            FatalError: a run has not made a facet anew of all of them, although `before` was made in another way.
+        """
+        if before is None:
+            return
+        kept = version.chunks.keys() & self._visible().keys()
+        for facet in sorted(remade_facets(before.fingerprint, version.fingerprint) & set(facets)):
+            made = {each for each in kept if (each, run_id) in self._over and facet in self._over[each, run_id].facets}
+            if kept - made:
+                raise FatalError(made_by_another(version.document.id, len(kept - made), facet))
 
     def chunks_of(self, document_id: str) -> list[Chunk]:
         with self._lock:
@@ -116,11 +143,8 @@ class MemoryTables:
             return sorted(version.chunks.values(), key=lambda each: (each.position, each.id)) if version else []
 
 
-def _with(passage: Passage, run_id: str) -> Passage:
-    found = replace(passage, over={run: staged for run, staged in passage.over.items() if run != run_id})
-    staged = passage.over.get(run_id)
-    if staged is None:
-        return found
+def _with(passage: Passage, staged: Passage) -> Passage:
+    found = replace(passage)
     if staged.vector is not None:
         found.vector, found.model = staged.vector, staged.model
     if staged.terms is not None:

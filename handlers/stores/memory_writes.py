@@ -3,12 +3,13 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
-from handlers.stores.keys import entity_key, staged_name, storable_text, stored_term
+from handlers.stores.keys import entity_key, is_the_same, staged_name, storable_text, stored_term
 from handlers.stores.memory_tables import MemoryTables, Version
 from handlers.stores.protocol import Facet, FailedDocument, Rename, Restatement, Swept
 
@@ -23,6 +24,7 @@ class MemoryWrites(MemoryTables):
     ) -> dict[str, str]:  # fmt: skip
         with self._lock:
             self._stage(chunks, run_id)
+            names = {each.id: staged_name(each, fingerprint, run_id) for each in documents}
             chunks = [replace(chunk, text=storable_text(chunk.text)) for chunk in chunks]
             for each in documents:
                 self._note(each.id, each.name, each.uri, run_id)
@@ -36,11 +38,11 @@ class MemoryWrites(MemoryTables):
                     run_id,
                     time.time(),
                 )
-                name = staged_name(each, run_id)
+                name = names[each.id]
                 self._staged[each.id, name] = version
                 if each.id in self._published and self._published[each.id][0] == name:
                     self._published[each.id] = (name, version)
-            return {each.id: staged_name(each, run_id) for each in documents}
+            return names
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
         with self._lock:
@@ -86,29 +88,34 @@ class MemoryWrites(MemoryTables):
 
     def _publish(self, document_id: str, name: str, expect: Collection[Facet]) -> None:
         version = self._staged.get((document_id, name))
+        before = self._published[document_id][1] if document_id in self._published else None
+        if version is None and before is not None:
+            document = before.document
+            if is_the_same(name, document.content_sha256, before.fingerprint, document.tags):
+                return
         if version is None:
             raise FatalError(
                 f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
                 "ingest it again"
             )
-        adopted = self._adopted(version.chunks, version.run_id)
-        kept = list(adopted.values())
-        lacking = {
-            "facts": sum(not passage.facts for passage in kept),
-            "terms": sum(passage.terms is None for passage in kept),
-            "vectors": sum(passage.vector is None for passage in kept),
-        }
+        adopted = self._adopted(version, version.run_id)
         for facet in sorted(expect):
-            if lacking[facet]:
+            lacking = sum(facet not in passage.facets for passage in adopted.values())
+            if lacking:
                 raise FatalError(
-                    f"document {document_id!r}: {lacking[facet]} of its chunks have no {facet} stored; another run may "
+                    f"document {document_id!r}: {lacking} of its chunks have no {facet} stored; another run may "
                     "have replaced them: ingest it again"
                 )
+        self._check_made(version, version.run_id, before, expect)
         self._staged = {key: value for key, value in self._staged.items() if key[0] != document_id}
         self._staged[document_id, name] = version
         self._published[document_id] = (name, version)
         others = {key: value for key, value in self._passages.items() if value.document_id != document_id}
         self._passages = others | adopted
+        self._over = {
+            (chunk_id, run_id): over for (chunk_id, run_id), over in self._over.items()
+            if over.document_id != document_id or (chunk_id in adopted and run_id != version.run_id)
+        }  # fmt: skip
         self._rows[document_id] = replace(
             self._rows[document_id], status="processed", reason="", updated_at=time.time()
         )  # fmt: skip
@@ -127,6 +134,7 @@ class MemoryWrites(MemoryTables):
             gone = set(document_ids) & self._rows.keys()
             self._staged = {key: value for key, value in self._staged.items() if key[0] not in gone}
             self._passages = {key: value for key, value in self._passages.items() if value.document_id not in gone}
+            self._over = {key: value for key, value in self._over.items() if value.document_id not in gone}
             for document_id in gone:
                 del self._rows[document_id]
                 self._published.pop(document_id, None)
@@ -140,13 +148,18 @@ class MemoryWrites(MemoryTables):
                 name, version = self._published[each.document_id]
                 noted = {"revision": each.revision, "fingerprint": each.fingerprint}
                 document = version.document if each.tags is None else replace(version.document, tags=each.tags)
-                version = replace(
+                before, version = version, replace(
                     version, document=document, **{key: value for key, value in noted.items() if value is not None}
-                )
+                )  # fmt: skip
+                if each.run_id is not None:
+                    self._check_made(version, each.run_id, before, get_args(Facet))
+                    self._passages |= self._adopted(version, each.run_id)
+                    self._over = {
+                        (chunk_id, run_id): over for (chunk_id, run_id), over in self._over.items()
+                        if chunk_id not in version.chunks or run_id != each.run_id
+                    }  # fmt: skip
                 self._staged[each.document_id, name] = version
                 self._published[each.document_id] = (name, version)
-                if each.run_id is not None:
-                    self._passages |= self._adopted(version.chunks, each.run_id)
                 if each.uri is not None:
                     self._rows[each.document_id] = replace(self._rows[each.document_id], uri=each.uri)
             return len(known)
@@ -164,11 +177,11 @@ class MemoryWrites(MemoryTables):
 
     def rename(self, renames: Sequence[Rename]) -> int:
         with self._lock:
-            before = dict(self._rows), dict(self._staged), dict(self._published), dict(self._passages)
+            before = dict(self._rows), dict(self._staged), dict(self._published), dict(self._passages), dict(self._over)
             try:
                 return sum(self._rename(each) for each in renames)
             except (FatalError, ValueError):
-                self._rows, self._staged, self._published, self._passages = before
+                self._rows, self._staged, self._published, self._passages, self._over = before
                 raise
 
     def _rename(self, each: Rename) -> int:
@@ -207,7 +220,7 @@ class MemoryWrites(MemoryTables):
         for chunk_id, passage in kept.items():
             after = each.chunk_ids[chunk_id]
             self._passages[after] = replace(
-                passage, document_id=new, over={},
+                passage, document_id=new,
                 terms=replace(passage.terms, chunk_id=after) if passage.terms else None,
                 entities=[replace(found, document_id=new, chunk_id=after) for found in passage.entities],
                 relations=[replace(found, document_id=new, chunk_id=after) for found in passage.relations],
@@ -238,16 +251,11 @@ class MemoryWrites(MemoryTables):
             ]
             for chunk_id in chunks:
                 del self._passages[chunk_id]
-            over = [
-                (chunk_id, run_id)
-                for chunk_id, passage in self._passages.items()
-                for run_id, staged in passage.over.items()
-                if left(run_id, staged.staged_at)
-            ]
-            for chunk_id, run_id in over:
-                del self._passages[chunk_id].over[run_id]
+            over = [key for key, staged in self._over.items() if left(staged.run_id, staged.staged_at)]
+            for key in over:
+                del self._over[key]
             used = {document_id for document_id, _ in self._staged}
-            used |= {passage.document_id for passage in self._passages.values()}
+            used |= {passage.document_id for passage in (*self._passages.values(), *self._over.values())}
             documents = [
                 row.id
                 for row in self._rows.values()

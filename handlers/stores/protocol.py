@@ -29,7 +29,7 @@ class DocumentRow:
     content_sha256: str
     """Of the searchable version, empty when there is none."""
     fingerprint: str
-    """What the writer gave to tell how the searchable version was made."""
+    """How each facet of the searchable version was made (see `fingerprints`)."""
     chunks: int
     searchable: bool
 
@@ -158,9 +158,10 @@ class IndexStore(Protocol):
 
     The `put_…` methods stage: nothing they write for new chunks is found before `publish` has made the document's new
     version visible, in one transaction that also removes what only the old version used. Rows belong to chunks, whose
-    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. What is visible is
-    never written over: new vectors, terms and facts of a visible chunk stay invisible until `publish` makes the version
-    visible that the same run has staged, or `restate` says that they are the document's now.
+    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. What is visible, or
+    staged by another run, is never written over: new vectors, terms and facts of such a chunk stay invisible until
+    `publish` makes the version visible that the same run has staged, or `restate` says that they are the document's.
+    Nothing that another run has staged becomes visible with either.
     Entities are addressed by name, without regard to case and spacing (`entity_key`).
     """
 
@@ -198,9 +199,13 @@ class IndexStore(Protocol):
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
         """Make staged versions visible, each at once, and remove the old ones; the number of documents.
 
+        A version that is gone because another run has published the same content meanwhile, made in the same way and
+        with the same tags, counts.
+
         Raises:
             FatalError: a version, or an expected facet of one of its chunks, is not stored (another run may have
-                replaced it); the version before stays visible.
+                replaced it); or another run has made an expected facet of visible chunks in another way meanwhile. The
+                version before stays visible.
         """
         ...
 
@@ -227,7 +232,12 @@ class IndexStore(Protocol):
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
         """Note tags, place, revision or fingerprint of searchable documents, with what a run has staged over them; how
-        many there were. All of it becomes visible at once."""
+        many there were. All of it becomes visible at once.
+
+        Raises:
+            FatalError: a new fingerprint, given with a run, is not true, since another run has made something of the
+                document in another way meanwhile; nothing is noted.
+        """
         ...
 
     def requeue(self, document_ids: Sequence[str]) -> int:
@@ -240,8 +250,7 @@ class IndexStore(Protocol):
         """Remove what runs staged and never published.
 
         Nothing of a run in `alive` is touched, nor, unless its run is in `dead`, anything staged less than
-        `older_than_s` ago: let that be longer than any run takes from staging a batch to publishing it. A run that
-        stages a chunk which another left behind owns it from then on.
+        `older_than_s` ago: let that be longer than any run takes from staging a batch to publishing it.
         """
         ...
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from handlers.records import Chunk
 from handlers.stores import schema
@@ -23,7 +23,7 @@ documents_, passages_ = schema.documents, schema.passages
 
 
 def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
-    """Rows for chunks, whichever of the writers comes first: key, document and whether visible, by chunk id."""
+    """Rows for chunks, whichever of the writers comes first: key, document, run and whether visible, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
     if missing:
@@ -31,15 +31,8 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
         documents.update(lock_documents(connection, missing))
     found = stored_passages(connection, [chunk.id for chunk in chunks])
     new = {chunk.id: chunk for chunk in chunks if chunk.id not in found}
-    # A run that stages again what a crashed one left takes it over, so that nobody sweeps it away meanwhile.
-    left = [row.key for row in found.values() if not row.visible and row.run_id != run_id]
-    now = time.time()
-    for some in batches(left):
-        connection.execute(
-            update(passages_).where(among(connection, passages_.c.key, some), ~passages_.c.visible)
-            .values(run_id=run_id, staged_at=now)
-        )  # fmt: skip
     if new:
+        now = time.time()
         upsert_rows(
             connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
             [(each.id, documents[each.document_id], False, each.text, False, run_id, now) for each in new.values()],
@@ -54,17 +47,20 @@ def stage_facets(
 ) -> dict[str, int]:
     """Keys of invisible rows by chunk id, for what is staged of the chunks; `written` are those that something is of.
 
-    What is staged of a passage that queries see goes to a row of its own, invisible, whose id is the passage's with the
-    run's behind it: nothing visible is written over before the run publishes it (`adoption`).
+    What is staged of a passage that queries see, or that another run has staged, goes to a row of its own, invisible,
+    whose id is the passage's with the run's behind it: nothing visible and nothing of another run is ever written over;
+    the row takes the passage's place when its run publishes (`adoption`).
     """
     passages = stage_passages(connection, chunks, run_id)
     wanted = set(passages if written is None else written)
-    over = {chunk.id: chunk for chunk in chunks if chunk.id in wanted and passages[chunk.id].visible}
+    over = {
+        each: row for each, row in passages.items() if each in wanted and (row.visible or row.run_id != run_id)
+    }  # fmt: skip
     now = time.time()
     ids = {f"{chunk_id}{OVER}{run_id}": chunk_id for chunk_id in over}
     upsert_rows(
         connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
-        [(each, passages[chunk_id].document, False, "", False, run_id, now) for each, chunk_id in ids.items()],
+        [(each, over[chunk_id].document, False, "", False, run_id, now) for each, chunk_id in ids.items()],
         conflict="(id) DO UPDATE SET staged_at = excluded.staged_at",
     )  # fmt: skip
     rows = stored_passages(connection, ids)

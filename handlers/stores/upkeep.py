@@ -1,16 +1,17 @@
 """Upkeep of an index in SQL: documents moved to other places, and what crashed runs left removed."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, or_, select, update
 
 from flows.errors import FatalError
 from handlers.stores import schema
-from handlers.stores.adoption import adopt
+from handlers.stores.adoption import adopt, check_made
+from handlers.stores.dialects import among
 from handlers.stores.graph import forget_unsupported
-from handlers.stores.protocol import Rename, Restatement, Swept
+from handlers.stores.protocol import Facet, Rename, Restatement, Swept
 from handlers.stores.reads import batches
 from handlers.stores.staging import lock_documents, touch
 from handlers.stores.writes import put_tags, remove_passages, version_fields
@@ -164,8 +165,10 @@ def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
         found[each.document_id][0]: each.run_id
         for each in restatements if each.document_id in found and each.run_id is not None
     }  # fmt: skip
-    if adopt(connection, runs):
+    adopted = adopt(connection, runs)
+    if any(adopted.values()):
         touch(connection)
+    _check_restated(connection, restatements, found, adopted)
     tagged: dict[int, tuple[tuple[str, str], ...]] = {}
     for each in restatements:
         if each.document_id not in found:
@@ -184,6 +187,27 @@ def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
         put_tags(connection, tagged)
         touch(connection)
     return len(found)
+
+
+def _check_restated(
+    connection: Connection, restatements: Sequence[Restatement], found: Mapping[str, tuple[int, int]],
+    adopted: Mapping[Facet, set[int]],
+) -> None:  # fmt: skip
+    new = {
+        found[each.document_id]: each.fingerprint
+        for each in restatements
+        if each.document_id in found and each.run_id is not None and each.fingerprint is not None
+    }
+    versions = [version for _, version in new]
+    stored = dict[int, str]()
+    for some in batches(versions):
+        rows = connection.execute(
+            select(versions_.c.key, versions_.c.fingerprint).where(among(connection, versions_.c.key, some))
+        )
+        stored.update((row.key, row.fingerprint) for row in rows)
+    kept = select(chunks_.c.passage).where(among(connection, chunks_.c.version, versions))
+    pairs = {document: (stored[version], after) for (document, version), after in new.items()}
+    check_made(connection, pairs, adopted, kept, tuple(adopted))
 
 
 def requeue(connection: Connection, document_ids: Sequence[str]) -> int:

@@ -13,10 +13,10 @@ from sqlalchemy import delete as delete_from
 from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
 from handlers.stores import schema
-from handlers.stores.adoption import adopt, over_passages
+from handlers.stores.adoption import adopt, check_made, disown, over_passages
 from handlers.stores.dialects import among, insert_rows, update_rows, upsert_rows
 from handlers.stores.graph import entities_of, forget_unsupported
-from handlers.stores.keys import staged_name, stored_term
+from handlers.stores.keys import is_the_same, staged_name, stored_term
 from handlers.stores.protocol import Facet, FailedDocument
 from handlers.stores.reads import batches
 from handlers.stores.staging import lock_documents, note_documents, stage_facets, stage_passages, touch
@@ -31,11 +31,12 @@ def put_documents(
     note_documents(connection, [(each.id, each.name, each.uri) for each in documents], run_id)
     passages = stage_passages(connection, chunks, run_id)
     keys = lock_documents(connection, [each.id for each in documents])
+    names = {each.id: staged_name(each, fingerprint, run_id) for each in documents}
     versions = _stage_versions(
         connection, keys,
         {
             each.id: {
-                **version_fields(each), "name": staged_name(each, run_id), "summary": summaries.get(each.id),
+                **version_fields(each), "name": names[each.id], "summary": summaries.get(each.id),
                 "fingerprint": fingerprint, "run_id": run_id, "revision": revisions.get(each.id, ""),
                 "staged_at": time.time(),
             }
@@ -55,7 +56,7 @@ def put_documents(
         )
         for each in {each.id: each for each in chunks}.values() if each.document_id in versions
     ])  # fmt: skip
-    return {each.id: staged_name(each, run_id) for each in documents}
+    return names
 
 
 def _stage_versions(
@@ -141,16 +142,24 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
     """Make versions visible (name by document id), all or none of them."""
     keys = lock_documents(connection, list(names))
     versions = _versions_named(connection, names, keys)
+    before = _published(connection, list(keys.values()))
     for document_id, name in names.items():
-        if document_id not in versions:
+        if document_id not in versions and not _is_published(connection, name, before.get(keys.get(document_id, 0))):
             raise FatalError(
                 f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: "
                 "ingest it again"
             )
-    new, documents = [each.key for each in versions.values()], [keys[each] for each in names]
+    new, documents = [each.key for each in versions.values()], [keys[each] for each in versions]
     kept = select(chunks_.c.passage).where(among(connection, chunks_.c.version, new))
-    adopt(connection, {each.document: each.run_id for each in versions.values()})
-    _check_facets(connection, {keys[each]: each for each in names}, kept, expect)
+    runs = {each.document: each.run_id for each in versions.values()}
+    disown(connection, runs, kept)
+    adopted = adopt(connection, runs)
+    _check_facets(connection, {keys[each]: each for each in versions}, kept, expect)
+    fingerprints = {
+        each.document: (before[each.document].fingerprint, each.fingerprint)
+        for each in versions.values() if each.document in before
+    }  # fmt: skip
+    check_made(connection, fingerprints, adopted, kept, expect)
     connection.execute(
         delete_from(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
     )
@@ -169,14 +178,34 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
 
 
 def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row[Any]]:
-    """Key, document and run of versions by document id, in the order of `names`, without those that are not there."""
+    """Key, document, run and fingerprint of versions by document id, in the order of `names`."""
     rows = connection.execute(
-        select(versions_.c.key, versions_.c.document, versions_.c.name, versions_.c.run_id)
+        select(versions_.c.key, versions_.c.document, versions_.c.name, versions_.c.run_id, versions_.c.fingerprint)
         .where(among(connection, versions_.c.document, list(keys.values())))
     )  # fmt: skip
     stored = {(row.document, row.name): row for row in rows}
     found = {document_id: stored.get((keys.get(document_id), name)) for document_id, name in names.items()}
     return {document_id: version for document_id, version in found.items() if version is not None}
+
+
+def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Row[Any]]:
+    """Key, content hash and fingerprint of the visible versions of documents, by document key."""
+    rows = connection.execute(
+        select(versions_.c.key, versions_.c.document, versions_.c.content_sha256, versions_.c.fingerprint)
+        .join(documents_, documents_.c.published == versions_.c.key)
+        .where(among(connection, documents_.c.key, documents))
+    )  # fmt: skip
+    return {row.document: row for row in rows}
+
+
+def _is_published(connection: Connection, name: str, visible: Row[Any] | None) -> bool:
+    """Whether what a version was made of, and how, is what queries see: another run has brought the same."""
+    if visible is None:
+        return False
+    tags = connection.execute(
+        select(schema.tags.c.name, schema.tags.c.value).where(schema.tags.c.version == visible.key)
+    )
+    return is_the_same(name, visible.content_sha256, visible.fingerprint, ((row.name, row.value) for row in tags))
 
 
 def _check_facets(connection: Connection, documents: Mapping[int, str], kept: Any, expect: Collection[Facet]) -> None:

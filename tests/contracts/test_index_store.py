@@ -114,8 +114,8 @@ def test_an_unchanged_chunk_keeps_its_vector_and_terms(store: IndexStore) -> Non
     new = document("a", "storm\nviolin")
     versions = store.put_documents([new], chunks_of(new), run_id="r2")
     changed = chunks_of(new)[1:]
-    store.put_vectors(changed, embed(changed))
-    store.put_terms(changed, count_terms(changed))
+    store.put_vectors(changed, embed(changed), run_id="r2")
+    store.put_terms(changed, count_terms(changed), run_id="r2")
     store.publish(versions, expect=("vectors", "terms"))
     assert found_by_vector(store, "storm") == ["storm"]
     assert found_by_words(store, "storm", "violin") == sorted(

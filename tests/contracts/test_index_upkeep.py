@@ -147,25 +147,6 @@ def test_a_sweep_takes_what_dead_runs_left_and_nothing_else(store: IndexStore) -
     assert store.sweep(older_than_s=0) == Swept()
 
 
-def test_a_run_owns_what_it_stages_again(store: IndexStore) -> None:
-    made = document("a", "orchard\nstorm")
-    chunks = chunks_of(made)
-    store.put_vectors(chunks, embed(chunks), run_id="dead")
-    store.put_terms(chunks, count_terms(chunks), run_id="alive")
-    assert store.sweep(alive=["alive"], older_than_s=0) == Swept()
-    assert {state.model for state in store.chunk_states([chunk.id for chunk in chunks]).values()} == {"words"}
-
-
-def test_of_two_writers_of_a_document_the_last_to_publish_wins(store: IndexStore) -> None:
-    first = stage(store, [document("a", "storm\nriver")], run="one")
-    second = stage(store, [document("a", "storm\nbridge")], run="two")
-    store.publish(first, expect=("vectors", "terms"))
-    with pytest.raises(FatalError, match="another run may have replaced it: ingest it again"):
-        store.publish(second, expect=("vectors", "terms"))
-    assert [chunk.text for chunk in store.chunks_of("a")] == ["storm", "river"]
-    assert store.fingerprint() == rebuilt(document("a", "storm\nriver")).fingerprint()
-
-
 def test_one_version_that_cannot_be_published_keeps_only_itself_and_those_after_it_back(store: IndexStore) -> None:
     staged = stage(store, [document("a", "storm"), document("c", "train")])
     versions = {"a": staged["a"], "b": "never staged", "c": staged["c"]}

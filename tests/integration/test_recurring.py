@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from handlers.stores.opening import open_index
-from tests.editions import DOCUMENTS, EDITIONS
+from tests.editions import DOCUMENTS, EDITIONS, text
 from tests.index_stores import index_url
+from tests.ingesting import ingest, opened, settings_in, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,3 +89,15 @@ def test_readers_see_the_old_version_or_the_new_one_while_ingestions_run_and_are
     assert not wrong
     assert reads > EDITIONS
     assert f"number{EDITIONS - 1}" in seen
+
+
+def test_ingestions_of_one_folder_at_once_all_succeed_and_leave_one_index(url: str, tmp_path: Path) -> None:
+    write(tmp_path / "in", {f"{number}.md": text(number, number) for number in range(DOCUMENTS)})
+    settings = settings_in(tmp_path, index_url=url.replace("{seed}", "o"))
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: ingest(settings, tmp_path / "in"), range(4)))
+    assert [result.status for result in results] == 4 * ["succeeded"], [each.error for each in results[0].errors]
+    alone = settings.model_copy(update={"index_url": url.replace("{seed}", "a")})
+    assert ingest(alone, tmp_path / "in").status == "succeeded"
+    with closing(opened(settings)) as together, closing(opened(alone)) as once:
+        assert together.fingerprint() == once.fingerprint()

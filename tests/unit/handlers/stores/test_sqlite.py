@@ -19,8 +19,8 @@ def ingest(path: str, first: int, count: int) -> None:
         made = Document(f"d{place}", f"d{place}", "", "", "text/plain", "storm", stable_id(str(place)))
         chunk = Chunk(stable_id(made.id), made.id, 0, "storm", 0, 5)
         versions = store.put_documents([made], [chunk], run_id="r")
-        store.put_vectors([chunk], Embeddings((chunk.id,), np.eye(4, dtype=np.float32)[:1], "m"))
-        store.put_terms([chunk], [SparseVector(chunk.id, (("storm", 1),), 1)])
+        store.put_vectors([chunk], Embeddings((chunk.id,), np.eye(4, dtype=np.float32)[:1], "m"), run_id="r")
+        store.put_terms([chunk], [SparseVector(chunk.id, (("storm", 1),), 1)], run_id="r")
         store.publish(versions, expect=("vectors", "terms"))
     store.close()
 

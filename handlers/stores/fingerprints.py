@@ -1,0 +1,35 @@
+"""The fingerprint that is stored with a document: how each facet of it was made."""
+
+from collections.abc import Mapping
+from typing import get_args
+
+from handlers.stores.protocol import Facet
+
+_NAMES: dict[Facet, str] = {"vectors": "vectors", "terms": "terms", "facts": "graph"}
+"""What fingerprints call the facets of passages."""
+assert _NAMES.keys() == set(get_args(Facet))
+
+
+def written(facets: Mapping[str, str]) -> str:
+    """Facets as the fingerprint that is stored with a document."""
+    return " ".join(f"{facet}={made}" for facet, made in sorted(facets.items()))
+
+
+def parse_facets(fingerprint: str) -> dict[str, str]:
+    """The facets that a stored fingerprint tells of."""
+    pairs = (part.partition("=") for part in fingerprint.split())
+    return {facet: made for facet, _, made in pairs if made}
+
+
+def remade_facets(before: str, after: str) -> set[Facet]:
+    """The facets of passages that the later of two fingerprints says to be made in another way than the earlier."""
+    old, new = parse_facets(before), parse_facets(after)
+    return {facet for facet, name in _NAMES.items() if name in new and old.get(name) != new[name]}
+
+
+def made_by_another(document_id: str, count: int, facet: Facet) -> str:
+    """What to say of a document some of whose passages another run has made anew while a run was at it."""
+    return (
+        f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
+        "meanwhile: ingest it again"
+    )
