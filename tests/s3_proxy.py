@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -68,14 +68,14 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
                 return
             proxy.before(self.command, self.path)
             # The host stays as it was: the signature covers it, and the server checks it against the header.
-            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() != "connection":
-                    connection.putheader(name, value)
-            connection.endheaders(body or None)
-            answer = connection.getresponse()
-            content = answer.read()
+            with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)) as connection:
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    if name.lower() != "connection":
+                        connection.putheader(name, value)
+                connection.endheaders(body or None)
+                answer = connection.getresponse()
+                content = answer.read()
             headers = [(name, value) for name, value in answer.getheaders()
                        if name.lower() not in ("transfer-encoding", "connection", "content-length")]  # fmt: skip
             if fault and self.command == "GET":  # its length is said, then half of it comes, then nothing
@@ -84,7 +84,6 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
                 return
             length = answer.getheader("Content-Length")
             self._answer(answer.status, headers, content, length if self.command == "HEAD" else None)
-            connection.close()
 
         def _answer(
             self, status: int, headers: list[tuple[str, str]], content: bytes, length: str | None = None
