@@ -1,8 +1,11 @@
 """What all tests share."""
 
 import atexit
+import gc
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +17,19 @@ settings.register_profile("braid", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("braid")
 
 _STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_garbage() -> Iterator[None]:
+    """What a module's tests leave to the garbage collector is found at their end, and told in pytest's summary.
+
+    Such is a connection that a client library gave up at an unlucky moment: as an error it would strike whichever test
+    runs when it is collected.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", ResourceWarning)
+        gc.collect()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
