@@ -1,7 +1,8 @@
 """Writing to an index in memory: staged, published, moved, swept."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -142,7 +143,7 @@ class MemoryWrites(MemoryTables):
             return len(gone)
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
-        with self._lock:
+        with self._lock, self._all_or_nothing():
             known = [each for each in restatements if each.document_id in self._published]
             for each in known:
                 name, version = self._published[each.document_id]
@@ -176,13 +177,17 @@ class MemoryWrites(MemoryTables):
             return len(failed)
 
     def rename(self, renames: Sequence[Rename]) -> int:
-        with self._lock:
-            before = dict(self._rows), dict(self._staged), dict(self._published), dict(self._passages), dict(self._over)
-            try:
-                return sum(self._rename(each) for each in renames)
-            except (FatalError, ValueError):
-                self._rows, self._staged, self._published, self._passages, self._over = before
-                raise
+        with self._lock, self._all_or_nothing():
+            return sum(self._rename(each) for each in renames)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        before = dict(self._rows), dict(self._staged), dict(self._published), dict(self._passages), dict(self._over)
+        try:
+            yield
+        except (FatalError, ValueError):
+            self._rows, self._staged, self._published, self._passages, self._over = before
+            raise
 
     def _rename(self, each: Rename) -> int:
         old, new = each.document_id, each.document.id
