@@ -52,10 +52,15 @@ class Watch(Observer):
                 self.note()
 
     def note(self) -> None:
-        memory, peak = self._process.memory_info().rss / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        memory = self._process.memory_info().rss / 1e6
         times = self._process.cpu_times()
         print(f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB  "
-              f"peak {peak:5.0f} MB  {times.user + times.system:8.1f} CPU s", flush=True)  # fmt: skip
+              f"peak {peak_mb():5.0f} MB  {times.user + times.system:8.1f} CPU s", flush=True)  # fmt: skip
+
+
+def peak_mb() -> float:
+    """The most memory that was resident at any time of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux says kibibytes
 
 
 def main() -> None:
@@ -79,7 +84,7 @@ def main() -> None:
         watch.note()
     changes = result.context.data["changes"]
     print(f"{given.documents:,} documents of {given.kilobytes} kB: {changes['process']:,} processed in {took:.1f} s")
-    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    print(f"peak {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that counts requests. Memory is what listing adds to that of the process. The em
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import s3fs  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import SecretStr
 
 from bench.incremental import ingest
+from bench.memory import peak_mb
 from deployments.settings import Settings
 from deployments.wiring import load_handlers
 from flows.storage import Storage
@@ -34,10 +34,6 @@ def put(server: S3Server, prefix: str, keys: int) -> float:
             batch_size=32,
         )
     return time.monotonic() - began
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def list_once(server: S3Server, url: str) -> None:
