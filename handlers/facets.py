@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.calls import Call
 from handlers.records import Chunk, stable_id
-from handlers.stores.fingerprints import parse_facets
+from handlers.stores.fingerprints import made_otherwise, parse_facets
 from handlers.stores.protocol import ChunkState, IndexStore
 
 DOCUMENTS = "documents"
@@ -52,5 +52,4 @@ def _has(state: ChunkState | None, facet: str, made: str, model: str | None) -> 
 
 def stale_facets(stored: str, wanted: Mapping[str, str], redo: Collection[str]) -> set[str]:
     """The facets that are stored in another way than they are wanted, or that are to be made again anyway."""
-    found = parse_facets(stored)
-    return {facet for facet, made in wanted.items() if found.get(facet) != made or facet in redo}
+    return made_otherwise(stored, wanted) | (wanted.keys() & set(redo))

@@ -21,10 +21,16 @@ def parse_facets(fingerprint: str) -> dict[str, str]:
     return {facet: made for facet, _, made in pairs if made}
 
 
+def made_otherwise(stored: str, wanted: Mapping[str, str]) -> set[str]:
+    """The wanted facets that a stored fingerprint tells to be made in another way, or not at all."""
+    found = parse_facets(stored)
+    return {facet for facet, made in wanted.items() if found.get(facet) != made}
+
+
 def remade_facets(before: str, after: str) -> set[Facet]:
     """The facets of passages that the later of two fingerprints says to be made in another way than the earlier."""
-    old, new = parse_facets(before), parse_facets(after)
-    return {facet for facet, name in _NAMES.items() if name in new and old.get(name) != new[name]}
+    remade = made_otherwise(before, parse_facets(after))
+    return {facet for facet, name in _NAMES.items() if name in remade}
 
 
 def made_by_another(document_id: str, count: int, facet: Facet) -> str:

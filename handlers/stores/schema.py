@@ -133,7 +133,7 @@ passages = Table(
     Column("visible", Boolean, nullable=False),
     Column("length", Integer),  # number of terms; NULL until they are stored
     Column("facts", Boolean, nullable=False),  # whether the graph has what it says, be it nothing
-    Column("run_id", Text, nullable=False),  # who staged it last, while it is not visible
+    Column("run_id", Text, nullable=False),  # who staged it first, while it is not visible
     Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
     Index("passages_visible", "visible", "key", "document", "length"),
