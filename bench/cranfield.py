@@ -17,23 +17,23 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from flows.calls import Call
-from flows.context import Identity
-from flows.services import Services
-from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-from handlers.entities import extract_entities
-from handlers.models.embedding import make_embedder
-from handlers.records import Chunk, Document, stable_id
-from handlers.retrieval.comparing import run_questions, ways_of_searching
-from handlers.retrieval.evaluation import measure, read_judgements, read_queries
-from handlers.stores import open_index
-from handlers.storing import (
+from flows.author.call import Call
+from flows.state.context import Identity
+from flows.state.services import Services
+from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+from handlers.ingestion.entities import extract_entities
+from handlers.ingestion.storing import (
     publish_documents,
     store_dense_vectors,
     store_documents,
     store_graph,
     store_sparse_vectors,
 )  # fmt: skip
+from handlers.models.embedding import make_embedder
+from handlers.records import Chunk, Document, stable_id
+from handlers.retrieval.comparing import run_questions, ways_of_searching
+from handlers.retrieval.evaluation import measure, read_judgements, read_queries
+from handlers.stores import open_index
 
 BATCH = 200
 

@@ -29,18 +29,18 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from flows.context import Context, Identity
-from flows.engine import run_plan
+from flows.author.registry import REGISTRY, Registry, handler
+from flows.author.results import Outcome, RunResult
+from flows.engine.engine import run_plan
+from flows.engine.run_state import Observer, Observers
 from flows.errors import FatalError, TransientError
-from flows.planner import make_plan
-from flows.registry import REGISTRY, Registry, handler
-from flows.results import Outcome, RunResult
-from flows.run_state import Observer, Observers
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.reports.tables import markdown_table
 from flows.run_store import Recorder, RunRecord, RunStore, RunStoreFailed
 from flows.run_store.tables import kept
-from flows.steps import Pipeline
-from flows.tables import markdown_table
-from tests import killing
+from flows.state.context import Context, Identity
+from tests.support import killing
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _database(name: str) -> Iterator[str]:
         if name == "SQLite":
             yield f"sqlite:///{folder}/runs.db"
             return
-        from tests.servers import run_postgres
+        from tests.support.servers import run_postgres
 
         with run_postgres(Path(folder) / "data") as url:
             yield url

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import load_catalog
-from deployments.running import run_pipeline
+from deployments.runs.run import run_pipeline
+from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
-from deployments.wiring import load_handlers, make_services
-from flows.calls import Call
-from flows.context import Identity
+from flows.author.call import Call
+from flows.state.context import Identity
 
 WORDS = "storm river bridge violin orchard train valve pump engine table index query page York Selby Ann Bob".split()
 
@@ -44,19 +44,19 @@ def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, d
 
 def bare(settings: Settings, source: Path) -> float:
     """The same work by calling the functions."""
-    from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-    from handlers.entities import extract_entities
     from handlers.extraction.text import extract_text
-    from handlers.partition import partition_text
-    from handlers.sources import list_sources
-    from handlers.storing import (
+    from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+    from handlers.ingestion.entities import extract_entities
+    from handlers.ingestion.partition import partition_text
+    from handlers.ingestion.storing import (
         publish_documents,
         store_dense_vectors,
         store_documents,
         store_graph,
         store_sparse_vectors,
     )
-    from handlers.summary import generate_summary
+    from handlers.ingestion.summary import generate_summary
+    from handlers.sources.files import list_sources
 
     services = make_services(settings, "bare")
     call: Any = Call(identity=Identity(index="bare", services=services))

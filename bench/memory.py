@@ -19,11 +19,11 @@ import psutil
 
 from bench.incremental import WORDS
 from deployments.catalog import load_catalog
-from deployments.running import run_pipeline
+from deployments.runs.run import run_pipeline
+from deployments.runs.wiring import load_handlers
 from deployments.settings import Settings
-from deployments.wiring import load_handlers
-from flows.results import Outcome
-from flows.run_state import Observer
+from flows.author.results import Outcome
+from flows.engine.run_state import Observer
 
 
 def write(folder: Path, count: int, kilobytes: int) -> None:

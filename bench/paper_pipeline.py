@@ -33,7 +33,7 @@ IN_ORDER = sum(SECONDS.values())
 
 def registry():
     """The nine handlers; each sleeps in a thread, as a blocking call would."""
-    from flows.registry import Registry, handler
+    from flows.author.registry import Registry, handler
 
     made = Registry()
     for name, seconds in SECONDS.items():
@@ -48,12 +48,12 @@ def registry():
 
 
 def braid(steps: Sequence[object], *, mode: str = "ordered", max_concurrency: int | None = None) -> Callable[[], float]:
-    from flows.context import Context
-    from flows.planner import make_plan
-    from flows.planning import Overrides
-    from flows.prepared import Prepared
-    from flows.steps import Pipeline
-    from flows.translator import run_as_flow
+    from flows.engine.prepared import Prepared
+    from flows.model.steps import Pipeline
+    from flows.planning.draft import Overrides
+    from flows.planning.planner import make_plan
+    from flows.state.context import Context
+    from flows.translator.flows import run_as_flow
 
     handlers = registry()
     pipeline = Pipeline.model_validate({

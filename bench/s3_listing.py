@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from bench.incremental import ingest
 from bench.memory import peak_mb
+from deployments.runs.wiring import load_handlers
 from deployments.settings import Settings
-from deployments.wiring import load_handlers
-from flows.storage import Storage
-from tests.s3 import S3Server, run_s3_server
-from tests.s3_proxy import Proxy, proxy_of
+from flows.storage.storage import Storage
+from tests.support.s3 import S3Server, run_s3_server
+from tests.support.s3_proxy import Proxy, proxy_of
 
 
 def put(server: S3Server, prefix: str, keys: int) -> float:

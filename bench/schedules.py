@@ -9,9 +9,9 @@ import sys
 import time
 from collections import Counter
 
-from flows.context import Context
+from flows.state.context import Context
 from flows.testkit import Faults, explore
-from tests.random_pipelines import mixing_registry, random_tree
+from tests.support.random_pipelines import mixing_registry, random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
 
@@ -33,7 +33,9 @@ def main() -> int:
         done += shown.schedules
         ended.update(shown.statuses)
         if not shown.ok:
-            print(f"random pipeline {number} (tests.random_pipelines.random_tree(random.Random({number})))\n{shown}")
+            print(
+                f"random pipeline {number} (tests.support.random_pipelines.random_tree(random.Random({number})))\n{shown}"
+            )
             return 1
         number += 1
     seconds = time.process_time() - began

@@ -30,8 +30,8 @@ from bench.prefect_server import TUNED, Server
 from flows.run_store import RunStore
 from handlers.stores.opening import open_index
 from handlers.stores.protocol import IndexStore
-from tests.servers import run_postgres
-from tests.system_postgres import run_system_postgres
+from tests.support.servers import run_postgres
+from tests.support.system_postgres import run_system_postgres
 
 INDEX = "archive"
 POOL = "shards-of-bench"

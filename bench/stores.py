@@ -18,7 +18,7 @@ import numpy as np
 from handlers.records import Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
 from handlers.stores import IndexStore, open_index
 from handlers.text import terms
-from tests.servers import run_postgres
+from tests.support.servers import run_postgres
 
 PASSAGES, WORDS, DIMENSIONS, BATCH = 10, 120, 384, 8
 

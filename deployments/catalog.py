@@ -11,7 +11,7 @@ from typing import Any
 from deployments.settings import Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
 from flows.loaders.native import LoadedPipeline, load_pipeline
-from flows.steps import Pipeline
+from flows.model.steps import Pipeline
 
 FOLDER = Path(__file__).parent / "pipelines"
 SUFFIXES = (".yaml", ".yml")
@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
     """The flow of the pipeline `name`, made when Prefect asks for it."""
     if name.startswith("__"):
         raise AttributeError(name)
-    from deployments.deployed import flow_called  # imports Prefect, which takes seconds
+    from deployments.server.deployed import flow_called  # imports Prefect, which takes seconds
 
     try:
         return flow_called(name)

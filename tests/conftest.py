@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers", "tests.index_stores"]
+pytest_plugins = ["tests.support.servers", "tests.support.index_stores"]
 
 # Timings say nothing on a shared machine; what a property says does not depend on them.
 settings.register_profile("braid", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)

@@ -18,9 +18,9 @@ from deployments.commands.search import (
     require_chat,
     run_search,
 )
-from deployments.indexes import require_index
+from deployments.screen.indexes import require_index
+from deployments.screen.views import cost_text, failure_tables
 from deployments.settings import load_settings
-from deployments.views import cost_text, failure_tables
 
 
 @reported

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from flows.author.results import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
-from flows.results import RunStatus
 
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = (

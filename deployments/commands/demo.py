@@ -14,12 +14,12 @@ from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, excluding, watched
 from deployments.commands.search import run_search
-from deployments.hits import hit_json, show_hits
-from deployments.indexes import remove_index
+from deployments.runs.wiring import make_services
+from deployments.screen.hits import hit_json, show_hits
+from deployments.screen.indexes import remove_index
+from deployments.screen.views import failure_tables, result_json, step_table
 from deployments.settings import InvalidSettings, load_settings
-from deployments.views import failure_tables, result_json, step_table
-from deployments.wiring import make_services
-from flows.results import RunResult
+from flows.author.results import RunResult
 
 INDEX = "demo"
 DOCUMENTS = Path(deployments.__file__).parent.parent / "examples" / "documents"

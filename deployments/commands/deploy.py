@@ -9,11 +9,11 @@ from rich.text import Text
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
-from deployments.connecting import connect
+from deployments.server.connecting import connect
 from deployments.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from deployments.deploying import Change
+    from deployments.server.deploying import Change
 
 _SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "remove": ("-", "red")}
 
@@ -68,7 +68,7 @@ def bring(
     """Deploy to the server that Prefect is connected to."""
     from prefect import get_client
 
-    from deployments.deploying import deploy as deploying
+    from deployments.server.deploying import deploy as deploying
 
     async def run() -> "list[Change]":
         async with get_client() as client:

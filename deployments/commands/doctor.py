@@ -17,16 +17,16 @@ from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
-from deployments.findings import Finding
-from deployments.indexes import index_names, is_postgres
-from deployments.local_server import running_url
-from deployments.prefect_environment import DEFAULTS
-from deployments.server_checks import check_server
+from deployments.environment import DEFAULTS
+from deployments.runs.wiring import load_handlers, make_services
+from deployments.screen.indexes import index_names, is_postgres
+from deployments.server.checks import check_server
+from deployments.server.findings import Finding
+from deployments.server.local import running_url
+from deployments.server.zombies import stored_zombies
 from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
-from deployments.wiring import load_handlers, make_services
-from deployments.zombies import stored_zombies
+from flows.author.registry import REGISTRY
 from flows.errors import OrchestrationError
-from flows.registry import REGISTRY
 
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _DISTRIBUTIONS = ("prefect", "pydantic", "sqlalchemy", "fsspec", "s3fs", "kreuzberg", "fastembed", "onnxruntime",
@@ -165,7 +165,7 @@ def _vector_extension(url: str) -> Finding:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
-    from handlers.stores.postgres_opening import Address
+    from handlers.stores.postgres.opening import Address
 
     address = Address.parse(url)
     with create_engine(address.url, poolclass=NullPool).connect() as connection:
@@ -183,7 +183,7 @@ def _vector_extension(url: str) -> Finding:
 
 
 def _artifacts(settings: Settings) -> Iterator[Finding]:
-    from flows.storage import Storage
+    from flows.storage.storage import Storage
 
     storage = Storage(settings.storage_options)
     there = storage.exists(settings.artifacts_root)

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
-from deployments.documents import Documents, Listed
-from deployments.indexes import require_index
+from deployments.screen.documents import Documents, Listed
+from deployments.screen.indexes import require_index
+from deployments.screen.views import STATUS_STYLE
 from deployments.settings import InvalidSettings, load_settings
-from deployments.views import STATUS_STYLE
-from flows.storage import Storage
+from flows.storage.storage import Storage
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 _STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE

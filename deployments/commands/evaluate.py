@@ -7,12 +7,12 @@ import typer
 from rich.table import Table
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.indexes import require_index
+from deployments.runs.wiring import load_handlers, make_services
+from deployments.screen.indexes import require_index
 from deployments.settings import load_settings
-from deployments.wiring import load_handlers, make_services
-from flows.calls import Call
-from flows.context import Identity
+from flows.author.call import Call
 from flows.errors import OrchestrationError
+from flows.state.context import Identity
 
 MEASURES = ("ndcg@10", "recall@10", "recall@100", "mrr")
 

@@ -7,12 +7,12 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
-from deployments.progress import watch
-from deployments.running import run_pipeline
+from deployments.runs.run import run_pipeline
+from deployments.screen.progress import watch
+from deployments.screen.views import result_json, result_tables
 from deployments.settings import Settings, load_settings, read_budget
-from deployments.views import result_json, result_tables
+from flows.author.results import RunResult
 from flows.loaders.native import LoadedPipeline
-from flows.results import RunResult
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
-from deployments.indexes import index_names, locate_index, remove_index, require_index
+from deployments.screen.indexes import index_names, locate_index, remove_index, require_index
 from deployments.settings import InvalidSettings, load_settings
 from flows.errors import OrchestrationError
 

@@ -31,8 +31,8 @@ steps:
 _HANDLER = '''\
 """{words}: say in one sentence what this step gives."""
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 
 
 @handler(writes="{name}_result")
@@ -50,11 +50,11 @@ _TEST = '''\
 import asyncio
 
 from {module} import {name}
-from flows.calls import Call
-from flows.context import Context
-from flows.engine import run_plan
-from flows.planner import make_plan
-from flows.steps import Pipeline
+from flows.author.call import Call
+from flows.state.context import Context
+from flows.engine.engine import run_plan
+from flows.planning.planner import make_plan
+from flows.model.steps import Pipeline
 
 
 def test_{name}_counts_words() -> None:

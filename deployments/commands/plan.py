@@ -9,15 +9,15 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import on_runner
+from deployments.runs.wiring import load_handlers, overrides_from
+from deployments.screen.views import estimate_text, moved_steps, plan_json, plan_tree
 from deployments.settings import load_settings
-from deployments.views import estimate_text, moved_steps, plan_json, plan_tree
-from deployments.wiring import load_handlers, overrides_from
-from flows.differences import differences
-from flows.estimates import Estimate, estimate
-from flows.mermaid import mermaid
-from flows.plan import Plan
-from flows.planner import make_plan
-from flows.steps import Pipeline
+from flows.model.differences import differences
+from flows.model.steps import Pipeline
+from flows.planning.plan import Plan
+from flows.planning.planner import make_plan
+from flows.reports.estimates import Estimate, estimate
+from flows.reports.mermaid import mermaid
 
 
 @reported

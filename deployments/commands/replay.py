@@ -10,11 +10,11 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
-from deployments.resuming import find_run
+from deployments.runs.resuming import find_run
+from deployments.runs.wiring import prepare
+from deployments.screen.views import STATUS_STYLE
 from deployments.settings import load_settings
-from deployments.views import STATUS_STYLE
-from deployments.wiring import prepare
-from flows.deltas import Change
+from flows.state.deltas import Change
 
 
 @reported
@@ -37,7 +37,7 @@ def replay(
 
       braid replay 261121-0529 '1.batches.2.partition_text[3]' --json
     """
-    from flows.replay import replay as replay_step
+    from flows.engine.replay import replay as replay_step
     from flows.run_store import Recorder, RunStore
 
     settings = load_settings()

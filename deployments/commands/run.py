@@ -20,8 +20,8 @@ from deployments.commands.common import (
     stdout,
 )
 from deployments.commands.execution import EngineOption, execute
-from deployments.connecting import connect
-from deployments.parameters import InvalidParameters
+from deployments.runs.parameters import InvalidParameters
+from deployments.server.connecting import connect
 from deployments.settings import load_settings, read_budget
 
 
@@ -76,7 +76,7 @@ def _start(
     settings = load_settings()
     pipeline = load_catalog(settings).find(name).pipeline
     url = connect(settings)
-    from deployments.triggering import trigger  # imports Prefect, which takes seconds
+    from deployments.server.triggering import trigger  # imports Prefect, which takes seconds
 
     started = trigger(pipeline, given, controls, wait=wait)
     ui = f"{url.removesuffix('/api')}/runs/flow-run/{started.id}"

@@ -8,14 +8,14 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.hits import explanation, hit_json, show_explanation, show_hits
-from deployments.indexes import require_index
-from deployments.parameters import InvalidParameters
-from deployments.running import run_pipeline
+from deployments.runs.parameters import InvalidParameters
+from deployments.runs.run import run_pipeline
+from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
+from deployments.screen.indexes import require_index
+from deployments.screen.views import failure_tables
 from deployments.settings import InvalidSettings, Settings, load_settings
-from deployments.views import failure_tables
-from flows.results import RunResult
-from flows.services import Services
+from flows.author.results import RunResult
+from flows.state.services import Services
 
 TagOption = Annotated[
     list[str] | None,

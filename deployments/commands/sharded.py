@@ -30,11 +30,11 @@ def execute_in_shards(
     given = dict(parameters)
     if more_excluded:
         given["exclude"] = excluding(catalog, "ingest", more_excluded)
-    from deployments.connecting import connect  # Prefect takes seconds to import
+    from deployments.server.connecting import connect  # Prefect takes seconds to import
 
     connect(settings)
-    from deployments.shard_report import report_json, report_tables
-    from deployments.sharded import ingest_in_shards, read_tolerance
+    from deployments.shards.ingest import ingest_in_shards, read_tolerance
+    from deployments.shards.report import report_json, report_tables
 
     console = stderr()
 

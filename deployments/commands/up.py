@@ -14,7 +14,7 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import reported, stderr, stdout
 from deployments.commands.deploy import bring, show
-from deployments.local_server import PORT, LocalServer
+from deployments.server.local import PORT, LocalServer
 from deployments.settings import Settings, load_settings
 from flows.errors import OrchestrationError
 

@@ -1,4 +1,4 @@
-"""Pipelines from files: each dialect of YAML is a module here, and all of them end in `flows.steps.Pipeline`."""
+"""Pipelines from files: each dialect of YAML is a module here, and all of them end in `flows.model.steps.Pipeline`."""
 
 from flows.loaders.dump import dump_pipeline
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text

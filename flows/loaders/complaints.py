@@ -22,9 +22,9 @@ from flows.loaders.places import (
     unwrapped,
 )
 from flows.loaders.positions import Node
-from flows.policies import PRESETS, Merge, MinRatio, MinSuccess, Policy, Tolerance
-from flows.steps import KIND_BY_KEY, Case, ForEach, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
-from flows.values import shown
+from flows.model.policies import PRESETS, Merge, MinRatio, MinSuccess, Policy, Tolerance
+from flows.model.steps import KIND_BY_KEY, Case, ForEach, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
+from flows.state.values import shown
 
 _WORDS: dict[Any, str] = {
     str: "a text",

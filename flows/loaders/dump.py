@@ -6,8 +6,19 @@ from typing import Any, assert_never, cast
 
 from pydantic import BaseModel
 
-from flows.policies import Merge, Policy, Tolerance
-from flows.steps import Case, ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, Step, SubPipeline, Switch
+from flows.model.policies import Merge, Policy, Tolerance
+from flows.model.steps import (
+    Case,
+    ForEach,
+    Handler,
+    MergeResults,
+    Parallel,
+    Pipeline,
+    Sequential,
+    Step,
+    SubPipeline,
+    Switch,
+)
 
 _DATA = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")
 """Keys under which no step stands."""

@@ -13,8 +13,8 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.loaders.positions import Node, Place
-from flows.policies import Policy
-from flows.steps import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Step, StepFields
+from flows.model.policies import Policy
+from flows.model.steps import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Step, StepFields
 
 INNER_KEYS = ("parallel", "for_each", "merge_results", "switch")
 """Keys under which a step's other keys may stand."""
@@ -99,7 +99,7 @@ def _within(node: Node, keys: tuple[str, ...]) -> Place:
 
 
 def steps_in(root: Node) -> Iterator[StepNode]:
-    """Every step of a pipeline's document, parents before children, in the order of `flows.steps.child_steps`."""
+    """Every step of a pipeline's document, parents before children, in the order of `flows.model.steps.child_steps`."""
     steps = (root.entries or {}).get("steps") if root.entries is not None else root
     yield from _steps((steps.items if steps is not None else None) or [], "")
 

@@ -3,8 +3,8 @@
 from typing import Any, cast
 
 from flows.loaders.places import STEP_KINDS, names_of
-from flows.policies import PRESETS
-from flows.steps import MAX_CONCURRENCY_NAMES, Pipeline, StepFields
+from flows.model.policies import PRESETS
+from flows.model.steps import MAX_CONCURRENCY_NAMES, Pipeline, StepFields
 
 _STEP = {"$ref": "#/$defs/Step"}
 _STEPS = {"type": "array", "items": _STEP}

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows.context import Context
-from flows.definitions import definitions
 from flows.errors import OrchestrationError
-from flows.plan import Plan
+from flows.planning.definitions import definitions
+from flows.planning.plan import Plan
 from flows.run_store.store import KeptCall
+from flows.state.context import Context
 
 
 class ChangedPipeline(OrchestrationError):

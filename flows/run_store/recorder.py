@@ -10,15 +10,15 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from flows.author.results import Attempt, Outcome, RunResult, now
+from flows.engine.journal import Journal, Kept
+from flows.engine.run_state import Observer
+from flows.engine.stuck import Stuck
 from flows.errors import OrchestrationError
-from flows.journal import Journal, Kept
 from flows.loaders.dump import dump_pipeline
-from flows.plan import Plan
-from flows.results import Attempt, Outcome, RunResult, now
-from flows.run_state import Observer
+from flows.planning.plan import Plan
 from flows.run_store.records import HEARTBEAT_S, Going, Process, RunRecord
 from flows.run_store.store import Packed, RunStore, pack
-from flows.stuck import Stuck
 
 logger = logging.getLogger(__name__)
 NOTED_S = 1.0

@@ -13,10 +13,10 @@ from typing import Any
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
-from flows.journal import Kept
-from flows.prices import add_up
-from flows.results import Attempt, Outcome, RunResult, now
-from flows.run_state import path_key
+from flows.author.prices import add_up
+from flows.author.results import Attempt, Outcome, RunResult, now
+from flows.engine.journal import Kept
+from flows.engine.run_state import path_key
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord

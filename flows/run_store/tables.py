@@ -91,7 +91,7 @@ kept = sa.Table(
     sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )  # fmt: skip
-# Rates that several processes keep together, see `flows.shared_rates`.
+# Rates that several processes keep together, see `flows.run_store.shared_rates`.
 rate_meters = sa.Table(
     "rate_meters", metadata,
     sa.Column("name", sa.String(300), primary_key=True),

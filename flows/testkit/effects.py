@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flows.context import Context
+from flows.calling.leaf import LeafCall
 from flows.errors import OrchestrationError
-from flows.leaf_calls import LeafCall
-from flows.values import fingerprint
+from flows.state.context import Context
+from flows.state.values import fingerprint
 
 _PLAIN = (list, dict, set, bytearray)
 

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flows.context import Context
-from flows.engine import run_plan
+from flows.author.registry import Registry
+from flows.author.strategies import RACES
+from flows.engine.engine import run_plan
 from flows.errors import InvalidPipeline
-from flows.plan import Group, Leaf, Limit, Plan, Sub
-from flows.planner import make_plan
-from flows.planning import Overrides
-from flows.registry import Registry
-from flows.steps import Pipeline
-from flows.strategies import RACES
+from flows.model.steps import Pipeline
+from flows.planning.draft import Overrides
+from flows.planning.plan import Group, Leaf, Limit, Plan, Sub
+from flows.planning.planner import make_plan
+from flows.state.context import Context
+from flows.state.values import fingerprint, shown
 from flows.testkit.effects import EffectWatch
 from flows.testkit.faults import Faults
 from flows.testkit.invariants import broken_promises
 from flows.testkit.oracle import FINE
 from flows.testkit.recorder import Engine, Record, record_run
 from flows.testkit.schedules import Schedule
-from flows.values import fingerprint, shown
 
 Observe = Callable[[Context], Any]
 MOST_SHRINKING_RUNS = 400

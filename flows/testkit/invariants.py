@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from flows.plan import Group, Leaf, Loop, Sub
-from flows.results import Status
-from flows.strategies import RACES
+from flows.author.results import Status
+from flows.author.strategies import RACES
+from flows.planning.plan import Group, Leaf, Loop, Sub
 from flows.testkit.oracle import FINE, judge
 from flows.testkit.recorder import ENDS, Record
 from flows.testkit.shape import Place, declared_places

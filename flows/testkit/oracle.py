@@ -7,11 +7,11 @@ everything else with the outcomes directly inside it, so that the whole agrees w
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flows.access import all_before
-from flows.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Sub
-from flows.policies import Policy, Tolerance
-from flows.results import Outcome, RunStatus, Status
-from flows.strategies import RACES
+from flows.author.results import Outcome, RunStatus, Status
+from flows.author.strategies import RACES
+from flows.model.policies import Policy, Tolerance
+from flows.planning.access import all_before
+from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Sub
 from flows.testkit.recorder import ENDS, Kind, Record
 from flows.testkit.shape import Place
 

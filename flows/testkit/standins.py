@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flows.context import Context
-from flows.registry import REGISTRY, HandlerSpec, Registry, handler
-from flows.steps import Pipeline, handler_names
-from flows.values import fingerprint
+from flows.author.registry import REGISTRY, HandlerSpec, Registry, handler
+from flows.model.steps import Pipeline, handler_names
+from flows.state.context import Context
+from flows.state.values import fingerprint
 
 
 def stand_ins(

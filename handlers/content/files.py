@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
-from flows.calls import Call
+from flows.author.call import Call
 from flows.errors import FatalError
-from flows.services import Services
-from flows.storage import Storage
+from flows.state.services import Services
+from flows.storage.storage import Storage
 
 SUFFIXES = {
     "audio/wav": ".wav", "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/webp": ".webp",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flows.errors import FatalError, UnknownName
-from handlers.data.secrets import Secrets, hide
+from handlers.secrets import Secrets, hide
 
 POOL_SIZE = 10
 """Connections at once to one database; steps above that wait for a free one."""

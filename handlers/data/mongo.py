@@ -7,7 +7,7 @@ from typing import Any, cast
 from flows.errors import StepTimeout, TransientError, suggest
 from handlers.data.binding import BadQuery, Lookup, fill
 from handlers.data.references import plain
-from handlers.data.secrets import hide
+from handlers.secrets import hide
 
 _KEYS = ("collection", "filter", "projection", "sort", "limit", "pipeline", "database")
 _FORBIDDEN = frozenset({"$where", "$function", "$accumulator", "$eval", "$out", "$merge", "mapReduce"})

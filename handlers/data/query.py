@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from flows.calls import Call
-from flows.context import Context, follow_path
+from flows.author.call import Call
+from flows.author.registry import Declared, Read, handler
 from flows.errors import MissingRead, OrchestrationError, TransientError
-from flows.registry import Declared, Read, handler
+from flows.state.context import Context, follow_path
 from handlers.data.binding import BadQuery, fields_in, refuse_templates
 from handlers.data.connections import Connections
 from handlers.data.references import keep, resolved
 from handlers.data.rest import Auth, Pagination, Rest, call_rest, check_request
-from handlers.data.secrets import hide
+from handlers.secrets import hide
 
 _TEXTS = ("query", "url", "params", "headers", "body")
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from flows.errors import TransientError, suggest
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, fill
-from handlers.data.secrets import hide
+from handlers.secrets import hide
 
 # Each with the command that tells how much it would fetch.
 _SIZES = {"LRANGE": "LLEN", "SMEMBERS": "SCARD", "HGETALL": "HLEN", "HKEYS": "HLEN", "HVALS": "HLEN", "ZRANGE": "ZCARD",

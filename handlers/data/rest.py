@@ -9,12 +9,12 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.calls import Call
-from flows.classify import TRANSIENT_HTTP, retry_after
+from flows.author.call import Call
+from flows.author.classify import TRANSIENT_HTTP, retry_after
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
 from handlers.data.hosts import AllowedHosts, make_client
-from handlers.data.secrets import Secrets, hide
+from handlers.secrets import Secrets, hide
 
 _MOST_REDIRECTS = 5
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"})

@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from flows.calls import Call
-from flows.context import Context
+from flows.author.call import Call
+from flows.author.registry import Declared, Read, handler
 from flows.errors import FatalError, MissingRead, TransientError
-from flows.expressions import render, template_names
-from flows.registry import Declared, Read, handler
-from flows.values import fingerprint
+from flows.model.expressions import render, template_names
+from flows.state.context import Context
+from flows.state.values import fingerprint
 from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
 from handlers.data.query import declare_query, run_query
 from handlers.data.references import resolved

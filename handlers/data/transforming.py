@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.calls import Call
-from flows.context import Context
+from flows.author.call import Call
+from flows.author.registry import Declared, Read, handler
+from flows.author.strategies import MERGE_STRATEGIES, BranchResult, merge_results
 from flows.errors import FatalError, UnknownName
-from flows.registry import Declared, Read, handler
-from flows.strategies import MERGE_STRATEGIES, BranchResult, merge_results
+from flows.state.context import Context
 from handlers.data.functions import (
     bind_inputs,
     call_function,

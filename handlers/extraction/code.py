@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from textwrap import dedent
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 from handlers.extraction.artifacts import Finding, collect
 from handlers.records import Artifact, Document
 

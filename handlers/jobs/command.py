@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from flows.calls import Call
+from flows.author.call import Call
+from flows.author.registry import handler
 from flows.errors import FatalError, TransientError
-from flows.registry import handler
-from handlers.data.secrets import Secrets, hide
 from handlers.jobs.keys import claimed
+from handlers.secrets import Secrets, hide
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
 _LOOK_EVERY_S = 0.1

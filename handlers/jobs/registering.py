@@ -6,9 +6,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from flows.calls import Call
+from flows.author.call import Call
+from flows.author.registry import handler
 from flows.errors import FatalError
-from flows.registry import handler
 from handlers.jobs.keys import claimed
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from flows.classify import TRANSIENT_HTTP
+from flows.author.classify import TRANSIENT_HTTP
 from flows.errors import FatalError, TransientError
-from handlers.data.secrets import hide
+from handlers.secrets import hide
 
 
 class Endpoint:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 from handlers.filters import TagFilter
 from handlers.models.chat import ask_model
 from handlers.models.embedding import Embedder

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flows.ranks import reciprocal_ranks, summed_gains
+from flows.author.ranks import reciprocal_ranks, summed_gains
 from handlers.records import Hit
 
 
 def reciprocal_rank_fusion(
     rankings: Sequence[Sequence[Hit]], *, k: int = 60, weights: Sequence[float] | None = None
 ) -> list[Hit]:
-    """Fuse rankings into one list, best first, by `flows.ranks.reciprocal_ranks`.
+    """Fuse rankings into one list, best first, by `flows.author.ranks.reciprocal_ranks`.
 
     A hit keeps every source's own score in `scores`, and the sources' names, joined by +, in `source`.
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.retrieval.rewriting import named_entities

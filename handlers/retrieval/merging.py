@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from flows.calls import Call
+from flows.author.call import Call
+from flows.author.registry import handler
 from flows.errors import FatalError
-from flows.registry import handler
 from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion

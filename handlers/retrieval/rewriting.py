@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 from handlers.filters import TagFilter
 from handlers.stores.protocol import IndexStore
 from handlers.text import STOP_WORDS, terms

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flows.calls import Call
-from flows.registry import handler
+from flows.author.call import Call
+from flows.author.registry import handler
 from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores.protocol import IndexStore

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flows.services import Services
+from flows.state.services import Services
 from handlers.content.files import AudioFile, ImageFile, VideoFile
-from tests.content import CHAINS, content, content_services, heard, needs_speech, run_chain, seen
+from tests.support.content import CHAINS, content, content_services, heard, needs_speech, run_chain, seen
 
 STRATEGIES = ("collect_all", "first_success", "fastest_success", "best_quality", "combine_outputs")
 

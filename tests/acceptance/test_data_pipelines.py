@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows.context import Context, Identity
-from flows.engine import run_plan
+from flows.author.registry import load_modules
+from flows.engine.engine import run_plan
 from flows.loaders import load_pipeline_text
-from flows.planner import make_plan
-from flows.registry import load_modules
-from flows.services import Services
+from flows.planning.planner import make_plan
+from flows.state.context import Context, Identity
+from flows.state.services import Services
 from handlers.data.functions import FUNCTIONS, transform
 from handlers.data.hosts import AllowedHosts
 from handlers.data.rest import Rest
 from handlers.data.skills import SKILLS, load_skills
 from handlers.models.chat import ChatModel
-from tests.data import data_services
-from tests.openai_server import OpenAIServer
-from tests.web_server import WebAnswer, WebServer, run_web_server
+from tests.support.data import data_services
+from tests.support.openai_server import OpenAIServer
+from tests.support.web_server import WebAnswer, WebServer, run_web_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects" / "data"
 SKILL_FILES = {

@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from flows.context import Context
-from flows.engine import run_plan
+from flows.author.registry import REGISTRY, load_modules
+from flows.engine.engine import run_plan
 from flows.loaders import load_pipeline_text
-from flows.planner import make_plan
-from flows.registry import REGISTRY, load_modules
-from flows.steps import Pipeline
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.state.context import Context
 from handlers.data.functions import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]

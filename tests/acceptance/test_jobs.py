@@ -11,18 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
-from flows.calls import Call
-from flows.context import Context, Identity
-from flows.engine import run_plan
+from flows.author.call import Call
+from flows.author.registry import REGISTRY
+from flows.author.results import RunResult
+from flows.engine.engine import run_plan
+from flows.engine.run_state import Observer
 from flows.errors import InvalidPipeline
-from flows.job_events import JobEvent, JobEvents
 from flows.loaders import load_pipeline_text
-from flows.planner import make_plan
-from flows.registry import REGISTRY
-from flows.results import RunResult
-from flows.run_state import Observer
+from flows.planning.planner import make_plan
+from flows.reports.events import JobEvent, JobEvents
 from flows.run_store import Recorder, RunStore
-from flows.services import Services
+from flows.state.context import Context, Identity
+from flows.state.services import Services
 from handlers.jobs import job
 from handlers.jobs.keys import JobKeys
 

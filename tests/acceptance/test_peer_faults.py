@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Context
-from flows.engine import run_plan
+from flows.author.call import Call
+from flows.author.registry import Registry, handler
+from flows.author.results import RunResult
+from flows.engine.engine import run_plan
 from flows.errors import FatalError, InvalidPipeline, TransientError
 from flows.loaders import load_pipeline_text
-from flows.planner import make_plan
-from flows.registry import Registry, handler
-from flows.results import RunResult
-from flows.steps import Pipeline
-from flows.storage import Storage
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.state.context import Context
+from flows.storage.storage import Storage
 from handlers.jobs import job
 from handlers.jobs.keys import KeyCollision
-from tests.data import data_services, step_output
+from tests.support.data import data_services, step_output
 
 
 @pytest.fixture

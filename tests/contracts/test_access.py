@@ -12,11 +12,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from flows.calls import Call
-from flows.context import Identity
-from flows.services import Services
-from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-from handlers.entities import extract_entities
+from flows.author.call import Call
+from flows.state.context import Identity
+from flows.state.services import Services
+from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+from handlers.ingestion.entities import extract_entities
+from handlers.ingestion.storing import (
+    publish_documents,
+    store_dense_vectors,
+    store_documents,
+    store_graph,
+    store_sparse_vectors,
+)
 from handlers.models.chat import Completion, Message
 from handlers.models.embedding import HashingEmbedder
 from handlers.records import Chunk, Document, Hit, stable_id
@@ -26,7 +33,6 @@ from handlers.retrieval.merging import filter_access, hybrid_merge
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
 from handlers.stores import open_index
-from handlers.storing import publish_documents, store_dense_vectors, store_documents, store_graph, store_sparse_vectors
 
 NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
 VALUES = ("sea", "law", "kitchen")

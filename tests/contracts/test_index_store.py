@@ -12,8 +12,8 @@ from flows.errors import FatalError
 from handlers.filters import TagFilter
 from handlers.records import Artifact, stable_id
 from handlers.stores import FailedDocument, IndexStore, open_index
-from handlers.stores.sqlite import SqliteIndexStore
-from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
+from handlers.stores.sqlite.index import SqliteIndexStore
+from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
 
 
 def found_by_words(store: IndexStore, *words: str, **options: object) -> list[str]:

@@ -18,11 +18,11 @@ from handlers.filters import TagFilter
 from handlers.records import Artifact, Document, Entity, Relation, SparseVector, stable_id
 from handlers.stores import FailedDocument, IndexStore
 from handlers.stores.content import copy_index
-from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.memory.index import MemoryIndexStore
 from handlers.stores.protocol import ChunkState, Edge, Rename, Restatement, Swept
-from handlers.stores.schema import passages, postings
-from handlers.stores.sql import SqlIndexStore
-from tests.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
+from handlers.stores.sql.index import SqlIndexStore
+from handlers.stores.sql.schema import passages, postings
+from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
 
 
 def moved(store: IndexStore, old: str, new: Document, **options: Any) -> Rename:

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.calls import Call
-from flows.context import Context
-from flows.registry import handler
-from flows.services import Services
-from flows.values import fingerprint
+from flows.author.call import Call
+from flows.author.registry import handler
+from flows.state.context import Context
+from flows.state.services import Services
+from flows.state.values import fingerprint
 
 
 class Counter:

@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.context import Context
-from flows.limits import Resource
-from flows.planner import make_plan
-from flows.planning import Overrides
-from flows.prepared import Prepared
-from flows.registry import Registry, handler
-from flows.shared_rates import DatabaseRates
-from flows.steps import Pipeline
+from flows.author.registry import Registry, handler
+from flows.engine.prepared import Prepared
+from flows.model.limits import Resource
+from flows.model.steps import Pipeline
+from flows.planning.draft import Overrides
+from flows.planning.planner import make_plan
+from flows.run_store.shared_rates import DatabaseRates
+from flows.state.context import Context
 
 
 def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_s: str = "0.2") -> None:
@@ -41,7 +41,7 @@ def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_
     })  # fmt: skip
     known = {name: Resource.model_validate(one) for name, one in declared.items()}
     plan = make_plan(pipeline, registry=registry, given=(), overrides=Overrides(resources=known))
-    from flows.translator import run_as_flow
+    from flows.translator.flows import run_as_flow
 
     rates = DatabaseRates(url, window_s=float(window_s), slack_s=0.3)
     result = run_as_flow(pipeline, {}, lambda _: Prepared(plan, Context({}), rates=rates))

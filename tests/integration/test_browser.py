@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from deployments.schedules import FILE
-from tests.operated import Operated, wait_for
+from deployments.server.schedules import FILE
+from tests.support.operated import Operated, wait_for
 
 pytestmark = [
     pytest.mark.skipif(

@@ -14,15 +14,15 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.context import Context, Identity
-from flows.engine import run_plan
+from flows.author.registry import REGISTRY
+from flows.author.results import RunResult
+from flows.engine.engine import run_plan
 from flows.errors import OrchestrationError
-from flows.planner import make_plan
-from flows.planning import Overrides
-from flows.registry import REGISTRY
-from flows.results import RunResult
-from flows.steps import Pipeline
-from tests.random_pipelines import random_pipeline
+from flows.model.steps import Pipeline
+from flows.planning.draft import Overrides
+from flows.planning.planner import make_plan
+from flows.state.context import Context, Identity
+from tests.support.random_pipelines import random_pipeline
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning"
@@ -39,7 +39,7 @@ def dask_address() -> Iterator[str]:
         warnings.simplefilter("ignore")
         from distributed import LocalCluster
 
-        from flows.cluster_dask import OURS
+        from flows.calling.dask import OURS
 
         before = set(REGISTRY.handlers)
         with dask.config.set(OURS):
@@ -215,7 +215,7 @@ async def test_a_cluster_that_is_not_there_is_named() -> None:
 
 def test_nothing_of_a_cluster_is_imported_unless_asked_for() -> None:
     code = (
-        "import sys, flows.engine, deployments.cli\n"
+        "import sys, flows.engine.engine, deployments.cli\n"
         "sys.exit(','.join({'dask', 'distributed', 'ray', 'tornado'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

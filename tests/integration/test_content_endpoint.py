@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from flows.services import Services
+from flows.state.services import Services
 from handlers.content.files import AudioFile
 from handlers.content.providers import OpenAIProvider, make_provider
 from handlers.models.chat import ChatModel
-from tests.content import CHAINS, content_services, heard, run_chain, seen
-from tests.openai_server import OpenAIServer
+from tests.support.content import CHAINS, content_services, heard, run_chain, seen
+from tests.support.openai_server import OpenAIServer
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows.services import Services
-from tests.data import StepFailed, data_services, step_output
+from flows.state.services import Services
+from tests.support.data import StepFailed, data_services, step_output
 
 ATTACK = "'; DROP TABLE sales; --"
 

@@ -8,9 +8,9 @@ import pytest
 from deployments.catalog import load_catalog
 from deployments.settings import Settings
 from flows.loaders.native import load_pipeline
-from handlers.changes import batched
+from handlers.ingestion.changes import batched
 from handlers.records import Source
-from tests.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
+from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
 
 FILES = {
     "a.txt": "Ann Lee met Bob Ray in York. The storm took the bridge over the river.",

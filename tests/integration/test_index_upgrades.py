@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from flows.errors import FatalError
 from handlers.stores import FailedDocument, IndexStore, open_index
-from handlers.stores.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
-from tests.index_stores import document, index_url, ingest, stage, vector
+from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
+from tests.support.index_stores import document, index_url, ingest, stage, vector
 
 OLDER = Path(__file__).parents[1] / "older_indexes"
 OLDER_VERSIONS = (2, 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.killing import CALLS_OF_A_RUN
+from tests.support.killing import CALLS_OF_A_RUN
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -19,7 +19,7 @@ def reports(
     url = postgres_server if request.param == "postgresql" else f"sqlite:///{tmp_path_factory.mktemp('killed')}/runs.db"
     root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.killing", url], cwd=root, capture_output=True, text=True, timeout=280
+        [sys.executable, "-m", "tests.support.killing", url], cwd=root, capture_output=True, text=True, timeout=280
     )
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]

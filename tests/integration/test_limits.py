@@ -14,18 +14,18 @@ from uuid import uuid4
 
 import pytest
 
-from flows.context import Context
+from flows.author.registry import Registry, handler
+from flows.author.results import RunResult
+from flows.engine.prepared import Prepared
 from flows.errors import TransientError
-from flows.limits import Resource
-from flows.planner import make_plan
-from flows.planning import Overrides
-from flows.prepared import Prepared
-from flows.registry import Registry, handler
-from flows.resources import Demand
-from flows.results import RunResult
-from flows.shared_rates import DatabaseRates
-from flows.steps import Pipeline
-from tests.operated import Operated, wait_for
+from flows.limits.resources import Demand
+from flows.model.limits import Resource
+from flows.model.steps import Pipeline
+from flows.planning.draft import Overrides
+from flows.planning.planner import make_plan
+from flows.run_store.shared_rates import DatabaseRates
+from flows.state.context import Context
+from tests.support.operated import Operated, wait_for
 
 prefect = [
     pytest.mark.usefixtures("prefect_server"),
@@ -120,7 +120,7 @@ def seats_on_server(name: str) -> Any:
 
 @with_prefect
 async def test_two_runs_together_have_no_more_seats_than_the_server_gives() -> None:
-    from flows.prefect_limits import PrefectSeats
+    from flows.translator.seats import PrefectSeats
 
     name = f"desk-{uuid4().hex[:8]}"
     notes: list[tuple[float, str]] = []
@@ -157,7 +157,7 @@ async def test_a_limit_that_was_deleted_or_switched_off_is_made_again() -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
-    from flows.prefect_limits import PrefectSeats
+    from flows.translator.seats import PrefectSeats
 
     name = f"desk-{uuid4().hex[:8]}"
     async with get_client() as client:
@@ -225,7 +225,7 @@ def run_in_flow(pipeline: dict[str, Any], registry: Registry, resources: dict[st
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    from flows.translator import run_as_flow
+    from flows.translator.flows import run_as_flow
 
     made = Pipeline.model_validate({"name": f"test-{uuid4().hex[:8]}", **pipeline})
     known = {name: Resource.model_validate(one) for name, one in resources.items()}

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from tests.openai_server import OpenAIServer
+from tests.support.openai_server import OpenAIServer
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
-from deployments.running import run_pipeline
+from deployments.runs.run import run_pipeline
 from handlers.stores import open_index
-from tests.operated import ROOT, Operated, wait_for
+from tests.support.operated import ROOT, Operated, wait_for
 
 pytestmark = [
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
@@ -188,7 +188,7 @@ greet:
 def test_those_who_deploy_at_once_share_one_work_pool(operated: Operated) -> None:
     from prefect import get_client
 
-    from deployments.deploying import deploy_for_shards
+    from deployments.server.deploying import deploy_for_shards
 
     catalog = load_catalog(operated.settings)
 

@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.calls import Call
-from flows.context import Context
-from flows.engine import run_plan
+from flows.author.call import Call
+from flows.author.registry import Registry, handler
+from flows.engine.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.planner import make_plan
-from flows.registry import Registry, handler
-from flows.steps import Pipeline
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.state.context import Context
 
 
 class _Failing:
@@ -33,7 +33,7 @@ class _Failing:
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
-    from flows import translator
+    from flows.translator import flows as translator
 
     monkeypatch.setattr(translator, "_leaf_task", _Failing(before=before))
     made, calls = Registry(), list[str]()

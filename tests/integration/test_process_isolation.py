@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from flows.author.registry import Registry, handler
+from flows.calling.processes import stop_processes
 from flows.errors import FatalError
-from flows.processes import stop_processes
-from flows.registry import Registry, handler
 from tests.integration.test_translator import flow_state, run, task_states
-from tests.unit.flows import process_handlers
-from tests.unit.flows.test_processes import lives, until
+from tests.unit.flows.calling import process_handlers
+from tests.unit.flows.calling.test_processes import lives, until
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from handlers.stores.opening import open_index
-from tests.editions import DOCUMENTS, EDITIONS, text
-from tests.index_stores import index_url
-from tests.ingesting import ingest, opened, settings_in, write
+from tests.support.editions import DOCUMENTS, EDITIONS, text
+from tests.support.index_stores import index_url
+from tests.support.ingesting import ingest, opened, settings_in, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,9 +29,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_random_lives_of_a_folder_leave_what_a_new_index_would_have(url: str) -> None:
-    """A short version of `python -m tests.simulating URL`, which runs 200 longer ones."""
+    """A short version of `python -m tests.support.simulating URL`, which runs 200 longer ones."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.simulating", url, "--first", "1", "--sequences", "3", "--runs", "2", "--kills", "0.8"],
+        [sys.executable, "-m", "tests.support.simulating", url, "--first", "1", "--sequences", "3", "--runs", "2", "--kills", "0.8"],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     *reports, total = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -46,7 +46,10 @@ def test_readers_see_the_old_version_or_the_new_one_while_ingestions_run_and_are
 ) -> None:
     url = url.replace("{seed}", "e")
     writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.editions", url, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.editions", url, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout is not None
     lines = [writer.stdout.readline().split()]  # the first edition is there

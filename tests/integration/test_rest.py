@@ -10,8 +10,8 @@ from flows.errors import InvalidPipeline
 from handlers.data.binding import BadQuery
 from handlers.data.hosts import AllowedHosts
 from handlers.data.rest import Rest
-from tests.data import StepFailed, data_services, step_output
-from tests.web_server import WebAnswer, WebRequest, WebServer, run_web_server
+from tests.support.data import StepFailed, data_services, step_output
+from tests.support.web_server import WebAnswer, WebRequest, WebServer, run_web_server
 
 TOKEN = "hunter22-token"
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deployments.settings import Settings
+from flows.author.results import RunResult
 from flows.errors import FatalError
-from flows.results import RunResult
 from flows.run_store import RunStore
-from handlers.stores.sqlite import SqliteIndexStore
-from tests.ingesting import called, ingest, opened, settings_in, write
+from handlers.stores.sqlite.index import SqliteIndexStore
+from tests.support.ingesting import called, ingest, opened, settings_in, write
 
 STORES = ("store_documents", "store_dense_vectors", "store_sparse_vectors", "store_graph")
 FILES = {f"{name}.txt": f"Ann Bob met at York. The {name} of Selby.\n" for name in ("storm", "river", "bridge")}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flows.errors import MissingBucket, MissingObject, ObjectExists, StorageError, StorageUnusable, TransientError
-from flows.storage import Storage
-from tests.s3 import S3Server
-from tests.s3_proxy import Fault, Proxy, proxy_of
+from flows.storage.storage import Storage
+from tests.support.s3 import S3Server
+from tests.support.s3_proxy import Fault, Proxy, proxy_of
 
 LARGE = bytes(11 * 2**20)
 """Sent in three parts, which may not be smaller."""
@@ -31,7 +31,7 @@ USES = {"list": LIST, "read": READ, "stream": STREAM, "write": WRITE, "create": 
 def proxy(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     # The client tries again at once; how long it would wait is botocore's.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *given: 0)
-    monkeypatch.setattr("flows.storage_s3._PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr("flows.storage.s3._PART_BYTES", 5 * 2**20)
     with proxy_of(s3_server) as made:
         yield made
 

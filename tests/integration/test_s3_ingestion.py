@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from deployments.settings import Settings
-from deployments.tracks import Track, Tracks
-from flows.storage import Storage
-from handlers.manifests import read_manifest
+from deployments.shards.tracks import Track, Tracks
+from flows.storage.storage import Storage
 from handlers.records import Source
-from tests.ingesting import called, ingest, opened, settings_in
-from tests.s3 import S3Server
-from tests.s3_proxy import Fault, Proxy, proxy_of
+from handlers.sources.manifests import read_manifest
+from tests.support.ingesting import called, ingest, opened, settings_in
+from tests.support.s3 import S3Server
+from tests.support.s3_proxy import Fault, Proxy, proxy_of
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import s3fs  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import SecretStr
 
 from flows.errors import TransientError
-from flows.storage import Storage
-from tests.ingesting import called, ingest, settings_in
-from tests.s3 import S3Server
-from tests.s3_proxy import Proxy, proxy_of
+from flows.storage.storage import Storage
+from tests.support.ingesting import called, ingest, settings_in
+from tests.support.s3 import S3Server
+from tests.support.s3_proxy import Proxy, proxy_of
 
 KEYS = 2500
 TEXTS = 40
@@ -74,7 +74,7 @@ def test_a_page_that_is_refused_in_the_middle_may_be_tried_again(proxy: Proxy, l
 
 @pytest.mark.parametrize("page_keys", [2, 1000])
 def test_keys_mean_what_they_say(s3_server: S3Server, proxy: Proxy, page_keys: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flows.storage_s3._PAGE_KEYS", page_keys)  # so that the next page begins at every other of them
+    monkeypatch.setattr("flows.storage.s3._PAGE_KEYS", page_keys)  # so that the next page begins at every other of them
     prefix = f"{s3_server.bucket}/{uuid.uuid4()} +%"
     s3 = client(s3_server)
     for name in ODD:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3 import S3Server
-from tests.three_stores import Stores, arguments, run
+from tests.support.s3 import S3Server
+from tests.support.three_stores import Stores, arguments, run
 
 NOWHERE = {"postgres": False, "s3": False, "sqlite": False}
 EVERYWHERE = {"postgres": True, "s3": True, "sqlite": True}

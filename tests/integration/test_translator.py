@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Context
-from flows.engine import run_plan
+from flows.author.call import Call
+from flows.author.registry import Registry, handler
+from flows.author.results import RunResult
+from flows.engine.engine import run_plan
+from flows.engine.prepared import Prepared
 from flows.errors import FatalError, TransientError
-from flows.planner import make_plan
-from flows.prepared import Prepared
-from flows.registry import Registry, handler
-from flows.results import RunResult
-from flows.steps import Pipeline
-from tests.random_pipelines import mixing_registry, random_pipeline
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.state.context import Context
+from tests.support.random_pipelines import mixing_registry, random_pipeline
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -69,7 +69,7 @@ def registry() -> Registry:
 
 def run(steps: Any, registry: Registry, data: Mapping[str, Any] | None = None, **fields: Any) -> tuple[RunResult, str]:
     """The result, and the unique name of the flow, by which its runs are found."""
-    from flows.translator import run_as_flow
+    from flows.translator.flows import run_as_flow
 
     name = f"test-{uuid4().hex[:8]}"
     pipeline = Pipeline.model_validate({"name": name, "steps": steps, **fields})
@@ -195,7 +195,7 @@ def artifacts_of(name: str) -> dict[str, str]:
 
 
 def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.translator.PROGRESS_EVERY_S", 0.05)
+    monkeypatch.setattr("flows.translator.flows.PROGRESS_EVERY_S", 0.05)
     group = {"parallel": ["fatal", "ok"], "policy": "best_effort"}
     _, name = run(["sets_aside", "pays", group], registry)
     pages = artifacts_of(name)
@@ -236,7 +236,7 @@ def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> N
 
 
 def test_the_flow_has_a_typed_form(registry: Registry) -> None:
-    from flows.translator import translate
+    from flows.translator.flows import translate
 
     pipeline = Pipeline.model_validate({
         "name": "form", "description": "A form.", "steps": ["ok"],

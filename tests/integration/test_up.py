@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import psutil
 
-from deployments.local_server import Child, LocalServer, running_url
-from tests.operated import ROOT, wait_for
+from deployments.server.local import Child, LocalServer, running_url
+from tests.support.operated import ROOT, wait_for
 
 
 def up(home: Path) -> subprocess.Popen[bytes]:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.killed_process import run_and_kill
-from tests.operated import Operated
+from tests.support.killed_process import run_and_kill
+from tests.support.operated import Operated
 
 pytestmark = [
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
@@ -23,7 +23,7 @@ async def test_the_automation_is_made_once_and_follows_what_it_should_be() -> No
     from prefect import get_client
     from prefect.events.schemas.automations import AutomationCore
 
-    from deployments.automations import MESSAGE, NAME, install_zombie_automation
+    from deployments.server.automations import MESSAGE, NAME, install_zombie_automation
 
     async def found() -> Any:
         (only,) = await client.read_automations_by_name(NAME)
@@ -56,7 +56,7 @@ async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL
 
-    from deployments.server_checks import check_server
+    from deployments.server.checks import check_server
     from deployments.settings import load_settings
     from flows.run_store import RunStore
 
@@ -95,7 +95,7 @@ def test_the_automation_marks_a_flow_run_whose_process_was_killed(
 ) -> None:
     from prefect import get_client
 
-    from deployments.automations import MESSAGE, install_zombie_automation
+    from deployments.server.automations import MESSAGE, install_zombie_automation
     from deployments.settings import load_settings
     from flows.run_store import RunStore
 

@@ -1,8 +1,8 @@
 import pytest
 
-from flows.planner import make_plan
-from flows.registry import load_modules
-from flows.templates import TEMPLATES
+from flows.author.registry import load_modules
+from flows.loaders.templates import TEMPLATES
+from flows.planning.planner import make_plan
 
 GIVEN = {
     "document_ingestion": ["sources"],

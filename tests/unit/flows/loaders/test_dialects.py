@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
 from flows.loaders import dump_pipeline, load_pipeline, load_pipeline_text
-from flows.steps import ForEach, Handler, Parallel, Pipeline, SubPipeline, walk
-from tests.strategies import names, pipelines
+from flows.model.steps import ForEach, Handler, Parallel, Pipeline, SubPipeline, walk
+from tests.support.strategies import names, pipelines
 
 ROOT = Path(__file__).parents[4]
 EXAMPLES = sorted(file for file in (ROOT / "examples" / "dialects").rglob("*.*") if ".native" not in file.name)

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from flows.loaders import dump_pipeline, load_pipeline_text
-from flows.policies import Policy, Tolerance, minimum_threshold
-from flows.steps import ForEach, Handler, Parallel, Pipeline, Sequential
-from tests.strategies import pipelines
+from flows.model.policies import Policy, Tolerance, minimum_threshold
+from flows.model.steps import ForEach, Handler, Parallel, Pipeline, Sequential
+from tests.support.strategies import pipelines
 
 
 @given(pipelines(["extract", "embed", "null", "1", "2024-01-01"]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline, load_pipeline_text
-from flows.steps import ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline, child_steps
+from flows.model.steps import ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline, child_steps
 
 A, B, C = Handler(handler="a"), Handler(handler="b"), Handler(handler="c")
 
@@ -287,5 +287,5 @@ def test_no_file_however_odd_ends_in_anything_but_a_pipeline_or_its_problems(val
 
 
 def test_loading_does_not_import_prefect():
-    check = "import flows.loaders, flows.builder, sys; sys.exit('prefect' in sys.modules)"
+    check = "import flows.loaders, flows.loaders.builder, sys; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

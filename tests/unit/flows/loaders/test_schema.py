@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text, pipeline_schema
 from flows.loaders.dump import pipeline_data
-from tests.strategies import pipelines
+from tests.support.strategies import pipelines
 
 ROOT = Path(__file__).parents[4]
 NATIVE = [*(ROOT / "examples" / "templates").glob("*.yaml"), *(ROOT / "examples" / "dialects").rglob("*.native.yaml")]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from flows.errors import DuplicateName, InvalidPipeline
-from flows.services import Services
+from flows.state.services import Services
 from handlers.data.functions import FUNCTIONS, transform
-from tests.data import StepFailed, data_services, run_steps, step_output
+from tests.support.data import StepFailed, data_services, run_steps, step_output
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import handlers.data.skill  # noqa: F401  (registers the handler)
-from flows.definitions import definitions
+from flows.author.registry import REGISTRY, Registry, handler
 from flows.errors import DuplicateName, UnknownName
-from flows.planner import make_plan
-from flows.registry import REGISTRY, Registry, handler
-from flows.steps import Pipeline
+from flows.model.steps import Pipeline
+from flows.planning.definitions import definitions
+from flows.planning.planner import make_plan
 from handlers.data.skills import SKILLS, BadSkill, load_skills, parse_skill, skill_named
 
 GOOD = "---\nname: Analyst\nrequires: [sales]\nproduces: [report]\n---\nLook at {{ sales }}.\n"

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.calls import Call
+from flows.author.call import Call
 from flows.errors import InvalidPipeline
-from flows.services import Services
+from flows.state.services import Services
 from handlers.data.binding import BadQuery
 from handlers.data.connections import Connections
 from handlers.data.references import Reference
 from handlers.data.sql import check_sql, fetch
-from tests.data import StepFailed, data_services, run_steps, step_output
+from tests.support.data import StepFailed, data_services, run_steps, step_output
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Identity
+from flows.author.call import Call
 from flows.errors import FatalError, StepCancelled, TransientError
-from flows.services import Services
+from flows.state.context import Identity
+from flows.state.services import Services
 from handlers.jobs.command import command
 
 PYTHON = sys.executable

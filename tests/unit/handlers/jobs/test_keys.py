@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Identity
+from flows.author.call import Call
+from flows.author.registry import Registry
 from flows.errors import FatalError
-from flows.registry import Registry
-from flows.services import Services
+from flows.state.context import Identity
+from flows.state.services import Services
 from handlers.jobs import job
 from handlers.jobs.keys import JobKeys, KeyCollision
 
@@ -51,8 +51,8 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
     code = f"""
         import sys
         from pathlib import Path
-        from flows.calls import Call
-        from flows.context import Identity
+        from flows.author.call import Call
+        from flows.state.context import Identity
         from handlers.jobs.keys import JobKeys
         with JobKeys(Path({str(tmp_path)!r})).claimed("k", Call(step_id="theirs", identity=Identity("p", "run-9"))):
             print("held", flush=True)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Identity
+from flows.author.call import Call
 from flows.errors import FatalError, TransientError
-from flows.services import Services
+from flows.state.context import Identity
+from flows.state.services import Services
 from handlers.models.chat import ChatModel, ask_model
-from tests.openai_server import OpenAIServer
+from tests.support.openai_server import OpenAIServer
 
 
 def asking(model: ChatModel) -> Call:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from flows.calls import Call
-from flows.context import Identity
-from flows.services import Services
+from flows.author.call import Call
+from flows.state.context import Identity
+from flows.state.services import Services
 from handlers.models.chat import Completion, Message
 from handlers.records import Hit
 from handlers.retrieval.answering import answer_question, checked, place

@@ -8,20 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.calls import Call, ItemFailure
-from flows.context import Identity
+from flows.author.call import Call, ItemFailure
 from flows.errors import FatalError
-from flows.services import Services
-from handlers.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-from handlers.entities import extract_entities
-from handlers.models.embedding import HashingEmbedder, LocalEmbedder
-from handlers.records import Chunk, Document, Entity, Hit, Source, stable_id
-from handlers.retrieval.graph import Reached, graph_search, graph_traverse
-from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
-from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
-from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores.memory import MemoryIndexStore
-from handlers.storing import (
+from flows.state.context import Identity
+from flows.state.services import Services
+from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+from handlers.ingestion.entities import extract_entities
+from handlers.ingestion.storing import (
     publish_documents,
     record_failures,
     remove_documents,
@@ -30,6 +23,13 @@ from handlers.storing import (
     store_graph,
     store_sparse_vectors,
 )
+from handlers.models.embedding import HashingEmbedder, LocalEmbedder
+from handlers.records import Chunk, Document, Entity, Hit, Source, stable_id
+from handlers.retrieval.graph import Reached, graph_search, graph_traverse
+from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
+from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
+from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.stores.memory.index import MemoryIndexStore
 
 TEXTS = {
     "tides": ("The Moon pulls the ocean, and the water rises twice a day.", [("team", "sea")]),

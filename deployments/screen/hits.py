@@ -1,0 +1,95 @@
+"""How search results look: for a reader in a terminal, for a program, and with how each got its place."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from deployments.screen.passages import excerpt, marked
+
+SOURCES = ("vector", "keyword", "graph", "multi_query", "hyde")
+_NEAREST = 10
+
+
+def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
+    """Of each hit its document, heading, the stretch that answers with the question's words marked, and its place."""
+    empty = True
+    for rank, hit in enumerate(hits, start=1):
+        empty = False
+        more = len(hit.duplicates)
+        collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
+        console.print(Text.assemble((f"{rank}. ", "dim"), (hit.name or hit.document_id, "bold cyan"),
+                                    (f"  {hit.score:.4f}", "dim"), (collapsed, "magenta")))  # fmt: skip
+        if hit.heading:
+            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
+        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
+        console.print(Padding(Text(f"{source_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
+    if empty:
+        console.print("Nothing found.")
+
+
+def source_line(hit: Any) -> str:
+    """Where in the document it stands: page, and characters of the document's text."""
+    return ", ".join([f"page {hit.page}"] * bool(hit.page) + [f"characters {hit.start}–{hit.end}"])
+
+
+def score_line(hit: Any) -> str:
+    """Every source's own score."""
+    return " · ".join(f"{source} {score:.3f}" for source, score in (hit.scores or {hit.source: hit.score}).items())
+
+
+def hit_json(rank: int, hit: Any) -> dict[str, Any]:
+    return {
+        "rank": rank, "document": hit.name, "document_id": hit.document_id, "chunk_id": hit.id,
+        "heading": hit.heading, "page": hit.page, "start": hit.start, "end": hit.end, "score": hit.score,
+        "source": hit.source, "scores": dict(hit.scores), "text": hit.content,
+        "highlights": [
+            {"start": start, "end": end, "text": hit.content[start:end]} for start, end in hit.highlights
+        ],
+        "duplicates": [{"chunk_id": chunk, "document_id": document} for chunk, document in hit.duplicates],
+    }  # fmt: skip
+
+
+def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
+    """What a search made of its question, and at which rank each of its sources has each hit (from 1; None: not)."""
+    ranks = {
+        source: {hit.id: rank for rank, hit in enumerate(data[f"{source}_hits"], start=1)}
+        for source in SOURCES
+        if f"{source}_hits" in data
+    }
+    reached = data.get("query_neighbourhood") or {}
+    nearest = sorted(reached.items(), key=lambda each: (-each[1].nearness, each[0]))[:_NEAREST]
+    return {
+        "queries": list(data.get("queries", ())),
+        "entities": list(data.get("query_entities", ())),
+        "neighbourhood": [
+            {"entity": name, "nearness": each.nearness, "path": [hop.described() for hop in each.path]}
+            for name, each in nearest
+        ],
+        "found": {source: len(ranked) for source, ranked in ranks.items()},
+        "ranks": [{source: ranked.get(hit.id) for source, ranked in ranks.items()} for hit in hits],
+    }
+
+
+def show_explanation(console: Console, explained: Mapping[str, Any], hits: Sequence[Any]) -> None:
+    for label, values in (("searched for", explained["queries"]), ("entities", explained["entities"])):
+        console.print(Text.assemble((f"{label}: ", "dim"), "; ".join(values) or "none"))
+    for each in explained["neighbourhood"]:
+        if each["path"]:
+            way = ", ".join(each["path"])
+            console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("passage")
+    for source, count in explained["found"].items():
+        table.add_column(f"{source} (of {count})", justify="right")
+    for rank, (hit, ranks) in enumerate(zip(hits, explained["ranks"], strict=True), start=1):
+        cells = [
+            f"#{place} ({hit.scores[source]:.3f})" if place is not None and source in hit.scores else "–"
+            for source, place in ranks.items()
+        ]
+        table.add_row(f"{rank}.", Text(hit.name or hit.document_id), *cells)
+    console.print(table)

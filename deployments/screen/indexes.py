@@ -1,0 +1,100 @@
+"""Indexes by name: which there are, and how one is removed."""
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployments.settings import InvalidSettings, Settings, index_name
+from flows.errors import UnknownName
+from flows.storage.storage import Storage
+
+_SQLITE = "sqlite:///"
+_PROBE = "x"
+
+
+def index_names(settings: Settings) -> list[str] | None:
+    """The indexes there are; None where they cannot be listed, because they are only in memory."""
+    url = settings.index_location(_PROBE)
+    if is_postgres(url):
+        from handlers.stores.postgres.opening import index_names as names_in_database
+
+        return names_in_database(url)
+    template = settings.index_template.removeprefix(_SQLITE)
+    return None if "://" in template else _names_of_files(template)
+
+
+def require_index(settings: Settings, name: str) -> None:
+    """Refuse an index that is not there; opening it would make an empty one.
+
+    Raises:
+        UnknownName: there is none; the message suggests the nearest.
+    """
+    names = index_names(settings)
+    if not _is_there(settings.index_location(name), index_name(name), names):
+        raise UnknownName("index", name, names or (), place="make one with `braid ingest FOLDER`")
+
+
+def remove_index(settings: Settings, name: str) -> None:
+    """Delete an index with its artifacts.
+
+    Raises:
+        InvalidSettings: it is neither a file nor in a database.
+    """
+    url = settings.index_location(name)
+    if is_postgres(url):
+        from handlers.stores.postgres.opening import drop_index
+
+        drop_index(url)
+    elif url.startswith(_SQLITE) or "://" not in url:
+        for suffix in ("", "-wal", "-shm"):
+            Path(url.removeprefix(_SQLITE) + suffix).unlink(missing_ok=True)
+    else:
+        raise InvalidSettings(f"the index {name!r} is neither a file nor in PostgreSQL, so it is not removed here")
+    Storage(settings.storage_options).delete(Storage.join(settings.artifacts_root, index_name(name)), recursive=True)
+
+
+def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> str:
+    """The URL of an index that a name of the settings, or a URL anywhere else, stands for.
+
+    Raises:
+        UnknownName: it must exist and does not.
+    """
+    if "://" not in name_or_url:
+        if must_exist:
+            require_index(settings, name_or_url)
+        return settings.index_location(name_or_url)
+    if must_exist and not name_or_url.startswith("memory:"):
+        names: Sequence[str] | None = None
+        name = name_or_url
+        if is_postgres(name_or_url):
+            from handlers.stores.postgres.opening import Address
+            from handlers.stores.postgres.opening import index_names as names_in_database
+
+            name, names = Address.parse(name_or_url).index, names_in_database(name_or_url)
+        if not _is_there(name_or_url, name, names):
+            raise UnknownName("index", name, names or ())
+    return name_or_url
+
+
+def is_postgres(url: str) -> bool:
+    """Whether this is the URL of an index in PostgreSQL."""
+    return url.startswith(("postgresql://", "postgresql+psycopg://", "postgres://"))
+
+
+def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
+    if url.startswith(_SQLITE):
+        return Path(url.removeprefix(_SQLITE)).exists()
+    return names is None or name in names
+
+
+def _names_of_files(template: str) -> list[str]:
+    """What stands for `{index}` in the paths of the index files that there are."""
+    from handlers.stores.sqlite.index import may_be_index
+
+    before, *after = template.split("{index}")
+    # Where the name is in a path twice, both must be the same.
+    pattern = re.compile(re.escape(before) + r"([^/\\]+)" + r"\1".join(map(re.escape, after)))
+    paths = glob.iglob("*".join(map(glob.escape, (before, *after))), include_hidden=True)
+    matches = [match for path in paths if (match := pattern.fullmatch(path)) and may_be_index(path)]
+    return sorted(match[1] for match in matches)

@@ -1,0 +1,1 @@
+"""What knows a Prefect server: deploying, schedules, automations, the local server, checks."""

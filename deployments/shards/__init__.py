@@ -1,0 +1,1 @@
+"""An ingestion in several deployment runs."""

@@ -1,0 +1,123 @@
+"""What came of a sharded ingestion: a line a shard and one for all, counted in the index."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from deployments.screen.views import STATUS_STYLE
+from deployments.shards.tracks import Track
+from deployments.shards.watch import ShardRun, ShardStatus
+from flows.author.prices import add_up, cost_text
+from flows.author.results import RunStatus
+from flows.model.policies import Tolerance
+from flows.storage.storage import Storage
+from handlers.sources.manifests import read_manifest
+from handlers.stores.protocol import IndexStore
+
+_SOME = 500
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """How a shard ended, and where its documents stand in the index: each is processed, failed or missing."""
+
+    number: int
+    flow_run_id: str
+    status: ShardStatus
+    message: str
+    documents: int
+    processed: int
+    failed: int
+    """Set aside with a reason."""
+    missing: int
+    """Not, or not completely, in the index."""
+    bytes: int
+    seconds: float
+    cost: Mapping[str, float]
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """How all shards together ended."""
+
+    track: str
+    index: str
+    status: RunStatus
+    shards: tuple[ShardReport, ...]
+    seconds: float
+    """From the command's start to its end; the shards' own add up to more."""
+
+    def total(self, name: str) -> Any:
+        return sum(getattr(shard, name) for shard in self.shards)
+
+    @property
+    def cost(self) -> dict[str, float]:
+        return add_up(shard.cost for shard in self.shards)
+
+
+def make_report(
+    track: Track, runs: Sequence[ShardRun], *, index: str, store: IndexStore, storage: Storage, tolerated: Tolerance,
+    seconds: float,
+) -> Report:  # fmt: skip
+    """The report; it fails if more shards than `tolerated` did, and is partial if anything at all did not succeed."""
+    shards = tuple(_shard(run, store, storage) for run in runs)
+    failed = sum(1 for shard in shards if shard.status == "failed")
+    status: RunStatus = "succeeded"
+    if tolerated.exceeded(failed, len(shards)):
+        status = "failed"
+    elif any(shard.status != "succeeded" or shard.failed or shard.missing for shard in shards):
+        status = "partial"
+    return Report(track.id, index, status, shards, seconds)
+
+
+def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
+    ids = [source.document_id for source in read_manifest(storage, run.shard.source)]
+    states = Counter[str]()
+    for start in range(0, len(ids), _SOME):
+        states.update(row.status for row in store.known(ids[start : start + _SOME]).values())
+    assert run.status is not None, "a report is made when all shards have ended"
+    processed, failed = states["processed"], states["failed"]
+    return ShardReport(
+        run.shard.number, str(run.flow_run_id), run.status, run.message if run.status == "failed" else "",
+        len(ids), processed, failed, len(ids) - processed - failed, run.shard.bytes, run.seconds, dict(run.cost),
+        run.restarts,
+    )  # fmt: skip
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    names = ("documents", "processed", "failed", "missing", "bytes", "restarts")
+    return {
+        "track": report.track, "index": report.index, "status": report.status, "seconds": report.seconds,
+        **{name: report.total(name) for name in names}, "busy_seconds": report.total("seconds"), "cost": report.cost,
+        "shards": [asdict(shard) for shard in report.shards],
+    }  # fmt: skip
+
+
+def report_tables(report: Report) -> RenderableType:
+    """A row a shard, one for all, and what failed."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("shard")
+    for name in ("ended", "documents", "processed", "failed", "missing", "restarts", "seconds", "cost"):
+        table.add_column(name, justify="left" if name in ("ended", "cost") else "right")
+    for shard in report.shards:
+        table.add_row(str(shard.number), Text(shard.status, STATUS_STYLE[shard.status]), *_cells(shard))
+    everything = [str(report.total(name)) for name in ("documents", "processed", "failed", "missing", "restarts")]
+    table.add_row("all", Text(report.status, STATUS_STYLE[report.status]), *everything,
+                  f"{report.total('seconds'):.1f}", cost_text(report.cost))  # fmt: skip
+    head = Text.assemble(
+        ("sharded ingestion ", "bold"), f"{report.track}: ", (report.status, STATUS_STYLE[report.status]),
+        f" in {report.seconds:.1f} s",
+    )  # fmt: skip
+    causes = [Text(f"shard {shard.number}: {shard.message}", "red") for shard in report.shards if shard.message]
+    return Group(head, table, *causes)
+
+
+def _cells(shard: ShardReport) -> list[str]:
+    counts = (shard.documents, shard.processed, shard.failed, shard.missing, shard.restarts)
+    return [*map(str, counts), f"{shard.seconds:.1f}", cost_text(shard.cost)]

@@ -1,0 +1,1 @@
+"""What the author of a handler sees: the decorator, the call, results, strategies, prices."""

@@ -1,0 +1,159 @@
+"""A handler's view of its own call: logger, services, cancellation, and what it reports (cost, progress, bad items)."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.author.prices import PriceOf, checked, priced, with_tokens
+from flows.errors import StepCancelled
+from flows.state.context import Identity
+from flows.state.services import Services
+
+
+@dataclass(frozen=True)
+class ItemFailure:
+    """One item that a handler set aside with its reason while the others went on."""
+
+    item: str
+    error: str
+    step_id: str = ""
+
+
+@dataclass(frozen=True)
+class ItemDone:
+    """How far a handler says that one item (a document) has come, for example `processing` or `processed`."""
+
+    item: str
+    status: str
+
+
+@dataclass
+class Call:
+    """Declare a keyword-only parameter `call: Call` to receive it; safe to use from the handler's own threads."""
+
+    step_id: str = "step"
+    attempt: int = 1
+    identity: Identity = field(default_factory=Identity)
+    item: str | None = None
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+    failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
+    items: list[ItemDone] = field(default_factory=list[ItemDone])
+    done: int = 0
+    total: int | None = None
+    reports: int = 0
+    """How often it has said how far it is."""
+    price: PriceOf | None = None
+    """The handler's own price."""
+    on_cost: Callable[[Mapping[str, float]], None] | None = None
+    """Told at once what is reported, also by a call that was given up."""
+    ledger: str | None = None
+    """In a worker process: the file in which reports outlive the process."""
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    @property
+    def index(self) -> str:
+        return self.identity.index
+
+    @property
+    def run_id(self) -> str:
+        return self.identity.run_id
+
+    @property
+    def services(self) -> Services:
+        return self.identity.services
+
+    @property
+    def logger(self) -> logging.Logger:
+        return logging.getLogger(f"handlers.{self.step_id}")
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is no longer wanted: the step timed out, a sibling failed, or the run was stopped."""
+        return self._cancelled.is_set()
+
+    def check_cancelled(self) -> None:
+        """Stop here if the result is no longer wanted.
+
+        Raises:
+            StepCancelled: it is not; let it pass through.
+        """
+        if self._cancelled.is_set():
+            raise StepCancelled(f"{self.step_id}: the result is no longer wanted")
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def report_cost(self, model: str | None = None, /, **units: float) -> None:
+        """Add to the cost of this call, for example `report_cost("openai/gpt-x", input_tokens=812)`.
+
+        It counts also when the call fails, is cancelled or given up. Money is added by the handler's own price or by
+        the price table of the settings, where `model` (or resource) and unit are found, unless it is reported itself.
+
+        Raises:
+            FatalError: an amount is negative or no number.
+        """
+        amounts = checked(units)
+        self.add_cost(with_tokens(amounts))
+        prices = self.services["prices"] if "prices" in self.services else None  # noqa: SIM401  (no mapping)
+        money = priced(amounts, model=model, own=self.price, prices=prices)
+        if money:
+            self.add_cost(money)
+
+    def add_cost(self, units: Mapping[str, float]) -> None:
+        """Add to the cost as it is, without pricing it."""
+        with self._lock:
+            for unit, amount in units.items():
+                self.costs[unit] = self.costs.get(unit, 0.0) + amount
+            self._note({"cost": dict(units)})
+        if self.on_cost is not None:
+            self.on_cost(units)
+
+    def report_progress(self, done: int, total: int | None = None) -> None:
+        """Say how far the call is: items done of `total`."""
+        with self._lock:
+            self.done, self.total = done, total
+            self.reports += 1
+
+    def fail_item(self, item: str, error: BaseException | str) -> None:
+        """Set one item aside with its reason; the call goes on and the run ends `partial`."""
+        text = error if isinstance(error, str) else (str(error) or type(error).__name__)
+        with self._lock:
+            self.failures.append(ItemFailure(item, text, self.step_id))
+            self._note({"item": item, "error": text})
+
+    def done_items(self, items: Iterable[str], status: str = "processed") -> None:
+        """Say how far items have come; the run store keeps it of every item, if the call succeeds."""
+        done = [ItemDone(item, status) for item in items]
+        with self._lock:
+            self.items.extend(done)
+            self._note({"done": [each.item for each in done], "status": status})
+
+    def read_ledger(self, path: str) -> None:
+        """Take over what a worker process noted before it ended, however it ended."""
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if not line.endswith("\n"):  # it was killed while it wrote
+                    break
+                entry: dict[str, Any] = json.loads(line)
+                if "cost" in entry:
+                    self.add_cost(entry["cost"])
+                elif "done" in entry:
+                    self.items.extend(ItemDone(item, entry["status"]) for item in entry["done"])
+                else:
+                    self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        if self.ledger is not None:
+            with open(self.ledger, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "items", "done", "total", "ledger")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, price=None, on_cost=None, _cancelled=threading.Event(), _lock=threading.Lock())

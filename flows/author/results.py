@@ -1,0 +1,170 @@
+"""What a handler may return to say how it went, and what a run reports: one outcome for everything declared."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from flows.author.call import ItemDone, ItemFailure
+from flows.author.prices import add_up
+from flows.state.context import Context
+
+Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
+RunStatus: TypeAlias = Literal["succeeded", "partial", "failed"]
+Kind: TypeAlias = Literal["step", "group", "item", "sequence", "pipeline"]
+
+
+@dataclass(frozen=True)
+class Success:
+    """A handler with a `Context` may return it; returning nothing says the same."""
+
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class TransientFailure:
+    """Return it to say that trying again may help."""
+
+    message: str
+    exception: BaseException | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class FatalFailure:
+    """Return it to say that trying again cannot help."""
+
+    message: str
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """Why something failed, as plain text that can be stored and shown."""
+
+    kind: str
+    message: str
+    transient: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one step."""
+
+    number: int
+    status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
+    started: float
+    """Seconds since the epoch."""
+    seconds: float
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one declared step, group, branch or item ended, also when it never started."""
+
+    path: str
+    """Dotted position, items in brackets: `3[2].0.1`."""
+    id: str
+    kind: Kind
+    status: Status
+    started: float | None = None
+    """Seconds since the epoch; None if it never started."""
+    seconds: float = 0.0
+    attempts: int = 0
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    error: ErrorInfo | None = None
+    reason: str = ""
+    """Why it was skipped or cancelled."""
+    failures: tuple[ItemFailure, ...] = ()
+    """Items that the step set aside."""
+    reused: bool = False
+    """Taken over from the run that this one goes on from; its seconds and cost were spent there."""
+    items: tuple[ItemDone, ...] = field(default=(), compare=False, repr=False)
+    """How far items have come with it; the run store keeps only the last of each."""
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.kind == "step"
+
+    def is_at_or_inside(self, path: str) -> bool:
+        """Whether it is what has that path, or below it."""
+        return self.path == path or self.is_inside(path)
+
+    def is_inside(self, path: str) -> bool:
+        """Whether it is below what has that path; everything is below the empty one."""
+        return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A whole run: its status, every outcome in declared order, and the context it left."""
+
+    pipeline: str
+    run_id: str
+    status: RunStatus
+    outcomes: tuple[Outcome, ...]
+    context: Context
+    started: float
+    seconds: float
+    transient: bool = False
+    stopped: str = ""
+    """Why a run that used up its budget started nothing more, and how to go on."""
+    late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What calls reported after they had been given up; in no outcome, but in the cost of the run."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two runs that left the same state."""
+        return self.context.fingerprint()
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds of all steps added up; at most what running them one after another would have taken.
+
+        Steps that wait for a processor count that as well.
+        """
+        return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf and not outcome.reused)
+
+    @property
+    def time_saved(self) -> float:
+        """Seconds that running side by side saved at most; never negative."""
+        return max(0.0, self.busy_seconds - self.seconds)
+
+    @property
+    def cost(self) -> dict[str, float]:
+        return add_up([total_cost(self.outcomes), self.late_cost])
+
+    @property
+    def failures(self) -> tuple[ItemFailure, ...]:
+        return tuple(failure for outcome in self.outcomes for failure in outcome.failures)
+
+    @property
+    def errors(self) -> tuple[Outcome, ...]:
+        """The steps that failed by themselves, in declared order."""
+        return tuple(outcome for outcome in self.outcomes if outcome.is_leaf and outcome.error is not None)
+
+
+def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """Cost by unit over the steps, failed and cancelled ones included; without what an earlier run spent."""
+    return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
+
+
+def failure_summary(failed: int, first: str) -> str:
+    """The summary line of a failed group."""
+    return f"Parallel step failed: {failed} handler(s) failed. First failure: {first}"
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
+    """An outcome as a run store or a JSON document has it."""
+    return Outcome(
+        row["path"], row["step_id"], row["kind"], row["status"], row["started"], row["seconds"], row["attempts"],
+        dict(row["cost"]), ErrorInfo(**row["error"]) if row["error"] else None, row["reason"],
+        tuple(ItemFailure(**failure) for failure in row["failures"]), bool(row.get("reused", False)),
+    )  # fmt: skip

@@ -1,0 +1,294 @@
+"""Merge strategies, which make one named result of a group, and split strategies, which deal a list out to branches."""
+
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
+
+from flows.author.ranks import reciprocal_ranks
+from flows.errors import FatalError, OrchestrationError, UnknownName
+from flows.state.services import Services
+from flows.state.values import fingerprint
+
+
+@dataclass(frozen=True)
+class BranchResult:
+    """What one branch gave, in the order of declaration."""
+
+    branch: str
+    succeeded: bool
+    value: Any = None
+    error: str | None = None
+    quality: float | None = None
+    finished: int = 0
+    """1 for the branch that succeeded first, and so on; 0 if it did not."""
+
+
+class NothingToMerge(FatalError):
+    """A strategy needs a successful branch, and there is none."""
+
+
+MergeStrategy: TypeAlias = Callable[..., Any]
+SplitStrategy: TypeAlias = Callable[..., Sequence[Sequence[Any]]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MERGE_STRATEGIES: dict[str, MergeStrategy] = {}
+SPLIT_STRATEGIES: dict[str, SplitStrategy] = {}
+COMBINERS: dict[str, Callable[..., Any]] = {}
+"""By kind of value, or by a name of their own: `function(values)`, or `function(values, services)`, which then is
+called in a thread, because it works on files."""
+RACES = frozenset({"fastest_success"})
+"""Strategies that need one success only: the group cancels the rest."""
+
+
+def merge_strategy(name: str) -> Callable[[Function], Function]:
+    """Register `function(results: Sequence[BranchResult], **options)` as a merge strategy."""
+
+    def register(function: Function) -> Function:
+        MERGE_STRATEGIES[name] = function
+        return function
+
+    return register
+
+
+def split_strategy(name: str) -> Callable[[Function], Function]:
+    """Register `function(items, branches: int, **options)`, which gives one list of items a branch."""
+
+    def register(function: Function) -> Function:
+        SPLIT_STRATEGIES[name] = function
+        return function
+
+    return register
+
+
+def merge_results(strategy: str, results: Sequence[BranchResult], options: Mapping[str, Any]) -> Any:
+    """The group's one result, or `OnFiles`: what still has to be done for it.
+
+    Raises:
+        UnknownName: nobody registered the strategy.
+        NothingToMerge: the strategy needs a success and there is none.
+        FatalError: the options do not fit the strategy.
+    """
+    if strategy not in MERGE_STRATEGIES:
+        raise UnknownName("merge strategy", strategy, MERGE_STRATEGIES)
+    try:
+        return MERGE_STRATEGIES[strategy](results, **options)
+    except TypeError as error:
+        raise FatalError(f"merge strategy {strategy!r} failed with options {dict(options)}: {error}") from error
+
+
+def split_items(strategy: str, items: Sequence[Any], branches: int, options: Mapping[str, Any]) -> list[list[Any]]:
+    """One list of items a branch.
+
+    Raises:
+        UnknownName: nobody registered the strategy.
+    """
+    if strategy not in SPLIT_STRATEGIES:
+        raise UnknownName("split strategy", strategy, SPLIT_STRATEGIES)
+    shares = [list(share) for share in SPLIT_STRATEGIES[strategy](items, branches, **options)]
+    if len(shares) != branches:
+        raise OrchestrationError(f"split strategy {strategy!r} gave {len(shares)} shares for {branches} branches")
+    return shares
+
+
+def _successes(results: Sequence[BranchResult]) -> list[BranchResult]:
+    return [result for result in results if result.succeeded]
+
+
+def _first(results: Sequence[BranchResult]) -> BranchResult:
+    found = _successes(results)
+    if not found:
+        raise NothingToMerge("No successful results")
+    return found[0]
+
+
+@merge_strategy("collect_all")
+def collect_all(results: Sequence[BranchResult]) -> dict[str, Any]:
+    """All results: `success`, `outputs` of the branches that succeeded, `errors` of the others."""
+    errors = [{"branch": result.branch, "error": result.error} for result in results if not result.succeeded]
+    return {"success": not errors, "outputs": [result.value for result in _successes(results)], "errors": errors}
+
+
+@merge_strategy("by_name")
+def by_name(results: Sequence[BranchResult]) -> dict[str, Any]:
+    """The results of the branches that succeeded, each whole under its branch's name."""
+    return {result.branch: result.value for result in _successes(results)}
+
+
+@merge_strategy("first_success")
+def first_success(results: Sequence[BranchResult]) -> Any:
+    """The first successful branch in the order of declaration."""
+    return _first(results).value
+
+
+@merge_strategy("fastest_success")
+def fastest_success(results: Sequence[BranchResult]) -> Any:
+    """The branch that succeeded first; the group cancels the others. The one strategy that depends on timing."""
+    _first(results)
+    return min(_successes(results), key=lambda result: result.finished).value
+
+
+@merge_strategy("best_quality")
+def best_quality(results: Sequence[BranchResult], *, score: str | None = None, higher_is_better: bool = True) -> Any:
+    """The result of highest quality; ties go to the branch declared first.
+
+    Quality is the handler's declared score, or the value under the key `score` of each result.
+    """
+    _first(results)
+
+    def quality(result: BranchResult) -> float:
+        value = _lookup(result.value, score) if score else result.quality
+        if value is None:
+            raise FatalError(
+                f"best_quality: branch {result.branch!r} has no score; declare @handler(quality=…) or the option "
+                "`score`, the key of the result that holds it"
+            )
+        return float(value) if higher_is_better else -float(value)
+
+    return max(_successes(results), key=quality).value
+
+
+@merge_strategy("combine_outputs")
+def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = None) -> Any:
+    """All successful results as one: texts joined, lists concatenated (lists of scored items fused), mappings united.
+
+    `combiner` names another way; what kinds of files have theirs is in `handlers/content/combining.py`.
+    """
+    _first(results)
+    values = [result.value for result in _successes(results)]
+    kinds = sorted({_kind(value) for value in values})
+    if combiner is None and len(kinds) > 1:
+        raise FatalError(f"Cannot merge different output types: {kinds}")
+    name = combiner or kinds[0]
+    if name not in COMBINERS:
+        raise UnknownName("combiner", name, COMBINERS)
+    combine = COMBINERS[name]
+    return OnFiles(combine, values) if "services" in inspect.signature(combine).parameters else combine(values)
+
+
+@dataclass(frozen=True)
+class OnFiles:
+    """A combination that needs services, and time."""
+
+    combine: Callable[[Sequence[Any], Services], Any]
+    values: Sequence[Any]
+
+
+@merge_strategy("union")
+def union(results: Sequence[BranchResult], *, key: str = "id") -> list[Any]:
+    """The items of all successful lists, each key once; the branch declared first keeps its item."""
+    united: dict[Any, Any] = {}
+    for result in _successes(results):
+        for item in result.value or ():
+            united.setdefault(_lookup(item, key), item)
+    return list(united.values())
+
+
+@merge_strategy("reciprocal_rank_fusion")
+def fuse_ranks(
+    results: Sequence[BranchResult], *, k: int = 60, key: str = "id", weights: Mapping[str, float] | None = None
+) -> list[Any]:
+    """The items of ranked lists, best first; `weights` by branch, 1 where none is given. See `reciprocal_ranks`."""
+    rankings = {result.branch: list(result.value or ()) for result in _successes(results)}
+    unknown = sorted((weights or {}).keys() - {result.branch for result in results})
+    if unknown:
+        raise UnknownName("branch", unknown[0], [result.branch for result in results], place="weights")
+    items: dict[Any, Any] = {}
+    for item in (item for ranking in rankings.values() for item in ranking):
+        items.setdefault(_lookup(item, key), item)
+    marks = [[_lookup(item, key) for item in ranking] for ranking in rankings.values()]
+    chosen = [(weights or {}).get(branch, 1.0) for branch in rankings]
+    try:
+        return [items[mark] for mark in reciprocal_ranks(marks, k=k, weights=chosen)]
+    except ValueError as error:
+        raise FatalError(f"reciprocal_rank_fusion: {error}") from error
+
+
+@merge_strategy("majority")
+def majority(results: Sequence[BranchResult]) -> Any:
+    """The value that most successful branches gave; ties go to the one declared first."""
+    _first(results)
+    votes: dict[str, list[Any]] = {}
+    for result in _successes(results):
+        votes.setdefault(fingerprint(result.value), []).append(result.value)
+    return max(votes.values(), key=len)[0]
+
+
+def _lookup(item: Any, key: str) -> Any:
+    if isinstance(item, Mapping):
+        return cast("Mapping[str, Any]", item).get(key)
+    return getattr(item, key, item)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "mapping"
+    if isinstance(value, (list, tuple)):
+        items = cast("Sequence[Any]", value)
+        return "ranking" if items and all(_ranked(item) for item in items) else "list"
+    return type(cast("object", value)).__name__
+
+
+def _ranked(item: Any) -> bool:
+    """Whether it is one of a list in order of their scores."""
+    if isinstance(item, Mapping):
+        return "id" in item and "score" in item
+    return hasattr(item, "id") and hasattr(item, "score")
+
+
+def _fuse(values: Sequence[Sequence[Any]]) -> list[Any]:
+    """Ranked lists as one, by reciprocal ranks, each item as the first list has it."""
+    items: dict[Any, Any] = {}
+    for item in (item for ranking in values for item in ranking):
+        items.setdefault(_lookup(item, "id"), item)
+    return [items[mark] for mark in reciprocal_ranks([[_lookup(item, "id") for item in one] for one in values])]
+
+
+def _unite(values: Sequence[Any]) -> dict[Any, Any]:
+    return {key: item for value in values for key, item in value.items()}
+
+
+def _join(values: Sequence[str]) -> str:
+    return "\n\n".join(values)
+
+
+def _concatenate(values: Sequence[Sequence[Any]]) -> list[Any]:
+    return [item for value in values for item in value]
+
+
+COMBINERS["text"] = _join
+COMBINERS["list"] = _concatenate
+COMBINERS["mapping"] = _unite
+COMBINERS["ranking"] = _fuse
+
+
+@split_strategy("duplicate")
+def duplicate(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Every branch gets all items."""
+    return [list(items) for _ in range(branches)]
+
+
+@split_strategy("round_robin")
+def round_robin(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Items in turn: 10 items and 3 branches give 4, 3 and 3."""
+    return [list(items[start::branches]) for start in range(branches)]
+
+
+@split_strategy("chunk")
+def chunk(items: Sequence[Any], branches: int) -> list[list[Any]]:
+    """Neighbouring items together, sizes as equal as can be, larger ones first."""
+    size, extra = divmod(len(items), branches)
+    starts = [branch * size + min(branch, extra) for branch in range(branches + 1)]
+    return [list(items[starts[branch] : starts[branch + 1]]) for branch in range(branches)]
+
+
+@split_strategy("hash_by")
+def hash_by(items: Sequence[Any], branches: int, *, key: str = "id") -> list[list[Any]]:
+    """Items with equal keys go to the same branch, in every process and run."""
+    shares: list[list[Any]] = [[] for _ in range(branches)]
+    for item in items:
+        shares[zlib.crc32(fingerprint(_lookup(item, key)).encode()) % branches].append(item)
+    return shares

@@ -1,0 +1,76 @@
+"""Calls on a distributed engine that exists: sync handlers run on a Dask or Ray cluster instead of in threads.
+
+Only the place changes. A handler is found again by its module and name, services travel as factories and are made once
+in every process of the cluster, and the engine keeps what is its own: limits, retries, timeouts, cost, merges. A
+cluster of the run's own lives as long as the run.
+"""
+
+import asyncio
+import importlib.util
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flows.author.call import Call
+from flows.author.registry import HandlerSpec
+from flows.calling.remote import Engine, RemoteCall, pack
+from flows.errors import OrchestrationError
+from flows.planning.plan import Plan
+
+OPENING_S = 90.0
+
+
+class Cluster:
+    """The cluster of one run; used on its event loop only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, call: Call) -> RemoteCall:
+        """Have `function(*arguments, call)` called on the cluster, which imports it by its name.
+
+        Raises:
+            FatalError: the arguments cannot be pickled.
+        """
+        return self._engine.submit(pack(function, arguments, call), id=uuid.uuid4().hex, name=call.step_id)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+async def open_cluster(plan: Plan) -> Cluster | None:
+    """The cluster that a plan's calls run on; None if there are none to run anywhere but here.
+
+    Raises:
+        OrchestrationError: what it takes is not installed, or it cannot be reached.
+    """
+    runner = plan.task_runner
+    if runner.name == "threads" or not any(may_leave(leaf.spec) for leaf in plan.leaves):
+        return None
+    module = {"dask": "distributed", "ray": "ray"}[runner.name]
+    if importlib.util.find_spec(module) is None:
+        raise OrchestrationError(
+            f"task_runner {runner.name!r} ({runner.origin}) needs the package {module!r}, which is not installed; "
+            f"install the extra: pip install 'braid-pipelines[{runner.name}]'"
+        )
+    try:
+        async with asyncio.timeout(OPENING_S):
+            if runner.name == "ray":
+                from flows.calling.ray import open_ray
+
+                return Cluster(await open_ray(runner.address))
+            from flows.calling.dask import open_dask
+
+            return Cluster(await open_dask(runner.address, threads=plan.limit.value))
+    except (OSError, TimeoutError) as error:
+        where = f"at {runner.address} cannot be reached" if runner.address else "of the run cannot be started"
+        raise OrchestrationError(f"the {runner.name} cluster {where}: {error or 'it does not answer'}") from error
+
+
+def may_leave(spec: HandlerSpec) -> bool:
+    """Whether calls of a handler can run on a cluster.
+
+    Coroutines stay on the loop, `isolation: process` stays with the guardian that can end it, and a function that was
+    made inside another (as skills are) could not be found again by its name.
+    """
+    return not spec.is_async and spec.isolation == "thread" and "<locals>" not in spec.function.__qualname__

@@ -1,0 +1,147 @@
+"""Call a handler's function where it belongs: on the event loop, in a thread, a process of its own, or on a cluster."""
+
+import asyncio
+import importlib
+import tempfile
+from dataclasses import replace
+from typing import Any
+
+from flows.author.call import Call
+from flows.author.classify import classified, message_of
+from flows.author.registry import REGISTRY, HandlerSpec
+from flows.calling.clusters import Cluster, may_leave
+from flows.calling.leaf import LeafCall
+from flows.calling.processes import call_in_process
+from flows.calling.remote import Report, report_of
+from flows.calling.threads import call_in_thread
+from flows.errors import FatalError, StepCancelled, StepTimeout, TransientError
+from flows.state.deltas import Delta
+
+GRACE_S = 0.1
+"""How long a thread that was told to stop may take before it counts as abandoned."""
+
+
+class Abandoned(StepTimeout):
+    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
+
+
+async def call_function(
+    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
+) -> Any:
+    """What the function returns.
+
+    Raises:
+        TransientError, FatalError: what it raised, classified.
+        StepTimeout: the deadline (on the event loop's clock) came first; `Abandoned` if it could not be stopped.
+        asyncio.CancelledError: the result is no longer wanted.
+    """
+    began = asyncio.get_running_loop().time()
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            if spec.is_async:
+                return await spec.function(*arguments, **options)
+            if spec.isolation == "process":
+                return await _in_process(leaf, spec, arguments, options)
+            if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
+                return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
+            return await _in_thread(leaf, spec, arguments, options)
+    except asyncio.CancelledError:
+        leaf.call.cancel()
+        raise
+    except StepCancelled as error:
+        if leaf.call.cancelled:
+            raise StepTimeout(f"{leaf.id} stopped when told to") from error
+        raise FatalError(f"{leaf.id}: {error}") from error
+    except TimeoutError as error:
+        if limit.expired():
+            leaf.call.cancel()
+            took = asyncio.get_running_loop().time() - began
+            if leaf.abandoned:
+                raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
+                                "its late result will be dropped") from error  # fmt: skip
+            raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
+        raise TransientError(message_of(error)) from error
+    except (TransientError, FatalError):
+        raise
+    except Exception as error:
+        raise classified(spec, error) from error
+
+
+async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+    leaf.abandoned = False
+    future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        leaf.call.cancel()
+        # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
+        done, _ = await asyncio.wait([future], timeout=GRACE_S)
+        if done:
+            future.exception()
+        else:
+            leaf.abandoned = True
+            future.cancel()
+        raise
+
+
+async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+    with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
+        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
+        try:
+            result, delta = await call_in_process(
+                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
+            )
+        finally:
+            leaf.call.read_ledger(ledger.name)
+    if delta:
+        arguments[0].apply(delta)
+    return result
+
+
+async def _on_cluster(
+    leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
+) -> Any:
+    leaf.abandoned = False
+    call = leaf.call
+    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+    there = replace(call, costs={}, failures=[], on_cost=None)
+    remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
+
+    def take_over(report: Report) -> None:
+        call.add_cost(report.costs)
+        call.failures += report.failures
+
+    def take_over_late(answer: "asyncio.Future[bytes]") -> None:
+        """Count what a call reported whose result is no longer wanted."""
+        if not answer.cancelled() and answer.exception() is None:
+            take_over(report_of(answer.result()))
+
+    try:
+        answer = await asyncio.shield(remote.answer)
+    except asyncio.CancelledError:
+        call.cancel()
+        leaf.abandoned = not await remote.stop()
+        remote.answer.add_done_callback(take_over_late)
+        raise
+    report = report_of(answer)
+    take_over(report)
+    if report.error is not None:
+        raise report.error
+    result, delta = report.result
+    if delta:
+        arguments[0].apply(delta)
+    return result
+
+
+def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
+    """In a worker process: find the handler again, call it, and bring back what it left."""
+    importlib.import_module(module)
+    spec = REGISTRY.get(name)
+    call.price = spec.price
+    if spec.call_parameter is not None:
+        options[spec.call_parameter] = call
+    result = spec.function(*arguments, **options)
+    delta: Delta = arguments[0].delta() if spec.takes_context else ()
+    return result, delta

@@ -1,0 +1,257 @@
+"""Calls in worker processes of their own: each can be ended at any moment, with all that it started.
+
+A worker serves one call at a time over a pipe of its own, so the end of one says nothing to another; idle ones
+are kept for the next calls. A guardian beside us ends the workers when we are killed.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any, cast
+
+from flows.calling import guardian
+from flows.calling.threads import call_in_thread
+from flows.errors import FatalError, TransientError
+
+# Spawned, not forked: a fork of a process with threads and locks may hang.
+_spawn = multiprocessing.get_context("spawn")
+CORES = multiprocessing.cpu_count()
+MOST_WORKERS = max(8, 2 * CORES)
+"""Calls at once in one event loop, whatever the plan allows."""
+
+
+async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `function`, which the worker imports by its name, in a worker process.
+
+    When the caller is cancelled, by a timeout or otherwise, the worker and everything that it started are killed.
+
+    Raises:
+        TransientError: the worker was killed from outside, as when the machine runs out of memory.
+        FatalError: the worker died by itself, or what goes in or comes out cannot be pickled.
+    """
+    try:
+        message = pickle.dumps((function, arguments))
+    except Exception as error:
+        raise FatalError(f"the inputs of a call with `isolation: process` must be picklable: {error}") from error
+    async with _turns():
+        worker = _take()
+        future = call_in_thread(lambda: worker.call(message), name=f"braid-worker-{worker.number}")
+        try:
+            answer = await future
+        except BaseException:
+            # In a thread: looking through all processes takes a while, and the one that waits wants to go on.
+            call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
+            raise
+    _give_back(worker)
+    try:
+        error, result = pickle.loads(answer)
+    except Exception as problem:
+        raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
+    if error is not None:
+        raise error
+    return result
+
+
+def stop_processes() -> None:
+    """End the worker processes, if there are any; the next call starts new ones."""
+    with _lock:
+        workers = list(_workers)
+        _idle.clear()
+    for worker in workers:
+        worker.kill()
+    _Guardian.stop()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.mark = f"{os.getpid()}.{id(self):x}.{number}"
+        self._lock = threading.Lock()
+        self._killed = False
+        self._process: SpawnProcess | None = None
+        self._connection: Connection[bytes, bytes] | None = None
+
+    def call(self, message: bytes) -> bytes:
+        """Send a call and wait for its answer; blocks."""
+        for first in (True, False):
+            connection = self._started(anew=not first)
+            try:
+                connection.send_bytes(message)
+                connection.recv_bytes()  # it says that it begins
+                break
+            except (OSError, EOFError) as error:
+                # It died while nobody used it: the call can begin elsewhere, once.
+                if not first:
+                    raise self._death() from error
+        try:
+            return connection.recv_bytes()
+        except (OSError, EOFError) as error:
+            raise self._death() from error
+
+    def _started(self, *, anew: bool = False) -> "Connection[bytes, bytes]":
+        with self._lock:
+            if self._killed:
+                raise TransientError("the worker process was stopped")
+            if self._connection is None or anew:
+                ours, theirs = _spawn.Pipe()
+                process = _spawn.Process(target=_serve, args=(theirs, self.mark), name=f"braid-worker-{self.number}")
+                process.start()
+                theirs.close()
+                _Guardian.tell("+", cast(int, process.pid), self.mark)
+                self._process, self._connection = process, ours
+            return self._connection
+
+    def _death(self) -> TransientError | FatalError:
+        """What its end means: one that was killed may live next time, one that died by itself will not."""
+        assert self._process is not None
+        until = time.monotonic() + 5
+        # Any thread that starts a process collects those that have ended, too: this one may learn of it a little later.
+        while (code := self._process.exitcode) is None and time.monotonic() < until:
+            self._process.join(0.05)
+            time.sleep(0.001)
+        if code is None:
+            return FatalError("the worker process closed its pipe; the handler must leave file descriptors alone")
+        if code >= 0:
+            return FatalError(f"the worker process ended with exit code {code}; a handler must return, not exit")
+        name = signal.Signals(-code).name
+        if -code in (signal.SIGKILL, signal.SIGTERM):
+            return TransientError(f"the worker process was killed ({name}); perhaps the machine ran out of memory")
+        return FatalError(f"the worker process crashed ({name}), in the handler or in a library that it calls")
+
+    def alive(self) -> bool:
+        return self._process is None or self._process.is_alive()
+
+    def kill(self) -> None:
+        """End the process and all that it started; once it is told it also never starts."""
+        with self._lock:
+            with _lock:
+                _workers.discard(self)
+            if self._process is not None and not self._killed:
+                guardian.kill_tree(cast(int, self._process.pid), self.mark)
+                self._process.join(5)
+                _Guardian.tell("-", cast(int, self._process.pid), self.mark)
+            self._killed = True
+
+
+class _Guardian:
+    """The program that ends our workers when we end without doing so."""
+
+    process: "subprocess.Popen[bytes] | None" = None
+    lock = threading.Lock()
+
+    @classmethod
+    def tell(cls, sign: str, pid: int, mark: str) -> None:
+        if os.name != "posix":
+            return
+        with cls.lock:
+            if cls.process is None or cls.process.poll() is not None:
+                command = [sys.executable, "-P", guardian.__file__, str(os.getpid())]
+                # A session of its own: what ends us and our group must not end it.
+                cls.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )  # fmt: skip
+            assert cls.process.stdin is not None
+            with contextlib.suppress(OSError):
+                cls.process.stdin.write(f"{sign} {pid} {mark}\n".encode())
+                cls.process.stdin.flush()
+
+    @classmethod
+    def stop(cls) -> None:
+        with cls.lock:
+            if cls.process is not None and cls.process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    cls.process.stdin.close()
+                cls.process.wait(10)
+            cls.process = None
+
+
+_lock = threading.Lock()
+_workers: set[_Worker] = set()
+_idle: list[_Worker] = []
+_numbers = iter(range(1, 1 << 62))
+_waiting: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
+
+
+def _turns() -> asyncio.Semaphore:
+    return _waiting.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_WORKERS))
+
+
+def _take() -> _Worker:
+    with _lock:
+        while _idle:
+            worker = _idle.pop()
+            if worker.alive():
+                return worker
+            _workers.discard(worker)
+        if not _workers:
+            atexit.unregister(stop_processes)
+            atexit.register(stop_processes)
+        worker = _Worker(next(_numbers))
+        _workers.add(worker)
+        return worker
+
+
+def _give_back(worker: _Worker) -> None:
+    with _lock:
+        if len(_idle) < CORES and worker in _workers:
+            _idle.append(worker)
+            return
+    call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
+
+
+def _serve(connection: "Connection[bytes, bytes]", mark: str) -> None:
+    """In the worker: answer one call after another until the pipe is closed."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    os.environ[guardian.MARK] = mark
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send_bytes(b"begins")
+        connection.send_bytes(_answer(message))
+
+
+def _answer(message: bytes) -> bytes:
+    def work() -> Any:
+        function, arguments = pickle.loads(message)
+        return function(*arguments)
+
+    try:
+        return pickle.dumps(outcome_of(work))
+    except Exception as problem:
+        return pickle.dumps((FatalError(f"what the call left cannot be pickled: {problem}"), None))
+
+
+def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
+    """What a function raised, as an error that can cross to another process, or what it returned."""
+    try:
+        return None, function()
+    except SystemExit as stop:
+        return RuntimeError(f"handler called sys.exit({stop.code!r})"), None
+    except StopIteration as stop:
+        return RuntimeError(f"handler raised StopIteration({stop.value!r})"), None
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))  # some can be pickled and yet do not come back
+        except Exception:
+            return RuntimeError(f"{type(error).__name__}: {error}"), None
+        error.add_note("In the worker process:\n" + traceback.format_exc())
+        return error, None

@@ -1,0 +1,140 @@
+"""A call that goes to another process by its handler's name, with what it needs, and comes back with what it left.
+
+Services travel as the factories they are made of; a process makes each set of them once.
+"""
+
+import asyncio
+import io
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from flows.author.call import Call, ItemFailure
+from flows.calling.processes import outcome_of
+from flows.errors import FatalError, StepCancelled
+from flows.state.services import Services
+
+GRACE_S = 0.1
+"""How long a call that was told to stop may take before it counts as abandoned."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a call on a cluster left: its error or result, and what it reported, however it ended."""
+
+    error: BaseException | None
+    result: Any
+    costs: dict[str, float]
+    failures: list[ItemFailure]
+
+
+class RemoteCall(Protocol):
+    """One call that a cluster has taken."""
+
+    @property
+    def answer(self) -> "asyncio.Future[bytes]":
+        """The packed report; a `TransientError` if the process that ran it, or the cluster, is gone."""
+        ...
+
+    async def stop(self) -> bool:
+        """Tell the call to stop; whether it did, or never began."""
+        ...
+
+
+class Engine(Protocol):
+    """What a cluster must offer."""
+
+    def submit(self, message: bytes, *, id: str, name: str) -> RemoteCall: ...
+
+    async def close(self) -> None: ...
+
+
+def pack(function: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -> bytes:
+    """The call `function(*arguments, call)`, to be sent.
+
+    Raises:
+        FatalError: the arguments cannot be pickled.
+    """
+    file = io.BytesIO()
+    try:
+        _Pickler(file).dump((function, arguments, call))
+    except Exception as error:
+        raise FatalError(f"the inputs of a call on a cluster must be picklable: {error}") from error
+    return file.getvalue()
+
+
+def report_of(answer: bytes) -> Report:
+    """What a call left, from its answer.
+
+    Raises:
+        FatalError: it cannot be unpickled here.
+    """
+    try:
+        return cast("Report", pickle.loads(answer))
+    except Exception as problem:
+        raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> bytes | None:
+        return pickle.dumps(obj) if isinstance(obj, Services) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: bytes) -> Services:
+        with _lock:
+            if pid not in _services:
+                _services[pid] = pickle.loads(pid)
+            return _services[pid]
+
+
+# What runs there.
+
+_lock = threading.RLock()
+_services: dict[bytes, Services] = {}
+_running: dict[str, tuple[Call, threading.Event]] = {}
+_stopped: deque[str] = deque(maxlen=10_000)
+
+
+def serve(message: bytes, id: str) -> bytes:
+    """In a process of the cluster: do a call, and pack what it left."""
+    ended = threading.Event()
+    try:
+        function, arguments, call = _Unpickler(io.BytesIO(message)).load()
+    except Exception as problem:
+        error = FatalError(f"the call cannot begin on the cluster: {problem}; it needs the same code as this process")
+        return pickle.dumps(Report(error, None, {}, []))
+    with _lock:
+        refused = id in _stopped
+        _running[id] = call, ended
+    try:
+        error, result = (StepCancelled("stopped before it began"), None) if refused else outcome_of(
+            lambda: function(*arguments, call)
+        )  # fmt: skip
+        try:
+            return pickle.dumps(Report(error, result, call.costs, call.failures))
+        except Exception as problem:
+            left = FatalError(f"what the call left cannot be pickled: {problem}")
+            return pickle.dumps(Report(left, None, call.costs, call.failures))
+    finally:
+        with _lock:
+            del _running[id]
+        ended.set()
+
+
+async def stop_here(id: str) -> bool:
+    """In a process of the cluster, beside its calls: tell one to stop; whether it does not run here (any more)."""
+    with _lock:
+        _stopped.append(id)
+        call, ended = _running.get(id, (None, None))
+    if call is None or ended is None:
+        return True
+    call.cancel()
+    for _ in range(10):
+        if ended.is_set():
+            return True
+        await asyncio.sleep(GRACE_S / 10)
+    return ended.is_set()

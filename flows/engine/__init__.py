@@ -1,0 +1,1 @@
+"""Walks a plan: who runs when, in which isolation, and how it ended; knows nothing of Prefect."""

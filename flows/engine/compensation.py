@@ -1,0 +1,48 @@
+"""Taking back what an all-or-nothing group did outside the context: each `undo`, in reverse order.
+
+What is being undone is marked in the journal first and forgotten last: if the process ends in between, a resumed run
+finishes the undo before it does the step again. An `undo` must therefore stand being called twice.
+"""
+
+import logging
+from dataclasses import replace
+
+from flows.engine.run_state import RunState, Scope, Undoable
+from flows.model.policies import Policy
+from flows.planning.plan import Group
+
+logger = logging.getLogger(__name__)
+
+
+def takes_back(policy: Policy) -> bool:
+    """Whether a group of this policy leaves nothing behind when it fails."""
+    return policy.success_when == "all" and policy.merge_when_failed == "nothing"
+
+
+async def compensate(state: RunState, group: Group, scope: Scope) -> None:
+    """Undo every call in a failed group that succeeded and can be undone, the latest first."""
+    here = scope.path(group)
+    inside = [one for one in state.undoable if _is_inside(one.call.path, here)]
+    state.undoable = [one for one in state.undoable if one not in inside]
+    for one in reversed(inside):
+        await _undo(state, one, group.label)
+
+
+async def _undo(state: RunState, one: Undoable, group: str) -> None:
+    key, path = one.call.key, one.call.path
+    kept = await state.journal.find(key)
+    if kept is not None:
+        await state.journal.keep(key, replace(kept, undoing=True))
+    call = one.call.undoing(one.done)
+    ended = await state.run_leaf(call)
+    if ended.status == "succeeded":
+        await state.journal.drop(key)
+        state.amend(path, f"undone, because {group} failed", call.costs)
+        logger.info("%s: undone, because %s failed", one.call.id, group)
+    else:
+        state.amend(path, f"{group} failed, and undoing this too: {ended.error or ended.status}", call.costs)
+        logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, ended.error or ended.status)
+
+
+def _is_inside(path: str, group: str) -> bool:
+    return not group or (path.startswith(group) and path[len(group) : len(group) + 1] in ("", ".", "[", "/"))

@@ -1,0 +1,118 @@
+"""What a run keeps of every finished call, so that another can go on from it: nothing that succeeded is done twice."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flows.author.call import ItemFailure
+from flows.calling.leaf import Done, LeafCall, LeafResult, RunLeaf
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A finished call: what it gave, what that rests on, and what it took."""
+
+    definition: str
+    """The lineage fingerprint of its step, see `flows.planning.definitions`."""
+    own: str
+    """The step's own fingerprint."""
+    done: Done
+    step_id: str = ""
+    started: float | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    failures: tuple[ItemFailure, ...] = ()
+    undoing: bool = False
+    """Its undo has begun: what it left outside may be there or not, so it must be undone and done again."""
+
+
+class Journal:
+    """Where finished calls are kept, by key; this one keeps nothing."""
+
+    active: bool = False
+    """Whether anything is kept; if not, no keys and fingerprints are needed."""
+
+    async def find(self, key: str) -> Kept | None:
+        """What this run, or the one it goes on from, kept under `key`."""
+        return None
+
+    async def keep(self, key: str, kept: Kept) -> None:
+        """Keep a finished call; when this returns, it survives the end of the process."""
+
+    async def drop(self, key: str) -> None:
+        """Forget a call: it has been undone."""
+
+
+class MemoryJournal(Journal):
+    """Keeps finished calls in memory, for tests and for trying things out."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Kept] = {}
+
+    async def find(self, key: str) -> Kept | None:
+        return self.kept.get(key)
+
+    async def keep(self, key: str, kept: Kept) -> None:
+        self.kept[key] = kept
+
+    async def drop(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+
+def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
+    """`run_leaf`, taking over what the journal has and keeping in it what succeeds."""
+    if not journal.active:
+        return run_leaf
+
+    async def run(leaf: LeafCall) -> LeafResult:
+        if leaf.undo_of is not None:
+            return await run_leaf(leaf)
+        try:
+            kept = await journal.find(leaf.key)
+            if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
+                kept = None
+        except asyncio.CancelledError as error:
+            return LeafResult("cancelled", error=error)
+        if kept is not None and kept.definition == leaf.definition and not kept.undoing:
+            leaf.attempts, leaf.started = kept.attempts, kept.started
+            leaf.costs = dict(kept.cost)
+            leaf.call.failures.extend(kept.failures)
+            leaf.seconds = kept.seconds
+            return LeafResult("succeeded", kept.done, reused=True)
+        if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
+            undone = await run_leaf(leaf.undoing(kept.done))
+            if undone.status != "succeeded":
+                return undone
+            await journal.drop(leaf.key)
+        began = asyncio.get_running_loop().time()
+        ended = await run_leaf(leaf)
+        if ended.status != "succeeded" or ended.done is None:
+            return ended
+        record = Kept(
+            leaf.definition, leaf.own_definition, ended.done, leaf.id, leaf.started,
+            asyncio.get_running_loop().time() - began, leaf.attempts, dict(leaf.costs), tuple(leaf.call.failures),
+        )  # fmt: skip
+        keeping = asyncio.ensure_future(journal.keep(leaf.key, record))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError as error:
+            await asyncio.wait([keeping])  # it is done and stays done; only this run no longer wants it
+            return LeafResult("cancelled", error=error)
+        return ended
+
+    return run
+
+
+async def _published(leaf: LeafCall, journal: Journal) -> bool:
+    """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
+    if leaf.published is None:
+        return False
+    key, definition = leaf.published
+    kept = await journal.find(key)
+    return kept is not None and kept.definition == definition

@@ -1,0 +1,185 @@
+"""The items of a loop: begun in order as places in its window become free, and merged in their order."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from flows.author.classify import error_info
+from flows.author.results import ErrorInfo, Outcome, Status, now
+from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
+from flows.errors import OrchestrationError
+from flows.limits.windows import Slot, Window
+from flows.model.policies import Tolerance
+from flows.planning.plan import Loop
+from flows.state.context import Context, read_path
+from flows.state.deltas import Change, Delta
+from flows.state.merge import merge_deltas
+from flows.state.values import KeptElsewhere, fingerprint
+
+MOST_WAITING = 256
+"""Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""
+
+
+async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
+    """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
+    try:
+        items = read_path(context.fork(), loop.over)
+        if not isinstance(items, (list, tuple, KeptElsewhere)):
+            raise OrchestrationError(
+                f"{loop.id} goes over {loop.over!r}, which is a {type(items).__name__}, not a list"
+            )
+        listed = cast("Sequence[Any]", items)
+        if len(listed) > loop.max_items:
+            raise OrchestrationError(
+                f"{loop.id}: {loop.over!r} has {len(listed)} items, more than max_items: {loop.max_items}; "
+                "raise it if that is meant"
+            )
+    except OrchestrationError as error:
+        return NodeResult("failed", error=error_info(error))
+    batches = _Batches(listed, loop.batch_size)
+    state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
+    items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
+    cancelled = await _run_in_window(state, items_state, batches, run_node)
+    for position in range(len(batches)):
+        items_state.never(state, position, "stopped")
+    if cancelled:
+        return NodeResult("cancelled", reason="stopped", transient=True)
+    return items_state.conclude(state)
+
+
+class _Batches:
+    """The items or batches of a list, each made when its turn comes."""
+
+    def __init__(self, listed: Sequence[Any], size: int | None) -> None:
+        self._listed, self._size = listed, size
+
+    def __len__(self) -> int:
+        return -(-len(self._listed) // (self._size or 1))
+
+    def __getitem__(self, position: int) -> Any:
+        if self._size is None:
+            return self._listed[position]
+        return tuple(self._listed[position * self._size : (position + 1) * self._size])
+
+
+async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, run_node: RunNode) -> bool:
+    """Begin the items in order, one for every place that becomes free; says whether the loop was cancelled."""
+    limit = items.loop.limit.value
+    window = Window(limit)
+    # Those that wait to be tried again have no place, and each keeps what it made so far: there must be an end to them.
+    begun = Window(None if limit is None else limit + MOST_WAITING)
+
+    async def work(position: int, batch: Any, slot: Slot) -> None:
+        # In their order: of several equal ones, the first that begins has the key of the first.
+        key = items.keys.of(batch) if items.keys is not None else ""
+        await items.run(state, position, batch, key, run_node, slot)
+        slot.let_go()
+        begun.release()
+
+    try:
+        async with asyncio.TaskGroup() as running:
+            for position in range(len(batches)):
+                slot = Slot(window)
+                await begun.acquire()
+                await slot.hold()
+                if items.reason:
+                    slot.let_go()  # one that waits to be tried again needs the place
+                    break
+                running.create_task(work(position, batches[position], slot))
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+class _Items:
+    """The items of one loop: their deltas and results, without what they kept to themselves."""
+
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_Keys | None") -> None:
+        self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
+        self.results: list[NodeResult | None] = [None] * count
+        self.deltas: list[Delta] = [()] * count
+        self.collected: list[dict[str, Any]] = [{} for _ in range(count)]
+        self.reason = ""
+        self.failed = 0
+
+    def _scope(self, position: int, key: str = "") -> Scope:
+        path = self.scope.path(self.loop)
+        return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
+                       item=f"{self.scope.item}[{position}]",
+                       key=f"{self.scope.key}[{key}]" if key else "")  # fmt: skip
+
+    async def run(self, state: RunState, position: int, batch: Any, key: str, run_node: RunNode, slot: Slot) -> None:
+        scope, clock = self._scope(position, key), asyncio.get_running_loop()
+        started, began = now(), clock.time()
+        base = self.context.fork()
+        base.data[self.loop.item_name] = batch
+        branch = base.fork()
+        result = await run_node(state, self.loop.body, branch, replace(scope, slot=slot))
+        if result.ok:
+            view = branch.fork()
+            self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}
+            self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
+        self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
+        state.record(
+            Outcome(f"{self.scope.path(self.loop)}[{position}]", scope.name(self.loop), "item", result.status, started,
+                    clock.time() - began, 1, error=None if result.ok else result.error,
+                    reason=result.reason or (result.error.message if result.error else ""))
+        )  # fmt: skip
+        self.failed += not result.ok
+        tolerance = self.loop.tolerated or Tolerance()
+        if not result.ok and tolerance.exceeded(self.failed, len(self.results)):
+            self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
+
+    def never(self, state: RunState, position: int, reason: str = "") -> None:
+        """Give an item that never started its outcome."""
+        path = f"{self.scope.path(self.loop)}[{position}]"
+        if path not in state.outcomes:
+            why = self.reason or reason
+            state.record(Outcome(path, self._scope(position).name(self.loop), "item", "cancelled", reason=why))
+            self.results[position] = NodeResult("cancelled", reason=why, transient=True)
+
+    def _leaves(self, change: Change) -> bool:
+        """Fields without a reducer stay with their item; else all items would write the same ones."""
+        return change.path[0] != "data" or change.path[1] in self.loop.reducers
+
+    def conclude(self, state: RunState) -> NodeResult:
+        """Merge the items in their order; fail if more of them failed than may."""
+        results = [result for result in self.results if result is not None]
+        failed = [result for result in results if not result.ok and result.status != "cancelled"]
+        if self.reason:
+            first = next((result.error.message for result in failed if result.error), "")
+            text = f"{self.reason}. First failure: {first}"
+            transient = all(result.transient for result in failed)
+            only_time = all(result.status in OUT_OF_TIME for result in failed)
+            status: Status = "timed_out" if only_time and self.scope.time_is_up else "failed"
+            return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+        if failed and self.loop.tolerated is not None and self.loop.tolerated.run_when_failed == "failed":
+            state.fails_run.append(self.scope.path(self.loop))
+        try:
+            merge_deltas(
+                self.context,
+                [(f"{self.loop.id}[{i}]", delta) for i, delta in enumerate(self.deltas) if delta],
+                reducers=self.loop.reducers,
+            )
+            branch = self.context.fork()
+            for name, target in self.loop.collect.items():
+                branch.data[target] = [values[name] for values in self.collected if name in values]
+            self.context.apply(branch.delta())
+        except OrchestrationError as error:
+            return NodeResult("failed", error=error_info(error))
+        return NodeResult("succeeded")
+
+
+class _Keys:
+    """What each batch is known by in another run: its content, and which of several equal ones it is."""
+
+    def __init__(self) -> None:
+        self._counted: Counter[str] = Counter()
+
+    def of(self, batch: Any) -> str:
+        content = fingerprint(batch)[:16]
+        before = self._counted[content]
+        self._counted[content] += 1
+        return f"{content}.{before}" if before else content

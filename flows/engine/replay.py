@@ -1,0 +1,85 @@
+"""Do one step of an earlier run again, on exactly what it saw then: for finding out why it did what it did."""
+
+import asyncio
+from dataclasses import dataclass
+
+from flows.author.results import Outcome
+from flows.calling.leaf import Done, LeafCall, LeafResult
+from flows.engine.engine import run_plan
+from flows.engine.inline import run_leaf
+from flows.engine.journal import Journal
+from flows.errors import OrchestrationError, suggest
+from flows.planning.plan import Plan
+from flows.state.context import Context
+from flows.state.deltas import Delta
+from flows.state.values import fingerprint
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """How a step ended this time, and what it gave then and now; `recorded` is None if it had not succeeded then."""
+
+    outcome: Outcome
+    writes: Delta
+    recorded: Delta | None
+
+    @property
+    def same(self) -> bool:
+        """Whether it left the same as then."""
+        return self.recorded is not None and _content(self.recorded) == _content(self.writes)
+
+
+def _content(delta: Delta) -> str:
+    return fingerprint([(change.kind, change.path, change.value) for change in delta])
+
+
+async def replay(plan: Plan, context: Context, journal: Journal, step: str) -> Replayed:
+    """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
+
+    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. What the
+    handler does outside the context it does again.
+
+    Raises:
+        OrchestrationError: there is no such step, or something before it had not succeeded in that run.
+    """
+    replaying = _Replay(journal, step)
+    result = await run_plan(plan, context, run_leaf=replaying, journal=_Keys())
+    if not replaying.path:
+        names = [outcome.id for outcome in result.outcomes if outcome.is_leaf]
+        if step in names or step in [outcome.path for outcome in result.outcomes]:
+            missing = next((one.id for one in result.outcomes if one.is_leaf and one.status == "cancelled"), step)
+            raise OrchestrationError(f"{step!r} cannot be replayed: {missing!r} before it had not succeeded in that "
+                                     "run, or what it gave is no longer kept")  # fmt: skip
+        raise OrchestrationError(f"no step {step!r} in that run{suggest(step, names)}")
+    outcome = next(one for one in result.outcomes if one.path == replaying.path)
+    return Replayed(outcome, replaying.writes or (), replaying.recorded)
+
+
+class _Keys(Journal):
+    """Keeps nothing, but lets every call know its key."""
+
+    active = True
+
+
+class _Replay:
+    """Runs one leaf, takes those before it from the journal, and stops those after it."""
+
+    def __init__(self, journal: Journal, step: str) -> None:
+        self._journal, self._step = journal, step
+        self.path = ""
+        self.writes: Delta | None = None
+        self.recorded: Delta | None = None
+
+    async def __call__(self, leaf: LeafCall) -> LeafResult:
+        kept = await self._journal.find(leaf.key)
+        if self._step in (leaf.id, leaf.path, leaf.node.spec.name) and not self.path:
+            self.path, self.recorded = leaf.path, kept.done.delta if kept is not None else None
+            ended = await run_leaf(leaf)
+            self.writes = ended.done.delta if ended.done is not None else None
+            return ended
+        if kept is None and leaf.item is not None and self._step.endswith("]"):
+            return LeafResult("succeeded", Done((), None))  # another item than the one that is asked for
+        if kept is None or self.path:
+            return LeafResult("cancelled", error=asyncio.CancelledError())
+        leaf.attempts, leaf.started = kept.attempts, kept.started
+        return LeafResult("succeeded", kept.done, reused=True)

@@ -1,0 +1,33 @@
+"""Whether and when a failed attempt is tried again: its own rules, its deadline, and the run's budget of retries."""
+
+import asyncio
+import logging
+import random
+
+from flows.author.classify import retry_after
+from flows.calling.leaf import LeafCall
+from flows.errors import TransientError
+
+logger = logging.getLogger(__name__)
+
+
+def next_delay(leaf: LeafCall, error: BaseException | None) -> float | None:
+    """Seconds until the next attempt; None if there is none, which the error then says if it could have had one."""
+    retry = leaf.node.retry
+    if not isinstance(error, TransientError) or not leaf.attempts or leaf.attempts >= retry.max_attempts:
+        return None
+    if leaf.meter.refusal:
+        return None
+    delay_s = retry.delay_before(leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random())
+    if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
+        return None
+    count = leaf.retries
+    if count is not None and not count.spend():
+        note = f"not tried again: the run's retry budget ({count.budget}) is used up"
+        error.args = (f"{error}; {note}",)  # what Prefect shows as the message of the state
+        error.add_note(note)
+        logger.warning("%s: attempt %d failed (%s)", leaf.id, leaf.attempts, error)
+        return None
+    left = "" if count is None or count.budget is None else f", {count.left():.0f} retries left in the run"
+    logger.info("%s: attempt %d failed (%s), next in %.2f s%s", leaf.id, leaf.attempts, error, delay_s, left)
+    return delay_s

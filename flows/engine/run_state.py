@@ -1,0 +1,286 @@
+"""What a run keeps while it goes on: outcomes, windows, the results of groups; and who is told about them."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from flows.author.prices import add_up
+from flows.author.results import Attempt, ErrorInfo, Kind, Outcome, RunResult, Status
+from flows.author.strategies import BranchResult
+from flows.calling.clusters import Cluster
+from flows.calling.leaf import Done, LeafCall, RunLeaf
+from flows.engine.journal import Journal
+from flows.engine.stuck import Stuck, StuckWatch
+from flows.limits.meter import Meter
+from flows.limits.resources import Resources
+from flows.limits.turns import Turns
+from flows.limits.windows import Slot, Window
+from flows.model.limits import RetryCount
+from flows.planning.definitions import Definition
+from flows.planning.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.state.context import Context
+
+
+class Observer:
+    """Told what happens, on the event loop, in the order it happens; override what you need."""
+
+    def run_started(self, plan: Plan, run_id: str) -> None: ...
+
+    def step_started(self, path: str, id: str) -> None: ...
+
+    def loop_started(self, path: str, id: str, items: int) -> None: ...
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        """A call that goes on has said how far it is; told now and then, not every time."""
+
+    def stuck(self, found: Stuck) -> None:
+        """A call is silent for longer than expected; told again when the silence has doubled."""
+
+    def attempted(self, path: str, id: str, attempt: Attempt) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None:
+        """An outcome is known; one of the same path replaces what was said before."""
+
+    def run_finished(self, result: RunResult | None) -> None:
+        """The run has ended; without a result if it was stopped from outside."""
+
+
+class Observers(Observer):
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def run_started(self, plan: Plan, run_id: str) -> None:
+        for observer in self._observers:
+            observer.run_started(plan, run_id)
+
+    def step_started(self, path: str, id: str) -> None:
+        for observer in self._observers:
+            observer.step_started(path, id)
+
+    def loop_started(self, path: str, id: str, items: int) -> None:
+        for observer in self._observers:
+            observer.loop_started(path, id, items)
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        for observer in self._observers:
+            observer.progressed(path, id, done, total)
+
+    def stuck(self, found: Stuck) -> None:
+        for observer in self._observers:
+            observer.stuck(found)
+
+    def attempted(self, path: str, id: str, attempt: Attempt) -> None:
+        for observer in self._observers:
+            observer.attempted(path, id, attempt)
+
+    def finished(self, outcome: Outcome) -> None:
+        for observer in self._observers:
+            observer.finished(outcome)
+
+    def run_finished(self, result: RunResult | None) -> None:
+        for observer in self._observers:
+            observer.run_finished(result)
+
+
+OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
+"""How what is in a group or loop ends if nothing but time was wrong."""
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """How a node ended, for the node around it."""
+
+    status: Status
+    value: Any = None
+    quality: float | None = None
+    error: ErrorInfo | None = None
+    transient: bool = False
+    started: float | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status in ("succeeded", "skipped")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because it was told to: also if its thread would not listen."""
+        return self.status == "cancelled" or (self.status == "abandoned" and self.error is None)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where in the run a node is being run: which items it is in, until when, and in whose slot."""
+
+    deadline: float | None = None
+    prefix: str = ""
+    """Put before a node's path; it replaces `strip` characters of it."""
+    strip: int = 0
+    item: str = ""
+    """Indices of the items around, as text: `[2][0]`."""
+    key: str = ""
+    """Fingerprints of the items around: the same for the same items in another run."""
+    slot: Slot | None = None
+
+    @property
+    def time_is_up(self) -> bool:
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
+
+    def path(self, node: Node) -> str:
+        return self.prefix + node.path[self.strip :]
+
+    def name(self, node: Node) -> str:
+        return node.id + self.item
+
+    def until(self, deadline: float | None) -> "Scope":
+        """The same with a deadline that is not later than this one's."""
+        if deadline is None or (self.deadline is not None and self.deadline <= deadline):
+            return self
+        return replace(self, deadline=deadline)
+
+
+@dataclass(frozen=True)
+class Undoable:
+    """A call that succeeded and can be undone, with the context it saw."""
+
+    call: LeafCall
+    done: Done
+
+
+@dataclass
+class RunState:
+    """Everything that is shared by the whole run; used on the event loop only."""
+
+    plan: Plan
+    run_leaf: RunLeaf
+    observer: Observer
+    outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
+    turns: Turns = field(default_factory=lambda: Turns({}, Resources()))
+    retries: RetryCount = field(default_factory=RetryCount)
+    calls: Window = field(default_factory=lambda: Window(None))
+    run_id: str = ""
+    meter: Meter = field(default_factory=Meter)
+    definitions: Mapping[str, Definition] = field(default_factory=dict[str, Definition])
+    """By id of the step; empty if nothing is kept."""
+    undoable: list[Undoable] = field(default_factory=list[Undoable])
+    """In the order in which they ended."""
+    lost: list[str] = field(default_factory=list[str])
+    """Paths of the branches that did not succeed in races that others won."""
+    journal: Journal = field(default_factory=Journal)
+    fails_run: list[str] = field(default_factory=list[str])
+    """Paths of what went on after a failure by a rule that says that the run has failed all the same."""
+    watch: StuckWatch | None = None
+    cluster: Cluster | None = None
+    """Where sync handlers run, if not here."""
+
+    def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:
+        """Say more of an outcome that is known already, and what more it cost."""
+        known = self.outcomes[path]
+        outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
+        self.observer.finished(outcome)
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep an outcome, the only one of its path.
+
+        A second one would be a fault of the engine.
+        """
+        assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
+        self.observer.finished(outcome)
+        # What is said of items is for who watches; a run over very many would else hold all their names.
+        self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
+
+    def turn(self, leaf: LeafCall) -> AbstractAsyncContextManager[None]:
+        """What an attempt of `leaf` holds of the resources it uses."""
+        before = leaf.attempts
+        return self.turns.hold(
+            leaf.node.uses,
+            expected_tokens=leaf.node.expected_tokens,
+            called=lambda: leaf.attempts > before,
+            spent=lambda: leaf.call.costs.get("tokens"),
+        )
+
+    def in_order(self) -> tuple[Outcome, ...]:
+        """All outcomes in declared order."""
+        return tuple(sorted(self.outcomes.values(), key=lambda outcome: path_key(outcome.path)))
+
+    def only_refused(self, path: str) -> bool:
+        """Whether nothing below `path` failed, and something was not started because the budget is used up."""
+        if not self.meter.refusal:
+            return False
+        below = [
+            outcome
+            for outcome in self.outcomes.values()
+            if outcome.is_leaf and (not path or outcome.path[: len(path) + 1].rstrip(".[/:") == path)
+        ]
+        return not any(outcome.error for outcome in below) and any(
+            outcome.reason == self.meter.refusal for outcome in below
+        )
+
+    def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:
+        """Give `node` and all that is declared in it the outcome of something that never started."""
+        kind = kind_of(node)
+        if kind is not None and scope.path(node) not in self.outcomes:
+            self.record(Outcome(scope.path(node), scope.name(node), kind, status, reason=reason))
+        for child in () if isinstance(node, Loop) else node_children(node):
+            self.never_started(child, inside(node, scope), status, reason)
+        return NodeResult(status, reason=reason, transient=status in ("cancelled", "timed_out"))
+
+
+def inside(node: Node, scope: Scope) -> Scope:
+    """The scope of what is declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
+    if isinstance(node, Sub):
+        return replace(scope, prefix=f"{scope.path(node)}/", strip=0)
+    return scope
+
+
+def kind_of(node: Node) -> Kind | None:
+    """The kind of outcome that a node has of its own; None for the list of steps of a pipeline, a case or an item."""
+    match node:
+        case Leaf() | FanIn():
+            return "step"
+        case Chain():
+            return "sequence" if node.path and node.own_outcome else None
+        case Group() if node.derived and not node.own_outcome:
+            return None
+        case _:
+            return "group"
+
+
+def path_key(path: str) -> tuple[int, ...]:
+    """Sorts paths in declared order: `3[2].0` after `3` and before `3[10]`."""
+    return tuple(int(number) for number in re.findall(r"\d+", path))
+
+
+def expire(deadline: float | None, timeout_s: float | None) -> float | None:
+    """The earlier of a deadline and now plus a timeout, on the event loop's clock."""
+    if timeout_s is None:
+        return deadline
+    until = asyncio.get_running_loop().time() + timeout_s
+    return until if deadline is None else min(deadline, until)
+
+
+async def all_done(tasks: Sequence["asyncio.Task[None]"]) -> bool:
+    """Wait for all tasks; when the caller is cancelled meanwhile, cancel them, wait still, and say so."""
+    cancelled = False
+    pending = set(tasks)
+    while pending:
+        try:
+            _, pending = await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+            for task in pending:
+                task.cancel()
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+    return cancelled
+
+
+RunNode: TypeAlias = Callable[[RunState, Node, Context, Scope], Awaitable[NodeResult]]
+"""How the engine runs what is inside a group or a loop."""

@@ -1,0 +1,126 @@
+"""Steps that take longer than they usually do without a sign of progress: found while they run, and named."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.calling.leaf import LeafCall
+
+logger = logging.getLogger(__name__)
+EVERY_S = 5.0
+"""Seconds between two looks at what is running."""
+TIMES, LEAST_S = 10.0, 300.0
+"""A step is stuck after ten times what it usually takes, but not before five minutes."""
+UNKNOWN_S = 3600.0
+"""The limit of a step that has never succeeded before."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How long steps may be silent; `usual_s` is what nine of ten earlier calls took at most, by path in the plan."""
+
+    after_s: float | None = None
+    """If set, it counts for every step, whatever is usual."""
+    usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def limit_s(self, path: str) -> float:
+        """For how long a call may give no sign of progress."""
+        usual = self.usual(path)
+        if self.after_s is not None:
+            return self.after_s
+        return max(TIMES * usual, LEAST_S) if usual is not None else UNKNOWN_S
+
+    def usual(self, path: str) -> float | None:
+        return self.usual_s.get(plain(path))
+
+
+def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What nine of ten recorded calls took at most, by path in the plan; rows have `path` and `seconds`."""
+    taken: dict[str, list[float]] = {}
+    for row in rows:
+        taken.setdefault(plain(row["path"]), []).append(row["seconds"])
+    return {path: sorted(found)[(len(found) * 9 - 1) // 10] for path, found in taken.items()}
+
+
+def plain(path: str) -> str:
+    """The path in the plan, without the indices of items."""
+    return re.sub(r"\[\d+\]", "", path)
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A call that has been silent for longer than expected."""
+
+    path: str
+    step_id: str
+    silent_s: float
+    """Since its attempt began, or since it last reported progress."""
+    usual_s: float | None
+
+    def __str__(self) -> str:
+        usual = f"usually it takes {self.usual_s:.1f} s" if self.usual_s is not None else "it has never ended before"
+        return f"{self.step_id} ({self.path}) gives no sign of progress for {self.silent_s:.0f} s; {usual}"
+
+
+@dataclass
+class _Watched:
+    call: LeafCall
+    attempt: int = 0
+    reports: int = 0
+    heard: float = 0.0
+    told: float = 0.0
+    """The silence at which it was last named."""
+
+
+class StuckWatch:
+    """Looks at the calls of one run; on the event loop only, and on the loop's clock."""
+
+    def __init__(
+        self,
+        expected: Expected,
+        *,
+        progressed: Callable[[str, str, int, int | None], None],
+        stuck: Callable[[Stuck], None],
+    ) -> None:
+        self._expected, self._progressed, self._stuck = expected, progressed, stuck
+        self._calls: dict[str, _Watched] = {}
+
+    def add(self, call: LeafCall) -> None:
+        self._calls[call.path] = _Watched(call)
+
+    def remove(self, call: LeafCall) -> None:
+        self._calls.pop(call.path, None)
+
+    def look(self, at: float) -> None:
+        """Tell of every call that reported progress since the last look, and of every one that is newly stuck.
+
+        A stuck call is told again when its silence has doubled. One that waits for its turn, or to be tried again, is
+        not stuck.
+        """
+        for watched in self._calls.values():
+            call = watched.call
+            if not call.is_trying:
+                watched.attempt = 0
+                continue
+            reports = call.call.reports
+            if call.attempts != watched.attempt or reports != watched.reports:
+                if reports and reports != watched.reports:
+                    self._progressed(call.path, call.id, call.call.done, call.call.total)
+                watched.attempt, watched.reports, watched.heard, watched.told = call.attempts, reports, at, 0.0
+                continue
+            silent = at - watched.heard
+            if silent >= max(self._expected.limit_s(call.path), 2 * watched.told):
+                watched.told = silent
+                found = Stuck(call.path, call.id, silent, self._expected.usual(call.path))
+                logger.warning("%s", found)
+                self._stuck(found)
+
+    async def forever(self) -> None:
+        """Look now and then; until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.look(loop.time())

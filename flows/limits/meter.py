@@ -1,0 +1,125 @@
+"""The meter of a run: what its calls have cost so far, and whether its budget lets another one start."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from flows.author.prices import cost_text
+
+SECONDS = "seconds"
+
+
+class Meter:
+    """Adds up what a run costs while it goes on, and refuses calls once a budget is used up; safe under threads.
+
+    A budget says how much of each unit a run may use; `seconds` is the time of the run. `spent` is what earlier runs
+    that this one goes on from have used. A refusal is final: from then on nothing new starts.
+    """
+
+    def __init__(
+        self,
+        budget: Mapping[str, float] | None = None,
+        *,
+        spent: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget = dict(budget or {})
+        self.before = dict(spent or {})
+        self.total: dict[str, float] = {}
+        """What this run's calls reported so far, also those whose result nobody wanted any more."""
+        self.refusal = ""
+        """Why no call starts any more; empty while they may."""
+        self._clock = clock
+        self._began = clock()
+        self.late: dict[str, float] = {}
+        """The part of the total that calls reported after they had been given up."""
+        self._calls: dict[str, tuple[int, dict[str, float]]] = {}
+        self._running: list[Charge] = []
+        self._lock = threading.Lock()
+
+    def used(self, unit: str) -> float:
+        """How much of a unit is used, that of the earlier runs included."""
+        now = self._clock() - self._began if unit == SECONDS else self.total.get(unit, 0.0)
+        return self.before.get(unit, 0.0) + now
+
+    def may_start(self, handler: str) -> bool:
+        """Whether a call of `handler` may start; if not, `refusal` says why.
+
+        It may not when a budget is used up, or would be by this call and those that are running, each counted as
+        much as calls of its handler cost on average so far in this run.
+        """
+        with self._lock:
+            if not self.refusal:
+                self.refusal = self._why_not(handler)
+            return not self.refusal
+
+    def start(self, handler: str) -> "Charge":
+        """Note that a call has started; what it costs is told to what this returns."""
+        charge = Charge(self, handler)
+        with self._lock:
+            self._running.append(charge)
+        return charge
+
+    def end(self, charge: "Charge") -> dict[str, float]:
+        """What a call cost, now that it is over; what it still reports is late."""
+        with self._lock:
+            self._running.remove(charge)
+            charge.over = True
+            count, total = self._calls.get(charge.handler, (0, {}))
+            self._calls[charge.handler] = count + 1, _sum(total, charge.cost)
+            return charge.cost
+
+    def add(self, charge: "Charge", units: Mapping[str, float]) -> None:
+        """Count what a call has just reported."""
+        with self._lock:
+            charge.cost = _sum(charge.cost, units)
+            self.total = _sum(self.total, units)
+            if charge.over:
+                self.late = _sum(self.late, units)
+
+    def _why_not(self, handler: str) -> str:
+        for unit, limit in self.budget.items():
+            used = self.used(unit)
+            known = f"{_amount(used, unit)} of {_amount(limit, unit)} used"
+            if used >= limit:
+                return f"budget: {known}"
+            expected = 0.0 if unit == SECONDS else self._expected(handler, unit)
+            running = sum(
+                max(0.0, self._expected(one.handler, unit) - one.cost.get(unit, 0.0)) for one in self._running
+            )
+            if expected and used + expected + running > limit * (1 + 1e-9):
+                more = f" and what is running about {_amount(running, unit)}" if running else ""
+                return f"budget: {known}, and a call of {handler!r} takes about {_amount(expected, unit)}{more}"
+        return ""
+
+    def _expected(self, handler: str, unit: str) -> float:
+        if unit == SECONDS:
+            return 0.0
+        count, total = self._calls.get(handler, (0, {}))
+        return total.get(unit, 0.0) / count if count else 0.0
+
+
+class Charge:
+    """One call, as its run's meter sees it."""
+
+    def __init__(self, meter: Meter, handler: str) -> None:
+        self._meter, self.handler = meter, handler
+        self.cost: dict[str, float] = {}
+        self.over = False
+
+    def add(self, units: Mapping[str, float]) -> None:
+        self._meter.add(self, units)
+
+
+def more_budget(budget: Mapping[str, float], refusal: str, used: Callable[[str], float]) -> dict[str, float]:
+    """A budget with which a stopped run could go on: twice what was allowed or used of each unit that ran out."""
+    named = {unit: limit for unit, limit in budget.items() if f" {unit} used" in refusal}
+    return {unit: 2 * max(limit, used(unit)) for unit, limit in (named or budget).items()}
+
+
+def _amount(amount: float, unit: str) -> str:
+    return cost_text({unit: amount})
+
+
+def _sum(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    return {unit: first.get(unit, 0.0) + second.get(unit, 0.0) for unit in {**first, **second}}

@@ -1,0 +1,1 @@
+"""What a pipeline says: steps, policies, declared limits, and how two pipelines differ."""

@@ -1,0 +1,284 @@
+"""The one recursive step model: what a pipeline author declares, as frozen values.
+
+YAML, the builder and plain lists all end here, so the three spellings of one pipeline compare equal. Short forms
+(a string is a handler step, `{parallel: [...]}` is a parallel step) are read by the models themselves.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
+
+from flows.model.limits import Resource, RetryBudget
+from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
+
+MAX_CONCURRENCY_NAMES = ("max_concurrency", "max_workers", "MaxConcurrency", "max_parallel")
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.\-]*$"
+
+
+def _at_least_one(limit: Any) -> Any:
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit < 1:
+        raise ValueError("must be 1 or more; write `unlimited` for no limit")
+    return limit
+
+
+MaxConcurrency: TypeAlias = Annotated[int | Literal["unlimited"] | None, AfterValidator(_at_least_one)]
+
+
+class StepFields(Frozen):
+    """What every step has."""
+
+    id: str | None = Field(
+        default=None, pattern=NAME_PATTERN, description="Unique in the pipeline; default: position and handler."
+    )
+    name: str | None = Field(default=None, description="What people read instead of the id.")
+    enabled: bool = Field(default=True, description="A step that is not enabled is reported as skipped.")
+    when: str | None = Field(default=None, description="A condition over the context; the step is skipped when false.")
+    depends_on: tuple[str, ...] = Field(default=(), description="Ids of steps that must have ended before.")
+    timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds the step may take, retries included.")
+    retry: Retry | None = Field(default=None, description="How transient failures are tried again.")
+
+
+class Handler(StepFields):
+    """One call of one registered handler."""
+
+    type: Literal["handler"] = "handler"
+    handler: str = Field(min_length=1, description="The registered name of the handler.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The handler's keyword-only parameters.")
+    reads: dict[str, str] = Field(default_factory=dict, description="Parameter name: the field it is read from.")
+    writes: dict[str, str] = Field(default_factory=dict, description="Declared write: the field it goes to.")
+    uses: tuple[str, ...] = Field(default=(), description="Named resources whose limits the call respects.")
+    expected_tokens: int = Field(
+        default=0, ge=0, description="Tokens the call may use, for tokens_per_minute, until it says how many it did."
+    )
+
+
+class Parallel(StepFields):
+    """Branches that run at the same time, each isolated, merged in declared order."""
+
+    type: Literal["parallel"] = "parallel"
+    branches: tuple["Step", ...] = Field(
+        validation_alias=AliasChoices("branches", "parallel"), description="Steps, or lists of steps."
+    )
+    max_concurrency: MaxConcurrency = Field(
+        default=None,
+        validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
+        description="Branches that run at once; a sliding window.",
+    )
+    policy: Policy = Field(default_factory=Policy, description="A preset or the three answers of a policy.")
+    merge: MergeRule | None = Field(default=None, description="A strategy that makes one named result of the group.")
+    split: Split | None = Field(default=None, description="How a list is dealt out to the branches.")
+    reducers: dict[str, str] = Field(
+        default_factory=dict, description="Field: how the branches' writes to it are combined."
+    )
+
+
+class ForEach(StepFields):
+    """The same steps for every item or batch of a list; items are isolated from each other."""
+
+    type: Literal["for_each"] = "for_each"
+    over: str = Field(description="The field, or a dotted path into one, that holds the list.")
+    as_: str = Field(
+        default="item",
+        validation_alias=AliasChoices("as", "as_"),
+        serialization_alias="as",
+        description="The name under which the steps see their item, or their batch.",
+    )
+    steps: tuple["Step", ...] = Field(min_length=1, description="What happens to every item or batch.")
+    batch_size: int | None = Field(default=None, ge=1, description="Items a batch; without it each item is its own.")
+    max_concurrency: MaxConcurrency = Field(
+        default=None,
+        validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
+        description="Items or batches that run at once; a sliding window.",
+    )
+    max_items: int = Field(default=10_000, ge=1, description="More items than this fail the step before any starts.")
+    tolerated_failure: Tolerance | None = Field(
+        default=None, description="Items that may fail: a number or a share such as '5%'; without it none."
+    )
+    collect: dict[str, str] = Field(
+        default_factory=dict,
+        description="Field the steps write: the name under which a list of all items' values leaves the loop.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_names(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("collect"), (list, tuple, str)):  # pyright: ignore
+            names = [value["collect"]] if isinstance(value["collect"], str) else value["collect"]  # pyright: ignore
+            if not any(isinstance(name, (list, dict)) for name in names):  # pyright: ignore[reportUnknownVariableType]
+                return {**value, "collect": {name: name for name in names}}  # pyright: ignore
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+
+class MergeResults(StepFields):
+    """Explicit fan-in of a named group of results with a strategy."""
+
+    type: Literal["merge_results"] = "merge_results"
+    source: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("from", "source"),
+        serialization_alias="from",
+        description="The id of a parallel or for_each step before this one; its branches' results are merged.",
+    )
+    inputs: tuple[str, ...] = Field(default=(), description="Fields to merge, instead of a group's results.")
+    strategy: str = Field(default="collect_all", description="A registered merge strategy.")
+    output: str | None = Field(default=None, description="The field that receives the result; default: the step's id.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the strategy.")
+
+
+class Case(Frozen):
+    """One branch of a switch."""
+
+    when: str = Field(description="A condition over the context.")
+    steps: tuple["Step", ...] = Field(min_length=1, description="What runs if it is the first that holds.")
+
+
+class Switch(StepFields):
+    """The first case whose condition holds runs; the others are reported as skipped."""
+
+    type: Literal["switch"] = "switch"
+    cases: tuple[Case, ...] = Field(
+        min_length=1, validation_alias=AliasChoices("cases", "switch"), description="Tried in order."
+    )
+    default: tuple["Step", ...] = Field(default=(), description="What runs if no condition holds.")
+
+
+class SubPipeline(StepFields):
+    """Another pipeline by name, run as one step."""
+
+    type: Literal["pipeline"] = "pipeline"
+    pipeline: str = Field(min_length=1, description="The name of a pipeline in the catalog.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Values for its parameters.")
+
+
+class Sequential(StepFields):
+    """Several steps in order, as one: the branch of a parallel step that is written as a list."""
+
+    type: Literal["sequential"] = "sequential"
+    steps: tuple["Step", ...] = Field(min_length=1, description="In order.")
+
+
+KIND_BY_KEY = {
+    "handler": "handler",
+    "parallel": "parallel",
+    "branches": "parallel",
+    "for_each": "for_each",
+    "merge_results": "merge_results",
+    "switch": "switch",
+    "cases": "switch",
+    "pipeline": "pipeline",
+    "steps": "sequential",
+}
+
+
+def _short_step(value: Any) -> Any:
+    """Read the short forms: a string, a list, and a mapping whose telling key stands for `type`."""
+    if isinstance(value, str):
+        return {"type": "handler", "handler": value}
+    if isinstance(value, (list, tuple)):
+        steps: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+        return _short_step(steps[0]) if len(steps) == 1 else {"type": "sequential", "steps": steps}
+    if not isinstance(value, dict) or "type" in value:
+        return value  # pyright: ignore[reportUnknownVariableType]
+    body: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+    for key, kind in KIND_BY_KEY.items():
+        if key not in body:
+            continue
+        # `parallel: {branches: …}`, `for_each: {over: …}`: the keys may stand inside, as in the sources' examples.
+        inner = body[key]
+        if key in ("for_each", "merge_results"):
+            del body[key]
+            body |= inner if isinstance(inner, dict) else {"from" if key == "merge_results" else "over": inner}
+        elif key in ("parallel", "switch") and isinstance(inner, dict):
+            del body[key]
+            body |= inner
+        return {"type": kind, **body}
+    return body
+
+
+Step: TypeAlias = Annotated[
+    Annotated[
+        Handler | Parallel | ForEach | MergeResults | Switch | SubPipeline | Sequential,
+        Field(discriminator="type"),
+    ],
+    BeforeValidator(_short_step),
+]
+
+
+class Parameter(Frozen):
+    """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
+
+    type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
+        default="text", description="What the value is; a list is one of texts."
+    )
+    description: str = Field(default="", description="Shown beside the field.")
+    default: Any = Field(default=None, description="Used when the run says nothing.")
+    required: bool = Field(default=False, description="A run without it is refused.")
+    choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
+    minimum: float | None = Field(default=None, description="The least number that is allowed.")
+    maximum: float | None = Field(default=None, description="The largest number that is allowed.")
+
+
+class Pipeline(Frozen):
+    """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN, validation_alias=AliasChoices("name", "pipeline"), description="Unique in the catalog."
+    )
+    version: str = Field(default="1", description="Changes when the meaning of the pipeline does.")
+    description: str = Field(default="", description="One sentence; shown in the Prefect UI.")
+    mode: Literal["ordered", "dag"] = Field(
+        default="ordered", description="`dag` runs steps as soon as what they declare to read is there."
+    )
+    parameters: dict[str, Parameter] = Field(default_factory=dict, description="What a run can be given.")
+    max_concurrency: MaxConcurrency = Field(
+        default=None,
+        validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
+        description="A ceiling for the whole run and the default of its groups.",
+    )
+    task_runner: Literal["threads", "dask", "ray"] = Field(
+        default="threads", description="Where sync handlers run: in threads here, or on a Dask or Ray cluster."
+    )
+    timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also within another.")
+    stuck_after_s: float | None = Field(
+        default=None, gt=0.0,
+        description="Seconds without progress after which a step is named as stuck; default: by what is usual.",
+    )  # fmt: skip
+    budget: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="Unit: how much of it a run may use before it starts nothing more; `seconds` is its time.",
+    )
+    retry: Retry | None = Field(default=None, description="The default of its steps.")
+    retry_budget: RetryBudget | None = Field(default=None, description="How many retries the whole run may make.")
+    reducers: dict[str, str] = Field(default_factory=dict, description="Field: how concurrent writes are combined.")
+    resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")
+    steps: tuple[Step, ...] = Field(min_length=1, description="In order.")
+
+
+def child_steps(step: Step) -> tuple[Step, ...]:
+    """The steps directly inside `step`, in declared order."""
+    match step:
+        case Parallel():
+            return step.branches
+        case ForEach() | Sequential():
+            return step.steps
+        case Switch():
+            return tuple(inner for case in step.cases for inner in case.steps) + step.default
+        case Handler() | MergeResults() | SubPipeline():
+            return ()
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Every step of a tree, parents before children, in declared order."""
+    for step in steps:
+        yield step
+        yield from walk(child_steps(step))
+
+
+def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The handlers that the steps name, in declared order, repetitions included."""
+    return tuple(step.handler for step in walk(steps) if isinstance(step, Handler))
+
+
+for _model in (Parallel, ForEach, Case, Switch, Sequential, Pipeline):
+    _model.model_rebuild()

@@ -1,0 +1,206 @@
+"""What is known, settled and checked alike for every step while a plan is made."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from flows.author.registry import HandlerSpec, Registry
+from flows.errors import OrchestrationError, Problem, suggest
+from flows.model.expressions import check_expression as trouble_in
+from flows.model.expressions import condition_names
+from flows.model.limits import Resource, Settled, settle
+from flows.model.policies import Policy
+from flows.model.steps import Parallel, Pipeline, Step
+from flows.planning.plan import Access, Limit, TaskRunner
+from flows.planning.references import Names, NoSuchReference
+from flows.state.merge import DEFAULT_REDUCERS, resolve_reducer
+from flows.state.values import fingerprint
+
+DEFAULT_MAX_CONCURRENCY = 4
+Places: TypeAlias = Callable[..., tuple[int, int]]
+"""From the dotted position of a step, and keys in it, to line and column."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a run says over the pipeline, and where it said so (`--max-workers`, `BRAID_MAX_WORKERS`, the form)."""
+
+    max_concurrency: int | None = None
+    origin: str = "run"
+    budget: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By unit; over the pipeline's."""
+    default_max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
+    """What the settings define; a pipeline may use it, and hold itself to less."""
+    resources_origin: str = "settings"
+    policy: Policy | None = None
+    """For groups that do not say one."""
+    task_runner: Literal["threads", "dask", "ray"] | None = None
+    """Over the pipeline's."""
+    task_runner_origin: str = "run"
+    clusters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By task runner: the address of a cluster that exists."""
+
+
+@dataclass
+class Planning:
+    """One pipeline's plan in the making."""
+
+    pipeline: Pipeline
+    registry: Registry
+    catalog: Mapping[str, Pipeline]
+    overrides: Overrides
+    source: str
+    place: Places
+    problems: list[Problem] = field(default_factory=list[Problem])
+    ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
+    used: set[str] = field(default_factory=set[str])
+    """Resources that the steps use."""
+    within: tuple[str, ...] = ()
+    """Ids of the sub-pipeline steps around; they keep the ids of what is inside unique."""
+    ancestors: tuple[str, ...] = ()
+    """Names of the pipelines around."""
+    names: Names = field(init=False)
+    """What references can name where the planner is."""
+    refused: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Options whose references name nothing; that their text does not fit is no second problem."""
+
+    def __post_init__(self) -> None:
+        self.names = Names(frozenset(self.pipeline.parameters))
+
+    def problem(self, path: str, code: str, message: str, *keys: str, level: str = "error") -> None:
+        line, column = self.place(path, *keys) if keys else self.place(path)
+        if not line and path:
+            message = f"step {path}: {message}"
+        self.problems.append(Problem(self.source, line, column, code, message, level))
+
+    @property
+    def ceiling(self) -> Limit | None:
+        """What the run or the pipeline said; it bounds every group and the run as a whole."""
+        if self.overrides.max_concurrency is not None:
+            return Limit(self.overrides.max_concurrency, self.overrides.origin)
+        declared = self.pipeline.max_concurrency
+        if declared is None:
+            return None
+        return Limit(None if declared == "unlimited" else declared, f"pipeline {self.pipeline.name}")
+
+    @property
+    def reducers(self) -> dict[str, str]:
+        """Pipeline over handlers over defaults."""
+        declared: dict[str, str] = {}
+        for spec in self.specs.values():
+            declared.update(spec.reducers)
+        return {**DEFAULT_REDUCERS, **declared, **self.pipeline.reducers}
+
+    @property
+    def resources(self) -> dict[str, Settled]:
+        own, common = self.pipeline.resources, self.overrides.resources
+        names = [*own, *sorted(name for name in self.used if name in common and name not in own)]
+        return {
+            name: settle(
+                name, own.get(name), common.get(name), own_origin=f"pipeline {self.pipeline.name}",
+                common_origin=self.overrides.resources_origin,
+            )
+            for name in names
+        }  # fmt: skip
+
+    def fingerprint(self) -> str:
+        """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a
+        run that was held up by one can go on with a larger one."""
+        versions = {name: spec.version for name, spec in sorted(self.specs.items())}
+        left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner"}
+        return fingerprint([self.pipeline.model_dump(mode="json", exclude=left_out), versions])
+
+    @property
+    def task_runner(self) -> TaskRunner:
+        """The run's, else the pipeline's."""
+        given, origin = self.overrides.task_runner, self.overrides.task_runner_origin
+        if given is None:
+            given = self.pipeline.task_runner
+            origin = f"pipeline {self.pipeline.name}" if "task_runner" in self.pipeline.model_fields_set else "default"
+        return TaskRunner(given, origin, self.overrides.clusters.get(given))
+
+    def limit(self, declared: Any) -> Limit:
+        ceiling = self.ceiling
+        if declared is None:
+            return ceiling or Limit(self.overrides.default_max_concurrency, "default")
+        own = Limit(None if declared == "unlimited" else declared, "step")
+        if ceiling is not None and ceiling.value is not None and (own.value is None or own.value > ceiling.value):
+            return Limit(ceiling.value, f"{ceiling.origin}, below the step's {declared}")
+        return own
+
+    def policy(self, step: Parallel) -> Policy:
+        """The step's own, else the run's, else the default."""
+        given = self.overrides.policy
+        return step.policy if given is None or "policy" in step.model_fields_set else given
+
+    def common(self, step: Step, path: str, label: str, access: Access, default_id: str = "") -> dict[str, Any]:
+        if step.when is not None:
+            access = access | Access(reads=condition_names(step.when))
+        step_id = self.step_id(step.id, path, default_id or label)
+        self.names.steps[step.id or step_id] = ({}, access)
+        return {
+            "path": path,
+            "id": step_id,
+            "label": step.name or label,
+            "timeout_s": step.timeout_s,
+            "when": step.when,
+            "enabled": step.enabled,
+            "access": access,
+        }
+
+    def step_id(self, declared: str | None, path: str, label: str) -> str:
+        prefix = "".join(f"{name}." for name in self.within)
+        chosen = declared if declared is not None else (f"{path}.{label}" if path else self.pipeline.name)
+        if declared is not None:
+            self.ids.setdefault(declared, []).append(path)
+        return prefix + chosen
+
+    def check_ids(self) -> None:
+        for name, paths in self.ids.items():
+            for path in paths[1:]:
+                self.problem(path, "duplicate-id", f"the id {name!r} is taken by step {paths[0]}; ids are unique")
+
+    def resolved(self, values: Mapping[str, Any], path: str, key: str) -> dict[str, Any]:
+        """Options or parameters with their references as templates."""
+        resolved: dict[str, Any] = {}
+        for name, value in values.items():
+            try:
+                resolved[name] = self.names.resolved(value)
+            except NoSuchReference as error:
+                self.problem(path, "unknown-reference", str(error), key, name)
+                self.refused.add((path, name))
+                resolved[name] = value
+        return resolved
+
+    def dotted(self, dotted: str, path: str, *keys: str) -> str:
+        """The dotted path that a reference stands for."""
+        try:
+            return self.names.dotted(dotted)
+        except NoSuchReference as error:
+            self.problem(path, "unknown-reference", str(error), *keys)
+            return dotted
+
+    def check_expression(self, text: str, path: str) -> None:
+        trouble = trouble_in(text)
+        if trouble:
+            self.problem(path, "bad-expression", f"when: {trouble}", "when")
+
+    def check_strategy(self, strategy: str, path: str, known: Iterable[str], kind: str) -> None:
+        names = list(known)
+        if strategy not in names:
+            self.problem(
+                path,
+                f"unknown-{kind}-strategy",
+                f"Unknown {kind} strategy: {strategy}{suggest(strategy, names)}",
+                kind,
+                "strategy",
+            )
+
+    def check_reducers(self, reducers: Mapping[str, str], path: str) -> None:
+        for name in reducers.values():
+            try:
+                resolve_reducer(name)
+            except OrchestrationError as error:
+                self.problem(path, "unknown-reducer", str(error), "reducers")

@@ -1,0 +1,101 @@
+"""A handler step in a plan: what it reads, writes, uses and may be given, checked against the handler's declaration."""
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from flows.author.registry import Declared, HandlerSpec
+from flows.errors import OrchestrationError, UnknownName, suggest
+from flows.model.expressions import check_expression, template_names
+from flows.model.policies import Retry
+from flows.model.steps import Handler
+from flows.planning.draft import Planning
+from flows.planning.plan import Access, Leaf
+
+
+def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
+    """The node of a step that calls `spec`; what is wrong with the step is added to the planning's problems."""
+    step = step.model_copy(update={"options": planning.resolved(step.options, path, "options")})
+    planning.specs[spec.name] = spec
+    declared = _declared(planning, step, spec, path)
+    if declared is not None:
+        version = f"{spec.version}+{declared.version}" if declared.version else spec.version
+        spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects,
+                       version=version)  # fmt: skip
+    names = [read.name for read in spec.reads or ()]
+    for parameter in step.reads:
+        if spec.reads is not None and parameter not in names:
+            planning.problem(path, "unknown-read", f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
+                         "reads", parameter)  # fmt: skip
+    for write in step.writes:
+        if spec.writes is not None and write not in spec.writes:
+            planning.problem(path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}",
+                         "writes", write)  # fmt: skip
+    _check_options(planning, step, spec, path)
+    uses = tuple(dict.fromkeys((*spec.uses, *step.uses)))
+    planning.used.update(uses)
+    for resource in uses:
+        known = sorted({*planning.pipeline.resources, *planning.overrides.resources})
+        if resource not in known:
+            by = "" if resource in step.uses else f" (every {spec.name} uses it)"
+            planning.problem(
+                path, "unknown-resource", f"no resource named {resource!r}{by}{suggest(resource, known)}; define "
+                f"it here, `resources: {{{resource}: {{concurrency: 2}}}}`, or for all runs in BRAID_RESOURCES",
+                "uses",
+            )  # fmt: skip
+    reads = {name: step.reads.get(name, name) for name in names}
+    writes = {name: step.writes.get(name, name) for name in spec.writes or ()}
+    access = Access(
+        reads=frozenset(reads.values()) | template_names(step.options),
+        writes=frozenset(writes.values()),
+        effects=frozenset(spec.effects or ()),
+        known=spec.declared,
+    )
+    common, retry = planning.common(step, path, spec.name, access), step.retry or planning.pipeline.retry
+    planning.names.steps[step.handler] = planning.names.steps[step.id or common["id"]] = (writes, access)
+    if declared is not None:
+        common["timeout_s"] = step.timeout_s or declared.timeout_s
+        if retry is None and declared.max_attempts is not None:
+            retry = Retry(max_attempts=declared.max_attempts)
+    return Leaf(**common, spec=spec, options=dict(step.options), reads=reads, writes=writes,
+                retry=retry or Retry(), uses=uses, expected_tokens=step.expected_tokens)  # fmt: skip
+
+
+def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
+    """What this step does by its options, for a handler that tells; None also where they cannot be understood."""
+    if spec.declares is None:
+        return None
+    try:
+        return spec.declares(step.options)
+    except UnknownName as error:
+        planning.problem(path, f"unknown-{error.kind.replace(' ', '-')}", str(error))
+    except OrchestrationError as error:
+        planning.problem(path, "bad-option", f"{spec.name}: {error}")
+    return None
+
+
+def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> None:
+    templated = {name for name, value in step.options.items() if template_names(value) or "{{" in str(value)}
+    templated |= {name for name in step.options if (path, name) in planning.refused}
+    try:
+        spec.options.model_validate(dict(step.options))
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False):
+            name = str(error["loc"][0]) if error["loc"] else ""
+            if name in templated:
+                continue
+            known = list(spec.options.model_fields)
+            if error["type"] == "extra_forbidden":
+                planning.problem(path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}",
+                             "options", name)  # fmt: skip
+            elif error["type"] == "missing":
+                planning.problem(path, "missing-option", f"{spec.name} needs the option {name!r}", "options")
+            else:
+                where = ".".join(str(part) for part in error["loc"])
+                planning.problem(path, "bad-option", f"option {where!r} of {spec.name}: {error['msg']}",
+                             "options", *map(str, error["loc"]))  # fmt: skip
+    for name, value in step.options.items():
+        if isinstance(value, str) and "{{" in value:
+            trouble = check_expression(value)
+            if trouble:
+                planning.problem(path, "bad-expression", trouble, "options", name)

@@ -1,0 +1,291 @@
+"""Resolve, check and number a pipeline: out comes a plan that can run, or everything that is wrong with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, assert_never
+
+from flows.author.registry import REGISTRY, Registry
+from flows.author.strategies import MERGE_STRATEGIES, SPLIT_STRATEGIES
+from flows.errors import InvalidPipeline, OrchestrationError, suggest
+from flows.model.expressions import condition_names, template_names
+from flows.model.policies import Merge, Policy
+from flows.model.steps import (
+    Case,
+    ForEach,
+    Handler,
+    MergeResults,
+    Parallel,
+    Pipeline,
+    Sequential,
+    Step,
+    StepFields,
+    SubPipeline,
+    Switch,
+)
+from flows.planning.access import check_access, node_access
+from flows.planning.dependencies import derive_group
+from flows.planning.draft import Overrides, Places, Planning
+from flows.planning.leaf import plan_leaf
+from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
+from flows.planning.type_flow import mismatches
+
+
+def make_plan(
+    pipeline: Pipeline,
+    *,
+    registry: Registry | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    given: Iterable[str] | None = None,
+    overrides: Overrides | None = None,
+    source: str | None = None,
+    place: Places = lambda *path: (0, 0),
+) -> Plan:
+    """The plan of a pipeline.
+
+    `given` names the fields that a run starts with besides the pipeline's parameters; with None, reads that nothing
+    writes are warnings, since the run may bring them. `source` and `place` put problems at a line of a file.
+
+    Raises:
+        InvalidPipeline: everything that is wrong, in the order of the file.
+    """
+    planner = _Planner(
+        pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), source or pipeline.name, place
+    )
+    root = planner.chain(pipeline.steps, "", pipeline.name)
+    planner.check_ids()
+    fields = frozenset(given or ()) | frozenset(pipeline.parameters)
+    level = "error" if given is not None else "warning"
+    for path, code, message, always in check_access(root, fields, planner.reducers):
+        planner.problem(path, code, message, level="error" if always else level)
+    for path, message in mismatches(root):
+        planner.problem(path, "type-mismatch", message, level="warning")
+    errors = [problem for problem in planner.problems if problem.level == "error"]
+    if errors:
+        raise InvalidPipeline(sorted(errors, key=lambda problem: (problem.line, problem.column)))
+    ceiling = planner.ceiling
+    return Plan(
+        pipeline=pipeline,
+        root=root,
+        limit=ceiling if ceiling is not None else Limit(None, "no ceiling set"),
+        resources=planner.resources,
+        budget={**pipeline.budget, **planner.overrides.budget},
+        retry_budget=pipeline.retry_budget,
+        warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
+        fingerprint=planner.fingerprint(),
+        task_runner=planner.task_runner,
+    )
+
+
+class _Planner(Planning):
+    """Goes through the steps, and numbers them."""
+
+    def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
+        children = tuple(self.node(step, _below(path, position)) for position, step in enumerate(steps))
+        names = [step.depends_on for step in steps]
+        known = {alias: position for position, (step, node) in enumerate(zip(steps, children, strict=True))
+                 for alias in self._aliases(step, node)}  # fmt: skip
+        edges = [
+            frozenset(self._depends(name, position, known, children[position].path) for name in depends) - {None}
+            for position, depends in enumerate(names)
+        ]
+        if self.pipeline.mode == "dag" and len(children) > 1:
+            derived = derive_group(children, [frozenset(e for e in edge if e is not None) for edge in edges])
+            if derived is not None:
+                after, why = derived
+                return Group(
+                    path=path, id=self.step_id(None, path, "dag"), label=label, children=children, after=after,
+                    limit=self.limit(None), derived=True, own_outcome=False, why=why,
+                    policy=Policy(on_branch_failure="drain"), access=node_access(children),
+                )  # fmt: skip
+        return Chain(path=path, id=self.step_id(None, path, "steps"), label=label, children=children,
+                     access=node_access(children))  # fmt: skip
+
+    def _depends(self, name: str, position: int, known: Mapping[str, int], path: str) -> int | None:
+        if name not in known:
+            self.problem(
+                path, "unknown-step", f"depends_on names no step beside it: {name!r}{suggest(name, list(known))}"
+            )
+            return None
+        if known[name] >= position:
+            self.problem(path, "depends-on-later", f"depends_on names {name!r}, which does not come before it")
+            return None
+        return known[name]
+
+    @staticmethod
+    def _aliases(step: Step, node: Node) -> tuple[str, ...]:
+        return (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
+
+    def node(self, step: Step, path: str) -> Node:
+        if step.when is not None:
+            self.check_expression(step.when, path)
+        match step:
+            case Handler():
+                return self._leaf(step, path)
+            case Parallel():
+                return self._group(step, path)
+            case ForEach():
+                return self._loop(step, path)
+            case MergeResults():
+                return self._fan_in(step, path)
+            case Switch():
+                return self._choice(step, path)
+            case SubPipeline():
+                return self._sub(step, path)
+            case Sequential():
+                inner = self.chain(step.steps, path, step.name or "steps")
+                return _with(inner, self.common(step, path, step.name or "steps", inner.access) | {"own_outcome": True})
+            case _:
+                assert_never(step)
+
+    def _leaf(self, step: Handler, path: str) -> Node:
+        try:
+            spec = self.registry.get(step.handler)
+        except OrchestrationError as error:
+            if step.handler in self.catalog:  # a job may name another pipeline
+                fields = {name: getattr(step, name) for name in StepFields.model_fields}
+                return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
+            self.problem(path, "unknown-handler", str(error), "handler")
+            nothing_known: tuple[dict[str, str], Access] = ({}, Access(known=False))
+            self.names.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
+            return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
+        return plan_leaf(self, step, spec, path)
+
+    def _group(self, step: Parallel, path: str) -> Node:
+        if not step.branches:
+            self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps", "branches")
+        children = tuple(self.node(branch, _below(path, position)) for position, branch in enumerate(step.branches))
+        known = {alias: position for position, (branch, node) in enumerate(zip(step.branches, children, strict=True))
+                 for alias in self._aliases(branch, node)}  # fmt: skip
+        after = tuple(
+            frozenset(
+                found for name in branch.depends_on
+                if (found := self._depends(name, position, known, children[position].path)) is not None
+            )
+            for position, branch in enumerate(step.branches)
+        )  # fmt: skip
+        access = node_access(children)
+        if step.merge is not None:
+            self.check_strategy(step.merge.strategy, path, MERGE_STRATEGIES, "merge")
+            access = access | Access(writes=frozenset({step.merge.output or step.id or f"group_{path}"}))
+        if step.split is not None:
+            self.check_strategy(step.split.strategy, path, SPLIT_STRATEGIES, "split")
+            over = self.dotted(step.split.over, path, "split", "over")
+            step = step.model_copy(update={"split": step.split.model_copy(update={"over": over})})
+            assert step.split is not None
+            access = access | Access(reads=frozenset({step.split.over.split(".")[0]}))
+        self.check_reducers(step.reducers, path)
+        label = f"Parallel({', '.join(node.label for node in children)})"
+        common = self.common(step, path, label, access, "parallel")
+        merge = step.merge
+        if merge is not None and merge.output is None:
+            merge = merge.model_copy(update={"output": step.id or f"group_{path}"})
+        return Group(**common, children=children, after=after, limit=self.limit(step.max_concurrency),
+                     policy=self.policy(step), merge=merge, split=step.split,
+                     reducers={**self.reducers, **step.reducers})  # fmt: skip
+
+    def _loop(self, step: ForEach, path: str) -> Node:
+        step = step.model_copy(update={"over": self.dotted(step.over, path, "over")})
+        self.names.items.append(step.as_)
+        body = self.chain(step.steps, path, "steps")
+        self.names.items.pop()
+        # What an item writes stays with it; only what is collected or has a reducer leaves the loop.
+        leaving = frozenset(step.collect.values()) | (body.access.writes & frozenset(self.reducers))
+        access = Access(
+            reads=frozenset({step.over.split(".")[0]}) | (body.access.reads - body.access.writes - {step.as_}),
+            writes=leaving, effects=body.access.effects, known=body.access.known,
+        )  # fmt: skip
+        for name in step.collect:
+            if body.access.known and name not in body.access.writes:
+                known = sorted(body.access.writes)
+                self.problem(path, "unknown-write", f"collect names {name!r}, which no step in the loop writes"
+                             f"{suggest(name, known)}")  # fmt: skip
+        return Loop(
+            **self.common(step, path, f"for each {step.as_} of {step.over}", access, "for_each"),
+            body=_with(body, {"id": self.step_id(None, path, "item")}), over=step.over, item_name=step.as_,
+            batch_size=step.batch_size, limit=self.limit(step.max_concurrency), max_items=step.max_items,
+            tolerated=step.tolerated_failure, collect=step.collect, reducers=self.reducers,
+        )  # fmt: skip
+
+    def _fan_in(self, step: MergeResults, path: str) -> Node:
+        self.check_strategy(step.strategy, path, MERGE_STRATEGIES, "merge")
+        if (step.source is None) == (not step.inputs):
+            self.problem(
+                path, "merge-source", "merge_results needs either `from`, the id of a group, or `inputs`, fields"
+            )
+        elif step.source is not None and step.source not in self.ids:
+            known = list(self.ids)
+            self.problem(
+                path, "unknown-group", f"no group before it has the id {step.source!r}{suggest(step.source, known)}"
+            )
+        output = step.output or step.id or f"merge_{path}"
+        access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.source is None)
+        merge = Merge(strategy=step.strategy, output=output, options=step.options)
+        source = "".join(f"{name}." for name in self.within) + step.source if step.source is not None else None
+        return FanIn(**self.common(step, path, f"merge_results({step.strategy})", access, "merge_results"),
+                     source=source, inputs=step.inputs, merge=merge)  # fmt: skip
+
+    def _choice(self, step: Switch, path: str) -> Node:
+        cases: list[tuple[str | None, Node]] = []
+        reads: frozenset[str] = frozenset()
+        position = 0
+        for case in (*step.cases, *([Case(when="true", steps=step.default)] if step.default else [])):
+            last = len(cases) == len(step.cases)
+            if not last:
+                self.check_expression(case.when, path)
+                reads |= condition_names(case.when)
+            # Steps are numbered through all cases, so that a path names one step.
+            inner = tuple(self.node(inner, _below(path, position + i)) for i, inner in enumerate(case.steps))
+            label = "default" if last else case.when
+            cases.append((None if last else case.when, Chain(
+                path=f"{path}:{len(cases)}", id=self.step_id(None, f"{path}:{len(cases)}", "case"), label=label,
+                children=inner, access=node_access(inner),
+            )))  # fmt: skip
+            position += len(case.steps)
+        access = node_access([node for _, node in cases]) | Access(reads=reads)
+        return Choice(**self.common(step, path, "switch", access), cases=tuple(cases))
+
+    def _sub(self, step: SubPipeline, path: str) -> Node:
+        step = step.model_copy(update={"parameters": self.resolved(step.parameters, path, "parameters")})
+        access = Access(reads=template_names(step.parameters), known=False)
+        common = self.common(step, path, step.pipeline, access)
+        inner = self.catalog.get(step.pipeline)
+        if inner is None:
+            known = list(self.catalog)
+            self.problem(
+                path, "unknown-pipeline", f"no pipeline named {step.pipeline!r}{suggest(step.pipeline, known)}"
+            )
+        elif step.pipeline in (*self.ancestors, self.pipeline.name):
+            self.problem(path, "recursion", f"pipeline {step.pipeline!r} would run itself for ever")
+        else:
+            nested = _Planner(
+                inner, self.registry, self.catalog, self.overrides, self.source, lambda *_: self.place(path),
+                within=(*self.within, common["id"]), ancestors=(*self.ancestors, self.pipeline.name),
+            )  # fmt: skip
+            root = nested.chain(inner.steps, "", inner.name)
+            nested.check_ids()
+            self.problems.extend(nested.problems)
+            for kind, given in (("budget", inner.budget), ("retry budget", inner.retry_budget)):
+                if given:
+                    self.problem(
+                        path, f"inner-{kind.replace(' ', '-')}", f"the {kind} of pipeline {inner.name!r} holds for its "
+                        f"own runs only; inside {self.pipeline.name!r} that of {self.pipeline.name!r} does",
+                        level="warning",
+                    )  # fmt: skip
+            plan = Plan(
+                inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
+                fingerprint=nested.fingerprint(),
+            )  # fmt: skip
+            # Fields named like its parameters reach it from around, unless the step gives them; what it writes stays.
+            taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
+            access |= common["access"] | Access(reads=taken, writes=root.access.writes, effects=root.access.effects)
+            self.names.steps[step.id or common["id"]] = ({}, access)
+            return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
+        return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
+
+
+def _below(path: str, position: int) -> str:
+    return f"{path}.{position}" if path else str(position)
+
+
+def _with(node: Node, changes: Mapping[str, Any]) -> Any:
+    return replace(node, **changes)

@@ -1,0 +1,144 @@
+"""What a run cost: by step, by group and branch, by item, and what was spent in vain."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flows.author.prices import add_up, cost_text
+from flows.author.results import Outcome
+from flows.reports.tables import cell, markdown_table
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """The cost of one step, group, branch or item, with everything inside it."""
+
+    path: str
+    id: str
+    kind: str
+    calls: int
+    cost: dict[str, float]
+    in_vain: dict[str, float]
+    """The part that calls cost which did not succeed."""
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """The cost of a run; every part adds up to the total, apart from what came late."""
+
+    total: dict[str, float]
+    in_vain: dict[str, float]
+    late: dict[str, float]
+    """Reported by calls after they had been given up; in the total."""
+    steps: tuple[CostRow, ...]
+    """A row a step, all its items together, in declared order."""
+    groups: tuple[CostRow, ...]
+    """Groups, loops, sub-pipelines and branches of several steps, outer ones first."""
+    items: tuple[CostRow, ...]
+    """Items or batches of loops."""
+    budget: dict[str, float] = field(default_factory=dict[str, float])
+    seconds: float = 0.0
+    before: dict[str, float] = field(default_factory=dict[str, float])
+    """What earlier runs used, that this one goes on from; it counts for the budget."""
+
+
+def cost_report(
+    outcomes: Iterable[Outcome],
+    *,
+    late: Mapping[str, float] | None = None,
+    budget: Mapping[str, float] | None = None,
+    before: Mapping[str, float] | None = None,
+    seconds: float = 0.0,
+) -> CostReport:
+    """Add the costs of the steps up, failed, cancelled and abandoned ones included."""
+    listed = tuple(outcomes)
+    paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost and not outcome.reused]
+    inside = _inside(paid)
+    rows = {outcome.path: _row(outcome, inside[outcome.path]) for outcome in listed
+            if not outcome.is_leaf and outcome.path in inside}  # fmt: skip
+    steps: dict[str, list[Outcome]] = {}
+    for outcome in paid:
+        steps.setdefault(outcome.id.split("[")[0], []).append(outcome)
+    return CostReport(
+        total=add_up([*(outcome.cost for outcome in paid), late or {}]),
+        in_vain=_vain(paid),
+        late=dict(late or {}),
+        steps=tuple(
+            CostRow(_plain(calls[0].path), step, "step", sum(o.attempts for o in calls),
+                    add_up(o.cost for o in calls), _vain(calls))
+            for step, calls in steps.items()
+        ),
+        groups=tuple(row for row in rows.values() if row.kind != "item"),
+        items=tuple(row for row in rows.values() if row.kind == "item"),
+        budget=dict(budget or {}),
+        seconds=seconds,
+        before=dict(before or {}),
+    )  # fmt: skip
+
+
+def _inside(paid: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    """For every path above a step that cost something, those steps."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in paid:
+        for position, character in enumerate(outcome.path):
+            if character in ".[/:":
+                found.setdefault(outcome.path[:position], []).append(outcome)
+    return found
+
+
+def _row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
+    return CostRow(outcome.path, outcome.id, outcome.kind, sum(o.attempts for o in inside),
+                   add_up(o.cost for o in inside), _vain(inside))  # fmt: skip
+
+
+def _vain(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    return add_up(outcome.cost for outcome in outcomes if outcome.status != "succeeded")
+
+
+def _plain(path: str) -> str:
+    return "".join(part.split("]", 1)[-1] for part in path.split("["))
+
+
+def cost_json(report: CostReport) -> dict[str, Any]:
+    """The report as plain data."""
+    return asdict(report)
+
+
+def cost_markdown(report: CostReport, *, most: int = 30) -> str:
+    """The report as Markdown; of the items only those that cost most, money before other units."""
+    if not report.total and not report.budget:
+        return "No step of this run reported a cost."
+    lines = [f"This run cost **{cell(cost_text(report.total) or 'nothing')}**."]
+    if report.in_vain:
+        lines[0] += f" Of that, {cell(cost_text(report.in_vain))} went into steps that did not succeed."
+    if report.late:
+        lines[0] += f" {cell(cost_text(report.late))} was reported late, by calls that had been given up."
+    if report.budget:
+        used = {**report.total, "seconds": report.seconds}
+        rows = [(unit, _amount(amount), _amount(used.get(unit, 0.0) + report.before.get(unit, 0.0)),
+                 _amount(report.before.get(unit, 0.0)))
+                for unit, amount in report.budget.items()]  # fmt: skip
+        lines += ["", *markdown_table(("budget", "allowed >", "used >", "of that by earlier runs >"), rows)]
+    for title, rows in (("step", report.steps), ("group or branch", report.groups)):
+        if rows:
+            lines += ["", *_table(title, rows[:200])]
+    if report.items:
+        dearest = sorted(report.items, key=lambda row: _money_first(row.cost), reverse=True)[:most]
+        head = f"The {len(dearest)} costliest of {len(report.items)} items" if len(report.items) > most else "Items"
+        lines += ["", f"{head}:", "", *_table("item", dearest)]
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: Iterable[CostRow]) -> list[str]:
+    return markdown_table(
+        (title, "calls >", "cost", "of that in vain"),
+        [(cell(row.id), str(row.calls), cell(cost_text(row.cost)), cell(cost_text(row.in_vain))) for row in rows],
+    )
+
+
+def _money_first(cost: Mapping[str, float]) -> tuple[float, float]:
+    return cost.get("usd", 0.0) + cost.get("eur", 0.0), sum(cost.values())
+
+
+def _amount(amount: float) -> str:
+    return f"{amount:,.6g}"

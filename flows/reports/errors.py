@@ -1,0 +1,206 @@
+"""What went wrong in a run, grouped: cause × count × example, whether trying again helps, and what to do."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flows.author.results import Outcome, failure_summary
+from flows.reports.causes import hint_for
+from flows.reports.tables import cell, markdown_table, shortened
+
+_PLACEHOLDERS = (
+    (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]]+", re.IGNORECASE), "<address>"),
+    (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|«[^»\n]*»|“[^”\n]*”"), "<value>"),
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "<mail>"),
+    (re.compile(r"(?<![\w<])(?:[A-Za-z]:)?(?:~|\.{1,2})?(?:[\\/][\w .@%+=,~-]*[\w@%+=~-])+[\\/]?"), "<path>"),
+    (re.compile(r"\b[\w-]+\.(?:pdf|docx?|pptx?|xlsx?|html?|md|txt|csv|json|ya?ml|xml|png|jpe?g)\b", re.IGNORECASE),
+     "<file>"),
+    (re.compile(r"\[\d+\]"), ""),
+)  # fmt: skip
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_BEFORE_STATUS = re.compile(r"(?:http|status|code|error|errno|answered|returned)\W*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures that are one and the same, apart from the names and numbers in their messages."""
+
+    kind: str
+    """The type of the error; `set aside` for items of a step that went on."""
+    text: str
+    """The message with placeholders for what differs."""
+    count: int
+    example: str
+    """The first message, as it was."""
+    example_path: str
+    example_step: str
+    example_item: str
+    steps: tuple[str, ...]
+    """Ids of the steps, without the indices of items, in declared order."""
+    statuses: tuple[str, ...]
+    retryable: bool
+    hint: str
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """Everything that went wrong in a run."""
+
+    summary: str
+    """One line; empty when nothing went wrong."""
+    causes: tuple[Cause, ...]
+    """What broke by itself, the most frequent first."""
+    groups: tuple[tuple[str, str], ...]
+    """Id and summary line of every group, loop and sub-pipeline that failed because of it."""
+    never_started: int
+    """Steps that were skipped or cancelled before they started; those of a switch and of `when` are not counted."""
+
+
+def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
+    """Group what failed; outcomes that only follow from others are no causes."""
+    listed = tuple(outcomes)
+    told = _told(listed)
+    failed = [outcome for outcome in listed if _is_cause(outcome, told.get(outcome.path, frozenset()))]
+    aside = sum(len(outcome.failures) for outcome in listed)
+    summary = ""
+    if failed:
+        summary = failure_summary(len(failed), _message(failed[0]))
+    if aside:
+        first = next(failure for outcome in listed for failure in outcome.failures)
+        text = f"{aside} item(s) set aside. First: {first.item}: {first.error}"
+        summary = f"{summary}; {text}" if summary else text
+    refused = [outcome for outcome in listed if outcome.is_leaf and outcome.reason.startswith("budget: ")]
+    if refused:
+        text = f"{refused[0].reason}; {len(refused)} step(s) not started"
+        summary = f"{summary}; {text}" if summary else text
+    return ErrorReport(
+        summary,
+        tuple(_grouped([*_entries(failed), *_items(listed)])),
+        tuple((outcome.id, _message(outcome)) for outcome in listed
+              if not outcome.is_leaf and outcome.kind != "item" and outcome.status in ("failed", "timed_out")),
+        sum(1 for outcome in listed if outcome.is_leaf and outcome.started is None
+            and (outcome.status in ("cancelled", "timed_out") or outcome.reason.endswith(
+                (" failed", " timed_out", " abandoned", "did not succeed")))),
+    )  # fmt: skip
+
+
+def normalised(message: str) -> str:
+    """A message with what differs from case to case (numbers, ids, paths, quoted values) taken out.
+
+    The status codes of HTTP stay, since they are the cause.
+    """
+    for pattern, placeholder in _PLACEHOLDERS:
+        message = pattern.sub(placeholder, message)
+    return " ".join(_NUMBER.sub(_number, message).split())
+
+
+def _number(found: re.Match[str]) -> str:
+    before = found.string[max(0, found.start() - 16) : found.start()]
+    status = len(found[0]) == 3 and found[0][0] in "45" and _BEFORE_STATUS.search(before) is not None
+    return found[0] if status else "<n>"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    kind: str
+    message: str
+    path: str
+    step: str
+    item: str
+    status: str
+    retryable: bool
+
+
+def _entries(failed: Iterable[Outcome]) -> Iterator[_Entry]:
+    for outcome in failed:
+        error = outcome.error
+        kind = error.kind if error is not None else outcome.kind
+        item = outcome.id[outcome.id.index("[") :] if "[" in outcome.id else ""
+        yield _Entry(kind, _message(outcome), outcome.path, _step(outcome.id), item, outcome.status,
+                     error is not None and error.transient)  # fmt: skip
+
+
+def _items(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
+    for outcome in outcomes:
+        for failure in outcome.failures:
+            yield _Entry("set aside", failure.error, outcome.path, _step(outcome.id), failure.item, "set aside", False)
+
+
+def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
+    found: dict[tuple[str, str, bool], list[_Entry]] = {}
+    for entry in entries:
+        # A step's own id stands in many messages and would part what belongs together.
+        text = normalised(entry.message.replace(entry.step, "<step>"))
+        found.setdefault((entry.kind, text, entry.retryable), []).append(entry)
+    causes: list[Cause] = []
+    for (kind, text, retryable), same in found.items():
+        first = same[0]
+        causes.append(Cause(
+            kind, text, len(same), first.message, first.path, first.step, first.item,
+            tuple(dict.fromkeys(entry.step for entry in same)), tuple(dict.fromkeys(entry.status for entry in same)),
+            retryable, hint_for(kind, first.message),
+        ))  # fmt: skip
+    return sorted(causes, key=lambda cause: (cause.kind == "set aside", -cause.count))
+
+
+def _told(outcomes: Iterable[Outcome]) -> dict[str, set[str]]:
+    """For every path, why things below it did not succeed."""
+    found: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        text = _message(outcome)
+        if text and outcome.status not in ("succeeded", "skipped"):
+            for mark in re.finditer(r"[.\[/:]", outcome.path):
+                found.setdefault(outcome.path[: mark.start()], set()).add(text)
+    return found
+
+
+def _is_cause(outcome: Outcome, told: Collection[str]) -> bool:
+    """Whether it broke by itself: a step that failed, or a group that could not merge what its branches left."""
+    if outcome.is_leaf:
+        return outcome.error is not None
+    if outcome.status not in ("failed", "timed_out") or outcome.kind in ("item", "sequence"):
+        return False
+    return not any(text in _message(outcome) for text in told)
+
+
+def _message(outcome: Outcome) -> str:
+    return outcome.error.message if outcome.error is not None else outcome.reason
+
+
+def _step(id: str) -> str:
+    return id.split("[")[0]
+
+
+def error_json(report: ErrorReport) -> dict[str, Any]:
+    """The report as plain data."""
+    return asdict(report) | {"groups": [{"id": id, "summary": text} for id, text in report.groups]}
+
+
+def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
+    """The report as Markdown; a line says so when nothing went wrong."""
+    if not report.summary:
+        return "Nothing went wrong."
+    lines = [f"**{cell(report.summary, most=1000)}**"]
+    if report.never_started:
+        lines += ["", f"{report.never_started} step(s) did not start because of it."]
+    if report.causes:
+        lines += ["", *markdown_table(
+            ("count >", "cause", "where", "try again?", "what to do"),
+            [(str(c.count), f"**{cell(c.kind)}**: {cell(c.text)}", cell(", ".join(c.steps)),
+              "set aside" if c.kind == "set aside" else "yes" if c.retryable else "no", cell(c.hint))
+             for c in report.causes[:most]],
+        )]  # fmt: skip
+        lines += ["", "One example of each:", ""]
+        lines += [
+            f"- `{c.example_step}{c.example_item if c.kind != 'set aside' else ''}` (path {c.example_path})"
+            + (f", {cell(c.example_item)}" if c.kind == "set aside" else "")
+            + f": {cell(shortened(c.example, 400), most=400)}"
+            for c in report.causes[:most]
+        ]
+    if report.groups:
+        lines += ["", "What failed because of it:", ""]
+        lines += [f"- `{id}`: {cell(text, most=400)}" for id, text in report.groups[:most]]
+    return "\n".join(lines)

@@ -1,0 +1,200 @@
+"""What a run will take and cost, from what recorded runs took: per step, in all, and where side by side is worth it."""
+
+import heapq
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from flows.author.prices import add_up
+from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+
+WORTH_IT_S = 0.1
+"""A group that saves less than this is not worth its parallelism."""
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """What one step took in the recorded runs; per call, and how many calls a run made of it."""
+
+    path: str
+    id: str
+    calls: float
+    seconds_p50: float
+    seconds_p90: float
+    cost_p50: dict[str, float] = field(default_factory=dict[str, float])
+    cost_p90: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class GroupEstimate:
+    """What running a group or loop side by side saves."""
+
+    path: str
+    id: str
+    seconds: float
+    in_order_s: float
+    short_branches: tuple[str, ...]
+    """Branches under 100 ms: starting them costs about what they take."""
+
+    @property
+    def saved_s(self) -> float:
+        return max(0.0, self.in_order_s - self.seconds)
+
+    @property
+    def worth_it(self) -> bool:
+        return self.saved_s >= WORTH_IT_S
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A plan's expected time and cost; `p90` adds up steps that are all slow, so a run is rarely slower."""
+
+    runs: int
+    seconds_p50: float
+    seconds_p90: float
+    in_order_s: float
+    cost_p50: dict[str, float]
+    cost_p90: dict[str, float]
+    steps: tuple[StepEstimate, ...]
+    groups: tuple[GroupEstimate, ...]
+    critical_path: tuple[str, ...]
+    unknown: tuple[str, ...]
+    """Steps that no recorded run ran; they count nothing."""
+
+
+def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
+    """The estimate of a plan from rows of recorded steps (`run_id`, `path`, `seconds`, `cost`); None without any."""
+    by_path: dict[str, list[Mapping[str, Any]]] = {}
+    runs: set[str] = set()
+    for row in rows:
+        runs.add(row["run_id"])
+        by_path.setdefault(re.sub(r"\[\d+\]", "", row["path"]), []).append(row)
+    if not runs:
+        return None
+    leaves = list(_leaves(plan.root, ""))
+    steps = {path: _step(path, node.id, by_path[path], len(runs)) for path, node in leaves if path in by_path}
+    usual = _Clock({path: step.seconds_p50 for path, step in steps.items()}, steps)
+    slow = _Clock({path: step.seconds_p90 for path, step in steps.items()}, steps)
+    total = usual.node(plan.root, "")
+    return Estimate(
+        runs=len(runs),
+        seconds_p50=total.seconds,
+        seconds_p90=slow.node(plan.root, "").seconds,
+        in_order_s=total.in_order_s,
+        cost_p50=_total_cost(steps.values(), "cost_p50"),
+        cost_p90=_total_cost(steps.values(), "cost_p90"),
+        steps=tuple(steps.values()),
+        groups=tuple(usual.groups),
+        critical_path=total.critical,
+        unknown=tuple(node.id for path, node in leaves if path not in steps and node.enabled),
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, min(len(ordered) - 1, -int(-share * len(ordered) // 1) - 1))]
+
+
+def _step(path: str, id: str, rows: Sequence[Mapping[str, Any]], runs: int) -> StepEstimate:
+    seconds = [row["seconds"] for row in rows]
+    units = {unit for row in rows for unit in row["cost"]}
+    costs = {unit: [row["cost"].get(unit, 0.0) for row in rows] for unit in sorted(units)}
+    return StepEstimate(
+        path, id, len(rows) / runs, percentile(seconds, 0.5), percentile(seconds, 0.9),
+        {unit: percentile(found, 0.5) for unit, found in costs.items()},
+        {unit: percentile(found, 0.9) for unit, found in costs.items()},
+    )  # fmt: skip
+
+
+def _total_cost(steps: Iterable[StepEstimate], which: str) -> dict[str, float]:
+    return add_up({unit: amount * step.calls for unit, amount in getattr(step, which).items()} for step in steps)
+
+
+def _leaves(node: Node, prefix: str) -> Iterable[tuple[str, Leaf | FanIn]]:
+    if isinstance(node, (Leaf, FanIn)):
+        yield prefix + node.path, node
+    inner = f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix
+    for child in node_children(node):
+        yield from _leaves(child, inner)
+
+
+@dataclass(frozen=True)
+class _Span:
+    seconds: float = 0.0
+    in_order_s: float = 0.0
+    critical: tuple[str, ...] = ()
+
+
+class _Clock:
+    """Walks a plan with a time for every step, keeping the limits of groups and loops."""
+
+    def __init__(self, seconds: Mapping[str, float], steps: Mapping[str, StepEstimate]) -> None:
+        self._seconds, self._steps = seconds, steps
+        self.groups: list[GroupEstimate] = []
+        self._times: float = 1.0
+        """How often the loops around run what is walked."""
+
+    def node(self, node: Node, prefix: str) -> _Span:
+        match node:
+            case Leaf() | FanIn():
+                seconds = self._seconds.get(prefix + node.path, 0.0)
+                return _Span(seconds, seconds, (node.id,) if seconds else ())
+            case Chain():
+                return _in_order([self.node(child, prefix) for child in node.children])
+            case Choice():
+                spans = [self.node(child, prefix) for _, child in node.cases]
+                return max(spans, key=lambda span: span.seconds, default=_Span())
+            case Sub():
+                return self.node(node.plan.root, f"{prefix}{node.path}/")
+            case Group():
+                return self._group(node, [self.node(child, prefix) for child in node.children])
+            case Loop():
+                return self._loop(node, prefix)
+            case _:
+                assert_never(node)
+
+    def _group(self, group: Group, spans: Sequence[_Span]) -> _Span:
+        ends: list[float] = []
+        chains: list[tuple[str, ...]] = []
+        busy: list[float] = []
+        for position, span in enumerate(spans):
+            waits = group.after[position] if group.after else ()
+            before = max(waits, key=lambda earlier: ends[earlier], default=None)
+            ready = ends[before] if before is not None else 0.0
+            if group.limit.value is not None and len(busy) >= group.limit.value:
+                ready = max(ready, heapq.heappop(busy))
+            ends.append(ready + span.seconds)
+            heapq.heappush(busy, ends[-1])
+            chains.append((*(chains[before] if before is not None else ()), *span.critical))
+        last = max(range(len(spans)), key=lambda position: ends[position], default=None)
+        total = _Span(
+            ends[last] if last is not None else 0.0, sum(s.in_order_s for s in spans),
+            chains[last] if last is not None else (),
+        )  # fmt: skip
+        short = tuple(child.label for child, span in zip(group.children, spans, strict=True)
+                      if span.critical and span.seconds < WORTH_IT_S)  # fmt: skip
+        if total.critical:
+            self.groups.append(GroupEstimate(group.path, group.id, total.seconds, sum(s.seconds for s in spans), short))
+        return total
+
+    def _loop(self, loop: Loop, prefix: str) -> _Span:
+        inside = [step.calls for path, step in self._steps.items() if path.startswith(f"{prefix}{loop.path}.")]
+        items, outer = max(inside, default=0.0) / self._times, self._times
+        self._times = max(1.0, outer * items)
+        body = self.node(loop.body, prefix)
+        self._times = outer
+        at_once = min(items, loop.limit.value or items) or 1.0
+        total = _Span(body.seconds * items / at_once, body.in_order_s * items, body.critical)
+        if total.critical:
+            short = (loop.label,) if body.seconds < WORTH_IT_S else ()
+            self.groups.append(GroupEstimate(loop.path, loop.id, total.seconds, body.seconds * items, short))
+        return total
+
+
+def _in_order(spans: Sequence[_Span]) -> _Span:
+    return _Span(
+        sum(span.seconds for span in spans), sum(span.in_order_s for span in spans),
+        tuple(id for span in spans for id in span.critical),
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Progress for programs that watch stages of jobs: one callback, told everything in order by one thread."""
+
+import logging
+import queue
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from flows.author.results import Outcome, RunResult
+from flows.engine.run_state import Observer
+from flows.planning.plan import Group, Leaf, Loop, Plan
+
+logger = logging.getLogger(__name__)
+
+EventKind: TypeAlias = Literal[
+    "run_start", "stage_start", "job_start", "job_ok", "job_fail", "job_skip", "stage_ok", "stage_fail", "run_end"
+]
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One thing that happened; `job` is empty where it happened to the stage or the run."""
+
+    kind: EventKind
+    stage: str = ""
+    job: str = ""
+    seconds: float = 0.0
+    text: str = ""
+
+
+class JobEvents(Observer):
+    """Calls `callback` for every event: in order, never twice at a time, and never in a thread of a job.
+
+    It has a thread of its own, so a slow callback holds up no job; one that raises is logged and called again for the
+    next event. When the run ends, all events have been told, or `patience_s` is over.
+    """
+
+    def __init__(self, callback: Callable[[JobEvent], None], *, patience_s: float = 10.0) -> None:
+        self._callback, self._patience_s = callback, patience_s
+        self._events: queue.SimpleQueue[JobEvent | None] = queue.SimpleQueue()
+        self._stages: dict[str, str] = {}
+        self._jobs: dict[str, str] = {}
+        self._begun: set[str] = set()
+        self._teller: threading.Thread | None = None
+
+    def run_started(self, plan: Plan, run_id: str) -> None:
+        stages = [node for node in plan.nodes if isinstance(node, (Group, Loop)) and "." not in node.path]
+        self._stages = {node.path: node.id for node in stages}
+        self._jobs = {node.path: node.label for node in plan.nodes if isinstance(node, Leaf)}
+        self._teller = threading.Thread(target=self._tell, name="braid-job-events", daemon=True)
+        self._teller.start()
+        self._events.put(JobEvent("run_start", text=f"{plan.pipeline.name}: run {run_id}"))
+
+    def step_started(self, path: str, id: str) -> None:
+        stage = self._stage_of(path)
+        if stage and stage not in self._begun:
+            self._begun.add(stage)
+            self._events.put(JobEvent("stage_start", self._stages[stage]))
+        self._events.put(JobEvent("job_start", self._stages.get(stage, ""), self._job(path, id)))
+
+    def finished(self, outcome: Outcome) -> None:
+        why = outcome.error.message if outcome.error else outcome.reason
+        stage = self._stage_of(outcome.path)
+        name = self._stages.get(stage, "")
+        if outcome.is_leaf:
+            job = self._job(outcome.path, outcome.id)
+            kind: EventKind = {"succeeded": "job_ok", "skipped": "job_skip"}.get(outcome.status, "job_fail")  # pyright: ignore[reportAssignmentType]
+            text = f"Job {job} completed" if kind == "job_ok" else f"Stage {name}: Job {job} {outcome.status}: {why}"
+            self._events.put(JobEvent(kind, name, job, outcome.seconds, text))
+        elif outcome.path == stage:
+            ok = outcome.status == "succeeded"
+            self._events.put(JobEvent("stage_ok" if ok else "stage_fail", name, "", outcome.seconds, why))
+
+    def run_finished(self, result: RunResult | None) -> None:
+        text = result.status if result is not None else "stopped"
+        self._events.put(JobEvent("run_end", seconds=result.seconds if result is not None else 0.0, text=text))
+        self._events.put(None)
+        if self._teller is not None:
+            self._teller.join(self._patience_s)
+
+    def _tell(self) -> None:
+        while (event := self._events.get()) is not None:
+            try:
+                self._callback(event)
+            except Exception:
+                logger.exception("the callback for %s %s failed; the run goes on", event.kind, event.job)
+
+    def _stage_of(self, path: str) -> str:
+        first = re.split(r"[.\[/]", path, maxsplit=1)[0]
+        return first if first in self._stages else ""
+
+    def _job(self, path: str, id: str) -> str:
+        """What people call it: its handler's name, with the item where it is in a loop."""
+        item = "".join(re.findall(r"\[\d+\]", path))
+        label = self._jobs.get(re.sub(r"\[\d+\]", "", path))
+        return f"{label}{item}" if label is not None else id

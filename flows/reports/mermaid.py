@@ -1,0 +1,119 @@
+"""A plan as a Mermaid flowchart: groups as boxes with their limits, and after a run the status of every step."""
+
+from collections.abc import Iterable
+
+from flows.author.results import Outcome
+from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+
+_CLASSES = {
+    "succeeded": "fill:#d3f9d8,stroke:#2b8a3e",
+    "failed": "fill:#ffe3e3,stroke:#c92a2a",
+    "timed_out": "fill:#fff3bf,stroke:#e67700",
+    "abandoned": "fill:#fff3bf,stroke:#e67700,stroke-dasharray:4",
+    "cancelled": "fill:#e9ecef,stroke:#868e96",
+    "skipped": "fill:#f8f9fa,stroke:#adb5bd,stroke-dasharray:4",
+}
+
+
+def mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
+    """The text of a flowchart, top down; the same plan always gives the same text."""
+    chart = _Chart({outcome.path.split("[")[0]: outcome.status for outcome in outcomes if "[" not in outcome.path})
+    lines = ["flowchart TD"]
+    inner, _, _ = chart.node(plan.root, "", 1)
+    lines += inner
+    lines += [f"    {source} --> {target}" for source, target in chart.edges]
+    lines += [f"    classDef {name} {style}" for name, style in _CLASSES.items() if name in chart.used]
+    return "\n".join(lines)
+
+
+class _Chart:
+    def __init__(self, statuses: dict[str, str]) -> None:
+        self.statuses = statuses
+        self.edges: list[tuple[str, str]] = []
+        self.used: set[str] = set()
+
+    def node(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
+        """Lines, and the names of what comes first and of what comes last in it."""
+        match node:
+            case Leaf() | FanIn():
+                return self._box(node, prefix, depth)
+            case Chain():
+                return self._chain(node.children, prefix, depth)
+            case Group(derived=True):
+                return self._graph(node, prefix, depth)
+            case Group():
+                return self._framed(node, node.children, f"{_short(node)}, at most {_limit(node)}", prefix, depth)
+            case Loop():
+                batch = f", {node.batch_size} a batch" if node.batch_size else ""
+                return self._framed(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
+            case Choice():
+                return self._framed(
+                    node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth
+                )
+            case Sub():
+                name = _name(node, prefix)
+                return self._framed(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
+
+    def _box(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
+        name = _name(node, prefix)
+        status = self.statuses.get(node.path) if not prefix else None
+        mark = f":::{status}" if status else ""
+        if status:
+            self.used.add(status)
+        return [f'{"    " * depth}{name}["{_text(node.label)}"]{mark}'], [name], [name]
+
+    def _chain(self, nodes: tuple[Node, ...], prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
+        lines: list[str] = []
+        first: list[str] = []
+        last: list[str] = []
+        for node in nodes:
+            inner, entries, exits = self.node(node, prefix, depth)
+            lines += inner
+            self.edges += [(before, after) for before in last for after in entries]
+            first = first or entries
+            last = exits or last
+        return lines, first, last
+
+    def _graph(self, group: Group, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
+        lines: list[str] = []
+        ends: list[tuple[list[str], list[str]]] = []
+        for position, node in enumerate(group.children):
+            inner, entries, exits = self.node(node, prefix, depth)
+            lines += inner
+            ends.append((entries, exits))
+            for earlier in sorted(group.after[position]):
+                self.edges += [(before, after) for before in ends[earlier][1] for after in entries]
+        awaited = frozenset[int]().union(*group.after)
+        first = [name for i, (entries, _) in enumerate(ends) if not group.after[i] for name in entries]
+        last = [name for i, (_, exits) in enumerate(ends) if i not in awaited for name in exits]
+        return lines, first, last
+
+    def _framed(
+        self, node: Node, inside: tuple[Node, ...], label: str, prefix: str, depth: int, *, title: str | None = None
+    ) -> tuple[list[str], list[str], list[str]]:
+        indent = "    " * depth
+        lines = [f'{indent}subgraph {title or _name(node, prefix)}_group["{_text(label)}"]']
+        first: list[str] = []
+        last: list[str] = []
+        for child in inside:
+            inner, entries, exits = self.node(child, prefix, depth + 1)
+            lines += inner
+            first += entries
+            last += exits
+        return [*lines, f"{indent}end"], first, last
+
+
+def _name(node: Node, prefix: str) -> str:
+    return f"{prefix}s{node.path.replace('.', '_').replace(':', '_c')}"
+
+
+def _short(group: Group) -> str:
+    return "parallel" if group.id.endswith(".parallel") else group.id
+
+
+def _limit(node: Group | Loop) -> str:
+    return "unlimited" if node.limit.value is None else str(node.limit.value)
+
+
+def _text(label: str) -> str:
+    return label.replace('"', "'").replace("\n", " ")

@@ -1,0 +1,95 @@
+"""A run as Markdown: what its Prefect artifacts show."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from flows.author.prices import cost_text
+from flows.author.results import Outcome, RunResult
+from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.reports.cost import cost_markdown, cost_report
+from flows.reports.errors import error_markdown, error_report
+from flows.reports.mermaid import mermaid
+from flows.reports.tables import cell
+from flows.reports.timing import timing_markdown
+
+
+@dataclass(frozen=True)
+class Page:
+    """One artifact: its key without the prefix, what it is about, and its Markdown."""
+
+    key: str
+    description: str
+    markdown: str
+
+
+def plan_page(plan: Plan) -> Page:
+    """The page that a run begins with."""
+    return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{mermaid(plan)}\n```")
+
+
+def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None) -> list[Page]:
+    """The pages that a run ends with; their keys are the same for every run."""
+    cost = cost_report(result.outcomes, late=result.late_cost, budget=plan.budget, before=spent, seconds=result.seconds)
+    chart = timing_markdown(result.outcomes, started=result.started, seconds=result.seconds)
+    return [
+        Page("outcomes", "How every step ended", outcome_table(result)),
+        Page("errors", "What went wrong, and what to do", error_markdown(error_report(result.outcomes))),
+        Page("cost", "What the run cost, step by step", cost_markdown(cost)),
+        Page("timing", "What ran when, and what the run waited for", chart),
+    ]
+
+
+def plan_outline(plan: Plan) -> str:
+    """The steps of a plan as a nested list with the limits of its groups; Prefect's UI draws no Mermaid."""
+    return "\n".join(_outline(plan.root, 0))
+
+
+def _outline(node: Node, depth: int) -> Iterator[str]:
+    indent, deeper = "  " * depth, depth + 1
+    match node:
+        case Leaf() | FanIn():
+            yield f"{indent}- {node.label}"
+        case Chain() if not node.own_outcome:
+            deeper = depth
+        case Chain():
+            yield f"{indent}- in order:"
+        case Group():
+            how = "as soon as what they read is there" if node.derived else f"at once, at most {node.limit}"
+            yield f"{indent}- **{len(node.children)} {how}** ({node.policy.name}):"
+        case Loop():
+            batch = f", {node.batch_size} a batch" if node.batch_size else ""
+            yield f"{indent}- **{node.label}{batch}, at once at most {node.limit}**:"
+        case Choice():
+            yield f"{indent}- **the first case that holds**:"
+        case Sub():
+            yield f"{indent}- **pipeline {node.label}**:"
+    for child in node_children(node):
+        yield from _outline(child, deeper)
+
+
+def outcome_table(result: RunResult, *, most: int = 500) -> str:
+    """Status, time and cost of a run, then a row a step; beyond `most` rows, those that succeeded are left out."""
+    kept = [outcome for outcome in result.outcomes if outcome.kind != "item" or outcome.status != "succeeded"]
+    if len(kept) > most:
+        kept = [outcome for outcome in kept if outcome.status != "succeeded"][:most]
+    lines = [
+        f"**{result.pipeline}** {result.run_id}: **{result.status}** in {result.seconds:.1f} s; "
+        f"{result.busy_seconds:.1f} s of steps side by side, at most {result.time_saved:.1f} s saved.",
+        "",
+        "| step | status | seconds | attempts | cost | why |",
+        "|---|---|---:|---:|---|---|",
+        *(_row(outcome) for outcome in kept),
+    ]
+    if result.failures:
+        lines += ["", "| set aside | step | reason |", "|---|---|---|"]
+        lines += [f"| {cell(f.item)} | {cell(f.step_id)} | {cell(f.error)} |" for f in result.failures[:most]]
+    return "\n".join(lines)
+
+
+def _row(outcome: Outcome) -> str:
+    cost = cost_text(outcome.cost)
+    why = outcome.error.message if outcome.error else outcome.reason
+    return (
+        f"| {cell(outcome.id)} | {outcome.status} | {outcome.seconds:.2f} "
+        f"| {outcome.attempts} | {cell(cost)} | {cell(why)} |"
+    )

@@ -1,0 +1,123 @@
+"""How far a run is, step by step, as Markdown that can be shown again and again while it goes on."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator
+
+from flows.author.results import Outcome
+from flows.engine.run_state import Observer
+from flows.engine.stuck import Stuck
+from flows.planning.plan import FanIn, Leaf, Node, Plan, Sub, node_children
+from flows.reports.tables import cell, markdown_table
+
+_WIDTH = 20
+
+
+class LiveProgress(Observer):
+    """Counts what has started and ended of every step, items of loops included."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        """Grows with everything that happens, so that nothing need be written twice."""
+        self._steps: dict[str, _Step] = {}
+        self._loops: set[str] = set()
+        self._stuck: dict[str, Stuck] = {}
+
+    def run_started(self, plan: Plan, run_id: str) -> None:
+        self._expect(plan.root, "")
+        self.changes += 1
+
+    def _expect(self, node: Node, prefix: str) -> None:
+        if isinstance(node, (Leaf, FanIn)):
+            self._steps[prefix + node.path] = _Step(node.id)
+        for child in node_children(node):
+            self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
+
+    def loop_started(self, path: str, id: str, items: int) -> None:
+        again = _plain(path) in self._loops
+        self._loops.add(_plain(path))
+        for plain, step in self._steps.items():
+            if plain.startswith((f"{_plain(path)}.", f"{_plain(path)}/")):
+                # A loop in a loop begins once for every item of the outer one.
+                step.total = step.total + items if again else items
+        self.changes += 1
+
+    def step_started(self, path: str, id: str) -> None:
+        self._at(path, id).running += 1
+        self.changes += 1
+
+    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+        if self._stuck.pop(path, None) is not None:
+            self.changes += 1
+
+    def stuck(self, found: Stuck) -> None:
+        self._stuck[found.path] = found
+        self.changes += 1
+
+    def finished(self, outcome: Outcome) -> None:
+        self._stuck.pop(outcome.path, None)
+        if not outcome.is_leaf:
+            return
+        step = self._at(outcome.path, outcome.id)
+        step.ended += 1
+        step.aside += len(outcome.failures)
+        if outcome.status not in ("succeeded", "skipped"):
+            step.bad[outcome.status] = step.bad.get(outcome.status, 0) + 1
+        if step.running:
+            step.running -= 1
+        self.changes += 1
+
+    @property
+    def share(self) -> float:
+        """Ended calls of those known so far, 0 to 1."""
+        total = sum(step.known for step in self._steps.values())
+        return sum(step.ended for step in self._steps.values()) / total if total else 0.0
+
+    def markdown(self, *, most: int = 200) -> str:
+        rows = [
+            (cell(step.id), f"`{_bar(step)}`", f"{step.ended} of {step.known}", str(step.running or ""),
+             ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
+             str(step.aside or ""))
+            for step in list(self._steps.values())[:most]
+        ]  # fmt: skip
+        running = [step.id for step in self._steps.values() if step.running]
+        now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
+        stuck = [line for found in self._stuck.values() for line in (f"**Stuck?** {cell(str(found))}.", "")]
+        return "\n".join([
+            f"**{self.share:.0%} done.** {cell(now)}", "", *stuck,
+            *markdown_table(("step", "", "ended >", "running >", "not succeeded", "set aside >"), rows),
+        ])  # fmt: skip
+
+    async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
+        """The page now and then, when something has changed; the last time when the run has ended."""
+        shown = -1
+        while shown < 0 or not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), every_s)
+            if self.changes != shown:
+                shown = self.changes
+                yield self.markdown()
+
+    def _at(self, path: str, id: str) -> "_Step":
+        return self._steps.setdefault(_plain(path), _Step(id.split("[")[0]))
+
+
+class _Step:
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.total, self.ended, self.running, self.aside = 1, 0, 0, 0
+        self.bad: dict[str, int] = {}
+
+    @property
+    def known(self) -> int:
+        return max(self.total, self.ended)
+
+
+def _bar(step: _Step) -> str:
+    full = _WIDTH if step.known == step.ended else int(_WIDTH * step.ended / step.known)
+    return "█" * full + "░" * (_WIDTH - full)
+
+
+def _plain(path: str) -> str:
+    return re.sub(r"\[\d+\]", "", path)

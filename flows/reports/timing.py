@@ -1,0 +1,182 @@
+"""When what ran: the critical path of a run, what running side by side saved, and a chart of block characters."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flows.author.results import Outcome
+from flows.reports.tables import shortened
+
+WIDTH = 100
+_LABEL, _FACTS = 34, 18
+# Plain ASCII: in the fonts of browsers, block characters are wider than others, and the columns would not meet.
+_BUSY, _CRITICAL, _FAILED = "=", "#", "x"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A step of the critical path, and the seconds between the end of the one before and its start."""
+
+    outcome: Outcome
+    waited_s: float
+
+
+def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
+    """The steps that the end of the run waited for, first to last.
+
+    Read from the times alone: the step that ended last, before it the one that ended last before that one started,
+    and so on; so it goes through limits and windows too, not only through dependencies.
+    """
+    ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None), key=_end)
+    found: list[Link] = []
+    while ran:
+        last = ran.pop()
+        begun = last.started or 0.0
+        # Clocks are read at slightly different moments: what ends as the next one starts may seem to end after it.
+        while ran and (_end(ran[-1]) > begun + min(0.005, ran[-1].seconds / 2) or (ran[-1].started or 0.0) >= begun):
+            ran.pop()
+        found.append(Link(last, max(0.0, begun - (_end(ran[-1]) if ran else started))))
+    return found[::-1]
+
+
+def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, most: int = 60) -> str:
+    """What ran when, as a chart in a code block, with the critical path and the time saved."""
+    listed = tuple(outcomes)
+    listed = tuple(outcome for outcome in listed if not outcome.reused)
+    ran = [outcome for outcome in listed if outcome.is_leaf and outcome.started is not None]
+    if not ran:
+        return "No step of this run started."
+    path = critical_path(listed, started=started)
+    busy = sum(outcome.seconds for outcome in ran)
+    waited = sum(link.waited_s for link in path)
+    lines = [
+        f"The run took **{_time(seconds)}**; its steps add up to {_time(busy)}, so running side by side saved at most "
+        f"**{_time(max(0.0, busy - seconds))}** ({busy / seconds if seconds else 1:.1f} at once on average).",
+        "",
+        "```text",
+        *_chart(listed, path, started=started, seconds=seconds, most=most),
+        "```",
+        "",
+        f"`{_CRITICAL}` on the critical path, `{_BUSY}` beside it, `{_FAILED}` did not succeed. A row with a count "
+        "is a step of a loop, all its items together.",
+        "",
+        f"**Critical path**: {_time(sum(link.outcome.seconds for link in path))} in {len(path)} calls, "
+        f"{_time(waited)} between them. To make the run faster, make these faster:",
+        "",
+        *_path_lines(path),
+    ]
+    return "\n".join(lines)
+
+
+def _path_lines(path: Sequence[Link], *, most: int = 8) -> list[str]:
+    total = sum(link.outcome.seconds for link in path) or 1.0
+    by_step: dict[str, list[Link]] = {}
+    for link in path:
+        by_step.setdefault(_step(link.outcome), []).append(link)
+    dearest = sorted(by_step.items(), key=lambda pair: -sum(link.outcome.seconds for link in pair[1]))
+    lines: list[str] = []
+    for step, links in dearest[:most]:
+        spent = sum(link.outcome.seconds for link in links)
+        calls = f" in {len(links)} calls" if len(links) > 1 else ""
+        lines.append(f"- `{step}`: {_time(spent)}{calls}, {spent / total:.0%} of it")
+    if len(dearest) > most:
+        lines.append(f"- and {len(dearest) - most} more steps")
+    return lines
+
+
+def _chart(
+    outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float, most: int
+) -> list[str]:
+    """A row a step, those of a group below it; at most `WIDTH` characters wide."""
+    critical = {link.outcome.path for link in path}
+    rows: dict[str, list[Outcome]] = {}
+    depth: dict[str, int] = {}
+    groups = {_plain(outcome.path) for outcome in outcomes if outcome.kind in ("group", "sequence")}
+    heads: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        plain = _plain(outcome.path)
+        if outcome.is_leaf or outcome.kind in ("group", "sequence"):
+            if plain not in depth:
+                depth[plain] = sum(1 for group in groups if _within(plain, group))
+            if outcome.is_leaf:
+                rows.setdefault(plain, []).append(outcome)
+            else:
+                heads.setdefault(plain, outcome)
+                rows.setdefault(plain, [])
+    bar = WIDTH - _LABEL - _FACTS
+    lines = [f"{'':{_LABEL}}{_ruler(seconds, bar)}"]
+    shown = 0
+    for plain, calls in rows.items():
+        if shown >= most:
+            lines.append(f"… and {len(rows) - shown} more rows")
+            break
+        shown += 1
+        indent = "  " * min(depth[plain], 6)
+        if plain in heads and not calls:
+            lines.append(shortened(f"{indent}{_name(heads[plain])}", _LABEL + bar).rstrip())
+            continue
+        began = [call for call in calls if call.started is not None]
+        label = shortened(f"{indent}{_step(calls[0])}", _LABEL - 1)
+        if not began:
+            lines.append(f"{label:{_LABEL}}{'':{bar}} {calls[0].status}")
+            continue
+        count = f"{len(began)}× " if len(began) > 1 else ""
+        facts = f"{count}{_time(sum(call.seconds for call in began))}"
+        drawn = _bar(began, critical, started=started, seconds=seconds, width=bar)
+        lines.append(f"{label:{_LABEL}}{drawn} {facts}".rstrip())
+    return lines
+
+
+def _bar(calls: Sequence[Outcome], critical: set[str], *, started: float, seconds: float, width: int) -> str:
+    scale = width / seconds if seconds > 0 else 0.0
+    busy, marked, failed = [False] * width, [False] * width, [False] * width
+    for call in calls:
+        first = min(width - 1, max(0, int(((call.started or 0.0) - started) * scale)))
+        last = min(width - 1, max(first, int((_end(call) - started) * scale - 1e-9)))
+        for column in range(first, last + 1):
+            busy[column] = True
+            marked[column] = marked[column] or call.path in critical
+        failed[last] = failed[last] or call.status != "succeeded"
+    return "".join(
+        _FAILED if failed[i] else _CRITICAL if marked[i] else _BUSY if busy[i] else " " for i in range(width)
+    )  # fmt: skip
+
+
+def _ruler(seconds: float, width: int) -> str:
+    """`0 s      1 s      2 s`, four marks over the width."""
+    line = [" "] * (width + _FACTS)
+    for quarter in range(4):
+        text = f"|{_time(seconds * quarter / 4)}"
+        at = quarter * width // 4
+        line[at : at + len(text)] = text
+    line[width] = "|"
+    line[width + 1 : width + 1 + len(_time(seconds))] = _time(seconds)
+    return "".join(line).rstrip()
+
+
+def _end(outcome: Outcome) -> float:
+    return (outcome.started or 0.0) + outcome.seconds
+
+
+def _step(outcome: Outcome) -> str:
+    return outcome.id.split("[")[0]
+
+
+def _name(outcome: Outcome) -> str:
+    return _step(outcome) if outcome.status == "succeeded" else f"{_step(outcome)} ({outcome.status})"
+
+
+def _plain(path: str) -> str:
+    return re.sub(r"\[\d+\]", "", path)
+
+
+def _within(path: str, outer: str) -> bool:
+    return path.startswith(outer) and path[len(outer) : len(outer) + 1] in tuple("./:")
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    if seconds >= 120:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,163 @@
+"""Weave branches back into one context: three-way against the fork, in declared order, conflicts refused.
+
+The order in which branches finished plays no part anywhere here. That is what makes two runs agree.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, cast
+
+from flows.errors import MergeConflict, OrchestrationError, UnknownName
+from flows.state.context import Context
+from flows.state.deltas import MISSING, Change, Delta, Reducer, compatible, overlaps
+
+DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
+
+
+def merge_deltas(
+    parent: Context,
+    branches: Sequence[tuple[str, Delta]],
+    *,
+    reducers: Mapping[str, str] = DEFAULT_REDUCERS,
+    ordered: Callable[[int, int], bool] = lambda first, second: False,
+) -> None:
+    """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
+
+    `reducers` names, by data field, how several branches' writes to it are combined. `ordered(i, j)` says whether
+    branch j saw what branch i wrote; what such a pair changes cannot conflict.
+
+    Raises:
+        MergeConflict: two branches changed one place differently, and no reducer is declared for the field.
+    """
+    by_field: dict[tuple[str, Any], list[tuple[int, Change]]] = {}
+    for position, (_, delta) in enumerate(branches):
+        for change in delta:
+            by_field.setdefault((change.path[0], change.path[1]), []).append((position, change))
+    merged: list[Change] = []
+    for place, changes in by_field.items():
+        name = reducers.get(place[1]) if place[0] == "data" else None
+        if name is not None:
+            merged.append(_reduced(parent, place, name, [(branches[i][0], change) for i, change in changes]))
+            continue
+        _check(changes, [name for name, _ in branches], ordered)
+        merged.extend(change for _, change in changes)
+    parent.apply(tuple(merged))
+
+
+def _check(changes: Sequence[tuple[int, Change]], names: Sequence[str], ordered: Callable[[int, int], bool]) -> None:
+    """Refuse two branches' incompatible changes of one place; changes of separate places need no look at each other."""
+    by_path: dict[tuple[Any, ...], list[tuple[int, Change]]] = {}
+    depths: set[int] = set()
+    for position, change in changes:
+        for depth in sorted(depths | {len(change.path)}):
+            for other, earlier in by_path.get(change.path[:depth], ()):
+                _check_pair(other, earlier, position, change, names, ordered)
+        # A later change may also lie above earlier ones.
+        for path, found in by_path.items():
+            if len(path) > len(change.path) and path[: len(change.path)] == change.path:
+                for other, earlier in found:
+                    _check_pair(other, earlier, position, change, names, ordered)
+        by_path.setdefault(change.path, []).append((position, change))
+        depths.add(len(change.path))
+
+
+def _check_pair(
+    first: int, earlier: Change, second: int, later: Change, names: Sequence[str], ordered: Callable[[int, int], bool]
+) -> None:
+    if first == second or not overlaps(earlier, later) or compatible(earlier, later) or ordered(first, second):
+        return
+    raise MergeConflict(earlier.field, names[first], names[second], str(earlier), str(later))
+
+
+def _reduced(parent: Context, place: tuple[str, Any], name: str, changes: list[tuple[str, Change]]) -> Change:
+    base = parent.field_value(*place)
+    before = base if isinstance(base, (int, float)) and not isinstance(base, bool) else MISSING
+    return Change("set", place, resolve_reducer(name)(base, changes), before)
+
+
+def resolve_reducer(name: str) -> Reducer:
+    """What `name` stands for: `append`, `union_by(id)`, `sum`, `max`, `min`, `replace`, `namespaced`, or your own.
+
+    Raises:
+        UnknownName: nobody registered it.
+    """
+    head, _, argument = name.partition("(")
+    head = head.strip()
+    if head == "union_by":
+        key = argument.rstrip(")").strip() or "id"
+        return lambda base, changes: _union(base, changes, key)
+    if head not in REDUCERS:
+        raise UnknownName("reducer", name, [*REDUCERS, "union_by(id)"])
+    return REDUCERS[head]
+
+
+def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callable[[Any, Sequence[Any]], Any]]:
+    """Register `function(base, values)` as a reducer: `base` at the fork (None if absent), one value a branch."""
+
+    def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
+        def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
+            return function(None if base is MISSING else base, [_written(base, change) for _, change in changes])
+
+        REDUCERS[name] = combine
+        return function
+
+    return register
+
+
+def _items(value: Any) -> list[Any]:
+    return list(cast("Sequence[Any]", value)) if isinstance(value, (list, tuple)) else [value]
+
+
+def _written(base: Any, change: Change) -> Any:
+    """The value that the branch left in the field as a whole."""
+    if len(change.path) > 2:
+        raise OrchestrationError(
+            f"a reducer is declared for {change.path[1]!r}, but a branch changed only {change.field!r} in it; "
+            "write the whole field, or declare no reducer: changes of different keys merge by themselves"
+        )
+    if change.kind == "append":
+        return [*([] if base is MISSING else _items(base)), *change.value]
+    return None if change.kind == "delete" else change.value
+
+
+def _append(base: Any, changes: Sequence[tuple[str, Change]]) -> list[Any]:
+    kept = [] if base is MISSING else _items(base)
+    for _, change in changes:
+        kept = [*kept, *(change.value if change.kind == "append" else _items(_written(base, change)))]
+    return kept
+
+
+def _union(base: Any, changes: Sequence[tuple[str, Change]], key: str) -> list[Any]:
+    united: dict[Any, Any] = {}
+    for item in _append(base, changes):
+        mark: Any = item.get(key) if isinstance(item, Mapping) else getattr(item, key, item)  # pyright: ignore
+        united.setdefault(mark, item)
+    return list(united.values())
+
+
+def _sum(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
+    total = 0 if base is MISSING else base
+    for _, change in changes:
+        total = total + change.value - (0 if change.before is MISSING else change.before)
+    return total
+
+
+def _extreme(choose: Callable[..., Any]) -> Reducer:
+    return lambda base, changes: choose(
+        [*([] if base is MISSING else [base]), *(_written(base, change) for _, change in changes)]
+    )
+
+
+def _namespaced(base: Any, changes: Sequence[tuple[str, Change]]) -> dict[str, Any]:
+    kept: dict[str, Any] = dict(cast("Mapping[str, Any]", base)) if isinstance(base, Mapping) else {}
+    return kept | {branch: _written(base, change) for branch, change in changes}
+
+
+REDUCERS: dict[str, Reducer] = {
+    "replace": lambda base, changes: _written(base, changes[-1][1]),
+    "append": _append,
+    "sum": _sum,
+    "max": _extreme(max),
+    "min": _extreme(min),
+    "namespaced": _namespaced,
+}

@@ -1,0 +1,168 @@
+"""What goes wrong with S3, as errors of ours: passing, of one object or of the whole place, each with its cure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.exceptions as aws  # pyright: ignore[reportMissingTypeStubs]
+from botocore.parsers import ResponseParserError  # pyright: ignore[reportMissingTypeStubs]
+from s3fs.utils import FileExpired  # pyright: ignore[reportMissingTypeStubs]
+
+from flows.errors import MissingBucket, MissingObject, StorageError, StorageUnusable, TransientError
+from flows.storage.files import explain_os_error
+from flows.storage.locations import StorageOptions
+
+_KEYS = "BRAID_S3_KEY and BRAID_S3_SECRET"
+_PASSING = {
+    *("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
+    *("RequestTimeout", "InternalError", "OperationAborted", "ConditionalRequestConflict"),
+    *("408", "409", "425", "429", "500", "502", "503", "504"),
+}
+_ELSEWHERE = {"301", "302", "307", "308", "TemporaryRedirect"}
+_WRONG_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+_OF_BUCKETS = {"ListObjectsV2", "HeadBucket"}
+
+
+def code_of(error: BaseException) -> str:
+    """The server's error code; empty if it is not the server that complains."""
+    answer = _answer(error)
+    code = answer.get("Error", {}).get("Code") or answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return str(code or "")
+
+
+def explain(
+    uri: str, error: Exception, options: StorageOptions, *, answered: bool
+) -> StorageError | TransientError | None:
+    """Our error for one of s3fs, botocore or aiohttp, or None; `answered` says that the server answered before."""
+    where = _where(uri, options)
+    if code := code_of(error):
+        return _explain_code(where, code, error)
+    match error:
+        case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
+            return StorageUnusable(f"{where}: no credentials; set {_KEYS}, or BRAID_S3_ANONYMOUS=true")
+        case aws.SSLError() | aws.ProxyConnectionError():
+            return StorageUnusable(f"{where}: no secure connection; check BRAID_S3_ENDPOINT_URL and the proxy settings")
+        case aws.EndpointConnectionError():
+            if answered:
+                return TransientError(f"{where}: the server answers no longer")
+            return StorageUnusable(f"{where}: cannot be reached; check BRAID_S3_ENDPOINT_URL and the network")
+        case aws.HTTPClientError() | aws.ConnectionError() | aws.IncompleteReadError() | TimeoutError():
+            return TransientError(f"{where}: the connection broke or timed out ({type(error).__name__})")
+        case aws.ParamValidationError():
+            return StorageError(f"{where}: not a valid bucket or key; check the URL")
+        case ResponseParserError():
+            return not_s3(uri, options)
+        case RecursionError():  # botocore follows a redirect to the same place without end
+            return _explain_code(where, "301", error)
+        case FileExpired():
+            return TransientError(f"{where}: changed while it was read")
+        case OSError():
+            return explain_os_error(where, error)
+        case aws.BotoCoreError() | ValueError():
+            return StorageError(f"{where}: {_scrubbed(str(error), options)}; check the BRAID_S3_… settings")
+        case _ if type(error).__module__.startswith("aiohttp"):
+            return TransientError(f"{where}: the connection broke ({type(error).__name__})")
+        case _:
+            return None
+
+
+def not_s3(uri: str, options: StorageOptions) -> StorageUnusable:
+    """Our error for an answer that is not of S3: the page of a console or of a proxy."""
+    return StorageUnusable(
+        f"{_where(uri, options)}: something answers there, but not as S3 servers do; check BRAID_S3_ENDPOINT_URL"
+    )
+
+
+def explain_refused_deletion(bucket: str, failures: Sequence[Mapping[str, Any]]) -> StorageError | TransientError:
+    """Our error for keys that a deletion of many left; passing if all of its reasons are."""
+    first = next((each for each in failures if each.get("Code") not in _PASSING), None)
+    if first is None:
+        return TransientError(f"s3://{bucket}/{failures[0].get('Key')}: not deleted, {failures[0].get('Code')}")
+    return StorageError(
+        f"s3://{bucket}/{first.get('Key')}: not deleted, {first.get('Code')}; "
+        f"allow the key in BRAID_S3_KEY to delete here"
+    )
+
+
+def _explain_code(where: str, code: str, error: Exception) -> StorageError | TransientError:
+    if code in _PASSING:
+        return TransientError(f"{where}: the server is busy ({code})", retry_after_s=_retry_after_s(error))
+    if code in _WRONG_REGION:
+        return StorageUnusable(f"{where}: the bucket lies in another region ({code}); set BRAID_S3_REGION")
+    if code in _ELSEWHERE:
+        return StorageUnusable(
+            f"{where}: the server sends every request elsewhere ({code}); check BRAID_S3_REGION, and whether "
+            "BRAID_S3_ENDPOINT_URL has to begin with https://"
+        )
+    match code:
+        case "NoSuchBucket":
+            return MissingBucket(f"{where}: there is no such bucket; create it, or check BRAID_S3_ENDPOINT_URL")
+        case "404" if _operation(error) in _OF_BUCKETS:
+            return MissingBucket(
+                f"{where}: there is no such bucket, or no S3 server; check the bucket and BRAID_S3_ENDPOINT_URL"
+            )
+        case "NoSuchKey" | "404":
+            return MissingObject(f"{where}: there is no such object; it may have been deleted since it was listed")
+        case "NoSuchUpload":
+            return TransientError(f"{where}: its upload in parts was ended from elsewhere; it is to be written again")
+        case "InvalidAccessKeyId":
+            return StorageUnusable(f"{where}: the server does not know the access key; check BRAID_S3_KEY")
+        case "SignatureDoesNotMatch":
+            return StorageUnusable(f"{where}: the secret does not fit the access key; check BRAID_S3_SECRET")
+        case "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired":
+            return StorageUnusable(f"{where}: the credentials have expired ({code}); renew them")
+        case "RequestTimeTooSkewed":
+            return StorageUnusable(f"{where}: the clock of this machine is wrong; set it")
+        case "AccessDenied" | "AllAccessDisabled" | "403":
+            # Perhaps only here: policies speak of keys too.
+            return StorageError(f"{where}: access denied ({code}); check {_KEYS} and what that key may do here")
+        case "InvalidBucketName":
+            return StorageUnusable(f"{where}: not a valid bucket name; check the URL")
+        case "InvalidObjectState":
+            return StorageError(f"{where}: is archived; restore it, then ingest it again")
+        case "400":
+            # An answer without a body (to HEAD) does not say more.
+            return StorageUnusable(
+                f"{where}: the server refuses the request (400); check BRAID_S3_REGION, and whether the credentials "
+                "have expired"
+            )
+        case _:
+            return StorageError(f"{where}: the server refused with {code}")
+
+
+def _client_error(error: BaseException) -> aws.ClientError | None:
+    """s3fs raises Python's errors from botocore's."""
+    source = error if isinstance(error, aws.ClientError) else error.__cause__
+    return source if isinstance(source, aws.ClientError) else None
+
+
+def _answer(error: BaseException) -> dict[str, Any]:
+    """What the server said."""
+    response: Any = getattr(_client_error(error), "response", None)
+    return response or {}
+
+
+def _operation(error: BaseException) -> str:
+    return str(getattr(_client_error(error), "operation_name", ""))
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    headers: dict[str, str] = _answer(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None  # absent, or a date
+
+
+def _where(uri: str, options: StorageOptions) -> str:
+    return f"{uri} (at {_shown(options.s3_endpoint_url) if options.s3_endpoint_url else 'AWS'})"
+
+
+def _shown(endpoint_url: str) -> str:
+    """The endpoint without a user name and password that somebody may have put into it."""
+    parts = urlsplit(endpoint_url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _scrubbed(text: str, options: StorageOptions) -> str:
+    return text.replace(options.s3_secret, "…") if options.s3_secret else text

@@ -1,0 +1,62 @@
+"""The form that starts a run in Prefect's UI: a typed signature and a description of every parameter."""
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from flows.model.steps import Parameter, Pipeline
+
+
+@dataclass(frozen=True)
+class Control:
+    """A parameter that a flow has besides those of its pipeline; where the pipeline declares the same, that counts."""
+
+    name: str
+    annotation: Any
+    description: str
+    default: Any = None
+
+
+INDEX = Control("index", str, "The index that the run works on.", "default")
+MAX_CONCURRENCY = Control(
+    "max_concurrency", Annotated[int | None, Field(ge=1)], "A ceiling for steps at once, in the whole run."
+)
+
+
+def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signature, str]:
+    """The signature of a pipeline's flow, from which Prefect makes the form, and the docstring that describes it."""
+    kept = [control for control in controls if control.name not in pipeline.parameters]
+    given = [
+        _parameter(name, _annotation(parameter), inspect.Parameter.empty if parameter.required else parameter.default)
+        for name, parameter in pipeline.parameters.items()
+    ]
+    extra = [_parameter(control.name, control.annotation, control.default) for control in kept]
+    described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
+    described |= {control.name: control.description for control in kept}
+    lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
+    first = pipeline.description or f"Run {pipeline.name}."  # the section below is not found without a line before it
+    return inspect.Signature([*given, *extra]), "\n".join([first, "", "Args:", *lines])
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+_TYPES: dict[str, Any] = {
+    "text": str, "integer": int, "number": float, "boolean": bool, "list": list[str], "mapping": dict[str, Any],
+}  # fmt: skip
+
+
+def _annotation(parameter: Parameter) -> Any:
+    kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
+    if not parameter.required and parameter.default is None:
+        kind = kind | None
+    numeric = parameter.type in ("integer", "number")
+    field: Any = Field(
+        ge=parameter.minimum if numeric else None,
+        le=parameter.maximum if numeric else None,
+    )
+    return Annotated[kind, field]

@@ -1,0 +1,203 @@
+"""Calls at once, counted for all runs by Prefect's global concurrency limits, which are made and kept by us.
+
+A place is a lease: it is renewed while it is used, and one whose process is gone comes back when the lease ends. Of
+Prefect's own context manager only the server's half is used: its client waits for up to half a minute between two
+questions and has a thread for every lease.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.client.base import ServerType
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
+from prefect.context import TaskRunContext
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+
+from flows.errors import OrchestrationError, TransientError
+from flows.planning.plan import Plan
+
+logger = logging.getLogger(__name__)
+PREFIX = "braid:"
+LEASE_S = 60.0
+"""The shortest lease that Prefect's server grants."""
+SOONEST_S, LATEST_S = 0.1, 1.0
+"""Between two questions for a place."""
+LOCKED, GONE = 423, 410
+
+
+@asynccontextmanager
+async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
+    """The places that a plan shares with other runs; None if it shares none, or if no server outlives the run.
+
+    Raises:
+        OrchestrationError: the server does not let the limits be made or changed.
+    """
+    limits = {
+        name: common.concurrency
+        for settled in plan.all_resources.values()
+        for name, common in settled.shared.items()
+        if common.concurrency is not None
+    }
+    if not limits:
+        yield None
+        return
+    async with get_client() as client:
+        if client.server_type is ServerType.EPHEMERAL:
+            # It ends with the run, and with it all knowledge of who has a place; its database would stay full.
+            yield None
+            return
+    async with PrefectSeats(limits) as seats:
+        yield seats
+
+
+class PrefectSeats:
+    """Places in global concurrency limits; for one run, on one event loop."""
+
+    def __init__(self, limits: Mapping[str, int], *, lease_s: float = LEASE_S) -> None:
+        self._limits, self._lease_s = dict(limits), lease_s
+        self._stack = AsyncExitStack()
+        self._queues = {name: asyncio.Lock() for name in limits}
+        self._returning: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._client: PrefectClient = await self._stack.enter_async_context(get_client())
+        try:
+            for name, limit in self._limits.items():
+                await self._declare(name, limit)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._returning:
+            await asyncio.wait(self._returning)
+        await self._stack.aclose()
+
+    async def _declare(self, name: str, limit: int) -> None:
+        """Make the limit on the server what the settings say; what was changed there by hand is changed back."""
+        ours = PREFIX + name
+        try:
+            try:
+                known = await self._client.read_global_concurrency_limit_by_name(ours)
+            except ObjectNotFound:
+                known = None
+            if known is None:
+                await self._client.upsert_global_concurrency_limit_by_name(ours, limit)
+                logger.info("resource %s: made the global concurrency limit %s of %d", name, ours, limit)
+            elif known.limit != limit or not known.active or known.slot_decay_per_second:
+                # Without `active` the server would let everybody through.
+                change = GlobalConcurrencyLimitUpdate(active=True, limit=limit, slot_decay_per_second=0.0)
+                await self._client.update_global_concurrency_limit(ours, change)
+                logger.warning("resource %s: set the global concurrency limit %s to %d again", name, ours, limit)
+        except ObjectAlreadyExists:
+            logger.debug("another run has just made the limit %s", ours)
+        except (httpx.HTTPError, PrefectException) as error:
+            raise OrchestrationError(
+                f"resource {name!r} is shared, but its global concurrency limit {ours!r} cannot be made on the Prefect "
+                f"server: {error}; let this client change limits, make it with `prefect gcl create {ours} --limit "
+                f"{limit}`, or say `shared: false`"
+            ) from error
+
+    @asynccontextmanager
+    async def seat(self, name: str, limit: int) -> AsyncGenerator[None]:
+        """Wait for a place and keep it; the first to ask in this run is the first to get one.
+
+        Raises (at any moment):
+            TransientError: the server does not answer, or gave the place to somebody else.
+        """
+        async with self._queues[name]:
+            lease = await self._acquire(name, limit)
+        lost = asyncio.timeout(None)
+        keeping: asyncio.Task[None] | None = None
+        try:
+            async with lost:
+                keeping = asyncio.ensure_future(self._keep(name, lease, lost))
+                yield
+        except TimeoutError as error:
+            if lost.expired():
+                raise TransientError(f"the place in {PREFIX}{name} was lost: the server ended its lease") from error
+            raise
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+            await asyncio.shield(self._give_back(name, lease))
+
+    async def _acquire(self, name: str, limit: int) -> UUID:
+        wait_s = SOONEST_S
+        while True:
+            asking = asyncio.ensure_future(self._ask(name))
+            try:
+                lease = await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                # The answer may yet be a place; nobody wants it any more.
+                asking.add_done_callback(lambda asked: self._return_late(name, asked))
+                raise
+            except (httpx.HTTPError, PrefectException) as error:
+                raise TransientError(f"the shared limit {PREFIX}{name} cannot be asked: {error}") from error
+            if isinstance(lease, UUID):
+                return lease
+            if lease == "missing":
+                logger.warning("resource %s: its global concurrency limit is gone from the server", name)
+                await self._declare(name, limit)
+                continue
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(wait_s * 1.5, LATEST_S)
+
+    async def _ask(self, name: str) -> UUID | str:
+        """The lease of a place; `full` or `missing` if there is none."""
+        context = TaskRunContext.get()
+        holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
+        try:
+            response = await self._client.increment_concurrency_slots_with_lease(
+                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=self._lease_s, holder=holder
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == LOCKED:
+                return "full"
+            raise
+        granted = ConcurrencyLimitWithLeaseResponse.model_validate(response.json())
+        return granted.lease_id if granted.limits else "missing"
+
+    async def _keep(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
+        """Renew the lease for as long as it is used."""
+        loop = asyncio.get_running_loop()
+        good_until = loop.time() + self._lease_s
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            asked = loop.time()
+            try:
+                await self._client.renew_concurrency_lease(lease_id=lease, lease_duration=self._lease_s)
+                good_until = asked + self._lease_s
+            except (httpx.HTTPError, PrefectException) as error:
+                gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
+                logger.warning("resource %s: could not renew the lease of its place: %s", name, error)
+                if gone or loop.time() + self._lease_s / 4 >= good_until:
+                    lost.reschedule(loop.time())
+                    return
+
+    def _return_late(self, name: str, asked: "asyncio.Task[UUID | str]") -> None:
+        if not asked.cancelled() and asked.exception() is None and isinstance(asked.result(), UUID):
+            self._give_back(name, asked.result())
+
+    def _give_back(self, name: str, lease: "UUID | str") -> "asyncio.Task[None]":
+        async def give_back() -> None:
+            try:
+                await self._client.release_concurrency_slots_with_lease(lease_id=UUID(str(lease)))
+            except (httpx.HTTPError, PrefectException) as error:
+                logger.warning("resource %s: its place comes back only when the lease ends: %s", name, error)
+
+        task = asyncio.ensure_future(give_back())
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task

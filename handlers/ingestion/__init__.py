@@ -1,0 +1,1 @@
+"""From listed sources to a published index: changes, passages, vectors, facts, storing."""

@@ -1,0 +1,60 @@
+"""Chunks to vectors: dense ones that carry meaning, sparse ones that carry words."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from flows.author.call import Call
+from flows.author.registry import handler
+from handlers.ingestion.facets import lacking
+from handlers.models.embedding import Embedder
+from handlers.models.tokens import count_tokens
+from handlers.records import Chunk, Embeddings, SparseVector
+from handlers.text import terms
+
+AT_A_TIME = 16
+
+
+@handler(writes="embeddings")
+def generate_dense_embeddings(chunks: Sequence[Chunk], redo: Sequence[str] = (), *, call: Call) -> Embeddings:
+    """A vector for each chunk that the index has none of; what is embedded is the chunk under its headings.
+
+    What the index shows of a document, made by the same model in the same way, is not computed again, unless `redo`
+    names `vectors`.
+    """
+    chunks = lacking(chunks, "vectors", redo, call)
+    embedder: Embedder = call.services["embedder"]
+    parts: list[np.ndarray] = []
+    for start in range(0, len(chunks), AT_A_TIME):
+        call.check_cancelled()
+        group = [embedded_text(chunk) for chunk in chunks[start : start + AT_A_TIME]]
+        parts.append(embedder.embed_documents(group))
+        call.report_cost(chunks=len(group), tokens=sum(map(count_tokens, group)))
+        call.report_progress(start + len(group), len(chunks))
+    vectors = np.concatenate(parts) if parts else np.zeros((0, embedder.dim), dtype=np.float32)
+    return Embeddings(tuple(chunk.id for chunk in chunks), vectors, embedder.name)
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """What of a chunk is embedded."""
+    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
+
+
+@handler(writes="sparse", version="2")
+def generate_sparse_embeddings(
+    chunks: Sequence[Chunk], redo: Sequence[str] = (), *, call: Call
+) -> tuple[SparseVector, ...]:
+    """Term counts for each chunk that the index has none of, its headings included; BM25 is computed from them later.
+
+    `redo` names `terms` to count all of them again.
+    """
+    chunks = lacking(chunks, "terms", redo, call)
+    found: list[SparseVector] = []
+    for done, chunk in enumerate(chunks, start=1):
+        words = terms(embedded_text(chunk))
+        found.append(SparseVector(chunk.id, tuple(sorted(Counter(words).items())), len(words)))
+        if done % 100 == 0 or done == len(chunks):
+            call.check_cancelled()
+            call.report_progress(done, len(chunks))
+    return tuple(found)

@@ -1,0 +1,55 @@
+"""What an index stores of a document, facet by facet, and how each was made: by it, less is made again than all."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from flows.author.call import Call
+from handlers.records import Chunk, stable_id
+from handlers.stores.fingerprints import made_otherwise, parse_facets
+from handlers.stores.protocol import ChunkState, IndexStore
+
+DOCUMENTS = "documents"
+FACETS = (DOCUMENTS, "vectors", "terms", "graph")
+"""`documents` is text, passages, summary and artifacts; the others hang on the passages alone."""
+
+
+def wanted_facets(call: Call) -> dict[str, str]:
+    """How the pipeline of this run makes each facet that it makes at all."""
+    found = {
+        facet: lineage.fingerprint
+        for facet in FACETS
+        if (lineage := call.identity.lineages.get(f"index.{facet}")) is not None
+    }
+    if "vectors" in found and "embedder" in call.services:
+        found["vectors"] = stable_id(found["vectors"], call.services["embedder"].name)[:16]
+    return found
+
+
+def facets_of_step(call: Call, step: str) -> set[str]:
+    """The facets that the work of a step (or handler) goes into; none if there is no such step."""
+    return {
+        facet
+        for facet in FACETS
+        if (lineage := call.identity.lineages.get(f"index.{facet}")) is not None and step in lineage.steps
+    }
+
+
+def lacking(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call) -> list[Chunk]:
+    """The chunks that a facet has to be made of: those that the index does not show as this run would make them."""
+    made = wanted_facets(call).get(facet)
+    if made is None or facet in set(redo) or "index_store" not in call.services:
+        return list(chunks)
+    store: IndexStore = call.services["index_store"]
+    states = store.chunk_states([chunk.id for chunk in chunks])
+    model = call.services["embedder"].name if facet == "vectors" else None
+    return [chunk for chunk in chunks if not _has(states.get(chunk.id), facet, made, model)]
+
+
+def _has(state: ChunkState | None, facet: str, made: str, model: str | None) -> bool:
+    if state is None or parse_facets(state.fingerprint).get(facet) != made:
+        return False
+    return state.model == model if facet == "vectors" else state.terms
+
+
+def stale_facets(stored: str, wanted: Mapping[str, str], redo: Collection[str]) -> set[str]:
+    """The facets that are stored in another way than they are wanted, or that are to be made again anyway."""
+    return made_otherwise(stored, wanted) | (wanted.keys() & set(redo))

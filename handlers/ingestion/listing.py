@@ -1,0 +1,112 @@
+"""A listing beside an index, in tables on disk: which files the index has, which are new, which are no longer there."""
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+from flows.state.spilled import TemporaryRows, sortable
+from handlers.records import Source
+from handlers.stores.protocol import DocumentState
+
+_PAGE = 500
+
+
+class Listing:
+    """Sources that are asked for by document id, and documents of the index that are not among them."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._rows = TemporaryRows()
+        self._rows.ask("CREATE TABLE listed (id BLOB PRIMARY KEY, name BLOB, uri BLOB, source BLOB, met INTEGER)")
+        self._rows.ask("CREATE TABLE gone (id BLOB, size TEXT, etag TEXT, content TEXT, state BLOB, moved INTEGER)")
+        waiting: list[tuple[object, ...]] = []
+        for source in sources:
+            packed = pickle.dumps(source, protocol=5)
+            waiting.append((sortable(source.document_id), sortable(source.name), sortable(source.uri), packed))
+            if len(waiting) == _PAGE:
+                self._insert(waiting)
+        self._insert(waiting)
+        self._uris = self._contents = False
+
+    def _insert(self, waiting: list[tuple[object, ...]]) -> None:
+        self._rows.tell("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, 0)", waiting)
+        waiting.clear()
+
+    def meet(self, ids: Sequence[str]) -> dict[str, Source]:
+        """The sources of documents, by their ids; they are not new."""
+        keys = [sortable(each) for each in ids]
+        found = self._rows.ask(f"SELECT source FROM listed WHERE id IN ({_marks(keys)}) ORDER BY rowid", keys)
+        self._rows.ask(f"UPDATE listed SET met = 1 WHERE id IN ({_marks(keys)})", keys)
+        return {source.document_id: source for source in _unpacked(found)}
+
+    def new(self) -> Iterator[Source]:
+        """The sources that have not been met, by name."""
+        self._rows.ask("CREATE INDEX IF NOT EXISTS listed_name ON listed (name) WHERE NOT met")
+        after, rowid = b"", 0
+        while rows := self._rows.ask(
+            "SELECT source, name, rowid FROM listed WHERE NOT met AND (name, rowid) > (?, ?) "
+            "ORDER BY name, rowid LIMIT ?", (after, rowid, _PAGE),
+        ):  # fmt: skip
+            yield from _unpacked(rows)
+            after, rowid = cast("bytes", rows[-1][1]), cast("int", rows[-1][2])
+
+    def uris(self, uris: Sequence[str]) -> set[str]:
+        """Those that are listed, under whatever name."""
+        if uris and not self._uris:
+            self._rows.ask("CREATE INDEX listed_uri ON listed (uri)")
+            self._uris = True
+        keys = [sortable(each) for each in uris]
+        found = self._rows.ask(f"SELECT DISTINCT uri FROM listed WHERE uri IN ({_marks(keys)})", keys)
+        return {cast("bytes", uri).decode("utf-8", "surrogatepass") for (uri,) in found}
+
+    def miss(self, states: Sequence[DocumentState]) -> None:
+        """Note documents of the index that are no longer there."""
+        rows: list[tuple[object, ...]] = []
+        for state in states:
+            size, _, rest = state.revision.lstrip("~").partition(":")
+            rows.append((sortable(state.id), size, rest.partition(":")[0], state.content_sha256,
+                         pickle.dumps(state, protocol=5)))  # fmt: skip
+        self._rows.tell("INSERT INTO gone VALUES (?, ?, ?, ?, ?, 0)", rows)
+
+    def may_be_moved(self, source: Source) -> bool:
+        """Whether a document that is gone looked like this source, as far as the listing tells."""
+        self._index_contents()
+        same, values = "content != '' AND NOT moved AND size = ?", [str(source.size)]
+        if source.etag is not None:
+            same, values = f"{same} AND etag = ?", [*values, source.etag]
+        return bool(self._rows.ask(f"SELECT 1 FROM gone WHERE {same} LIMIT 1", values))
+
+    def take_moved(self, content_sha256: str) -> DocumentState | None:
+        """A document that is gone and had this content; it is no longer among those that have vanished."""
+        found = self._rows.ask(
+            "SELECT rowid, state FROM gone WHERE content = ? AND content != '' AND NOT moved ORDER BY id LIMIT 1",
+            (content_sha256,),
+        )
+        for rowid, state in found:
+            self._rows.ask("UPDATE gone SET moved = 1 WHERE rowid = ?", (rowid,))
+            return pickle.loads(cast("bytes", state))
+        return None
+
+    def vanished(self) -> Iterator[str]:
+        """The ids of documents that are gone and have not moved, in their order."""
+        after = b""
+        while rows := self._rows.ask(
+            "SELECT id FROM gone WHERE NOT moved AND id > ? ORDER BY id LIMIT ?", (after, _PAGE)
+        ):
+            yield from (cast("bytes", key).decode("utf-8", "surrogatepass") for (key,) in rows)
+            after = cast("bytes", rows[-1][0])
+
+    def _index_contents(self) -> None:
+        if not self._contents:
+            self._rows.ask("CREATE INDEX gone_size ON gone (size)")
+            self._rows.ask("CREATE INDEX gone_content ON gone (content)")
+            self._rows.ask("CREATE INDEX gone_id ON gone (id)")
+            self._contents = True
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _unpacked(rows: Iterable[tuple[object, ...]]) -> Iterator[Source]:
+    for row in rows:
+        yield pickle.loads(cast("bytes", row[0]))

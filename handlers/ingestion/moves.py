@@ -1,0 +1,75 @@
+"""Documents that were moved: the ids that their chunks and artifacts have at the new place."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from handlers.extraction.artifacts import artifact_ids
+from handlers.extraction.formats import mime_type_of
+from handlers.ingestion.facets import DOCUMENTS
+from handlers.ingestion.partition import chunk_id
+from handlers.records import Artifact, Chunk, Source
+from handlers.stores.fingerprints import parse_facets, written
+from handlers.stores.protocol import DocumentState, IndexStore, Rename, StoredDocument
+
+_PAGE = 100
+
+
+def renames_of(pairs: Sequence[tuple[DocumentState, Source]], store: IndexStore) -> tuple[list[Rename], set[str]]:
+    """The renames from stored documents to sources of the same content, in order.
+
+    Also the new ids of those that have to be processed again, since something of them depends on their name: a title
+    that was taken from it, pictures that are stored below it, another format. Their passages and vectors stay.
+    """
+    renames: list[Rename] = []
+    again: set[str] = set()
+    for start in range(0, len(pairs), _PAGE):
+        page = pairs[start : start + _PAGE]
+        stored = {each.document.id: each for each in store.read_documents([state.id for state, _ in page])}
+        for state, source in page:
+            rename, complete = _rename(stored[state.id], source)
+            renames.append(rename)
+            if not complete:
+                again.add(source.document_id)
+    return renames, again
+
+
+def _rename(stored: StoredDocument, source: Source) -> tuple[Rename, bool]:
+    old, new = stored.document.id, source.document_id
+    chunks, same_ids = _chunk_ids(stored.chunks, old, new)
+    artifacts = dict(zip(
+        artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True
+    ))  # fmt: skip
+    known = artifacts.keys() == {each.id for each in stored.artifacts} and not _pictures(stored.artifacts)
+    title, stem = stored.document.title, PurePosixPath(stored.document.name).stem[:500]
+    named = title == stem  # by its name, or by a heading that says the same
+    plain = stored.document.mime_type == "text/plain" and not any(each.heading for each in stored.chunks)
+    complete = known and same_ids and (plain or not named) and mime_type_of(source.name) == stored.document.mime_type
+    document = replace(
+        stored.document, id=new, name=source.name, uri=source.uri, tags=source.tags,
+        title=PurePosixPath(source.name).stem[:500] if named else title,
+    )  # fmt: skip
+    facets = parse_facets(stored.fingerprint)
+    return Rename(
+        old, document, chunks, artifacts if known else {}, source.revision,
+        None if complete else written({name: made for name, made in facets.items() if name != DOCUMENTS}),
+    ), complete  # fmt: skip
+
+
+def _chunk_ids(chunks: Sequence[Chunk], old: str, new: str) -> tuple[dict[str, str], bool]:
+    """New ids by old ones; and whether the old ones are what they would be today."""
+    found: dict[str, str] = {}
+    same = True
+    seen: Counter[tuple[str, str]] = Counter()
+    for each in sorted(chunks, key=lambda chunk: chunk.position):
+        place = (each.heading, each.text)
+        before, after = (chunk_id(document, each.heading, each.text, seen[place]) for document in (old, new))
+        same &= before == each.id
+        found[each.id] = after if before == each.id else chunk_id(new, each.id, each.text, seen[place])
+        seen[place] += 1
+    return found, same
+
+
+def _pictures(artifacts: Sequence[Artifact]) -> bool:
+    return any(each.kind == "image" for each in artifacts)

@@ -1,0 +1,48 @@
+"""`ingest_in_shards`: an ingestion in several deployment runs, as one step of a run that waits for them."""
+
+from typing import Any, Protocol
+
+from flows.author.call import Call
+from flows.author.registry import handler
+from flows.errors import FatalError
+
+
+class ShardedIngestion(Protocol):
+    """What the service `sharded_ingestion` must offer."""
+
+    async def __call__(
+        self, parameters: dict[str, Any], shards: int, *, index: str, work_pool: str, tolerated_failure: str
+    ) -> dict[str, Any]:
+        """The report, as JSON; what was begun and not ended is continued."""
+        ...
+
+
+@handler(writes="report", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
+async def ingest_in_shards(
+    source: str,
+    shards: int = 4,
+    *,
+    pattern: str = "**/*",
+    work_pool: str = "braid",
+    tolerated_failure: str = "0",
+    call: Call,
+) -> dict[str, Any]:
+    """Ingest `source` in at most `shards` runs on a work pool, and report them together; it can be called again.
+
+    What the shards cost is theirs: it is in the report, not in the cost of this call.
+
+    Raises:
+        FatalError: more shards failed than tolerated.
+    """
+    ingest: ShardedIngestion = call.services["sharded_ingestion"]
+    report = await ingest({"source": source, "pattern": pattern}, shards, index=call.index, work_pool=work_pool,
+                          tolerated_failure=tolerated_failure)  # fmt: skip
+    failed = [shard for shard in report["shards"] if shard["status"] == "failed"]
+    if report["status"] == "failed":
+        first = f"; first: shard {failed[0]['number']}: {failed[0]['message']}" if failed else ""
+        raise FatalError(f"{len(failed)} of {len(report['shards'])} shards failed{first}")
+    for shard in report["shards"]:
+        if shard["status"] != "succeeded":
+            aside = f"{shard['failed']} failed, {shard['missing']} missing of {shard['documents']} documents"
+            call.fail_item(f"shard {shard['number']}", shard["message"] or aside)
+    return report

@@ -1,0 +1,151 @@
+"""Writes to the index: each store handler stages its part, and `publish_documents` makes a document visible whole.
+
+Their order does not matter and they may run side by side; repeated, they change nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from flows.author.call import Call, ItemFailure
+from flows.author.registry import handler
+from flows.errors import StorageError
+from flows.storage.storage import Storage
+from handlers.ingestion.changes import tried
+from handlers.ingestion.facets import wanted_facets
+from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
+from handlers.stores.fingerprints import written
+from handlers.stores.protocol import Facet, FailedDocument, IndexStore
+
+_REMOVED_AT_ONCE = 500
+
+
+@handler(writes="stored_documents", effects="index.documents", stages=True)
+def store_documents(
+    documents: Sequence[Document],
+    chunks: Sequence[Chunk],
+    summaries: Mapping[str, str] | None = None,
+    artifacts: Sequence[Artifact] = (),
+    sources: Sequence[Source] = (),
+    *,
+    call: Call,
+) -> dict[str, str]:
+    """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id.
+
+    With them goes what the listing said of their `sources`, and how this pipeline makes what is stored. A resumed run
+    leaves documents out whose sources have changed since they were listed: another run may have stored them as they
+    are now, and the next one finds them if not.
+    """
+    documents = _unchanged(documents, sources, call)
+    stored = _store(call).put_documents(
+        documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id,
+        fingerprint=written(wanted_facets(call)), revisions={each.document_id: each.revision for each in sources},
+    )  # fmt: skip
+    call.report_progress(len(stored), len(documents))
+    return stored
+
+
+@handler(writes="stored_vectors", effects="index.vectors", stages=True)
+def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
+    """Stage a vector a chunk; the number stored."""
+    return _store(call).put_vectors(chunks, embeddings, run_id=call.run_id)
+
+
+@handler(writes="stored_terms", effects="index.terms", stages=True)
+def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
+    """Stage the term counts of chunks; the number of chunks."""
+    return _store(call).put_terms(chunks, sparse, run_id=call.run_id)
+
+
+@handler(writes="stored_facts", effects="index.graph", stages=True)
+def store_graph(
+    chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
+) -> int:
+    """Stage what chunks say of entities and their relations; the number of mentions and relations."""
+    return _store(call).put_graph(chunks, entities, relations, run_id=call.run_id)
+
+
+@handler(
+    writes="published_documents",
+    effects=("index.documents", "index.vectors", "index.terms", "index.graph"),
+    publishes=True,
+)
+def publish_documents(
+    stored_documents: Mapping[str, str],
+    stored_vectors: int | None = None,
+    stored_terms: int | None = None,
+    stored_facts: int | None = None,
+    sources: Sequence[Source] = (),
+    *,
+    call: Call,
+) -> int:
+    """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
+
+    What the pipeline stored must be there for every chunk: with `stored_vectors` in the context a vector, with
+    `stored_terms` the terms, with `stored_facts` what it says.
+
+    Raises:
+        FatalError: it is not; the old version stays visible.
+    """
+    expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
+    expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
+    published = _store(call).publish(stored_documents, expect=expect)
+    call.done_items(each.name for each in sources if each.document_id in stored_documents)
+    call.logger.info("index %s: published %d documents", call.index, published)
+    return published
+
+
+@handler(writes="recorded_failures", effects="index.failures")
+def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] = (), *, call: Call) -> int:
+    """Note quarantined documents with their reasons in the document table; the number noted.
+
+    The item of a failure is the name, URI or document id of its source.
+    """
+    known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
+    noted = [_failed(failure, known.get(failure.item), call) for failure in failures]
+    return _store(call).put_failures(noted, run_id=call.run_id)
+
+
+@handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
+def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
+    """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
+    store, removed = _store(call), 0
+    for start in range(0, len(vanished), _REMOVED_AT_ONCE):
+        some = vanished[start : start + _REMOVED_AT_ONCE]
+        names = [row.name for row in store.known(some).values()]
+        removed += store.delete(some)
+        call.done_items(names, "removed")
+        if "artifacts_url" in call.services:
+            storage: Storage = call.services["storage"]
+            for document_id in some:
+                storage.delete(storage.join(call.services["artifacts_url"], call.index, document_id), recursive=True)
+    return removed
+
+
+def _unchanged(documents: Sequence[Document], sources: Sequence[Source], call: Call) -> list[Document]:
+    """The documents that a run may still bring: all of them, unless it goes on from what an earlier one had listed."""
+    if not call.identity.resumes:
+        return list(documents)
+    known = {each.document_id: each for each in sources}
+    kept = [each for each in documents if each.id not in known or _is_as_listed(known[each.id], call)]
+    if len(kept) < len(documents):
+        call.logger.warning("index %s: %d documents have changed since they were listed; the next ingestion takes them",
+                            call.index, len(documents) - len(kept))  # fmt: skip
+    return kept
+
+
+def _is_as_listed(source: Source, call: Call) -> bool:
+    storage: Storage = call.services["storage"]
+    try:
+        now = next(iter(storage.list(source.uri)), None)
+    except StorageError:
+        return False
+    return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
+
+
+def _failed(failure: ItemFailure, source: Source | None, call: Call) -> FailedDocument:
+    if source is None:
+        return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
+    return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried(source, call))
+
+
+def _store(call: Call) -> IndexStore:
+    return call.services["index_store"]

@@ -1,0 +1,103 @@
+"""What there is to ingest: the files below a folder or prefix whose format Braid can read."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import PurePosixPath
+
+from flows.author.call import Call
+from flows.author.registry import handler
+from flows.errors import FatalError
+from flows.state.spilled import Spilled, Spool
+from flows.storage.globs import compiled
+from flows.storage.storage import Storage
+from handlers.extraction.formats import MIME_TYPES, mime_type_of
+from handlers.records import Source
+from handlers.sources.manifests import is_manifest, read_manifest
+from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
+
+HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
+"""What nobody means to ingest: hidden files and folders, lock files of office programs."""
+
+SETTLED_S = 2.0
+"""A file changed less than this before it is listed may be changed again without looking different; an ETag tells."""
+
+
+@handler(writes="sources", effects=())
+def list_sources(
+    source: str,
+    *,
+    pattern: str = "**/*",
+    exclude: Sequence[str] = HIDDEN,
+    limit: int | None = None,
+    tags: Mapping[str, str | Sequence[str]] | None = None,
+    call: Call,
+) -> Sequence[Source]:
+    """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
+
+    `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
+    number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
+    get `tags`, and what folders and sidecar files say of them (see `handlers.sources.sidecars`).
+
+    The listing is on disk, see `flows.state.spilled`: its length is no matter.
+
+    A source `manifest:URI` is a listing that was made before: all that it names is taken as it is written there.
+
+    Raises:
+        FatalError: nothing is left to ingest.
+        InvalidTag: a tag cannot be; the message names the file.
+    """
+    storage: Storage = call.services["storage"]
+    if is_manifest(source):
+        return read_manifest(storage, source)
+    found, sidecars = Spool[Source](key=lambda listed: listed.name), dict[str, str]()
+    ignored = Counter[str]()
+    for stored in _files(storage, source, pattern, exclude, sidecars, ignored):
+        call.check_cancelled()
+        found.add(stored)
+    if ignored:
+        kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
+        call.logger.info("%s: %d files of other formats ignored (%s)", source, ignored.total(), kinds)
+    if not len(found):
+        raise FatalError(_explain_nothing(source, pattern, ignored))
+    call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
+    listed = found.spilled()
+    if not (tags or sidecars or limit is not None):
+        return listed
+    # A folder's tags may stand behind its files in the listing.
+    given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
+    return Spilled(replace(each, tags=given.of(each.name)) for each in islice(listed, limit))
+
+
+def _files(
+    storage: Storage, source: str, pattern: str, exclude: Sequence[str], sidecars: dict[str, str],
+    ignored: Counter[str],
+) -> Iterator[Source]:  # fmt: skip
+    """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
+    now = time.time()
+    excluded = [compiled(glob) for glob in exclude]
+    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
+        if is_sidecar(stored.name):
+            sidecars[stored.name] = stored.uri
+            continue
+        if any(matches(stored.name) for matches in excluded):
+            continue
+        if mime_type_of(stored.name) is None:
+            ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
+            continue
+        settled = stored.modified is not None and stored.modified < now - SETTLED_S
+        certain = settled or stored.etag is not None
+        yield Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
+
+
+def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:
+    formats = ", ".join(sorted(MIME_TYPES))
+    if ignored:
+        return (
+            f"{source}: none of its {ignored.total()} files is of a format that can be ingested; these are: {formats}"
+        )
+    if pattern != "**/*":
+        return f"{source}: no file matches {pattern!r}; `**/*` takes all files, in folders too"
+    return f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it ({formats})"

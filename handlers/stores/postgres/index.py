@@ -1,0 +1,101 @@
+"""The index in PostgreSQL with pgvector: a schema each, any number of processes and machines that read and write it."""
+
+import threading
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from handlers.filters import TagFilter
+from handlers.records import Hit
+from handlers.stores.postgres.opening import Address, open_engine, translated
+from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
+from handlers.stores.protocol import Facet
+from handlers.stores.sql import reads
+from handlers.stores.sql.index import SqlIndexStore
+
+HNSW_FROM = 10_000
+
+
+class PostgresIndexStore(SqlIndexStore):
+    """An `IndexStore` in a schema of its own of the database at `url`, which names the index: `…/database?index=NAME`.
+
+    Schema and tables are made on first use. Vectors are compared exactly until there are `hnsw_from` of them; then an
+    HNSW index is built. It pickles as its URL.
+
+    A lost connection, a deadlock or a server that is starting up raises `TransientError`; a refused password, an
+    unknown database, a server without pgvector `FatalError`.
+    """
+
+    def __init__(self, url: str, *, hnsw_from: int = HNSW_FROM) -> None:
+        self.address = Address.parse(url)
+        self._url = url
+        self._hnsw_from = hnsw_from
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        self._totals = Totals()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return (partial(PostgresIndexStore, hnsw_from=self._hnsw_from), (self._url,))
+
+    def __repr__(self) -> str:
+        return f"PostgresIndexStore({str(self.address)!r})"
+
+    def close(self) -> None:
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
+        published = super().publish(versions, expect=expect)
+        with translated(self.address), self._open().connect() as connection:
+            build_vector_indexes(connection, self.address.schema, at_least=self._hnsw_from)
+        return published
+
+    def search_vectors(
+        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+    ) -> list[Hit]:
+        with self._read() as connection:
+            found = nearest_vectors(
+                connection, vector, top_k=top_k, model=model, permitted=reads.permitted_documents(where)
+            )
+            return reads.hits(connection, found, source="vector")
+
+    def search_terms(
+        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        where: TagFilter | None = None,
+    ) -> list[Hit]:  # fmt: skip
+        with self._read() as connection:
+            found = match_terms(
+                connection, self._totals, counts, top_k=top_k, k1=k1, b=b, permitted=reads.permitted_documents(where)
+            )
+            return reads.hits(connection, found, source="keyword")
+
+    def size_bytes(self) -> int:
+        with self._read() as connection:
+            return connection.exec_driver_sql(
+                "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "
+                "WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+            ).scalar_one()
+
+    @contextmanager
+    def _read(self) -> Generator[Connection]:
+        # One snapshot for all statements: nothing published meanwhile gets into a half-read answer.
+        engine = self._open().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with translated(self.address), engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Generator[Connection]:
+        with translated(self.address), self._open().begin() as connection:
+            yield connection
+
+    def _open(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = open_engine(self.address)
+            return self._engine

@@ -1,0 +1,204 @@
+"""The two searches of the PostgreSQL index, computed in the database: BM25 from postings, neighbours by pgvector."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Double, Select, bindparam, cast, column, func, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
+
+from handlers.records import stable_id
+from handlers.stores.keys import stored_term
+from handlers.stores.ranking import bm25_idf, check_dimensions, choose_model
+from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import PostgresVector
+
+_MOST_DIMENSIONS = 2000
+"""More than that cannot be indexed as `vector`, and is compared exactly."""
+_BUILDING = 0x4252414A
+
+passages_, vectors_, postings_ = schema.passages, schema.vectors, schema.postings
+
+
+@dataclass
+class Totals:
+    """Number and mean length of the visible passages, counted again when the `data` counter has moved on."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _counted: tuple[int, int, float] = (-1, 0, 1.0)
+
+    def get(self, connection: Connection) -> tuple[int, float]:
+        counters = schema.counters
+        version = connection.execute(select(counters.c.value).where(counters.c.name == "data")).scalar() or 0
+        with self._lock:
+            if self._counted[0] == version:
+                return self._counted[1:]
+        number, terms = connection.execute(
+            select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(passages_.c.visible)
+        ).one()
+        counted = (version, number, terms / number if terms else 1.0)
+        with self._lock:
+            self._counted = max(self._counted, counted)
+        return counted[1:]
+
+
+def match_terms(
+    connection: Connection, totals: Totals, counts: Mapping[str, float], *, top_k: int, k1: float, b: float,
+    permitted: Select[Any] | None,
+) -> dict[int, float]:  # fmt: skip
+    """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible.
+
+    The formula's operations come in the order in which the SQLite index does them, so scores are the same numbers.
+    """
+    counts = {stored_term(term): weight for term, weight in counts.items()}
+    number, average = totals.get(connection)
+    if not counts or not number or top_k <= 0:
+        return {}
+    rows = connection.execute(
+        select(postings_.c.term, func.count())
+        .join(passages_, passages_.c.key == postings_.c.passage)
+        .where(postings_.c.term.in_(sorted(counts)), passages_.c.visible)
+        .group_by(postings_.c.term)
+    )
+    weights = {term: counts[term] * bm25_idf(number, containing) for term, containing in rows}
+    if not weights:
+        return {}
+    given = func.unnest(
+        cast(bindparam("terms", list(weights), type_=ARRAY(TEXT)), ARRAY(TEXT)),
+        cast(bindparam("weights", list(weights.values()), type_=ARRAY(Double)), ARRAY(Double)),
+    ).table_valued(column("term", TEXT), column("weight", Double), name="given").render_derived()  # fmt: skip
+    tally = cast(postings_.c.count, Double)
+    norm = _float(k1) * (_float(1 - b) + _float(b) * cast(passages_.c.length, Double) / _float(average))
+    part = given.c.weight * tally * _float(k1 + 1) / (tally + norm)
+    score = func.sum(aggregate_order_by(part, postings_.c.term)).label("score")
+    query = (
+        select(passages_.c.key, score)
+        .select_from(given)
+        .join(postings_, postings_.c.term == given.c.term)
+        .join(passages_, passages_.c.key == postings_.c.passage)
+        .where(passages_.c.visible)
+        .group_by(passages_.c.key).order_by(score.desc(), passages_.c.id).limit(top_k)
+    )  # fmt: skip
+    if permitted is not None:
+        query = query.where(passages_.c.document.in_(permitted))
+    return {row.key: float(row.score) for row in connection.execute(query)}
+
+
+def _float(value: float) -> Any:
+    return cast(literal(value, Double), Double)
+
+
+def nearest_vectors(
+    connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, permitted: Select[Any] | None
+) -> dict[int, float]:
+    """Inner products of the nearest visible passages, by passage key."""
+    query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
+    chosen = choose_model(_visible_models(connection), model)
+    if chosen is None:
+        return {}
+    check_dimensions(len(query), _dimensions(connection, chosen))
+    if top_k <= 0:
+        return {}
+    found: dict[int, float] = {}
+    if _index_name(chosen, len(query)) in _vector_indexes(connection):
+        # Goes on until enough permitted ones are found, however few there are: a filter must not leave places empty.
+        connection.execute(text(
+            "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
+            "set_config('hnsw.max_scan_tuples', '2147483647', true), set_config('hnsw.ef_search', :breadth, true)"
+        ), {"breadth": str(min(max(2 * top_k, 100), 1000))})  # fmt: skip
+        found = _nearest(connection, query, chosen, top_k, permitted, indexed=True)
+    if len(found) < top_k:
+        # Without an index, or when its scan gave up for want of memory.
+        found = _nearest(connection, query, chosen, top_k, permitted, indexed=False)
+    return found
+
+
+def _nearest(
+    connection: Connection, query: np.ndarray, model: str, top_k: int, permitted: Select[Any] | None, *, indexed: bool
+) -> dict[int, float]:
+    # Only an expression like that of the index makes the planner use it. Vectors have length 1, so inner products are
+    # cosines; unlike the cosine operator, this one also ranks and indexes a vector of zeros.
+    kept: Any = cast(vectors_.c.vector, PostgresVector(len(query))) if indexed else vectors_.c.vector
+    distance = kept.op("<#>", return_type=Double())(bindparam("query", query, type_=vectors_.c.vector.type))
+    chosen = (
+        select(passages_.c.key, distance.label("distance"))
+        .join(vectors_, vectors_.c.passage == passages_.c.key)
+        .where(passages_.c.visible, vectors_.c.model == bindparam("model", model, literal_execute=True))
+        .order_by(distance, passages_.c.id).limit(top_k)
+    )  # fmt: skip
+    if permitted is not None:
+        chosen = chosen.where(passages_.c.document.in_(permitted))
+    return {row.key: -float(row.distance) for row in connection.execute(chosen)}
+
+
+def _visible_models(connection: Connection) -> list[str]:
+    # One look into the index per model, where DISTINCT would read every row.
+    found: list[str] = []
+    after = ""
+    while True:
+        name = connection.execute(select(func.min(vectors_.c.model)).where(vectors_.c.model > after)).scalar()
+        if name is None:
+            return found
+        after = name
+        if _dimensions(connection, name):
+            found.append(name)
+
+
+def _dimensions(connection: Connection, model: str) -> int:
+    """Of the model's visible vectors; 0 if there is none."""
+    found = connection.execute(
+        select(func.vector_dims(vectors_.c.vector)).join(passages_, passages_.c.key == vectors_.c.passage)
+        .where(vectors_.c.model == model, passages_.c.visible).limit(1)
+    ).scalar()  # fmt: skip
+    return int(found or 0)
+
+
+def build_vector_indexes(connection: Connection, schema_name: str, *, at_least: int) -> None:
+    """Build an HNSW index for every model with that many vectors, without keeping anyone from reading or writing."""
+    highest = connection.execute(text("SELECT last_value FROM vectors_key_seq")).scalar_one()
+    if highest < at_least:  # keys are never reused, so there are no more rows than that
+        return
+    models = {name: _dimensions(connection, name) for name in _visible_models(connection)}
+    ready = _vector_indexes(connection)
+    missing = {
+        name: dimensions
+        for name, dimensions in models.items()
+        if 0 < dimensions <= _MOST_DIMENSIONS
+        and _index_name(name, dimensions) not in ready
+        and _has_vectors(connection, name, at_least)
+    }
+    connection.rollback()
+    if not missing:
+        return
+    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+    lock = {"kind": _BUILDING, "schema": schema_name}
+    if not connection.execute(text("SELECT pg_try_advisory_lock(:kind, hashtext(:schema))"), lock).scalar_one():
+        return  # another process builds
+    try:
+        for name, dimensions in missing.items():
+            index, model = _index_name(name, dimensions), name.replace("'", "''")
+            connection.exec_driver_sql(f'DROP INDEX CONCURRENTLY IF EXISTS "{index}"')  # one that was not finished
+            connection.exec_driver_sql(
+                f'CREATE INDEX CONCURRENTLY "{index}" ON vectors USING hnsw '
+                f"((vector::vector({dimensions})) vector_ip_ops) WHERE model = '{model}'".replace("%", "%%")
+            )
+    finally:
+        connection.execute(text("SELECT pg_advisory_unlock(:kind, hashtext(:schema))"), lock)
+
+
+def _has_vectors(connection: Connection, model: str, at_least: int) -> bool:
+    some = select(vectors_.c.key).where(vectors_.c.model == model).limit(at_least)
+    return connection.execute(select(func.count()).select_from(some.subquery())).scalar_one() >= at_least
+
+
+def _index_name(model: str, dimensions: int) -> str:
+    return f"vectors_hnsw_{stable_id(model)[:16]}_{dimensions}"
+
+
+def _vector_indexes(connection: Connection) -> set[str]:
+    return set(connection.scalars(text(
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "WHERE i.indrelid = 'vectors'::regclass AND i.indisvalid AND c.relname LIKE 'vectors\\_hnsw\\_%'"
+    )))  # fmt: skip

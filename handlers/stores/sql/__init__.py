@@ -1,0 +1,1 @@
+"""An index in SQL: what SQLite and PostgreSQL have in common."""

@@ -1,0 +1,156 @@
+"""What is staged over passages, and how it takes their place when its version is published.
+
+Nothing that queries see or that another run has staged is ever written over (see `staging.stage_facets`): what belongs
+to a new version becomes visible with it, in one transaction, and what its run never published is swept like all that
+is staged.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, update
+
+from flows.errors import FatalError
+from handlers.stores.fingerprints import made_by_another, remade_facets
+from handlers.stores.protocol import Facet
+from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import among, move_rows, update_rows
+from handlers.stores.sql.graph import entities_of, forget_unsupported
+from handlers.stores.sql.reads import batches
+from handlers.stores.sql.staging import OVER, stored_passages
+
+documents_, passages_ = schema.documents, schema.passages
+
+
+@dataclass(frozen=True)
+class _Over:
+    """A row that is staged over a passage."""
+
+    key: int
+    passage: int
+    length: int | None
+    facts: bool
+
+
+def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[int]]:
+    """Let what runs have staged over passages of documents (run by document key) take their place; of which, by facet.
+
+    The documents are locked.
+    """
+    found = _staged_over(connection, runs)
+    if not found:
+        return {"vectors": set(), "terms": set(), "facts": set()}
+    by_key = {each.key: each for each in found}
+    with_vectors: list[_Over] = []
+    for some in batches(list(by_key)):
+        stored = schema.vectors.c.passage
+        with_vectors += [
+            by_key[key] for key in connection.scalars(select(stored).where(among(connection, stored, some)))
+        ]
+    _move(connection, ("vectors",), with_vectors)
+    with_terms = [each for each in found if each.length is not None]
+    _move(connection, ("postings",), with_terms)
+    update_rows(connection, passages_, "key", ("length",), [(each.length, each.passage) for each in with_terms])
+    with_facts = [each for each in found if each.facts]
+    touched = entities_of(connection, [each.passage for each in with_facts])
+    _move(connection, ("mentions", "relations"), with_facts)
+    for some in batches([each.passage for each in with_facts]):
+        connection.execute(update(passages_).where(among(connection, passages_.c.key, some)).values(facts=True))
+    for some in batches(list(by_key)):
+        connection.execute(delete(passages_).where(among(connection, passages_.c.key, some)))
+    forget_unsupported(connection, touched)
+    return {
+        "vectors": {each.passage for each in with_vectors},
+        "terms": {each.passage for each in with_terms},
+        "facts": {each.passage for each in with_facts},
+    }
+
+
+def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -> None:
+    """Forget what other runs have staged of those passages (a query of their keys) that a run is about to make visible.
+
+    The run by document key; the documents are locked.
+    """
+    documents: dict[str, list[int]] = {}
+    for document, run_id in runs.items():
+        documents.setdefault(run_id, []).append(document)
+    others: list[int] = []
+    for run_id, some in documents.items():
+        others += connection.scalars(
+            select(passages_.c.key).where(
+                passages_.c.key.in_(kept), among(connection, passages_.c.document, some), ~passages_.c.visible,
+                passages_.c.run_id != run_id,
+            )
+        )  # fmt: skip
+    touched = entities_of(connection, others)
+    for some in batches(others):
+        for table in (schema.vectors, schema.postings, schema.mentions, schema.relations):
+            connection.execute(delete(table).where(among(connection, table.c.passage, some)))
+        connection.execute(
+            update(passages_).where(among(connection, passages_.c.key, some)).values(length=None, facts=False)
+        )
+    forget_unsupported(connection, touched)
+
+
+def check_made(
+    connection: Connection,
+    fingerprints: Mapping[int, tuple[str, str]],
+    adopted: Mapping[Facet, set[int]],
+    kept: Select[Any],
+    facets: Collection[Facet],
+) -> None:
+    """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
+
+    Documents have stored and new fingerprints, by their keys; what they say to be made in another way now, of `facets`,
+    must have been adopted for each of the passages that were visible and are kept (a query of their keys).
+
+    Raises:
+        FatalError: it has not.
+    """
+    for facet in sorted(facets):
+        remade = [document for document, pair in fingerprints.items() if facet in remade_facets(*pair)]
+        for some in batches(remade):
+            rows = connection.execute(
+                select(documents_.c.id, passages_.c.key).join(documents_, documents_.c.key == passages_.c.document)
+                .where(among(connection, passages_.c.document, some), passages_.c.visible, passages_.c.key.in_(kept))
+                .order_by(documents_.c.id)
+            )  # fmt: skip
+            others = [row.id for row in rows if row.key not in adopted[facet]]
+            if others:
+                raise FatalError(made_by_another(others[0], others.count(others[0]), facet))
+
+
+def _staged_over(connection: Connection, runs: Mapping[int, str]) -> list[_Over]:
+    rows = [
+        row
+        for some in batches(list(runs))
+        for row in connection.execute(
+            select(passages_.c.key, passages_.c.id, passages_.c.document, passages_.c.length, passages_.c.facts).where(
+                among(connection, passages_.c.document, some), ~passages_.c.visible, passages_.c.id.contains(OVER)
+            )
+        )
+    ]
+    mine = {row.id.partition(OVER)[0]: row for row in rows if row.id.partition(OVER)[2] == runs[row.document]}
+    below = stored_passages(connection, mine)
+    return [_Over(row.key, below[chunk_id].key, row.length, row.facts) for chunk_id, row in mine.items()
+            if chunk_id in below]  # fmt: skip
+
+
+def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[Any]) -> set[int]:
+    """Those of the rows (id by key) that runs have staged over passages that are kept (a query of their keys)."""
+    over = {key: each.partition(OVER)[0] for key, each in rows.items() if OVER in each}
+    found: set[str] = set()
+    for some in batches(sorted(set(over.values()))):
+        found.update(connection.scalars(
+            select(passages_.c.id).where(among(connection, passages_.c.id, some), passages_.c.key.in_(kept))
+        ))  # fmt: skip
+    return {key for key, each in over.items() if each in found}
+
+
+def _move(connection: Connection, tables: Sequence[str], staged: Sequence[_Over]) -> None:
+    for name in tables:
+        table = schema.metadata.tables[name]
+        for some in batches([each.passage for each in staged]):
+            connection.execute(delete(table).where(among(connection, table.c.passage, some)))
+        move_rows(connection, table, "passage", [(each.key, each.passage) for each in staged])

@@ -1,0 +1,174 @@
+"""The graph of an index in SQL: mentions and relations hang on passages, so they vanish with their last source."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+
+from handlers.filters import TagFilter
+from handlers.records import Chunk, Entity, Relation
+from handlers.stores.keys import entity_key, storable_text
+from handlers.stores.protocol import Edge, Mention
+from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
+from handlers.stores.sql.reads import batches, permitted_documents
+from handlers.stores.sql.staging import stage_facets
+
+entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
+
+
+def put_graph(
+    connection: Connection, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation],
+    run_id: str,
+) -> int:  # fmt: skip
+    passages = stage_facets(connection, chunks, run_id)
+    for each in (*entities, *relations):
+        if each.chunk_id not in passages:
+            raise ValueError(f"chunk {each.chunk_id!r} is not among the chunks that were given")
+    keys = list(passages.values())
+    touched = entities_of(connection, keys)
+    for some in batches(keys):
+        connection.execute(delete(mentions_).where(among(connection, mentions_.c.passage, some)))
+        connection.execute(delete(relations_).where(among(connection, relations_.c.passage, some)))
+        connection.execute(
+            update(passages_).where(among(connection, passages_.c.key, some), ~passages_.c.facts).values(facts=True)
+        )
+    known = _entity_keys(
+        connection,
+        [each.name for each in entities] + [name for each in relations for name in (each.source, each.target)],
+    )
+    mentioned = Counter((passages[each.chunk_id], known[each.name], each.kind) for each in entities)
+    insert_rows(
+        connection, mentions_, ("passage", "entity", "kind", "count"),
+        [(*place, count) for place, count in mentioned.items()],
+    )  # fmt: skip
+    related: dict[tuple[int, int, int, str], float] = {}
+    for each in relations:
+        place = (passages[each.chunk_id], known[each.source], known[each.target], each.kind)
+        related[place] = related.get(place, 0.0) + each.weight
+    insert_rows(
+        connection, relations_, ("passage", "source", "target", "kind", "weight"),
+        [(*place, weight) for place, weight in related.items()],
+    )  # fmt: skip
+    forget_unsupported(connection, touched)
+    said = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
+    linked = {(each.chunk_id, entity_key(each.source), entity_key(each.target), each.kind) for each in relations}
+    return len(said) + len(linked)
+
+
+def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Keys of these spellings, whose rows stay at least until this transaction ends."""
+    stored = {name: storable_text(name) for name in names}
+    keys: dict[str, int] = {}
+    missing = sorted(set(stored.values()))
+    # Whoever removes an entity that nothing supported a moment ago locks it first; then it is made anew here.
+    while missing:
+        for some in batches(missing):
+            rows = connection.execute(
+                select(entities_.c.name, entities_.c.key).where(among(connection, entities_.c.name, some))
+                .with_for_update(read=True, key_share=True)
+            )  # fmt: skip
+            keys.update((row.name, row.key) for row in rows)
+        missing = [name for name in missing if name not in keys]
+        upsert_rows(
+            connection, entities_, ("folded", "name"), [(entity_key(name), name) for name in missing],
+            conflict="(name) DO NOTHING",
+        )  # fmt: skip
+    return {name: keys[spelled] for name, spelled in stored.items()}
+
+
+def entities_of(connection: Connection, passages: Sequence[int]) -> set[int]:
+    """The entities that these passages support."""
+    found: set[int] = set()
+    for some in batches(passages):
+        found.update(connection.scalars(select(mentions_.c.entity).where(among(connection, mentions_.c.passage, some))))
+        for end in (relations_.c.source, relations_.c.target):
+            found.update(connection.scalars(select(end).where(among(connection, relations_.c.passage, some))))
+    return found
+
+
+def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
+    """Remove those of the entities that no passage names or relates any more.
+
+    Those that another writer is about to support are left alone; should nothing come of it, `sweep` finds them.
+    """
+    supported = exists().where(mentions_.c.entity == entities_.c.key)
+    supported |= exists().where(relations_.c.source == entities_.c.key)
+    supported |= exists().where(relations_.c.target == entities_.c.key)
+    for some in batches(sorted(entities)):
+        # Locked first and looked at again then: nobody can begin to support them between the look and the removal.
+        doubtful = select(entities_.c.key).where(among(connection, entities_.c.key, some), ~supported)
+        locked = list(connection.scalars(doubtful.with_for_update(skip_locked=True)))
+        if locked:
+            connection.execute(delete(entities_).where(among(connection, entities_.c.key, locked), ~supported))
+
+
+def find_entities(connection: Connection, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
+    given = {name: entity_key(name) for name in names}
+    stored = _spellings(connection, given.values(), where)
+    return {name: stored[folded] for name, folded in given.items() if folded in stored}
+
+
+def neighbours(
+    connection: Connection, names: Iterable[str], *, limit: int, where: TagFilter | None = None
+) -> list[Edge]:
+    source, target = entities_.alias("source"), entities_.alias("target")
+    weights: dict[tuple[str, str, str], float] = {}
+    for some in batches(sorted({entity_key(name) for name in names})):
+        keys = list(connection.scalars(select(entities_.c.key).where(entities_.c.folded.in_(some))))
+        rows = connection.execute(
+            select(source.c.folded, target.c.folded, relations_.c.kind, func.sum(relations_.c.weight))
+            .select_from(relations_)
+            .join(passages_, passages_.c.key == relations_.c.passage)
+            .join(source, source.c.key == relations_.c.source)
+            .join(target, target.c.key == relations_.c.target)
+            .where(_shown(where), or_(relations_.c.source.in_(keys), relations_.c.target.in_(keys)))
+            .group_by(source.c.folded, target.c.folded, relations_.c.kind)
+        )
+        weights.update(((row[0], row[1], row[2]), row[3]) for row in rows)  # an edge may be in two batches: the same
+    stored = _spellings(connection, sorted({end for edge in weights for end in edge[:2]}), where)
+    edges = [Edge(stored[one], stored[other], kind, weight) for (one, other, kind), weight in weights.items()]
+    return sorted(edges, key=lambda edge: (-edge.weight, edge.source, edge.target, edge.kind))[:limit]
+
+
+def mentions(connection: Connection, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
+    stored = _spellings(connection, map(entity_key, names), where)
+    found: list[Mention] = []
+    for some in batches(sorted(stored)):
+        query = (
+            select(passages_.c.id, entities_.c.folded, func.sum(mentions_.c.count))
+            .select_from(mentions_)
+            .join(passages_, passages_.c.key == mentions_.c.passage)
+            .join(entities_, entities_.c.key == mentions_.c.entity)
+            .where(_shown(where), entities_.c.folded.in_(some))
+            .group_by(passages_.c.id, entities_.c.folded)
+        )
+        found += [Mention(chunk_id, stored[folded], count) for chunk_id, folded, count in connection.execute(query)]
+    return sorted(found)
+
+
+def _shown(where: TagFilter | None) -> ColumnElement[bool]:
+    """Whether a passage is visible, and of a document that the filter lets through."""
+    permitted = permitted_documents(where)
+    shown = passages_.c.visible.is_(True)
+    return shown if permitted is None else and_(shown, passages_.c.document.in_(permitted))
+
+
+def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter | None) -> dict[str, str]:
+    """The spelling to show of entities that visible and permitted passages support: the first by code points."""
+    supports = [
+        exists().where(end == entities_.c.key, passage == passages_.c.key, _shown(where))
+        for end, passage in (
+            (mentions_.c.entity, mentions_.c.passage),
+            (relations_.c.source, relations_.c.passage),
+            (relations_.c.target, relations_.c.passage),
+        )
+    ]
+    found: dict[str, str] = {}
+    for some in batches(list(dict.fromkeys(folded))):
+        rows = connection.execute(
+            select(entities_.c.folded, func.min(entities_.c.name))
+            .where(entities_.c.folded.in_(some), or_(*supports)).group_by(entities_.c.folded)
+        )  # fmt: skip
+        found.update((row[0], row[1]) for row in rows)
+    return found

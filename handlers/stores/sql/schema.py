@@ -1,0 +1,185 @@
+"""The tables of an index in SQL: versions of documents hold chunks; what is known of a chunk hangs on its passage."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)  # fmt: skip
+
+from handlers.stores.sql.dialects import StorableText, VectorColumn
+
+SCHEMA_VERSION = 4
+APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
+
+# Marked as written over while it was visible, which does not happen any more.
+_SETTLE = "UPDATE versions SET fingerprint = '' WHERE substr(fingerprint, 1, 1) = '~'"
+_UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
+    2: {
+        "sqlite": ("ALTER TABLE documents ADD COLUMN tried TEXT NOT NULL DEFAULT ''",),
+        "postgresql": ("ALTER TABLE documents ADD COLUMN tried VARCHAR COLLATE \"C\" NOT NULL DEFAULT ''",),
+    },
+    # SQLite cannot drop a constraint; there it costs little, and files made before keep it.
+    3: {
+        "sqlite": (_SETTLE,),
+        "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey", _SETTLE),
+    },
+}
+"""What leads from an older schema version to the next, by dialect."""
+
+
+def upgrades(version: int | None, dialect: str) -> list[str] | None:
+    """The statements that lead from a schema version to the newest; `None` where none do."""
+    if version not in _UPGRADES:
+        return [] if version == SCHEMA_VERSION else None
+    return [statement for step in range(version, SCHEMA_VERSION) for statement in _UPGRADES[step][dialect]]
+
+
+def other_version(index: str, version: int | None, thing: str) -> str:
+    """What to say of an index that another version of Braid made and this one cannot upgrade."""
+    cure = "delete it" if thing == "index" else f"delete the {thing}"
+    return f"{index} is an index of schema version {version}; this Braid needs schema version {SCHEMA_VERSION}: " + (
+        "use the newer Braid that made it, or give another name"
+        if version is not None and version > SCHEMA_VERSION
+        else f"give another name, or {cure} and ingest again"
+    )
+
+
+metadata = MetaData()
+Key = BigInteger().with_variant(Integer, "sqlite")  # what SQLite counts up by itself
+Text = StorableText
+
+
+def _version() -> "Column[Any]":
+    return Column("version", Key, ForeignKey("versions.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+
+
+def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = False) -> "Column[Any]":
+    key = ForeignKey("passages.key", ondelete="CASCADE")
+    return Column(
+        "passage",
+        Key,
+        key,
+        autoincrement=False,
+        nullable=False,
+        primary_key=primary_key,
+        index=index,
+        unique=unique,
+    )
+
+
+def _entity(name: str) -> "Column[Any]":
+    return Column(name, Key, ForeignKey("entities.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+
+
+counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
+"""`data`: raised by every transaction that changes what queries see."""
+
+documents = Table(
+    "documents", metadata,
+    Column("key", Key, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("uri", Text, nullable=False),
+    Column("status", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("published", Key),  # versions.key of what queries see
+    Column("tried", Text, nullable=False, server_default=""),  # of a failed document: what was tried
+)  # fmt: skip
+
+versions = Table(
+    "versions", metadata,
+    Column("key", Key, primary_key=True),
+    Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("content_sha256", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("staged_at", Double, nullable=False),
+    Column("metadata", Text, nullable=False),  # JSON
+    Column("summary", Text),
+    UniqueConstraint("document", "name"),
+)  # fmt: skip
+
+tags = Table(
+    "tags", metadata, _version(), Column("name", Text, primary_key=True), Column("value", Text, primary_key=True),
+    Index("tags_by_value", "name", "value"),
+)  # fmt: skip
+
+artifacts = Table(
+    "artifacts", metadata, _version(),
+    Column("id", Text, primary_key=True), Column("kind", Text, nullable=False), Column("content", Text, nullable=False),
+    Column("uri", Text), Column("page", Integer), Column("language", Text),
+)  # fmt: skip
+
+passages = Table(
+    "passages", metadata,
+    Column("key", Key, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
+    Column("visible", Boolean, nullable=False),
+    Column("length", Integer),  # number of terms; NULL until they are stored
+    Column("facts", Boolean, nullable=False),  # whether the graph has what it says, be it nothing
+    Column("run_id", Text, nullable=False),  # who staged it first, while it is not visible
+    Column("staged_at", Double, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("passages_visible", "visible", "key", "document", "length"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+chunks = Table(
+    "chunks", metadata, _version(), _passage(primary_key=True, index=True),
+    Column("position", Integer, nullable=False), Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False), Column("heading", Text, nullable=False), Column("page", Integer),
+    Column("tokens", Integer, nullable=False),
+)  # fmt: skip
+
+vectors = Table(
+    "vectors", metadata,
+    Column("key", Key, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
+    _passage(unique=True),
+    Column("model", Text, nullable=False),
+    Column("vector", VectorColumn, nullable=False),
+    Index("vectors_by_model", "model", "passage", "key"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+# No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
+# second without, 100,000 with it). Whoever removes passages removes their postings first.
+postings = Table(
+    "postings", metadata, Column("term", Text, primary_key=True),
+    Column("passage", Key, primary_key=True, autoincrement=False, index=True),
+    Column("count", Integer, nullable=False), sqlite_with_rowid=False,
+)  # fmt: skip
+
+# A row a spelling: the one that is shown depends on what is visible, not on which came first.
+entities = Table(
+    "entities", metadata, Column("key", Key, primary_key=True),
+    Column("folded", Text, nullable=False, index=True), Column("name", Text, nullable=False, unique=True),
+)  # fmt: skip
+
+mentions = Table(
+    "mentions", metadata, _passage(primary_key=True), _entity("entity"), Column("kind", Text, primary_key=True),
+    Column("count", Integer, nullable=False), Index("mentions_by_entity", "entity", "passage"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+relations = Table(
+    "relations", metadata, _passage(primary_key=True), _entity("source"), _entity("target"),
+    Column("kind", Text, primary_key=True), Column("weight", Double, nullable=False),
+    Index("relations_by_source", "source", "passage"), Index("relations_by_target", "target", "passage"),
+    sqlite_with_rowid=False,
+)  # fmt: skip

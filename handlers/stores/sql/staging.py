@@ -1,0 +1,116 @@
+"""What every writer of an index in SQL begins with: rows for documents and passages, and the change counter.
+
+Every write locks the rows of its documents first, in order of their ids: writers of one document take turns, writers
+of different documents go on, and none can wait for each other in a circle. (SQLite has one writer at a time anyway.)
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from handlers.records import Chunk
+from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import among, upsert, upsert_rows
+from handlers.stores.sql.reads import batches
+
+OVER = "~"
+"""Between the id of a passage and the run that stages over it; no chunk id has it."""
+
+
+documents_, passages_ = schema.documents, schema.passages
+
+
+def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
+    """Rows for chunks, whichever of the writers comes first: key, document, run and whether visible, by chunk id."""
+    documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
+    missing = {chunk.document_id for chunk in chunks} - documents.keys()
+    if missing:
+        note_documents(connection, [(each, "", "") for each in missing], "")
+        documents.update(lock_documents(connection, missing))
+    found = stored_passages(connection, [chunk.id for chunk in chunks])
+    new = {chunk.id: chunk for chunk in chunks if chunk.id not in found}
+    if new:
+        now = time.time()
+        upsert_rows(
+            connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+            [(each.id, documents[each.document_id], False, each.text, False, run_id, now) for each in new.values()],
+            conflict="(id) DO NOTHING",
+        )  # fmt: skip
+        found.update(stored_passages(connection, new))
+    return {chunk.id: found[chunk.id] for chunk in chunks}
+
+
+def stage_facets(
+    connection: Connection, chunks: Sequence[Chunk], run_id: str, *, written: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Keys of invisible rows by chunk id, for what is staged of the chunks; `written` are those that something is of.
+
+    What is staged of a passage that queries see, or that another run has staged, goes to a row of its own, invisible,
+    whose id is the passage's with the run's behind it: nothing visible and nothing of another run is ever written over;
+    the row takes the passage's place when its run publishes (`adoption`).
+    """
+    passages = stage_passages(connection, chunks, run_id)
+    wanted = set(passages if written is None else written)
+    over = {
+        each: row for each, row in passages.items() if each in wanted and (row.visible or row.run_id != run_id)
+    }  # fmt: skip
+    now = time.time()
+    ids = {f"{chunk_id}{OVER}{run_id}": chunk_id for chunk_id in over}
+    upsert_rows(
+        connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+        [(each, over[chunk_id].document, False, "", False, run_id, now) for each, chunk_id in ids.items()],
+        conflict="(id) DO UPDATE SET staged_at = excluded.staged_at",
+    )  # fmt: skip
+    rows = stored_passages(connection, ids)
+    keys = {chunk_id: row.key for chunk_id, row in passages.items()}
+    return keys | {chunk_id: rows[each].key for each, chunk_id in ids.items()}
+
+
+def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row[Any]]:
+    """The rows of those passages that are stored, by id."""
+    found: dict[str, Row[Any]] = {}
+    for some in batches(list(dict.fromkeys(chunk_ids))):
+        rows = connection.execute(
+            select(passages_.c.id, passages_.c.key, passages_.c.document, passages_.c.visible, passages_.c.run_id)
+            .where(among(connection, passages_.c.id, some))
+        )  # fmt: skip
+        found.update((row.id, row) for row in rows)
+    return found
+
+
+def touch(connection: Connection) -> None:
+    """Tell every process that what queries see has changed."""
+    counters = schema.counters
+    connection.execute(
+        upsert(connection, counters).values(name="data", value=1)
+        .on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
+    )  # fmt: skip
+
+
+def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]], run_id: str) -> None:
+    """Put documents (id, name, uri) into the table and lock their rows; without a name, only their ids."""
+    now = time.time()
+    for named in (True, False):
+        changed = ("name", "uri", "run_id", "updated_at") if named else ("updated_at",)
+        upsert_rows(
+            connection, documents_, ("id", "name", "uri", "status", "reason", "run_id", "updated_at"),
+            [
+                (document_id, name or document_id, uri, "pending", "", run_id, now)
+                for document_id, name, uri in sorted({row[0]: row for row in rows}.values()) if bool(name) is named
+            ],
+            conflict="(id) DO UPDATE SET " + ", ".join(f"{column} = excluded.{column}" for column in changed),
+        )  # fmt: skip
+
+
+def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
+    """The keys of those documents that are in the table, which nobody else changes before this transaction ends."""
+    keys: dict[str, int] = {}
+    for some in batches(sorted(set(ids))):
+        found = connection.execute(
+            select(documents_.c.id, documents_.c.key).where(among(connection, documents_.c.id, some))
+            .order_by(documents_.c.id).with_for_update(key_share=True)
+        )  # fmt: skip
+        keys.update((row.id, row.key) for row in found)
+    return keys

@@ -1,0 +1,201 @@
+"""The index in one SQLite file: safe under threads and processes, nothing to install or start."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from flows.errors import FatalError, TransientError
+from handlers.filters import TagFilter
+from handlers.records import Hit
+from handlers.stores.sql import reads
+from handlers.stores.sql.index import SqlIndexStore
+from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
+from handlers.stores.sqlite.snapshot import Snapshot
+
+_READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
+
+
+class SqliteIndexStore(SqlIndexStore):
+    """An `IndexStore` in the file `path`, made on first use. It pickles as its path.
+
+    A write raises `TransientError` when other processes' writes hold the file for `busy_timeout_s`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 60.0) -> None:
+        self.path = Path(path).absolute()
+        self._busy_timeout_s = busy_timeout_s
+        self._snapshot = Snapshot()
+        # Writers of this process queue here, in turn and without polling; those of others at SQLite's own lock.
+        self._writing = threading.Lock()
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        self._writer: Engine | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return (partial(SqliteIndexStore, busy_timeout_s=self._busy_timeout_s), (str(self.path),))
+
+    def close(self) -> None:
+        with self._opening:
+            for engine in (self._engine, self._writer):
+                if engine is not None:
+                    engine.dispose()
+            self._engine = self._writer = None
+
+    def size_bytes(self) -> int:
+        paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def search_vectors(
+        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+    ) -> list[Hit]:
+        with self._read() as connection:
+            permitted = _keys(connection, where)
+            found = self._snapshot.nearest(connection, vector, top_k=top_k, model=model, permitted=permitted)
+            return reads.hits(connection, found, source="vector")
+
+    def search_terms(
+        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        where: TagFilter | None = None,
+    ) -> list[Hit]:  # fmt: skip
+        with self._read() as connection:
+            permitted = _keys(connection, where)
+            found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
+            return reads.hits(connection, found, source="keyword")
+
+    @contextmanager
+    def _read(self) -> Generator[Connection]:
+        # One transaction is one WAL snapshot: nothing published meanwhile gets into a half-read answer.
+        with self._open().begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Generator[Connection]:
+        self._open()
+        try:
+            with self._writing, self._open_writer().begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if "locked" not in str(error.orig):
+                raise
+            raise TransientError(
+                f"{self.path} was locked for {self._busy_timeout_s:g} s: another process writes"
+            ) from error
+
+    def _open(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = _open_engine(self.path, self._busy_timeout_s)
+            return self._engine
+
+    def _open_writer(self) -> Engine:
+        # One connection for all writes: only one needs a large cache, and what is in it holds for the next write.
+        with self._opening:
+            if self._writer is None:
+                engine = _make_engine(self.path, self._busy_timeout_s, cache_kb=_WRITE_CACHE_KB, pool_size=1)
+                self._writer = engine.execution_options(begin="BEGIN IMMEDIATE")
+            return self._writer
+
+
+def may_be_index(path: str | os.PathLike[str]) -> bool:
+    """Whether a file may be an index, of whatever schema version or damaged: it is no database of something else."""
+    try:
+        # Not from the file's header: what was written last is in the log beside it.
+        connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return True
+
+
+def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
+    query = reads.permitted_documents(where)
+    return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
+
+
+def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = _make_engine(path, busy_timeout_s, cache_kb=_READ_CACHE_KB, pool_size=8)
+    try:
+        _prepare(engine, path)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size: int) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
+        pool_size=pool_size, max_overflow=64,
+    )  # fmt: skip
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # the driver would begin transactions by itself, and too late
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # Room for the pages that the terms of a batch go to: with two megabytes, the default, each is written often.
+        connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _prepare(engine: Engine, path: Path) -> None:
+    """Make the tables of a new file, and refuse a file that is not ours.
+
+    Raises:
+        FatalError: another kind of file, or an index of another schema version.
+    """
+    try:
+        with engine.connect() as connection:
+            if _is_ours(connection, path):
+                return
+        # Kept in the file, and impossible inside a transaction. Two processes may both get here.
+        raw = engine.raw_connection()
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
+        raw.close()
+        with engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
+            if not _is_ours(connection, path):
+                for statement in upgrades(_version(connection), "sqlite") or ():
+                    connection.exec_driver_sql(statement)
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        raise FatalError(f"{path} cannot be opened as an index: {error}") from error
+
+
+def _is_ours(connection: Connection, path: Path) -> bool:
+    """Whether the file is an index of our schema; false for an empty one, and for one that can be upgraded."""
+    version = _version(connection)
+    application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    if application == APPLICATION_ID and version == SCHEMA_VERSION:
+        return True
+    if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one():
+        return False
+    if application == APPLICATION_ID and upgrades(version, "sqlite") is not None:
+        return False
+    if application == APPLICATION_ID:
+        raise FatalError(other_version(str(path), version, "file"))
+    raise FatalError(f"{path} is another database; give another path, or delete the file and ingest again")
+
+
+def _version(connection: Connection) -> int:
+    return connection.exec_driver_sql("PRAGMA user_version").scalar_one()

@@ -1,0 +1,75 @@
+"""Content chains run as a run would, offline or at the tests' endpoint; what they made can be heard and seen."""
+
+import asyncio
+import io
+import shutil
+import wave
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.author.registry import load_modules
+from flows.author.results import RunResult
+from flows.engine.engine import run_plan
+from flows.loaders import load_pipeline_text
+from flows.planning.planner import make_plan
+from flows.state.context import Context, Identity
+from flows.state.services import Services
+from flows.storage.storage import Storage
+from handlers.content.files import AudioFile, ImageFile, MediaFile
+from handlers.content.providers import ContentProvider, OfflineProvider
+from handlers.models.chat import ChatModel
+
+CHAINS = Path(__file__).parents[2] / "examples" / "dialects" / "chains"
+needs_speech = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs Debian's package espeak-ng")
+
+
+def content_services(folder: Path, provider: ContentProvider | None = None, chat: ChatModel | None = None) -> Services:
+    return Services(
+        {
+            "storage": Storage,
+            "artifacts_url": partial(str, folder / "artifacts"),
+            "content": lambda: provider or OfflineProvider(),
+            "chat": lambda: chat or ChatModel(),
+        }
+    )
+
+
+def run_chain(
+    text: str, fields: Mapping[str, Any] | None = None, *, services: Services, run_id: str = "run-1"
+) -> tuple[RunResult, Mapping[str, Any]]:
+    """How a chain, written as YAML, ends, and what its fields hold then."""
+    load_modules(["handlers.content"])
+    loaded = load_pipeline_text(text, source="chain.yaml")
+    plan = make_plan(loaded.pipeline, given=list(fields or {}), place=loaded.place)
+    defaults = {name: one.default for name, one in loaded.pipeline.parameters.items() if one.default is not None}
+    context = Context({**defaults, **(fields or {})}, identity=Identity("chain", run_id, services=services))
+    result = asyncio.run(run_plan(plan, context))
+    return result, context.data
+
+
+def content(file: MediaFile) -> bytes:
+    return Storage().read(file.uri)
+
+
+def heard(file: AudioFile) -> float:
+    """Seconds of a WAV that can be heard: it plays, and it is not silent."""
+    with wave.open(io.BytesIO(content(file))) as played:
+        frames = np.frombuffer(played.readframes(played.getnframes()), dtype="<i2").astype(float)
+        seconds = played.getnframes() / played.getframerate()
+    assert np.sqrt((frames**2).mean()) > 300, "silent"
+    return seconds
+
+
+def seen(file: ImageFile) -> Image.Image:
+    picture = Image.open(io.BytesIO(content(file)))
+    picture.load()
+    colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None
+    assert len(colours) > 5, "an empty picture"
+    return picture

@@ -1,0 +1,42 @@
+"""A pipeline whose second step never ends the first time, so that its process can be killed."""
+
+import time
+from pathlib import Path
+
+from deployments.catalog import load_catalog
+from deployments.runs.run import run_pipeline
+from deployments.settings import load_settings
+from flows.author.registry import handler
+from flows.loaders.native import load_pipeline_text
+
+PIPELINE = """\
+name: dying
+parameters: {marker: {required: true}}
+steps: [first_of_dying, hangs_in_dying]
+"""
+
+
+@handler(writes="first")
+def first_of_dying() -> int:
+    return 7
+
+
+@handler(writes="second")
+def hangs_in_dying(first: int, marker: str) -> int:
+    path = Path(marker)
+    if path.exists():  # the second time it does its work
+        return first + 1
+    path.touch()
+    time.sleep(600)
+    return 0
+
+
+def main(engine: str, marker: str, tag: str) -> None:
+    settings, loaded = load_settings(), load_pipeline_text(PIPELINE, source="dying")
+    if engine == "inline":
+        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="inline")
+        return
+    from prefect import tags
+
+    with tags(tag):
+        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="prefect")

@@ -1,0 +1,143 @@
+"""`braid doctor` on broken things: each is found, and the finding says what to do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deployments.cli import app
+from deployments.commands.doctor import breaking_pairs, examine
+from deployments.server.checks import clock, version
+from deployments.server.findings import Finding
+from deployments.settings import Settings, load_settings
+from flows.run_store import Going, RunRecord, RunStore, open_database
+from tests.support.killed_process import run_and_kill
+
+
+def braid(*arguments: str) -> tuple[int, str]:
+    ended = CliRunner().invoke(app, list(arguments), prog_name="braid")
+    return ended.exit_code, ended.stdout
+
+
+def braid_json(*arguments: str) -> tuple[int, Any]:
+    code, out = braid(*arguments, "--json")
+    return code, json.loads(out)
+
+
+def found(settings: Settings, topic: str, *, repair: bool = False) -> list[Finding]:
+    return [finding for finding in examine(settings, repair=repair) if finding.topic == topic]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BRAID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BRAID_HANDLER_MODULES", "tests.support.dying_run")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return load_settings()
+
+
+def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp_path: Path) -> None:
+    run_and_kill("inline", tmp_path)
+    store = RunStore(settings.run_store_url)
+    (record,) = store.running()
+    assert [step.step_id for step in store.going(record.run_id)] == ["1.hangs_in_dying"]
+    zombie, rest = found(settings, "runs")
+    assert zombie.level == "warning"
+    assert f"{record.run_id} (dying): process {record.process} on" in zombie.text
+    assert "it was at 1.hangs_in_dying; `braid doctor --repair` marks it" in zombie.text
+    assert rest == Finding("runs", "ok", "0 running")
+    assert store.running() == [record]
+    repaired, _ = found(settings, "runs", repair=True)
+    assert repaired.level == "ok"
+    assert repaired.text.endswith(f"go on with `braid resume {record.run_id}`")
+    assert found(settings, "runs", repair=True) == [Finding("runs", "ok", "0 running")]
+    ended = store.get(record.run_id)
+    assert ended is not None
+    assert ended.status == "interrupted"
+    assert f"go on with `braid resume {record.run_id}`" in braid("runs", "show", record.run_id)[1]
+    code, resumed = braid_json("resume", record.run_id, "--engine", "inline")
+    assert (code, resumed["status"]) == (0, "succeeded")
+    assert [(o["id"], o["reused"]) for o in resumed["outcomes"]] == [
+        ("0.first_of_dying", True),
+        ("1.hangs_in_dying", False),
+    ]
+    store.close()
+
+
+def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings) -> None:
+    from flows.author.results import now
+    from flows.run_store.records import Process
+
+    store, here = RunStore(settings.run_store_url), Process()
+    store.start(RunRecord("alive", "p", "f", "default", {}, "running", now(), host=here.host, process=here.process,
+                          process_started=here.process_started))  # fmt: skip
+    store.write("alive", "alive", going_=[Going("0", "0.slow", now(), stuck=True)])
+    stuck, running = found(settings, "runs", repair=True)
+    assert stuck == Finding("runs", "warning", "alive: 0.slow gives no sign of progress; see `braid runs show`")
+    assert running == Finding("runs", "ok", "1 running")
+    assert [record.run_id for record in store.running()] == ["alive"]
+    store.close()
+
+
+def test_a_run_that_ended_meanwhile_is_not_marked(settings: Settings) -> None:
+    store = RunStore(settings.run_store_url)
+    store.start(RunRecord("over", "p", "f", "default", {}, "succeeded", 1.0))
+    assert store.interrupt("over") is False
+    store.close()
+
+
+def test_a_newer_run_store_is_an_error(settings: Settings) -> None:
+    RunStore(settings.run_store_url).close()
+    engine = open_database(settings.run_store_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    (finding,) = found(settings, "run store")
+    assert finding.level == "error"
+    assert "update Braid, or set BRAID_DATABASE_URL" in finding.text
+
+
+def test_an_index_that_is_no_database_is_an_error(settings: Settings) -> None:
+    folder = settings.home / "indexes"
+    folder.mkdir(parents=True)
+    (folder / "broken.db").write_text("this is no database" * 100)
+    assert "error" in {finding.level for finding in found(settings, "indexes")}
+
+
+def test_a_server_that_does_not_answer_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.server.checks.connect", _refuse)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    (finding,) = [one for one in found(settings, "prefect") if one.level == "error"]
+    assert "does not answer" in finding.text
+
+
+def _refuse(_: Settings) -> str:
+    from flows.errors import OrchestrationError
+
+    raise OrchestrationError("the Prefect server http://127.0.0.1:9/api does not answer; start it")
+
+
+def test_the_pair_of_versions_that_breaks_is_an_error() -> None:
+    (finding,) = breaking_pairs({"prefect": "3.8.8", "fastapi": "0.151.0"})
+    assert (finding.level, finding.text) == (
+        "error", "the server of Prefect 3.8.8 does not start with FastAPI 0.151.0; pip install 'fastapi<0.151'",
+    )  # fmt: skip
+    assert list(breaking_pairs({"prefect": "3.8.8", "fastapi": "0.150.0"})) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "level"),
+    [("3.8.8", "3.8.8", "ok"), ("3.8.8", "3.9.0", "note"), ("3.8.8", "3.7.1", "warning"), ("3.8.8", "2.20.1", "error")],
+)
+def test_versions_of_server_and_client_are_compared(ours: str, theirs: str, level: str) -> None:
+    assert version(ours, theirs).level == level
+
+
+@pytest.mark.parametrize(
+    ("server", "level"),
+    [(100.0, "ok"), (99.0, "ok"), (104.0, "ok"), (130.0, "warning"), (70.0, "warning"), (900.0, "error")],
+)
+def test_a_clock_that_is_wrong_is_told(server: float, level: str) -> None:
+    assert clock(server, 99.8, 100.4).level == level

@@ -1,0 +1,41 @@
+"""`braid validate`: everything at once, what is wrong with the keys and what is wrong with the handlers."""
+
+from pathlib import Path
+
+from deployments.catalog import load_catalog
+from deployments.commands.validate import check
+from deployments.runs.wiring import load_handlers
+from deployments.settings import Settings
+
+SEVEN = """\
+name: bad
+parameters:
+  source: {required: tru}
+steps:
+  - extract_txt
+  - handler: partition_text
+    optoins: {max_tokens: 100}
+  - parallel: []
+    id: voice_generation
+  - {handler: partition_text, options: {max_token: 5}}
+  - parallel: [generate_summary, generate_summary]
+    max_workers: 0
+"""
+
+
+def test_seven_mistakes_of_every_kind_are_seven_problems_at_their_lines(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    load_handlers(settings)
+    (tmp_path / "bad.yaml").write_text(SEVEN)
+    problems = check(str(tmp_path / "bad.yaml"), load_catalog(settings))
+    assert [(problem.line, problem.column, problem.code) for problem in problems] == [
+        (3, 22, "bad-value"),
+        (5, 5, "unknown-handler"),
+        (7, 5, "unknown-key"),
+        (8, 15, "empty-group"),
+        (10, 52, "unknown-option"),
+        (11, 34, "parallel-write"),
+        (12, 18, "bad-value"),
+    ]
+    assert "Parallel group voice_generation has no steps" in problems[3].message
+    assert "did you mean 'extract_text'" in problems[1].message

@@ -1,0 +1,71 @@
+"""What a run is given, against what its pipeline declares."""
+
+from typing import Any
+
+import pytest
+
+from deployments.runs.parameters import InvalidParameters, check_parameters, without_secrets
+from flows.model.steps import Pipeline
+
+PIPELINE = Pipeline.model_validate({
+    "name": "p", "steps": ["x"],
+    "parameters": {
+        "source": {"required": True, "description": "Where from."},
+        "top": {"type": "integer", "minimum": 1, "maximum": 9},
+        "share": {"type": "number", "default": 0.5}, "dry": {"type": "boolean", "default": False},
+        "names": {"type": "list"}, "tags": {"type": "mapping"},
+        "mode": {"choices": ["fast", "slow"], "default": "fast"},
+    },
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "read"),
+    [
+        ("top", "7", 7), ("top", 7.0, 7), ("share", "0.25", 0.25), ("dry", "yes", True), ("dry", "off", False),
+        ("names", "a, b", ["a", "b"]), ("names", '["a,b"]', ["a,b"]), ("names", ("a",), ["a"]),
+        ("tags", '{"team": ["legal"]}', {"team": ["legal"]}), ("mode", "slow", "slow"),
+    ],
+)  # fmt: skip
+def test_texts_are_read_as_the_declared_type(name: str, given: Any, read: Any) -> None:
+    assert check_parameters(PIPELINE, {"source": "s", name: given})[name] == read
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("top", "x", "parameter 'top' must be a whole number, not 'x'"), ("top", "0", "must be at least 1"),
+        ("top", 10, "must be at most 9"), ("top", True, "must be a whole number"),
+        ("top", 1.5, "must be a whole number"), ("share", "nan", "must be a number"),
+        ("dry", "perhaps", "must be true or false"), ("names", 3, "must be a list"),
+        ("names", "[1", "must be a list"), ("tags", "a=b", "must be a mapping"),
+        ("mode", "fas", "must be one of fast, slow; did you mean 'fast'?"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(name: str, given: Any, complaint: str) -> None:
+    with pytest.raises(InvalidParameters) as refused:
+        check_parameters(PIPELINE, {"source": "s", name: given})
+    assert complaint in str(refused.value)
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    with pytest.raises(InvalidParameters) as refused:
+        check_parameters(PIPELINE, {"tpo": 1, "share": "x"})
+    assert str(refused.value).splitlines() == [
+        "p has no parameter 'tpo'; did you mean 'top'?",
+        "p needs the parameter 'source': Where from.",
+        "parameter 'share' must be a number, not 'x'",
+    ]
+
+
+def test_defaults_fill_the_gaps() -> None:
+    assert check_parameters(PIPELINE, {"source": "s"}) == {
+        "source": "s", "top": None, "share": 0.5, "dry": False, "names": None, "tags": None, "mode": "fast",
+    }  # fmt: skip
+
+
+def test_secrets_are_left_out_of_what_is_kept() -> None:
+    given = {"api_key": "k", "source": "https://me:hush@host/x", "more": {"password": "p", "urls": ["s3://a:b@c"]}}
+    assert without_secrets(given) == {
+        "api_key": "***", "source": "https://me:***@host/x", "more": {"password": "***", "urls": ["s3://a:***@c"]},
+    }  # fmt: skip

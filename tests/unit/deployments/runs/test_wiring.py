@@ -1,0 +1,60 @@
+"""From settings and parameters to something that can run."""
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deployments.catalog import load_catalog
+from deployments.environment import DEFAULTS, set_prefect_defaults
+from deployments.runs.wiring import load_handlers, make_services, new_run_id, overrides_from, prepare
+from deployments.settings import InvalidSettings, Settings
+from flows.errors import OrchestrationError
+
+
+def test_services_follow_a_handler_into_another_process(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, embedding_model="hashing")
+    services = pickle.loads(pickle.dumps(make_services(settings, "x")))
+    assert services["index_store"].statistics()["documents"] == 0
+    assert services["embedder"].embed_query("a question").shape == (256,)
+    assert services["artifacts_url"] == str(tmp_path / "artifacts")
+    assert (tmp_path / "indexes" / "x.db").exists()
+    services.close()
+
+
+def test_a_prepared_run_knows_its_index_and_has_its_parameters(tmp_path: Path) -> None:
+    pipeline = load_catalog(Settings()).find("search").pipeline
+    made = prepare(pipeline, {"query": "why", "top_k": "3"}, settings=Settings(home=tmp_path), index="x", run_id="r1")
+    assert (made.context.index, made.context.execution_id, made.context.pipeline_id) == ("x", "r1", "search")
+    given = {"query": "why", "top_k": 3, "access": None, "filters": None}
+    assert dict(made.context.data) == given | {"multi_query": False, "hyde": False, "explain": False}
+    with pytest.raises(InvalidSettings):
+        prepare(pipeline, {"query": "why"}, settings=Settings(home=tmp_path), index="../x")
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    settings = Settings(max_workers=5)
+    assert overrides_from(settings, 2).max_concurrency == 2
+    assert overrides_from(settings, 2).origin == "--max-workers"
+    assert overrides_from(settings).max_concurrency == 5
+    assert overrides_from(Settings(max_workers=None)).max_concurrency is None
+
+
+def test_run_ids_are_unique_and_sort_by_time() -> None:
+    moment = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+    ids = [new_run_id(lambda i=i: moment + timedelta(milliseconds=i)) for i in range(50)]
+    assert ids == sorted(ids)
+    assert len({new_run_id(lambda: moment) for _ in range(200)}) > 195
+    assert ids[0].startswith("261121-050000000-")
+
+
+def test_a_handler_module_that_is_not_there_is_named() -> None:
+    with pytest.raises(OrchestrationError, match=r"BRAID_HANDLER_MODULES names 'nowhere\.to_be_found'"):
+        load_handlers(Settings(handler_modules=("nowhere.to_be_found",)))
+
+
+def test_prefect_defaults_leave_alone_what_the_user_set() -> None:
+    environment = {"DO_NOT_TRACK": "0"}
+    set_prefect_defaults(environment)
+    assert environment == DEFAULTS | {"DO_NOT_TRACK": "0"}

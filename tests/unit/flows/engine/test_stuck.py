@@ -1,0 +1,103 @@
+"""Steps that are silent for longer than expected are named, and only those."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from flows.author.call import Call
+from flows.author.registry import Registry, handler
+from flows.calling.leaf import LeafCall
+from flows.engine import stuck
+from flows.engine.engine import run_plan
+from flows.engine.run_state import Observer, Observers
+from flows.engine.stuck import Expected, Stuck, StuckWatch, usual_seconds
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.reports.progress import LiveProgress
+from flows.state.context import Context
+
+
+def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[Stuck], list[tuple[int, int | None]]]:
+    made = Registry()
+
+    @handler(registry=made)
+    def work() -> None: ...
+
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["work"]}), registry=made)
+    call = LeafCall(plan.leaves[0], "0", "0.work", Context())
+    found: list[Stuck] = []
+    progress: list[tuple[int, int | None]] = []
+    watch = StuckWatch(
+        expected, progressed=lambda _, __, done, total: progress.append((done, total)), stuck=found.append
+    )
+    watch.add(call)
+    return watch, call, found, progress
+
+
+def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(caplog: pytest.LogCaptureFixture) -> None:
+    watch, call, found, _ = watched(Expected(usual_s={"0": 40.0}))
+    call.is_trying, call.attempts = True, 1
+    with caplog.at_level(logging.WARNING, "flows.engine.stuck"):
+        for at in range(0, 1300, 5):
+            watch.look(float(at))
+    assert [one.silent_s for one in found] == [400.0, 800.0]
+    assert caplog.messages[0] == ("0.work (0) gives no sign of progress for 400 s; usually it takes 40.0 s")
+
+
+def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck() -> None:
+    watch, call, found, progress = watched(Expected(after_s=10.0))
+    for at in range(0, 30, 5):
+        watch.look(float(at))
+    call.is_trying, call.attempts = True, 1
+    for at in range(30, 90, 5):
+        call.call.report_progress(at, 90)
+        watch.look(float(at))
+    assert progress[-1] == (85, 90)
+    call.attempts, call.call = 2, Call()
+    watch.look(94.0)
+    watch.look(103.0)
+    assert found == []
+    watch.look(104.0)
+    assert [one.path for one in found] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "limit"),
+    [
+        (Expected(), stuck.UNKNOWN_S),
+        (Expected(usual_s={"1.0": 2.0}), 300.0),
+        (Expected(usual_s={"1.0": 200.0}), 2000.0),
+        (Expected(after_s=7.0, usual_s={"1.0": 200.0}), 7.0),
+    ],
+)
+def test_the_limit_is_what_is_set_or_ten_times_what_is_usual(expected: Expected, limit: float) -> None:
+    assert expected.limit_s("1[4].0") == limit
+
+
+def test_usual_is_what_nine_of_ten_calls_took_at_most() -> None:
+    rows = [{"path": f"1[{number}].0", "seconds": float(number)} for number in range(1, 11)]
+    assert usual_seconds([*rows, {"path": "2", "seconds": 5.0}]) == {"1.0": 9.0, "2": 5.0}
+
+
+async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stuck, "EVERY_S", 0.01)
+    made, named = Registry(), asyncio.Event()
+
+    @handler(registry=made)
+    async def hangs() -> None:
+        await named.wait()
+
+    class Seen(Observer):
+        def stuck(self, found: Stuck) -> None:
+            text.append(live.markdown())
+            named.set()
+
+    live, text = LiveProgress(), list[str]()
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
+    watching: Any = Observers([live, Seen()])
+    result = await run_plan(plan, Context(), observer=watching, expected=Expected(after_s=0.05))
+    assert result.status == "succeeded"
+    assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]
+    assert "Stuck?" not in live.markdown()

@@ -1,0 +1,44 @@
+"""The picture of a plan."""
+
+from flows.author.results import Outcome
+from flows.model.steps import Pipeline
+from flows.planning.planner import make_plan
+from flows.reports.mermaid import mermaid
+from tests.support.random_pipelines import mixing_registry
+
+
+def mix(name: str, **fields: object) -> dict[str, object]:
+    return {"handler": "mix", "name": name, "writes": {"out": name}, **fields}
+
+
+def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None:
+    steps = [mix("extract"), {"parallel": [mix("a"), [mix("b"), mix("c")]], "max_concurrency": 2},
+             {"for_each": "docs", "as": "doc", "batch_size": 8, "steps": [mix("d")]}]  # fmt: skip
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=mixing_registry(lambda: 0))
+    text = mermaid(plan, [Outcome("0", "0.mix", "step", "succeeded"), Outcome("1.0", "1.0.mix", "step", "failed")])
+    assert text.splitlines() == [
+        "flowchart TD",
+        '    s0["extract"]:::succeeded',
+        '    subgraph s1_group["parallel, at most 2"]',
+        '        s1_0["a"]:::failed',
+        '        s1_1_0["b"]',
+        '        s1_1_1["c"]',
+        "    end",
+        '    subgraph s2_group["for each doc of docs, 8 a batch, at most 4"]',
+        '        s2_0["d"]',
+        "    end",
+        "    s1_1_0 --> s1_1_1",
+        "    s0 --> s1_0",
+        "    s0 --> s1_1_0",
+        "    s1_0 --> s2_0",
+        "    s1_1_1 --> s2_0",
+        "    classDef succeeded fill:#d3f9d8,stroke:#2b8a3e",
+        "    classDef failed fill:#ffe3e3,stroke:#c92a2a",
+    ]
+
+
+def test_a_derived_plan_shows_its_waits() -> None:
+    steps = [mix("a"), mix("b", reads={"first": "a"}), mix("c", reads={"first": "a"}), mix("d", reads={"first": "b"})]
+    pipeline = Pipeline.model_validate({"name": "p", "mode": "dag", "steps": steps})
+    text = mermaid(make_plan(pipeline, registry=mixing_registry(lambda: 0)))
+    assert [line.strip() for line in text.splitlines() if "-->" in line] == ["s0 --> s1", "s0 --> s2", "s1 --> s3"]

@@ -1,0 +1,91 @@
+"""Faults that the schedule fuzzer has found, each as the smallest run that shows it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flows.author.call import Call
+from flows.author.registry import Registry, handler
+from flows.author.results import Outcome
+from flows.engine.engine import run_plan
+from flows.engine.run_state import Observer
+from flows.errors import FatalError, TransientError
+from flows.model.steps import Pipeline
+from flows.planning.plan import Plan
+from flows.planning.planner import make_plan
+from flows.state.context import Context
+from flows.testkit import run_virtually
+
+
+@pytest.fixture
+def registry() -> Registry:
+    made, called = Registry(), list[str]()
+
+    @handler(registry=made, effects=())
+    async def ok() -> None: ...
+
+    @handler(registry=made, effects=())
+    async def first_waits() -> None:
+        if not called:
+            called.append("first")
+            await asyncio.Event().wait()
+
+    return made
+
+
+def planned(steps: Any, registry: Registry, **pipeline: Any) -> Plan:
+    model = Pipeline.model_validate({"name": "found", "steps": steps, **pipeline})
+    return make_plan(model, registry=registry, given=["items"])
+
+
+async def test_a_cancelled_loop_that_tolerates_failures_takes_no_further_item(registry: Registry) -> None:
+    class Told(Observer):
+        def __init__(self) -> None:
+            self.outcomes: dict[str, Outcome] = {}
+            self.started: list[str] = []
+
+        def step_started(self, path: str, id: str) -> None:
+            self.started.append(path)
+
+        def finished(self, outcome: Outcome) -> None:
+            self.outcomes[outcome.path] = outcome
+
+    told = Told()
+    loop = {"for_each": "items", "steps": ["first_waits"], "max_concurrency": 1, "tolerated_failure": "100%"}
+    running = asyncio.ensure_future(
+        run_plan(planned([loop], registry), Context({"items": ["a", "b", "c"]}), observer=told)
+    )
+    while not told.started:
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert told.started == ["0[0].0"]
+    assert {path: told.outcomes[path].status for path in ("0", "0[0]", "0[1]", "0[2]")} == {
+        "0": "cancelled", "0[0]": "cancelled", "0[1]": "cancelled", "0[2]": "cancelled",
+    }  # fmt: skip
+
+
+async def test_a_group_in_which_too_few_branches_ran_fails_and_says_so(registry: Registry) -> None:
+    group = {"parallel": ["ok", {"handler": "ok", "when": "not items"}], "policy": {"minimum_threshold": 2}}
+    result = await run_plan(planned([group], registry), Context({"items": ["a"]}))
+    assert result.status == "failed"
+    assert result.outcomes[0].reason == "1 of 1 branches succeeded, and success_when asks for at least 2"
+
+
+def test_a_loop_that_takes_no_further_item_keeps_no_place_from_those_that_try_again(registry: Registry) -> None:
+    @handler(registry=registry, effects=())
+    async def uneven(item: str, *, call: Call) -> None:
+        if item == "b":
+            raise FatalError("broken")
+        if call.attempt == 1:
+            raise TransientError("come back later", retry_after_s=1)
+
+    loop = {"for_each": "items", "steps": ["uneven"], "max_concurrency": 1}
+    plan = planned([loop], registry, retry={"max_attempts": 2})
+    result = run_virtually(run_plan(plan, Context({"items": ["a", "b", "c"]})))
+    assert {outcome.path: outcome.status for outcome in result.outcomes} == {
+        "0": "failed", "0[0]": "succeeded", "0[0].0": "succeeded", "0[1]": "failed", "0[1].0": "failed",
+        "0[2]": "cancelled",
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""The engine's promises under chosen schedules and injected faults: one state, windows, outcomes, policies, stops."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from flows.author.registry import load_modules
+from flows.errors import InvalidPipeline
+from flows.loaders import load_pipeline_text
+from flows.loaders.templates import TEMPLATES
+from flows.model.steps import Pipeline
+from flows.state.context import Context
+from flows.testkit import Faults, explore, stand_ins
+from tests.support.random_pipelines import mixing_registry, random_pipeline, random_tree
+
+START = {"seed": "s", "items": ["a", "b", "c"]}
+PIPELINES = Path(__file__).parents[4] / "deployments" / "pipelines"
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None:
+    pipeline = random_pipeline(random.Random(number))
+    shown = explore(
+        pipeline, lambda: Context(START), schedules=40, faults=Faults(), registry=mixing_registry(lambda: 0)
+    ).check()
+    assert shown.schedules == 40
+    assert shown.statuses["succeeded"] >= 20
+
+
+@pytest.mark.parametrize("number", range(36))
+def test_random_trees_of_policies_timeouts_races_and_retries_keep_every_promise(number: int) -> None:
+    pipeline, inner = random_tree(random.Random(number))
+    explore(
+        pipeline, lambda: Context(START), schedules=30, faults=Faults(), registry=mixing_registry(lambda: 0),
+        catalog={"inner": inner}, first_seed=1000 * number,
+    ).check()  # fmt: skip
+
+
+GIVEN = {"sources": ["one", "two", "three"], "query": "why?", "source": "folder", "pattern": "*", "exclude": ["x"],
+         "top_k": 3, "access": {}, "query_vector": [0.5], "chunks": ["a chunk"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*TEMPLATES, "ingest", "search"])
+def test_the_shipped_pipelines_keep_every_promise_whatever_their_handlers_do(name: str) -> None:
+    load_modules(["handlers"])
+    pipeline = (
+        TEMPLATES[name] if name in TEMPLATES
+        else load_pipeline_text((PIPELINES / f"{name}.yaml").read_text(encoding="utf-8")).pipeline
+    )  # fmt: skip
+    shown = explore(
+        pipeline, lambda: Context(GIVEN), schedules=60, faults=Faults(), registry=stand_ins(pipeline)
+    ).check()
+    assert shown.with_faults > 0
+
+
+def test_what_cannot_run_is_refused_before_any_schedule() -> None:
+    loop = Pipeline.model_validate({"name": "loop", "steps": [{"for_each": "items", "steps": ["mix"]}]})
+    with pytest.raises(InvalidPipeline, match="'items', which nothing before it writes"):
+        explore(loop, Context, registry=mixing_registry(lambda: 0))

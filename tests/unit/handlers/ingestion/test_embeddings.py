@@ -1,0 +1,137 @@
+"""Vectors: of norm 1, the same whatever stands beside a text, nearer where the meaning is."""
+
+import asyncio
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+from flows.author.call import Call
+from flows.errors import FatalError, TransientError
+from flows.state.context import Identity
+from flows.state.services import Services
+from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
+from handlers.models.embedding import Embedder, HashingEmbedder, LocalEmbedder, make_embedder
+from handlers.models.endpoint import OpenAIEmbedder
+from handlers.models.reranking import make_reranker
+from handlers.records import Chunk
+
+TEXTS = ["The cat sat on the mat.", "Databases store rows on disk.", "A feline rested on a rug."]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalEmbedder]:
+    embedder = LocalEmbedder()
+    yield embedder
+    embedder.close()
+
+
+@pytest.mark.parametrize("kind", ["local", "hashing"])
+def test_vectors_have_norm_one_and_do_not_depend_on_their_neighbours(kind: str, local: LocalEmbedder) -> None:
+    embedder: Embedder = local if kind == "local" else HashingEmbedder()
+    together = embedder.embed_documents(TEXTS)
+    assert (together.dtype, together.shape) == (np.float32, (3, embedder.dim))
+    assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    assert (together[2] == embedder.embed_documents(TEXTS[2:])[0]).all()
+    assert embedder.embed_documents([]).shape == (0, embedder.dim)
+
+
+def test_meaning_is_nearer_than_nothing_in_common(local: LocalEmbedder) -> None:
+    vectors = local.embed_documents(TEXTS)
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1] + 0.1
+    query = local.embed_query("Where do databases keep their data?")
+    assert int(np.argmax(vectors @ query)) == 1
+
+
+def test_an_embedder_follows_a_handler_into_another_process(local: LocalEmbedder) -> None:
+    copy = pickle.loads(pickle.dumps(local))
+    assert (copy.embed_query("x") == local.embed_query("x")).all()
+    copy.close()
+
+
+def test_the_reranker_puts_the_answer_first() -> None:
+    scores = make_reranker().score("how does a database store data?", TEXTS)
+    assert int(np.argmax(scores)) == 1
+
+
+def chunk(text: str, heading: str = "") -> Chunk:
+    return Chunk(f"id-{text[:6]}", "doc", 0, text, 0, len(text), heading)
+
+
+def test_the_handlers_give_a_vector_and_counts_for_each_chunk() -> None:
+    call = Call(identity=Identity(services=Services({"embedder": HashingEmbedder})))
+    chunks = [chunk("Rows are stored in rows.", "Storage"), chunk("数据库"), chunk("the of and")]
+    embeddings = generate_dense_embeddings(chunks, call=call)
+    assert embeddings.vectors.shape == (3, 256)
+    assert embeddings.chunk_ids == tuple(c.id for c in chunks)
+    assert (call.costs["chunks"], call.done, call.total) == (3, 3, 3)
+    sparse = generate_sparse_embeddings(chunks, call=Call())
+    assert [(s.counts, s.length) for s in sparse] == [
+        ((("row", 2), ("storag", 1), ("store", 1)), 4), ((("据库", 1), ("数据", 1)), 2), ((), 0),
+    ]  # fmt: skip
+
+
+def test_a_call_that_is_no_longer_wanted_stops() -> None:
+    from flows.errors import StepCancelled
+
+    call = Call(identity=Identity(services=Services({"embedder": HashingEmbedder})))
+    call.cancel()
+    with pytest.raises(StepCancelled):
+        generate_dense_embeddings([chunk("a")], call=call)
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        status = {"busy": 429, "busy for long": 429, "forbidden": 401}.get(texts[0], 200)
+        rows = [{"index": i, "embedding": [len(text), 1.0]} for i, text in enumerate(texts) if text != "lost"]
+        if texts[0] == "nowhere":
+            rows = [{"index": 0, "embedding": [0.0, 0.0]}]
+        body = json.dumps({"data": rows[::-1], "usage": {"total_tokens": 5}}).encode()
+        self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", "7" if texts[0] == "busy" else "Fri, 31 Dec 9999 23:59:59 GMT")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Endpoint)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_openai_compatible_endpoint(endpoint: str) -> None:
+    embedder = make_embedder("any", base_url=endpoint, api_key="secret")
+    assert isinstance(embedder, OpenAIEmbedder)
+    vectors = asyncio.run(asyncio.to_thread(embedder.embed_documents, ["a", "bbbb"]))
+    assert np.allclose(vectors, [[2**-0.5, 2**-0.5], [4 / 17**0.5, 1 / 17**0.5]])
+    assert embedder.tokens_used == 5
+    with pytest.raises(TransientError, match="answered 429") as busy:
+        embedder.embed_query("busy")
+    assert busy.value.retry_after_s == 7
+    with pytest.raises(TransientError, match="answered 429") as busy:
+        embedder.embed_query("busy for long")
+    assert busy.value.retry_after_s is not None
+    assert busy.value.retry_after_s > 1e9
+    with pytest.raises(FatalError, match="answered 401"):
+        embedder.embed_query("forbidden")
+    with pytest.raises(FatalError, match="gave 1 vectors for 2 texts"):
+        embedder.embed_documents(["a", "lost"])
+    with pytest.raises(FatalError, match="point nowhere"):
+        embedder.embed_query("nowhere")
+    assert len(embedder.embed_documents(["many"] * 150)) == 150
+    embedder.close()
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
+        OpenAIEmbedder("any", base_url="http://127.0.0.1:1").embed_query("x")
