@@ -28,7 +28,7 @@ from handlers.ingestion.storing import (
     store_documents,
     store_graph,
     store_sparse_vectors,
-)  # fmt: skip
+)
 from handlers.models.embedding import make_embedder
 from handlers.records import Chunk, Document, stable_id
 from handlers.retrieval.comparing import run_questions, ways_of_searching
@@ -46,10 +46,15 @@ def read_collection(folder: Path) -> list[Document]:
         text = f"{record['title']}\n{record['text']}".strip()
         documents.append(
             Document(
-                record["_id"], record["_id"], f"cranfield:{record['_id']}", record["title"], "text/plain", text,
+                record["_id"],
+                record["_id"],
+                f"cranfield:{record['_id']}",
+                record["title"],
+                "text/plain",
+                text,
                 stable_id(text),
             )
-        )  # fmt: skip
+        )
     return documents
 
 

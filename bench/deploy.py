@@ -23,8 +23,10 @@ def main() -> None:
         timed(["deployments", "deploy"], environment)  # makes the work pool, and fills the caches of the disk
         one = [timed(["prefect", "--no-prompt", "deploy", "-n", "search"], environment) for _ in range(ROUNDS)]
         ours = [timed(["deployments", "deploy"], environment) for _ in range(ROUNDS)]
-    print(f"prefect deploy of one flow: {median(one):.1f} s; braid deploy of all: {median(ours):.1f} s; "
-          f"ratio {median(ours) / median(one):.2f}")  # fmt: skip
+    print(
+        f"prefect deploy of one flow: {median(one):.1f} s; braid deploy of all: {median(ours):.1f} s; "
+        f"ratio {median(ours) / median(one):.2f}"
+    )
 
 
 def timed(command: Sequence[str], environment: Mapping[str, str]) -> float:

@@ -177,8 +177,14 @@ def dead_workers(tries: int) -> Row:
     """A worker process is killed in the middle of a call."""
     from bench import fault_handlers
 
-    steps = [{"for_each": "items", "max_concurrency": 4, "collect": ["survivor"],
-              "steps": [{"handler": "bench_dies_once", "retry": {"max_attempts": 2, "delay_s": 0}}]}]  # fmt: skip
+    steps = [
+        {
+            "for_each": "items",
+            "max_concurrency": 4,
+            "collect": ["survivor"],
+            "steps": [{"handler": "bench_dies_once", "retry": {"max_attempts": 2, "delay_s": 0}}],
+        }
+    ]
     plan = make_plan(Pipeline.model_validate({"name": "workers", "steps": steps}), registry=REGISTRY)
     assert fault_handlers.dies_once
     with tempfile.TemporaryDirectory() as name:
@@ -266,9 +272,13 @@ def cancelled(tries: int) -> Row:
             plan = make_plan(Pipeline.model_validate(killing.PIPELINE), registry=place.handlers())
             recorder, stop = Recorder(RunStore(place.url)), _CancelAfter(number + 1)
             stop.task = task = asyncio.ensure_future(
-                run_plan(plan, Context(identity=Identity("killed", "cut")), observer=Observers([recorder, stop]),
-                         journal=recorder)
-            )  # fmt: skip
+                run_plan(
+                    plan,
+                    Context(identity=Identity("killed", "cut")),
+                    observer=Observers([recorder, stop]),
+                    journal=recorder,
+                )
+            )
             with suppress(asyncio.CancelledError):
                 await task
 

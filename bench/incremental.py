@@ -36,8 +36,14 @@ def write(folder: Path, number: int, words: int, seed: int) -> None:
 def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, dict[str, Any]]:
     catalog = load_catalog(settings)
     began = time.perf_counter()
-    result = run_pipeline(catalog.find("ingest"), {"source": str(source)}, settings=settings, catalog=catalog,
-                          index=index, engine="inline")  # fmt: skip
+    result = run_pipeline(
+        catalog.find("ingest"),
+        {"source": str(source)},
+        settings=settings,
+        catalog=catalog,
+        index=index,
+        engine="inline",
+    )
     assert result.status == "succeeded", result.errors
     return time.perf_counter() - began, result.context.data["changes"]
 

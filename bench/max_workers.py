@@ -28,10 +28,24 @@ steps:
 
 def run(folder: Path, workers: int) -> float:
     """Seconds that the run itself took, as the command reports them."""
-    environment = {**os.environ, "BRAID_HOME": str(folder / "home"), "BRAID_HANDLER_MODULES": "bench_jobs",
-                   "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()])}  # fmt: skip
-    command = [sys.executable, "-m", "deployments", "run", str(folder / "jobs.yaml"), "--engine", "inline", "--json",
-               "--max-workers", str(workers)]  # fmt: skip
+    environment = {
+        **os.environ,
+        "BRAID_HOME": str(folder / "home"),
+        "BRAID_HANDLER_MODULES": "bench_jobs",
+        "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "deployments",
+        "run",
+        str(folder / "jobs.yaml"),
+        "--engine",
+        "inline",
+        "--json",
+        "--max-workers",
+        str(workers),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout)["seconds"])
 

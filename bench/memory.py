@@ -54,8 +54,11 @@ class Watch(Observer):
     def note(self) -> None:
         memory = self._process.memory_info().rss / 1e6
         times = self._process.cpu_times()
-        print(f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB  "
-              f"peak {peak_mb():5.0f} MB  {times.user + times.system:8.1f} CPU s", flush=True)  # fmt: skip
+        print(
+            f"{time.monotonic() - self._began:8.1f} s  {self._published:8,} documents  {memory:7.1f} MB  "
+            f"peak {peak_mb():5.0f} MB  {times.user + times.system:8.1f} CPU s",
+            flush=True,
+        )
 
 
 def peak_mb() -> float:
@@ -77,8 +80,15 @@ def main() -> None:
         watch.note()
         began = time.monotonic()
         catalog = load_catalog(settings)
-        result = run_pipeline(catalog.find("ingest"), {"source": str(source)}, settings=settings, catalog=catalog,
-                              index="bench", engine="inline", progress=watch)  # fmt: skip
+        result = run_pipeline(
+            catalog.find("ingest"),
+            {"source": str(source)},
+            settings=settings,
+            catalog=catalog,
+            index="bench",
+            engine="inline",
+            progress=watch,
+        )
         took = time.monotonic() - began
         assert result.status == "succeeded", result.errors
         watch.note()

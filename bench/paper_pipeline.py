@@ -16,16 +16,27 @@ from collections.abc import Callable, Sequence
 from bench.prefect_server import running_server
 
 SECONDS = {
-    "extract_text": 0.5, "partition": 0.2, "generate_dense_embeddings": 1.0, "generate_sparse_embeddings": 0.8,
-    "extract_entities": 1.5, "generate_summary": 1.0, "store_dense_vectors": 0.3, "store_sparse_vectors": 0.2,
+    "extract_text": 0.5,
+    "partition": 0.2,
+    "generate_dense_embeddings": 1.0,
+    "generate_sparse_embeddings": 0.8,
+    "extract_entities": 1.5,
+    "generate_summary": 1.0,
+    "store_dense_vectors": 0.3,
+    "store_sparse_vectors": 0.2,
     "store_graph": 0.2,
-}  # fmt: skip
+}
 READS = {
-    "extract_text": "source", "partition": "extract_text", "generate_dense_embeddings": "partition",
-    "generate_sparse_embeddings": "partition", "extract_entities": "partition", "generate_summary": "partition",
-    "store_dense_vectors": "generate_dense_embeddings", "store_sparse_vectors": "generate_sparse_embeddings",
+    "extract_text": "source",
+    "partition": "extract_text",
+    "generate_dense_embeddings": "partition",
+    "generate_sparse_embeddings": "partition",
+    "extract_entities": "partition",
+    "generate_summary": "partition",
+    "store_dense_vectors": "generate_dense_embeddings",
+    "store_sparse_vectors": "generate_sparse_embeddings",
     "store_graph": "extract_entities",
-}  # fmt: skip
+}
 NAMES = list(SECONDS)
 CRITICAL_PATH = 0.5 + 0.2 + 1.5 + 0.3
 IN_ORDER = sum(SECONDS.values())
@@ -56,10 +67,14 @@ def braid(steps: Sequence[object], *, mode: str = "ordered", max_concurrency: in
     from flows.translator.flows import run_as_flow
 
     handlers = registry()
-    pipeline = Pipeline.model_validate({
-        "name": "paper", "mode": mode, "parameters": {"source": {}},
-        "steps": [_named(step) for step in steps],
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "paper",
+            "mode": mode,
+            "parameters": {"source": {}},
+            "steps": [_named(step) for step in steps],
+        }
+    )
     overrides = Overrides(max_concurrency=max_concurrency, default_max_concurrency=8)
     inside: list[float] = []
 
@@ -120,7 +135,7 @@ def main() -> None:
             "braid, max_concurrency 1": (braid(template, max_concurrency=1), IN_ORDER),
             "braid, flat list, mode dag": (braid(NAMES, mode="dag"), 2.4),
             "by hand": (hand_written(), CRITICAL_PATH),
-        }  # fmt: skip
+        }
         inside: dict[str, list[float]] = {name: [] for name in cases}
         whole: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(rounds):

@@ -48,8 +48,11 @@ class Server:
             self._port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._environment = {
-            **os.environ, **settings, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": self.url,
-        }  # fmt: skip
+            **os.environ,
+            **settings,
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_UI_API_URL": self.url,
+        }
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 

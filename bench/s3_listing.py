@@ -52,9 +52,11 @@ def list_once(server: S3Server, url: str) -> None:
 def ingest_once(proxy: Proxy, settings: Settings, url: str, title: str) -> None:
     proxy.asked.clear()
     took, changes = ingest(settings, url, "bench")
-    print(f"{title}: {took:.1f} s, {changes['process']:,} processed, {changes['unchanged']:,} unchanged; "
-          f"{proxy.listings} pages listed, {len(proxy.downloads):,} objects downloaded, "
-          f"{len(proxy.asked):,} requests in all; peak {peak_mb():.0f} MB")  # fmt: skip
+    print(
+        f"{title}: {took:.1f} s, {changes['process']:,} processed, {changes['unchanged']:,} unchanged; "
+        f"{proxy.listings} pages listed, {len(proxy.downloads):,} objects downloaded, "
+        f"{len(proxy.asked):,} requests in all; peak {peak_mb():.0f} MB"
+    )
 
 
 def main() -> None:
@@ -66,10 +68,15 @@ def main() -> None:
         print(f"put {keys:,} keys in {put(server, f'{server.bucket}/large', keys):.1f} s")
         list_once(server, url)
         options = proxy.options
-        settings = Settings(home=Path(folder)).model_copy(update={
-            "embedding_model": "hashing", "s3_endpoint_url": options.s3_endpoint_url, "s3_key": options.s3_key,
-            "s3_secret": SecretStr(options.s3_secret or ""), "s3_region": options.s3_region,
-        })  # fmt: skip
+        settings = Settings(home=Path(folder)).model_copy(
+            update={
+                "embedding_model": "hashing",
+                "s3_endpoint_url": options.s3_endpoint_url,
+                "s3_key": options.s3_key,
+                "s3_secret": SecretStr(options.s3_secret or ""),
+                "s3_region": options.s3_region,
+            }
+        )
         load_handlers(settings)
         for title in ("first ingestion", "second ingestion"):
             ingest_once(proxy, settings, url, title)

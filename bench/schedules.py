@@ -27,21 +27,27 @@ def main() -> int:
     while done < chosen.schedules:
         pipeline, inner = random_tree(random.Random(number))
         shown = explore(
-            pipeline, lambda: Context(START), schedules=min(chosen.each, chosen.schedules - done), faults=Faults(),
-            registry=mixing_registry(lambda: 0), catalog={"inner": inner}, first_seed=number * chosen.each,
-        )  # fmt: skip
+            pipeline,
+            lambda: Context(START),
+            schedules=min(chosen.each, chosen.schedules - done),
+            faults=Faults(),
+            registry=mixing_registry(lambda: 0),
+            catalog={"inner": inner},
+            first_seed=number * chosen.each,
+        )
         done += shown.schedules
         ended.update(shown.statuses)
         if not shown.ok:
-            print(
-                f"random pipeline {number} (tests.support.random_pipelines.random_tree(random.Random({number})))\n{shown}"
-            )
+            call = f"tests.support.random_pipelines.random_tree(random.Random({number}))"
+            print(f"random pipeline {number} ({call})\n{shown}")
             return 1
         number += 1
     seconds = time.process_time() - began
     ends = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
-    print(f"{done} schedules of {number - chosen.first} random pipelines, nothing wrong: {ends}; "
-          f"{seconds:.0f} CPU s, {done / seconds:.0f} schedules a second")  # fmt: skip
+    print(
+        f"{done} schedules of {number - chosen.first} random pipelines, nothing wrong: {ends}; "
+        f"{seconds:.0f} CPU s, {done / seconds:.0f} schedules a second"
+    )
     return 0
 
 

@@ -120,15 +120,21 @@ def measure(*, away_s: float | None, die: bool = False, kill_after: int = 5, wor
             repaired = _states(folder, environment) if "Running" in states else states
         last = resumed or first
         return {
-            "away_s": away_s, "process_killed": die, "first": first, "seconds": round(took, 1),
-            "calls_finished": sum(before.values()), "kept": len(stored), "resumed": resumed,
+            "away_s": away_s,
+            "process_killed": die,
+            "first": first,
+            "seconds": round(took, 1),
+            "calls_finished": sum(before.values()),
+            "kept": len(stored),
+            "resumed": resumed,
             "again": sum((both - before).values()),
             "twice": sorted(name for name, count in both.items() if count > 1),
-            "lost": len(set(both) ^ _names()) + (last.get("hash") != undisturbed["hash"])
+            "lost": len(set(both) ^ _names())
+            + (last.get("hash") != undisturbed["hash"])
             + max(0, sum((both - before).values()) - (CALLS - len(stored))),
             "states": states,
             "states_after_repair": repaired,
-        }  # fmt: skip
+        }
 
 
 def _names() -> set[str]:
@@ -137,11 +143,16 @@ def _names() -> set[str]:
 
 def _environment(folder: Path, url: str, work_s: float) -> dict[str, str]:
     return {
-        **os.environ, "PREFECT_API_URL": url, "PREFECT_HOME": str(folder / "client"),
+        **os.environ,
+        "PREFECT_API_URL": url,
+        "PREFECT_HOME": str(folder / "client"),
         "BRAID_HOME": str(folder / "home"),
-        "LOSS_CALLS": str(folder / "calls"), "LOSS_WORK_S": str(work_s), "LOSS_PIPELINE": str(folder / "loss.yaml"),
-        "BRAID_HANDLER_MODULES": "loss_handlers", "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]),
-    }  # fmt: skip
+        "LOSS_CALLS": str(folder / "calls"),
+        "LOSS_WORK_S": str(work_s),
+        "LOSS_PIPELINE": str(folder / "loss.yaml"),
+        "BRAID_HANDLER_MODULES": "loss_handlers",
+        "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]),
+    }
 
 
 def _start(what: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
@@ -204,14 +215,30 @@ def child(what: str) -> None:
         newest = store.recent(limit=1)[0].run_id
         store.close()
         earlier = find_run(newest, settings=settings, catalog=catalog, given={})
-        result = run_pipeline(earlier.loaded, earlier.parameters, settings=settings, catalog=catalog,
-                              index=earlier.record.index, resumes=earlier.record)  # fmt: skip
+        result = run_pipeline(
+            earlier.loaded,
+            earlier.parameters,
+            settings=settings,
+            catalog=catalog,
+            index=earlier.record.index,
+            resumes=earlier.record,
+        )
     else:
         loaded = catalog.find(os.environ["LOSS_PIPELINE"])
-        result = run_pipeline(loaded, {}, settings=settings, catalog=catalog,
-                              engine="inline" if what == "inline" else "prefect")  # fmt: skip
-    print(json.dumps({"status": result.status, "hash": result.fingerprint, "run": result.run_id,
-                      "errors": [o.error.message for o in result.outcomes if o.error]}), flush=True)  # fmt: skip
+        result = run_pipeline(
+            loaded, {}, settings=settings, catalog=catalog, engine="inline" if what == "inline" else "prefect"
+        )
+    print(
+        json.dumps(
+            {
+                "status": result.status,
+                "hash": result.fingerprint,
+                "run": result.run_id,
+                "errors": [o.error.message for o in result.outcomes if o.error],
+            }
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:

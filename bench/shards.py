@@ -54,17 +54,35 @@ class Ended:
 
 
 def ingest_with_deaths(
-    folder: Path, environment: Mapping[str, str], *, documents: int, workers: int, shards: int,
-    kill_coordinator: bool = False, within_s: float = 3600.0,
-) -> Ended:  # fmt: skip
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    documents: int,
+    workers: int,
+    shards: int,
+    kill_coordinator: bool = False,
+    within_s: float = 3600.0,
+) -> Ended:
     """Ingest `documents` tiny files with process workers, one of which is killed when some of them are searchable.
 
     With `kill_coordinator` the command is killed as well, and given again.
     """
     source = folder / "documents"
     texts = write_documents(source, documents)
-    command = [sys.executable, "-m", "deployments", "ingest", str(source), "--index", INDEX, "--work-pool", POOL,
-               "--shards", str(shards), "--json"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "deployments",
+        "ingest",
+        str(source),
+        "--index",
+        INDEX,
+        "--work-pool",
+        POOL,
+        "--shards",
+        str(shards),
+        "--json",
+    ]
     started = time.monotonic()
     with _workers(folder, workers, environment) as processes:
         coordinator = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -114,27 +132,29 @@ def servers(folder: Path, *, prefect_on_postgres: bool) -> Iterator[dict[str, st
         home = folder / "prefect"
         server = running.enter_context(Server(home, settings))
         yield {
-            **os.environ, **TUNED, "PREFECT_HOME": str(home), "PREFECT_API_URL": server.url,
-            "PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_LOGGING_LEVEL": "WARNING",
-            "BRAID_HOME": str(folder / "home"), "BRAID_EMBEDDING_MODEL": "hashing",
+            **os.environ,
+            **TUNED,
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": server.url,
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "BRAID_HOME": str(folder / "home"),
+            "BRAID_EMBEDDING_MODEL": "hashing",
             "BRAID_DATABASE_URL": url.set(database="runs").render_as_string(hide_password=False),
             "BRAID_INDEX_URL": url.render_as_string(hide_password=False),
-        }  # fmt: skip
+        }
 
 
 @contextmanager
 def _workers(folder: Path, count: int, environment: Mapping[str, str]) -> "Iterator[list[subprocess.Popen[bytes]]]":
     """Process workers that take a run at a time, each in a process group of its own."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process",
-               "--limit", "1"]  # fmt: skip
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(count):
             log = (folder / f"worker-{number}.log").open("wb")
             named = [*command, "--name", f"worker-{number}"]
-            processes.append(
-                subprocess.Popen(named, env=environment, stdout=log, stderr=log, start_new_session=True)
-            )  # fmt: skip
+            processes.append(subprocess.Popen(named, env=environment, stdout=log, stderr=log, start_new_session=True))
             log.close()
         yield processes
     finally:
@@ -143,9 +163,11 @@ def _workers(folder: Path, count: int, environment: Mapping[str, str]) -> "Itera
 
 
 def _kill_a_busy_worker(
-    workers: "list[subprocess.Popen[bytes]]", environment: Mapping[str, str],
-    coordinator: "subprocess.Popen[str]", after: int,
-) -> int:  # fmt: skip
+    workers: "list[subprocess.Popen[bytes]]",
+    environment: Mapping[str, str],
+    coordinator: "subprocess.Popen[str]",
+    after: int,
+) -> int:
     """SIGKILL for a worker and the run it has, once more than `after` documents are searchable; how many were."""
     store, runs = _open(environment), RunStore(environment["BRAID_DATABASE_URL"])
     try:
@@ -216,8 +238,10 @@ def main() -> None:
             Path(name), environment, documents=given.documents, workers=given.workers, shards=given.shards
         )
     print(json.dumps(dict(ended.report), indent=2))
-    print(f"{given.documents} documents, {given.workers} workers, {given.shards} shards: {ended.seconds:.0f} s; "
-          f"a worker was killed when {ended.killed_after} documents were searchable")  # fmt: skip
+    print(
+        f"{given.documents} documents, {given.workers} workers, {given.shards} shards: {ended.seconds:.0f} s; "
+        f"a worker was killed when {ended.killed_after} documents were searchable"
+    )
     print(f"states: {dict(ended.states)}; documents whose content is not there exactly once: {len(ended.wrong)}")
     if ended.wrong or ended.states.get("missing") or ended.states.get("pending"):
         sys.exit(f"wrong: {', '.join(ended.wrong[:10])}")

@@ -34,9 +34,13 @@ from deployments.commands.validate import validate
 _ROOT = Path(__file__).parent.parent
 
 app = typer.Typer(
-    name="braid", no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES,
-)  # fmt: skip
+    name="braid",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
 
 
 @app.callback()
@@ -82,8 +86,11 @@ app.add_typer(
     index, name="index", rich_help_panel="Look", epilog=EXIT_CODES, help="List, copy, compare and delete indexes."
 )
 app.add_typer(
-    documents, name="documents", rich_help_panel="Look", epilog=EXIT_CODES,
-)  # fmt: skip
+    documents,
+    name="documents",
+    rich_help_panel="Look",
+    epilog=EXIT_CODES,
+)
 app.add_typer(new, name="new", rich_help_panel="Write pipelines", epilog=EXIT_CODES)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 

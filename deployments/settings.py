@@ -51,8 +51,14 @@ def _with_place_for_name(template: str | None) -> str | None:
 class Settings(BaseSettings):
     """What the environment says; without anything set, everything lives in `.braid` in the working directory."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True,
-                                      env_ignore_empty=True, hide_input_in_errors=True)  # fmt: skip
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     home: Path = Field(default=Path(".braid"), description="Folder of the run store, the indexes and the artifacts.")
     database_url: str | None = Field(
@@ -71,9 +77,11 @@ class Settings(BaseSettings):
         default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
     )
     max_workers: int | None = Field(
-        default=None, ge=1, validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
+        default=None,
+        ge=1,
+        validation_alias=AliasChoices("BRAID_MAX_WORKERS", "LORCHESTRA_MAX_WORKERS"),
         description="A ceiling for steps at once, as --max-workers.",
-    )  # fmt: skip
+    )
     task_runner: Literal["threads", "dask", "ray"] | None = Field(
         default=None, description="Where sync handlers run, as --task-runner; see docs/scale.md."
     )

@@ -1,6 +1,7 @@
-"""Tags: what may be a tag's name and value, the same for ingestion, which writes them, and search, which asks."""
+"""Tags: valid names and values, the same for ingestion and search; and filters of documents by tag."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from flows.errors import OrchestrationError
 
@@ -8,10 +9,19 @@ FORBIDDEN = "=:;"
 RESERVED_PREFIX = "__"
 RESERVED = frozenset(
     {
-        "__document_id", "__file_id", "__file_part", "__part_n", "__sect_n", "__file_type", "__artifact_type",
-        "__synth", "__execution_id", "__pipeline_id", "__index",
+        "__document_id",
+        "__file_id",
+        "__file_part",
+        "__part_n",
+        "__sect_n",
+        "__file_type",
+        "__artifact_type",
+        "__synth",
+        "__execution_id",
+        "__pipeline_id",
+        "__index",
     }
-)  # fmt: skip
+)
 """Names that the system itself uses in the formats it takes in; no document is given one by hand."""
 CONVENTIONAL = ("user", "organization", "department", "project", "visibility", "category", "version", "language")
 """Names worth agreeing on; any other will do as well."""
@@ -68,3 +78,42 @@ def read_tags(written: Iterable[str]) -> dict[str, list[str]]:
         if value.strip() not in values:
             values.append(value.strip())
     return found
+
+
+@dataclass(frozen=True)
+class TagFilter:
+    """All keys must match (AND), each by any of its values (OR); no key at all matches everything.
+
+    A key with no values matches nothing: an empty list of permitted values permits nothing.
+    """
+
+    wanted: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, wanted: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
+        """The filter a mapping from key to value or values stands for; `None` matches everything.
+
+        Raises:
+            InvalidTag: no document can have a tag of that name.
+        """
+        if isinstance(wanted, TagFilter):
+            return wanted
+        pairs: list[tuple[str, tuple[str, ...]]] = []
+        for key, values in sorted((wanted or {}).items()):
+            listed = (values,) if isinstance(values, str) else tuple(values)
+            pairs.append((tag_name(key), tuple(sorted(set(listed)))))
+        return cls(tuple(pairs))
+
+    @classmethod
+    def all_of(cls, *filters: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
+        """What every one of them lets through: who asks and what is asked for may name the same key."""
+        pairs = [pair for each in filters for pair in cls.of(each).wanted]
+        return cls(tuple(sorted(set(pairs))))
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted)
+
+    def matches(self, tags: Iterable[tuple[str, str]]) -> bool:
+        """Whether a document with these tags may be shown."""
+        present = set(tags)
+        return all(any((key, value) in present for value in values) for key, values in self.wanted)

@@ -49,18 +49,30 @@ def ask(
     require_chat(settings)
     parameters = {"filters": filters_of(tag), "multi_query": multi_query, "hyde": hyde}
     result = run_search(
-        asked(question), settings=settings, catalog=load_catalog(settings), index=index, top=top,
-        parameters=parameters, pipeline="ask",
-    )  # fmt: skip
+        asked(question),
+        settings=settings,
+        catalog=load_catalog(settings),
+        index=index,
+        top=top,
+        parameters=parameters,
+        pipeline="ask",
+    )
     answer = result.context.data.get("answer")
     if json_output:
-        emit({
-            "question": question, "index": index, "filters": parameters["filters"], "status": result.status,
-            "seconds": result.seconds, "answer": answer.text if answer else None,
-            "citations": [asdict(each) for each in answer.citations] if answer else [],
-            "unknown_citations": list(answer.unknown) if answer else [], "cost": result.cost,
-            "errors": errors_json(result),
-        })  # fmt: skip
+        emit(
+            {
+                "question": question,
+                "index": index,
+                "filters": parameters["filters"],
+                "status": result.status,
+                "seconds": result.seconds,
+                "answer": answer.text if answer else None,
+                "citations": [asdict(each) for each in answer.citations] if answer else [],
+                "unknown_citations": list(answer.unknown) if answer else [],
+                "cost": result.cost,
+                "errors": errors_json(result),
+            }
+        )
     else:
         if answer:
             _show(answer)

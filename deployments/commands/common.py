@@ -36,9 +36,13 @@ RunnerOption = Annotated[
 ]
 BudgetOption = Annotated[
     list[str] | None,
-    typer.Option("--budget", metavar="UNIT=AMOUNT", help="What the run may use: usd=5, tokens=100000, seconds=3600; "
-                 "may be repeated. When it is used up, nothing more starts."),
-]  # fmt: skip
+    typer.Option(
+        "--budget",
+        metavar="UNIT=AMOUNT",
+        help="What the run may use: usd=5, tokens=100000, seconds=3600; "
+        "may be repeated. When it is used up, nothing more starts.",
+    ),
+]
 
 
 def stdout() -> Console:
@@ -93,8 +97,14 @@ def complain(error: OrchestrationError, *, as_json: bool) -> None:
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    return {"source": problem.source, "line": problem.line, "column": problem.column, "code": problem.code,
-            "message": problem.message, "level": problem.level}  # fmt: skip
+    return {
+        "source": problem.source,
+        "line": problem.line,
+        "column": problem.column,
+        "code": problem.code,
+        "message": problem.message,
+        "level": problem.level,
+    }
 
 
 def show_logs(verbose: bool) -> None:

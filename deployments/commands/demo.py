@@ -53,8 +53,16 @@ def demo(
     console = stdout()
     remove_index(settings, INDEX)
     parameters = {"source": str(DOCUMENTS), "exclude": excluding(catalog, "ingest", NOT_DOCUMENTS)}
-    result = watched(catalog.find("ingest"), parameters, settings=settings, catalog=catalog, index=INDEX,
-                     max_workers=max_workers, engine=engine, quiet=json_output)  # fmt: skip
+    result = watched(
+        catalog.find("ingest"),
+        parameters,
+        settings=settings,
+        catalog=catalog,
+        index=INDEX,
+        max_workers=max_workers,
+        engine=engine,
+        quiet=json_output,
+    )
     services = make_services(settings, INDEX)
     answers: list[dict[str, Any]] = []
     try:
@@ -63,9 +71,15 @@ def demo(
             question = asked["question"]
             answer = run_search(question, settings=settings, catalog=catalog, index=INDEX, top=1, services=services)
             hits = list(answer.context.data.get("results", ()))
-            answers.append({"question": question, "seconds": answer.seconds, "status": answer.status,
-                            "expected_document": asked["document"],
-                            "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)]})  # fmt: skip
+            answers.append(
+                {
+                    "question": question,
+                    "seconds": answer.seconds,
+                    "status": answer.status,
+                    "expected_document": asked["document"],
+                    "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                }
+            )
             if not json_output:
                 console.print()
                 console.print(Text.assemble(("? ", "bold green"), (question, "bold")))
@@ -103,8 +117,9 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     # The sum is no measurement of a run in order: a step that waits for a processor counts that as its own time.
     console.print(
         "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
-        "braid demo --max-workers 1.", style="dim",
-    )  # fmt: skip
+        "braid demo --max-workers 1.",
+        style="dim",
+    )
     console.print(f"All of it again: braid runs show {result.run_id}", style="dim")
 
 

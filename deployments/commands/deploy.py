@@ -62,9 +62,14 @@ def deploy(
 
 
 def bring(
-    names: Sequence[str], *, catalog: Catalog, settings: Settings, work_pool: str, prune: bool = False,
+    names: Sequence[str],
+    *,
+    catalog: Catalog,
+    settings: Settings,
+    work_pool: str,
+    prune: bool = False,
     dry_run: bool = False,
-) -> "list[Change]":  # fmt: skip
+) -> "list[Change]":
     """Deploy to the server that Prefect is connected to."""
     from prefect import get_client
 
@@ -72,8 +77,9 @@ def bring(
 
     async def run() -> "list[Change]":
         async with get_client() as client:
-            return await deploying(client, names, catalog=catalog, settings=settings, work_pool=work_pool,
-                                   prune=prune, dry_run=dry_run)  # fmt: skip
+            return await deploying(
+                client, names, catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run
+            )
 
     return asyncio.run(run())
 

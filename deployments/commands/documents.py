@@ -32,9 +32,12 @@ OffsetOption = Annotated[int, typer.Option(min=0, help="After how many.")]
 @reported
 def documents(
     context: typer.Context,
-    index: IndexOption = "default", status: StatusOption = None, limit: LimitOption = 50, offset: OffsetOption = 0,
+    index: IndexOption = "default",
+    status: StatusOption = None,
+    limit: LimitOption = 50,
+    offset: OffsetOption = 0,
     json_output: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """List, show, delete and requeue the documents of an index.
 
     Examples:
@@ -48,9 +51,12 @@ def documents(
 @app.command("list")
 @reported
 def list_documents(
-    index: IndexOption = "default", status: StatusOption = None, limit: LimitOption = 50, offset: OffsetOption = 0,
+    index: IndexOption = "default",
+    status: StatusOption = None,
+    limit: LimitOption = 50,
+    offset: OffsetOption = 0,
     json_output: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """List documents by name: status, last step, the run that had to do with them last, and why they failed.
 
     Examples:
@@ -62,17 +68,30 @@ def list_documents(
     with _opened(index) as documents:
         found, counts = documents.page(status=status, limit=limit, offset=offset), documents.counts()
     if json_output:
-        emit({"index": index, "counts": counts, "limit": limit, "offset": offset,
-              "documents": [asdict(each) for each in found]})  # fmt: skip
+        emit(
+            {
+                "index": index,
+                "counts": counts,
+                "limit": limit,
+                "offset": offset,
+                "documents": [asdict(each) for each in found],
+            }
+        )
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("document", "status", "passages", "last step", "run", "runs", "updated", "why"):
         table.add_column(column, justify="right" if column in ("passages", "runs") else "left", overflow="fold")
     for each in found:
         table.add_row(
-            Text(each.name), Text(each.status, _STYLE.get(each.status, "")), str(each.chunks), Text(each.step),
-            each.run_id, str(each.runs or ""), _local_time(each.updated), Text(each.reason),
-        )  # fmt: skip
+            Text(each.name),
+            Text(each.status, _STYLE.get(each.status, "")),
+            str(each.chunks),
+            Text(each.step),
+            each.run_id,
+            str(each.runs or ""),
+            _local_time(each.updated),
+            Text(each.reason),
+        )
     stdout().print(table)
     stdout().print(", ".join(f"{number:,} {name}" for name, number in counts.items()), style="dim")
 
@@ -155,9 +174,11 @@ def delete(
 @app.command()
 @reported
 def requeue(
-    documents: NamesArgument = None, index: IndexOption = "default", status: StatusOption = None,
+    documents: NamesArgument = None,
+    index: IndexOption = "default",
+    status: StatusOption = None,
     json_output: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Let documents that failed be tried again by the next ingestion, although they have not changed.
 
     Examples:
@@ -189,10 +210,13 @@ def _all_failed(documents: Documents) -> list[Listed]:
 def _print_document(found: dict[str, Any], *, passages: bool) -> None:
     console = stdout()
     console.print(Text.assemble((found["title"] or found["name"], "bold"), f"  {found['name']}"))
-    console.print(Text.assemble(
-        (found["status"], _STYLE.get(found["status"], "")), f", {found['chunks']} passages, {found['mime_type']}, ",
-        f"run {found['run_id']}, {_local_time(found['updated'])}",
-    ))  # fmt: skip
+    console.print(
+        Text.assemble(
+            (found["status"], _STYLE.get(found["status"], "")),
+            f", {found['chunks']} passages, {found['mime_type']}, ",
+            f"run {found['run_id']}, {_local_time(found['updated'])}",
+        )
+    )
     if found["reason"]:
         console.print(Text(found["reason"], "red"))
     if found["tags"]:

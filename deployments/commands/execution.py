@@ -41,9 +41,17 @@ def execute(
     given = dict(parameters)
     if more_excluded:
         given["exclude"] = excluding(catalog, name, more_excluded)
-    result = watched(catalog.find(name), given, settings=settings, catalog=catalog, index=index,
-                     max_workers=max_workers, engine=engine, quiet=json_output,
-                     budget=read_budget(budget or ()))  # fmt: skip
+    result = watched(
+        catalog.find(name),
+        given,
+        settings=settings,
+        catalog=catalog,
+        index=index,
+        max_workers=max_workers,
+        engine=engine,
+        quiet=json_output,
+        budget=read_budget(budget or ()),
+    )
     if json_output:
         emit(result_json(result, index=index))
     else:
@@ -56,10 +64,19 @@ def execute(
 
 
 def watched(
-    loaded: LoadedPipeline, parameters: Mapping[str, Any], *, settings: Settings, catalog: Catalog, index: str,
-    max_workers: int | None, engine: Literal["prefect", "inline"], quiet: bool,
-    budget: Mapping[str, float] | None = None, resumes: "RunRecord | None" = None, force: bool = False,
-) -> RunResult:  # fmt: skip
+    loaded: LoadedPipeline,
+    parameters: Mapping[str, Any],
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    index: str,
+    max_workers: int | None,
+    engine: Literal["prefect", "inline"],
+    quiet: bool,
+    budget: Mapping[str, float] | None = None,
+    resumes: "RunRecord | None" = None,
+    force: bool = False,
+) -> RunResult:
     """Run a pipeline with progress on stderr."""
     console = stderr()
 
@@ -68,9 +85,20 @@ def watched(
             console.print("Starting Prefect …", style="dim")
 
     with watch(console, quiet=quiet) as progress:
-        return run_pipeline(loaded, parameters, settings=settings, catalog=catalog, index=index,
-                            max_workers=max_workers, engine=engine, progress=progress, budget=budget,
-                            resumes=resumes, force=force, before_prefect=announce)  # fmt: skip
+        return run_pipeline(
+            loaded,
+            parameters,
+            settings=settings,
+            catalog=catalog,
+            index=index,
+            max_workers=max_workers,
+            engine=engine,
+            progress=progress,
+            budget=budget,
+            resumes=resumes,
+            force=force,
+            before_prefect=announce,
+        )
 
 
 def on_runner(settings: Settings, task_runner: Literal["threads", "dask", "ray"] | None) -> Settings:

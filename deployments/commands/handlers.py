@@ -85,18 +85,25 @@ def _reads(spec: HandlerSpec) -> str:
 
 def _options_json(spec: HandlerSpec) -> list[dict[str, Any]]:
     return [
-        {"name": name, "type": inspect.formatannotation(field.annotation).replace("typing.", ""),
-         "required": field.is_required(), "default": None if field.is_required() else field.default}
+        {
+            "name": name,
+            "type": inspect.formatannotation(field.annotation).replace("typing.", ""),
+            "required": field.is_required(),
+            "default": None if field.is_required() else field.default,
+        }
         for name, field in spec.options.model_fields.items()
-    ]  # fmt: skip
+    ]
 
 
 def _spec_json(spec: HandlerSpec) -> dict[str, Any]:
     return {
-        "name": spec.name, "summary": spec.summary,
+        "name": spec.name,
+        "summary": spec.summary,
         "reads": None if spec.reads is None else [{"name": r.name, "required": r.required} for r in spec.reads],
         "writes": None if spec.writes is None else list(spec.writes),
         "effects": None if spec.effects is None else list(spec.effects),
-        "options": _options_json(spec), "version": spec.version, "isolation": spec.isolation,
+        "options": _options_json(spec),
+        "version": spec.version,
+        "isolation": spec.isolation,
         "module": spec.function.__module__,
-    }  # fmt: skip
+    }

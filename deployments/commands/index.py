@@ -106,21 +106,31 @@ def copy(
         with _bar(sum(origin.statistics()[status] for status in ("processed", "failed"))) as progress:
             copied = copy_index(origin, copied_to, progress=progress)
     if json_output:
-        emit({
-            "from": _shown(source), "to": _shown(target), "documents": copied.documents, "matches": copied.matches,
-            "counts": {"from": copied.before, "to": copied.after}, "fingerprints": list(copied.fingerprints),
-        })  # fmt: skip
+        emit(
+            {
+                "from": _shown(source),
+                "to": _shown(target),
+                "documents": copied.documents,
+                "matches": copied.matches,
+                "counts": {"from": copied.before, "to": copied.after},
+                "fingerprints": list(copied.fingerprints),
+            }
+        )
     else:
         if copied.matches:
             stdout().print(f"Copied {copied.documents} documents; counts and content are the same ({_short(copied)}).")
         else:
-            differing = [f"{name}: {copied.before[name]} and {copied.after[name]}" for name in copied.before
-                         if copied.before[name] != copied.after[name]]  # fmt: skip
+            differing = [
+                f"{name}: {copied.before[name]} and {copied.after[name]}"
+                for name in copied.before
+                if copied.before[name] != copied.after[name]
+            ]
             stderr().print(
                 f"Copied {copied.documents} documents, but the copy is not the same "
                 f"({', '.join(differing) or 'other content'}): it has more than the original, or one was changed "
-                "meanwhile.", style="red",
-            )  # fmt: skip
+                "meanwhile.",
+                style="red",
+            )
     if not copied.matches:
         raise typer.Exit(FAILED)
 

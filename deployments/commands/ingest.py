@@ -74,16 +74,36 @@ def ingest(
     """
     parameters: dict[str, object] = {"source": source}
     chosen = {
-        "pattern": pattern, "tags": read_tags(tag) if tag else None, "prune": prune or None,
-        "max_prune_share": max_prune_share, "force": force or None, "only_step": only_step,
+        "pattern": pattern,
+        "tags": read_tags(tag) if tag else None,
+        "prune": prune or None,
+        "max_prune_share": max_prune_share,
+        "force": force or None,
+        "only_step": only_step,
         "retry_failed": retry_failed or None,
-    }  # fmt: skip
+    }
     parameters |= {name: value for name, value in chosen.items() if value is not None}
     if shards is not None:
         execute_in_shards(
-            parameters, shards, index=index, work_pool=work_pool, tolerated_failure=tolerated_failure,
-            max_workers=max_workers, budget=budget, more_excluded=exclude or (), json_output=json_output,
-        )  # fmt: skip
+            parameters,
+            shards,
+            index=index,
+            work_pool=work_pool,
+            tolerated_failure=tolerated_failure,
+            max_workers=max_workers,
+            budget=budget,
+            more_excluded=exclude or (),
+            json_output=json_output,
+        )
         return
-    execute("ingest", parameters, index=index, max_workers=max_workers, budget=budget, engine=engine,
-            json_output=json_output, more_excluded=exclude or (), task_runner=task_runner)  # fmt: skip
+    execute(
+        "ingest",
+        parameters,
+        index=index,
+        max_workers=max_workers,
+        budget=budget,
+        engine=engine,
+        json_output=json_output,
+        more_excluded=exclude or (),
+        task_runner=task_runner,
+    )

@@ -96,10 +96,12 @@ def new_handler(
     words = name.replace("_", " ").capitalize()
     if folder.is_absolute():
         raise OrchestrationError(f"{folder} is no package below this folder; give a relative path, such as handlers")
-    _write({
-        folder / f"{name}.py": _HANDLER.format(name=name, words=words),
-        tests / f"test_{name}.py": _sorted_imports(_TEST.format(name=name, words=words, module=module), module),
-    })  # fmt: skip
+    _write(
+        {
+            folder / f"{name}.py": _HANDLER.format(name=name, words=words),
+            tests / f"test_{name}.py": _sorted_imports(_TEST.format(name=name, words=words, module=module), module),
+        }
+    )
 
 
 def _sorted_imports(text: str, module: str) -> str:
@@ -114,8 +116,9 @@ def _sorted_imports(text: str, module: str) -> str:
 
 def _checked(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name.startswith("_"):
-        raise OrchestrationError(f"{name!r} cannot be the name; use lower case letters, digits and underscores, "
-                                 "for example count_words")  # fmt: skip
+        raise OrchestrationError(
+            f"{name!r} cannot be the name; use lower case letters, digits and underscores, for example count_words"
+        )
     return name
 
 

@@ -54,9 +54,13 @@ def plan(
         _show_differences(found.pipeline, catalog.find(diff).pipeline, json_output)
         return
     made = make_plan(
-        found.pipeline, catalog=catalog.pipelines, given=(), overrides=overrides_from(settings, max_workers),
-        source=found.source, place=found.place,
-    )  # fmt: skip
+        found.pipeline,
+        catalog=catalog.pipelines,
+        given=(),
+        overrides=overrides_from(settings, max_workers),
+        source=found.source,
+        place=found.place,
+    )
     expected = _estimate(settings.run_store_url, made) if not as_mermaid else None
     if json_output:
         emit(

@@ -43,9 +43,16 @@ def replay(
     settings = load_settings()
     catalog = load_catalog(settings)
     earlier = find_run(run, settings=settings, catalog=catalog, given=read_parameters(parameter or ()))
-    prepared = prepare(earlier.loaded.pipeline, earlier.parameters, settings=settings, index=earlier.record.index,
-                       run_id=earlier.record.run_id, catalog=catalog.pipelines, source=earlier.loaded.source,
-                       place=earlier.loaded.place)  # fmt: skip
+    prepared = prepare(
+        earlier.loaded.pipeline,
+        earlier.parameters,
+        settings=settings,
+        index=earlier.record.index,
+        run_id=earlier.record.run_id,
+        catalog=catalog.pipelines,
+        source=earlier.loaded.source,
+        place=earlier.loaded.place,
+    )
     store = RunStore(settings.run_store_url)
     journal = Recorder(store, resumes=earlier.record)
     try:
@@ -54,20 +61,35 @@ def replay(
         store.close()
         prepared.context.services.close()
     outcome = replayed.outcome
-    verdict = "it had not succeeded then" if replayed.recorded is None else (
-        "it left the same as then" if replayed.same else "it left something else than then"
-    )  # fmt: skip
+    verdict = (
+        "it had not succeeded then"
+        if replayed.recorded is None
+        else ("it left the same as then" if replayed.same else "it left something else than then")
+    )
     if json_output:
-        emit({
-            "run": earlier.record.run_id, "step": outcome.id, "path": outcome.path, "status": outcome.status,
-            "seconds": outcome.seconds, "error": outcome.error and outcome.error.message, "same": replayed.same,
-            "writes": [_change(change) for change in replayed.writes],
-            "recorded": None if replayed.recorded is None else [_change(change) for change in replayed.recorded],
-        })  # fmt: skip
+        emit(
+            {
+                "run": earlier.record.run_id,
+                "step": outcome.id,
+                "path": outcome.path,
+                "status": outcome.status,
+                "seconds": outcome.seconds,
+                "error": outcome.error and outcome.error.message,
+                "same": replayed.same,
+                "writes": [_change(change) for change in replayed.writes],
+                "recorded": None if replayed.recorded is None else [_change(change) for change in replayed.recorded],
+            }
+        )
     else:
         console = stdout()
-        console.print(Text.assemble((outcome.id, "bold"), " ", (outcome.status, STATUS_STYLE.get(outcome.status, "")),
-                                    f" in {outcome.seconds:.2f} s; {verdict}."))  # fmt: skip
+        console.print(
+            Text.assemble(
+                (outcome.id, "bold"),
+                " ",
+                (outcome.status, STATUS_STYLE.get(outcome.status, "")),
+                f" in {outcome.seconds:.2f} s; {verdict}.",
+            )
+        )
         if outcome.error is not None:
             console.print(f"{outcome.error.kind}: {outcome.error.message}", markup=False)
         table = Table(box=None, header_style="bold", pad_edge=False)

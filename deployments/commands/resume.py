@@ -56,10 +56,18 @@ def resume(
     if not json_output:
         stderr().print(f"Going on from run {earlier.record.run_id} ({earlier.record.status}) …", style="dim")
     result = watched(
-        earlier.loaded, earlier.parameters, settings=settings, catalog=catalog, index=earlier.record.index,
-        max_workers=max_workers, budget=read_budget(budget or ()),
-        engine=engine, quiet=json_output, resumes=earlier.record, force=force,
-    )  # fmt: skip
+        earlier.loaded,
+        earlier.parameters,
+        settings=settings,
+        catalog=catalog,
+        index=earlier.record.index,
+        max_workers=max_workers,
+        budget=read_budget(budget or ()),
+        engine=engine,
+        quiet=json_output,
+        resumes=earlier.record,
+        force=force,
+    )
     if json_output:
         emit(result_json(result, index=earlier.record.index) | {"resumed_from": earlier.record.run_id})
     else:

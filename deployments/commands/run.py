@@ -65,13 +65,21 @@ def run(
         controls = {"index": index, "max_concurrency": max_workers}
         controls |= {f"budget_{unit}": amount for unit, amount in read_budget(budget or ()).items()}
         _start(pipeline, read_parameters(parameter or ()), controls, wait=wait, json_output=json_output)
-    execute(pipeline, read_parameters(parameter or ()), index=index, max_workers=max_workers, budget=budget,
-            engine=engine, json_output=json_output, task_runner=task_runner)  # fmt: skip
+    execute(
+        pipeline,
+        read_parameters(parameter or ()),
+        index=index,
+        max_workers=max_workers,
+        budget=budget,
+        engine=engine,
+        json_output=json_output,
+        task_runner=task_runner,
+    )
 
 
 def _start(
     name: str, given: Mapping[str, str], controls: Mapping[str, Any], *, wait: bool, json_output: bool
-) -> NoReturn:  # fmt: skip
+) -> NoReturn:
     """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
     settings = load_settings()
     pipeline = load_catalog(settings).find(name).pipeline

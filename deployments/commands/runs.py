@@ -63,10 +63,15 @@ def runs(
     for record in found:
         given = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
         table.add_row(
-            record.run_id, record.pipeline, record.index, Text(record.status, STATUS_STYLE.get(record.status, "")),
-            _local_time(record.started), "" if record.seconds is None else f"{record.seconds:.1f}",
-            Text(cost_text(record.cost or {})), Text(given if len(given) <= 80 else f"{given[:79]}…"),
-        )  # fmt: skip
+            record.run_id,
+            record.pipeline,
+            record.index,
+            Text(record.status, STATUS_STYLE.get(record.status, "")),
+            _local_time(record.started),
+            "" if record.seconds is None else f"{record.seconds:.1f}",
+            Text(cost_text(record.cost or {})),
+            Text(given if len(given) <= 80 else f"{given[:79]}…"),
+        )
     stdout().print(table)
 
 
@@ -91,16 +96,29 @@ def show(
     if json_output:
         errors, costs = error_json(error_report(ended)), cost_json(cost_report(ended))
         goes_on = [asdict(step) | {"usual_s": usual.get(plain(step.path))} for step in going]
-        emit(asdict(record) | {"outcomes": outcomes, "attempts": attempts, "related": related, "going": goes_on,
-                               "errors": errors, "costs": costs})  # fmt: skip
+        emit(
+            asdict(record)
+            | {
+                "outcomes": outcomes,
+                "attempts": attempts,
+                "related": related,
+                "going": goes_on,
+                "errors": errors,
+                "costs": costs,
+            }
+        )
         return
     console = stdout()
-    console.print(Text.assemble(
-        (record.pipeline, "bold"), f" {record.run_id} on index {record.index}: ",
-        (record.status, STATUS_STYLE.get(record.status, "")), f", started {_local_time(record.started)}",
-        f", {record.seconds:.1f} s" if record.seconds is not None else "",
-        f", {cost_text(record.cost)}" if record.cost else "",
-    ))  # fmt: skip
+    console.print(
+        Text.assemble(
+            (record.pipeline, "bold"),
+            f" {record.run_id} on index {record.index}: ",
+            (record.status, STATUS_STYLE.get(record.status, "")),
+            f", started {_local_time(record.started)}",
+            f", {record.seconds:.1f} s" if record.seconds is not None else "",
+            f", {cost_text(record.cost)}" if record.cost else "",
+        )
+    )
     if record.resumed_from is not None:
         console.print(f"It goes on from run {record.resumed_from}; what was taken over from there says so.")
     if related:
@@ -129,9 +147,15 @@ def _going_table(going: "list[Going]", usual: Mapping[str, float], heading: str)
     for step in going:
         known = usual.get(plain(step.path))
         done = "" if step.done is None else f"{step.done}{'' if step.total is None else f' of {step.total}'}"
-        table.add_row(step.path, Text(step.step_id), _local_time(step.started), f"{time.time() - step.started:.0f}",
-                      "" if known is None else f"{known:.1f}", done,
-                      Text("stuck?" if step.stuck else "", "yellow"))  # fmt: skip
+        table.add_row(
+            step.path,
+            Text(step.step_id),
+            _local_time(step.started),
+            f"{time.time() - step.started:.0f}",
+            "" if known is None else f"{known:.1f}",
+            done,
+            Text("stuck?" if step.stuck else "", "yellow"),
+        )
     return table
 
 
@@ -142,9 +166,14 @@ def _outcome_table(outcomes: list[dict[str, Any]]) -> Table:
     for row in outcomes:
         why = row["error"]["message"] if row["error"] else row["reason"]
         why = why or ("taken over" if row["reused"] else "")
-        table.add_row(row["path"], Text(row["step_id"], "" if row["kind"] == "step" else "dim"),
-                      Text(row["status"], STATUS_STYLE.get(row["status"], "")), f"{row['seconds']:.2f}",
-                      str(row["attempts"]), Text(why))  # fmt: skip
+        table.add_row(
+            row["path"],
+            Text(row["step_id"], "" if row["kind"] == "step" else "dim"),
+            Text(row["status"], STATUS_STYLE.get(row["status"], "")),
+            f"{row['seconds']:.2f}",
+            str(row["attempts"]),
+            Text(why),
+        )
     return table
 
 
@@ -158,8 +187,14 @@ def _failed_attempts(attempts: list[dict[str, Any]]) -> list[Table]:
         table.add_column(column, justify="right" if column in ("seconds", "attempt") else "left", overflow="fold")
     for row in failed:
         why = row["error"]["message"] if row["error"] else ""
-        table.add_row(Text(row["step_id"]), str(row["number"]), row["status"].replace("_", " "),
-                      _local_time(row["started"]), f"{row['seconds']:.2f}", Text(why))  # fmt: skip
+        table.add_row(
+            Text(row["step_id"]),
+            str(row["number"]),
+            row["status"].replace("_", " "),
+            _local_time(row["started"]),
+            f"{row['seconds']:.2f}",
+            Text(why),
+        )
     return [table]
 
 

@@ -19,9 +19,13 @@ from flows.state.services import Services
 
 TagOption = Annotated[
     list[str] | None,
-    typer.Option("--tag", "-t", metavar="NAME=VALUE", help="Only documents with this tag. The same name again: either "
-                 "value; another name: both."),
-]  # fmt: skip
+    typer.Option(
+        "--tag",
+        "-t",
+        metavar="NAME=VALUE",
+        help="Only documents with this tag. The same name again: either value; another name: both.",
+    ),
+]
 MultiQueryOption = Annotated[bool, typer.Option("--multi-query", help="Let a language model reword the question too.")]
 HydeOption = Annotated[
     bool, typer.Option("--hyde", help="Let a language model invent an answer and search what is near it too.")
@@ -61,11 +65,19 @@ def search(
     hits = list(result.context.data.get("results", ()))
     explained = explanation(result.context.data, hits) if explain else None
     if json_output:
-        emit({
-            "question": question, "index": index, "filters": parameters["filters"], "status": result.status,
-            "seconds": result.seconds, "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
-            "errors": errors_json(result), "cost": result.cost, **({"explanation": explained} if explained else {}),
-        })  # fmt: skip
+        emit(
+            {
+                "question": question,
+                "index": index,
+                "filters": parameters["filters"],
+                "status": result.status,
+                "seconds": result.seconds,
+                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                "errors": errors_json(result),
+                "cost": result.cost,
+                **({"explanation": explained} if explained else {}),
+            }
+        )
     else:
         show_hits(stdout(), question, hits)
         if explained:
@@ -80,14 +92,27 @@ def search(
 
 
 def run_search(
-    question: str, *, settings: Settings, catalog: Catalog, index: str, top: int,
-    parameters: Mapping[str, Any] | None = None, services: Services | None = None, pipeline: str = "search",
-) -> RunResult:  # fmt: skip
+    question: str,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    index: str,
+    top: int,
+    parameters: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    pipeline: str = "search",
+) -> RunResult:
     """Run the search pipeline by direct calls; nothing is recorded."""
     return run_pipeline(
-        catalog.find(pipeline), {**(parameters or {}), "query": question, "top_k": top}, settings=settings,
-        catalog=catalog, index=index, engine="inline", record=False, services=services,
-    )  # fmt: skip
+        catalog.find(pipeline),
+        {**(parameters or {}), "query": question, "top_k": top},
+        settings=settings,
+        catalog=catalog,
+        index=index,
+        engine="inline",
+        record=False,
+        services=services,
+    )
 
 
 def asked(question: str) -> str:

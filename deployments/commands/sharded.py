@@ -44,11 +44,18 @@ def execute_in_shards(
 
     report = asyncio.run(
         ingest_in_shards(
-            given, shards, settings=settings, catalog=catalog, index=index, work_pool=work_pool,
-            tolerated=read_tolerance(tolerated_failure), max_workers=max_workers, budget=read_budget(budget or ()),
+            given,
+            shards,
+            settings=settings,
+            catalog=catalog,
+            index=index,
+            work_pool=work_pool,
+            tolerated=read_tolerance(tolerated_failure),
+            max_workers=max_workers,
+            budget=read_budget(budget or ()),
             told=told,
         )
-    )  # fmt: skip
+    )
     if json_output:
         emit(report_json(report))
     else:

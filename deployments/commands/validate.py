@@ -82,8 +82,11 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
         more = _planned(invalid.draft, catalog, registry) if isinstance(invalid.draft, LoadedPipeline) else ()
         known = {(problem.line, problem.code) for problem in invalid.problems}
         known |= {(line, "unwritten-read") for line, code in known if code == "type-flow"}
-        new = [problem for problem in more if (problem.line, problem.code) not in known
-               and repr(UNREADABLE) not in problem.message]  # fmt: skip
+        new = [
+            problem
+            for problem in more
+            if (problem.line, problem.code) not in known and repr(UNREADABLE) not in problem.message
+        ]
 
         return tuple(sorted([*invalid.problems, *new]))
     except UnknownName as unknown:
@@ -99,9 +102,14 @@ def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None)
     ]
     try:
         plan = make_plan(
-            found.pipeline, registry=registry, catalog=known, given=(), overrides=overrides_from(load_settings()),
-            source=found.source, place=found.place,
-        )  # fmt: skip
+            found.pipeline,
+            registry=registry,
+            catalog=known,
+            given=(),
+            overrides=overrides_from(load_settings()),
+            source=found.source,
+            place=found.place,
+        )
         problems = plan.warnings
     except InvalidPipeline as invalid:
         problems = invalid.problems

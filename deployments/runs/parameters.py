@@ -151,8 +151,13 @@ def _json(text: str, kind: type[Any], complaint: str) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "text": _text, "integer": _integer, "number": _number, "boolean": _boolean, "list": _list, "mapping": _mapping,
-}  # fmt: skip
+    "text": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "list": _list,
+    "mapping": _mapping,
+}
 
 
 def _nearest(value: str, choices: tuple[str, ...]) -> str:

@@ -31,8 +31,13 @@ class Recording:
 
     def of(self, prepared: Prepared, *watching: Observer) -> Prepared:
         """`prepared`, recorded, and watched by others too."""
-        return replace(prepared, observer=Observers([self.recorder, *watching]), journal=self.recorder,
-                       spent=self.spent, expected=self.expected)  # fmt: skip
+        return replace(
+            prepared,
+            observer=Observers([self.recorder, *watching]),
+            journal=self.recorder,
+            spent=self.spent,
+            expected=self.expected,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,11 @@ def start_recording(
     if resumes is not None:
         prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     recorder = Recorder(
-        store, index=prepared.context.index, parameters=without_secrets(parameters), source=source, resumes=resumes,
+        store,
+        index=prepared.context.index,
+        parameters=without_secrets(parameters),
+        source=source,
+        resumes=resumes,
         flow_run_id=flow_run_id,
-    )  # fmt: skip
+    )
     return Recording(recorder, spent, expected)

@@ -51,18 +51,26 @@ def run_pipeline(
     """
     load_handlers(settings)
     prepared = prepare(
-        loaded.pipeline, parameters, settings=settings, index=index,
+        loaded.pipeline,
+        parameters,
+        settings=settings,
+        index=index,
         overrides=overrides_from(settings, max_workers, budget),
-        run_id=new_run_id(), services=services, catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
-    )  # fmt: skip
+        run_id=new_run_id(),
+        services=services,
+        catalog=catalog.pipelines,
+        source=loaded.source,
+        place=loaded.place,
+    )
     watching = progress or Observer()
     if engine == "prefect":
         before_prefect()
     try:
         if not record:
             return _run(loaded, parameters, replace(prepared, observer=watching), engine)
-        recording = start_recording(prepared, parameters, settings=settings, source=loaded.source, resumes=resumes,
-                                    force=force)  # fmt: skip
+        recording = start_recording(
+            prepared, parameters, settings=settings, source=loaded.source, resumes=resumes, force=force
+        )
         return _run(loaded, parameters, recording.of(prepared, watching), engine, recording.recorder)
     finally:
         if services is None:
@@ -70,16 +78,26 @@ def run_pipeline(
 
 
 def _run(
-    loaded: LoadedPipeline, parameters: Mapping[str, Any], prepared: Prepared, engine: Engine,
+    loaded: LoadedPipeline,
+    parameters: Mapping[str, Any],
+    prepared: Prepared,
+    engine: Engine,
     recorder: "Recorder | None" = None,
-) -> RunResult:  # fmt: skip
+) -> RunResult:
     if engine == "inline":
         from flows.engine.engine import run_plan
 
         return asyncio.run(
-            run_plan(prepared.plan, prepared.context, observer=prepared.observer, journal=prepared.journal,
-                     spent=prepared.spent, rates=prepared.rates, expected=prepared.expected)
-        )  # fmt: skip
+            run_plan(
+                prepared.plan,
+                prepared.context,
+                observer=prepared.observer,
+                journal=prepared.journal,
+                spent=prepared.spent,
+                rates=prepared.rates,
+                expected=prepared.expected,
+            )
+        )
     set_prefect_defaults()
     from flows.translator.flows import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
 

@@ -123,9 +123,13 @@ def prepare(
     values = check_parameters(pipeline, parameters)
     chosen = services or make_services(settings, index)
     plan = make_plan(
-        pipeline, catalog=catalog, given=values, overrides=overrides or overrides_from(settings), source=source,
+        pipeline,
+        catalog=catalog,
+        given=values,
+        overrides=overrides or overrides_from(settings),
+        source=source,
         place=place,
-    )  # fmt: skip
+    )
     lineages = _lineages(plan, values)
     identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, lineages)
     return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
@@ -160,12 +164,17 @@ def overrides_from(
 
     The resources are the settings'.
     """
-    addresses = {name: address for name, address in (("dask", settings.dask_address), ("ray", settings.ray_address))
-                 if address}  # fmt: skip
+    addresses = {
+        name: address for name, address in (("dask", settings.dask_address), ("ray", settings.ray_address)) if address
+    }
     common = Overrides(
-        budget={**settings.budget, **(budget or {})}, resources=settings.resources, resources_origin="BRAID_RESOURCES",
-        task_runner=settings.task_runner, task_runner_origin="--task-runner or BRAID_TASK_RUNNER", clusters=addresses,
-    )  # fmt: skip
+        budget={**settings.budget, **(budget or {})},
+        resources=settings.resources,
+        resources_origin="BRAID_RESOURCES",
+        task_runner=settings.task_runner,
+        task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
+        clusters=addresses,
+    )
     if max_workers is not None:
         return replace(common, max_concurrency=max_workers, origin="--max-workers")
     if settings.max_workers is not None:
@@ -203,9 +212,7 @@ def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None
 
     # An endpoint that only answers questions does not take the bundled model's place.
     chosen = name or EMBEDDING_MODEL
-    return make_embedder(
-        chosen, model_dir=model_dir, base_url=None if is_local(chosen) else base_url, api_key=api_key
-    )  # fmt: skip
+    return make_embedder(chosen, model_dir=model_dir, base_url=None if is_local(chosen) else base_url, api_key=api_key)
 
 
 def _make_chat(name: str | None, base_url: str | None, api_key: str | None) -> Any:

@@ -86,20 +86,27 @@ class Documents:
         for each in stored.entities:
             entities[each.name, each.kind] = entities.get((each.name, each.kind), 0) + 1
         return asdict(listed) | {
-            "mime_type": stored.document.mime_type, "sha256": stored.document.content_sha256,
+            "mime_type": stored.document.mime_type,
+            "sha256": stored.document.content_sha256,
             "tags": [list(tag) for tag in stored.document.tags],
-            "metadata": dict(stored.document.metadata), "summary": stored.summary,
+            "metadata": dict(stored.document.metadata),
+            "summary": stored.summary,
             "entities": [
                 {"name": entity, "kind": kind, "times": times}
                 for (entity, kind), times in sorted(entities.items(), key=lambda item: (-item[1], item[0]))
             ],
             "artifacts": [asdict(each) for each in stored.artifacts],
             "passages": [
-                {"position": each.position, "heading": each.heading, "page": each.page, "tokens": each.tokens,
-                 "text": each.text}
+                {
+                    "position": each.position,
+                    "heading": each.heading,
+                    "page": each.page,
+                    "tokens": each.tokens,
+                    "text": each.text,
+                }
                 for each in stored.chunks
             ],
-        }  # fmt: skip
+        }
 
     def delete(self, found: Sequence[Listed]) -> int:
         """Remove documents from the index, and what is noted of them; how many there were."""
@@ -115,10 +122,31 @@ class Documents:
 def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> Listed:
     if row is None:
         assert said is not None
-        return Listed(said.name, stable_id("doc", said.name), "", "", said.status, False, 0, said.step, said.run_id,
-                      said.runs, said.reason, said.updated)  # fmt: skip
+        return Listed(
+            said.name,
+            stable_id("doc", said.name),
+            "",
+            "",
+            said.status,
+            False,
+            0,
+            said.step,
+            said.run_id,
+            said.runs,
+            said.reason,
+            said.updated,
+        )
     return Listed(
-        row.name, row.id, row.uri, row.title, row.status, row.searchable, row.chunks,
-        said.step if said else "", said.run_id if said else row.run_id, said.runs if said else 0,
-        row.reason or (said.reason if said else ""), max(row.updated_at, said.updated if said else 0.0),
-    )  # fmt: skip
+        row.name,
+        row.id,
+        row.uri,
+        row.title,
+        row.status,
+        row.searchable,
+        row.chunks,
+        said.step if said else "",
+        said.run_id if said else row.run_id,
+        said.runs if said else 0,
+        row.reason or (said.reason if said else ""),
+        max(row.updated_at, said.updated if said else 0.0),
+    )

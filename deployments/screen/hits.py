@@ -21,8 +21,14 @@ def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
         empty = False
         more = len(hit.duplicates)
         collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
-        console.print(Text.assemble((f"{rank}. ", "dim"), (hit.name or hit.document_id, "bold cyan"),
-                                    (f"  {hit.score:.4f}", "dim"), (collapsed, "magenta")))  # fmt: skip
+        console.print(
+            Text.assemble(
+                (f"{rank}. ", "dim"),
+                (hit.name or hit.document_id, "bold cyan"),
+                (f"  {hit.score:.4f}", "dim"),
+                (collapsed, "magenta"),
+            )
+        )
         if hit.heading:
             console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
         console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
@@ -43,14 +49,21 @@ def score_line(hit: Any) -> str:
 
 def hit_json(rank: int, hit: Any) -> dict[str, Any]:
     return {
-        "rank": rank, "document": hit.name, "document_id": hit.document_id, "chunk_id": hit.id,
-        "heading": hit.heading, "page": hit.page, "start": hit.start, "end": hit.end, "score": hit.score,
-        "source": hit.source, "scores": dict(hit.scores), "text": hit.content,
-        "highlights": [
-            {"start": start, "end": end, "text": hit.content[start:end]} for start, end in hit.highlights
-        ],
+        "rank": rank,
+        "document": hit.name,
+        "document_id": hit.document_id,
+        "chunk_id": hit.id,
+        "heading": hit.heading,
+        "page": hit.page,
+        "start": hit.start,
+        "end": hit.end,
+        "score": hit.score,
+        "source": hit.source,
+        "scores": dict(hit.scores),
+        "text": hit.content,
+        "highlights": [{"start": start, "end": end, "text": hit.content[start:end]} for start, end in hit.highlights],
         "duplicates": [{"chunk_id": chunk, "document_id": document} for chunk, document in hit.duplicates],
-    }  # fmt: skip
+    }
 
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:

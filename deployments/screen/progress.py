@@ -66,9 +66,14 @@ class Bars(Watch):
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(bar_width=24),
-            MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=console,
-        )  # fmt: skip
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
         self._tasks: dict[str, TaskID] = {}
         self._loops: dict[str, str] = {}
         self._running: dict[TaskID, int] = {}

@@ -19,9 +19,16 @@ from flows.reports.errors import error_json, error_report
 from flows.reports.estimates import Estimate
 
 STATUS_STYLE = {
-    "succeeded": "green", "partial": "yellow", "failed": "bold red", "timed_out": "red", "cancelled": "yellow",
-    "abandoned": "magenta", "skipped": "dim", "running": "cyan", "interrupted": "yellow",
-}  # fmt: skip
+    "succeeded": "green",
+    "partial": "yellow",
+    "failed": "bold red",
+    "timed_out": "red",
+    "cancelled": "yellow",
+    "abandoned": "magenta",
+    "skipped": "dim",
+    "running": "cyan",
+    "interrupted": "yellow",
+}
 
 
 def plan_tree(plan: Plan) -> RenderableType:
@@ -50,24 +57,36 @@ def moved_steps(plan: Plan) -> list[str]:
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     return {
-        "pipeline": plan.pipeline.name, "description": plan.pipeline.description, "mode": plan.pipeline.mode,
-        "fingerprint": plan.fingerprint, "limit": _limit_json(plan.limit),
+        "pipeline": plan.pipeline.name,
+        "description": plan.pipeline.description,
+        "mode": plan.pipeline.mode,
+        "fingerprint": plan.fingerprint,
+        "limit": _limit_json(plan.limit),
         "task_runner": asdict(plan.task_runner),
         "resources": {
             name: one.resource.model_dump() | {"origins": dict(one.origins), "shared_as": sorted(one.shared)}
             for name, one in plan.all_resources.items()
         },
         "retry_budget": plan.retry_budget.model_dump() if plan.retry_budget is not None else None,
-        "timeout_s": plan.pipeline.timeout_s, "steps": [_node_json(node) for node in _roots(plan)],
-        "derived": moved_steps(plan), "warnings": [str(problem) for problem in plan.warnings],
-    }  # fmt: skip
+        "timeout_s": plan.pipeline.timeout_s,
+        "steps": [_node_json(node) for node in _roots(plan)],
+        "derived": moved_steps(plan),
+        "warnings": [str(problem) for problem in plan.warnings],
+    }
 
 
 def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
     return {
-        "run_id": result.run_id, "pipeline": result.pipeline, "index": index, "status": result.status,
-        "started": result.started, "seconds": result.seconds, "busy_seconds": result.busy_seconds,
-        "time_saved": result.time_saved, "cost": result.cost, "stopped": result.stopped,
+        "run_id": result.run_id,
+        "pipeline": result.pipeline,
+        "index": index,
+        "status": result.status,
+        "started": result.started,
+        "seconds": result.seconds,
+        "busy_seconds": result.busy_seconds,
+        "time_saved": result.time_saved,
+        "cost": result.cost,
+        "stopped": result.stopped,
         "fingerprint": result.fingerprint,
         "outcomes": [
             {name: value for name, value in asdict(outcome).items() if name != "items"} for outcome in result.outcomes
@@ -75,19 +94,21 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
         "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),
-    }  # fmt: skip
+    }
 
 
 def result_tables(result: RunResult, plan_labels: Mapping[str, str] | None = None) -> RenderableType:
     """Status, per-step times, and what failed or was set aside."""
     parts: list[RenderableType] = [
         Text.assemble(
-            (f"{result.pipeline} ", "bold"), f"{result.run_id}: ", (result.status, STATUS_STYLE[result.status]),
+            (f"{result.pipeline} ", "bold"),
+            f"{result.run_id}: ",
+            (result.status, STATUS_STYLE[result.status]),
             f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running side by side "
             f"saved at most {result.time_saved:.1f} s",
         ),
         step_table(result.outcomes),
-    ]  # fmt: skip
+    ]
     parts += cost_table(cost_report(result.outcomes, late=result.late_cost))
     parts += failure_tables(result.outcomes)
     if result.stopped:
@@ -115,9 +136,14 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
         )
         cost = add_up(outcome.cost for outcome in ended)
         table.add_row(
-            Text(step), str(len(ended)), words, f"{sum(o.seconds for o in ended):.2f}",
-            f"{max(o.seconds for o in ended):.2f}", str(sum(o.attempts for o in ended)), Text(cost_text(cost)),
-        )  # fmt: skip
+            Text(step),
+            str(len(ended)),
+            words,
+            f"{sum(o.seconds for o in ended):.2f}",
+            f"{max(o.seconds for o in ended):.2f}",
+            str(sum(o.attempts for o in ended)),
+            Text(cost_text(cost)),
+        )
     return table
 
 
@@ -134,8 +160,13 @@ def failure_tables(outcomes: Iterable[Outcome]) -> list[RenderableType]:
         set_aside = cause.kind == "set aside"
         example = f"{cause.example_item}: {cause.example}" if set_aside else cause.example
         text = Text.assemble((cause.kind, "yellow" if set_aside else "red"), f"\n{example}")
-        table.add_row(str(cause.count), text, Text(f"{', '.join(cause.steps)}\npath {cause.example_path}"),
-                      "" if set_aside else "yes" if cause.retryable else "no", Text(cause.hint))  # fmt: skip
+        table.add_row(
+            str(cause.count),
+            text,
+            Text(f"{', '.join(cause.steps)}\npath {cause.example_path}"),
+            "" if set_aside else "yes" if cause.retryable else "no",
+            Text(cause.hint),
+        )
     parts: list[RenderableType] = [Text(""), Text(report.summary, "bold red"), table]
     if report.never_started:
         parts.append(Text(f"{report.never_started} step(s) did not start because of it.", "dim"))
@@ -151,8 +182,12 @@ def cost_table(report: CostReport) -> list[RenderableType]:
     for name in ("cost of", "calls", "cost", "of that in vain"):
         table.add_column(name, justify="right" if name == "calls" else "left")
     for row in rows:
-        table.add_row(Text(row.id, "" if row.kind == "step" else "dim"), str(row.calls), Text(cost_text(row.cost)),
-                      Text(cost_text(row.in_vain)))  # fmt: skip
+        table.add_row(
+            Text(row.id, "" if row.kind == "step" else "dim"),
+            str(row.calls),
+            Text(cost_text(row.cost)),
+            Text(cost_text(row.in_vain)),
+        )
     total = f"Cost: {cost_text(report.total) or 'nothing'}"
     if report.late:
         total += f" ({cost_text(report.late)} of it late, by calls that had been given up)"
@@ -283,24 +318,51 @@ def _limit_json(limit: Limit) -> dict[str, Any]:
 
 
 def _node_json(node: Node) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": node.path, "id": node.id, "label": node.label, "timeout_s": node.timeout_s,
-                             "when": node.when, "enabled": node.enabled}  # fmt: skip
+    found: dict[str, Any] = {
+        "path": node.path,
+        "id": node.id,
+        "label": node.label,
+        "timeout_s": node.timeout_s,
+        "when": node.when,
+        "enabled": node.enabled,
+    }
     match node:
         case Leaf():
             found |= {
-                "type": "handler", "handler": node.spec.name, "options": dict(node.options), "reads": dict(node.reads),
-                "writes": dict(node.writes), "effects": sorted(node.spec.effects or ()),
-                "retry": node.retry.model_dump(), "uses": list(node.uses),
-            }  # fmt: skip
+                "type": "handler",
+                "handler": node.spec.name,
+                "options": dict(node.options),
+                "reads": dict(node.reads),
+                "writes": dict(node.writes),
+                "effects": sorted(node.spec.effects or ()),
+                "retry": node.retry.model_dump(),
+                "uses": list(node.uses),
+            }
         case Group():
-            found |= {"type": "parallel", "max_concurrency": _limit_json(node.limit), "policy": node.policy.name,
-                      "derived": node.derived, "after": [sorted(waits) for waits in node.after]}  # fmt: skip
+            found |= {
+                "type": "parallel",
+                "max_concurrency": _limit_json(node.limit),
+                "policy": node.policy.name,
+                "derived": node.derived,
+                "after": [sorted(waits) for waits in node.after],
+            }
         case Loop():
-            found |= {"type": "for_each", "over": node.over, "as": node.item_name, "batch_size": node.batch_size,
-                      "max_concurrency": _limit_json(node.limit), "max_items": node.max_items}  # fmt: skip
+            found |= {
+                "type": "for_each",
+                "over": node.over,
+                "as": node.item_name,
+                "batch_size": node.batch_size,
+                "max_concurrency": _limit_json(node.limit),
+                "max_items": node.max_items,
+            }
         case FanIn():
-            found |= {"type": "merge_results", "from": node.source, "inputs": list(node.inputs),
-                      "strategy": node.merge.strategy, "output": node.merge.output}  # fmt: skip
+            found |= {
+                "type": "merge_results",
+                "from": node.source,
+                "inputs": list(node.inputs),
+                "strategy": node.merge.strategy,
+                "output": node.merge.output,
+            }
         case Sub():
             found |= {"type": "pipeline"}
         case Chain():

@@ -45,17 +45,19 @@ async def install_zombie_automation(
 
 def _automation(tag: str, silent_s: float, *, enabled: bool) -> AutomationCore:
     beat = "prefect.flow-run.heartbeat"
-    trigger: Any = EventTrigger.model_validate({
-        "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
-        "for_each": {"prefect.resource.id"},
-        "after": {beat},
-        # Any event of the run will do: its states may have names of their own, as PartialSuccess.
-        "expect": {"prefect.flow-run.*"},
-        "posture": Posture.Proactive,
-        "threshold": 1,
-        "within": timedelta(seconds=silent_s),
-    })  # fmt: skip
+    trigger: Any = EventTrigger.model_validate(
+        {
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
+            "for_each": {"prefect.resource.id"},
+            "after": {beat},
+            # Any event of the run will do: its states may have names of their own, as PartialSuccess.
+            "expect": {"prefect.flow-run.*"},
+            "posture": Posture.Proactive,
+            "threshold": 1,
+            "within": timedelta(seconds=silent_s),
+        }
+    )
     return AutomationCore(
         name=NAME,
         description="Made by `braid deploy`.",

@@ -101,10 +101,16 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
     from flows.run_store import RunStore
     from flows.translator.seats import LEASE_S, PREFIX
 
-    known = {limit.name: limit for limit in await client.read_global_concurrency_limits(limit=200, offset=0)
-             if limit.name.startswith(PREFIX)}  # fmt: skip
-    wanted = {PREFIX + name: resource.concurrency for name, resource in settings.resources.items()
-              if resource.concurrency is not None and resource.shared is not False}  # fmt: skip
+    known = {
+        limit.name: limit
+        for limit in await client.read_global_concurrency_limits(limit=200, offset=0)
+        if limit.name.startswith(PREFIX)
+    }
+    wanted = {
+        PREFIX + name: resource.concurrency
+        for name, resource in settings.resources.items()
+        if resource.concurrency is not None and resource.shared is not False
+    }
     store = RunStore(settings.run_store_url)
     try:
         alive = any(record.is_alive(time.time()) for record in store.running())

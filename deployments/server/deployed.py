@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from flows.run_store import RunRecord
 
 POLICY = Control(
-    "policy", Literal["all_or_nothing", "fail_fast", "best_effort"] | None,
+    "policy",
+    Literal["all_or_nothing", "fail_fast", "best_effort"] | None,
     "What a failed branch means in parallel groups that do not say it themselves: the group fails when all have ended "
     "(all_or_nothing, the default), at once (fail_fast), or it goes on with what succeeded (best_effort).",
-)  # fmt: skip
+)
 DRY_RUN = Control("dry_run", bool, "Only show the plan as an artifact: what would run, and every limit.", False)
 RESUME_FROM = Control(
-    "resume_from", str | None,
+    "resume_from",
+    str | None,
     "The id of an earlier run of this pipeline, as `braid runs` shows it: only what did not succeed there is done. "
     "Parameters that are left at their defaults are taken from that run.",
-)  # fmt: skip
+)
 RESUME_ANYWAY = Control(
     "resume_anyway", bool, "With resume_from or a retry: do finished steps again that a change made unfit.", False
 )  # not `force`, which pipelines have for purposes of their own
@@ -84,9 +86,7 @@ def controls_of(pipeline: Pipeline) -> tuple[Control, ...]:
     return (INDEX, MAX_CONCURRENCY, *policy, DRY_RUN, RESUME_FROM, RESUME_ANYWAY, *BUDGETS)
 
 
-def start_run(
-    loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Catalog, settings: Settings
-) -> Prepared:  # fmt: skip
+def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Catalog, settings: Settings) -> Prepared:
     """A run that can start, recorded; a retried flow run goes on from what it did before.
 
     Raises:
@@ -107,15 +107,26 @@ def start_run(
         resumes, parameters = _run_to_resume(asked["resume_from"], loaded, parameters, catalog, settings)
         index = resumes.index if index == INDEX.default else index
     prepared = prepare(
-        pipeline, parameters, settings=settings, index=index, overrides=_overrides(asked, settings),
-        catalog=catalog.pipelines, source=loaded.source, place=loaded.place,
-    )  # fmt: skip
+        pipeline,
+        parameters,
+        settings=settings,
+        index=index,
+        overrides=_overrides(asked, settings),
+        catalog=catalog.pipelines,
+        source=loaded.source,
+        place=loaded.place,
+    )
     if asked.get("dry_run"):
         return replace(prepared, plan_only=True)
     recording = start_recording(
-        prepared, parameters, settings=settings, source=loaded.source, resumes=resumes,
-        force=bool(asked.get("resume_anyway")), flow_run_id=flow_run_id,
-    )  # fmt: skip
+        prepared,
+        parameters,
+        settings=settings,
+        source=loaded.source,
+        resumes=resumes,
+        force=bool(asked.get("resume_anyway")),
+        flow_run_id=flow_run_id,
+    )
     return recording.of(prepared)
 
 

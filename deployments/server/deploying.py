@@ -35,8 +35,17 @@ SLUG = "braid-"
 POOL = "braid"
 SHARDS = "shards"
 """What the deployments are called and tagged that ingest the parts of a listing."""
-_FIELDS = ("description", "version", "tags", "entrypoint", "path", "pull_steps", "work_pool_name",
-           "parameter_openapi_schema", "enforce_parameter_schema")  # fmt: skip
+_FIELDS = (
+    "description",
+    "version",
+    "tags",
+    "entrypoint",
+    "path",
+    "pull_steps",
+    "work_pool_name",
+    "parameter_openapi_schema",
+    "enforce_parameter_schema",
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,15 @@ class Wanted:
 
 
 async def deploy(
-    client: PrefectClient, names: Sequence[str], *, catalog: Catalog, settings: Settings, work_pool: str = POOL,
-    prune: bool = False, dry_run: bool = False,
-) -> list[Change]:  # fmt: skip
+    client: PrefectClient,
+    names: Sequence[str],
+    *,
+    catalog: Catalog,
+    settings: Settings,
+    work_pool: str = POOL,
+    prune: bool = False,
+    dry_run: bool = False,
+) -> list[Change]:
     """Bring the server to what the catalog says for the pipelines `names`, or for all; returns what was not so.
 
     With `prune`, deployments of this folder go whose pipeline is not in the catalog any more. With `dry_run`, nothing
@@ -146,8 +161,11 @@ async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[Change]
 async def _limits(client: PrefectClient, settings: Settings, dry_run: bool) -> list[Change]:
     """The global concurrency limits of the resources that all runs share."""
     changes: list[Change] = []
-    wanted = {name: resource.concurrency for name, resource in settings.resources.items()
-              if resource.shared is not False and resource.concurrency is not None}  # fmt: skip
+    wanted = {
+        name: resource.concurrency
+        for name, resource in settings.resources.items()
+        if resource.shared is not False and resource.concurrency is not None
+    }
     for name, limit in wanted.items():
         try:
             known = await client.read_global_concurrency_limit_by_name(PREFIX + name)
@@ -186,10 +204,13 @@ async def _deployment(client: PrefectClient, wanted: Wanted, dry_run: bool) -> l
 async def _create(client: PrefectClient, wanted: Wanted) -> None:
     limit, options = _concurrency(wanted)
     await client.create_deployment(
-        await client.create_flow_from_name(wanted.name), wanted.name, **wanted.fields,
+        await client.create_flow_from_name(wanted.name),
+        wanted.name,
+        **wanted.fields,
         schedules=[_as_prefect(slug, rule) for slug, rule in wanted.schedules.items()],
-        concurrency_limit=limit, concurrency_options=options,
-    )  # fmt: skip
+        concurrency_limit=limit,
+        concurrency_options=options,
+    )
 
 
 def _update(known: DeploymentResponse, wanted: Wanted) -> DeploymentUpdate:
@@ -213,9 +234,11 @@ def _field_changes(known: DeploymentResponse, wanted: Wanted) -> list[str]:
         before, after = present[name], wanted.fields[name]
         if before == after or (name == "tags" and set(after) <= set(before)):
             continue
-        changes += _form_changes(before or {}, after) if name == "parameter_openapi_schema" else [
-            _step(name.removesuffix("_name").replace("_", " "), before, after)
-        ]  # fmt: skip
+        changes += (
+            _form_changes(before or {}, after)
+            if name == "parameter_openapi_schema"
+            else [_step(name.removesuffix("_name").replace("_", " "), before, after)]
+        )
     return changes
 
 
@@ -232,8 +255,12 @@ def _concurrency_change(known: DeploymentResponse, wanted: Wanted) -> list[str]:
     before = (limit.limit, options.collision_strategy.value) if limit is not None and options is not None else None
     if before == wanted.concurrency and (limit is None) == (before is None):
         return []
-    return [_step("overlap", *(f"{pair[0]} at once, then {pair[1]}" if pair else "allow"
-                               for pair in (before, wanted.concurrency)))]  # fmt: skip
+    return [
+        _step(
+            "overlap",
+            *(f"{pair[0]} at once, then {pair[1]}" if pair else "allow" for pair in (before, wanted.concurrency)),
+        )
+    ]
 
 
 async def _schedules(client: PrefectClient, known: DeploymentResponse, wanted: Wanted, dry_run: bool) -> list[str]:

@@ -75,9 +75,7 @@ def running_url(folder: Path) -> str | None:
 class LocalServer:
     """A server whose database, logs and settings are in one folder; a context manager that stops what it started."""
 
-    def __init__(
-        self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder.absolute()
         self._more = dict(environment or {})
         self.port = port or (PORT if _is_free(PORT) else _free_port())
@@ -129,8 +127,9 @@ class LocalServer:
                     return
             except (OSError, urllib.error.URLError):
                 time.sleep(0.2)
-        raise OrchestrationError(f"the Prefect server did not come up; its log {self.log('server')} ends with:\n"
-                                 f"{_tail(self.log('server'))}")  # fmt: skip
+        raise OrchestrationError(
+            f"the Prefect server did not come up; its log {self.log('server')} ends with:\n{_tail(self.log('server'))}"
+        )
 
     def start_worker(self, pool: str, *, limit: int | None = None) -> "subprocess.Popen[bytes]":
         """Start a process worker of a pool; `limit` are its runs at once."""
@@ -153,9 +152,13 @@ class LocalServer:
         self._opened.append(log)
         # A process group of its own: Ctrl-C in a terminal reaches only us, and we end the others in order.
         started = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *command], env=self.environment, stdout=log, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "prefect", *command],
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.state.children.append(_child(started.pid))
         self._write()
         return started

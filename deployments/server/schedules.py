@@ -63,9 +63,12 @@ class Schedule(Frozen):
         from prefect.client.schemas.schedules import construct_schedule
 
         return construct_schedule(
-            cron=self.cron, interval=self.interval, rrule=self.rrule, timezone=self.timezone,
+            cron=self.cron,
+            interval=self.interval,
+            rrule=self.rrule,
+            timezone=self.timezone,
             anchor_date=self.anchor if self.interval is not None else None,
-        )  # fmt: skip
+        )
 
 
 class Scheduled(Frozen):

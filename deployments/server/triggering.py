@@ -17,7 +17,7 @@ from flows.model.steps import Pipeline
 
 def trigger(
     pipeline: Pipeline, given: Mapping[str, str], controls: Mapping[str, Any], *, wait: bool = False
-) -> FlowRun:  # fmt: skip
+) -> FlowRun:
     """A run of the pipeline's deployment; with `wait`, once it has ended.
 
     Raises:

@@ -27,10 +27,18 @@ _NEEDS_ALL = ("prune", "max_prune_share")
 
 
 async def ingest_in_shards(
-    given: Mapping[str, Any], shards: int, *, settings: Settings, catalog: Catalog, index: str = "default",
-    work_pool: str | None = None, tolerated: Tolerance | None = None, max_workers: int | None = None,
-    budget: Mapping[str, float] | None = None, told: Told = lambda line: None,
-) -> Report:  # fmt: skip
+    given: Mapping[str, Any],
+    shards: int,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    index: str = "default",
+    work_pool: str | None = None,
+    tolerated: Tolerance | None = None,
+    max_workers: int | None = None,
+    budget: Mapping[str, float] | None = None,
+    told: Told = lambda line: None,
+) -> Report:
     """Ingest with the pipeline `ingest` in at most `shards` runs on the server that Prefect is connected to.
 
     What the same call began and did not end is continued. `max_workers` and `budget` are those of each shard.
@@ -71,10 +79,18 @@ async def ingest_in_shards(
         parameters = _of_a_shard(given, index, max_workers, budget or {})
         async with get_client() as client:
             deployment_id = await deploy_for_shards(client, loaded, catalog, work_pool or POOL)
-            runs = await run_shards(client, track, deployment_id=deployment_id, parameters=parameters, store=store,
-                                    told=told)  # fmt: skip
-        report = make_report(track, runs, index=index, store=services["index_store"], storage=storage,
-                             tolerated=tolerated or Tolerance(count=0), seconds=time.monotonic() - began)  # fmt: skip
+            runs = await run_shards(
+                client, track, deployment_id=deployment_id, parameters=parameters, store=store, told=told
+            )
+        report = make_report(
+            track,
+            runs,
+            index=index,
+            store=services["index_store"],
+            storage=storage,
+            tolerated=tolerated or Tolerance(count=0),
+            seconds=time.monotonic() - began,
+        )
         track.finish(storage)
         return report
     finally:
@@ -113,9 +129,15 @@ class ShardedIngestion:
     ) -> dict[str, Any]:
         tolerated = read_tolerance(tolerated_failure)
         report = await ingest_in_shards(
-            parameters, shards, settings=self._settings, catalog=load_catalog(self._settings), index=index,
-            work_pool=work_pool, tolerated=tolerated, told=lambda line: logger.info("%s", line),
-        )  # fmt: skip
+            parameters,
+            shards,
+            settings=self._settings,
+            catalog=load_catalog(self._settings),
+            index=index,
+            work_pool=work_pool,
+            tolerated=tolerated,
+            told=lambda line: logger.info("%s", line),
+        )
         return report_json(report)
 
 

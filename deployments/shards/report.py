@@ -62,9 +62,15 @@ class Report:
 
 
 def make_report(
-    track: Track, runs: Sequence[ShardRun], *, index: str, store: IndexStore, storage: Storage, tolerated: Tolerance,
+    track: Track,
+    runs: Sequence[ShardRun],
+    *,
+    index: str,
+    store: IndexStore,
+    storage: Storage,
+    tolerated: Tolerance,
     seconds: float,
-) -> Report:  # fmt: skip
+) -> Report:
     """The report; it fails if more shards than `tolerated` did, and is partial if anything at all did not succeed."""
     shards = tuple(_shard(run, store, storage) for run in runs)
     failed = sum(1 for shard in shards if shard.status == "failed")
@@ -84,19 +90,33 @@ def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
     assert run.status is not None, "a report is made when all shards have ended"
     processed, failed = states["processed"], states["failed"]
     return ShardReport(
-        run.shard.number, str(run.flow_run_id), run.status, run.message if run.status == "failed" else "",
-        len(ids), processed, failed, len(ids) - processed - failed, run.shard.bytes, run.seconds, dict(run.cost),
+        run.shard.number,
+        str(run.flow_run_id),
+        run.status,
+        run.message if run.status == "failed" else "",
+        len(ids),
+        processed,
+        failed,
+        len(ids) - processed - failed,
+        run.shard.bytes,
+        run.seconds,
+        dict(run.cost),
         run.restarts,
-    )  # fmt: skip
+    )
 
 
 def report_json(report: Report) -> dict[str, Any]:
     names = ("documents", "processed", "failed", "missing", "bytes", "restarts")
     return {
-        "track": report.track, "index": report.index, "status": report.status, "seconds": report.seconds,
-        **{name: report.total(name) for name in names}, "busy_seconds": report.total("seconds"), "cost": report.cost,
+        "track": report.track,
+        "index": report.index,
+        "status": report.status,
+        "seconds": report.seconds,
+        **{name: report.total(name) for name in names},
+        "busy_seconds": report.total("seconds"),
+        "cost": report.cost,
         "shards": [asdict(shard) for shard in report.shards],
-    }  # fmt: skip
+    }
 
 
 def report_tables(report: Report) -> RenderableType:
@@ -108,12 +128,19 @@ def report_tables(report: Report) -> RenderableType:
     for shard in report.shards:
         table.add_row(str(shard.number), Text(shard.status, STATUS_STYLE[shard.status]), *_cells(shard))
     everything = [str(report.total(name)) for name in ("documents", "processed", "failed", "missing", "restarts")]
-    table.add_row("all", Text(report.status, STATUS_STYLE[report.status]), *everything,
-                  f"{report.total('seconds'):.1f}", cost_text(report.cost))  # fmt: skip
+    table.add_row(
+        "all",
+        Text(report.status, STATUS_STYLE[report.status]),
+        *everything,
+        f"{report.total('seconds'):.1f}",
+        cost_text(report.cost),
+    )
     head = Text.assemble(
-        ("sharded ingestion ", "bold"), f"{report.track}: ", (report.status, STATUS_STYLE[report.status]),
+        ("sharded ingestion ", "bold"),
+        f"{report.track}: ",
+        (report.status, STATUS_STYLE[report.status]),
         f" in {report.seconds:.1f} s",
-    )  # fmt: skip
+    )
     causes = [Text(f"shard {shard.number}: {shard.message}", "red") for shard in report.shards if shard.message]
     return Group(head, table, *causes)
 

@@ -59,9 +59,15 @@ Told: TypeAlias = Callable[[str], None]
 
 
 async def run_shards(
-    client: PrefectClient, track: Track, *, deployment_id: UUID, parameters: Mapping[str, Any], store: RunStore,
-    told: Told = lambda line: None, start_s: float = START_S,
-) -> list[ShardRun]:  # fmt: skip
+    client: PrefectClient,
+    track: Track,
+    *,
+    deployment_id: UUID,
+    parameters: Mapping[str, Any],
+    store: RunStore,
+    told: Told = lambda line: None,
+    start_s: float = START_S,
+) -> list[ShardRun]:
     """Start what has not been started, and wait until every shard has ended; `told` hears what happens.
 
     `parameters` are those of all shards' runs, besides their source.

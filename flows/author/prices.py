@@ -117,8 +117,10 @@ def add_up(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def cost_text(cost: Mapping[str, float]) -> str:
     """A cost for people, money first: `0.0125 usd, 5,000 tokens`."""
     ordered = sorted(cost.items(), key=lambda pair: (len(pair[0]) != 3, pair[0]))
-    return ", ".join(f"{amount:,.0f} {unit}" if amount >= 1e6 else f"{amount:,.4g} {unit}" if amount < 1 else
-                     f"{amount:,.6g} {unit}" for unit, amount in ordered)  # fmt: skip
+    return ", ".join(
+        f"{amount:,.0f} {unit}" if amount >= 1e6 else f"{amount:,.4g} {unit}" if amount < 1 else f"{amount:,.6g} {unit}"
+        for unit, amount in ordered
+    )
 
 
 def _pairs(value: object, what: str, example: str) -> list[tuple[str, object]]:

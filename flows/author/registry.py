@@ -165,11 +165,22 @@ def handler(
 
     def register(function: Function) -> Function:
         spec = _describe(
-            function, name=name, writes=writes, reads=reads, effects=effects, version=version, isolation=isolation,
-            classify=classify, undo=undo, quality=quality, price=price, declares=declares,
-            stages=stages, publishes=publishes,
+            function,
+            name=name,
+            writes=writes,
+            reads=reads,
+            effects=effects,
+            version=version,
+            isolation=isolation,
+            classify=classify,
+            undo=undo,
+            quality=quality,
+            price=price,
+            declares=declares,
+            stages=stages,
+            publishes=publishes,
             uses=(uses,) if isinstance(uses, str) else tuple(uses),
-        )  # fmt: skip
+        )
         (registry or REGISTRY).add(spec)
         function.__braid__ = spec  # pyright: ignore[reportFunctionMemberAccess]  (how `describe` finds it again)
         return function

@@ -164,7 +164,16 @@ def now() -> float:
 def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
     """An outcome as a run store or a JSON document has it."""
     return Outcome(
-        row["path"], row["step_id"], row["kind"], row["status"], row["started"], row["seconds"], row["attempts"],
-        dict(row["cost"]), ErrorInfo(**row["error"]) if row["error"] else None, row["reason"],
-        tuple(ItemFailure(**failure) for failure in row["failures"]), bool(row.get("reused", False)),
-    )  # fmt: skip
+        row["path"],
+        row["step_id"],
+        row["kind"],
+        row["status"],
+        row["started"],
+        row["seconds"],
+        row["attempts"],
+        dict(row["cost"]),
+        ErrorInfo(**row["error"]) if row["error"] else None,
+        row["reason"],
+        tuple(ItemFailure(**failure) for failure in row["failures"]),
+        bool(row.get("reused", False)),
+    )

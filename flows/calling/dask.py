@@ -34,9 +34,12 @@ async def open_dask(address: str | None, *, threads: int | None) -> "DaskEngine"
         return DaskEngine(await Client(address, asynchronous=True, timeout=CONNECT_S, set_as_default=False), None)
     with dask.config.set(OURS):
         cluster: Any = await LocalCluster(
-            n_workers=CORES, threads_per_worker=_threads_of_workers(threads), processes=True, asynchronous=True,
+            n_workers=CORES,
+            threads_per_worker=_threads_of_workers(threads),
+            processes=True,
+            asynchronous=True,
             dashboard_address="127.0.0.1:0",
-        )  # fmt: skip
+        )
     logger.info("started a Dask cluster of %d processes at %s", CORES, cluster.scheduler_address)
     return DaskEngine(await Client(cluster, asynchronous=True, timeout=CONNECT_S, set_as_default=False), cluster)
 

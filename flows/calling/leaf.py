@@ -75,8 +75,18 @@ class LeafCall:
 
     def undoing(self, done: Done) -> "LeafCall":
         """The call that undoes this one, which gave `done`."""
-        return LeafCall(self.node, self.path, f"undo {self.id}", self.context, windows=self.windows, item=self.item,
-                        meter=self.meter, undo_of=done, tried=self.tried, turn=self.turn)  # fmt: skip
+        return LeafCall(
+            self.node,
+            self.path,
+            f"undo {self.id}",
+            self.context,
+            windows=self.windows,
+            item=self.item,
+            meter=self.meter,
+            undo_of=done,
+            tried=self.tried,
+            turn=self.turn,
+        )
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ async def call_function(
             leaf.call.cancel()
             took = asyncio.get_running_loop().time() - began
             if leaf.abandoned:
-                raise Abandoned(f"{leaf.id} timed out after {took:.2f} s and could not be stopped; "
-                                "its late result will be dropped") from error  # fmt: skip
+                raise Abandoned(
+                    f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
+                ) from error
             raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
         raise TransientError(message_of(error)) from error
     except (TransientError, FatalError):

@@ -163,9 +163,12 @@ class _Guardian:
                 command = [sys.executable, "-P", guardian.__file__, str(os.getpid())]
                 # A session of its own: what ends us and our group must not end it.
                 cls.process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                )  # fmt: skip
+                )
             assert cls.process.stdin is not None
             with contextlib.suppress(OSError):
                 cls.process.stdin.write(f"{sign} {pid} {mark}\n".encode())

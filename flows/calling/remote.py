@@ -111,9 +111,11 @@ def serve(message: bytes, id: str) -> bytes:
         refused = id in _stopped
         _running[id] = call, ended
     try:
-        error, result = (StepCancelled("stopped before it began"), None) if refused else outcome_of(
-            lambda: function(*arguments, call)
-        )  # fmt: skip
+        error, result = (
+            (StepCancelled("stopped before it began"), None)
+            if refused
+            else outcome_of(lambda: function(*arguments, call))
+        )
         try:
             return pickle.dumps(Report(error, result, call.costs, call.failures))
         except Exception as problem:

@@ -180,10 +180,18 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
     kind = kind_of(node)
     if kind is not None:
         state.record(
-            Outcome(scope.path(node), scope.name(node), kind, result.status, started, loop.time() - began,
-                    attempts=1, error=None if result.ok else result.error,
-                    reason=result.reason or (result.error.message if result.error and kind != "step" else ""))
-        )  # fmt: skip
+            Outcome(
+                scope.path(node),
+                scope.name(node),
+                kind,
+                result.status,
+                started,
+                loop.time() - began,
+                attempts=1,
+                error=None if result.ok else result.error,
+                reason=result.reason or (result.error.message if result.error and kind != "step" else ""),
+            )
+        )
     return result
 
 
@@ -193,10 +201,21 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         return state.never_started(node, scope, "cancelled", state.meter.refusal)
     state.observer.step_started(path, name)
     call = LeafCall(
-        node, path, name, context, scope.deadline, (state.calls,), scope.slot, item=scope.item or None,
-        meter=state.meter, key=node.id + scope.key, tried=lambda tried: state.observer.attempted(path, name, tried),
-        turn=state.turn if node.uses else None, retries=state.retries, cluster=state.cluster,
-    )  # fmt: skip
+        node,
+        path,
+        name,
+        context,
+        scope.deadline,
+        (state.calls,),
+        scope.slot,
+        item=scope.item or None,
+        meter=state.meter,
+        key=node.id + scope.key,
+        tried=lambda tried: state.observer.attempted(path, name, tried),
+        turn=state.turn if node.uses else None,
+        retries=state.retries,
+        cluster=state.cluster,
+    )
     state.retries.calls += 1
     if node.id in state.definitions:
         definition = state.definitions[node.id]
@@ -228,15 +247,31 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     if status == "succeeded":
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(
-        Outcome(path, name, "step", status, call.started, _seconds(call, loop.time() - began), call.attempts,
-                dict(call.costs), error, reason if stopped else "", tuple(call.call.failures),
-                ended.reused, () if ended.reused or status != "succeeded" else tuple(call.call.items))
-    )  # fmt: skip
+        Outcome(
+            path,
+            name,
+            "step",
+            status,
+            call.started,
+            _seconds(call, loop.time() - began),
+            call.attempts,
+            dict(call.costs),
+            error,
+            reason if stopped else "",
+            tuple(call.call.failures),
+            ended.reused,
+            () if ended.reused or status != "succeeded" else tuple(call.call.items),
+        )
+    )
     return NodeResult(
-        status, done.value if done else None, done.quality if done else None, error,
-        transient=stopped or (error is not None and error.transient), started=call.started,
+        status,
+        done.value if done else None,
+        done.quality if done else None,
+        error,
+        transient=stopped or (error is not None and error.transient),
+        started=call.started,
         reason=reason if stopped else "",
-    )  # fmt: skip
+    )
 
 
 def _seconds(call: LeafCall, taken: float) -> float:
@@ -258,8 +293,12 @@ async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -
         if not result.ok:
             stopped = result.stopped
             for rest in node.children[position + 1 :]:
-                state.never_started(rest, scope, "cancelled" if stopped else "skipped",
-                                    result.reason if stopped else f"{child.label} {result.status}")  # fmt: skip
+                state.never_started(
+                    rest,
+                    scope,
+                    "cancelled" if stopped else "skipped",
+                    result.reason if stopped else f"{child.label} {result.status}",
+                )
             return result
         if not node.path and not scope.prefix:
             context.progress_view.move_to_next_step()

@@ -181,9 +181,14 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
 
 
 async def _conclude(
-    state: RunState, group: Group, context: Context, scope: Scope, branches: _Branches, results: list[NodeResult],
+    state: RunState,
+    group: Group,
+    context: Context,
+    scope: Scope,
+    branches: _Branches,
+    results: list[NodeResult],
     race: bool,
-) -> NodeResult:  # fmt: skip
+) -> NodeResult:
     """Judge the group by its policy, merge, and make its named result."""
     children = group.children
     policy = Policy(success_when="any", merge_when_failed="successful") if race else group.policy
@@ -198,11 +203,17 @@ async def _conclude(
     else:
         merged = []
     branch_results = [
-        BranchResult(children[i].label, result.status == "succeeded", result.value,
-                     result.error.message if result.error else result.reason or None,
-                     quality=result.quality, finished=branches.finished[i])
-        for i, result in enumerate(results) if result.status != "skipped"
-    ]  # fmt: skip
+        BranchResult(
+            children[i].label,
+            result.status == "succeeded",
+            result.value,
+            result.error.message if result.error else result.reason or None,
+            quality=result.quality,
+            finished=branches.finished[i],
+        )
+        for i, result in enumerate(results)
+        if result.status != "skipped"
+    ]
     state.groups[group.id] = branch_results
     error: ErrorInfo | None = None
     value: Any = None
@@ -212,11 +223,16 @@ async def _conclude(
             before = [all_before(group.after, i) for i in range(len(children))]
             merge_deltas(
                 context,
-                [(children[i].id if len({c.label for c in children}) < len(children) else children[i].label,
-                  branches.deltas[i]) for i in merged],
+                [
+                    (
+                        children[i].id if len({c.label for c in children}) < len(children) else children[i].label,
+                        branches.deltas[i],
+                    )
+                    for i in merged
+                ],
                 reducers=group.reducers,
                 ordered=lambda first, second: merged[first] in before[merged[second]],
-            )  # fmt: skip
+            )
         if group.merge is not None and (ok or policy.merge_when_failed == "successful"):
             value = await merged_result(group.merge, branch_results, context)
             branch = context.fork()
@@ -251,8 +267,13 @@ async def _conclude(
         return first
     transient = all(results[i].transient for i in failing)
     text = failure_summary(len(causes), message)
-    logger.error("%s (Step: %s; Failed Handlers: %s; IsTransient: %s)", text, group.label,
-                 ", ".join(children[i].label for i in causes), str(transient).lower())  # fmt: skip
+    logger.error(
+        "%s (Step: %s; Failed Handlers: %s; IsTransient: %s)",
+        text,
+        group.label,
+        ", ".join(children[i].label for i in causes),
+        str(transient).lower(),
+    )
     only_time = all(results[i].status in OUT_OF_TIME for i in failing)
     status: Status = "timed_out" if only_time and scope.time_is_up else "failed"
     return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)

@@ -54,9 +54,7 @@ async def attempt(leaf: LeafCall) -> Done:
         started, began = now(), loop.time()
         leaf.started = leaf.started or started
         charge = leaf.meter.start(spec.name)
-        leaf.call = Call(
-            leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add
-        )  # fmt: skip
+        leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add)
         error: BaseException | None = None
         leaf.is_trying = True
         try:
@@ -69,9 +67,15 @@ async def attempt(leaf: LeafCall) -> Done:
             cost = leaf.meter.end(charge)
             leaf.costs = add_up([leaf.costs, cost])
             leaf.tried(
-                Attempt(leaf.attempts, _verdict(error), started, loop.time() - began, cost,
-                        error_info(error) if error is not None else None)
-            )  # fmt: skip
+                Attempt(
+                    leaf.attempts,
+                    _verdict(error),
+                    started,
+                    loop.time() - began,
+                    cost,
+                    error_info(error) if error is not None else None,
+                )
+            )
 
 
 def _verdict(error: BaseException | None) -> Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]:
@@ -140,9 +144,7 @@ async def _undo(leaf: LeafCall, spec: HandlerSpec, done: Done, options: dict[str
         for name, parameter in inspect.signature(spec.undo).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
-    undoing = replace(
-        spec, function=spec.undo, is_async=inspect.iscoroutinefunction(spec.undo), isolation="thread"
-    )  # fmt: skip
+    undoing = replace(spec, function=spec.undo, is_async=inspect.iscoroutinefunction(spec.undo), isolation="thread")
     await call_function(leaf, undoing, [*reads, done.value], wanted, deadline)
     return Done((), None)
 
@@ -175,8 +177,10 @@ def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any
         (target,) = writes.values()
         return {target: result}
     if not isinstance(result, Mapping):
-        raise FatalError(f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping of them, "
-                         f"not {type(result).__name__}")  # fmt: skip
+        raise FatalError(
+            f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping of them, "
+            f"not {type(result).__name__}"
+        )
     pairs = cast("Mapping[str, Any]", result)
     missing = [name for name in writes if name not in pairs]
     unknown = [str(name) for name in pairs if name not in writes]

@@ -95,9 +95,16 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         if ended.status != "succeeded" or ended.done is None:
             return ended
         record = Kept(
-            leaf.definition, leaf.own_definition, ended.done, leaf.id, leaf.started,
-            asyncio.get_running_loop().time() - began, leaf.attempts, dict(leaf.costs), tuple(leaf.call.failures),
-        )  # fmt: skip
+            leaf.definition,
+            leaf.own_definition,
+            ended.done,
+            leaf.id,
+            leaf.started,
+            asyncio.get_running_loop().time() - began,
+            leaf.attempts,
+            dict(leaf.costs),
+            tuple(leaf.call.failures),
+        )
         keeping = asyncio.ensure_future(journal.keep(leaf.key, record))
         try:
             await asyncio.shield(keeping)

@@ -106,9 +106,13 @@ class _Items:
 
     def _scope(self, position: int, key: str = "") -> Scope:
         path = self.scope.path(self.loop)
-        return replace(self.scope, prefix=f"{path}[{position}]", strip=len(self.loop.path),
-                       item=f"{self.scope.item}[{position}]",
-                       key=f"{self.scope.key}[{key}]" if key else "")  # fmt: skip
+        return replace(
+            self.scope,
+            prefix=f"{path}[{position}]",
+            strip=len(self.loop.path),
+            item=f"{self.scope.item}[{position}]",
+            key=f"{self.scope.key}[{key}]" if key else "",
+        )
 
     async def run(self, state: RunState, position: int, batch: Any, key: str, run_node: RunNode, slot: Slot) -> None:
         scope, clock = self._scope(position, key), asyncio.get_running_loop()
@@ -123,10 +127,18 @@ class _Items:
             self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(
-            Outcome(f"{self.scope.path(self.loop)}[{position}]", scope.name(self.loop), "item", result.status, started,
-                    clock.time() - began, 1, error=None if result.ok else result.error,
-                    reason=result.reason or (result.error.message if result.error else ""))
-        )  # fmt: skip
+            Outcome(
+                f"{self.scope.path(self.loop)}[{position}]",
+                scope.name(self.loop),
+                "item",
+                result.status,
+                started,
+                clock.time() - began,
+                1,
+                error=None if result.ok else result.error,
+                reason=result.reason or (result.error.message if result.error else ""),
+            )
+        )
         self.failed += not result.ok
         tolerance = self.loop.tolerated or Tolerance()
         if not result.ok and tolerance.exceeded(self.failed, len(self.results)):

@@ -48,8 +48,10 @@ async def replay(plan: Plan, context: Context, journal: Journal, step: str) -> R
         names = [outcome.id for outcome in result.outcomes if outcome.is_leaf]
         if step in names or step in [outcome.path for outcome in result.outcomes]:
             missing = next((one.id for one in result.outcomes if one.is_leaf and one.status == "cancelled"), step)
-            raise OrchestrationError(f"{step!r} cannot be replayed: {missing!r} before it had not succeeded in that "
-                                     "run, or what it gave is no longer kept")  # fmt: skip
+            raise OrchestrationError(
+                f"{step!r} cannot be replayed: {missing!r} before it had not succeeded in that "
+                "run, or what it gave is no longer kept"
+            )
         raise OrchestrationError(f"no step {step!r} in that run{suggest(step, names)}")
     outcome = next(one for one in result.outcomes if one.path == replaying.path)
     return Replayed(outcome, replaying.writes or (), replaying.recorded)

@@ -112,8 +112,14 @@ def warn_of_what_is_not_shared(turns: Turns) -> None:
     for one in turns.settled.values():
         for common in one.shared.values():
             if common.concurrency is not None and turns.seats is None:
-                logger.warning("resource %s: calls at once are counted in this process only; a run on a Prefect "
-                               "server (PREFECT_API_URL) counts those of all runs", one.name)  # fmt: skip
+                logger.warning(
+                    "resource %s: calls at once are counted in this process only; a run on a Prefect "
+                    "server (PREFECT_API_URL) counts those of all runs",
+                    one.name,
+                )
             if (common.per_minute is not None or common.tokens_per_minute is not None) and turns.rates is None:
-                logger.warning("resource %s: calls a minute are counted in this process only; a run of the braid "
-                               "command counts those of all runs, in the run store", one.name)  # fmt: skip
+                logger.warning(
+                    "resource %s: calls a minute are counted in this process only; a run of the braid "
+                    "command counts those of all runs, in the run store",
+                    one.name,
+                )

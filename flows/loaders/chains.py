@@ -36,8 +36,18 @@ KINDS_OF_DATA: Mapping[str, tuple[str, str]] = {
 """Step: the kind of data it works on, and the kind it makes."""
 _PASSING_ON = ("prompt_generation",)
 """Steps that leave the data of the chain as it is."""
-_TOP = ("name", "description", "version", "prompt", "steps", "input_type", "output_dir", "temp_dir", "cleanup_temp",
-        "save_intermediates")  # fmt: skip
+_TOP = (
+    "name",
+    "description",
+    "version",
+    "prompt",
+    "steps",
+    "input_type",
+    "output_dir",
+    "temp_dir",
+    "cleanup_temp",
+    "save_intermediates",
+)
 _GROUP = ("group_id", "max_workers", "fail_fast", "merge_strategy", "parallel_steps")
 _STEP = ("type", "name", "model", "params", "enabled", "retry_count", "depends_on")
 _ONE_RESULT = ("first_success", "best_quality", "combine_outputs", "fastest_success")
@@ -74,12 +84,15 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     parameters: dict[str, Any] = {**({} if on_a_list else {kind: begins}), **chain.parameters}
     if (folder := keys.node_at("output_dir")) is not None:
         parameters["output_dir"] = {"description": "Where files go.", "default": folder}
-    return built(root, {
-        "name": keys.node_at("name") or name,
-        **keys.passed_on("description", "version"),
-        "parameters": built(root, {key: built(root, fields) for key, fields in parameters.items()}),
-        "steps": listed(keys.node_at("steps") or root, native),
-    })  # fmt: skip
+    return built(
+        root,
+        {
+            "name": keys.node_at("name") or name,
+            **keys.passed_on("description", "version"),
+            "parameters": built(root, {key: built(root, fields) for key, fields in parameters.items()}),
+            "steps": listed(keys.node_at("steps") or root, native),
+        },
+    )
 
 
 class _Chain:
@@ -222,15 +235,19 @@ class _Chain:
         self.last_group = named.get("id")
         if self.last_group is not None:
             self.kinds[self.last_group] = set(kinds)
-        return built(node, {
-            **fields, **named,
-            "max_workers": where.node_at("max_workers") or 3,
-            "policy": _policy(strategy, where.flag("fail_fast", False), any_will_do=inside),
-            "merge": built(node, self._merge(strategy, where, kinds)),
-            **self._dealt(),
-            **_shared(kinds),
-            "parallel": listed(at, branches),
-        })  # fmt: skip
+        return built(
+            node,
+            {
+                **fields,
+                **named,
+                "max_workers": where.node_at("max_workers") or 3,
+                "policy": _policy(strategy, where.flag("fail_fast", False), any_will_do=inside),
+                "merge": built(node, self._merge(strategy, where, kinds)),
+                **self._dealt(),
+                **_shared(kinds),
+                "parallel": listed(at, branches),
+            },
+        )
 
     def _branch(self, position: int, node: Node) -> Node:
         before, self.notes.prefix = self.notes.prefix, f"{self.notes.prefix}Parallel step {position}: "
@@ -277,11 +294,16 @@ class _Chain:
         kinds = self.kinds.get(group, set())
         single = strategy is not None and strategy.scalar in _ONE_RESULT and len(kinds) == 1
         kind = next(iter(kinds)) if single else "any"
-        return built(node, {
-            "type": "merge_results", **fields, "from": source or self.last_group,
-            "strategy": strategy or "collect_all",
-            **({"output": kind} if kind not in ("any", "parallel", "list") else {}),
-        })  # fmt: skip
+        return built(
+            node,
+            {
+                "type": "merge_results",
+                **fields,
+                "from": source or self.last_group,
+                "strategy": strategy or "collect_all",
+                **({"output": kind} if kind not in ("any", "parallel", "list") else {}),
+            },
+        )
 
     def _batches(self, keys: Keys, node: Node) -> Node:
         params = {**keys.mapping("params")}
@@ -300,10 +322,17 @@ class _Chain:
         leaving = {"collect": [kind[1]]} if kind[1] not in ("any", "parallel", "list") else {}
         step = self._step(template) or unreadable(template)
         size = params.get("batch_size")
-        return built(node, {
-            **self._common(keys, node), "for_each": over, "as": item,
-            "max_workers": params.get("max_workers") or size or 3, **leaving, "steps": listed(template, [step]),
-        })  # fmt: skip
+        return built(
+            node,
+            {
+                **self._common(keys, node),
+                "for_each": over,
+                "as": item,
+                "max_workers": params.get("max_workers") or size or 3,
+                **leaving,
+                "steps": listed(template, [step]),
+            },
+        )
 
     def _made_by_group(self, node: Node) -> str:
         where = node.entries or {}

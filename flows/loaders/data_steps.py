@@ -46,11 +46,14 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     steps = [_step(node, notes) for node in nodes]
     needed = _needed(nodes)
     parameters = {key: built(at, {"required": True}) for key, at in needed.items()}
-    return built(root, {
-        **fields,
-        **({"parameters": built(root, parameters)} if parameters else {}),
-        "steps": listed(steps_node, steps),
-    })  # fmt: skip
+    return built(
+        root,
+        {
+            **fields,
+            **({"parameters": built(root, parameters)} if parameters else {}),
+            "steps": listed(steps_node, steps),
+        },
+    )
 
 
 def _step(node: Node, notes: Notes) -> Node:
@@ -77,13 +80,16 @@ def _block(node: Node, notes: Notes) -> Node:
     if steps is None:
         notes.error(node.place, "empty-group", "'parallel' requires 'steps' list")
         return unreadable(node)
-    return built(node, {
-        **identity(keys.text("name"), notes),
-        **keys.passed_on("enabled"),
-        "max_concurrency": "unlimited",
-        "policy": "all_or_nothing",
-        "parallel": listed(keys.node_at("steps") or node, [_step(step, notes) for step in steps]),
-    })  # fmt: skip
+    return built(
+        node,
+        {
+            **identity(keys.text("name"), notes),
+            **keys.passed_on("enabled"),
+            "max_concurrency": "unlimited",
+            "policy": "all_or_nothing",
+            "parallel": listed(keys.node_at("steps") or node, [_step(step, notes) for step in steps]),
+        },
+    )
 
 
 def _call(node: Node, kind: str, notes: Notes) -> Node:

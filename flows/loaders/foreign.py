@@ -43,9 +43,15 @@ class Keys:
     """
 
     def __init__(
-        self, node: Node, notes: Notes, owner: str, known: Sequence[str], *,
-        normal: Callable[[str], str] = str, shown: Callable[[str], str] = str,
-    ) -> None:  # fmt: skip
+        self,
+        node: Node,
+        notes: Notes,
+        owner: str,
+        known: Sequence[str],
+        *,
+        normal: Callable[[str], str] = str,
+        shown: Callable[[str], str] = str,
+    ) -> None:
         self.node, self.notes, self.owner = node, notes, owner
         self.found: dict[str, tuple[Any, Node]] = {}
         strange: list[Any] = []

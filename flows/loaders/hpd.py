@@ -43,12 +43,15 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
         if (node := keys.node_at(key)) is not None
     }
     steps = keys.listed("steps", "a list of steps") or []
-    return built(root, {
-        "name": keys.node_at("name") or name,
-        **keys.passed_on("description", "version"),
-        **({"parameters": built(root, parameters)} if parameters else {}),
-        "steps": listed(keys.node_at("steps") or root, [_step(item, notes) for item in steps]),
-    })  # fmt: skip
+    return built(
+        root,
+        {
+            "name": keys.node_at("name") or name,
+            **keys.passed_on("description", "version"),
+            **({"parameters": built(root, parameters)} if parameters else {}),
+            "steps": listed(keys.node_at("steps") or root, [_step(item, notes) for item in steps]),
+        },
+    )
 
 
 def _step(node: Node, notes: Notes) -> Node:
@@ -123,11 +126,14 @@ def _group(names: Node, notes: Notes, at: Node, limit: Node | None = None, polic
             message = f"item {position} of 'HandlerNames' must be the name of a handler, not {given(item)}"
             notes.error(item.place, "bad-value", message)
         branches.append(item if isinstance(item.scalar, str) else unreadable(item))
-    return built(at, {
-        "MaxConcurrency": limit if limit is not None and not is_nothing(limit) else "unlimited",
-        "policy": policy,
-        "parallel": listed(names, branches),
-    })  # fmt: skip
+    return built(
+        at,
+        {
+            "MaxConcurrency": limit if limit is not None and not is_nothing(limit) else "unlimited",
+            "policy": policy,
+            "parallel": listed(names, branches),
+        },
+    )
 
 
 def _policy(keys: Keys, names: Node | None) -> Any:

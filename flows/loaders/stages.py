@@ -37,13 +37,16 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     unread = [unreadable(root)] if "stages" in keys else []
     limited = any("max_workers" in (stage.entries or {}) for stage in stages)
     steps = [_stage(stage, notes, stop, limited) for stage in stages]
-    return built(root, {
-        "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
-        **keys.passed_on("description", "version"),
-        **({} if limited else {"max_workers": 1}),
-        **_parameters(root),
-        "steps": listed(keys.node_at("stages") or root, steps or unread),
-    })  # fmt: skip
+    return built(
+        root,
+        {
+            "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
+            **keys.passed_on("description", "version"),
+            **({} if limited else {"max_workers": 1}),
+            **_parameters(root),
+            "steps": listed(keys.node_at("stages") or root, steps or unread),
+        },
+    )
 
 
 def _parameters(root: Node) -> dict[str, Node]:
@@ -81,12 +84,15 @@ def _stage(node: Node, notes: Notes, stop: bool, limited: bool) -> Node:
     if not jobs:
         notes.error(keys.place("jobs"), "empty-group", f"stage {name or '?'} has no jobs; list them under 'jobs'")
         return unreadable(node)
-    return built(node, {
-        **fields,
-        "policy": "fail_fast" if stop else "keep_going",
-        **_shared(jobs),
-        "parallel": listed(keys.node_at("jobs") or node, [_job(job, notes, None) for job in jobs]),
-    })  # fmt: skip
+    return built(
+        node,
+        {
+            **fields,
+            "policy": "fail_fast" if stop else "keep_going",
+            **_shared(jobs),
+            "parallel": listed(keys.node_at("jobs") or node, [_job(job, notes, None) for job in jobs]),
+        },
+    )
 
 
 def _shared(jobs: Sequence[Node]) -> dict[str, Any]:
@@ -121,13 +127,16 @@ def _loop(loop: Node, stage: Keys, notes: Notes, fields: dict[str, Any], stop: b
     payload = keys.node_at("payload")
     if payload is not None:
         keys.mapping("payload")
-    return built(stage.node, {
-        **fields,
-        "for_each": over,
-        **keys.passed_on("max_items"),
-        **({} if stop else {"tolerated_failure": built(loop, {"ratio": 1.0, "run_when_failed": "failed"})}),
-        "steps": listed(loop, [_job(job, notes, payload) for job in jobs]),
-    })  # fmt: skip
+    return built(
+        stage.node,
+        {
+            **fields,
+            "for_each": over,
+            **keys.passed_on("max_items"),
+            **({} if stop else {"tolerated_failure": built(loop, {"ratio": 1.0, "run_when_failed": "failed"})}),
+            "steps": listed(loop, [_job(job, notes, payload) for job in jobs]),
+        },
+    )
 
 
 def _with_key(keys: Keys, node: Node, notes: Notes, payload: Node | None) -> Node | None:

@@ -136,10 +136,17 @@ TEMPLATES: Final = MappingProxyType[str, Pipeline](
     {
         template.name: template
         for template in (
-            DOCUMENT_INGESTION, DOCUMENT_INGESTION_WITH_GRAPH, HYBRID_RAG,
-            SEMANTIC_SEARCH, HYBRID_SEARCH, GRAPH_RAG,
-            MULTI_MODEL_EMBEDDING, MULTI_SOURCE_RETRIEVAL, MULTI_STORAGE_WRITE, MULTI_STAGE,
+            DOCUMENT_INGESTION,
+            DOCUMENT_INGESTION_WITH_GRAPH,
+            HYBRID_RAG,
+            SEMANTIC_SEARCH,
+            HYBRID_SEARCH,
+            GRAPH_RAG,
+            MULTI_MODEL_EMBEDDING,
+            MULTI_SOURCE_RETRIEVAL,
+            MULTI_STORAGE_WRITE,
+            MULTI_STAGE,
         )
     }
-)  # fmt: skip
+)
 """All of them by name."""

@@ -241,9 +241,10 @@ class Pipeline(Frozen):
     )
     timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also within another.")
     stuck_after_s: float | None = Field(
-        default=None, gt=0.0,
+        default=None,
+        gt=0.0,
         description="Seconds without progress after which a step is named as stuck; default: by what is usual.",
-    )  # fmt: skip
+    )
     budget: dict[str, PositiveFloat] = Field(
         default_factory=dict,
         description="Unit: how much of it a run may use before it starts nothing more; `seconds` is its time.",

@@ -30,17 +30,20 @@ def _check(node: Node, there: frozenset[str], certain: bool, reducers: Mapping[s
                 source = node.reads[read.name]
                 if certain and read.required and source not in there:
                     yield (
-                        node.path, "unwritten-read",
+                        node.path,
+                        "unwritten-read",
                         f"{node.label} reads {source!r}, which no earlier step writes and no parameter gives; "
-                        f"there are: {', '.join(sorted(there)) or 'none'}", False,
-                    )  # fmt: skip
+                        f"there are: {', '.join(sorted(there)) or 'none'}",
+                        False,
+                    )
         case Chain():
             for child in node.children:
                 yield from _check(child, there, certain, reducers)
                 there, certain = there | child.access.writes, certain and child.access.known
         case Group(derived=True):
-            yield from _check(Chain(path=node.path, id=node.id, label=node.label, children=node.children), there,
-                              certain, reducers)  # fmt: skip
+            yield from _check(
+                Chain(path=node.path, id=node.id, label=node.label, children=node.children), there, certain, reducers
+            )
         case Group():
             yield from _check_siblings(node, there, reducers)
             for position, child in enumerate(node.children):
@@ -50,21 +53,31 @@ def _check(node: Node, there: frozenset[str], certain: bool, reducers: Mapping[s
                 yield from _check(child, seen | siblings, certain, reducers)
         case Loop():
             if certain and node.over.split(".")[0] not in there and not node.over.startswith("@"):
-                yield (node.path, "unwritten-read", f"for_each goes over {node.over!r}, which nothing before it writes",
-                       False)  # fmt: skip
+                yield (
+                    node.path,
+                    "unwritten-read",
+                    f"for_each goes over {node.over!r}, which nothing before it writes",
+                    False,
+                )
             yield from _check(node.body, there | {node.item_name}, certain, reducers)
         case Choice():
             for _, inner in node.cases:
                 yield from _check(inner, there, certain, reducers)
         case Sub():
             inside = there | frozenset(node.plan.pipeline.parameters)
-            yield from ((node.path, code, message, always)
-                        for _, code, message, always in _check(node.plan.root, inside, certain, reducers))  # fmt: skip
+            yield from (
+                (node.path, code, message, always)
+                for _, code, message, always in _check(node.plan.root, inside, certain, reducers)
+            )
         case FanIn():
             for name in node.inputs:
                 if certain and name not in there:
-                    yield (node.path, "unwritten-read", f"merge_results reads {name!r}, which nothing before it writes",
-                           False)  # fmt: skip
+                    yield (
+                        node.path,
+                        "unwritten-read",
+                        f"merge_results reads {name!r}, which nothing before it writes",
+                        False,
+                    )
 
 
 def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, str]) -> Iterator[Finding]:
@@ -76,17 +89,21 @@ def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, 
                 continue
             for name in sorted(second.access.reads & first.access.writes - there):
                 yield (
-                    second.path, "reads-sibling",
+                    second.path,
+                    "reads-sibling",
                     f"branch {second.label!r} reads {name!r}, which its sibling {first.label!r} writes; branches do "
-                    f"not see each other: put one after the other, or declare depends_on: [{first.id}]", True,
-                )  # fmt: skip
+                    f"not see each other: put one after the other, or declare depends_on: [{first.id}]",
+                    True,
+                )
             for name in sorted(second.access.writes & first.access.writes) if earlier < later else ():
                 if name not in combined:
                     yield (
-                        second.path, "parallel-write",
+                        second.path,
+                        "parallel-write",
                         f"branches {first.label!r} and {second.label!r} both write {name!r}; declare how to combine "
-                        f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write", True,
-                    )  # fmt: skip
+                        f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write",
+                        True,
+                    )
 
 
 def all_before(after: tuple[frozenset[int], ...], position: int) -> frozenset[int]:

@@ -64,8 +64,9 @@ class _Definitions:
         before = _marked(before, node.when, node.enabled)
         match node:
             case Leaf():
-                own = _marked(node.spec.name, node.spec.version, node.options, node.reads, node.writes, node.when,
-                              node.enabled)  # fmt: skip
+                own = _marked(
+                    node.spec.name, node.spec.version, node.options, node.reads, node.writes, node.when, node.enabled
+                )
                 lineage = _marked(before, own)
                 self.by_id[node.id] = Definition(own, lineage)
                 return lineage

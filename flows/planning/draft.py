@@ -99,11 +99,14 @@ class Planning:
         names = [*own, *sorted(name for name in self.used if name in common and name not in own)]
         return {
             name: settle(
-                name, own.get(name), common.get(name), own_origin=f"pipeline {self.pipeline.name}",
+                name,
+                own.get(name),
+                common.get(name),
+                own_origin=f"pipeline {self.pipeline.name}",
                 common_origin=self.overrides.resources_origin,
             )
             for name in names
-        }  # fmt: skip
+        }
 
     def fingerprint(self) -> str:
         """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a

@@ -20,17 +20,22 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
     declared = _declared(planning, step, spec, path)
     if declared is not None:
         version = f"{spec.version}+{declared.version}" if declared.version else spec.version
-        spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects,
-                       version=version)  # fmt: skip
+        spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects, version=version)
     names = [read.name for read in spec.reads or ()]
     for parameter in step.reads:
         if spec.reads is not None and parameter not in names:
-            planning.problem(path, "unknown-read", f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
-                         "reads", parameter)  # fmt: skip
+            planning.problem(
+                path,
+                "unknown-read",
+                f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
+                "reads",
+                parameter,
+            )
     for write in step.writes:
         if spec.writes is not None and write not in spec.writes:
-            planning.problem(path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}",
-                         "writes", write)  # fmt: skip
+            planning.problem(
+                path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}", "writes", write
+            )
     _check_options(planning, step, spec, path)
     uses = tuple(dict.fromkeys((*spec.uses, *step.uses)))
     planning.used.update(uses)
@@ -39,10 +44,12 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
         if resource not in known:
             by = "" if resource in step.uses else f" (every {spec.name} uses it)"
             planning.problem(
-                path, "unknown-resource", f"no resource named {resource!r}{by}{suggest(resource, known)}; define "
+                path,
+                "unknown-resource",
+                f"no resource named {resource!r}{by}{suggest(resource, known)}; define "
                 f"it here, `resources: {{{resource}: {{concurrency: 2}}}}`, or for all runs in BRAID_RESOURCES",
                 "uses",
-            )  # fmt: skip
+            )
     reads = {name: step.reads.get(name, name) for name in names}
     writes = {name: step.writes.get(name, name) for name in spec.writes or ()}
     access = Access(
@@ -57,8 +64,16 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
         common["timeout_s"] = step.timeout_s or declared.timeout_s
         if retry is None and declared.max_attempts is not None:
             retry = Retry(max_attempts=declared.max_attempts)
-    return Leaf(**common, spec=spec, options=dict(step.options), reads=reads, writes=writes,
-                retry=retry or Retry(), uses=uses, expected_tokens=step.expected_tokens)  # fmt: skip
+    return Leaf(
+        **common,
+        spec=spec,
+        options=dict(step.options),
+        reads=reads,
+        writes=writes,
+        retry=retry or Retry(),
+        uses=uses,
+        expected_tokens=step.expected_tokens,
+    )
 
 
 def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
@@ -86,14 +101,20 @@ def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: s
                 continue
             known = list(spec.options.model_fields)
             if error["type"] == "extra_forbidden":
-                planning.problem(path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}",
-                             "options", name)  # fmt: skip
+                planning.problem(
+                    path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}", "options", name
+                )
             elif error["type"] == "missing":
                 planning.problem(path, "missing-option", f"{spec.name} needs the option {name!r}", "options")
             else:
                 where = ".".join(str(part) for part in error["loc"])
-                planning.problem(path, "bad-option", f"option {where!r} of {spec.name}: {error['msg']}",
-                             "options", *map(str, error["loc"]))  # fmt: skip
+                planning.problem(
+                    path,
+                    "bad-option",
+                    f"option {where!r} of {spec.name}: {error['msg']}",
+                    "options",
+                    *map(str, error["loc"]),
+                )
     for name, value in step.options.items():
         if isinstance(value, str) and "{{" in value:
             trouble = check_expression(value)

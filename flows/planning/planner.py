@@ -82,8 +82,11 @@ class _Planner(Planning):
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         children = tuple(self.node(step, _below(path, position)) for position, step in enumerate(steps))
         names = [step.depends_on for step in steps]
-        known = {alias: position for position, (step, node) in enumerate(zip(steps, children, strict=True))
-                 for alias in self._aliases(step, node)}  # fmt: skip
+        known = {
+            alias: position
+            for position, (step, node) in enumerate(zip(steps, children, strict=True))
+            for alias in self._aliases(step, node)
+        }
         edges = [
             frozenset(self._depends(name, position, known, children[position].path) for name in depends) - {None}
             for position, depends in enumerate(names)
@@ -93,12 +96,25 @@ class _Planner(Planning):
             if derived is not None:
                 after, why = derived
                 return Group(
-                    path=path, id=self.step_id(None, path, "dag"), label=label, children=children, after=after,
-                    limit=self.limit(None), derived=True, own_outcome=False, why=why,
-                    policy=Policy(on_branch_failure="drain"), access=node_access(children),
-                )  # fmt: skip
-        return Chain(path=path, id=self.step_id(None, path, "steps"), label=label, children=children,
-                     access=node_access(children))  # fmt: skip
+                    path=path,
+                    id=self.step_id(None, path, "dag"),
+                    label=label,
+                    children=children,
+                    after=after,
+                    limit=self.limit(None),
+                    derived=True,
+                    own_outcome=False,
+                    why=why,
+                    policy=Policy(on_branch_failure="drain"),
+                    access=node_access(children),
+                )
+        return Chain(
+            path=path,
+            id=self.step_id(None, path, "steps"),
+            label=label,
+            children=children,
+            access=node_access(children),
+        )
 
     def _depends(self, name: str, position: int, known: Mapping[str, int], path: str) -> int | None:
         if name not in known:
@@ -154,15 +170,19 @@ class _Planner(Planning):
         if not step.branches:
             self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps", "branches")
         children = tuple(self.node(branch, _below(path, position)) for position, branch in enumerate(step.branches))
-        known = {alias: position for position, (branch, node) in enumerate(zip(step.branches, children, strict=True))
-                 for alias in self._aliases(branch, node)}  # fmt: skip
+        known = {
+            alias: position
+            for position, (branch, node) in enumerate(zip(step.branches, children, strict=True))
+            for alias in self._aliases(branch, node)
+        }
         after = tuple(
             frozenset(
-                found for name in branch.depends_on
+                found
+                for name in branch.depends_on
                 if (found := self._depends(name, position, known, children[position].path)) is not None
             )
             for position, branch in enumerate(step.branches)
-        )  # fmt: skip
+        )
         access = node_access(children)
         if step.merge is not None:
             self.check_strategy(step.merge.strategy, path, MERGE_STRATEGIES, "merge")
@@ -179,9 +199,16 @@ class _Planner(Planning):
         merge = step.merge
         if merge is not None and merge.output is None:
             merge = merge.model_copy(update={"output": step.id or f"group_{path}"})
-        return Group(**common, children=children, after=after, limit=self.limit(step.max_concurrency),
-                     policy=self.policy(step), merge=merge, split=step.split,
-                     reducers={**self.reducers, **step.reducers})  # fmt: skip
+        return Group(
+            **common,
+            children=children,
+            after=after,
+            limit=self.limit(step.max_concurrency),
+            policy=self.policy(step),
+            merge=merge,
+            split=step.split,
+            reducers={**self.reducers, **step.reducers},
+        )
 
     def _loop(self, step: ForEach, path: str) -> Node:
         step = step.model_copy(update={"over": self.dotted(step.over, path, "over")})
@@ -192,19 +219,30 @@ class _Planner(Planning):
         leaving = frozenset(step.collect.values()) | (body.access.writes & frozenset(self.reducers))
         access = Access(
             reads=frozenset({step.over.split(".")[0]}) | (body.access.reads - body.access.writes - {step.as_}),
-            writes=leaving, effects=body.access.effects, known=body.access.known,
-        )  # fmt: skip
+            writes=leaving,
+            effects=body.access.effects,
+            known=body.access.known,
+        )
         for name in step.collect:
             if body.access.known and name not in body.access.writes:
                 known = sorted(body.access.writes)
-                self.problem(path, "unknown-write", f"collect names {name!r}, which no step in the loop writes"
-                             f"{suggest(name, known)}")  # fmt: skip
+                self.problem(
+                    path,
+                    "unknown-write",
+                    f"collect names {name!r}, which no step in the loop writes{suggest(name, known)}",
+                )
         return Loop(
             **self.common(step, path, f"for each {step.as_} of {step.over}", access, "for_each"),
-            body=_with(body, {"id": self.step_id(None, path, "item")}), over=step.over, item_name=step.as_,
-            batch_size=step.batch_size, limit=self.limit(step.max_concurrency), max_items=step.max_items,
-            tolerated=step.tolerated_failure, collect=step.collect, reducers=self.reducers,
-        )  # fmt: skip
+            body=_with(body, {"id": self.step_id(None, path, "item")}),
+            over=step.over,
+            item_name=step.as_,
+            batch_size=step.batch_size,
+            limit=self.limit(step.max_concurrency),
+            max_items=step.max_items,
+            tolerated=step.tolerated_failure,
+            collect=step.collect,
+            reducers=self.reducers,
+        )
 
     def _fan_in(self, step: MergeResults, path: str) -> Node:
         self.check_strategy(step.strategy, path, MERGE_STRATEGIES, "merge")
@@ -221,8 +259,12 @@ class _Planner(Planning):
         access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.source is None)
         merge = Merge(strategy=step.strategy, output=output, options=step.options)
         source = "".join(f"{name}." for name in self.within) + step.source if step.source is not None else None
-        return FanIn(**self.common(step, path, f"merge_results({step.strategy})", access, "merge_results"),
-                     source=source, inputs=step.inputs, merge=merge)  # fmt: skip
+        return FanIn(
+            **self.common(step, path, f"merge_results({step.strategy})", access, "merge_results"),
+            source=source,
+            inputs=step.inputs,
+            merge=merge,
+        )
 
     def _choice(self, step: Switch, path: str) -> Node:
         cases: list[tuple[str | None, Node]] = []
@@ -236,10 +278,18 @@ class _Planner(Planning):
             # Steps are numbered through all cases, so that a path names one step.
             inner = tuple(self.node(inner, _below(path, position + i)) for i, inner in enumerate(case.steps))
             label = "default" if last else case.when
-            cases.append((None if last else case.when, Chain(
-                path=f"{path}:{len(cases)}", id=self.step_id(None, f"{path}:{len(cases)}", "case"), label=label,
-                children=inner, access=node_access(inner),
-            )))  # fmt: skip
+            cases.append(
+                (
+                    None if last else case.when,
+                    Chain(
+                        path=f"{path}:{len(cases)}",
+                        id=self.step_id(None, f"{path}:{len(cases)}", "case"),
+                        label=label,
+                        children=inner,
+                        access=node_access(inner),
+                    ),
+                )
+            )
             position += len(case.steps)
         access = node_access([node for _, node in cases]) | Access(reads=reads)
         return Choice(**self.common(step, path, "switch", access), cases=tuple(cases))
@@ -258,23 +308,34 @@ class _Planner(Planning):
             self.problem(path, "recursion", f"pipeline {step.pipeline!r} would run itself for ever")
         else:
             nested = _Planner(
-                inner, self.registry, self.catalog, self.overrides, self.source, lambda *_: self.place(path),
-                within=(*self.within, common["id"]), ancestors=(*self.ancestors, self.pipeline.name),
-            )  # fmt: skip
+                inner,
+                self.registry,
+                self.catalog,
+                self.overrides,
+                self.source,
+                lambda *_: self.place(path),
+                within=(*self.within, common["id"]),
+                ancestors=(*self.ancestors, self.pipeline.name),
+            )
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)
             for kind, given in (("budget", inner.budget), ("retry budget", inner.retry_budget)):
                 if given:
                     self.problem(
-                        path, f"inner-{kind.replace(' ', '-')}", f"the {kind} of pipeline {inner.name!r} holds for its "
+                        path,
+                        f"inner-{kind.replace(' ', '-')}",
+                        f"the {kind} of pipeline {inner.name!r} holds for its "
                         f"own runs only; inside {self.pipeline.name!r} that of {self.pipeline.name!r} does",
                         level="warning",
-                    )  # fmt: skip
+                    )
             plan = Plan(
-                inner, root, nested.ceiling or Limit(None, "no ceiling set"), nested.resources,
+                inner,
+                root,
+                nested.ceiling or Limit(None, "no ceiling set"),
+                nested.resources,
                 fingerprint=nested.fingerprint(),
-            )  # fmt: skip
+            )
             # Fields named like its parameters reach it from around, unless the step gives them; what it writes stays.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
             access |= common["access"] | Access(reads=taken, writes=root.access.writes, effects=root.access.effects)

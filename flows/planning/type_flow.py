@@ -18,9 +18,13 @@ out."""
 Mismatch: TypeAlias = tuple[str, str]
 """The path of the step that reads, and what does not fit."""
 _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
-    ("a text", (str,)), ("bytes", (bytes, bytearray)), ("a mapping", (Mapping,)), ("a set", (set, frozenset)),
-    ("a number", (int, float, complex)), ("a list", (list, tuple, Sequence)),
-)  # fmt: skip
+    ("a text", (str,)),
+    ("bytes", (bytes, bytearray)),
+    ("a mapping", (Mapping,)),
+    ("a set", (set, frozenset)),
+    ("a number", (int, float, complex)),
+    ("a list", (list, tuple, Sequence)),
+)
 
 
 def mismatches(root: Node) -> Iterator[Mismatch]:

@@ -23,44 +23,89 @@ def _hint(advice: str, pattern: str | None = None, kinds: Collection[str] = ()) 
 
 _HINTS: list[Hint] = [
     _hint("raise the budget and go on with `braid resume RUN --budget …`", r"^budget: ", ["BudgetUsedUp"]),
-    _hint("no step before it writes that field; `braid plan` shows who reads and writes what, `reads:` renames",
-          kinds=["MissingRead"]),
-    _hint("put plain data into the context (texts, numbers, lists, mappings, dataclasses), and large or live things "
-          "by reference", kinds=["UnsupportedValue"]),
-    _hint("two branches write one field: declare a reducer for it, or rename one with `writes:`",
-          r"both changed '", ["MergeConflict"]),
+    _hint(
+        "no step before it writes that field; `braid plan` shows who reads and writes what, `reads:` renames",
+        kinds=["MissingRead"],
+    ),
+    _hint(
+        "put plain data into the context (texts, numbers, lists, mappings, dataclasses), and large or live things "
+        "by reference",
+        kinds=["UnsupportedValue"],
+    ),
+    _hint(
+        "two branches write one field: declare a reducer for it, or rename one with `writes:`",
+        r"both changed '",
+        ["MergeConflict"],
+    ),
     _hint("declare the field in the handler's `reads` or `writes`", kinds=["UndeclaredAccess"]),
-    _hint("free space on the disk (or raise the quota), then go on with `braid resume RUN`",
-          r"no space left|disk (is )?full|disk quota|errno (28|122)\b|database or disk is full"),
-    _hint("a dependency is missing: install the extra that the message names",
-          kinds=["ModuleNotFoundError", "ImportError"]),
-    _hint("too little memory: a lower `max_concurrency` or `batch_size` needs less", r"out of memory|cannot allocate",
-          ["MemoryError"]),
-    _hint("the service limits how often it is asked: give the step a resource with a limit, and retries with a delay",
-          r"\b429\b|too many requests|rate.?limit", ["RateLimitError"]),
-    _hint("not signed in: check the key or token and that it has not expired",
-          r"\b401\b|unauthori[sz]ed|authentication|invalid api key", ["AuthenticationError"]),
-    _hint("signed in but not allowed: check the permissions of the account, the bucket or the file",
-          r"\b403\b|forbidden|access ?denied|permission denied", ["PermissionError", "PermissionDeniedError"]),
-    _hint("it is not there: check the name, the path and the address", r"\b404\b|no such file|not found",
-          ["FileNotFoundError", "MissingObject", "MissingBucket", "NotFoundError"]),
-    _hint("that name does not resolve: check the host in the address, and DNS",
-          r"name or service not known|getaddrinfo|nodename nor servname|name resolution"),
-    _hint("nothing listens there: check that the service runs, and its host and port",
-          r"connection (was )?refused|connect call failed|errno 111\b|all connection attempts failed",
-          ["ConnectionRefusedError"]),
-    _hint("the certificate is not trusted: check the host name, and the machine's certificates and clock",
-          r"certificate verify|ssl"),
-    _hint("the connection broke: retries help if that passes; else look at the service's log",
-          r"connection (reset|aborted)|broken pipe|remote ?protocol|server disconnected", ["ConnectionResetError"]),
-    _hint("it took too long: raise `timeout_s`, give it less at a time, or find out what it waits for",
-          r"timed? ?out|the time was up", ["StepTimeout", "Abandoned", "TimeoutError", "ReadTimeout"]),
-    _hint("the service has trouble of its own: retries help if it passes", r"\b50[0234]\b|internal server error|"
-          r"bad gateway|service unavailable"),
+    _hint(
+        "free space on the disk (or raise the quota), then go on with `braid resume RUN`",
+        r"no space left|disk (is )?full|disk quota|errno (28|122)\b|database or disk is full",
+    ),
+    _hint(
+        "a dependency is missing: install the extra that the message names",
+        kinds=["ModuleNotFoundError", "ImportError"],
+    ),
+    _hint(
+        "too little memory: a lower `max_concurrency` or `batch_size` needs less",
+        r"out of memory|cannot allocate",
+        ["MemoryError"],
+    ),
+    _hint(
+        "the service limits how often it is asked: give the step a resource with a limit, and retries with a delay",
+        r"\b429\b|too many requests|rate.?limit",
+        ["RateLimitError"],
+    ),
+    _hint(
+        "not signed in: check the key or token and that it has not expired",
+        r"\b401\b|unauthori[sz]ed|authentication|invalid api key",
+        ["AuthenticationError"],
+    ),
+    _hint(
+        "signed in but not allowed: check the permissions of the account, the bucket or the file",
+        r"\b403\b|forbidden|access ?denied|permission denied",
+        ["PermissionError", "PermissionDeniedError"],
+    ),
+    _hint(
+        "it is not there: check the name, the path and the address",
+        r"\b404\b|no such file|not found",
+        ["FileNotFoundError", "MissingObject", "MissingBucket", "NotFoundError"],
+    ),
+    _hint(
+        "that name does not resolve: check the host in the address, and DNS",
+        r"name or service not known|getaddrinfo|nodename nor servname|name resolution",
+    ),
+    _hint(
+        "nothing listens there: check that the service runs, and its host and port",
+        r"connection (was )?refused|connect call failed|errno 111\b|all connection attempts failed",
+        ["ConnectionRefusedError"],
+    ),
+    _hint(
+        "the certificate is not trusted: check the host name, and the machine's certificates and clock",
+        r"certificate verify|ssl",
+    ),
+    _hint(
+        "the connection broke: retries help if that passes; else look at the service's log",
+        r"connection (reset|aborted)|broken pipe|remote ?protocol|server disconnected",
+        ["ConnectionResetError"],
+    ),
+    _hint(
+        "it took too long: raise `timeout_s`, give it less at a time, or find out what it waits for",
+        r"timed? ?out|the time was up",
+        ["StepTimeout", "Abandoned", "TimeoutError", "ReadTimeout"],
+    ),
+    _hint(
+        "the service has trouble of its own: retries help if it passes",
+        r"\b50[0234]\b|internal server error|"
+        r"bad gateway|service unavailable",
+    ),
     _hint("another process writes to the same database: retry, or use PostgreSQL", r"database is locked"),
-    _hint("an option does not fit the handler: `braid handlers NAME` shows its options", r"validation error",
-          ["ValidationError"]),
-]  # fmt: skip
+    _hint(
+        "an option does not fit the handler: `braid handlers NAME` shows its options",
+        r"validation error",
+        ["ValidationError"],
+    ),
+]
 
 
 def add_hint(advice: str, *, pattern: str | None = None, kinds: Collection[str] = ()) -> None:

@@ -54,8 +54,11 @@ def cost_report(
     listed = tuple(outcomes)
     paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost and not outcome.reused]
     inside = _inside(paid)
-    rows = {outcome.path: _row(outcome, inside[outcome.path]) for outcome in listed
-            if not outcome.is_leaf and outcome.path in inside}  # fmt: skip
+    rows = {
+        outcome.path: _row(outcome, inside[outcome.path])
+        for outcome in listed
+        if not outcome.is_leaf and outcome.path in inside
+    }
     steps: dict[str, list[Outcome]] = {}
     for outcome in paid:
         steps.setdefault(outcome.id.split("[")[0], []).append(outcome)
@@ -64,8 +67,14 @@ def cost_report(
         in_vain=_vain(paid),
         late=dict(late or {}),
         steps=tuple(
-            CostRow(_plain(calls[0].path), step, "step", sum(o.attempts for o in calls),
-                    add_up(o.cost for o in calls), _vain(calls))
+            CostRow(
+                _plain(calls[0].path),
+                step,
+                "step",
+                sum(o.attempts for o in calls),
+                add_up(o.cost for o in calls),
+                _vain(calls),
+            )
             for step, calls in steps.items()
         ),
         groups=tuple(row for row in rows.values() if row.kind != "item"),
@@ -73,7 +82,7 @@ def cost_report(
         budget=dict(budget or {}),
         seconds=seconds,
         before=dict(before or {}),
-    )  # fmt: skip
+    )
 
 
 def _inside(paid: Iterable[Outcome]) -> dict[str, list[Outcome]]:
@@ -87,8 +96,14 @@ def _inside(paid: Iterable[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def _row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
-    return CostRow(outcome.path, outcome.id, outcome.kind, sum(o.attempts for o in inside),
-                   add_up(o.cost for o in inside), _vain(inside))  # fmt: skip
+    return CostRow(
+        outcome.path,
+        outcome.id,
+        outcome.kind,
+        sum(o.attempts for o in inside),
+        add_up(o.cost for o in inside),
+        _vain(inside),
+    )
 
 
 def _vain(outcomes: Iterable[Outcome]) -> dict[str, float]:
@@ -115,9 +130,15 @@ def cost_markdown(report: CostReport, *, most: int = 30) -> str:
         lines[0] += f" {cell(cost_text(report.late))} was reported late, by calls that had been given up."
     if report.budget:
         used = {**report.total, "seconds": report.seconds}
-        rows = [(unit, _amount(amount), _amount(used.get(unit, 0.0) + report.before.get(unit, 0.0)),
-                 _amount(report.before.get(unit, 0.0)))
-                for unit, amount in report.budget.items()]  # fmt: skip
+        rows = [
+            (
+                unit,
+                _amount(amount),
+                _amount(used.get(unit, 0.0) + report.before.get(unit, 0.0)),
+                _amount(report.before.get(unit, 0.0)),
+            )
+            for unit, amount in report.budget.items()
+        ]
         lines += ["", *markdown_table(("budget", "allowed >", "used >", "of that by earlier runs >"), rows)]
     for title, rows in (("step", report.steps), ("group or branch", report.groups)):
         if rows:

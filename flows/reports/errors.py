@@ -16,10 +16,12 @@ _PLACEHOLDERS = (
     (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.IGNORECASE), "<id>"),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "<mail>"),
     (re.compile(r"(?<![\w<])(?:[A-Za-z]:)?(?:~|\.{1,2})?(?:[\\/][\w .@%+=,~-]*[\w@%+=~-])+[\\/]?"), "<path>"),
-    (re.compile(r"\b[\w-]+\.(?:pdf|docx?|pptx?|xlsx?|html?|md|txt|csv|json|ya?ml|xml|png|jpe?g)\b", re.IGNORECASE),
-     "<file>"),
+    (
+        re.compile(r"\b[\w-]+\.(?:pdf|docx?|pptx?|xlsx?|html?|md|txt|csv|json|ya?ml|xml|png|jpe?g)\b", re.IGNORECASE),
+        "<file>",
+    ),
     (re.compile(r"\[\d+\]"), ""),
-)  # fmt: skip
+)
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _BEFORE_STATUS = re.compile(r"(?:http|status|code|error|errno|answered|returned)\W*$", re.IGNORECASE)
 
@@ -79,12 +81,22 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
     return ErrorReport(
         summary,
         tuple(_grouped([*_entries(failed), *_items(listed)])),
-        tuple((outcome.id, _message(outcome)) for outcome in listed
-              if not outcome.is_leaf and outcome.kind != "item" and outcome.status in ("failed", "timed_out")),
-        sum(1 for outcome in listed if outcome.is_leaf and outcome.started is None
-            and (outcome.status in ("cancelled", "timed_out") or outcome.reason.endswith(
-                (" failed", " timed_out", " abandoned", "did not succeed")))),
-    )  # fmt: skip
+        tuple(
+            (outcome.id, _message(outcome))
+            for outcome in listed
+            if not outcome.is_leaf and outcome.kind != "item" and outcome.status in ("failed", "timed_out")
+        ),
+        sum(
+            1
+            for outcome in listed
+            if outcome.is_leaf
+            and outcome.started is None
+            and (
+                outcome.status in ("cancelled", "timed_out")
+                or outcome.reason.endswith((" failed", " timed_out", " abandoned", "did not succeed"))
+            )
+        ),
+    )
 
 
 def normalised(message: str) -> str:
@@ -119,8 +131,15 @@ def _entries(failed: Iterable[Outcome]) -> Iterator[_Entry]:
         error = outcome.error
         kind = error.kind if error is not None else outcome.kind
         item = outcome.id[outcome.id.index("[") :] if "[" in outcome.id else ""
-        yield _Entry(kind, _message(outcome), outcome.path, _step(outcome.id), item, outcome.status,
-                     error is not None and error.transient)  # fmt: skip
+        yield _Entry(
+            kind,
+            _message(outcome),
+            outcome.path,
+            _step(outcome.id),
+            item,
+            outcome.status,
+            error is not None and error.transient,
+        )
 
 
 def _items(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
@@ -138,11 +157,21 @@ def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
     causes: list[Cause] = []
     for (kind, text, retryable), same in found.items():
         first = same[0]
-        causes.append(Cause(
-            kind, text, len(same), first.message, first.path, first.step, first.item,
-            tuple(dict.fromkeys(entry.step for entry in same)), tuple(dict.fromkeys(entry.status for entry in same)),
-            retryable, hint_for(kind, first.message),
-        ))  # fmt: skip
+        causes.append(
+            Cause(
+                kind,
+                text,
+                len(same),
+                first.message,
+                first.path,
+                first.step,
+                first.item,
+                tuple(dict.fromkeys(entry.step for entry in same)),
+                tuple(dict.fromkeys(entry.status for entry in same)),
+                retryable,
+                hint_for(kind, first.message),
+            )
+        )
     return sorted(causes, key=lambda cause: (cause.kind == "set aside", -cause.count))
 
 
@@ -187,12 +216,22 @@ def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
     if report.never_started:
         lines += ["", f"{report.never_started} step(s) did not start because of it."]
     if report.causes:
-        lines += ["", *markdown_table(
-            ("count >", "cause", "where", "try again?", "what to do"),
-            [(str(c.count), f"**{cell(c.kind)}**: {cell(c.text)}", cell(", ".join(c.steps)),
-              "set aside" if c.kind == "set aside" else "yes" if c.retryable else "no", cell(c.hint))
-             for c in report.causes[:most]],
-        )]  # fmt: skip
+        lines += [
+            "",
+            *markdown_table(
+                ("count >", "cause", "where", "try again?", "what to do"),
+                [
+                    (
+                        str(c.count),
+                        f"**{cell(c.kind)}**: {cell(c.text)}",
+                        cell(", ".join(c.steps)),
+                        "set aside" if c.kind == "set aside" else "yes" if c.retryable else "no",
+                        cell(c.hint),
+                    )
+                    for c in report.causes[:most]
+                ],
+            ),
+        ]
         lines += ["", "One example of each:", ""]
         lines += [
             f"- `{c.example_step}{c.example_item if c.kind != 'set aside' else ''}` (path {c.example_path})"

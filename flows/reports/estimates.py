@@ -102,10 +102,14 @@ def _step(path: str, id: str, rows: Sequence[Mapping[str, Any]], runs: int) -> S
     units = {unit for row in rows for unit in row["cost"]}
     costs = {unit: [row["cost"].get(unit, 0.0) for row in rows] for unit in sorted(units)}
     return StepEstimate(
-        path, id, len(rows) / runs, percentile(seconds, 0.5), percentile(seconds, 0.9),
+        path,
+        id,
+        len(rows) / runs,
+        percentile(seconds, 0.5),
+        percentile(seconds, 0.9),
         {unit: percentile(found, 0.5) for unit, found in costs.items()},
         {unit: percentile(found, 0.9) for unit, found in costs.items()},
-    )  # fmt: skip
+    )
 
 
 def _total_cost(steps: Iterable[StepEstimate], which: str) -> dict[str, float]:
@@ -170,11 +174,15 @@ class _Clock:
             chains.append((*(chains[before] if before is not None else ()), *span.critical))
         last = max(range(len(spans)), key=lambda position: ends[position], default=None)
         total = _Span(
-            ends[last] if last is not None else 0.0, sum(s.in_order_s for s in spans),
+            ends[last] if last is not None else 0.0,
+            sum(s.in_order_s for s in spans),
             chains[last] if last is not None else (),
-        )  # fmt: skip
-        short = tuple(child.label for child, span in zip(group.children, spans, strict=True)
-                      if span.critical and span.seconds < WORTH_IT_S)  # fmt: skip
+        )
+        short = tuple(
+            child.label
+            for child, span in zip(group.children, spans, strict=True)
+            if span.critical and span.seconds < WORTH_IT_S
+        )
         if total.critical:
             self.groups.append(GroupEstimate(group.path, group.id, total.seconds, sum(s.seconds for s in spans), short))
         return total
@@ -195,6 +203,7 @@ class _Clock:
 
 def _in_order(spans: Sequence[_Span]) -> _Span:
     return _Span(
-        sum(span.seconds for span in spans), sum(span.in_order_s for span in spans),
+        sum(span.seconds for span in spans),
+        sum(span.in_order_s for span in spans),
         tuple(id for span in spans for id in span.critical),
-    )  # fmt: skip
+    )

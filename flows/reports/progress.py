@@ -76,18 +76,27 @@ class LiveProgress(Observer):
 
     def markdown(self, *, most: int = 200) -> str:
         rows = [
-            (cell(step.id), f"`{_bar(step)}`", f"{step.ended} of {step.known}", str(step.running or ""),
-             ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
-             str(step.aside or ""))
+            (
+                cell(step.id),
+                f"`{_bar(step)}`",
+                f"{step.ended} of {step.known}",
+                str(step.running or ""),
+                ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
+                str(step.aside or ""),
+            )
             for step in list(self._steps.values())[:most]
-        ]  # fmt: skip
+        ]
         running = [step.id for step in self._steps.values() if step.running]
         now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
         stuck = [line for found in self._stuck.values() for line in (f"**Stuck?** {cell(str(found))}.", "")]
-        return "\n".join([
-            f"**{self.share:.0%} done.** {cell(now)}", "", *stuck,
-            *markdown_table(("step", "", "ended >", "running >", "not succeeded", "set aside >"), rows),
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                f"**{self.share:.0%} done.** {cell(now)}",
+                "",
+                *stuck,
+                *markdown_table(("step", "", "ended >", "running >", "not succeeded", "set aside >"), rows),
+            ]
+        )
 
     async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
         """The page now and then, when something has changed; the last time when the run has ended."""

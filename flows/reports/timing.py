@@ -139,7 +139,7 @@ def _bar(calls: Sequence[Outcome], critical: set[str], *, started: float, second
         failed[last] = failed[last] or call.status != "succeeded"
     return "".join(
         _FAILED if failed[i] else _CRITICAL if marked[i] else _BUSY if busy[i] else " " for i in range(width)
-    )  # fmt: skip
+    )
 
 
 def _ruler(seconds: float, width: int) -> str:

@@ -23,4 +23,4 @@ __all__ = [
     "migrate",
     "open_database",
     "pack",
-]  # fmt: skip
+]

@@ -63,9 +63,14 @@ def write(connection: sa.Connection, index: str, said: dict[str, DocumentRecord]
 
 
 def read(
-    connection: sa.Connection, index: str, *, names: Collection[str] | None = None, status: str | None = None,
-    limit: int | None = None, offset: int = 0,
-) -> list[DocumentRecord]:  # fmt: skip
+    connection: sa.Connection,
+    index: str,
+    *,
+    names: Collection[str] | None = None,
+    status: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[DocumentRecord]:
     """Those documents by name."""
     columns = [documents.c[each.name] for each in fields(DocumentRecord)]
     query = sa.select(*columns).where(documents.c.index_name == index).order_by(documents.c.name)
@@ -84,9 +89,11 @@ def read(
 def count(connection: sa.Connection, index: str) -> dict[str, int]:
     """How many documents there are of each status."""
     query = (
-        sa.select(documents.c.status, sa.func.count()).where(documents.c.index_name == index)
-        .group_by(documents.c.status).order_by(documents.c.status)
-    )  # fmt: skip
+        sa.select(documents.c.status, sa.func.count())
+        .where(documents.c.index_name == index)
+        .group_by(documents.c.status)
+        .order_by(documents.c.status)
+    )
     return {str(status): int(number) for status, number in connection.execute(query)}
 
 

@@ -76,12 +76,22 @@ class Recorder(Observer, Journal):
         shown = json.loads(json.dumps(self._parameters, default=str))
         self._store.start(
             RunRecord(
-                run_id, plan.pipeline.name, plan.fingerprint, self._index, shown, "running", self._began,
-                lineage=self._lineage, resumed_from=self._resumes.run_id if self._resumes is not None else None,
-                flow_run_id=self.flow_run_id, source=self._source, definition=_definition(plan),
-                heartbeat=self._began, **asdict(Process()),
+                run_id,
+                plan.pipeline.name,
+                plan.fingerprint,
+                self._index,
+                shown,
+                "running",
+                self._began,
+                lineage=self._lineage,
+                resumed_from=self._resumes.run_id if self._resumes is not None else None,
+                flow_run_id=self.flow_run_id,
+                source=self._source,
+                definition=_definition(plan),
+                heartbeat=self._began,
+                **asdict(Process()),
             )
-        )  # fmt: skip
+        )
         # In this context, so that what it logs goes where the run's log goes.
         write = contextvars.copy_context().run
         self._writer = threading.Thread(
@@ -140,8 +150,10 @@ class Recorder(Observer, Journal):
         finally:
             self._store.close()
         if self._error is not None:
-            raise RunStoreFailed(f"run {self._run_id}: the run store could not be written: {self._error}; what the run "
-                                 "did is done, but it cannot be resumed in full") from self._error  # fmt: skip
+            raise RunStoreFailed(
+                f"run {self._run_id}: the run store could not be written: {self._error}; what the run "
+                "did is done, but it cannot be resumed in full"
+            ) from self._error
 
     # What is kept of finished calls.
 
@@ -185,9 +197,15 @@ class Recorder(Observer, Journal):
                 batch, self._waiting = self._waiting, _Waiting()
             try:
                 if self._error is None and (batch.outcomes or batch.attempts or batch.keep or batch.going):
-                    self._store.write(self._run_id, self._lineage, outcomes_=batch.outcomes,
-                                      attempts_=batch.attempts, keep=batch.keep,
-                                      going_=list(batch.going.values()), index=self._index)  # fmt: skip
+                    self._store.write(
+                        self._run_id,
+                        self._lineage,
+                        outcomes_=batch.outcomes,
+                        attempts_=batch.attempts,
+                        keep=batch.keep,
+                        going_=list(batch.going.values()),
+                        index=self._index,
+                    )
                 if now() - beaten >= HEARTBEAT_S:
                     beaten = now()
                     self._store.beat(self._run_id)

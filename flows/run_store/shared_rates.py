@@ -161,9 +161,10 @@ class DatabaseRates:
                 used = demand.tokens if tokens is None else tokens
                 until = self._clock(connection) + self.window_s * max(1.0, used / limit)
                 connection.execute(
-                    places.update().where(places.c.id == granted[f"{demand.name} tokens"])
+                    places.update()
+                    .where(places.c.id == granted[f"{demand.name} tokens"])
                     .values(amount=used, until=until)
-                )  # fmt: skip
+                )
 
 
 @dataclass(frozen=True)

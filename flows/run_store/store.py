@@ -128,8 +128,13 @@ class RunStore:
 
     def finish(self, result: RunResult) -> None:
         """Note how a run ended."""
-        self._update(result.run_id, status=result.status, seconds=result.seconds, busy_seconds=result.busy_seconds,
-                     cost=result.cost)  # fmt: skip
+        self._update(
+            result.run_id,
+            status=result.status,
+            seconds=result.seconds,
+            busy_seconds=result.busy_seconds,
+            cost=result.cost,
+        )
 
     def interrupt(self, run_id: str) -> bool:
         """Note that a run was interrupted, unless it has ended meanwhile; whether that was so."""
@@ -192,8 +197,9 @@ class RunStore:
         chosen = (
             sa.select(runs.c.run_id)
             .where(runs.c.pipeline == pipeline, runs.c.status.in_(("succeeded", "partial")))
-            .order_by(runs.c.started.desc()).limit(last)
-        )  # fmt: skip
+            .order_by(runs.c.started.desc())
+            .limit(last)
+        )
         with self._engine.connect() as connection:
             ids = list(connection.execute(chosen).scalars())
             query = (
@@ -251,9 +257,14 @@ class RunStore:
         return unpack(found.content) if found is not None else None
 
     def documents(
-        self, index: str, *, names: Collection[str] | None = None, status: str | None = None,
-        limit: int | None = None, offset: int = 0,
-    ) -> list[DocumentRecord]:  # fmt: skip
+        self,
+        index: str,
+        *,
+        names: Collection[str] | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[DocumentRecord]:
         """How far those documents of an index have come, by name."""
         with self._engine.connect() as connection:
             return documents.read(connection, index, names=names, status=status, limit=limit, offset=offset)
@@ -282,28 +293,49 @@ class RunStore:
 
 def _outcome_row(run_id: str, outcome: Outcome) -> dict[str, Any]:
     return {
-        "run_id": run_id, "path": outcome.path, "step_id": outcome.id, "kind": outcome.kind, "status": outcome.status,
-        "started": outcome.started, "seconds": outcome.seconds, "attempts": outcome.attempts,
-        "cost": dict(outcome.cost), "error": asdict(outcome.error) if outcome.error else None,
-        "reason": outcome.reason, "failures": [asdict(failure) for failure in outcome.failures],
+        "run_id": run_id,
+        "path": outcome.path,
+        "step_id": outcome.id,
+        "kind": outcome.kind,
+        "status": outcome.status,
+        "started": outcome.started,
+        "seconds": outcome.seconds,
+        "attempts": outcome.attempts,
+        "cost": dict(outcome.cost),
+        "error": asdict(outcome.error) if outcome.error else None,
+        "reason": outcome.reason,
+        "failures": [asdict(failure) for failure in outcome.failures],
         "reused": outcome.reused,
-    }  # fmt: skip
+    }
 
 
 def _attempt_row(run_id: str, path: str, step_id: str, attempt: Attempt) -> dict[str, Any]:
     return {
-        "run_id": run_id, "path": path, "step_id": step_id, "number": attempt.number, "status": attempt.status,
-        "started": attempt.started, "seconds": attempt.seconds, "cost": dict(attempt.cost),
+        "run_id": run_id,
+        "path": path,
+        "step_id": step_id,
+        "number": attempt.number,
+        "status": attempt.status,
+        "started": attempt.started,
+        "seconds": attempt.seconds,
+        "cost": dict(attempt.cost),
         "error": asdict(attempt.error) if attempt.error else None,
-    }  # fmt: skip
+    }
 
 
 def _kept_row(run_id: str, lineage: str, key: str, packed: Packed) -> dict[str, Any]:
     call = packed.call
     return {
-        "lineage": lineage, "key": key, "run_id": run_id, "step_id": call.step_id, "definition": call.definition,
-        "own": call.own, "undoing": call.undoing, "kept_at": now(), "content": packed.content,
-    }  # fmt: skip
+        "lineage": lineage,
+        "key": key,
+        "run_id": run_id,
+        "step_id": call.step_id,
+        "definition": call.definition,
+        "own": call.own,
+        "undoing": call.undoing,
+        "kept_at": now(),
+        "content": packed.content,
+    }
 
 
 def _record(row: Mapping[Any, Any]) -> RunRecord:

@@ -4,7 +4,8 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 runs = sa.Table(
-    "runs", metadata,
+    "runs",
+    metadata,
     sa.Column("run_id", sa.String(64), primary_key=True),
     sa.Column("pipeline", sa.String(200), nullable=False, index=True),
     sa.Column("fingerprint", sa.String(64), nullable=False),
@@ -25,9 +26,10 @@ runs = sa.Table(
     sa.Column("process", sa.Integer),
     sa.Column("process_started", sa.Float()),
     sa.Column("heartbeat", sa.Float()),
-)  # fmt: skip
+)
 outcomes = sa.Table(
-    "outcomes", metadata,
+    "outcomes",
+    metadata,
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("path", sa.String(200), primary_key=True),
     sa.Column("step_id", sa.String(300), nullable=False),
@@ -41,9 +43,10 @@ outcomes = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("failures", sa.JSON, nullable=False),
     sa.Column("reused", sa.Boolean, nullable=False, server_default=sa.false()),
-)  # fmt: skip
+)
 attempts = sa.Table(
-    "attempts", metadata,
+    "attempts",
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("path", sa.String(200), nullable=False),
@@ -54,9 +57,10 @@ attempts = sa.Table(
     sa.Column("seconds", sa.Float(), nullable=False),
     sa.Column("cost", sa.JSON, nullable=False),
     sa.Column("error", sa.JSON),
-)  # fmt: skip
+)
 going = sa.Table(
-    "going", metadata,
+    "going",
+    metadata,
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("path", sa.String(200), primary_key=True),
     sa.Column("step_id", sa.String(300), nullable=False),
@@ -65,10 +69,11 @@ going = sa.Table(
     sa.Column("total", sa.Integer),
     sa.Column("heard", sa.Float()),
     sa.Column("stuck", sa.Boolean, nullable=False, server_default=sa.false()),
-)  # fmt: skip
+)
 # Of every index: how far each of its documents has come, by what handlers say (`Call.done_items`, `Call.fail_item`).
 documents = sa.Table(
-    "documents", metadata,
+    "documents",
+    metadata,
     sa.Column("index_name", sa.String(200), primary_key=True),
     sa.Column("name", sa.String(1000), primary_key=True),
     sa.Column("status", sa.String(20), nullable=False),
@@ -78,9 +83,10 @@ documents = sa.Table(
     sa.Column("runs", sa.Integer, nullable=False),
     sa.Column("updated", sa.Float(), nullable=False),
     sa.Index("ix_documents_status", "index_name", "status", "name"),
-)  # fmt: skip
+)
 kept = sa.Table(
-    "kept", metadata,
+    "kept",
+    metadata,
     sa.Column("lineage", sa.String(64), primary_key=True),
     sa.Column("key", sa.String(400), primary_key=True),
     sa.Column("run_id", sa.String(64), nullable=False),
@@ -90,17 +96,19 @@ kept = sa.Table(
     sa.Column("undoing", sa.Boolean, nullable=False),
     sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
-)  # fmt: skip
+)
 # Rates that several processes keep together, see `flows.run_store.shared_rates`.
 rate_meters = sa.Table(
-    "rate_meters", metadata,
+    "rate_meters",
+    metadata,
     sa.Column("name", sa.String(300), primary_key=True),
     sa.Column("grants", sa.BigInteger, nullable=False),
-)  # fmt: skip
+)
 rate_places = sa.Table(
-    "rate_places", metadata,
+    "rate_places",
+    metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("meter", sa.String(300), nullable=False, index=True),
     sa.Column("amount", sa.Float(), nullable=False),
     sa.Column("until", sa.Float(), nullable=False),
-)  # fmt: skip
+)

@@ -117,8 +117,11 @@ class Spool(Generic[Item]):
 
     def __init__(self, key: Callable[[Item], str] | None = None) -> None:
         self._rows, self._key = TemporaryRows(), key
-        self._rows.ask("CREATE TABLE items (item BLOB NOT NULL)" if key is None
-                       else "CREATE TABLE unsorted (key BLOB NOT NULL, item BLOB NOT NULL)")  # fmt: skip
+        self._rows.ask(
+            "CREATE TABLE items (item BLOB NOT NULL)"
+            if key is None
+            else "CREATE TABLE unsorted (key BLOB NOT NULL, item BLOB NOT NULL)"
+        )
         self._waiting: list[tuple[bytes, ...]] = []
         self._waiting_bytes = self._length = 0
 

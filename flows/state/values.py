@@ -29,9 +29,24 @@ class KeptElsewhere(Sequence[Item]):
 
 
 _ATOMS = (
-    type(None), bool, int, float, complex, str, bytes, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID,
-    pathlib.PurePath, enum.Enum, np.generic, range, KeptElsewhere,
-)  # fmt: skip
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    decimal.Decimal,
+    dt.date,
+    dt.time,
+    dt.timedelta,
+    uuid.UUID,
+    pathlib.PurePath,
+    enum.Enum,
+    np.generic,
+    range,
+    KeptElsewhere,
+)
 _DEEPEST = 200
 
 

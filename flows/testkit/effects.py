@@ -37,8 +37,8 @@ class EffectWatch:
         if before[0] != after[0]:
             text = (
                 f"{spec.name} changed what `observe` sees, but declares no effect: name it, for example "
-                f"@handler(effects=\"store\"), so that handlers that share it keep their order"
-            )  # fmt: skip
+                f'@handler(effects="store"), so that handlers that share it keep their order'
+            )
             if text not in self.complaints and spec.effects is not None:
                 self.complaints.append(text)
         changed = [name for name, state in after[1].items() if before[1].get(name, state) != state]

@@ -76,8 +76,10 @@ class Exploration:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items()))
         verdict = "nothing wrong" if self.ok else "a promise was broken"
-        lines = [f"{self.pipeline}: {verdict} in {self.schedules} schedules, {self.with_faults} of them with faults "
-                 f"({ends or 'none ended'}; {self.seconds:.1f} s)"]  # fmt: skip
+        lines = [
+            f"{self.pipeline}: {verdict} in {self.schedules} schedules, {self.with_faults} of them with faults "
+            f"({ends or 'none ended'}; {self.seconds:.1f} s)"
+        ]
         lines += [f"note: {note}" for note in self.notes]
         if self.failure is not None:
             lines += [str(self.failure), f"again: replay(pipeline, make_context, seed={self.failure.seed}, …)"]
@@ -135,9 +137,17 @@ def replay(
 ) -> Exploration:
     """Run one schedule of an exploration again, by its number; the other arguments as in `explore`."""
     return explore(
-        pipeline, make_context, schedules=1, faults=faults, observe=observe, registry=registry, catalog=catalog,
-        overrides=overrides, first_seed=seed, engine=engine,
-    )  # fmt: skip
+        pipeline,
+        make_context,
+        schedules=1,
+        faults=faults,
+        observe=observe,
+        registry=registry,
+        catalog=catalog,
+        overrides=overrides,
+        first_seed=seed,
+        engine=engine,
+    )
 
 
 def _plan(
@@ -157,9 +167,13 @@ class _Bench:
     """One pipeline, what its undisturbed runs leave, and what has been seen of it so far."""
 
     def __init__(
-        self, plan: Plan, make_context: Callable[[], Context], faults: Faults | None, observe: Observe | None,
+        self,
+        plan: Plan,
+        make_context: Callable[[], Context],
+        faults: Faults | None,
+        observe: Observe | None,
         engine: Engine,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.plan, self.make_context, self.faults = plan, make_context, faults
         self.observe, self.engine = observe, engine
         self.races = any(
@@ -248,16 +262,25 @@ class _Bench:
         if record.result is None or self.expected.result is None:
             return "one of the two was stopped"
         mine, usual = record.result.context.data, self.expected.result.context.data
-        names = [name for name in sorted({*mine, *usual}, key=str)
-                 if fingerprint(mine.get(name)) != fingerprint(usual.get(name))]  # fmt: skip
+        names = [
+            name
+            for name in sorted({*mine, *usual}, key=str)
+            if fingerprint(mine.get(name)) != fingerprint(usual.get(name))
+        ]
         if not names:
             return "not the fields, but documents, tags, the log, marks, or what `observe` gave"
         return "; ".join(f"{name} is {shown(mine.get(name))}, else {shown(usual.get(name))}" for name in names)
 
     def _run(
-        self, plan: Plan, schedule: Schedule, *, faults: Faults | None, stop: Any = None, watch: Any = None,
+        self,
+        plan: Plan,
+        schedule: Schedule,
+        *,
+        faults: Faults | None,
+        stop: Any = None,
+        watch: Any = None,
         base: Context | None = None,
-    ) -> Record:  # fmt: skip
+    ) -> Record:
         base = base or self.make_context()
         context = base.fork()
         record = record_run(plan, context, schedule, faults=faults, stop=stop, watch=watch, engine=self.engine)
@@ -293,9 +316,15 @@ class _Bench:
     def report(self, failure: Failure | None, schedules: int, began: float) -> Exploration:
         state = self.expected.fingerprint if self.expected is not None else ""
         return Exploration(
-            self.plan.pipeline.name, schedules, self.with_faults, failure, tuple(self.notes), dict(self.statuses),
-            time.perf_counter() - began, state,
-        )  # fmt: skip
+            self.plan.pipeline.name,
+            schedules,
+            self.with_faults,
+            failure,
+            tuple(self.notes),
+            dict(self.statuses),
+            time.perf_counter() - began,
+            state,
+        )
 
 
 def _least_timeout(plan: Plan) -> float:

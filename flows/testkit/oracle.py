@@ -71,8 +71,11 @@ def _lost(judgement: Judgement, root: Place) -> list[str]:
 
 
 def _means(status: RunStatus) -> str:
-    return {"failed": "failed: a required step did not succeed", "partial": "succeeded in part: some step had an error",
-            "succeeded": "succeeded: nothing failed"}[status]  # fmt: skip
+    return {
+        "failed": "failed: a required step did not succeed",
+        "partial": "succeeded in part: some step had an error",
+        "succeeded": "succeeded: nothing failed",
+    }[status]
 
 
 def _status(judgement: Judgement, place: Place) -> Status:
@@ -125,8 +128,9 @@ def _allowed(judgement: Judgement, place: Place, inside: list[Status], outcome: 
         case Loop():
             yield from _of_loop(judgement, place, place.node, inside)
         case Choice():
-            chosen: list[Status] = [status for case, status in zip(place.children, inside, strict=True)
-                      if not _all_skipped(judgement, case)]  # fmt: skip
+            chosen: list[Status] = [
+                status for case, status in zip(place.children, inside, strict=True) if not _all_skipped(judgement, case)
+            ]
             if len(chosen) > 1:
                 judgement.complain(place, f"{len(chosen)} cases of one switch were chosen")
             yield chosen[0] if chosen else "succeeded"

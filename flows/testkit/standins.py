@@ -28,9 +28,14 @@ def stand_ins(
                 real = known.get(name) or _unknown(name)
                 given = (answers or {}).get(name)
                 made.handlers[name] = replace(
-                    real, function=_answering(real, given), is_async=True, isolation="thread", call_parameter=None,
-                    quality=None, undo=None,
-                )  # fmt: skip
+                    real,
+                    function=_answering(real, given),
+                    is_async=True,
+                    isolation="thread",
+                    call_parameter=None,
+                    quality=None,
+                    undo=None,
+                )
     return made
 
 

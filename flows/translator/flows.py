@@ -136,10 +136,17 @@ async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
     async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
-        result = await run_plan(prepared.plan, prepared.context, run_leaf=run_task, spent=prepared.spent, seats=seats,
-                                rates=prepared.rates, expected=prepared.expected,
-                                observer=Observers([prepared.observer, live]),
-                                journal=prepared.journal)  # fmt: skip
+        result = await run_plan(
+            prepared.plan,
+            prepared.context,
+            run_leaf=run_task,
+            spent=prepared.spent,
+            seats=seats,
+            rates=prepared.rates,
+            expected=prepared.expected,
+            observer=Observers([prepared.observer, live]),
+            journal=prepared.journal,
+        )
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
 

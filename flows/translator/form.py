@@ -46,8 +46,13 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 _TYPES: dict[str, Any] = {
-    "text": str, "integer": int, "number": float, "boolean": bool, "list": list[str], "mapping": dict[str, Any],
-}  # fmt: skip
+    "text": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "list": list[str],
+    "mapping": dict[str, Any],
+}
 
 
 def _annotation(parameter: Parameter) -> Any:

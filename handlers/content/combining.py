@@ -70,8 +70,13 @@ def _kept(files: Sequence[MediaFile], data: bytes, media_type: str, suffix: str,
     name = hashlib.sha256("\0".join(f"{file.uri}\0{file.sha256}" for file in files).encode()).hexdigest()[:12]
     about = kept(services["storage"], beside(files[0], f"combined-{name}{suffix}"), data, media_type)
     models = "+".join(dict.fromkeys(file.model or file.provider for file in files))
-    return {**about, "provider": "combine_outputs", "model": models, "text": files[0].text,
-            "placeholder": any(file.placeholder for file in files)}  # fmt: skip
+    return {
+        **about,
+        "provider": "combine_outputs",
+        "model": models,
+        "text": files[0].text,
+        "placeholder": any(file.placeholder for file in files),
+    }
 
 
 COMBINERS["AudioFile"] = join_audio

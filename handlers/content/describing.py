@@ -8,10 +8,19 @@ import numpy as np
 from handlers.content.media import image_quality, open_image
 
 _NAMED = {
-    "black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "red": (200, 40, 40),
-    "green": (50, 150, 60), "blue": (50, 80, 200), "yellow": (230, 210, 60), "orange": (230, 140, 40),
-    "purple": (130, 60, 160), "pink": (235, 150, 190), "brown": (120, 80, 50), "turquoise": (60, 180, 180),
-}  # fmt: skip
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
+    "red": (200, 40, 40),
+    "green": (50, 150, 60),
+    "blue": (50, 80, 200),
+    "yellow": (230, 210, 60),
+    "orange": (230, 140, 40),
+    "purple": (130, 60, 160),
+    "pink": (235, 150, 190),
+    "brown": (120, 80, 50),
+    "turquoise": (60, 180, 180),
+}
 
 
 def describe(image: bytes, *, place: str) -> str:

@@ -11,8 +11,12 @@ from flows.state.services import Services
 from flows.storage.storage import Storage
 
 SUFFIXES = {
-    "audio/wav": ".wav", "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/webp": ".webp",
-}  # fmt: skip
+    "audio/wav": ".wav",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "video/webp": ".webp",
+}
 MOST_BYTES = 200_000_000
 
 
@@ -79,8 +83,9 @@ def keep(data: bytes, media_type: str, *, name: str, folder: str, call: Call) ->
     file = f"{stem}{f'-{item}' if item else ''}{SUFFIXES[media_type]}"
     for part in (*parts, file):
         if part.startswith(("/", "~")) or "://" in part or ".." in part.split("/"):
-            raise FatalError(f"{part!r} leads out of the artifacts; use a relative path, and BRAID_ARTIFACTS_URL for "
-                             "where they are")  # fmt: skip
+            raise FatalError(
+                f"{part!r} leads out of the artifacts; use a relative path, and BRAID_ARTIFACTS_URL for where they are"
+            )
     uri = storage.join(cast("str", call.services["artifacts_url"]), call.index, *parts, file)
     return kept(storage, uri, data, media_type)
 

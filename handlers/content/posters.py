@@ -49,11 +49,26 @@ def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
     text, font_size = _fitted(prompt, width, height)
     font, small = ImageFont.load_default(size=font_size), ImageFont.load_default(size=max(10, width // 40))
     at = (width // 2, height // 2)
-    draw.multiline_text(at, text, font=font, fill="white", stroke_width=max(1, font_size // 16), stroke_fill="black",
-                        anchor="mm", align="center")  # fmt: skip
+    draw.multiline_text(
+        at,
+        text,
+        font=font,
+        fill="white",
+        stroke_width=max(1, font_size // 16),
+        stroke_fill="black",
+        anchor="mm",
+        align="center",
+    )
     caption = f"{model} · {LABEL}" if model else LABEL
-    draw.text((width // 2, height - width // 30), caption, font=small, fill="white", stroke_width=1,
-              stroke_fill="black", anchor="mb")  # fmt: skip
+    draw.text(
+        (width // 2, height - width // 30),
+        caption,
+        font=small,
+        fill="white",
+        stroke_width=1,
+        stroke_fill="black",
+        anchor="mb",
+    )
     about = PngInfo()
     for key, value in {"Title": prompt, "Software": "Braid", "Comment": LABEL, "Model": model}.items():
         about.add_itxt(key, value)

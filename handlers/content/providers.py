@@ -84,9 +84,13 @@ class OpenAIProvider:
     draws = True
 
     def __init__(
-        self, *, base_url: str, api_key: str | None = None, models: Mapping[str, str] | None = None,
+        self,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        models: Mapping[str, str] | None = None,
         timeout_s: float = 300.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._models = dict(models or {})
         self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
 
@@ -116,8 +120,10 @@ class OpenAIProvider:
         return ask_model(call, asked, image=(media_type, image), model=self._models.get(model, model) or None)
 
     def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
-        raise FatalError("OpenAI-compatible endpoints make no videos of pictures; write a handler for the service that "
-                         "does, or set BRAID_CONTENT_PROVIDER=offline for a placeholder")  # fmt: skip
+        raise FatalError(
+            "OpenAI-compatible endpoints make no videos of pictures; write a handler for the service that "
+            "does, or set BRAID_CONTENT_PROVIDER=offline for a placeholder"
+        )
 
     def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
         asked = f"{prompt}\n\n{text}".strip() if prompt else text
@@ -134,9 +140,12 @@ class OpenAIProvider:
 
 
 def make_provider(
-    kind: str = "offline", *, base_url: str | None = None, api_key: str | None = None,
+    kind: str = "offline",
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
     models: Mapping[str, str] | None = None,
-) -> ContentProvider:  # fmt: skip
+) -> ContentProvider:
     """The provider that settings describe.
 
     Raises:

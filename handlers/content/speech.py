@@ -28,8 +28,10 @@ def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: floa
     """
     program = shutil.which(PROGRAM)
     if program is None:
-        raise FatalError(f"speech on this machine needs {PROGRAM}: apt-get install espeak-ng (brew install espeak-ng); "
-                         "or set BRAID_CONTENT_PROVIDER=openai")  # fmt: skip
+        raise FatalError(
+            f"speech on this machine needs {PROGRAM}: apt-get install espeak-ng (brew install espeak-ng); "
+            "or set BRAID_CONTENT_PROVIDER=openai"
+        )
     if not text.strip():
         raise FatalError("there is nothing to say: the text is empty")
     if len(text) > MOST_CHARACTERS:

@@ -39,8 +39,15 @@ def text_to_speech(
     if not len(samples):
         raise FatalError(f"{provider.name} answered with a sound of no length")
     about: Any = keep(data, "audio/wav", name=output_file, folder=output_dir, call=call)
-    return AudioFile(**about, provider=provider.name, model=model, text=_short(text), voice=voice,
-                     seconds=round(len(samples) / rate, 3), quality=audio_quality(samples, rate))  # fmt: skip
+    return AudioFile(
+        **about,
+        provider=provider.name,
+        model=model,
+        text=_short(text),
+        voice=voice,
+        seconds=round(len(samples) / rate, 3),
+        quality=audio_quality(samples, rate),
+    )
 
 
 @handler(writes="image", quality=_quality)
@@ -62,8 +69,16 @@ def text_to_image(
     if picture.format not in _PICTURES:
         raise FatalError(f"{provider.name} answered with a {picture.format} picture; PNG, JPEG and WebP are kept")
     about: Any = keep(data, _PICTURES[picture.format], name=output_file, folder=output_dir, call=call)
-    return ImageFile(**about, provider=provider.name, model=model, text=_short(text), width=picture.width,
-                     height=picture.height, quality=image_quality(picture), placeholder=not provider.draws)  # fmt: skip
+    return ImageFile(
+        **about,
+        provider=provider.name,
+        model=model,
+        text=_short(text),
+        width=picture.width,
+        height=picture.height,
+        quality=image_quality(picture),
+        placeholder=not provider.draws,
+    )
 
 
 @handler(writes="text")
@@ -94,12 +109,21 @@ def image_to_video(
 ) -> VideoFile:
     """A picture that moves; offline a placeholder, an animated WebP that goes closer to the picture."""
     provider = _provider(call)
-    data = provider.video(content_of(image, call.services), prompt=prompt, model=model, seconds=seconds,
-                          place=image.uri, call=call)  # fmt: skip
+    data = provider.video(
+        content_of(image, call.services), prompt=prompt, model=model, seconds=seconds, place=image.uri, call=call
+    )
     moving: Any = open_image(data, place=f"what {provider.name} answered")
     about: Any = keep(data, "video/webp", name=output_file, folder=output_dir, call=call)
-    return VideoFile(**about, provider=provider.name, model=model, text=image.text, width=moving.width,
-                     height=moving.height, seconds=seconds, placeholder=not provider.draws)  # fmt: skip
+    return VideoFile(
+        **about,
+        provider=provider.name,
+        model=model,
+        text=image.text,
+        width=moving.width,
+        height=moving.height,
+        seconds=seconds,
+        placeholder=not provider.draws,
+    )
 
 
 @handler(writes="text")

@@ -37,8 +37,9 @@ def texts_in(value: Any) -> Iterator[str]:
 
 def fields_in(*values: Any) -> tuple[str, ...]:
     """The context's fields that the placeholders in values read, each once, in order."""
-    names = (found[1].split(".")[0] for value in values for text in texts_in(value)
-             for found in PLACEHOLDER.finditer(text))  # fmt: skip
+    names = (
+        found[1].split(".")[0] for value in values for text in texts_in(value) for found in PLACEHOLDER.finditer(text)
+    )
     return tuple(dict.fromkeys(names))
 
 

@@ -126,8 +126,13 @@ def _only_reads(connection: Any, record: Any) -> None:
     """SQLite asks before every action of a statement: reading is allowed, and nothing else (no ATTACH, no PRAGMA)."""
     import sqlite3
 
-    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION,
-               sqlite3.SQLITE_SAVEPOINT}  # fmt: skip
+    allowed = {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_RECURSIVE,
+        sqlite3.SQLITE_TRANSACTION,
+        sqlite3.SQLITE_SAVEPOINT,
+    }
 
     def decide(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
         harmless = action == sqlite3.SQLITE_FUNCTION and second not in ("load_extension", "writefile", "readfile")

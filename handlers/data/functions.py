@@ -24,8 +24,10 @@ def transform(function: Callable[..., Any] | None = None, /, *, name: str | None
         chosen = name or function.__name__
         known = FUNCTIONS.get(chosen)
         if known is not None and _origin(known) != _origin(function):
-            raise DuplicateName(f"two transform functions are named {chosen!r}: {_origin(known)} and "
-                                f"{_origin(function)}; give one another name with @transform(name=…)")  # fmt: skip
+            raise DuplicateName(
+                f"two transform functions are named {chosen!r}: {_origin(known)} and "
+                f"{_origin(function)}; give one another name with @transform(name=…)"
+            )
         FUNCTIONS[chosen] = function
         return function
 
@@ -74,8 +76,10 @@ def bind_inputs(name: str, function: Callable[..., Any], inputs: Any, params: Ma
             signature.bind(*names, **params)
     except TypeError as error:
         given = ", ".join([*names, *params])
-        raise FatalError(f"{name}{signature} cannot be called with {given or 'nothing'}: {error}; `inputs` may be a "
-                         "mapping from parameter to field") from error  # fmt: skip
+        raise FatalError(
+            f"{name}{signature} cannot be called with {given or 'nothing'}: {error}; `inputs` may be a "
+            "mapping from parameter to field"
+        ) from error
     return by_name
 
 
@@ -118,8 +122,11 @@ def output_names(output: Any) -> tuple[str, ...]:
     names = (output,) if isinstance(output, str) else tuple(str(name) for name in cast("Sequence[Any]", output))
     double = sorted({name for name in names if names.count(name) > 1})
     if double or not all(names):
-        raise FatalError(f"`output` names {double[0] if double else ''!r} twice; each output needs a name of its own"
-                         if double else "`output` has an empty name")  # fmt: skip
+        raise FatalError(
+            f"`output` names {double[0] if double else ''!r} twice; each output needs a name of its own"
+            if double
+            else "`output` has an empty name"
+        )
     return names
 
 
@@ -136,8 +143,10 @@ def pick_outputs(result: Any, output: str | Sequence[str], *, step: str) -> dict
         pairs = cast("Mapping[str, Any]", result)
         missing = [name for name in names if name not in pairs]
         if missing:
-            raise FatalError(f"{step}: the result lacks the outputs {', '.join(missing)}; "
-                             f"it has: {', '.join(map(str, pairs)) or 'nothing'}")  # fmt: skip
+            raise FatalError(
+                f"{step}: the result lacks the outputs {', '.join(missing)}; "
+                f"it has: {', '.join(map(str, pairs)) or 'nothing'}"
+            )
         return {name: pairs[name] for name in names}
     if isinstance(result, (list, tuple)):
         items = cast("Sequence[Any]", result)

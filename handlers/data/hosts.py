@@ -39,8 +39,10 @@ class AllowedHosts:
         refused = [address for address in addresses if not private and not _is_public(address)]
         if refused:
             # One private address among several is refused too: another lookup might give only that one.
-            raise BadQuery(f"the host {host!r} has the private address {refused[0]}; "
-                           "if that is meant, the operator adds it to BRAID_REST_PRIVATE_HOSTS")  # fmt: skip
+            raise BadQuery(
+                f"the host {host!r} has the private address {refused[0]}; "
+                "if that is meant, the operator adds it to BRAID_REST_PRIVATE_HOSTS"
+            )
         return addresses[0]
 
 

@@ -62,8 +62,9 @@ def read_mongo(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     except errors.ExecutionTimeout:
         raise StepTimeout(f"the query took longer than {timeout_s} s and was stopped") from None
     except errors.ConfigurationError as error:
-        raise BadQuery(hide(f"MongoDB: {error}; name the database in the connection's URL or in the query",
-                            [url])) from None  # fmt: skip
+        raise BadQuery(
+            hide(f"MongoDB: {error}; name the database in the connection's URL or in the query", [url])
+        ) from None
     except (errors.ConnectionFailure, errors.WTimeoutError) as error:
         raise TransientError(hide(f"MongoDB: {error}", [url])) from None
     except errors.PyMongoError as error:

@@ -69,20 +69,49 @@ def query(
 
     return {
         output: run_query(
-            context.data, call, source=source, query=query, credential_ref=credential_ref, read_only=read_only, url=url,
-            method=method, params=params, headers=headers, body=body, auth=auth, select=select, pagination=pagination,
-            max_rows=max_rows, max_bytes=max_bytes, max_inline_bytes=max_inline_bytes, timeout_s=timeout_s,
+            context.data,
+            call,
+            source=source,
+            query=query,
+            credential_ref=credential_ref,
+            read_only=read_only,
+            url=url,
+            method=method,
+            params=params,
+            headers=headers,
+            body=body,
+            auth=auth,
+            select=select,
+            pagination=pagination,
+            max_rows=max_rows,
+            max_bytes=max_bytes,
+            max_inline_bytes=max_inline_bytes,
+            timeout_s=timeout_s,
         )
-    }  # fmt: skip
+    }
 
 
 def run_query(
-    fields: Mapping[str, Any], call: Call, *, source: str, query: Any = None, credential_ref: str | None = None,
-    read_only: bool = True, url: str | None = None, method: str = "GET", params: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None, body: Any = None, auth: Auth | None = None, select: str | None = None,
-    pagination: Pagination | None = None, max_rows: int = 100_000, max_bytes: int = 100_000_000,
-    max_inline_bytes: int = 1_000_000, timeout_s: float = 60.0,
-) -> Any:  # fmt: skip
+    fields: Mapping[str, Any],
+    call: Call,
+    *,
+    source: str,
+    query: Any = None,
+    credential_ref: str | None = None,
+    read_only: bool = True,
+    url: str | None = None,
+    method: str = "GET",
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
+    auth: Auth | None = None,
+    select: str | None = None,
+    pagination: Pagination | None = None,
+    max_rows: int = 100_000,
+    max_bytes: int = 100_000_000,
+    max_inline_bytes: int = 1_000_000,
+    timeout_s: float = 60.0,
+) -> Any:
     """What a query gives, its placeholders filled from `fields`; the options are those of the step.
 
     Raises:
@@ -102,12 +131,25 @@ def run_query(
     if source == "rest":
         rest: Rest = call.services["rest"]
         answer = call_rest(
-            rest, url or "", lookup, call, method=method, params=params, headers=headers, body=body, auth=auth,
-            select=select, pagination=pagination, timeout_s=timeout_s, most_bytes=max_bytes,
-        )  # fmt: skip
+            rest,
+            url or "",
+            lookup,
+            call,
+            method=method,
+            params=params,
+            headers=headers,
+            body=body,
+            auth=auth,
+            select=select,
+            pagination=pagination,
+            timeout_s=timeout_s,
+            most_bytes=max_bytes,
+        )
         if isinstance(answer, list) and len(cast("list[Any]", answer)) > max_rows:
-            raise BadQuery(f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {max_rows}; "
-                           "ask for less or raise max_rows")  # fmt: skip
+            raise BadQuery(
+                f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {max_rows}; "
+                "ask for less or raise max_rows"
+            )
         return keep(answer, call, most_inline_bytes=max_inline_bytes, most_bytes=max_bytes)
     connections: Connections = call.services["connections"]
     address = connections.url(source, credential_ref)
@@ -123,9 +165,16 @@ def run_query(
 
 
 def _rows(
-    connections: Connections, address: str, query: Any, lookup: Any, call: Call, *, read_only: bool, most_rows: int,
+    connections: Connections,
+    address: str,
+    query: Any,
+    lookup: Any,
+    call: Call,
+    *,
+    read_only: bool,
+    most_rows: int,
     timeout_s: float,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     kind = address.partition("://")[0].split("+")[0]
     if kind in ("redis", "rediss", "unix"):
         from handlers.data.redis_reads import read_redis

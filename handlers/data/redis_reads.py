@@ -10,12 +10,40 @@ from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, fill
 from handlers.secrets import hide
 
 # Each with the command that tells how much it would fetch.
-_SIZES = {"LRANGE": "LLEN", "SMEMBERS": "SCARD", "HGETALL": "HLEN", "HKEYS": "HLEN", "HVALS": "HLEN", "ZRANGE": "ZCARD",
-          "ZREVRANGE": "ZCARD", "ZRANGEBYSCORE": "ZCARD", "XRANGE": "XLEN"}  # fmt: skip
-_COMMANDS = frozenset({
-    "GET", "MGET", "HGET", "HMGET", "LINDEX", "EXISTS", "TYPE", "TTL", "STRLEN", "LLEN", "SCARD", "HLEN", "ZCARD",
-    "SISMEMBER", "HEXISTS", "ZSCORE", "ZRANK", "SCAN", *_SIZES,
-})  # fmt: skip
+_SIZES = {
+    "LRANGE": "LLEN",
+    "SMEMBERS": "SCARD",
+    "HGETALL": "HLEN",
+    "HKEYS": "HLEN",
+    "HVALS": "HLEN",
+    "ZRANGE": "ZCARD",
+    "ZREVRANGE": "ZCARD",
+    "ZRANGEBYSCORE": "ZCARD",
+    "XRANGE": "XLEN",
+}
+_COMMANDS = frozenset(
+    {
+        "GET",
+        "MGET",
+        "HGET",
+        "HMGET",
+        "LINDEX",
+        "EXISTS",
+        "TYPE",
+        "TTL",
+        "STRLEN",
+        "LLEN",
+        "SCARD",
+        "HLEN",
+        "ZCARD",
+        "SISMEMBER",
+        "HEXISTS",
+        "ZSCORE",
+        "ZRANK",
+        "SCAN",
+        *_SIZES,
+    }
+)
 _GLOB = re.compile(r"([*?\[\]\\^])")
 
 
@@ -38,8 +66,10 @@ def check_command(query: Any) -> list[str]:
             raise BadQuery(f"{query!r} is no Redis command: {error}") from error
     name = words[0].upper() if words else ""
     if name not in _COMMANDS:
-        raise BadQuery(f"Redis queries read only, one command each; {name or 'nothing'!r} is none of them"
-                       f"{suggest(name, sorted(_COMMANDS), most=len(_COMMANDS))}")  # fmt: skip
+        raise BadQuery(
+            f"Redis queries read only, one command each; {name or 'nothing'!r} is none of them"
+            f"{suggest(name, sorted(_COMMANDS), most=len(_COMMANDS))}"
+        )
     if len(words) < 2:
         raise BadQuery(f"{name} needs the name of a key, or for SCAN a pattern")
     return [name, *words[1:]]
@@ -73,8 +103,10 @@ def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
             size = client.execute_command(_SIZES[name], arguments[0])
             ranged = name in ("LRANGE", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "XRANGE")
             if size > most_rows and not (ranged and _span(arguments) <= most_rows):
-                raise BadQuery(f"{arguments[0]!r} has {size} entries, more than max_rows {most_rows}; "
-                               "ask for a part of it (LRANGE, ZRANGE) or raise max_rows")  # fmt: skip
+                raise BadQuery(
+                    f"{arguments[0]!r} has {size} entries, more than max_rows {most_rows}; "
+                    "ask for a part of it (LRANGE, ZRANGE) or raise max_rows"
+                )
         return _rows(name, arguments, client.execute_command(name, *arguments))
     except (redis.ConnectionError, redis.TimeoutError) as error:
         if isinstance(error, redis.AuthenticationError):
@@ -120,6 +152,8 @@ def _rows(name: str, arguments: Sequence[Any], answer: Any) -> list[Any]:
         return [{"id": entry, **fields} for entry, fields in answer]
     if isinstance(answer, (list, tuple, set, frozenset)):
         items = sorted(cast("set[Any]", answer)) if isinstance(answer, (set, frozenset)) else cast("list[Any]", answer)
-        return [{"value": item[0], "score": float(item[1])} if isinstance(item, (list, tuple)) else {"value": item}
-                for item in items]  # fmt: skip
+        return [
+            {"value": item[0], "score": float(item[1])} if isinstance(item, (list, tuple)) else {"value": item}
+            for item in items
+        ]
     return [{"value": answer}]

@@ -40,8 +40,10 @@ def keep(rows: Any, call: Call, *, most_inline_bytes: int, most_bytes: int) -> A
     """
     data = json.dumps(_encoded(rows), separators=(",", ":"), ensure_ascii=False).encode()
     if len(data) > most_bytes:
-        raise BadQuery(f"the result has {len(data)} bytes, more than max_bytes {most_bytes}; "
-                       "ask for less (WHERE, LIMIT, fewer columns) or raise max_bytes")  # fmt: skip
+        raise BadQuery(
+            f"the result has {len(data)} bytes, more than max_bytes {most_bytes}; "
+            "ask for less (WHERE, LIMIT, fewer columns) or raise max_bytes"
+        )
     if len(data) <= most_inline_bytes:
         return rows
     digest = hashlib.sha256(data).hexdigest()

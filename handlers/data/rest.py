@@ -87,10 +87,21 @@ def check_request(url: Any, headers: Mapping[str, str], auth: Auth | None, selec
 
 
 def call_rest(
-    rest: Rest, url: str, lookup: Lookup, call: Call, *, method: str = "GET", params: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None, body: Any = None, auth: Auth | None = None, select: str | None = None,
-    pagination: Pagination | None = None, timeout_s: float = 60.0, most_bytes: int = 100_000_000,
-) -> Any:  # fmt: skip
+    rest: Rest,
+    url: str,
+    lookup: Lookup,
+    call: Call,
+    *,
+    method: str = "GET",
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
+    auth: Auth | None = None,
+    select: str | None = None,
+    pagination: Pagination | None = None,
+    timeout_s: float = 60.0,
+    most_bytes: int = 100_000_000,
+) -> Any:
     """What the answer holds, or what `select` finds in it; with `pagination`, the items of all pages in one list.
 
     Raises:
@@ -101,11 +112,15 @@ def call_rest(
     until = monotonic() + timeout_s
     secret = rest.secrets(auth.secret) if auth is not None else None
     request = {
-        "method": method, "url": _filled_url(url, lookup), "params": _params(fill(params or {}, lookup)),
-        "headers": {**{name: str(value) for name, value in fill(headers or {}, lookup).items()},
-                    **_authorisation(auth, secret)},
+        "method": method,
+        "url": _filled_url(url, lookup),
+        "params": _params(fill(params or {}, lookup)),
+        "headers": {
+            **{name: str(value) for name, value in fill(headers or {}, lookup).items()},
+            **_authorisation(auth, secret),
+        },
         "json": fill(body, lookup),
-    }  # fmt: skip
+    }
     limits = _Limits(until, timeout_s, most_bytes)
     try:
         if pagination is None:
@@ -167,8 +182,10 @@ def _send(rest: Rest, request: Mapping[str, Any], limits: _Limits) -> _Answer:
             return _Answer(response, content)
         target = urljoin(current["url"], response.headers["location"])
         if _origin(target) != origin:
-            raise BadQuery(f"{_shown(current['url'])} redirects to another host, {urlsplit(target).netloc!r}; "
-                           "if that is meant, query it directly")  # fmt: skip
+            raise BadQuery(
+                f"{_shown(current['url'])} redirects to another host, {urlsplit(target).netloc!r}; "
+                "if that is meant, query it directly"
+            )
         if current["method"] != "GET":
             raise BadQuery(f"{_shown(current['url'])} redirects a {current['method']}; write the final address")
         current = {**current, "url": target, "params": None}
@@ -238,8 +255,11 @@ def _filled_url(url: str, lookup: Lookup) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, (str, int, float, bool, list)) else str(value)
-            for name, value in values.items() if value is not None}  # fmt: skip
+    return {
+        name: value if isinstance(value, (str, int, float, bool, list)) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _authorisation(auth: Auth | None, secret: str | None) -> dict[str, str]:

@@ -65,9 +65,13 @@ def _skill(options: Mapping[str, Any]) -> Skill | None:
     if not output:
         raise FatalError("a step with a `prompt` of its own needs `output`, the field that gets the answer")
     return Skill(
-        name="prompt", prompt=str(options["prompt"]), system_prompt=str(options.get("system_prompt") or ""),
-        produces=output, output_model=options.get("output_model"), output_schema=options.get("output_schema"),
-    )  # fmt: skip
+        name="prompt",
+        prompt=str(options["prompt"]),
+        system_prompt=str(options.get("system_prompt") or ""),
+        produces=output,
+        output_model=options.get("output_model"),
+        output_schema=options.get("output_schema"),
+    )
 
 
 @handler(declares=declare_skill)
@@ -93,8 +97,16 @@ def skill(
     `skill` names a skill file; `prompt` is a prompt of the step's own, in which `{{ field }}` is filled in. An answer
     that does not have the declared form is asked for again, `invalid_attempts` times in all.
     """
-    chosen = _skill({"skill": skill, "prompt": prompt, "system_prompt": system_prompt, "output": output,
-                     "output_model": output_model, "output_schema": output_schema})  # fmt: skip
+    chosen = _skill(
+        {
+            "skill": skill,
+            "prompt": prompt,
+            "system_prompt": system_prompt,
+            "output": output,
+            "output_model": output_model,
+            "output_schema": output_schema,
+        }
+    )
     if chosen is None:
         raise FatalError("a skill step needs `skill`, the name of a skill, or a `prompt` of its own")
     values = _values(context, chosen, inputs, call)
@@ -106,10 +118,13 @@ def skill(
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)
     completion = cast("Chat", call.services["chat"]).complete(
-        _messages(chosen, templates, values), model=model or chosen.model,
-        schema=form.schema if form is not None else None, max_tokens=max_tokens or chosen.max_tokens,
-        temperature=temperature if temperature is not None else chosen.temperature, timeout_s=timeout_s,
-    )  # fmt: skip
+        _messages(chosen, templates, values),
+        model=model or chosen.model,
+        schema=form.schema if form is not None else None,
+        max_tokens=max_tokens or chosen.max_tokens,
+        temperature=temperature if temperature is not None else chosen.temperature,
+        timeout_s=timeout_s,
+    )
     call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
     try:
         answer = _read(completion, form)
@@ -124,8 +139,11 @@ def skill(
 def _values(context: Context, skill: Skill, inputs: Any, call: Call) -> dict[str, Any]:
     names = named_inputs(inputs)
     fields = {**names, **{name: name for name in (*skill.requires, *skill.optional) if name not in names}}
-    missing = [field for name, field in fields.items()
-               if field not in context.data and (name in names or name not in skill.optional)]  # fmt: skip
+    missing = [
+        field
+        for name, field in fields.items()
+        if field not in context.data and (name in names or name not in skill.optional)
+    ]
     if missing:
         raise MissingRead(f"skill {skill.name!r} reads the field {missing[0]!r}, which nothing has written")
     return {name: resolved(context.data[field], call) for name, field in fields.items() if field in context.data}
@@ -173,13 +191,20 @@ def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float
         return call_function(str(action.function), values, list(values), action.params or {})
     result = "result"
     if action is not None and action.type == "data_query":
-        options: dict[str, Any] = {"source": action.source, "query": action.query, "timeout_s": action.timeout,
-                                   "credential_ref": action.credential_ref}  # fmt: skip
+        options: dict[str, Any] = {
+            "source": action.source,
+            "query": action.query,
+            "timeout_s": action.timeout,
+            "credential_ref": action.credential_ref,
+        }
     else:
         request = skill.rest or (action.request if action is not None else None)
         assert request is not None, "a skill without a request"
-        options = {"source": "rest", "timeout_s": action.timeout if action is not None else timeout_s,
-                   **{name: getattr(request, name) for name in type(request).model_fields}}  # fmt: skip
+        options = {
+            "source": "rest",
+            "timeout_s": action.timeout if action is not None else timeout_s,
+            **{name: getattr(request, name) for name in type(request).model_fields},
+        }
     declare_query({**options, "output": result, "auth": None, "pagination": None})
     return run_query(values, call, **options)
 
@@ -193,8 +218,9 @@ def _named(answer: Any, skill: Skill, output: Any, form: Expected | None = None)
     if isinstance(output, str):
         return {output: answer}
     if isinstance(output, (list, tuple)):
-        return pick_outputs(answer if not whole else {produces[0]: answer}, cast("list[str]", output),
-                            step=f"skill {skill.name!r}")  # fmt: skip
+        return pick_outputs(
+            answer if not whole else {produces[0]: answer}, cast("list[str]", output), step=f"skill {skill.name!r}"
+        )
     if whole:
         return {produces[0]: answer}
     found = pick_outputs(answer, list(produces), step=f"skill {skill.name!r}")

@@ -40,8 +40,10 @@ def check_sql(sql: str) -> None:
         if found["quoted"] is not None:
             inside = PLACEHOLDER.search(found["quoted"])
             if inside and found["quoted"][0] == "'":
-                raise BadQuery(f"{inside[0]} stands within quotes: {found['quoted']}; write {inside[0]} alone, it is "
-                               "bound as a parameter (a text with more in it is joined as 'a' || {b})")  # fmt: skip
+                raise BadQuery(
+                    f"{inside[0]} stands within quotes: {found['quoted']}; write {inside[0]} alone, it is "
+                    "bound as a parameter (a text with more in it is joined as 'a' || {b})"
+                )
             if inside:
                 raise BadQuery(_no_name(inside[0]))
         elif found["name"] is not None:

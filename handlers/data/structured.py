@@ -27,8 +27,9 @@ def output_model(model: Model) -> Model:
     """
     known = OUTPUT_MODELS.get(model.__name__)
     if known is not None and (known.__module__, known.__qualname__) != (model.__module__, model.__qualname__):
-        raise DuplicateName(f"two output models are named {model.__name__!r}: in {known.__module__} and "
-                            f"{model.__module__}; rename one")  # fmt: skip
+        raise DuplicateName(
+            f"two output models are named {model.__name__!r}: in {known.__module__} and {model.__module__}; rename one"
+        )
     OUTPUT_MODELS[model.__name__] = model
     return model
 
@@ -98,9 +99,11 @@ def expected(
         return Expected(OUTPUT_MODELS[model].model_json_schema(), OUTPUT_MODELS[model])
     if schema is None and len(produces) + len(optional) > 1:
         schema = {
-            "type": "object", "properties": {name: {} for name in (*produces, *optional)}, "required": list(produces),
+            "type": "object",
+            "properties": {name: {} for name in (*produces, *optional)},
+            "required": list(produces),
             "additionalProperties": False,
-        }  # fmt: skip
+        }
     if schema is None:
         return None
     try:

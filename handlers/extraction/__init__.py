@@ -17,4 +17,4 @@ __all__ = [
     "extract_text",
     "merge_extractions",
     "to_document",
-]  # fmt: skip
+]

@@ -39,7 +39,7 @@ class KreuzbergExtractor:
             pages=pages if mime_type == PPTX else None,
             html_options={"preprocessing": _HTML_PREPROCESSING},
             extraction_timeout_secs=max(1, round(timeout_s)),
-        )  # fmt: skip
+        )
         try:
             result = kreuzberg.extract_bytes_sync(data, mime_type, config)
         except kreuzberg.ExtractionTimeoutError as error:

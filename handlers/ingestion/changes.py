@@ -31,8 +31,9 @@ _Item = TypeVar("_Item")
 
 
 @handler(
-    writes=("batches", "refreshes", "restatements", "moves", "vanished", "redo", "stale", "changes"), effects=(),
-)  # fmt: skip
+    writes=("batches", "refreshes", "restatements", "moves", "vanished", "redo", "stale", "changes"),
+    effects=(),
+)
 def find_changes(
     sources: Sequence[Source],
     source: str = "",
@@ -92,10 +93,16 @@ def find_changes(
         _check_share(vanished, below, len(sources), max_prune_share, source)
     process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
     changes = {
-        "listed": len(sources), "unchanged": looking.unchanged, "process": len(process),
-        "refresh": len(refresh), "restate": len(restate), "move": len(moves),
-        "quarantined": looking.quarantined, "vanished": vanished, "removed": vanished if prune else 0,
-    }  # fmt: skip
+        "listed": len(sources),
+        "unchanged": looking.unchanged,
+        "process": len(process),
+        "refresh": len(refresh),
+        "restate": len(restate),
+        "move": len(moves),
+        "quarantined": looking.quarantined,
+        "vanished": vanished,
+        "removed": vanished if prune else 0,
+    }
     call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
     return {
         "batches": batched(process, batch_documents, batch_bytes),
@@ -139,9 +146,9 @@ def load_chunks(sources: Sequence[Source], *, call: Call) -> tuple[Chunk, ...]:
 def confirm_documents(sources: Sequence[Source], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
-    return _store(call).restate([
-        Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources
-    ])  # fmt: skip
+    return _store(call).restate(
+        [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
+    )
 
 
 @handler(writes="swept", effects=("index.documents", "index.leftovers"))
@@ -157,8 +164,13 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
         alive, dead = alive | known_alive, known_dead - alive
     swept = _store(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
     if swept.versions or swept.chunks or swept.documents:
-        call.logger.info("index %s: swept %d versions, %d passages and %d documents that crashed runs left",
-                         call.index, swept.versions, swept.chunks, swept.documents)  # fmt: skip
+        call.logger.info(
+            "index %s: swept %d versions, %d passages and %d documents that crashed runs left",
+            call.index,
+            swept.versions,
+            swept.chunks,
+            swept.documents,
+        )
     return swept.versions + swept.chunks
 
 
@@ -299,8 +311,10 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     found = facets_of_step(call, only_step)
     if not found:
         known = sorted({step for each in call.identity.lineages.values() for step in each.steps})
-        raise FatalError(f"only_step: no step of this pipeline that makes what is stored is called {only_step!r}"
-                         f"{suggest(only_step, known)}")  # fmt: skip
+        raise FatalError(
+            f"only_step: no step of this pipeline that makes what is stored is called {only_step!r}"
+            f"{suggest(only_step, known)}"
+        )
     return found
 
 

@@ -17,9 +17,19 @@ MOST_PER_CHUNK = 40
 MOST_RELATIONS_PER_CHUNK = 120
 _BY_RULES = frozenset({"URL", "EMAIL", "IDENTIFIER", "ACRONYM", "TERM"})
 _SPACY_KINDS = {
-    "PERSON": "PERSON", "ORG": "ORG", "GPE": "PLACE", "LOC": "PLACE", "FAC": "PLACE", "PRODUCT": "PRODUCT",
-    "WORK_OF_ART": "WORK", "EVENT": "EVENT", "LAW": "LAW", "DATE": "DATE", "MONEY": "MONEY", "NORP": "GROUP",
-}  # fmt: skip
+    "PERSON": "PERSON",
+    "ORG": "ORG",
+    "GPE": "PLACE",
+    "LOC": "PLACE",
+    "FAC": "PLACE",
+    "PRODUCT": "PRODUCT",
+    "WORK_OF_ART": "WORK",
+    "EVENT": "EVENT",
+    "LAW": "LAW",
+    "DATE": "DATE",
+    "MONEY": "MONEY",
+    "NORP": "GROUP",
+}
 
 
 @handler(writes=("entities", "relations"), version="2")

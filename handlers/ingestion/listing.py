@@ -44,8 +44,9 @@ class Listing:
         after, rowid = b"", 0
         while rows := self._rows.ask(
             "SELECT source, name, rowid FROM listed WHERE NOT met AND (name, rowid) > (?, ?) "
-            "ORDER BY name, rowid LIMIT ?", (after, rowid, _PAGE),
-        ):  # fmt: skip
+            "ORDER BY name, rowid LIMIT ?",
+            (after, rowid, _PAGE),
+        ):
             yield from _unpacked(rows)
             after, rowid = cast("bytes", rows[-1][1]), cast("int", rows[-1][2])
 
@@ -63,8 +64,15 @@ class Listing:
         rows: list[tuple[object, ...]] = []
         for state in states:
             size, _, rest = state.revision.lstrip("~").partition(":")
-            rows.append((sortable(state.id), size, rest.partition(":")[0], state.content_sha256,
-                         pickle.dumps(state, protocol=5)))  # fmt: skip
+            rows.append(
+                (
+                    sortable(state.id),
+                    size,
+                    rest.partition(":")[0],
+                    state.content_sha256,
+                    pickle.dumps(state, protocol=5),
+                )
+            )
         self._rows.tell("INSERT INTO gone VALUES (?, ?, ?, ?, ?, 0)", rows)
 
     def may_be_moved(self, source: Source) -> bool:

@@ -38,23 +38,29 @@ def renames_of(pairs: Sequence[tuple[DocumentState, Source]], store: IndexStore)
 def _rename(stored: StoredDocument, source: Source) -> tuple[Rename, bool]:
     old, new = stored.document.id, source.document_id
     chunks, same_ids = _chunk_ids(stored.chunks, old, new)
-    artifacts = dict(zip(
-        artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True
-    ))  # fmt: skip
+    artifacts = dict(zip(artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True))
     known = artifacts.keys() == {each.id for each in stored.artifacts} and not _pictures(stored.artifacts)
     title, stem = stored.document.title, PurePosixPath(stored.document.name).stem[:500]
     named = title == stem  # by its name, or by a heading that says the same
     plain = stored.document.mime_type == "text/plain" and not any(each.heading for each in stored.chunks)
     complete = known and same_ids and (plain or not named) and mime_type_of(source.name) == stored.document.mime_type
     document = replace(
-        stored.document, id=new, name=source.name, uri=source.uri, tags=source.tags,
+        stored.document,
+        id=new,
+        name=source.name,
+        uri=source.uri,
+        tags=source.tags,
         title=PurePosixPath(source.name).stem[:500] if named else title,
-    )  # fmt: skip
+    )
     facets = parse_facets(stored.fingerprint)
     return Rename(
-        old, document, chunks, artifacts if known else {}, source.revision,
+        old,
+        document,
+        chunks,
+        artifacts if known else {},
+        source.revision,
         None if complete else written({name: made for name, made in facets.items() if name != DOCUMENTS}),
-    ), complete  # fmt: skip
+    ), complete
 
 
 def _chunk_ids(chunks: Sequence[Chunk], old: str, new: str) -> tuple[dict[str, str], bool]:

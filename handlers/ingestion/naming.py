@@ -46,19 +46,31 @@ _SUFFIX = (
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("URL", re.compile(r"\bhttps?://[^\s<>()\"'`\\\]|]*[^\s<>()\"'`\\\]|.,;:!?*_]")),
     ("EMAIL", re.compile(r"\b[\w.+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")),
-    ("IDENTIFIER", re.compile(
-        r"\b(?:CVE-\d{4}-\d{4,}|CWE-\d+|arXiv:\d{4}\.\d{4,5}|10\.\d{4,9}/[\w.()/:;-]*\w"
-        r"|(?:RFC|PEP|BCP|STD|IEEE|ISO(?:/IEC)?|ISBN)[ -]?\d[\d.-]*(?<=\d))(?!\w)")),
-    ("DATE", re.compile(
-        rf"\b(?:\d{{1,2}} (?:{_MONTH}),? \d{{4}}|(?:{_MONTH}) (?:\d{{1,2}}, ?)?\d{{4}}|\d{{4}}-[01]\d-[0-3]\d)\b")),
+    (
+        "IDENTIFIER",
+        re.compile(
+            r"\b(?:CVE-\d{4}-\d{4,}|CWE-\d+|arXiv:\d{4}\.\d{4,5}|10\.\d{4,9}/[\w.()/:;-]*\w"
+            r"|(?:RFC|PEP|BCP|STD|IEEE|ISO(?:/IEC)?|ISBN)[ -]?\d[\d.-]*(?<=\d))(?!\w)"
+        ),
+    ),
+    (
+        "DATE",
+        re.compile(
+            rf"\b(?:\d{{1,2}} (?:{_MONTH}),? \d{{4}}|(?:{_MONTH}) (?:\d{{1,2}}, ?)?\d{{4}}|\d{{4}}-[01]\d-[0-3]\d)\b"
+        ),
+    ),
     ("MONEY", re.compile(rf"(?:[$€£¥]|\b(?:USD|EUR|GBP|CHF) ?)\d[\d,]*(?:\.\d+)?{_MONEY_UNIT}")),
-    ("ORG", re.compile(
-        rf"\b(?:{_WORD} ){{1,4}}(?:{_SUFFIX})\b|\b(?:University|Institute|Ministry) of (?:{_WORD} ?){{1,3}}\b")),
+    (
+        "ORG",
+        re.compile(
+            rf"\b(?:{_WORD} ){{1,4}}(?:{_SUFFIX})\b|\b(?:University|Institute|Ministry) of (?:{_WORD} ?){{1,3}}\b"
+        ),
+    ),
     ("NAME", re.compile(rf"\b{_WORD}(?: (?:(?:of|the|de|van|von|for) )?{_WORD})+\b")),
     ("NAME", re.compile(r"\b(?:[A-Z][a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]{2,}\w*)\b")),
     ("ACRONYM", re.compile(r"\b[A-Z][A-Z0-9]{1,7}(?:/[A-Z][A-Z0-9]{1,7})?(?=s?\b)")),
     ("NAME", re.compile(rf"\b{_WORD}\b")),
-)  # fmt: skip
+)
 _DIGIT = re.compile(r"\d")
 _DEFINITION = re.compile(r"((?:[\w'’-]+[ ]){1,8})\(([A-Z][A-Z0-9]{1,7})s?\)")
 _PREFIX = re.compile(r"(RFC|PEP|BCP|STD|IEEE|ISO(?:/IEC)?|ISBN)[ -]?")

@@ -35,8 +35,13 @@ async def ingest_in_shards(
         FatalError: more shards failed than tolerated.
     """
     ingest: ShardedIngestion = call.services["sharded_ingestion"]
-    report = await ingest({"source": source, "pattern": pattern}, shards, index=call.index, work_pool=work_pool,
-                          tolerated_failure=tolerated_failure)  # fmt: skip
+    report = await ingest(
+        {"source": source, "pattern": pattern},
+        shards,
+        index=call.index,
+        work_pool=work_pool,
+        tolerated_failure=tolerated_failure,
+    )
     failed = [shard for shard in report["shards"] if shard["status"] == "failed"]
     if report["status"] == "failed":
         first = f"; first: shard {failed[0]['number']}: {failed[0]['message']}" if failed else ""

@@ -36,9 +36,14 @@ def store_documents(
     """
     documents = _unchanged(documents, sources, call)
     stored = _store(call).put_documents(
-        documents, chunks, summaries=summaries, artifacts=artifacts, run_id=call.run_id,
-        fingerprint=written(wanted_facets(call)), revisions={each.document_id: each.revision for each in sources},
-    )  # fmt: skip
+        documents,
+        chunks,
+        summaries=summaries,
+        artifacts=artifacts,
+        run_id=call.run_id,
+        fingerprint=written(wanted_facets(call)),
+        revisions={each.document_id: each.revision for each in sources},
+    )
     call.report_progress(len(stored), len(documents))
     return stored
 
@@ -127,8 +132,11 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[Source], call: C
     known = {each.document_id: each for each in sources}
     kept = [each for each in documents if each.id not in known or _is_as_listed(known[each.id], call)]
     if len(kept) < len(documents):
-        call.logger.warning("index %s: %d documents have changed since they were listed; the next ingestion takes them",
-                            call.index, len(documents) - len(kept))  # fmt: skip
+        call.logger.warning(
+            "index %s: %d documents have changed since they were listed; the next ingestion takes them",
+            call.index,
+            len(documents) - len(kept),
+        )
     return kept
 
 

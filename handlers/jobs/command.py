@@ -65,8 +65,9 @@ def _program(argv: Sequence[str], allowed: Sequence[str]) -> str:
         raise FatalError("argv holds a NUL character")
     if argv[0] not in allowed:
         known = f"allowed are: {', '.join(allowed)}" if allowed else "none is allowed so far"
-        raise FatalError(f"BRAID_COMMANDS does not allow the program {argv[0]!r} ({known}); add it there if pipelines "
-                         "may run it")  # fmt: skip
+        raise FatalError(
+            f"BRAID_COMMANDS does not allow the program {argv[0]!r} ({known}); add it there if pipelines may run it"
+        )
     found = shutil.which(argv[0])
     if found is None:
         raise FatalError(f"the program {argv[0]!r} is not on this machine; install it, or give its whole path")
@@ -91,9 +92,14 @@ def _run(
 ) -> tuple[int, list[bytes], bool]:
     until = time.monotonic() + timeout_s
     with subprocess.Popen(
-        argv, cwd=cwd, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        argv,
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
-    ) as process:  # fmt: skip
+    ) as process:
         output = [bytearray(), bytearray()]
         waiting, cut, to_write = selectors.DefaultSelector(), False, memoryview(stdin.encode())
         pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdout, process.stderr)]

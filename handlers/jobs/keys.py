@@ -41,8 +41,10 @@ class JobKeys:
         with _lock:
             owner = self._owners.setdefault((call.run_id, key), job)
             if owner != job:
-                raise KeyCollision(f"{job}: its idempotency key {key!r} is that of {owner} too; give each job of a run "
-                                   "a key of its own")  # fmt: skip
+                raise KeyCollision(
+                    f"{job}: its idempotency key {key!r} is that of {owner} too; give each job of a run "
+                    "a key of its own"
+                )
             if key in _held:
                 raise KeyCollision(_busy(job, key, _held[key]))
             _held[key] = described

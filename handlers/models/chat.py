@@ -33,9 +33,15 @@ class Chat(Protocol):
     """What steps need of a language model; safe to use from several threads."""
 
     def complete(
-        self, messages: Sequence[Message], *, model: str | None = None, schema: Mapping[str, Any] | None = None,
-        max_tokens: int | None = None, temperature: float | None = None, timeout_s: float = 120.0,
-    ) -> Completion:  # fmt: skip
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout_s: float = 120.0,
+    ) -> Completion:
         """The answer; with `schema`, text that should be JSON of that schema.
 
         Raises:
@@ -53,9 +59,15 @@ class ChatModel:
         self._endpoint = Endpoint(base_url or OPENAI_URL, api_key=api_key)
 
     def complete(
-        self, messages: Sequence[Message], *, model: str | None = None, schema: Mapping[str, Any] | None = None,
-        max_tokens: int | None = None, temperature: float | None = None, timeout_s: float = 120.0,
-    ) -> Completion:  # fmt: skip
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout_s: float = 120.0,
+    ) -> Completion:
         """The answer, as `Chat` says."""
         if not self._base_url and not self._api_key:
             raise FatalError(NOT_CONFIGURED)
@@ -100,9 +112,15 @@ class ChatModel:
 
 
 def ask_model(
-    call: Call, prompt: str, *, system: str = "", most_tokens: int = 1000, model: str | None = None,
-    temperature: float = 0.0, image: tuple[str, bytes] | None = None,
-) -> str:  # fmt: skip
+    call: Call,
+    prompt: str,
+    *,
+    system: str = "",
+    most_tokens: int = 1000,
+    model: str | None = None,
+    temperature: float = 0.0,
+    image: tuple[str, bytes] | None = None,
+) -> str:
     """What the run's language model answers to one prompt; its tokens are reported as the call's cost.
 
     `image`, a media type and bytes, is shown beside the prompt.

@@ -143,9 +143,13 @@ def _load(name: str, model_dir: str | None) -> Any:
     label = f"braid/{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     if label not in {model["model"] for model in TextEmbedding.list_supported_models()}:
         TextEmbedding.add_custom_model(
-            model=label, pooling=PoolingType.CLS, normalization=True, sources=ModelSource(url=str(folder)), dim=384,
+            model=label,
+            pooling=PoolingType.CLS,
+            normalization=True,
+            sources=ModelSource(url=str(folder)),
+            dim=384,
             model_file="model.onnx",
-        )  # fmt: skip
+        )
     return TextEmbedding(label, specific_model_path=str(folder), threads=1)
 
 

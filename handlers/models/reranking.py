@@ -46,8 +46,11 @@ class OnnxReranker:
         scores = np.zeros(len(passages), dtype=np.float32)
         for position, passage in enumerate(passages):
             encoded = tokenizer.encode(query, passage)
-            given = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask,
-                     "token_type_ids": encoded.type_ids}  # fmt: skip
+            given = {
+                "input_ids": encoded.ids,
+                "attention_mask": encoded.attention_mask,
+                "token_type_ids": encoded.type_ids,
+            }
             inputs = {name: np.asarray([values], dtype=np.int64) for name, values in given.items() if name in names}
             scores[position] = float(np.asarray(session.run(None, inputs)[0]).reshape(-1)[0])
         return scores

@@ -8,13 +8,13 @@ import numpy as np
 
 from flows.author.call import Call
 from flows.author.registry import handler
-from handlers.filters import TagFilter
 from handlers.models.chat import ask_model
 from handlers.models.embedding import Embedder
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
 from handlers.stores.protocol import IndexStore
+from handlers.tags import TagFilter
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from flows.author.call import Call
 from flows.author.registry import handler
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.retrieval.rewriting import named_entities
 from handlers.stores.protocol import IndexStore
+from handlers.tags import TagFilter
 
 
 class Hop(NamedTuple):
@@ -83,9 +83,13 @@ def graph_traverse(
 ) -> dict[str, Reached]:
     """The entities around the question's, with their nearness and the way there; see `neighbourhood`."""
     return neighbourhood(
-        call.services["index_store"], query_entities, hops=hops, decay=decay, fan_out=fan_out,
+        call.services["index_store"],
+        query_entities,
+        hops=hops,
+        decay=decay,
+        fan_out=fan_out,
         where=TagFilter.all_of(access, filters),
-    )  # fmt: skip
+    )
 
 
 @handler(writes="relations")

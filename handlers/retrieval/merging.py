@@ -7,10 +7,10 @@ from typing import Literal
 from flows.author.call import Call
 from flows.author.registry import handler
 from flows.errors import FatalError
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
 from handlers.stores.protocol import IndexStore
+from handlers.tags import TagFilter
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5, "multi_query": 1.0, "hyde": 1.0}
 """The graph confirms and adds. At half weight and k = 60, a chunk that only it found (at most 0.5 / 61) stands below

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from flows.author.call import Call
 from flows.author.registry import handler
-from handlers.filters import TagFilter
 from handlers.stores.protocol import IndexStore
+from handlers.tags import TagFilter
 from handlers.text import STOP_WORDS, terms
 
 LONGEST_NAME = 8

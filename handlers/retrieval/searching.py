@@ -7,9 +7,9 @@ import numpy as np
 
 from flows.author.call import Call
 from flows.author.registry import handler
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores.protocol import IndexStore
+from handlers.tags import TagFilter
 from handlers.text import terms
 
 

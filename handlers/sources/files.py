@@ -72,9 +72,13 @@ def list_sources(
 
 
 def _files(
-    storage: Storage, source: str, pattern: str, exclude: Sequence[str], sidecars: dict[str, str],
+    storage: Storage,
+    source: str,
+    pattern: str,
+    exclude: Sequence[str],
+    sidecars: dict[str, str],
     ignored: Counter[str],
-) -> Iterator[Source]:  # fmt: skip
+) -> Iterator[Source]:
     """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
     now = time.time()
     excluded = [compiled(glob) for glob in exclude]

@@ -75,9 +75,12 @@ class Copied:
 
 
 def copy_index(
-    source: IndexStore, target: IndexStore, *, batch_size: int = 50,
+    source: IndexStore,
+    target: IndexStore,
+    *,
+    batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
-) -> Copied:  # fmt: skip
+) -> Copied:
     """Copy all that is visible, and the reasons of failures, in batches; then compare what both say they have.
 
     `progress` is told the documents done so far. Documents that only the target has are left as they are (and make
@@ -93,9 +96,7 @@ def copy_index(
             _write(target, list(group), run_id, fingerprint)
         done += len(stored)
         progress(done)
-    return Copied(
-        done, source.statistics(), target.statistics(), (source.fingerprint(), target.fingerprint())
-    )  # fmt: skip
+    return Copied(done, source.statistics(), target.statistics(), (source.fingerprint(), target.fingerprint()))
 
 
 def document_pages(store: IndexStore, size: int) -> Iterator[list[str]]:
@@ -110,11 +111,14 @@ def _write(target: IndexStore, group: Sequence[StoredDocument], run_id: str, fin
     visible = [each for each in group if each.searchable]
     chunks = {chunk.id: chunk for each in visible for chunk in each.chunks}
     versions = target.put_documents(
-        [each.document for each in visible], list(chunks.values()), run_id=run_id, fingerprint=fingerprint,
+        [each.document for each in visible],
+        list(chunks.values()),
+        run_id=run_id,
+        fingerprint=fingerprint,
         summaries={each.document.id: each.summary for each in visible if each.summary is not None},
         artifacts=[artifact for each in visible for artifact in each.artifacts],
         revisions={each.document.id: each.revision for each in visible},
-    )  # fmt: skip
+    )
     vectors = {chunk_id: vector for each in visible for chunk_id, vector in each.vectors.items()}
     for model in sorted({name for name, _ in vectors.values()}):
         ids = tuple(chunk_id for chunk_id, (name, _) in vectors.items() if name == model)
@@ -133,7 +137,8 @@ def _write(target: IndexStore, group: Sequence[StoredDocument], run_id: str, fin
     target.put_failures(
         [
             FailedDocument(each.document.id, each.document.name, each.document.uri, each.reason)
-            for each in group if each.status == "failed"
+            for each in group
+            if each.status == "failed"
         ],
         run_id=run_id,
-    )  # fmt: skip
+    )

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
+from handlers.tags import TagFilter
 
 DocumentStatus: TypeAlias = Literal["pending", "processed", "failed"]
 Facet: TypeAlias = Literal["vectors", "terms", "facts"]

@@ -29,9 +29,7 @@ def test_three_voices_give_three_files_that_can_be_heard(services: Services) -> 
     assert result.status == "succeeded", result.errors
     spoken: list[AudioFile] = fields["voice_generation"]["outputs"]
     assert [file.voice for file in spoken] == ["rachel", "drew", "bella"]
-    assert [file.uri.rsplit("/", 1)[1] for file in spoken] == [
-        "voice_rachel.wav", "voice_drew.wav", "voice_bella.wav"
-    ]  # fmt: skip
+    assert [file.uri.rsplit("/", 1)[1] for file in spoken] == ["voice_rachel.wav", "voice_drew.wav", "voice_bella.wav"]
     assert all(1.0 < heard(file) == pytest.approx(file.seconds, abs=0.01) for file in spoken)
     assert len({hashlib.sha256(content(file)).hexdigest() for file in spoken}) == 3
     assert set(fields["audio"].values()) == set(spoken)
@@ -89,9 +87,7 @@ def test_every_strategy_on_pictures(strategy: str, services: Services) -> None:
         assert fields["image"].model == "imagen4+flux"
     if strategy == "best_quality":
         each, _ = run_chain(example("multi_model_comparison"), {"text": "A lighthouse at dawn"}, services=services)
-        assert fields["image"].quality == max(
-            file.quality for file in each.context.data["image_models"]["outputs"]
-        )  # fmt: skip
+        assert fields["image"].quality == max(file.quality for file in each.context.data["image_models"]["outputs"])
 
 
 def test_texts_are_joined(services: Services) -> None:

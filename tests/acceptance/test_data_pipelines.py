@@ -79,9 +79,11 @@ def registered(tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Path) -> Any:
     services: Services = data_services(
-        tmp_path, connections={"postgres": database}, rest=Rest(AllowedHosts(private=["127.0.0.1"])),
+        tmp_path,
+        connections={"postgres": database},
+        rest=Rest(AllowedHosts(private=["127.0.0.1"])),
         chat=ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key),
-    )  # fmt: skip
+    )
 
     def run(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
         text = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8")

@@ -119,9 +119,13 @@ def run_stages(
     ],
 )
 def test_how_many_jobs_run_at_once_is_for_the_run_to_say(
-    arguments: tuple[str, ...], environment: dict[str, str], most: int, gauge: Gauge, tmp_path: Path,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    most: int,
+    gauge: Gauge,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     for name, value in {"BRAID_PIPELINES_DIRS": str(STAGES), "BRAID_HOME": str(tmp_path), **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("BRAID_HANDLER_MODULES", raising=False)

@@ -16,10 +16,14 @@ from tests.support.s3 import S3Server
 
 DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 CHOSEN = [
-    "databases/postgresql-brief-history.html", "databases/zodb-introduction.docx", "compression/xz-history.txt",
-    "slides/rst-s5-slide-shows.pptx", "databases/sqlite-faster-than-the-file-system.pdf", "queues/rq-workers.md",
+    "databases/postgresql-brief-history.html",
+    "databases/zodb-introduction.docx",
+    "compression/xz-history.txt",
+    "slides/rst-s5-slide-shows.pptx",
+    "databases/sqlite-faster-than-the-file-system.pdf",
+    "queues/rq-workers.md",
     "broken/truncated-x11-compound-text-encoding.pdf",
-]  # fmt: skip
+]
 
 
 def run(name: str, settings: Settings, engine: Any = "inline", **parameters: Any) -> RunResult:
@@ -58,10 +62,12 @@ def test_a_prefix_on_s3_is_ingested_with_its_images_on_s3(tmp_path: Path, s3_ser
     for name in CHOSEN[2:5]:
         storage.write(f"s3://{s3_server.bucket}/main-job/{name}", (DOCUMENTS / name).read_bytes())
     settings = Settings(
-        home=tmp_path, s3_endpoint_url=s3_server.options.s3_endpoint_url, s3_key=s3_server.options.s3_key,
+        home=tmp_path,
+        s3_endpoint_url=s3_server.options.s3_endpoint_url,
+        s3_key=s3_server.options.s3_key,
         s3_secret=SecretStr(s3_server.options.s3_secret or ""),
         artifacts_url=f"s3://{s3_server.bucket}/main-job-artifacts",
-    )  # fmt: skip
+    )
     result = run("ingest", settings, source=f"s3://{s3_server.bucket}/main-job")
     assert result.status == "succeeded", result.errors
     images = list(storage.list(f"s3://{s3_server.bucket}/main-job-artifacts"))

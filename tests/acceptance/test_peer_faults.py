@@ -196,16 +196,19 @@ def test_time_limits_hold_and_failures_are_tried_again(registry: Registry) -> No
 
     add(registry, "shaky", shaky, effects=())
     add(registry, "forever", forever, effects=())
-    result, _ = run([{"handler": "shaky", "retry": {"max_attempts": 3, "delay_s": 0}},
-                     {"handler": "forever", "timeout_s": 0.01}], registry)  # fmt: skip
+    result, _ = run(
+        [{"handler": "shaky", "retry": {"max_attempts": 3, "delay_s": 0}}, {"handler": "forever", "timeout_s": 0.01}],
+        registry,
+    )
     assert (tries, paths(result)["1"]) == ([1, 2, 3], "timed_out")
 
 
 def test_what_several_searches_found_is_fused_not_dropped(registry: Registry) -> None:
     add(registry, "vector", lambda: [{"id": "a", "score": 0.9}, {"id": "b", "score": 0.8}], writes="v")
     add(registry, "words", lambda: [{"id": "b", "score": 7.0}, {"id": "c", "score": 1.0}], writes="w")
-    _, context = run([{"parallel": ["vector", "words"], "merge": {"strategy": "reciprocal_rank_fusion", "output": "hits"}}],
-                     registry)  # fmt: skip
+    _, context = run(
+        [{"parallel": ["vector", "words"], "merge": {"strategy": "reciprocal_rank_fusion", "output": "hits"}}], registry
+    )
     assert [hit["id"] for hit in context.data["hits"]] == ["b", "a", "c"]
 
 

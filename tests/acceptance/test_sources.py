@@ -15,9 +15,10 @@ def test_every_test_that_the_page_names_exists() -> None:
     named = re.findall(r"`((?:unit|acceptance|integration)/[\w/]+\.py)(?:::(test_\w+))?`", PAGE)
     assert len(named) > 40
     missing = [
-        f"{file}::{test}" for file, test in named
+        f"{file}::{test}"
+        for file, test in named
         if not (TESTS / file).is_file() or (test and test not in functions_of(TESTS / file))
-    ]  # fmt: skip
+    ]
     assert missing == []
 
 

@@ -37,10 +37,13 @@ from handlers.stores import open_index
 NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
 VALUES = ("sea", "law", "kitchen")
 TAGS = {
-    number: [("team", VALUES[number % 3]), *([("level", "open")] if number % 2 else []),
-             *([("team", "law")] if number % 5 == 0 else [])]
+    number: [
+        ("team", VALUES[number % 3]),
+        *([("level", "open")] if number % 2 else []),
+        *([("team", "law")] if number % 5 == 0 else []),
+    ]
     for number in range(24)
-}  # fmt: skip
+}
 
 
 def text_of(number: int) -> str:
@@ -73,10 +76,18 @@ def call(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     services = Services({"index_store": lambda: store, "embedder": HashingEmbedder, "chat": Parrot})
     made = Call(identity=Identity(run_id="r", index="access", services=services))
     documents = [
-        Document(f"d{number}", f"d{number}.txt", "", "", "text/plain", text_of(number), stable_id(text_of(number)),
-                 tags=tuple(tags))
+        Document(
+            f"d{number}",
+            f"d{number}.txt",
+            "",
+            "",
+            "text/plain",
+            text_of(number),
+            stable_id(text_of(number)),
+            tags=tuple(tags),
+        )
         for number, tags in TAGS.items()
-    ]  # fmt: skip
+    ]
     chunks = [Chunk(stable_id(each.id), each.id, 0, each.text, 0, len(each.text)) for each in documents]
     facts = extract_entities(chunks, call=made)
     publish_documents(

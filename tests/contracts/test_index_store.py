@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from flows.errors import FatalError
-from handlers.filters import TagFilter
 from handlers.records import Artifact, stable_id
 from handlers.stores import FailedDocument, IndexStore, open_index
 from handlers.stores.sqlite.index import SqliteIndexStore
+from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
 
 
@@ -99,14 +99,25 @@ def test_replacing_a_document_removes_all_that_only_the_old_version_had(store: I
     assert found_by_words(store, "storm") == found_by_vector(store, "storm") == []
     assert found_by_words(store, "violin") == found_by_vector(store, "violin") == ["violin in Goole"]
     assert [(chunk.position, chunk.text) for chunk in store.chunks_of("a")] == [
-        (0, "bridge at Selby Leeds"), (1, "violin in Goole"),
-    ]  # fmt: skip
+        (0, "bridge at Selby Leeds"),
+        (1, "violin in Goole"),
+    ]
     assert found_by_words(store, "bridge") == ["bridge at Selby Leeds"]
     assert [mention.name for mention in store.mentions(["York", "Selby", "Goole"])].count("York") == 1
     assert store.statistics() | {"pending": 0} == {
-        "documents": 2, "chunks": 3, "vectors": 3, "terms": 3, "entities": 4, "relations": 1, "artifacts": 0,
-        "summaries": 2, "tagged_documents": 0, "pending": 0, "processed": 2, "failed": 0,
-    }  # fmt: skip
+        "documents": 2,
+        "chunks": 3,
+        "vectors": 3,
+        "terms": 3,
+        "entities": 4,
+        "relations": 1,
+        "artifacts": 0,
+        "summaries": 2,
+        "tagged_documents": 0,
+        "pending": 0,
+        "processed": 2,
+        "failed": 0,
+    }
 
 
 def test_an_unchanged_chunk_keeps_its_vector_and_terms(store: IndexStore) -> None:
@@ -194,8 +205,9 @@ def test_failures_are_in_the_table_and_leave_the_old_version(store: IndexStore) 
     failures = [FailedDocument("a", "a.txt", "u", "broken"), FailedDocument("b", "b.pdf", "v", "encrypted")]
     assert store.put_failures(failures, run_id="r2") == 2
     assert [(r.name, r.status, r.reason, r.searchable, r.run_id) for r in store.documents(status="failed")] == [
-        ("a.txt", "failed", "broken", True, "r2"), ("b.pdf", "failed", "encrypted", False, "r2"),
-    ]  # fmt: skip
+        ("a.txt", "failed", "broken", True, "r2"),
+        ("b.pdf", "failed", "encrypted", False, "r2"),
+    ]
     assert found_by_words(store, "storm") == ["storm"]
     ingest(store, document("a", "storm"), run="r3")
     assert store.known(["a", "nobody"])["a"].reason == ""
@@ -224,9 +236,14 @@ def test_filters_hold_in_every_search(store: IndexStore) -> None:
         document("c", "storm at York Selby"),
     )
     for wanted, expected in [
-        ({}, "abc"), ({"team": "x"}, "a"), ({"team": ["x", "y"]}, "ab"), ({"team": "x", "level": "open"}, "a"),
-        ({"team": "y", "level": "secret"}, ""), ({"team": []}, ""), ({"nothing": "x"}, ""),
-    ]:  # fmt: skip
+        ({}, "abc"),
+        ({"team": "x"}, "a"),
+        ({"team": ["x", "y"]}, "ab"),
+        ({"team": "x", "level": "open"}, "a"),
+        ({"team": "y", "level": "secret"}, ""),
+        ({"team": []}, ""),
+        ({"nothing": "x"}, ""),
+    ]:
         where = TagFilter.of(wanted)
         ids = {hit.id: 1.0 for hit in store.search_terms({"storm": 1.0})}
         for hits in (
@@ -273,9 +290,19 @@ def test_threads_may_write_and_read_at_once(store: IndexStore) -> None:
         made = [document(f"d{place}", f"storm n{place}\nriver at York Selby") for place in range(24)]
         list(pool.map(lambda each: (ingest(store, each), found_by_vector(store, "storm")), made))
     assert store.statistics() == {
-        "documents": 24, "chunks": 48, "vectors": 48, "terms": 48, "entities": 2, "relations": 24, "artifacts": 0,
-        "summaries": 24, "tagged_documents": 0, "pending": 0, "processed": 24, "failed": 0,
-    }  # fmt: skip
+        "documents": 24,
+        "chunks": 48,
+        "vectors": 48,
+        "terms": 48,
+        "entities": 2,
+        "relations": 24,
+        "artifacts": 0,
+        "summaries": 24,
+        "tagged_documents": 0,
+        "pending": 0,
+        "processed": 24,
+        "failed": 0,
+    }
     assert len(found_by_words(store, "storm")) == 24
 
 

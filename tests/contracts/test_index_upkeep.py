@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import select
 
 from flows.errors import FatalError
-from handlers.filters import TagFilter
 from handlers.records import Artifact, Document, Entity, Relation, SparseVector, stable_id
 from handlers.stores import FailedDocument, IndexStore
 from handlers.stores.content import copy_index
@@ -22,6 +21,7 @@ from handlers.stores.memory.index import MemoryIndexStore
 from handlers.stores.protocol import ChunkState, Edge, Rename, Restatement, Swept
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import passages, postings
+from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
 
 
@@ -47,8 +47,11 @@ def test_states_tell_what_was_made_of_which_content(store: IndexStore) -> None:
     stage(store, [document("d", "train")])
     states = store.document_states()
     assert [(each.id, each.status, each.fingerprint, each.revision) for each in states] == [
-        ("a", "processed", "v1", "etag-1"), ("b", "processed", "", ""), ("c", "failed", "", ""), ("d", "pending", "", ""),
-    ]  # fmt: skip
+        ("a", "processed", "v1", "etag-1"),
+        ("b", "processed", "", ""),
+        ("c", "failed", "", ""),
+        ("d", "pending", "", ""),
+    ]
     assert states[0].chunk_ids == tuple(chunk.id for chunk in chunks_of(made))
     assert (states[0].content_sha256, states[0].name, states[0].uri) == (made.content_sha256, made.name, made.uri)
     assert states[2].chunk_ids == states[3].chunk_ids == ()
@@ -174,8 +177,9 @@ def test_terms_vanish_with_their_passages(kind: str, request: pytest.FixtureRequ
         with store._read() as connection:
             held = connection.execute(
                 select(postings.c.term, passages.c.visible)
-                .join(passages, passages.c.key == postings.c.passage, isouter=True).order_by(postings.c.term)
-            ).all()  # fmt: skip
+                .join(passages, passages.c.key == postings.c.passage, isouter=True)
+                .order_by(postings.c.term)
+            ).all()
         assert [tuple(row) for row in held] == [("bridge", True), ("storm", True), ("train", True)]
 
 
@@ -187,9 +191,12 @@ def test_the_fingerprint_tells_every_difference_and_no_order(store: IndexStore) 
     ingest(store, one, run="r9")
     assert store.fingerprint() == rebuilt(one, two).fingerprint() != empty
     different: list[IndexStore] = [
-        rebuilt(one), rebuilt(one, replace(two, name="c.txt")), rebuilt(replace(one, tags=()), two),
-        rebuilt(replace(one, text="storm at York Selby"), two), rebuilt(one, replace(two, metadata=(("k", "v"),))),
-    ]  # fmt: skip
+        rebuilt(one),
+        rebuilt(one, replace(two, name="c.txt")),
+        rebuilt(replace(one, tags=()), two),
+        rebuilt(replace(one, text="storm at York Selby"), two),
+        rebuilt(one, replace(two, metadata=(("k", "v"),))),
+    ]
     chunks = chunks_of(two)
     for change in range(4):
         made = rebuilt(one, two)
@@ -217,9 +224,11 @@ def test_a_copy_has_the_same_content(
     table = Artifact("t1", "d3", "table", "|a|", page=2, language="x")
     documents = [document(f"d{place}", f"storm {place} at York Selby\nriver", tags=[("n", "x")]) for place in range(7)]
     store.publish(stage(store, documents[:4], artifacts=[table]))
-    store.publish(store.put_documents(
-        [documents[4]], chunks_of(documents[4]), fingerprint="v2", run_id="r5", revisions={"d4": "etag"}
-    ))  # fmt: skip
+    store.publish(
+        store.put_documents(
+            [documents[4]], chunks_of(documents[4]), fingerprint="v2", run_id="r5", revisions={"d4": "etag"}
+        )
+    )
     chunks = chunks_of(documents[4])
     store.put_vectors(chunks, embed(chunks, "another model"), run_id="r5")
     store.restate([Restatement("d4", fingerprint="v2", run_id="r5")])
@@ -234,8 +243,9 @@ def test_a_copy_has_the_same_content(
         assert other.read_documents(["d4"])[0].fingerprint == "v2"
         wanted = [
             (each.id, each.status, each.revision, each.chunk_ids)
-            for each in store.document_states() if each.status != "pending"
-        ]  # fmt: skip
+            for each in store.document_states()
+            if each.status != "pending"
+        ]
         assert [(each.id, each.status, each.revision, each.chunk_ids) for each in other.document_states()] == wanted
         assert [replace(hit, score=0) for hit in other.search_terms({"storm": 1.0})] == [
             replace(hit, score=0) for hit in store.search_terms({"storm": 1.0})

@@ -147,10 +147,12 @@ def test_a_refresh_is_refused_when_another_run_has_made_something_anew_meanwhile
     assert store.restate([Restatement("a", fingerprint="vectors=zero terms=two graph=zero", run_id="two")]) == 1
     before = store.fingerprint()
     with pytest.raises(FatalError, match="'a': 2 of its chunks have terms that another run has made in another way"):
-        store.restate([
-            Restatement("b", revision="r"),
-            Restatement("a", fingerprint="vectors=one terms=zero graph=zero", run_id="one"),
-        ])  # fmt: skip
+        store.restate(
+            [
+                Restatement("b", revision="r"),
+                Restatement("a", fingerprint="vectors=one terms=zero graph=zero", run_id="one"),
+            ]
+        )
     assert store.fingerprint() == before
     assert [state.revision for state in store.document_states()] == ["", ""]
     assert store.restate([Restatement("a", fingerprint="vectors=one terms=two graph=zero", run_id="one")]) == 1

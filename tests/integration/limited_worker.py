@@ -35,10 +35,13 @@ def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_
         note("end")
 
     declared: dict[str, Any] = json.loads(resources)
-    pipeline = Pipeline.model_validate({
-        "name": "limited", "max_concurrency": "unlimited",
-        "steps": [{"parallel": [{"handler": "ask", "uses": list(declared)}] * int(calls)}],
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "limited",
+            "max_concurrency": "unlimited",
+            "steps": [{"parallel": [{"handler": "ask", "uses": list(declared)}] * int(calls)}],
+        }
+    )
     known = {name: Resource.model_validate(one) for name, one in declared.items()}
     plan = make_plan(pipeline, registry=registry, given=(), overrides=Overrides(resources=known))
     from flows.translator.flows import run_as_flow

@@ -49,7 +49,7 @@ def documents() -> Iterator[Path]:
 
 def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
     operated: Operated, browser: Any, documents: Path
-) -> None:  # fmt: skip
+) -> None:
     (documents / "reset.md").write_text("# Reset\n\nHold the button for ten seconds until the lamp blinks twice.\n")
     (documents / "battery.md").write_text("# Battery\n\nThe battery is charged in two hours; the lamp turns green.\n")
     operated.deploy("ingest", schedules=FILE.read_text(encoding="utf-8"))

@@ -184,11 +184,25 @@ async def test_ray_is_another_place_as_well(tmp_path: Path) -> None:
     steps = [
         "tell_where",
         {"for_each": "items", "steps": ["ask"], "max_concurrency": 2, "id": "each"},
-        {"handler": "die_once", "id": "die_once", "options": {"folder": str(tmp_path)}, "retry": {"max_attempts": 2, "delay_s": 0}},
-        {"parallel": [{"handler": "wait_for_the_end", "id": "wait_for_the_end", "timeout_s": 1, "options": {"listens": False, "folder": "."}}],
-         "policy": "best_effort"},
+        {
+            "handler": "die_once",
+            "id": "die_once",
+            "options": {"folder": str(tmp_path)},
+            "retry": {"max_attempts": 2, "delay_s": 0},
+        },
+        {
+            "parallel": [
+                {
+                    "handler": "wait_for_the_end",
+                    "id": "wait_for_the_end",
+                    "timeout_s": 1,
+                    "options": {"listens": False, "folder": "."},
+                }
+            ],
+            "policy": "best_effort",
+        },
         {"handler": "spend_and_fail", "id": "spend_and_fail"},
-    ]  # fmt: skip
+    ]
     pipeline = {"steps": steps, "reducers": {"answers": "append"}}
     ended = await run(pipeline, {"items": [1, 2, 3], "answers": []}, None, "ray")
     outcomes = {one.id: one for one in ended.outcomes}

@@ -137,22 +137,36 @@ def mongo_services(mongo_url: str, tmp_path: Path) -> Iterator[Services]:
     with pymongo.MongoClient(mongo_url) as client:
         sales = client.get_default_database()["sales"]
         sales.delete_many({})
-        sales.insert_many([{"_id": 1, "region": "north", "amount": 10}, {"_id": 2, "region": "south", "amount": 20},
-                           {"_id": 3, "region": "s.uth", "amount": 30}])  # fmt: skip
+        sales.insert_many(
+            [
+                {"_id": 1, "region": "north", "amount": 10},
+                {"_id": 2, "region": "south", "amount": 20},
+                {"_id": 3, "region": "s.uth", "amount": 30},
+            ]
+        )
         yield data_services(tmp_path, connections={"shop": mongo_url})
 
 
 def test_mongodb_finds_and_aggregates(mongo_services: Services) -> None:
     fields = {"least": 20, "part": "s.u", "regions": ["north", "south"]}
     cases: list[tuple[Any, Any]] = [
-        ({"filter": {"amount": {"$gte": "{least}"}}, "projection": {"region": 1, "_id": 0}, "sort": {"amount": -1}},
-         [{"region": "s.uth"}, {"region": "south"}]),
+        (
+            {"filter": {"amount": {"$gte": "{least}"}}, "projection": {"region": 1, "_id": 0}, "sort": {"amount": -1}},
+            [{"region": "s.uth"}, {"region": "south"}],
+        ),
         ({"filter": {"region": {"$in": "{regions}"}}, "projection": {"_id": 1}}, [{"_id": 1}, {"_id": 2}]),
         ({"filter": {"region": {"$regex": "^{part}"}}, "projection": {"_id": 1}}, [{"_id": 3}]),
         ({"filter": {"region": {"$regex": "{part}"}}, "projection": {"_id": 1}}, [{"_id": 3}]),
-        ({"pipeline": [{"$match": {"amount": {"$gte": "{least}"}}}, {"$group": {"_id": None, "total": {"$sum": "$amount"}}}]},
-         [{"_id": None, "total": 50}]),
-    ]  # fmt: skip
+        (
+            {
+                "pipeline": [
+                    {"$match": {"amount": {"$gte": "{least}"}}},
+                    {"$group": {"_id": None, "total": {"$sum": "$amount"}}},
+                ]
+            },
+            [{"_id": None, "total": 50}],
+        ),
+    ]
     for query, rows in cases:
         assert ask({"collection": "sales", **query}, mongo_services, fields) == rows, query
 

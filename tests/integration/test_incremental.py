@@ -86,14 +86,16 @@ def changed_pipeline(settings: Settings, folder: Path, old: str, new: str) -> An
 
 
 def test_a_changed_option_runs_only_what_rests_on_it(settings: Settings, source: Path, tmp_path: Path) -> None:
-    other = changed_pipeline(settings, tmp_path, "- generate_summary",
-                             "- {handler: generate_summary, options: {sentences: 1}}")  # fmt: skip
+    other = changed_pipeline(
+        settings, tmp_path, "- generate_summary", "- {handler: generate_summary, options: {sentences: 1}}"
+    )
     result = ingest(settings, source, pipeline=other)
     assert called(result)["generate_summary"] == 1
     assert "chunks" not in result.cost  # all vectors are those that are stored
     assert not called(ingest(settings, source, pipeline=other))
-    smaller = changed_pipeline(settings, tmp_path, "- partition_text",
-                               "- {handler: partition_text, options: {max_tokens: 100}}")  # fmt: skip
+    smaller = changed_pipeline(
+        settings, tmp_path, "- partition_text", "- {handler: partition_text, options: {max_tokens: 100}}"
+    )
     embedded = ingest(settings, source, pipeline=smaller).cost["chunks"]
     assert embedded < opened_count(settings)  # passages that stayed as they were keep their vectors
     assert content(settings) == rebuilt(tmp_path, source, pipeline=smaller)
@@ -194,8 +196,13 @@ def test_documents_of_other_sources_and_patterns_are_left_alone(settings: Settin
 def test_new_tags_alone_are_noted_without_reading_anything(settings: Settings, source: Path, tmp_path: Path) -> None:
     tags = {"team": ["legal"]}
     assert called(ingest(settings, source, tags=tags)) == {"restate": 1}
-    write(source, {"sub/.tags.yaml": "rules:\n  - match: '*.txt'\n    tags: {team: music}\n",
-                   "a.txt.tags.yaml": "kind: [letter, note]"})  # fmt: skip
+    write(
+        source,
+        {
+            "sub/.tags.yaml": "rules:\n  - match: '*.txt'\n    tags: {team: music}\n",
+            "a.txt.tags.yaml": "kind: [letter, note]",
+        },
+    )
     assert called(ingest(settings, source, tags=tags)) == {"restate": 1}
     assert not called(ingest(settings, source, tags=tags))
     store = opened(settings)

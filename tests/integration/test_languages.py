@@ -19,7 +19,11 @@ from handlers.stores.memory.index import MemoryIndexStore
 # none of the others; and what is marked for it.
 SENTENCES = {
     "english": ("All human beings are born free and equal in dignity and rights.", "dignity", "dignity"),
-    "german": ("Alle Menschen sind frei und gleich an Würde und Rechten geboren; die Straße ist lang.", "STRASSE", "Straße"),
+    "german": (
+        "Alle Menschen sind frei und gleich an Würde und Rechten geboren; die Straße ist lang.",
+        "STRASSE",
+        "Straße",
+    ),
     "french": ("Tous les êtres humains naissent libres ; l’avion est arrivé à l’aéroport.", "avion", "l’avion"),
     "decomposed": ("Le cafe\u0301 est ouvert.", "café", "cafe\u0301"),
     "turkish": ("İSTANBUL'DA IŞIK çok güzeldir.", "ışık", "IŞIK"),
@@ -44,7 +48,7 @@ SENTENCES = {
     "armenian": ("Բոլոր մարդիկ ծնվում են ազատ։", "մարդիկ", "մարդիկ"),
     "emoji": ("👩‍👩‍👧 Launch 🚀🚀 naïve zebra 🇧🇪 today", "zebra", "zebra"),
     "astral": ("𠀀𠀁𠀂 and 𝒎𝒂𝒕𝒉", "math", "𝒎𝒂𝒕𝒉"),
-}  # fmt: skip
+}
 
 
 def document(name: str, text: str) -> Document:

@@ -181,10 +181,14 @@ def test_two_runs_in_two_processes_share_seats_and_rate(tmp_path: Path) -> None:
     arguments = [f"sqlite:///{tmp_path}/runs.db", str(notes), "3", resources, "4"]
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
     workers = [
-        subprocess.Popen([sys.executable, str(Path(__file__).with_name("limited_worker.py")), *arguments],
-                         env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("limited_worker.py")), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     said = [worker.communicate(timeout=200)[0].strip() for worker in workers]
     assert said == ["succeeded []"] * 2
     lines = [line.split() for line in notes.read_text().splitlines()]
@@ -250,12 +254,17 @@ def test_a_breaker_and_a_retry_budget_hold_and_are_told_in_the_final_state() -> 
     result, state = run_in_flow(
         {
             "retry_budget": 2,
-            "steps": [{"parallel": [{"handler": "broken", "uses": [name], "retry": retry}] * 3, "policy": "best_effort",
-                       "max_concurrency": 1}],
+            "steps": [
+                {
+                    "parallel": [{"handler": "broken", "uses": [name], "retry": retry}] * 3,
+                    "policy": "best_effort",
+                    "max_concurrency": 1,
+                }
+            ],
         },
         registry,
         {name: {"concurrency": 1, "breaker": {"failures": 2, "within_s": 60, "open_s": 0.5}}},
-    )  # fmt: skip
+    )
     said = [outcome.error.message for outcome in result.errors if outcome.error]
     assert len(said) == 3
     assert any("the run's retry budget (2 retries) is used up" in message for message in said)

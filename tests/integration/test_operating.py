@@ -52,17 +52,20 @@ def test_the_form_describes_every_parameter(operated: Operated, started: dict[st
         ]
     greet, mended = (schema["properties"] for schema in schemas)
     assert greet["times"] | {"position": 0} == {
-        "type": "integer", "minimum": 1, "maximum": 3, "default": 1, "title": "times", "description": "How often.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 3,
+        "default": 1,
+        "title": "times",
+        "description": "How often.",
         "position": 0,
-    }  # fmt: skip
+    }
     assert greet["tone"]["enum"] == ["kind", "short"]
     assert schemas[0]["required"] == ["name"]
     assert all(field.get("description") for name, field in {**greet, **mended}.items() if name != "tone")
 
 
-def test_a_triggered_run_gets_its_parameters_and_says_what_it_is(
-    operated: Operated, started: dict[str, UUID]
-) -> None:  # fmt: skip
+def test_a_triggered_run_gets_its_parameters_and_says_what_it_is(operated: Operated, started: dict[str, UUID]) -> None:
     run = operated.wait(started["greet"])
     assert (run.state.name, run.name, run.tags) == ("Completed", "greet · people", ["braid"]), operated.log()
     assert "greet Ada 2" in operated.calls()
@@ -77,7 +80,7 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(operated: Operated, started: 
 
 def test_a_cancelled_run_ends_cancelled_and_its_outcomes_are_recorded(
     operated: Operated, started: dict[str, UUID]
-) -> None:  # fmt: skip
+) -> None:
     from prefect.states import Cancelling
 
     operated.wait_for_call("waiting")
@@ -133,8 +136,9 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     name, url = out.splitlines()
     failed = UUID(url.rpartition("/")[2])
     assert (name, url) == (
-        "repaired · valves: Failed", f"{operated.server.url.removesuffix('/api')}/runs/flow-run/{failed}",
-    )  # fmt: skip
+        "repaired · valves: Failed",
+        f"{operated.server.url.removesuffix('/api')}/runs/flow-run/{failed}",
+    )
     (operated.folder / "repaired").touch()
     run_id = operated.run_id(failed)
     code, out = braid("run", "repaired", "--deployed", "--wait", "-p", f"resume_from={run_id}", "--json")
@@ -144,8 +148,9 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     calls = [call for call in operated.calls() if call.startswith(("part", "repaired"))]
     assert calls == ["part", "repaired 2", "repaired 2"]
     assert operated.statuses(UUID(told["flow_run_id"])) == (
-        "succeeded", {"0.operated_part": "succeeded", "1.operated_repaired": "succeeded"},
-    )  # fmt: skip
+        "succeeded",
+        {"0.operated_part": "succeeded", "1.operated_repaired": "succeeded"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,7 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
 )
 def test_the_server_refuses_parameters_that_do_not_fit(
     operated: Operated, parameters: dict[str, object], said: str
-) -> None:  # fmt: skip
+) -> None:
     from prefect.exceptions import PrefectHTTPStatusError
 
     with pytest.raises(PrefectHTTPStatusError, match=said):
@@ -258,8 +263,10 @@ def test_pruning_removes_what_braid_made_and_the_catalog_no_longer_has_and_nothi
             # A file that cannot be read at the moment is no reason to lose its schedules.
             assert client.read_deployment_by_name("breaking/breaking").tags == ["braid"]
             assert {client.read_deployment(each).name for each in others} == {
-                "by-hand", "of-another-folder", "passing-shards",
-            }  # fmt: skip
+                "by-hand",
+                "of-another-folder",
+                "passing-shards",
+            }
     finally:
         (folder / "breaking.yaml").unlink()
     assert [each.what for each in operated.deploy("greet", prune=True)] == ["deployment breaking/breaking"]
@@ -270,9 +277,13 @@ def test_a_scheduled_ingestion_prunes_when_its_schedule_says_so(operated: Operat
         (tmp_path / f"{name}.md").write_text(f"The {name} live in the garden.\n")
     catalog = load_catalog(operated.settings)
     done = run_pipeline(
-        catalog.find("ingest"), {"source": str(tmp_path)}, settings=operated.settings, catalog=catalog, index="garden",
+        catalog.find("ingest"),
+        {"source": str(tmp_path)},
+        settings=operated.settings,
+        catalog=catalog,
+        index="garden",
         engine="inline",
-    )  # fmt: skip
+    )
     assert done.status == "succeeded"
     (tmp_path / "ants.md").unlink()
     operated.deploy(
@@ -332,9 +343,10 @@ def test_a_file_that_arrived_is_ingested_by_the_shipped_automation(operated: Ope
     with operated.connected():
         asyncio.run(create())
     event = {
-        "event": "braid.file-arrived", "resource": {"prefect.resource.id": "file:///srv/inbox/report.pdf"},
+        "event": "braid.file-arrived",
+        "resource": {"prefect.resource.id": "file:///srv/inbox/report.pdf"},
         "payload": {"index": "inbox"},
-    }  # fmt: skip
+    }
     chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
 
     def look() -> Any:

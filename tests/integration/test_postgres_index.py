@@ -18,12 +18,12 @@ from deployments.cli import app
 from deployments.runs.run import run_pipeline
 from deployments.settings import load_settings
 from flows.errors import FatalError, TransientError
-from handlers.filters import TagFilter
 from handlers.records import Embeddings
 from handlers.stores import IndexStore, open_index
 from handlers.stores.content import copy_index
 from handlers.stores.postgres.index import PostgresIndexStore
 from handlers.stores.postgres.opening import drop_index, index_names
+from handlers.tags import TagFilter
 from handlers.text import terms
 from tests.support.index_stores import chunks_of, count_terms, document, index_url, ingest, stage
 
@@ -81,8 +81,12 @@ def test_what_cannot_be_opened_says_why_without_the_password(
     for broken, error, message in [
         (url.set(database="nowhere"), FatalError, 'database "nowhere" does not exist'),
         (url.set(username="nobody", password="s3cret"), FatalError, 'role "nobody" does not exist'),
-        (url.set(host="127.0.0.1", port=1, password="s3cret").difference_update_query(["host"]), TransientError, "refused"),
-    ]:  # fmt: skip
+        (
+            url.set(host="127.0.0.1", port=1, password="s3cret").difference_update_query(["host"]),
+            TransientError,
+            "refused",
+        ),
+    ]:
         with pytest.raises(error, match=message) as raised:
             connect(broken.render_as_string(hide_password=False)).statistics()
         assert "s3cret" not in str(raised.value)
@@ -166,9 +170,13 @@ def test_entities_survive_writers_that_remove_and_add_them_at_once(
 def test_the_vector_index_answers_as_an_exact_scan_and_no_filter_starves(address: str) -> None:
     rng = np.random.default_rng(7)
     documents = [
-        document(f"d{place:03}", "\n".join(f"{place} {line}" for line in range(5)), tags=[("rare", "x")] if place % 60 == 0 else [])
+        document(
+            f"d{place:03}",
+            "\n".join(f"{place} {line}" for line in range(5)),
+            tags=[("rare", "x")] if place % 60 == 0 else [],
+        )
         for place in range(120)
-    ]  # fmt: skip
+    ]
     chunks = [chunk for made in documents for chunk in chunks_of(made)]
     rows = rng.normal(size=(len(chunks), 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -203,9 +211,14 @@ def test_answers_are_those_of_sqlite_on_real_documents(
     settings = load_settings()
     catalog = load_catalog(settings)
     run_pipeline(
-        catalog.find("ingest"), {"source": str(DOCUMENTS / "time")}, settings=settings, catalog=catalog, index="real",
-        engine="inline", record=False,
-    )  # fmt: skip
+        catalog.find("ingest"),
+        {"source": str(DOCUMENTS / "time")},
+        settings=settings,
+        catalog=catalog,
+        index="real",
+        engine="inline",
+        record=False,
+    )
     ours, theirs = connect(settings.index_location("real")), connect(address)
     assert copy_index(ours, theirs).matches
     assert ours.statistics()["chunks"] > 50

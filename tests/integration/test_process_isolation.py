@@ -50,15 +50,21 @@ def test_what_hangs_is_killed_and_the_next_calls_work(registry: Registry, tmp_pa
         tell("first"),
         {"parallel": [hang("hangs", mine, timeout_s=1.5)], "policy": "best_effort"},
         tell("second"),
-        {"parallel": [hang("stopped", others), {"handler": "breaks_when_the_other_hangs", "id": "breaks"}],
-         "policy": {"on_branch_failure": "cancel", "success_when": "always"}},
+        {
+            "parallel": [hang("stopped", others), {"handler": "breaks_when_the_other_hangs", "id": "breaks"}],
+            "policy": {"on_branch_failure": "cancel", "success_when": "always"},
+        },
         tell("third"),
-    ]  # fmt: skip
+    ]
     result, name = run(steps, registry, {"text": "hello"})
     assert {key: state for key, (state, _) in task_states(name, expect=6).items()} == {
-        "first": "Completed", "hangs": "TimedOut", "second": "Completed", "stopped": "Cancelled", "breaks": "Failed",
+        "first": "Completed",
+        "hangs": "TimedOut",
+        "second": "Completed",
+        "stopped": "Cancelled",
+        "breaks": "Failed",
         "third": "Completed",
-    }  # fmt: skip
+    }
     assert (result.status, flow_state(name).name) == ("partial", "PartialSuccess")
     ended = {outcome.id: outcome.status for outcome in result.outcomes if outcome.is_leaf}
     assert (ended["hangs"], ended["stopped"]) == ("timed_out", "cancelled")

@@ -31,9 +31,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_random_lives_of_a_folder_leave_what_a_new_index_would_have(url: str) -> None:
     """A short version of `python -m tests.support.simulating URL`, which runs 200 longer ones."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.simulating", url, "--first", "1", "--sequences", "3", "--runs", "2", "--kills", "0.8"],
-        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "tests.support.simulating",
+            url,
+            "--first",
+            "1",
+            "--sequences",
+            "3",
+            "--runs",
+            "2",
+            "--kills",
+            "0.8",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     *reports, total = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [report for report in reports if not report["same"]] == [], ended.stderr[-2000:]
     assert (len(reports), total["runs"], ended.returncode) == (3, 6, 0)
@@ -86,9 +103,7 @@ def test_readers_see_the_old_version_or_the_new_one_while_ingestions_run_and_are
             reader.join(60)
         writer.stdout.close()
         writer.kill()
-    assert lines == [
-        [str(edition), "killed" if edition else "whole", "succeeded"] for edition in range(EDITIONS)
-    ]  # fmt: skip
+    assert lines == [[str(edition), "killed" if edition else "whole", "succeeded"] for edition in range(EDITIONS)]
     assert not wrong
     assert reads > EDITIONS
     assert f"number{EDITIONS - 1}" in seen

@@ -40,8 +40,16 @@ def answer(request: WebRequest) -> WebAnswer:
         case "/denied":
             return WebAnswer({"token": request.headers.get("authorization", "")}, 403)
         case _:
-            return WebAnswer({"path": request.path, "query": request.query, "method": request.method, "body": request.body,
-                              "auth": request.headers.get("authorization"), "host": request.headers["host"]})  # fmt: skip
+            return WebAnswer(
+                {
+                    "path": request.path,
+                    "query": request.query,
+                    "method": request.method,
+                    "body": request.body,
+                    "auth": request.headers.get("authorization"),
+                    "host": request.headers["host"],
+                }
+            )
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +132,22 @@ def test_the_next_page_stays_on_its_host(ask: Any, web: WebServer) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "224.0.0.1", "2002:7f00:1::"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.1",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "::ffff:127.0.0.1",
+        "224.0.0.1",
+        "2002:7f00:1::",
+    ],
+)
 def test_an_allowed_name_must_not_lead_to_a_private_address(address: str) -> None:
     hosts = AllowedHosts(["*.example.com"], resolve=lambda host, port: ["93.184.216.34", address])
     with pytest.raises(BadQuery, match="has the private address"):

@@ -19,15 +19,23 @@ pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
-PIPELINE = Pipeline.model_validate({
-    "name": "retried",
-    "steps": [
-        "begin",
-        {"for_each": "items", "id": "each", "max_concurrency": 3, "tolerated_failure": 9, "collect": ["doubled"],
-         "steps": ["double"]},
-        {"handler": "end"},
-    ],
-})  # fmt: skip
+PIPELINE = Pipeline.model_validate(
+    {
+        "name": "retried",
+        "steps": [
+            "begin",
+            {
+                "for_each": "items",
+                "id": "each",
+                "max_concurrency": 3,
+                "tolerated_failure": 9,
+                "collect": ["doubled"],
+                "steps": ["double"],
+            },
+            {"handler": "end"},
+        ],
+    }
+)
 
 
 def test_a_retried_flow_run_does_only_what_had_not_succeeded(tmp_path: Path) -> None:

@@ -168,11 +168,15 @@ def test_an_upload_that_somebody_aborted_may_be_written_again(proxy: Proxy, stor
         storage.write(uri, LARGE)
 
 
-@pytest.mark.parametrize(("fault", "said"), [
-    (Fault(501, "NotImplemented"), "answers NotImplemented"),
-    (Fault(400, "InvalidArgument"), "answers InvalidArgument"),
-    (Fault(200, body=b""), "ignores it"),
-], ids=["refused", "invalid", "ignored"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(501, "NotImplemented"), "answers NotImplemented"),
+        (Fault(400, "InvalidArgument"), "answers InvalidArgument"),
+        (Fault(200, body=b""), "ignores it"),
+    ],
+    ids=["refused", "invalid", "ignored"],
+)
 def test_a_server_without_conditional_writes_is_refused_for_what_needs_them(
     proxy: Proxy, storage: Storage, uri: str, fault: Fault, said: str
 ):

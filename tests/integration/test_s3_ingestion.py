@@ -37,7 +37,7 @@ def prefix(s3_server: S3Server) -> str:
 def settings(tmp_path: Path, proxy: Proxy) -> Settings:
     options: dict[str, Any] = {
         name: getattr(proxy.options, name) for name in ("s3_endpoint_url", "s3_key", "s3_region")
-    }  # fmt: skip
+    }
     from pydantic import SecretStr
 
     return settings_in(tmp_path, **options, s3_secret=SecretStr(proxy.options.s3_secret or ""))
@@ -117,10 +117,13 @@ def test_an_object_that_vanishes_after_it_was_listed_is_set_aside(
     assert "may have been deleted since it was listed" in result.failures[0].error
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"s3_key": "nobody"}, "check BRAID_S3_KEY"),
-    ({}, "there is no such bucket"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"s3_key": "nobody"}, "check BRAID_S3_KEY"),
+        ({}, "there is no such bucket"),
+    ],
+)
 def test_what_cannot_be_listed_fails_with_the_cure(
     settings: Settings, prefix: str, change: dict[str, str], message: str
 ) -> None:

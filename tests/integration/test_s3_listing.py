@@ -18,8 +18,32 @@ from tests.support.s3_proxy import Proxy, proxy_of
 
 KEYS = 2500
 TEXTS = 40
-ODD = ("a b", "a+b", "a%20b", "100%", "%2F", "ü/ключ 1", "e\u0301", "日本語", "a&b=c", "q?x", "#h", "a;b", "'q'", '"d"',
-       "<x>", "~t", "a😀", "dot./x", " lead", "trail ", "[a]", "{b}", "a*", "a/b/c/d/e")  # fmt: skip
+ODD = (
+    "a b",
+    "a+b",
+    "a%20b",
+    "100%",
+    "%2F",
+    "ü/ключ 1",
+    "e\u0301",
+    "日本語",
+    "a&b=c",
+    "q?x",
+    "#h",
+    "a;b",
+    "'q'",
+    '"d"',
+    "<x>",
+    "~t",
+    "a😀",
+    "dot./x",
+    " lead",
+    "trail ",
+    "[a]",
+    "{b}",
+    "a*",
+    "a/b/c/d/e",
+)
 
 
 def client(server: S3Server) -> Any:
@@ -91,9 +115,12 @@ def test_keys_mean_what_they_say(s3_server: S3Server, proxy: Proxy, page_keys: i
 
 def test_a_prefix_ingested_again_is_only_listed(tmp_path: Path, proxy: Proxy, large: tuple[str, dict[str, bytes]]):
     settings = settings_in(
-        tmp_path, s3_endpoint_url=proxy.endpoint_url, s3_key=proxy.options.s3_key, s3_region=proxy.options.s3_region,
+        tmp_path,
+        s3_endpoint_url=proxy.endpoint_url,
+        s3_key=proxy.options.s3_key,
+        s3_region=proxy.options.s3_region,
         s3_secret=SecretStr(proxy.options.s3_secret or ""),
-    )  # fmt: skip
+    )
     assert called(ingest(settings, large[0]))["publish_documents"]
     names = {path.rpartition("/")[2] for path in proxy.downloads}
     assert names == {name.rpartition("/")[2] for name in large[1] if name.endswith(".txt")}

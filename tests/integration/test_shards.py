@@ -24,11 +24,15 @@ def test_a_killed_worker_and_a_killed_coordinator_leave_every_document_in_one_st
 
     environment = {
         **os.environ,
-        "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(PREFECT_HOME.value()),
-        "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "ERROR",
-        "BRAID_HOME": str(tmp_path / "home"), "BRAID_EMBEDDING_MODEL": "hashing",
-        "BRAID_DATABASE_URL": postgres_url, "BRAID_INDEX_URL": postgres_url,
-    }  # fmt: skip
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PREFECT_HOME": str(PREFECT_HOME.value()),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "BRAID_HOME": str(tmp_path / "home"),
+        "BRAID_EMBEDDING_MODEL": "hashing",
+        "BRAID_DATABASE_URL": postgres_url,
+        "BRAID_INDEX_URL": postgres_url,
+    }
     ended = ingest_with_deaths(
         tmp_path, environment, documents=100, workers=2, shards=2, kill_coordinator=True, within_s=240
     )

@@ -152,8 +152,11 @@ def test_action_skills_call_functions(services: Services) -> None:
     def totals(sales: list[Any], *, factor: int = 1) -> dict[str, Any]:
         return {"total": sum(sales) * factor, "count": len(sales)}
 
-    add_skill("name: Totals\nrequires: [sales]\nproduces: [total]\noptional_produces: [count]\nexecutor: action\n"
-              "action: {type: python_function, function: totals, params: {factor: 2}, timeout: 5, retry: 1}", "")  # fmt: skip
+    add_skill(
+        "name: Totals\nrequires: [sales]\nproduces: [total]\noptional_produces: [count]\nexecutor: action\n"
+        "action: {type: python_function, function: totals, params: {factor: 2}, timeout: 5, retry: 1}",
+        "",
+    )
     result, context = run_steps(
         [{"handler": "skill", "options": {"skill": "Totals"}}], {"sales": [1, 2]}, services=services
     )
@@ -168,9 +171,12 @@ def test_action_skills_call_functions(services: Services) -> None:
         ({"skill": "../../etc/passwd"}, "no skill named '../../etc/passwd'"),
         ({"prompt": "x", "output_model": "Verdct"}, "no output model named 'Verdct'"),
         ({"prompt": "x", "output_schema": {"type": "objekt"}}, "output_schema is no JSON Schema"),
-        ({"prompt": "x", "output_schema": {"$ref": "https://example.com/s.json"}}, "output_schema refers to another document"),
+        (
+            {"prompt": "x", "output_schema": {"$ref": "https://example.com/s.json"}},
+            "output_schema refers to another document",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_run_is_refused_when_planned(options: Any, message: str, services: Services) -> None:
     with pytest.raises(Exception, match=".*") as caught:
         step_output("skill", options, services=services)

@@ -17,9 +17,13 @@ EVERYWHERE = {"postgres": True, "s3": True, "sqlite": True}
 @pytest.fixture
 def stores(tmp_path: Path, postgres_url: str, s3_server: S3Server) -> Stores:
     made = Stores(
-        str(tmp_path), postgres_url, f"s3://{s3_server.bucket}/{tmp_path.name}", s3_server.endpoint_url, s3_server.key,
+        str(tmp_path),
+        postgres_url,
+        f"s3://{s3_server.bucket}/{tmp_path.name}",
+        s3_server.endpoint_url,
+        s3_server.key,
         s3_server.secret,
-    )  # fmt: skip
+    )
     assert made.found() == NOWHERE
     return made
 

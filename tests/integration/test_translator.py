@@ -122,8 +122,10 @@ def test_siblings_of_a_failure_read_cancelled_and_soon(registry: Registry) -> No
     assert result.seconds < 20
     states = task_states(name, expect=3)
     assert {key: state for key, (state, _) in states.items()} == {
-        "0.0.forever": "Cancelled", "0.1.fatal": "Failed", "0.2.forever": "Cancelled",
-    }  # fmt: skip
+        "0.0.forever": "Cancelled",
+        "0.1.fatal": "Failed",
+        "0.2.forever": "Cancelled",
+    }
     final = flow_state(name)
     assert (final.name, "broken input" in final.message) == ("Failed", True)
 
@@ -158,8 +160,10 @@ def test_timeouts_read_timed_out_and_a_blocked_thread_holds_nothing_up(registry:
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "timed_out", "abandoned", "succeeded"]
     states = task_states(name, expect=3)
     assert {key: state for key, (state, _) in states.items()} == {
-        "0.0.forever": "TimedOut", "0.1.blocked": "TimedOut", "0.2.ok": "Completed",
-    }  # fmt: skip
+        "0.0.forever": "TimedOut",
+        "0.1.blocked": "TimedOut",
+        "0.2.ok": "Completed",
+    }
     assert flow_state(name).name == "PartialSuccess"
 
 
@@ -215,8 +219,10 @@ def test_a_run_that_used_up_its_budget_says_how_to_go_on(registry: Registry) -> 
     result, name = run(steps, registry, budget={"usd": 3.5}, resources={"bank": {"concurrency": 1}})
     assert (result.status, result.transient, result.cost) == ("failed", False, {"usd": 2.0})
     assert task_states(name, expect=3) == {
-        "p0": ("Completed", 1), "p1": ("Cancelled", 1), "p2": ("Cancelled", 1),
-    }  # fmt: skip
+        "p0": ("Completed", 1),
+        "p1": ("Cancelled", 1),
+        "p2": ("Cancelled", 1),
+    }
     final = flow_state(name)
     assert (final.name, "Go on with: braid resume run --budget usd=7" in final.message) == ("Failed", True)
     assert "budget: 2 usd of 3.5 usd used" in artifacts_of(name)["braid-errors"]
@@ -229,8 +235,13 @@ def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> N
     handlers = mixing_registry(lambda: 1)
     plan = make_plan(pipeline, registry=handlers, given=start)
     inline = asyncio.run(run_plan(plan, Context(start)))
-    result, _ = run([step.model_dump(by_alias=True) for step in pipeline.steps], handlers, start,
-                    reducers=dict(pipeline.reducers), max_concurrency=pipeline.max_concurrency)  # fmt: skip
+    result, _ = run(
+        [step.model_dump(by_alias=True) for step in pipeline.steps],
+        handlers,
+        start,
+        reducers=dict(pipeline.reducers),
+        max_concurrency=pipeline.max_concurrency,
+    )
     assert result.fingerprint == inline.fingerprint
     assert [(o.path, o.status) for o in result.outcomes] == [(o.path, o.status) for o in inline.outcomes]
 
@@ -238,14 +249,18 @@ def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> N
 def test_the_flow_has_a_typed_form(registry: Registry) -> None:
     from flows.translator.flows import translate
 
-    pipeline = Pipeline.model_validate({
-        "name": "form", "description": "A form.", "steps": ["ok"],
-        "parameters": {
-            "source": {"required": True, "description": "A folder."},
-            "top": {"type": "integer", "default": 5, "minimum": 1, "maximum": 50},
-            "kind": {"choices": ["a", "b"], "default": "a"},
-        },
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "form",
+            "description": "A form.",
+            "steps": ["ok"],
+            "parameters": {
+                "source": {"required": True, "description": "A folder."},
+                "top": {"type": "integer", "default": 5, "minimum": 1, "maximum": 50},
+                "kind": {"choices": ["a", "b"], "default": "a"},
+            },
+        }
+    )
     flow = translate(pipeline, lambda given: Prepared(make_plan(pipeline, registry=registry), Context(dict(given))))
     schema = flow.parameters.model_dump()
     assert schema["required"] == ["source"]

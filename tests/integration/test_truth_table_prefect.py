@@ -98,9 +98,13 @@ def run_side_by_side(
 
     name = f"test-{uuid4().hex[:8]}"
     desks = {f"r{number}desk": {"concurrency": 1} for number in range(len(lines))}
-    pipeline = Pipeline.model_validate({
-        "name": name, "resources": desks, "steps": [{"parallel": lines, "max_concurrency": "unlimited"}],
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": name,
+            "resources": desks,
+            "steps": [{"parallel": lines, "max_concurrency": "unlimited"}],
+        }
+    )
     plan = make_plan(pipeline, registry=truth_table.registry(stage))
     try:
         result = run_as_flow(pipeline, {}, lambda _: Prepared(plan, Context({}), stage))

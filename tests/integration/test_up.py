@@ -48,9 +48,12 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
         assert httpx.get(url.removesuffix("/api")).status_code == 200
         family = psutil.Process(running.pid).children(recursive=True)
         second = subprocess.run(
-            [sys.executable, "-m", "deployments", "up"], cwd=ROOT, capture_output=True, text=True,
+            [sys.executable, "-m", "deployments", "up"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
             env={**os.environ, "BRAID_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
         assert second.returncode == 2
         assert f"it runs already: {url.removesuffix('/api')}" in second.stderr
     finally:

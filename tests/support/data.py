@@ -53,8 +53,14 @@ def run_steps(
         services.close()
 
 
-def step_output(handler: str, options: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *,
-                services: Services, **step: Any) -> Any:  # fmt: skip
+def step_output(
+    handler: str,
+    options: Mapping[str, Any],
+    fields: Mapping[str, Any] | None = None,
+    *,
+    services: Services,
+    **step: Any,
+) -> Any:
     """What a step writes to `out`.
 
     Raises:

@@ -46,9 +46,15 @@ def index_url(server: str, name: str) -> str:
 
 def document(name: str, text: str, *, tags: Sequence[tuple[str, str]] = ()) -> Document:
     return Document(
-        id=name, name=f"{name}.txt", uri=f"file:///{name}.txt", title=name.title(), mime_type="text/plain", text=text,
-        content_sha256=stable_id(text) * 2, tags=tuple(tags),
-    )  # fmt: skip
+        id=name,
+        name=f"{name}.txt",
+        uri=f"file:///{name}.txt",
+        title=name.title(),
+        mime_type="text/plain",
+        text=text,
+        content_sha256=stable_id(text) * 2,
+        tags=tuple(tags),
+    )
 
 
 def chunks_of(made: Document) -> list[Chunk]:

@@ -25,15 +25,27 @@ def settings_in(folder: Path, **more: Any) -> Settings:
 
 
 def ingest(
-    settings: Settings, source: Path | str, *, pipeline: LoadedPipeline | None = None, record: bool = True,
-    catalog: Catalog | None = None, resumes: RunRecord | None = None, **given: Any,
-) -> RunResult:  # fmt: skip
+    settings: Settings,
+    source: Path | str,
+    *,
+    pipeline: LoadedPipeline | None = None,
+    record: bool = True,
+    catalog: Catalog | None = None,
+    resumes: RunRecord | None = None,
+    **given: Any,
+) -> RunResult:
     catalog = catalog or load_catalog(settings)
     parameters = {"source": str(source), **given}
     return run_pipeline(
-        pipeline or catalog.find("ingest"), parameters, settings=settings, catalog=catalog, index="docs",
-        engine="inline", record=record, resumes=resumes,
-    )  # fmt: skip
+        pipeline or catalog.find("ingest"),
+        parameters,
+        settings=settings,
+        catalog=catalog,
+        index="docs",
+        engine="inline",
+        record=record,
+        resumes=resumes,
+    )
 
 
 def called(result: RunResult) -> Counter[str]:

@@ -30,13 +30,16 @@ PIPELINE = {
         "begin",
         {"parallel": ["left", "right", ["left_again", "after_left"]], "max_concurrency": 2},
         {
-            "for_each": "items", "id": "each", "max_concurrency": 2, "collect": ["tripled"],
+            "for_each": "items",
+            "id": "each",
+            "max_concurrency": 2,
+            "collect": ["tripled"],
             "steps": ["double", {"parallel": ["triple", "note"]}],
         },
         {"parallel": ["store_first", "store_second"]},
         "end",
     ],
-}  # fmt: skip
+}
 CALLS_OF_A_RUN = 1 + 4 + 10 * 3 + 2 + 1
 
 
@@ -137,13 +140,21 @@ def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
     resumed = run(store, f"{run_id}-on", registry(calls, folder), record)
     both = Counter(calls.read_text().splitlines())
     return {
-        "point": point, "killed": os.WIFSIGNALED(ended), "before": before, "kept": len(kept),
-        "first": sum(first.values()), "again": sum((both - first).values()),
-        "twice": sorted(name for name, count in both.items() if count > 1), "calls": len(both),
-        "paid": paid, "doubled": sum(".double" in key for key in kept),
-        "status": resumed.status, "hash": resumed.fingerprint,
-        "reused": sum(1 for outcome in resumed.outcomes if outcome.reused), "outcomes": len(resumed.outcomes),
-    }  # fmt: skip
+        "point": point,
+        "killed": os.WIFSIGNALED(ended),
+        "before": before,
+        "kept": len(kept),
+        "first": sum(first.values()),
+        "again": sum((both - first).values()),
+        "twice": sorted(name for name, count in both.items() if count > 1),
+        "calls": len(both),
+        "paid": paid,
+        "doubled": sum(".double" in key for key in kept),
+        "status": resumed.status,
+        "hash": resumed.fingerprint,
+        "reused": sum(1 for outcome in resumed.outcomes if outcome.reused),
+        "outcomes": len(resumed.outcomes),
+    }
 
 
 def main(url: str) -> None:

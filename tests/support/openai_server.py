@@ -62,9 +62,14 @@ class OpenAIServer:
             self._answers.extend(answers)
 
     def fail(
-        self, status: int, *, times: int = 1, path: str | None = None, retry_after: str | None = None,
+        self,
+        status: int,
+        *,
+        times: int = 1,
+        path: str | None = None,
+        retry_after: str | None = None,
         message: str = "the server is busy",
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Answer the next requests (to `path`, if given) with an error."""
         with self._lock:
             self._failures.append(_Failure(status, times, path, retry_after, message))

@@ -223,8 +223,12 @@ def run_operated(folder: Path) -> Iterator[Operated]:
         "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
-    settings = Settings(home=folder / "home", pipelines_dirs=(folder / "pipelines",),
-                        schedules=folder / "schedules.yaml", embedding_model="hashing")  # fmt: skip
+    settings = Settings(
+        home=folder / "home",
+        pipelines_dirs=(folder / "pipelines",),
+        schedules=folder / "schedules.yaml",
+        embedding_model="hashing",
+    )
     with LocalServer(folder / "server", port=_free_port(), environment=variables) as server:
         server.start_server()
         operated = Operated(server, folder, settings)

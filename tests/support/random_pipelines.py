@@ -69,10 +69,14 @@ def random_pipeline(rng: random.Random, *, depth: int = 2) -> Pipeline:
         return leaf(there)
 
     steps, _ = chain(["seed"], depth, rng.randint(2, 4))
-    return Pipeline.model_validate({
-        "name": "random", "steps": steps, "reducers": {"bag": "append"},
-        "max_concurrency": rng.choice([None, 2, "unlimited"]),
-    })  # fmt: skip
+    return Pipeline.model_validate(
+        {
+            "name": "random",
+            "steps": steps,
+            "reducers": {"bag": "append"},
+            "max_concurrency": rng.choice([None, 2, "unlimited"]),
+        }
+    )
 
 
 def random_list(rng: random.Random, *, length: int = 8, fields: int = 4) -> dict[str, Any]:
@@ -80,8 +84,14 @@ def random_list(rng: random.Random, *, length: int = 8, fields: int = 4) -> dict
     steps: list[dict[str, Any]] = []
     for position in range(length):
         reads = {slot: f"f{rng.randrange(fields)}" for slot in ("first", "second") if rng.random() < 0.7}
-        steps.append({"handler": "mix", "reads": reads, "writes": {"out": f"f{rng.randrange(fields)}"},
-                      "options": {"salt": str(position)}})  # fmt: skip
+        steps.append(
+            {
+                "handler": "mix",
+                "reads": reads,
+                "writes": {"out": f"f{rng.randrange(fields)}"},
+                "options": {"salt": str(position)},
+            }
+        )
     return {"name": "list", "steps": steps}
 
 
@@ -104,13 +114,24 @@ def random_tree(
         target = next(names)
         reads = {"first": rng.choice(["seed", "items"])}
         made = (
-            {"handler": "drop", "reads": reads, "options": {"salt": target}} if rng.random() < 0.3
+            {"handler": "drop", "reads": reads, "options": {"salt": target}}
+            if rng.random() < 0.3
             else {"handler": "mix", "reads": reads, "writes": {"out": target}, "options": {"salt": target}}
-        )  # fmt: skip
-        return made | common() | maybe(0.3, "uses", lambda: ["scarce"]) | maybe(0.3, "retry", lambda: {
-            "max_attempts": rng.randint(2, 3), "delay_s": rng.choice([0, 0.5, 2]),
-            **maybe(0.3, "attempt_timeout_s", lambda: rng.choice([5, 20])),
-        })  # fmt: skip
+        )
+        return (
+            made
+            | common()
+            | maybe(0.3, "uses", lambda: ["scarce"])
+            | maybe(
+                0.3,
+                "retry",
+                lambda: {
+                    "max_attempts": rng.randint(2, 3),
+                    "delay_s": rng.choice([0, 0.5, 2]),
+                    **maybe(0.3, "attempt_timeout_s", lambda: rng.choice([5, 20])),
+                },
+            )
+        )
 
     def common() -> dict[str, Any]:
         return (
@@ -136,13 +157,23 @@ def random_tree(
                 if position and rng.random() < 0.15:
                     branch["depends_on"] = [branches[rng.randrange(position)]["id"]]
             extra = maybe(0.15, "split", lambda: {"strategy": "round_robin", "over": "items"}) | maybe(
-                0.25, "merge", lambda: {"strategy": rng.choice(["collect_all", "first_success", "fastest_success"]),
-                                        "output": next(names)})  # fmt: skip
+                0.25,
+                "merge",
+                lambda: {
+                    "strategy": rng.choice(["collect_all", "first_success", "fastest_success"]),
+                    "output": next(names),
+                },
+            )
             return {"parallel": branches, "max_concurrency": width, "policy": policy(), **extra, **common()}
         if kind == "loop":
-            return {"for_each": "items", "steps": chain(level - 1), "max_concurrency": width,
-                    **maybe(0.3, "tolerated_failure", lambda: rng.choice([0, 1, 0.5])),
-                    **maybe(0.2, "batch_size", lambda: 2), **common()}  # fmt: skip
+            return {
+                "for_each": "items",
+                "steps": chain(level - 1),
+                "max_concurrency": width,
+                **maybe(0.3, "tolerated_failure", lambda: rng.choice([0, 1, 0.5])),
+                **maybe(0.2, "batch_size", lambda: 2),
+                **common(),
+            }
         if kind == "switch":
             cases = [{"when": rng.choice(["items", "not items"]), "steps": chain(level - 1)} for _ in range(2)]
             return {"switch": cases, **maybe(0.5, "default", lambda: chain(level - 1)), **common()}
@@ -156,10 +187,15 @@ def random_tree(
     def chain(level: int) -> list[dict[str, Any]]:
         return [step(level) for _ in range(rng.randint(1, 3))]
 
-    return Pipeline.model_validate({
-        "name": "tree", "steps": chain(depth), "mode": rng.choice(["ordered", "ordered", "dag"]),
-        "reducers": {"bag": "append"}, "resources": {"scarce": {"concurrency": rng.randint(1, 2)}},
-        "max_concurrency": rng.choice([None, None, 2, 3, "unlimited"]),
-        **maybe(0.2, "timeout_s", lambda: rng.choice([5, 100])),
-        **maybe(0.3, "retry", lambda: {"max_attempts": 2, "delay_s": 1}),
-    }), Pipeline.model_validate({**inner, "name": "inner"})  # fmt: skip
+    return Pipeline.model_validate(
+        {
+            "name": "tree",
+            "steps": chain(depth),
+            "mode": rng.choice(["ordered", "ordered", "dag"]),
+            "reducers": {"bag": "append"},
+            "resources": {"scarce": {"concurrency": rng.randint(1, 2)}},
+            "max_concurrency": rng.choice([None, None, 2, 3, "unlimited"]),
+            **maybe(0.2, "timeout_s", lambda: rng.choice([5, 100])),
+            **maybe(0.3, "retry", lambda: {"max_attempts": 2, "delay_s": 1}),
+        }
+    ), Pipeline.model_validate({**inner, "name": "inner"})

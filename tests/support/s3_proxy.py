@@ -76,8 +76,11 @@ def proxy_of(server: S3Server) -> Iterator[Proxy]:
                 connection.endheaders(body or None)
                 answer = connection.getresponse()
                 content = answer.read()
-            headers = [(name, value) for name, value in answer.getheaders()
-                       if name.lower() not in ("transfer-encoding", "connection", "content-length")]  # fmt: skip
+            headers = [
+                (name, value)
+                for name, value in answer.getheaders()
+                if name.lower() not in ("transfer-encoding", "connection", "content-length")
+            ]
             if fault and self.command == "GET":  # its length is said, then half of it comes, then nothing
                 self._answer(answer.status, headers, content[: len(content) // 2], str(len(content)))
                 self.close_connection = True

@@ -127,9 +127,14 @@ def in_process(work: Callable[[], Any]) -> tuple[Any, bool]:
 
 
 def run(
-    settings: Settings, source: Path, kill_at: int | None, *, catalog: Catalog | None = None, fresh: str | None = None,
+    settings: Settings,
+    source: Path,
+    kill_at: int | None,
+    *,
+    catalog: Catalog | None = None,
+    fresh: str | None = None,
     resume: bool = False,
-) -> Callable[[], Any]:  # fmt: skip
+) -> Callable[[], Any]:
     """A run of an ingestion (the last one, resumed), and what the index has then; and what one at `fresh` would have."""
 
     def work() -> Any:
@@ -194,7 +199,7 @@ def live(seed: int, url: str, home: Path, runs: int, catalog: Catalog, *, kills:
         fresh = None if resume else f"memory://{seed}-{{index}}"
         answer, was_killed = in_process(
             run(settings, source.path, kill_at, catalog=catalog, fresh=fresh, resume=resume)
-        )  # fmt: skip
+        )
         history.append(("resumed" if resume else "run") + (", killed" if was_killed else ""))
         if was_killed:
             told["killed"] += 1
@@ -258,9 +263,12 @@ def main() -> int:
         for seed in range(given.first, given.first + given.sequences):
             told = live(seed, url, Path(folder), given.runs, catalog, kills=given.kills)
             total += Counter(
-                sequences=1, runs=told["runs"], killed=told["killed"], resumed=told["resumed"],
+                sequences=1,
+                runs=told["runs"],
+                killed=told["killed"],
+                resumed=told["resumed"],
                 different=int(not told["same"]),
-            )  # fmt: skip
+            )
             sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
     names = ("sequences", "runs", "killed", "resumed", "different")

@@ -52,9 +52,10 @@ class Stores:
     @property
     def s3(self) -> Storage:
         return Storage(
-            StorageOptions(s3_endpoint_url=self.s3_endpoint, s3_key=self.s3_key, s3_secret=self.s3_secret,
-                           s3_region="us-east-1")
-        )  # fmt: skip
+            StorageOptions(
+                s3_endpoint_url=self.s3_endpoint, s3_key=self.s3_key, s3_secret=self.s3_secret, s3_region="us-east-1"
+            )
+        )
 
     def found(self) -> dict[str, bool]:
         """Which stores have the record."""

@@ -129,14 +129,16 @@ def four_branches(
     if way == "no turn":
         bad["uses"] = c["uses"] = [f"{name}desk"]
     return {
-        "id": name, "max_concurrency": 2, "policy": policy(answer, row),
+        "id": name,
+        "max_concurrency": 2,
+        "policy": policy(answer, row),
         "parallel": [
             _quick(name, "a"),
             {"id": f"{name}b", "steps": [{"handler": "wait_for", "id": f"{name}wait", "options": {"name": name}}, bad]},
             c,
             _quick(name, "d"),
         ],
-    }  # fmt: skip
+    }
 
 
 def skipping(name: str, answer: str, row: Row) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores.keys import entity_key, stored_term
 from handlers.stores.memory.reads import MemoryReads
 from handlers.stores.memory.writes import MemoryWrites
 from handlers.stores.protocol import Edge, Mention
 from handlers.stores.ranking import best, bm25_idf, check_dimensions, choose_model
+from handlers.tags import TagFilter
 
 
 class MemoryIndexStore(MemoryWrites, MemoryReads):
@@ -36,9 +36,14 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
             return self.hits(_top(scores, top_k), source="vector")
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        k1: float = 1.2,
+        b: float = 0.75,
         where: TagFilter | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         with self._lock:
             visible = self._visible()
             lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
@@ -93,11 +98,20 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
                 document = version.document
                 for chunk in version.chunks.values():
                     if chunk.id in scores and self._permits(where, document.id):
-                        found.append(Hit(
-                            id=chunk.id, document_id=document.id, score=float(scores[chunk.id]), content=chunk.text,
-                            source=source, name=document.name, heading=chunk.heading, page=chunk.page,
-                            start=chunk.start, end=chunk.end,
-                        ))  # fmt: skip
+                        found.append(
+                            Hit(
+                                id=chunk.id,
+                                document_id=document.id,
+                                score=float(scores[chunk.id]),
+                                content=chunk.text,
+                                source=source,
+                                name=document.name,
+                                heading=chunk.heading,
+                                page=chunk.page,
+                                start=chunk.start,
+                                end=chunk.end,
+                            )
+                        )
             return sorted(found, key=lambda hit: (-hit.score, hit.id))
 
 

@@ -30,11 +30,20 @@ class MemoryReads(MemoryTables):
             found: list[DocumentState] = []
             for document_id in sorted(each for each in self._rows if each > after)[:limit]:
                 row, version = self._row(document_id), self._published.get(document_id, ("", None))[1]
-                found.append(DocumentState(
-                    row.id, row.name, row.uri, row.status, row.content_sha256, row.fingerprint,
-                    version.revision if version else "", tuple(chunk.id for chunk in self.chunks_of(document_id)),
-                    tuple(sorted(set(version.document.tags))) if version else (), self._tried.get(document_id, ""),
-                ))  # fmt: skip
+                found.append(
+                    DocumentState(
+                        row.id,
+                        row.name,
+                        row.uri,
+                        row.status,
+                        row.content_sha256,
+                        row.fingerprint,
+                        version.revision if version else "",
+                        tuple(chunk.id for chunk in self.chunks_of(document_id)),
+                        tuple(sorted(set(version.document.tags))) if version else (),
+                        self._tried.get(document_id, ""),
+                    )
+                )
             return found
 
     def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
@@ -42,11 +51,14 @@ class MemoryReads(MemoryTables):
             made = {key: version.fingerprint for _, version in self._published.values() for key in version.chunks}
             return {
                 each: ChunkState(
-                    passage.model if passage.vector is not None else None, passage.terms is not None, passage.facts,
+                    passage.model if passage.vector is not None else None,
+                    passage.terms is not None,
+                    passage.facts,
                     made.get(each, ""),
                 )
-                for each in chunk_ids if (passage := self._passages.get(each)) is not None
-            }  # fmt: skip
+                for each in chunk_ids
+                if (passage := self._passages.get(each)) is not None
+            }
 
     def read_documents(self, document_ids: Sequence[str]) -> list[StoredDocument]:
         with self._lock:
@@ -61,18 +73,22 @@ class MemoryReads(MemoryTables):
         chunks = self.chunks_of(document_id)
         passages = {chunk.id: self._passages[chunk.id] for chunk in chunks}
         return StoredDocument(
-            replace(version.document, name=row.name, uri=row.uri, text="", blocks=()), row.status, row.reason,
-            row.run_id, searchable=True, fingerprint=version.fingerprint, revision=version.revision,
-            summary=version.summary, chunks=tuple(chunks),
-            vectors={
-                key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None
-            },
+            replace(version.document, name=row.name, uri=row.uri, text="", blocks=()),
+            row.status,
+            row.reason,
+            row.run_id,
+            searchable=True,
+            fingerprint=version.fingerprint,
+            revision=version.revision,
+            summary=version.summary,
+            chunks=tuple(chunks),
+            vectors={key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None},
             terms=tuple(each.terms for each in passages.values() if each.terms is not None),
             facts=frozenset(key for key, each in passages.items() if each.facts),
             entities=tuple(found for each in passages.values() for found in each.entities),
             relations=tuple(found for each in passages.values() for found in each.relations),
             artifacts=tuple(version.artifacts),
-        )  # fmt: skip
+        )
 
     def fingerprint(self) -> str:
         with self._lock:

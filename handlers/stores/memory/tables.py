@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from flows.errors import FatalError
-from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
 from handlers.stores.fingerprints import made_by_another, remade_facets
 from handlers.stores.keys import entity_key
 from handlers.stores.protocol import DocumentRow, Facet
+from handlers.tags import TagFilter
 
 
 @dataclass
@@ -47,8 +47,10 @@ class Passage:
     def facets(self) -> set[Facet]:
         """What is stored of it."""
         stored: dict[Facet, bool] = {
-            "vectors": self.vector is not None, "terms": self.terms is not None, "facts": self.facts,
-        }  # fmt: skip
+            "vectors": self.vector is not None,
+            "terms": self.terms is not None,
+            "facts": self.facts,
+        }
         return {facet for facet, has in stored.items() if has}
 
 
@@ -78,9 +80,13 @@ class MemoryTables:
             return row
         version = self._published[document_id][1]
         return replace(
-            row, title=version.document.title, content_sha256=version.document.content_sha256,
-            fingerprint=version.fingerprint, chunks=len(version.chunks), searchable=True,
-        )  # fmt: skip
+            row,
+            title=version.document.title,
+            content_sha256=version.document.content_sha256,
+            fingerprint=version.fingerprint,
+            chunks=len(version.chunks),
+            searchable=True,
+        )
 
     def _visible(self) -> dict[str, Passage]:
         return {key: self._passages[key] for _, version in self._published.values() for key in version.chunks}

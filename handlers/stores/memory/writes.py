@@ -19,10 +19,16 @@ class MemoryWrites(MemoryTables):
     """The writing half of an `IndexStore`."""
 
     def put_documents(
-        self, documents: Sequence[Document], chunks: Sequence[Chunk], *, summaries: Mapping[str, str] | None = None,
-        artifacts: Sequence[Artifact] = (), revisions: Mapping[str, str] | None = None, run_id: str = "",
+        self,
+        documents: Sequence[Document],
+        chunks: Sequence[Chunk],
+        *,
+        summaries: Mapping[str, str] | None = None,
+        artifacts: Sequence[Artifact] = (),
+        revisions: Mapping[str, str] | None = None,
+        run_id: str = "",
         fingerprint: str = "",
-    ) -> dict[str, str]:  # fmt: skip
+    ) -> dict[str, str]:
         with self._lock:
             self._stage(chunks, run_id)
             names = {each.id: staged_name(each, fingerprint, run_id) for each in documents}
@@ -114,12 +120,13 @@ class MemoryWrites(MemoryTables):
         others = {key: value for key, value in self._passages.items() if value.document_id != document_id}
         self._passages = others | adopted
         self._over = {
-            (chunk_id, run_id): over for (chunk_id, run_id), over in self._over.items()
+            (chunk_id, run_id): over
+            for (chunk_id, run_id), over in self._over.items()
             if over.document_id != document_id or (chunk_id in adopted and run_id != version.run_id)
-        }  # fmt: skip
+        }
         self._rows[document_id] = replace(
             self._rows[document_id], status="processed", reason="", updated_at=time.time()
-        )  # fmt: skip
+        )
         self._tried.pop(document_id, None)
 
     def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
@@ -149,16 +156,20 @@ class MemoryWrites(MemoryTables):
                 name, version = self._published[each.document_id]
                 noted = {"revision": each.revision, "fingerprint": each.fingerprint}
                 document = version.document if each.tags is None else replace(version.document, tags=each.tags)
-                before, version = version, replace(
-                    version, document=document, **{key: value for key, value in noted.items() if value is not None}
-                )  # fmt: skip
+                before, version = (
+                    version,
+                    replace(
+                        version, document=document, **{key: value for key, value in noted.items() if value is not None}
+                    ),
+                )
                 if each.run_id is not None:
                     self._check_made(version, each.run_id, before, get_args(Facet))
                     self._passages |= self._adopted(version, each.run_id)
                     self._over = {
-                        (chunk_id, run_id): over for (chunk_id, run_id), over in self._over.items()
+                        (chunk_id, run_id): over
+                        for (chunk_id, run_id), over in self._over.items()
                         if chunk_id not in version.chunks or run_id != each.run_id
-                    }  # fmt: skip
+                    }
                 self._staged[each.document_id, name] = version
                 self._published[each.document_id] = (name, version)
                 if each.uri is not None:
@@ -168,9 +179,10 @@ class MemoryWrites(MemoryTables):
     def requeue(self, document_ids: Sequence[str]) -> int:
         with self._lock:
             failed = [
-                each for each in dict.fromkeys(document_ids)
+                each
+                for each in dict.fromkeys(document_ids)
                 if each in self._rows and self._rows[each].status == "failed"
-            ]  # fmt: skip
+            ]
             for each in failed:
                 self._rows[each] = replace(self._rows[each], status="pending")
                 self._tried.pop(each, None)
@@ -205,9 +217,14 @@ class MemoryWrites(MemoryTables):
         row, kept = self._rows[old], {chunk_id: self._passages[chunk_id] for chunk_id in version.chunks}
         self.delete([old, new])
         self._rows[new] = replace(
-            row, id=new, name=each.document.name, uri=each.document.uri, updated_at=time.time(), status="processed",
+            row,
+            id=new,
+            name=each.document.name,
+            uri=each.document.uri,
+            updated_at=time.time(),
+            status="processed",
             reason="",
-        )  # fmt: skip
+        )
         chunks = {
             each.chunk_ids[chunk.id]: replace(chunk, id=each.chunk_ids[chunk.id], document_id=new)
             for chunk in version.chunks.values()
@@ -217,19 +234,24 @@ class MemoryWrites(MemoryTables):
         ]
         artifacts.sort(key=lambda found: found.id)
         moved = replace(
-            version, document=each.document, chunks=chunks, artifacts=artifacts, revision=each.revision,
+            version,
+            document=each.document,
+            chunks=chunks,
+            artifacts=artifacts,
+            revision=each.revision,
             fingerprint=version.fingerprint if each.fingerprint is None else each.fingerprint,
-        )  # fmt: skip
+        )
         self._staged[new, name] = moved
         self._published[new] = (name, moved)
         for chunk_id, passage in kept.items():
             after = each.chunk_ids[chunk_id]
             self._passages[after] = replace(
-                passage, document_id=new,
+                passage,
+                document_id=new,
                 terms=replace(passage.terms, chunk_id=after) if passage.terms else None,
                 entities=[replace(found, document_id=new, chunk_id=after) for found in passage.entities],
                 relations=[replace(found, document_id=new, chunk_id=after) for found in passage.relations],
-            )  # fmt: skip
+            )
         return 1
 
     def sweep(
@@ -243,9 +265,8 @@ class MemoryWrites(MemoryTables):
             versions = [
                 (document_id, name)
                 for (document_id, name), version in self._staged.items()
-                if self._published.get(document_id, ("",))[0] != name
-                and left(version.run_id, version.staged_at)
-            ]  # fmt: skip
+                if self._published.get(document_id, ("",))[0] != name and left(version.run_id, version.staged_at)
+            ]
             for key in versions:
                 del self._staged[key]
             held = {chunk_id for version in self._staged.values() for chunk_id in version.chunks}
@@ -265,7 +286,7 @@ class MemoryWrites(MemoryTables):
                 row.id
                 for row in self._rows.values()
                 if row.id not in used and row.status == "pending" and left(row.run_id, row.updated_at)
-            ]  # fmt: skip
+            ]
             self.delete(documents)
             return Swept(len(versions), len(chunks) + len(over), len(documents))
 

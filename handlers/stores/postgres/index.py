@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores.postgres.opening import Address, open_engine, translated
 from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
 from handlers.stores.protocol import Facet
 from handlers.stores.sql import reads
 from handlers.stores.sql.index import SqlIndexStore
+from handlers.tags import TagFilter
 
 HNSW_FROM = 10_000
 
@@ -66,9 +66,14 @@ class PostgresIndexStore(SqlIndexStore):
             return reads.hits(connection, found, source="vector")
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        k1: float = 1.2,
+        b: float = 0.75,
         where: TagFilter | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         with self._read() as connection:
             found = match_terms(
                 connection, self._totals, counts, top_k=top_k, k1=k1, b=b, permitted=reads.permitted_documents(where)

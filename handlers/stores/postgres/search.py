@@ -45,9 +45,15 @@ class Totals:
 
 
 def match_terms(
-    connection: Connection, totals: Totals, counts: Mapping[str, float], *, top_k: int, k1: float, b: float,
+    connection: Connection,
+    totals: Totals,
+    counts: Mapping[str, float],
+    *,
+    top_k: int,
+    k1: float,
+    b: float,
     permitted: Select[Any] | None,
-) -> dict[int, float]:  # fmt: skip
+) -> dict[int, float]:
     """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible.
 
     The formula's operations come in the order in which the SQLite index does them, so scores are the same numbers.
@@ -65,10 +71,14 @@ def match_terms(
     weights = {term: counts[term] * bm25_idf(number, containing) for term, containing in rows}
     if not weights:
         return {}
-    given = func.unnest(
-        cast(bindparam("terms", list(weights), type_=ARRAY(TEXT)), ARRAY(TEXT)),
-        cast(bindparam("weights", list(weights.values()), type_=ARRAY(Double)), ARRAY(Double)),
-    ).table_valued(column("term", TEXT), column("weight", Double), name="given").render_derived()  # fmt: skip
+    given = (
+        func.unnest(
+            cast(bindparam("terms", list(weights), type_=ARRAY(TEXT)), ARRAY(TEXT)),
+            cast(bindparam("weights", list(weights.values()), type_=ARRAY(Double)), ARRAY(Double)),
+        )
+        .table_valued(column("term", TEXT), column("weight", Double), name="given")
+        .render_derived()
+    )
     tally = cast(postings_.c.count, Double)
     norm = _float(k1) * (_float(1 - b) + _float(b) * cast(passages_.c.length, Double) / _float(average))
     part = given.c.weight * tally * _float(k1 + 1) / (tally + norm)
@@ -79,8 +89,10 @@ def match_terms(
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
         .where(passages_.c.visible)
-        .group_by(passages_.c.key).order_by(score.desc(), passages_.c.id).limit(top_k)
-    )  # fmt: skip
+        .group_by(passages_.c.key)
+        .order_by(score.desc(), passages_.c.id)
+        .limit(top_k)
+    )
     if permitted is not None:
         query = query.where(passages_.c.document.in_(permitted))
     return {row.key: float(row.score) for row in connection.execute(query)}
@@ -104,10 +116,13 @@ def nearest_vectors(
     found: dict[int, float] = {}
     if _index_name(chosen, len(query)) in _vector_indexes(connection):
         # Goes on until enough permitted ones are found, however few there are: a filter must not leave places empty.
-        connection.execute(text(
-            "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
-            "set_config('hnsw.max_scan_tuples', '2147483647', true), set_config('hnsw.ef_search', :breadth, true)"
-        ), {"breadth": str(min(max(2 * top_k, 100), 1000))})  # fmt: skip
+        connection.execute(
+            text(
+                "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
+                "set_config('hnsw.max_scan_tuples', '2147483647', true), set_config('hnsw.ef_search', :breadth, true)"
+            ),
+            {"breadth": str(min(max(2 * top_k, 100), 1000))},
+        )
         found = _nearest(connection, query, chosen, top_k, permitted, indexed=True)
     if len(found) < top_k:
         # Without an index, or when its scan gave up for want of memory.
@@ -126,8 +141,9 @@ def _nearest(
         select(passages_.c.key, distance.label("distance"))
         .join(vectors_, vectors_.c.passage == passages_.c.key)
         .where(passages_.c.visible, vectors_.c.model == bindparam("model", model, literal_execute=True))
-        .order_by(distance, passages_.c.id).limit(top_k)
-    )  # fmt: skip
+        .order_by(distance, passages_.c.id)
+        .limit(top_k)
+    )
     if permitted is not None:
         chosen = chosen.where(passages_.c.document.in_(permitted))
     return {row.key: -float(row.distance) for row in connection.execute(chosen)}
@@ -149,9 +165,11 @@ def _visible_models(connection: Connection) -> list[str]:
 def _dimensions(connection: Connection, model: str) -> int:
     """Of the model's visible vectors; 0 if there is none."""
     found = connection.execute(
-        select(func.vector_dims(vectors_.c.vector)).join(passages_, passages_.c.key == vectors_.c.passage)
-        .where(vectors_.c.model == model, passages_.c.visible).limit(1)
-    ).scalar()  # fmt: skip
+        select(func.vector_dims(vectors_.c.vector))
+        .join(passages_, passages_.c.key == vectors_.c.passage)
+        .where(vectors_.c.model == model, passages_.c.visible)
+        .limit(1)
+    ).scalar()
     return int(found or 0)
 
 
@@ -198,7 +216,11 @@ def _index_name(model: str, dimensions: int) -> str:
 
 
 def _vector_indexes(connection: Connection) -> set[str]:
-    return set(connection.scalars(text(
-        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-        "WHERE i.indrelid = 'vectors'::regclass AND i.indisvalid AND c.relname LIKE 'vectors\\_hnsw\\_%'"
-    )))  # fmt: skip
+    return set(
+        connection.scalars(
+            text(
+                "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+                "WHERE i.indrelid = 'vectors'::regclass AND i.indisvalid AND c.relname LIKE 'vectors\\_hnsw\\_%'"
+            )
+        )
+    )

@@ -79,10 +79,12 @@ def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -
     for run_id, some in documents.items():
         others += connection.scalars(
             select(passages_.c.key).where(
-                passages_.c.key.in_(kept), among(connection, passages_.c.document, some), ~passages_.c.visible,
+                passages_.c.key.in_(kept),
+                among(connection, passages_.c.document, some),
+                ~passages_.c.visible,
                 passages_.c.run_id != run_id,
             )
-        )  # fmt: skip
+        )
     touched = entities_of(connection, others)
     for some in batches(others):
         for table in (schema.vectors, schema.postings, schema.mentions, schema.relations):
@@ -112,10 +114,11 @@ def check_made(
         remade = [document for document, pair in fingerprints.items() if facet in remade_facets(*pair)]
         for some in batches(remade):
             rows = connection.execute(
-                select(documents_.c.id, passages_.c.key).join(documents_, documents_.c.key == passages_.c.document)
+                select(documents_.c.id, passages_.c.key)
+                .join(documents_, documents_.c.key == passages_.c.document)
                 .where(among(connection, passages_.c.document, some), passages_.c.visible, passages_.c.key.in_(kept))
                 .order_by(documents_.c.id)
-            )  # fmt: skip
+            )
             others = [row.id for row in rows if row.key not in adopted[facet]]
             if others:
                 raise FatalError(made_by_another(others[0], others.count(others[0]), facet))
@@ -133,8 +136,11 @@ def _staged_over(connection: Connection, runs: Mapping[int, str]) -> list[_Over]
     ]
     mine = {row.id.partition(OVER)[0]: row for row in rows if row.id.partition(OVER)[2] == runs[row.document]}
     below = stored_passages(connection, mine)
-    return [_Over(row.key, below[chunk_id].key, row.length, row.facts) for chunk_id, row in mine.items()
-            if chunk_id in below]  # fmt: skip
+    return [
+        _Over(row.key, below[chunk_id].key, row.length, row.facts)
+        for chunk_id, row in mine.items()
+        if chunk_id in below
+    ]
 
 
 def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[Any]) -> set[int]:
@@ -142,9 +148,11 @@ def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[
     over = {key: each.partition(OVER)[0] for key, each in rows.items() if OVER in each}
     found: set[str] = set()
     for some in batches(sorted(set(over.values()))):
-        found.update(connection.scalars(
-            select(passages_.c.id).where(among(connection, passages_.c.id, some), passages_.c.key.in_(kept))
-        ))  # fmt: skip
+        found.update(
+            connection.scalars(
+                select(passages_.c.id).where(among(connection, passages_.c.id, some), passages_.c.key.in_(kept))
+            )
+        )
     return {key for key, each in over.items() if each in found}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
-)  # fmt: skip
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -43,9 +43,10 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     if connection.dialect.name == "postgresql":
         prepared = _prepared(rows, texts, [], None)
         driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(
-            f'COPY "{table.name}" ({names}) FROM STDIN WITH (FORMAT BINARY)'
-        ) as copy:  # fmt: skip
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN WITH (FORMAT BINARY)') as copy,
+        ):
             copy.set_types([_postgres_type(kind) for kind in kinds])
             for row in prepared:
                 copy.write_row(row)
@@ -78,10 +79,13 @@ def upsert_rows(
     names = ", ".join(f'"{name}"' for name in columns)
     insert = f'INSERT INTO "{table.name}" ({names})'
     _with_rows(
-        connection, table, columns, rows,
+        connection,
+        table,
+        columns,
+        rows,
         f"{insert} SELECT * FROM {{given}} ON CONFLICT {conflict}",
         f"{insert} VALUES ({', '.join('?' * len(columns))}) ON CONFLICT {conflict}",
-    )  # fmt: skip
+    )
 
 
 def update_rows(
@@ -91,10 +95,13 @@ def update_rows(
     values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
     marks = ", ".join(f'"{name}" = ?' for name in columns)
     _with_rows(
-        connection, table, (*columns, key), rows,
+        connection,
+        table,
+        (*columns, key),
+        rows,
         f'UPDATE "{table.name}" SET {values} FROM {{given}} WHERE "{table.name}"."{key}" = given."{key}"',
         f'UPDATE "{table.name}" SET {marks} WHERE "{key}" = ?',
-    )  # fmt: skip
+    )
 
 
 def move_rows(connection: Connection, table: Table, column: str, moves: Sequence[tuple[int, int]]) -> None:
@@ -112,9 +119,13 @@ def move_rows(connection: Connection, table: Table, column: str, moves: Sequence
 
 
 def _with_rows(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], postgres: str,
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    postgres: str,
     sqlite: str,
-) -> None:  # fmt: skip
+) -> None:
     if not rows:
         return
     kinds = [table.c[name].type for name in columns]

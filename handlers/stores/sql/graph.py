@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
-from handlers.filters import TagFilter
 from handlers.records import Chunk, Entity, Relation
 from handlers.stores.keys import entity_key, storable_text
 from handlers.stores.protocol import Edge, Mention
@@ -13,14 +12,18 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
 from handlers.stores.sql.reads import batches, permitted_documents
 from handlers.stores.sql.staging import stage_facets
+from handlers.tags import TagFilter
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
 
 
 def put_graph(
-    connection: Connection, chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation],
+    connection: Connection,
+    chunks: Sequence[Chunk],
+    entities: Sequence[Entity],
+    relations: Sequence[Relation],
     run_id: str,
-) -> int:  # fmt: skip
+) -> int:
     passages = stage_facets(connection, chunks, run_id)
     for each in (*entities, *relations):
         if each.chunk_id not in passages:
@@ -39,17 +42,21 @@ def put_graph(
     )
     mentioned = Counter((passages[each.chunk_id], known[each.name], each.kind) for each in entities)
     insert_rows(
-        connection, mentions_, ("passage", "entity", "kind", "count"),
+        connection,
+        mentions_,
+        ("passage", "entity", "kind", "count"),
         [(*place, count) for place, count in mentioned.items()],
-    )  # fmt: skip
+    )
     related: dict[tuple[int, int, int, str], float] = {}
     for each in relations:
         place = (passages[each.chunk_id], known[each.source], known[each.target], each.kind)
         related[place] = related.get(place, 0.0) + each.weight
     insert_rows(
-        connection, relations_, ("passage", "source", "target", "kind", "weight"),
+        connection,
+        relations_,
+        ("passage", "source", "target", "kind", "weight"),
         [(*place, weight) for place, weight in related.items()],
-    )  # fmt: skip
+    )
     forget_unsupported(connection, touched)
     said = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
     linked = {(each.chunk_id, entity_key(each.source), entity_key(each.target), each.kind) for each in relations}
@@ -65,15 +72,19 @@ def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]
     while missing:
         for some in batches(missing):
             rows = connection.execute(
-                select(entities_.c.name, entities_.c.key).where(among(connection, entities_.c.name, some))
+                select(entities_.c.name, entities_.c.key)
+                .where(among(connection, entities_.c.name, some))
                 .with_for_update(read=True, key_share=True)
-            )  # fmt: skip
+            )
             keys.update((row.name, row.key) for row in rows)
         missing = [name for name in missing if name not in keys]
         upsert_rows(
-            connection, entities_, ("folded", "name"), [(entity_key(name), name) for name in missing],
+            connection,
+            entities_,
+            ("folded", "name"),
+            [(entity_key(name), name) for name in missing],
             conflict="(name) DO NOTHING",
-        )  # fmt: skip
+        )
     return {name: keys[spelled] for name, spelled in stored.items()}
 
 
@@ -168,7 +179,8 @@ def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter |
     for some in batches(list(dict.fromkeys(folded))):
         rows = connection.execute(
             select(entities_.c.folded, func.min(entities_.c.name))
-            .where(entities_.c.folded.in_(some), or_(*supports)).group_by(entities_.c.folded)
-        )  # fmt: skip
+            .where(entities_.c.folded.in_(some), or_(*supports))
+            .group_by(entities_.c.folded)
+        )
         found.update((row[0], row[1]) for row in rows)
     return found

@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Connection
 
 from flows.errors import FatalError
-from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
 from handlers.stores.content import ContentHash
-from handlers.stores.protocol import (  # fmt: skip
+from handlers.stores.protocol import (
     ChunkState,
     DocumentRow,
     DocumentState,
@@ -25,6 +24,7 @@ from handlers.stores.protocol import (  # fmt: skip
     Swept,
 )
 from handlers.stores.sql import graph, reads, states, upkeep, writes
+from handlers.tags import TagFilter
 
 _TOGETHER = 100
 """Documents that one transaction publishes."""
@@ -42,15 +42,27 @@ class SqlIndexStore(ABC):
         """A transaction that is committed at the end, or undone by an error."""
 
     def put_documents(
-        self, documents: Sequence[Document], chunks: Sequence[Chunk], *, summaries: Mapping[str, str] | None = None,
-        artifacts: Sequence[Artifact] = (), revisions: Mapping[str, str] | None = None, run_id: str = "",
+        self,
+        documents: Sequence[Document],
+        chunks: Sequence[Chunk],
+        *,
+        summaries: Mapping[str, str] | None = None,
+        artifacts: Sequence[Artifact] = (),
+        revisions: Mapping[str, str] | None = None,
+        run_id: str = "",
         fingerprint: str = "",
-    ) -> dict[str, str]:  # fmt: skip
+    ) -> dict[str, str]:
         with self._write() as connection:
             return writes.put_documents(
-                connection, documents, chunks, summaries or {}, artifacts, revisions or {}, run_id=run_id,
+                connection,
+                documents,
+                chunks,
+                summaries or {},
+                artifacts,
+                revisions or {},
+                run_id=run_id,
                 fingerprint=fingerprint,
-            )  # fmt: skip
+            )
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
         with self._write() as connection:
@@ -114,9 +126,10 @@ class SqlIndexStore(ABC):
         with self._write() as connection:
             upkeep.sweep_entities(connection)
         return Swept(
-            sum(each.versions for each in found), sum(each.chunks for each in found),
+            sum(each.versions for each in found),
+            sum(each.chunks for each in found),
             sum(each.documents for each in found),
-        )  # fmt: skip
+        )
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._read() as connection:

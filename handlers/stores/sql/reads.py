@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, and_, distinct, func, select, union
 
-from handlers.filters import TagFilter
 from handlers.records import Artifact, Chunk, Hit
 from handlers.stores.protocol import DocumentRow, DocumentStatus
 from handlers.stores.sql import schema
+from handlers.tags import TagFilter
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -28,20 +28,35 @@ def hits(connection: Connection, scores: Mapping[int, float], *, source: str) ->
     for some in batches(list(scores)):
         rows = connection.execute(
             select(
-                passages_.c.key, passages_.c.id, passages_.c.text, documents_.c.id.label("document_id"),
-                documents_.c.name, chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end,
+                passages_.c.key,
+                passages_.c.id,
+                passages_.c.text,
+                documents_.c.id.label("document_id"),
+                documents_.c.name,
+                chunks_.c.heading,
+                chunks_.c.page,
+                chunks_.c.start,
+                chunks_.c.end,
             )
             .join(documents_, documents_.c.key == passages_.c.document)
             .join(chunks_, and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published))
             .where(passages_.c.key.in_(some), passages_.c.visible)
-        )  # fmt: skip
+        )
         found += [
             Hit(
-                id=row.id, document_id=row.document_id, score=float(scores[row.key]), content=row.text, source=source,
-                name=row.name, heading=row.heading, page=row.page, start=row.start, end=row.end,
+                id=row.id,
+                document_id=row.document_id,
+                score=float(scores[row.key]),
+                content=row.text,
+                source=source,
+                name=row.name,
+                heading=row.heading,
+                page=row.page,
+                start=row.start,
+                end=row.end,
             )
             for row in rows
-        ]  # fmt: skip
+        ]
     return sorted(found, key=lambda hit: (-hit.score, hit.id))
 
 
@@ -93,10 +108,19 @@ def _document_rows() -> Select[Any]:
 
 def _document_row(row: Row[Any]) -> DocumentRow:
     return DocumentRow(
-        id=row.id, name=row.name, uri=row.uri, title=row.title or "", status=row.status, reason=row.reason,
-        run_id=row.run_id, updated_at=row.updated_at, content_sha256=row.content_sha256 or "",
-        fingerprint=row.fingerprint or "", chunks=row.counted, searchable=row.published is not None,
-    )  # fmt: skip
+        id=row.id,
+        name=row.name,
+        uri=row.uri,
+        title=row.title or "",
+        status=row.status,
+        reason=row.reason,
+        run_id=row.run_id,
+        updated_at=row.updated_at,
+        content_sha256=row.content_sha256 or "",
+        fingerprint=row.fingerprint or "",
+        chunks=row.counted,
+        searchable=row.published is not None,
+    )
 
 
 def statistics(connection: Connection) -> dict[str, int]:
@@ -104,15 +128,22 @@ def statistics(connection: Connection) -> dict[str, int]:
     published = select(documents_.c.published).where(documents_.c.published.is_not(None))
     mentions, relations, entities = schema.mentions, schema.relations, schema.entities
     source, target = entities.alias("source"), entities.alias("target")
-    ends = [select(end).where(table.c.passage.in_(visible)) for table, end in (
-        (mentions, mentions.c.entity), (relations, relations.c.source), (relations, relations.c.target),
-    )]  # fmt: skip
+    ends = [
+        select(end).where(table.c.passage.in_(visible))
+        for table, end in (
+            (mentions, mentions.c.entity),
+            (relations, relations.c.source),
+            (relations, relations.c.target),
+        )
+    ]
     named = select(entities.c.folded).distinct().where(entities.c.key.in_(union(*ends)))
     related = (
-        select(relations.c.passage, source.c.folded, target.c.folded.label("other"), relations.c.kind).distinct()
-        .join(source, source.c.key == relations.c.source).join(target, target.c.key == relations.c.target)
+        select(relations.c.passage, source.c.folded, target.c.folded.label("other"), relations.c.kind)
+        .distinct()
+        .join(source, source.c.key == relations.c.source)
+        .join(target, target.c.key == relations.c.target)
         .where(relations.c.passage.in_(visible))
-    )  # fmt: skip
+    )
     queries: dict[str, Select[Any]] = {
         "documents": select(func.count()).select_from(published.subquery()),
         "chunks": select(func.count()).select_from(visible.subquery()),
@@ -138,23 +169,33 @@ def chunks_of(connection: Connection, document_id: str) -> list[Chunk]:
         select(chunks_, passages_.c.id, passages_.c.text)
         .join(passages_, passages_.c.key == chunks_.c.passage)
         .join(documents_, documents_.c.published == chunks_.c.version)
-        .where(documents_.c.id == document_id).order_by(chunks_.c.position, passages_.c.id)
-    )  # fmt: skip
+        .where(documents_.c.id == document_id)
+        .order_by(chunks_.c.position, passages_.c.id)
+    )
     return [
         Chunk(
-            id=row.id, document_id=document_id, position=row.position, text=row.text, start=row.start, end=row.end,
-            heading=row.heading, page=row.page, tokens=row.tokens,
+            id=row.id,
+            document_id=document_id,
+            position=row.position,
+            text=row.text,
+            start=row.start,
+            end=row.end,
+            heading=row.heading,
+            page=row.page,
+            tokens=row.tokens,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def artifacts_of(connection: Connection, document_id: str) -> list[Artifact]:
     table = schema.artifacts
     rows = connection.execute(
-        select(table).join(documents_, documents_.c.published == table.c.version)
-        .where(documents_.c.id == document_id).order_by(table.c.id)
-    )  # fmt: skip
+        select(table)
+        .join(documents_, documents_.c.published == table.c.version)
+        .where(documents_.c.id == document_id)
+        .order_by(table.c.id)
+    )
     return [
         Artifact(row.id, document_id, row.kind, row.content, uri=row.uri, page=row.page, language=row.language)
         for row in rows

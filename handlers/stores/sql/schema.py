@@ -13,7 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
-)  # fmt: skip
+)
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
@@ -84,7 +84,8 @@ counters = Table("counters", metadata, Column("name", Text, primary_key=True), C
 """`data`: raised by every transaction that changes what queries see."""
 
 documents = Table(
-    "documents", metadata,
+    "documents",
+    metadata,
     Column("key", Key, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False, index=True),
@@ -95,10 +96,11 @@ documents = Table(
     Column("updated_at", Double, nullable=False),
     Column("published", Key),  # versions.key of what queries see
     Column("tried", Text, nullable=False, server_default=""),  # of a failed document: what was tried
-)  # fmt: skip
+)
 
 versions = Table(
-    "versions", metadata,
+    "versions",
+    metadata,
     Column("key", Key, primary_key=True),
     Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
@@ -112,21 +114,32 @@ versions = Table(
     Column("metadata", Text, nullable=False),  # JSON
     Column("summary", Text),
     UniqueConstraint("document", "name"),
-)  # fmt: skip
+)
 
 tags = Table(
-    "tags", metadata, _version(), Column("name", Text, primary_key=True), Column("value", Text, primary_key=True),
+    "tags",
+    metadata,
+    _version(),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
     Index("tags_by_value", "name", "value"),
-)  # fmt: skip
+)
 
 artifacts = Table(
-    "artifacts", metadata, _version(),
-    Column("id", Text, primary_key=True), Column("kind", Text, nullable=False), Column("content", Text, nullable=False),
-    Column("uri", Text), Column("page", Integer), Column("language", Text),
-)  # fmt: skip
+    "artifacts",
+    metadata,
+    _version(),
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("uri", Text),
+    Column("page", Integer),
+    Column("language", Text),
+)
 
 passages = Table(
-    "passages", metadata,
+    "passages",
+    metadata,
     Column("key", Key, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
@@ -138,48 +151,72 @@ passages = Table(
     Column("text", Text, nullable=False),
     Index("passages_visible", "visible", "key", "document", "length"),
     sqlite_autoincrement=True,
-)  # fmt: skip
+)
 
 chunks = Table(
-    "chunks", metadata, _version(), _passage(primary_key=True, index=True),
-    Column("position", Integer, nullable=False), Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False), Column("heading", Text, nullable=False), Column("page", Integer),
+    "chunks",
+    metadata,
+    _version(),
+    _passage(primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("heading", Text, nullable=False),
+    Column("page", Integer),
     Column("tokens", Integer, nullable=False),
-)  # fmt: skip
+)
 
 vectors = Table(
-    "vectors", metadata,
+    "vectors",
+    metadata,
     Column("key", Key, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
     _passage(unique=True),
     Column("model", Text, nullable=False),
     Column("vector", VectorColumn, nullable=False),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
-)  # fmt: skip
+)
 
 # No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
 # second without, 100,000 with it). Whoever removes passages removes their postings first.
 postings = Table(
-    "postings", metadata, Column("term", Text, primary_key=True),
+    "postings",
+    metadata,
+    Column("term", Text, primary_key=True),
     Column("passage", Key, primary_key=True, autoincrement=False, index=True),
-    Column("count", Integer, nullable=False), sqlite_with_rowid=False,
-)  # fmt: skip
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 # A row a spelling: the one that is shown depends on what is visible, not on which came first.
 entities = Table(
-    "entities", metadata, Column("key", Key, primary_key=True),
-    Column("folded", Text, nullable=False, index=True), Column("name", Text, nullable=False, unique=True),
-)  # fmt: skip
+    "entities",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("folded", Text, nullable=False, index=True),
+    Column("name", Text, nullable=False, unique=True),
+)
 
 mentions = Table(
-    "mentions", metadata, _passage(primary_key=True), _entity("entity"), Column("kind", Text, primary_key=True),
-    Column("count", Integer, nullable=False), Index("mentions_by_entity", "entity", "passage"),
+    "mentions",
+    metadata,
+    _passage(primary_key=True),
+    _entity("entity"),
+    Column("kind", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Index("mentions_by_entity", "entity", "passage"),
     sqlite_with_rowid=False,
-)  # fmt: skip
+)
 
 relations = Table(
-    "relations", metadata, _passage(primary_key=True), _entity("source"), _entity("target"),
-    Column("kind", Text, primary_key=True), Column("weight", Double, nullable=False),
-    Index("relations_by_source", "source", "passage"), Index("relations_by_target", "target", "passage"),
+    "relations",
+    metadata,
+    _passage(primary_key=True),
+    _entity("source"),
+    _entity("target"),
+    Column("kind", Text, primary_key=True),
+    Column("weight", Double, nullable=False),
+    Index("relations_by_source", "source", "passage"),
+    Index("relations_by_target", "target", "passage"),
     sqlite_with_rowid=False,
-)  # fmt: skip
+)

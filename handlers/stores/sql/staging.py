@@ -34,10 +34,12 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
     if new:
         now = time.time()
         upsert_rows(
-            connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+            connection,
+            passages_,
+            ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
             [(each.id, documents[each.document_id], False, each.text, False, run_id, now) for each in new.values()],
             conflict="(id) DO NOTHING",
-        )  # fmt: skip
+        )
         found.update(stored_passages(connection, new))
     return {chunk.id: found[chunk.id] for chunk in chunks}
 
@@ -53,16 +55,16 @@ def stage_facets(
     """
     passages = stage_passages(connection, chunks, run_id)
     wanted = set(passages if written is None else written)
-    over = {
-        each: row for each, row in passages.items() if each in wanted and (row.visible or row.run_id != run_id)
-    }  # fmt: skip
+    over = {each: row for each, row in passages.items() if each in wanted and (row.visible or row.run_id != run_id)}
     now = time.time()
     ids = {f"{chunk_id}{OVER}{run_id}": chunk_id for chunk_id in over}
     upsert_rows(
-        connection, passages_, ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
+        connection,
+        passages_,
+        ("id", "document", "visible", "text", "facts", "run_id", "staged_at"),
         [(each, over[chunk_id].document, False, "", False, run_id, now) for each, chunk_id in ids.items()],
         conflict="(id) DO UPDATE SET staged_at = excluded.staged_at",
-    )  # fmt: skip
+    )
     rows = stored_passages(connection, ids)
     keys = {chunk_id: row.key for chunk_id, row in passages.items()}
     return keys | {chunk_id: rows[each].key for each, chunk_id in ids.items()}
@@ -73,9 +75,10 @@ def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[st
     found: dict[str, Row[Any]] = {}
     for some in batches(list(dict.fromkeys(chunk_ids))):
         rows = connection.execute(
-            select(passages_.c.id, passages_.c.key, passages_.c.document, passages_.c.visible, passages_.c.run_id)
-            .where(among(connection, passages_.c.id, some))
-        )  # fmt: skip
+            select(
+                passages_.c.id, passages_.c.key, passages_.c.document, passages_.c.visible, passages_.c.run_id
+            ).where(among(connection, passages_.c.id, some))
+        )
         found.update((row.id, row) for row in rows)
     return found
 
@@ -84,9 +87,10 @@ def touch(connection: Connection) -> None:
     """Tell every process that what queries see has changed."""
     counters = schema.counters
     connection.execute(
-        upsert(connection, counters).values(name="data", value=1)
+        upsert(connection, counters)
+        .values(name="data", value=1)
         .on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
-    )  # fmt: skip
+    )
 
 
 def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]], run_id: str) -> None:
@@ -95,13 +99,16 @@ def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]],
     for named in (True, False):
         changed = ("name", "uri", "run_id", "updated_at") if named else ("updated_at",)
         upsert_rows(
-            connection, documents_, ("id", "name", "uri", "status", "reason", "run_id", "updated_at"),
+            connection,
+            documents_,
+            ("id", "name", "uri", "status", "reason", "run_id", "updated_at"),
             [
                 (document_id, name or document_id, uri, "pending", "", run_id, now)
-                for document_id, name, uri in sorted({row[0]: row for row in rows}.values()) if bool(name) is named
+                for document_id, name, uri in sorted({row[0]: row for row in rows}.values())
+                if bool(name) is named
             ],
             conflict="(id) DO UPDATE SET " + ", ".join(f"{column} = excluded.{column}" for column in changed),
-        )  # fmt: skip
+        )
 
 
 def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
@@ -109,8 +116,10 @@ def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]
     keys: dict[str, int] = {}
     for some in batches(sorted(set(ids))):
         found = connection.execute(
-            select(documents_.c.id, documents_.c.key).where(among(connection, documents_.c.id, some))
-            .order_by(documents_.c.id).with_for_update(key_share=True)
-        )  # fmt: skip
+            select(documents_.c.id, documents_.c.key)
+            .where(among(connection, documents_.c.id, some))
+            .order_by(documents_.c.id)
+            .with_for_update(key_share=True)
+        )
         keys.update((row.id, row.key) for row in found)
     return keys

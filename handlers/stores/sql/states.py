@@ -19,30 +19,41 @@ def document_states(connection: Connection, *, after: str, limit: int) -> list[D
     rows = connection.execute(
         select(documents_, versions_.c.content_sha256, versions_.c.fingerprint, versions_.c.revision)
         .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
-        .where(documents_.c.id > after).order_by(documents_.c.id).limit(limit)
-    ).all()  # fmt: skip
+        .where(documents_.c.id > after)
+        .order_by(documents_.c.id)
+        .limit(limit)
+    ).all()
     chunk_ids: dict[int, list[str]] = defaultdict(list)
     tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for some in batches([row.published for row in rows if row.published is not None]):
         for version, chunk_id in connection.execute(
-            select(chunks_.c.version, passages_.c.id).join(passages_, passages_.c.key == chunks_.c.passage)
-            .where(chunks_.c.version.in_(some)).order_by(chunks_.c.version, chunks_.c.position, passages_.c.id)
-        ):  # fmt: skip
+            select(chunks_.c.version, passages_.c.id)
+            .join(passages_, passages_.c.key == chunks_.c.passage)
+            .where(chunks_.c.version.in_(some))
+            .order_by(chunks_.c.version, chunks_.c.position, passages_.c.id)
+        ):
             chunk_ids[version].append(chunk_id)
         for version, *tag in connection.execute(
-            select(schema.tags.c.version, schema.tags.c.name, schema.tags.c.value)
-            .where(schema.tags.c.version.in_(some))
-        ):  # fmt: skip
+            select(schema.tags.c.version, schema.tags.c.name, schema.tags.c.value).where(
+                schema.tags.c.version.in_(some)
+            )
+        ):
             tags[version].append((tag[0], tag[1]))
     return [
         DocumentState(
-            row.id, row.name, row.uri, row.status, row.content_sha256 or "", row.fingerprint or "",
+            row.id,
+            row.name,
+            row.uri,
+            row.status,
+            row.content_sha256 or "",
+            row.fingerprint or "",
             row.revision or "",
             tuple(chunk_ids[row.published] if row.published is not None else ()),
-            tuple(sorted(tags[row.published])) if row.published is not None else (), row.tried,
+            tuple(sorted(tags[row.published])) if row.published is not None else (),
+            row.tried,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def chunk_states(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
@@ -51,19 +62,27 @@ def chunk_states(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, 
     for some in batches(list(dict.fromkeys(chunk_ids))):
         rows = connection.execute(
             select(
-                passages_.c.id, passages_.c.length, passages_.c.facts, passages_.c.visible, vectors.c.model,
+                passages_.c.id,
+                passages_.c.length,
+                passages_.c.facts,
+                passages_.c.visible,
+                vectors.c.model,
                 versions_.c.fingerprint,
             )
             .join(vectors, vectors.c.passage == passages_.c.key, isouter=True)
             .join(documents_, documents_.c.key == passages_.c.document)
-            .join(versions_, versions_.c.key == documents_.c.published, isouter=True).where(passages_.c.id.in_(some))
-        )  # fmt: skip
+            .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+            .where(passages_.c.id.in_(some))
+        )
         found.update(
-            (row.id, ChunkState(
-                row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
-            ))
+            (
+                row.id,
+                ChunkState(
+                    row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
+                ),
+            )
             for row in rows
-        )  # fmt: skip
+        )
     return found
 
 
@@ -72,12 +91,19 @@ def read_documents(connection: Connection, document_ids: Sequence[str]) -> list[
     for some in batches(sorted(set(document_ids)), 100):
         rows = connection.execute(
             select(
-                documents_, versions_.c.title, versions_.c.mime_type, versions_.c.content_sha256,
-                versions_.c.fingerprint, versions_.c.revision, versions_.c.metadata, versions_.c.summary,
+                documents_,
+                versions_.c.title,
+                versions_.c.mime_type,
+                versions_.c.content_sha256,
+                versions_.c.fingerprint,
+                versions_.c.revision,
+                versions_.c.metadata,
+                versions_.c.summary,
             )
             .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
-            .where(documents_.c.id.in_(some)).order_by(documents_.c.id)
-        ).all()  # fmt: skip
+            .where(documents_.c.id.in_(some))
+            .order_by(documents_.c.id)
+        ).all()
         parts = _Parts(connection, [row.published for row in rows if row.published is not None])
         found += [_stored(row, parts) for row in rows]
     return found
@@ -101,9 +127,10 @@ class _Parts:
             self.artifacts[row.version].append(row)
         for row in connection.execute(
             select(chunks_, passages_.c.id, passages_.c.text, passages_.c.length, passages_.c.facts)
-            .join(passages_, passages_.c.key == chunks_.c.passage).where(chunks_.c.version.in_(versions))
+            .join(passages_, passages_.c.key == chunks_.c.passage)
+            .where(chunks_.c.version.in_(versions))
             .order_by(chunks_.c.position, passages_.c.id)
-        ):  # fmt: skip
+        ):
             self.chunks[row.version].append(row)
         passages = [row.passage for rows in self.chunks.values() for row in rows]
         self.vectors = {
@@ -123,54 +150,80 @@ class _Parts:
                 self.terms[row.passage].append((row.term, row._mapping["count"]))
             for passage, *mention in connection.execute(
                 select(mentions.c.passage, entities.c.name, mentions.c.kind, mentions.c.count)
-                .join(entities, entities.c.key == mentions.c.entity).where(mentions.c.passage.in_(some))
+                .join(entities, entities.c.key == mentions.c.entity)
+                .where(mentions.c.passage.in_(some))
                 .order_by(entities.c.name, mentions.c.kind)
-            ):  # fmt: skip
+            ):
                 self.mentions[passage].append((mention[0], mention[1], mention[2]))
             for passage, *relation in connection.execute(
                 select(relations.c.passage, source.c.name, target.c.name, relations.c.kind, relations.c.weight)
-                .join(source, source.c.key == relations.c.source).join(target, target.c.key == relations.c.target)
-                .where(relations.c.passage.in_(some)).order_by(source.c.name, target.c.name, relations.c.kind)
-            ):  # fmt: skip
+                .join(source, source.c.key == relations.c.source)
+                .join(target, target.c.key == relations.c.target)
+                .where(relations.c.passage.in_(some))
+                .order_by(source.c.name, target.c.name, relations.c.kind)
+            ):
                 self.relations[passage].append((relation[0], relation[1], relation[2], relation[3]))
 
 
 def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
     version = row.published
     document = Document(
-        id=row.id, name=row.name, uri=row.uri, title=row.title or "", mime_type=row.mime_type or "", text="",
-        content_sha256=row.content_sha256 or "", tags=tuple(parts.tags.get(version, ())),
+        id=row.id,
+        name=row.name,
+        uri=row.uri,
+        title=row.title or "",
+        mime_type=row.mime_type or "",
+        text="",
+        content_sha256=row.content_sha256 or "",
+        tags=tuple(parts.tags.get(version, ())),
         metadata=tuple((str(name), str(value)) for name, value in json.loads(row.metadata or "[]")),
-    )  # fmt: skip
+    )
     if version is None:
         return StoredDocument(document, row.status, row.reason, row.run_id, searchable=False)
     chunks = parts.chunks[version]
     return StoredDocument(
-        document, row.status, row.reason, row.run_id, searchable=True, fingerprint=row.fingerprint or "",
-        revision=row.revision, summary=row.summary,
+        document,
+        row.status,
+        row.reason,
+        row.run_id,
+        searchable=True,
+        fingerprint=row.fingerprint or "",
+        revision=row.revision,
+        summary=row.summary,
         chunks=tuple(
             Chunk(
-                id=each.id, document_id=row.id, position=each.position, text=each.text, start=each.start, end=each.end,
-                heading=each.heading, page=each.page, tokens=each.tokens,
+                id=each.id,
+                document_id=row.id,
+                position=each.position,
+                text=each.text,
+                start=each.start,
+                end=each.end,
+                heading=each.heading,
+                page=each.page,
+                tokens=each.tokens,
             )
             for each in chunks
         ),
         vectors={each.id: parts.vectors[each.passage] for each in chunks if each.passage in parts.vectors},
         terms=tuple(
             SparseVector(each.id, tuple(parts.terms[each.passage]), each.length)
-            for each in chunks if each.length is not None
+            for each in chunks
+            if each.length is not None
         ),
         facts=frozenset(each.id for each in chunks if each.facts),
         entities=tuple(
             Entity(name, kind, row.id, each.id)
-            for each in chunks for name, kind, count in parts.mentions[each.passage] for _ in range(count)
+            for each in chunks
+            for name, kind, count in parts.mentions[each.passage]
+            for _ in range(count)
         ),
         relations=tuple(
             Relation(source, target, kind, row.id, each.id, weight)
-            for each in chunks for source, target, kind, weight in parts.relations[each.passage]
+            for each in chunks
+            for source, target, kind, weight in parts.relations[each.passage]
         ),
         artifacts=tuple(
             Artifact(each.id, row.id, each.kind, each.content, uri=each.uri, page=each.page, language=each.language)
             for each in parts.artifacts[version]
         ),
-    )  # fmt: skip
+    )

@@ -32,9 +32,10 @@ def rename(connection: Connection, renames: Sequence[Rename]) -> int:
 
 def _rename(connection: Connection, each: Rename) -> int:
     rows = connection.execute(
-        select(documents_.c.id, documents_.c.key, documents_.c.published)
-        .where(documents_.c.id.in_([each.document_id, each.document.id]))
-    )  # fmt: skip
+        select(documents_.c.id, documents_.c.key, documents_.c.published).where(
+            documents_.c.id.in_([each.document_id, each.document.id])
+        )
+    )
     found = {row.id: row for row in rows}
     old, new = found.get(each.document_id), found.get(each.document.id)
     if old is None or old.published is None:
@@ -50,12 +51,18 @@ def _rename(connection: Connection, each: Rename) -> int:
         connection.execute(delete(documents_).where(documents_.c.key == new.key))
     connection.execute(delete(versions_).where(versions_.c.document == old.key, versions_.c.key != old.published))
     kept = select(chunks_.c.passage).where(chunks_.c.version == old.published)
-    remove_passages(connection, list(connection.scalars(
-        select(passages_.c.key).where(passages_.c.document == old.key, passages_.c.key.not_in(kept))
-    )))  # fmt: skip
-    chunks = {row.id: row.key for row in connection.execute(
-        select(passages_.c.id, passages_.c.key).where(passages_.c.document == old.key)
-    )}  # fmt: skip
+    remove_passages(
+        connection,
+        list(
+            connection.scalars(
+                select(passages_.c.key).where(passages_.c.document == old.key, passages_.c.key.not_in(kept))
+            )
+        ),
+    )
+    chunks = {
+        row.id: row.key
+        for row in connection.execute(select(passages_.c.id, passages_.c.key).where(passages_.c.document == old.key))
+    }
     check_renamed(each, chunks)
     if chunks:
         connection.execute(
@@ -65,26 +72,35 @@ def _rename(connection: Connection, each: Rename) -> int:
     artifacts, tags = schema.artifacts, schema.tags
     if each.artifact_ids:
         connection.execute(
-            update(artifacts).where(artifacts.c.version == old.published, artifacts.c.id == bindparam("before"))
+            update(artifacts)
+            .where(artifacts.c.version == old.published, artifacts.c.id == bindparam("before"))
             .values(id=bindparam("after")),
             [{"before": before, "after": after} for before, after in each.artifact_ids.items()],
-        )  # fmt: skip
+        )
     connection.execute(delete(tags).where(tags.c.version == old.published))
     put_tags(connection, {old.published: each.document.tags})
     connection.execute(
-        update(versions_).where(versions_.c.key == old.published)
+        update(versions_)
+        .where(versions_.c.key == old.published)
         .values(
-            **version_fields(each.document), revision=each.revision,
+            **version_fields(each.document),
+            revision=each.revision,
             **({} if each.fingerprint is None else {"fingerprint": each.fingerprint}),
         )
-    )  # fmt: skip
+    )
     connection.execute(
-        update(documents_).where(documents_.c.key == old.key)
+        update(documents_)
+        .where(documents_.c.key == old.key)
         .values(
-            id=each.document.id, name=each.document.name, uri=each.document.uri, updated_at=time.time(),
-            status="processed", reason="", tried="",
+            id=each.document.id,
+            name=each.document.name,
+            uri=each.document.uri,
+            updated_at=time.time(),
+            status="processed",
+            reason="",
+            tried="",
         )
-    )  # fmt: skip
+    )
     return 1
 
 
@@ -113,17 +129,20 @@ def sweep_candidates(connection: Connection, age: Age) -> list[str]:
     candidates = select(documents_.c.id).where(
         or_(
             exists().where(
-                versions_.c.document == documents_.c.key, or_(published.is_(None), versions_.c.key != published),
+                versions_.c.document == documents_.c.key,
+                or_(published.is_(None), versions_.c.key != published),
                 age.of(versions_.c.run_id, versions_.c.staged_at),
             ),
             exists().where(
-                passages_.c.document == documents_.c.key, ~passages_.c.visible,
+                passages_.c.document == documents_.c.key,
+                ~passages_.c.visible,
                 age.of(passages_.c.run_id, passages_.c.staged_at),
             ),
-            (documents_.c.status == "pending") & published.is_(None)
+            (documents_.c.status == "pending")
+            & published.is_(None)
             & age.of(documents_.c.run_id, documents_.c.updated_at),
         )
-    )  # fmt: skip
+    )
     return list(connection.scalars(candidates.order_by(documents_.c.id)))
 
 
@@ -131,21 +150,35 @@ def sweep(connection: Connection, document_ids: Sequence[str], age: Age) -> Swep
     """Remove what is left of these documents' dead runs; decided anew under their locks."""
     keys = list(lock_documents(connection, document_ids).values())
     published = select(documents_.c.published).where(documents_.c.key.in_(keys), documents_.c.published.is_not(None))
-    versions = connection.execute(delete(versions_).where(
-        versions_.c.document.in_(keys), versions_.c.key.not_in(published),
-        age.of(versions_.c.run_id, versions_.c.staged_at),
-    )).rowcount  # fmt: skip
+    versions = connection.execute(
+        delete(versions_).where(
+            versions_.c.document.in_(keys),
+            versions_.c.key.not_in(published),
+            age.of(versions_.c.run_id, versions_.c.staged_at),
+        )
+    ).rowcount
     held = exists().where(chunks_.c.passage == passages_.c.key)
-    passages = list(connection.scalars(select(passages_.c.key).where(
-        passages_.c.document.in_(keys), ~passages_.c.visible, ~held, age.of(passages_.c.run_id, passages_.c.staged_at),
-    )))  # fmt: skip
+    passages = list(
+        connection.scalars(
+            select(passages_.c.key).where(
+                passages_.c.document.in_(keys),
+                ~passages_.c.visible,
+                ~held,
+                age.of(passages_.c.run_id, passages_.c.staged_at),
+            )
+        )
+    )
     remove_passages(connection, passages)
-    documents = connection.execute(delete(documents_).where(
-        documents_.c.key.in_(keys), documents_.c.status == "pending", documents_.c.published.is_(None),
-        age.of(documents_.c.run_id, documents_.c.updated_at),
-        ~exists().where(versions_.c.document == documents_.c.key),
-        ~exists().where(passages_.c.document == documents_.c.key),
-    )).rowcount  # fmt: skip
+    documents = connection.execute(
+        delete(documents_).where(
+            documents_.c.key.in_(keys),
+            documents_.c.status == "pending",
+            documents_.c.published.is_(None),
+            age.of(documents_.c.run_id, documents_.c.updated_at),
+            ~exists().where(versions_.c.document == documents_.c.key),
+            ~exists().where(passages_.c.document == documents_.c.key),
+        )
+    ).rowcount
     return Swept(versions, len(passages), documents)
 
 
@@ -157,14 +190,16 @@ def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
         found.update(
             (row.id, (row.key, row.published))
             for row in connection.execute(
-                select(documents_.c.id, documents_.c.key, documents_.c.published)
-                .where(documents_.c.id.in_(some), documents_.c.published.is_not(None))
+                select(documents_.c.id, documents_.c.key, documents_.c.published).where(
+                    documents_.c.id.in_(some), documents_.c.published.is_not(None)
+                )
             )
-        )  # fmt: skip
+        )
     runs = {
         found[each.document_id][0]: each.run_id
-        for each in restatements if each.document_id in found and each.run_id is not None
-    }  # fmt: skip
+        for each in restatements
+        if each.document_id in found and each.run_id is not None
+    }
     adopted = adopt(connection, runs)
     if any(adopted.values()):
         touch(connection)
@@ -190,9 +225,11 @@ def restate(connection: Connection, restatements: Sequence[Restatement]) -> int:
 
 
 def _check_restated(
-    connection: Connection, restatements: Sequence[Restatement], found: Mapping[str, tuple[int, int]],
+    connection: Connection,
+    restatements: Sequence[Restatement],
+    found: Mapping[str, tuple[int, int]],
     adopted: Mapping[Facet, set[int]],
-) -> None:  # fmt: skip
+) -> None:
     new = {
         found[each.document_id]: each.fingerprint
         for each in restatements
@@ -214,9 +251,10 @@ def requeue(connection: Connection, document_ids: Sequence[str]) -> int:
     count = 0
     for some in batches(list(dict.fromkeys(document_ids))):
         count += connection.execute(
-            update(documents_).where(documents_.c.id.in_(some), documents_.c.status == "failed")
+            update(documents_)
+            .where(documents_.c.id.in_(some), documents_.c.status == "failed")
             .values(status="pending", tried="")
-        ).rowcount  # fmt: skip
+        ).rowcount
     return count
 
 
@@ -224,8 +262,9 @@ def sweep_entities(connection: Connection) -> None:
     """Remove the entities that nothing supports; a writer leaves those alone that another is about to use."""
     mentions, relations, entities = schema.mentions, schema.relations, schema.entities
     doubtful = select(entities.c.key).where(
-        ~exists().where(mentions.c.entity == entities.c.key), ~exists().where(relations.c.source == entities.c.key),
+        ~exists().where(mentions.c.entity == entities.c.key),
+        ~exists().where(relations.c.source == entities.c.key),
         ~exists().where(relations.c.target == entities.c.key),
-    )  # fmt: skip
+    )
     for some in batches(list(connection.scalars(doubtful))):
         forget_unsupported(connection, some)

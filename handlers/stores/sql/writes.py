@@ -25,37 +25,67 @@ documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, s
 
 
 def put_documents(
-    connection: Connection, documents: Sequence[Document], chunks: Sequence[Chunk], summaries: Mapping[str, str],
-    artifacts: Sequence[Artifact], revisions: Mapping[str, str], *, run_id: str, fingerprint: str,
-) -> dict[str, str]:  # fmt: skip
+    connection: Connection,
+    documents: Sequence[Document],
+    chunks: Sequence[Chunk],
+    summaries: Mapping[str, str],
+    artifacts: Sequence[Artifact],
+    revisions: Mapping[str, str],
+    *,
+    run_id: str,
+    fingerprint: str,
+) -> dict[str, str]:
     note_documents(connection, [(each.id, each.name, each.uri) for each in documents], run_id)
     passages = stage_passages(connection, chunks, run_id)
     keys = lock_documents(connection, [each.id for each in documents])
     names = {each.id: staged_name(each, fingerprint, run_id) for each in documents}
     versions = _stage_versions(
-        connection, keys,
+        connection,
+        keys,
         {
             each.id: {
-                **version_fields(each), "name": names[each.id], "summary": summaries.get(each.id),
-                "fingerprint": fingerprint, "run_id": run_id, "revision": revisions.get(each.id, ""),
+                **version_fields(each),
+                "name": names[each.id],
+                "summary": summaries.get(each.id),
+                "fingerprint": fingerprint,
+                "run_id": run_id,
+                "revision": revisions.get(each.id, ""),
                 "staged_at": time.time(),
             }
             for each in documents
         },
-    )  # fmt: skip
+    )
     put_tags(connection, {versions[each.id]: each.tags for each in documents})
-    insert_rows(connection, schema.artifacts, ("version", "id", "kind", "content", "uri", "page", "language"), [
-        (versions[each.document_id], each.id, each.kind, each.content, each.uri, each.page, each.language)
-        for each in {(each.document_id, each.id): each for each in artifacts}.values() if each.document_id in versions
-    ])  # fmt: skip
+    insert_rows(
+        connection,
+        schema.artifacts,
+        ("version", "id", "kind", "content", "uri", "page", "language"),
+        [
+            (versions[each.document_id], each.id, each.kind, each.content, each.uri, each.page, each.language)
+            for each in {(each.document_id, each.id): each for each in artifacts}.values()
+            if each.document_id in versions
+        ],
+    )
     columns = ("version", "passage", "position", "start", "end", "heading", "page", "tokens")
-    insert_rows(connection, chunks_, columns, [
-        (
-            versions[each.document_id], passages[each.id].key, each.position, each.start, each.end, each.heading,
-            each.page, each.tokens,
-        )
-        for each in {each.id: each for each in chunks}.values() if each.document_id in versions
-    ])  # fmt: skip
+    insert_rows(
+        connection,
+        chunks_,
+        columns,
+        [
+            (
+                versions[each.document_id],
+                passages[each.id].key,
+                each.position,
+                each.start,
+                each.end,
+                each.heading,
+                each.page,
+                each.tokens,
+            )
+            for each in {each.id: each for each in chunks}.values()
+            if each.document_id in versions
+        ],
+    )
     return names
 
 
@@ -68,10 +98,12 @@ def _stage_versions(
     columns = list(next(iter(fields.values())))
     changed = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != "name")
     upsert_rows(
-        connection, versions_, ("document", *columns),
+        connection,
+        versions_,
+        ("document", *columns),
         [(keys[document_id], *given.values()) for document_id, given in fields.items()],
         conflict=f"(document, name) DO UPDATE SET {changed}",
-    )  # fmt: skip
+    )
     documents = {keys[document_id]: document_id for document_id in fields}
     versions: dict[str, int] = {}
     for some in batches(list(documents)):
@@ -95,9 +127,11 @@ def _stage_versions(
 
 def version_fields(document: Document) -> dict[str, Any]:
     return {
-        "title": document.title, "mime_type": document.mime_type, "content_sha256": document.content_sha256,
+        "title": document.title,
+        "mime_type": document.mime_type,
+        "content_sha256": document.content_sha256,
         "metadata": json.dumps(document.metadata, ensure_ascii=False),
-    }  # fmt: skip
+    }
 
 
 def put_tags(connection: Connection, tags: Mapping[int, Sequence[tuple[str, str]]]) -> None:
@@ -113,9 +147,11 @@ def put_vectors(connection: Connection, chunks: Sequence[Chunk], embeddings: Emb
         raise ValueError(f"{len(keys)} chunks need as many vectors, not an array of shape {matrix.shape}")
     _clear(connection, schema.vectors, keys)
     insert_rows(
-        connection, schema.vectors, ("passage", "model", "vector"),
+        connection,
+        schema.vectors,
+        ("passage", "model", "vector"),
         [(key, embeddings.model, row) for key, row in zip(keys, matrix, strict=True)],
-    )  # fmt: skip
+    )
     return len(keys)
 
 
@@ -132,9 +168,12 @@ def put_terms(connection: Connection, chunks: Sequence[Chunk], sparse: Sequence[
     rows = [(name, key, n) for name, term in stored for key, n in by_term[term]]
     insert_rows(connection, schema.postings, ("term", "passage", "count"), rows)
     update_rows(
-        connection, passages_, "key", ("length",),
+        connection,
+        passages_,
+        "key",
+        ("length",),
         [(each.length, key) for key, each in zip(keys, sparse, strict=True)],
-    )  # fmt: skip
+    )
     return len(keys)
 
 
@@ -157,8 +196,9 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
     _check_facets(connection, {keys[each]: each for each in versions}, kept, expect)
     fingerprints = {
         each.document: (before[each.document].fingerprint, each.fingerprint)
-        for each in versions.values() if each.document in before
-    }  # fmt: skip
+        for each in versions.values()
+        if each.document in before
+    }
     check_made(connection, fingerprints, adopted, kept, expect)
     connection.execute(
         delete_from(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
@@ -171,18 +211,22 @@ def publish(connection: Connection, names: Mapping[str, str], expect: Collection
     connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
     now = time.time()
     update_rows(
-        connection, documents_, "key", ("published", "status", "reason", "tried", "updated_at"),
+        connection,
+        documents_,
+        "key",
+        ("published", "status", "reason", "tried", "updated_at"),
         [(each.key, "processed", "", "", now, each.document) for each in versions.values()],
-    )  # fmt: skip
+    )
     touch(connection)
 
 
 def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row[Any]]:
     """Key, document, run and fingerprint of versions by document id, in the order of `names`."""
     rows = connection.execute(
-        select(versions_.c.key, versions_.c.document, versions_.c.name, versions_.c.run_id, versions_.c.fingerprint)
-        .where(among(connection, versions_.c.document, list(keys.values())))
-    )  # fmt: skip
+        select(
+            versions_.c.key, versions_.c.document, versions_.c.name, versions_.c.run_id, versions_.c.fingerprint
+        ).where(among(connection, versions_.c.document, list(keys.values())))
+    )
     stored = {(row.document, row.name): row for row in rows}
     found = {document_id: stored.get((keys.get(document_id), name)) for document_id, name in names.items()}
     return {document_id: version for document_id, version in found.items() if version is not None}
@@ -194,7 +238,7 @@ def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Ro
         select(versions_.c.key, versions_.c.document, versions_.c.content_sha256, versions_.c.fingerprint)
         .join(documents_, documents_.c.published == versions_.c.key)
         .where(among(connection, documents_.c.key, documents))
-    )  # fmt: skip
+    )
     return {row.document: row for row in rows}
 
 
@@ -235,9 +279,12 @@ def put_failures(connection: Connection, failures: Sequence[FailedDocument], *, 
     note_documents(connection, [(each.id, each.name, each.uri) for each in failures], run_id)
     keys = lock_documents(connection, [each.id for each in failures])
     update_rows(
-        connection, documents_, "key", ("status", "reason", "tried"),
+        connection,
+        documents_,
+        "key",
+        ("status", "reason", "tried"),
         [("failed", each.reason, each.tried, keys[each.id]) for each in {each.id: each for each in failures}.values()],
-    )  # fmt: skip
+    )
     return len({each.id for each in failures})
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
-from handlers.filters import TagFilter
 from handlers.records import Hit
 from handlers.stores.sql import reads
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
+from handlers.tags import TagFilter
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
@@ -63,9 +63,14 @@ class SqliteIndexStore(SqlIndexStore):
             return reads.hits(connection, found, source="vector")
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, k1: float = 1.2, b: float = 0.75,
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        k1: float = 1.2,
+        b: float = 0.75,
         where: TagFilter | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         with self._read() as connection:
             permitted = _keys(connection, where)
             found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
@@ -138,8 +143,9 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
-        pool_size=pool_size, max_overflow=64,
-    )  # fmt: skip
+        pool_size=pool_size,
+        max_overflow=64,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]

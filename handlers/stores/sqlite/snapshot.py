@@ -70,9 +70,15 @@ class Snapshot:
         return _best(connection, keys, scores, top_k)
 
     def bm25(
-        self, connection: Connection, counts: Mapping[str, float], *, top_k: int, k1: float, b: float,
+        self,
+        connection: Connection,
+        counts: Mapping[str, float],
+        *,
+        top_k: int,
+        k1: float,
+        b: float,
         permitted: np.ndarray | None,
-    ) -> dict[int, float]:  # fmt: skip
+    ) -> dict[int, float]:
         """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible."""
         passages = self._load_passages(connection)
         if not len(passages.keys) or not counts:

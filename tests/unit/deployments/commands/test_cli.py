@@ -140,8 +140,10 @@ def test_a_plan_says_where_every_limit_came_from(monkeypatch: pytest.MonkeyPatch
 
 def test_a_derived_order_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "derived.yaml"
-    path.write_text("name: derived\nmode: dag\nparameters: {query: {required: true}}\n"
-                    "steps: [embed_query, keyword_search, vector_search]\n")  # fmt: skip
+    path.write_text(
+        "name: derived\nmode: dag\nparameters: {query: {required: true}}\n"
+        "steps: [embed_query, keyword_search, vector_search]\n"
+    )
     out = braid("plan", str(path))[1]
     assert "vector_search waits for embed_query (it reads query_vector)" in out
     assert "keyword_search can start at once" in out
@@ -192,9 +194,18 @@ def test_help_teaches_and_names_the_exit_codes() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["validate"], ["plan", "ingest"], ["handlers"], ["schema"], ["runs"], ["doctor"],
-                  ["search", "leaves", "--index", "zoo"]],
-)  # fmt: skip
+    "arguments",
+    [
+        ["--help"],
+        ["validate"],
+        ["plan", "ingest"],
+        ["handlers"],
+        ["schema"],
+        ["runs"],
+        ["doctor"],
+        ["search", "leaves", "--index", "zoo"],
+    ],
+)
 def test_prefect_is_not_imported(arguments: list[str], folder: Path) -> None:
     if arguments[0] == "search":
         assert braid("ingest", str(folder), "--index", "zoo", "--engine", "inline", "--pattern", "*.txt")[0] == 0
@@ -202,8 +213,14 @@ def test_prefect_is_not_imported(arguments: list[str], folder: Path) -> None:
         "import sys\nfrom deployments.cli import main\nsys.argv = ['braid', *sys.argv[1:]]\n"
         "try:\n    main()\nfinally:\n    assert 'prefect' not in sys.modules, 'prefect was imported'\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False,
-                           cwd=Path(__file__).parents[4], timeout=120)  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[4],
+        timeout=120,
+    )
     assert ended.returncode == 0, ended.stderr
 
 

@@ -71,8 +71,20 @@ def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings)
     from flows.run_store.records import Process
 
     store, here = RunStore(settings.run_store_url), Process()
-    store.start(RunRecord("alive", "p", "f", "default", {}, "running", now(), host=here.host, process=here.process,
-                          process_started=here.process_started))  # fmt: skip
+    store.start(
+        RunRecord(
+            "alive",
+            "p",
+            "f",
+            "default",
+            {},
+            "running",
+            now(),
+            host=here.host,
+            process=here.process,
+            process_started=here.process_started,
+        )
+    )
     store.write("alive", "alive", going_=[Going("0", "0.slow", now(), stuck=True)])
     stuck, running = found(settings, "runs", repair=True)
     assert stuck == Finding("runs", "warning", "alive: 0.slow gives no sign of progress; see `braid runs show`")
@@ -122,8 +134,9 @@ def _refuse(_: Settings) -> str:
 def test_the_pair_of_versions_that_breaks_is_an_error() -> None:
     (finding,) = breaking_pairs({"prefect": "3.8.8", "fastapi": "0.151.0"})
     assert (finding.level, finding.text) == (
-        "error", "the server of Prefect 3.8.8 does not start with FastAPI 0.151.0; pip install 'fastapi<0.151'",
-    )  # fmt: skip
+        "error",
+        "the server of Prefect 3.8.8 does not start with FastAPI 0.151.0; pip install 'fastapi<0.151'",
+    )
     assert list(breaking_pairs({"prefect": "3.8.8", "fastapi": "0.150.0"})) == []
 
 

@@ -12,10 +12,10 @@ from tests.support.ingesting import write
 
 FILES = {
     "bees.md": "# Bees\n\nMatilda Smith keeps bees in Ghent.\n\n| hive | bees |\n|---|---|\n| A | 9 |\n\n"
-               "```python\nprint(1)\n```\n",
+    "```python\nprint(1)\n```\n",
     "ants.txt": "Ants carry leaves.",
     "broken.pdf": "%PDF-1.4 and then nothing",
-}  # fmt: skip
+}
 
 
 def braid(*arguments: str) -> tuple[int, str]:
@@ -31,8 +31,12 @@ def braid_json(*arguments: str) -> Any:
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in (("BRAID_HOME", str(tmp_path / "home")), ("BRAID_EMBEDDING_MODEL", "hashing"),
-                        ("COLUMNS", "200"), ("NO_COLOR", "1")):  # fmt: skip
+    for name, value in (
+        ("BRAID_HOME", str(tmp_path / "home")),
+        ("BRAID_EMBEDDING_MODEL", "hashing"),
+        ("COLUMNS", "200"),
+        ("NO_COLOR", "1"),
+    ):
         monkeypatch.setenv(name, value)
     write(tmp_path / "in", FILES)
     return tmp_path / "in"
@@ -47,8 +51,10 @@ def test_documents_are_listed_with_what_became_of_them(source: Path) -> None:
     listed = braid_json("documents", "list")
     assert listed["counts"] == {"processed": 2, "failed": 1, "pending": 0, "searchable": 2}
     assert [(each["name"], each["status"], each["run_id"], each["runs"]) for each in listed["documents"]] == [
-        ("ants.txt", "processed", run, 1), ("bees.md", "processed", run, 1), ("broken.pdf", "failed", run, 1),
-    ]  # fmt: skip
+        ("ants.txt", "processed", run, 1),
+        ("bees.md", "processed", run, 1),
+        ("broken.pdf", "failed", run, 1),
+    ]
     steps = {each["name"]: each["step"].rpartition(".")[2] for each in listed["documents"]}
     assert steps == {"ants.txt": "publish_documents", "bees.md": "publish_documents", "broken.pdf": "extract_text"}
     (failed,) = braid_json("documents", "--status", "failed")["documents"]

@@ -46,8 +46,9 @@ def test_indexes_are_listed_with_counts_and_size() -> None:
     code, listed = braid_json("list")
     assert code == 0
     assert [(each["index"], each["documents"], each["entities"]) for each in listed["indexes"]] == [
-        ("app", 0, 0), ("zoo", 2, 2),
-    ]  # fmt: skip
+        ("app", 0, 0),
+        ("zoo", 2, 2),
+    ]
     assert listed["indexes"][1]["bytes"] > 10_000
     assert "zoo" in braid("list")[1]
 

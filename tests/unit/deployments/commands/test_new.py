@@ -40,10 +40,14 @@ def test_a_new_handler_passes_its_test_and_ruff(project: Path, folder: str) -> N
     assert code == 0, out
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{ROOT}"}
     ruff = ["--config", ROOT / "pyproject.toml", "--config", f"src = ['{project}', '{ROOT}']", "."]
-    for command in (["pytest", "-q", "tests", "-p", "no:cacheprovider"], ["ruff", "check", *ruff],
-                    ["ruff", "format", "--check", *ruff]):  # fmt: skip
-        ended = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False,
-                               env=environment)  # fmt: skip
+    for command in (
+        ["pytest", "-q", "tests", "-p", "no:cacheprovider"],
+        ["ruff", "check", *ruff],
+        ["ruff", "format", "--check", *ruff],
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False, env=environment
+        )
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

@@ -111,10 +111,13 @@ def test_sarif_without_problems_is_a_log_too() -> None:
 @pytest.mark.parametrize(
     ("problem", "line"),
     [
-        (WRONG, "::error file=my pipelines/a.yaml,line=3,col=5,title=unknown-key::'x' is no key%0Aof a step: 100%25, sure"),
+        (
+            WRONG,
+            "::error file=my pipelines/a.yaml,line=3,col=5,title=unknown-key::'x' is no key%0Aof a step: 100%25, sure",
+        ),
         (UNCLEAR, "::warning file=b.yaml,title=undescriptive-name::the id 'foo' says nothing"),
         (Problem("a,b:c.yaml", 1, 2, "x", "y"), "::error file=a%2Cb%3Ac.yaml,line=1,col=2,title=x::y"),
     ],
-)  # fmt: skip
+)
 def test_github_shows_problems_beside_their_lines(problem: Problem, line: str) -> None:
     assert github(problem) == line

@@ -7,26 +7,38 @@ import pytest
 from deployments.runs.parameters import InvalidParameters, check_parameters, without_secrets
 from flows.model.steps import Pipeline
 
-PIPELINE = Pipeline.model_validate({
-    "name": "p", "steps": ["x"],
-    "parameters": {
-        "source": {"required": True, "description": "Where from."},
-        "top": {"type": "integer", "minimum": 1, "maximum": 9},
-        "share": {"type": "number", "default": 0.5}, "dry": {"type": "boolean", "default": False},
-        "names": {"type": "list"}, "tags": {"type": "mapping"},
-        "mode": {"choices": ["fast", "slow"], "default": "fast"},
-    },
-})  # fmt: skip
+PIPELINE = Pipeline.model_validate(
+    {
+        "name": "p",
+        "steps": ["x"],
+        "parameters": {
+            "source": {"required": True, "description": "Where from."},
+            "top": {"type": "integer", "minimum": 1, "maximum": 9},
+            "share": {"type": "number", "default": 0.5},
+            "dry": {"type": "boolean", "default": False},
+            "names": {"type": "list"},
+            "tags": {"type": "mapping"},
+            "mode": {"choices": ["fast", "slow"], "default": "fast"},
+        },
+    }
+)
 
 
 @pytest.mark.parametrize(
     ("name", "given", "read"),
     [
-        ("top", "7", 7), ("top", 7.0, 7), ("share", "0.25", 0.25), ("dry", "yes", True), ("dry", "off", False),
-        ("names", "a, b", ["a", "b"]), ("names", '["a,b"]', ["a,b"]), ("names", ("a",), ["a"]),
-        ("tags", '{"team": ["legal"]}', {"team": ["legal"]}), ("mode", "slow", "slow"),
+        ("top", "7", 7),
+        ("top", 7.0, 7),
+        ("share", "0.25", 0.25),
+        ("dry", "yes", True),
+        ("dry", "off", False),
+        ("names", "a, b", ["a", "b"]),
+        ("names", '["a,b"]', ["a,b"]),
+        ("names", ("a",), ["a"]),
+        ("tags", '{"team": ["legal"]}', {"team": ["legal"]}),
+        ("mode", "slow", "slow"),
     ],
-)  # fmt: skip
+)
 def test_texts_are_read_as_the_declared_type(name: str, given: Any, read: Any) -> None:
     assert check_parameters(PIPELINE, {"source": "s", name: given})[name] == read
 
@@ -34,14 +46,19 @@ def test_texts_are_read_as_the_declared_type(name: str, given: Any, read: Any) -
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
-        ("top", "x", "parameter 'top' must be a whole number, not 'x'"), ("top", "0", "must be at least 1"),
-        ("top", 10, "must be at most 9"), ("top", True, "must be a whole number"),
-        ("top", 1.5, "must be a whole number"), ("share", "nan", "must be a number"),
-        ("dry", "perhaps", "must be true or false"), ("names", 3, "must be a list"),
-        ("names", "[1", "must be a list"), ("tags", "a=b", "must be a mapping"),
+        ("top", "x", "parameter 'top' must be a whole number, not 'x'"),
+        ("top", "0", "must be at least 1"),
+        ("top", 10, "must be at most 9"),
+        ("top", True, "must be a whole number"),
+        ("top", 1.5, "must be a whole number"),
+        ("share", "nan", "must be a number"),
+        ("dry", "perhaps", "must be true or false"),
+        ("names", 3, "must be a list"),
+        ("names", "[1", "must be a list"),
+        ("tags", "a=b", "must be a mapping"),
         ("mode", "fas", "must be one of fast, slow; did you mean 'fast'?"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(name: str, given: Any, complaint: str) -> None:
     with pytest.raises(InvalidParameters) as refused:
         check_parameters(PIPELINE, {"source": "s", name: given})
@@ -60,12 +77,20 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 def test_defaults_fill_the_gaps() -> None:
     assert check_parameters(PIPELINE, {"source": "s"}) == {
-        "source": "s", "top": None, "share": 0.5, "dry": False, "names": None, "tags": None, "mode": "fast",
-    }  # fmt: skip
+        "source": "s",
+        "top": None,
+        "share": 0.5,
+        "dry": False,
+        "names": None,
+        "tags": None,
+        "mode": "fast",
+    }
 
 
 def test_secrets_are_left_out_of_what_is_kept() -> None:
     given = {"api_key": "k", "source": "https://me:hush@host/x", "more": {"password": "p", "urls": ["s3://a:b@c"]}}
     assert without_secrets(given) == {
-        "api_key": "***", "source": "https://me:***@host/x", "more": {"password": "***", "urls": ["s3://a:***@c"]},
-    }  # fmt: skip
+        "api_key": "***",
+        "source": "https://me:***@host/x",
+        "more": {"password": "***", "urls": ["s3://a:***@c"]},
+    }

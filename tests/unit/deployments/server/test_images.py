@@ -19,8 +19,11 @@ FOLDER = ROOT / "deployments" / "docker"
 HOME = "/srv/braid"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<word>[^}]*))?\}")
 VALUES = {
-    "PREFECT_POSTGRES_PASSWORD": "pass1", "POSTGRES_PASSWORD": "pass2", "BRAID_S3_KEY": "key", "BRAID_S3_SECRET": "sec",
-}  # fmt: skip
+    "PREFECT_POSTGRES_PASSWORD": "pass1",
+    "POSTGRES_PASSWORD": "pass2",
+    "BRAID_S3_KEY": "key",
+    "BRAID_S3_SECRET": "sec",
+}
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +166,16 @@ class TestDockerfile:
     def test_starts_from_a_version_of_python(self, instructions: list[tuple[str, str]]) -> None:
         assert instructions[0] == ("FROM", "python:3.11-slim-bookworm")
         assert {name for name, _ in instructions} <= {
-            "FROM", "ARG", "ENV", "RUN", "WORKDIR", "COPY", "USER", "HEALTHCHECK", "CMD",
-        }  # fmt: skip
+            "FROM",
+            "ARG",
+            "ENV",
+            "RUN",
+            "WORKDIR",
+            "COPY",
+            "USER",
+            "HEALTHCHECK",
+            "CMD",
+        }
 
     def test_installs_the_pinned_versions_editable_at_a_fixed_path(self, instructions: list[tuple[str, str]]) -> None:
         install, again = (rest for name, rest in instructions if name == "RUN" and "pip install" in rest)

@@ -71,8 +71,13 @@ async def test_a_server_that_fails_for_a_while_is_asked_again_and_no_shard_is_st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "EVERY_S", 0.0)
         runs = await sharding.run_shards(
-            Server(), track, deployment_id=uuid.uuid4(), parameters={}, store=NoRecords(), told=told.append,  # type: ignore[arg-type]
-        )  # fmt: skip
+            Server(),  # type: ignore[arg-type]
+            track,
+            deployment_id=uuid.uuid4(),
+            parameters={},
+            store=NoRecords(),  # type: ignore[arg-type]
+            told=told.append,
+        )
     assert [run.status for run in runs] == ["succeeded", "succeeded"]
     assert keys == ["braid-t-1", "braid-t-2"]
     assert answers == []

@@ -25,10 +25,17 @@ def test_the_table_prices_what_a_call_reports() -> None:
     call.report_cost("gpu", seconds=10)
     call.report_cost(images=2)
     call.report_cost("nobody/knows", images=1, tokens=5)
-    assert call.costs == pytest.approx({
-        "input_tokens": 1e6, "output_tokens": 1000, "tokens": 1_001_005, "seconds": 10, "images": 3,
-        "usd": 2.5 + 0.01 + 0.01 + 0.12, "eur": 0.01,
-    })  # fmt: skip
+    assert call.costs == pytest.approx(
+        {
+            "input_tokens": 1e6,
+            "output_tokens": 1000,
+            "tokens": 1_001_005,
+            "seconds": 10,
+            "images": 3,
+            "usd": 2.5 + 0.01 + 0.01 + 0.12,
+            "eur": 0.01,
+        }
+    )
 
 
 def test_money_that_is_reported_is_not_priced_again_and_a_handlers_own_price_comes_before_the_table() -> None:

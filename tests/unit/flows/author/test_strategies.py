@@ -30,27 +30,53 @@ def test_without_a_success_there_is_nothing_to_merge(strategy: str, results: lis
     ("strategy", "results", "options", "merged"),
     [
         ("collect_all", [], {}, {"success": True, "outputs": [], "errors": []}),
-        ("collect_all", [*branches(1), FAILED[0]], {},
-         {"success": False, "outputs": [1], "errors": [{"branch": "x", "error": "broken"}]}),
+        (
+            "collect_all",
+            [*branches(1), FAILED[0]],
+            {},
+            {"success": False, "outputs": [1], "errors": [{"branch": "x", "error": "broken"}]},
+        ),
         ("first_success", [FAILED[0], *branches("a", "b")], {}, "a"),
         ("fastest_success", [FAILED[0], *branches("a", "b")], {}, "b"),
-        ("best_quality", branches({"score": 1, "n": 1}, {"score": 2, "n": 2}, {"score": 2, "n": 3}), {"score": "score"},
-         {"score": 2, "n": 2}),
-        ("best_quality", branches({"score": 1}, {"score": 2}), {"score": "score", "higher_is_better": False}, {"score": 1}),
+        (
+            "best_quality",
+            branches({"score": 1, "n": 1}, {"score": 2, "n": 2}, {"score": 2, "n": 3}),
+            {"score": "score"},
+            {"score": 2, "n": 2},
+        ),
+        (
+            "best_quality",
+            branches({"score": 1}, {"score": 2}),
+            {"score": "score", "higher_is_better": False},
+            {"score": 1},
+        ),
         ("combine_outputs", branches([1], [2, 3]), {}, [1, 2, 3]),
         ("combine_outputs", branches({"a": 1}, {"b": 2}), {}, {"a": 1, "b": 2}),
         ("combine_outputs", branches("a"), {}, "a"),
         ("combine_outputs", branches("a", "b"), {}, "a\n\nb"),
-        ("combine_outputs", branches([{"id": 1, "score": 9}, {"id": 2, "score": 1}], [{"id": 2, "score": 0.5}]), {},
-         [{"id": 2, "score": 1}, {"id": 1, "score": 9}]),
-        ("union", branches([{"id": 1, "v": "a"}], [{"id": 1, "v": "b"}, {"id": 2}]), {}, [{"id": 1, "v": "a"}, {"id": 2}]),
+        (
+            "combine_outputs",
+            branches([{"id": 1, "score": 9}, {"id": 2, "score": 1}], [{"id": 2, "score": 0.5}]),
+            {},
+            [{"id": 2, "score": 1}, {"id": 1, "score": 9}],
+        ),
+        (
+            "union",
+            branches([{"id": 1, "v": "a"}], [{"id": 1, "v": "b"}, {"id": 2}]),
+            {},
+            [{"id": 1, "v": "a"}, {"id": 2}],
+        ),
         ("majority", branches("x", "y", "y"), {}, "y"),
         ("majority", branches("x", "y"), {}, "x"),
-        ("reciprocal_rank_fusion", branches([{"id": 1}, {"id": 2}], [{"id": 2}, {"id": 3}]), {},
-         [{"id": 2}, {"id": 1}, {"id": 3}]),
+        (
+            "reciprocal_rank_fusion",
+            branches([{"id": 1}, {"id": 2}], [{"id": 2}, {"id": 3}]),
+            {},
+            [{"id": 2}, {"id": 1}, {"id": 3}],
+        ),
         ("reciprocal_rank_fusion", branches([{"id": 1}], [{"id": 2}]), {}, [{"id": 1}, {"id": 2}]),
     ],
-)  # fmt: skip
+)
 def test_merge_strategies(strategy: str, results: list[BranchResult], options: dict[str, Any], merged: Any) -> None:
     assert merge_results(strategy, results, options) == merged
 

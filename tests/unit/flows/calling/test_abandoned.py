@@ -125,9 +125,13 @@ def test_a_stopped_call_that_goes_on_is_abandoned_without_an_error() -> None:
     result = run_virtually(blocked.run([group, "release"], Context(START)))
     ended = {outcome.path: (outcome.status, outcome.error is None) for outcome in result.outcomes}
     assert ended == {
-        "0": ("succeeded", True), "0.0": ("abandoned", True), "0.0.0": ("abandoned", True),
-        "0.0.1": ("cancelled", True), "0.1": ("failed", False), "1": ("succeeded", True),
-    }  # fmt: skip
+        "0": ("succeeded", True),
+        "0.0": ("abandoned", True),
+        "0.0.0": ("abandoned", True),
+        "0.0.1": ("cancelled", True),
+        "0.1": ("failed", False),
+        "1": ("succeeded", True),
+    }
     assert result.outcomes[2].reason == "stopped, but its thread goes on; its late result will be dropped"
     assert result.fingerprint == Context(START).fingerprint()
 

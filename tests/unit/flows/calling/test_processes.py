@@ -72,14 +72,19 @@ async def test_a_call_runs_elsewhere_and_comes_back_as_a_delta() -> None:
 
 
 async def test_what_a_process_reported_counts_also_when_it_fails_or_is_killed() -> None:
-    pipeline = Pipeline.model_validate({
-        "name": "p", "steps": [{"parallel": [{"handler": "spend_and_spin", "timeout_s": 3}, "spend_and_fail"],
-                                "policy": "best_effort"}],
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "p",
+            "steps": [
+                {"parallel": [{"handler": "spend_and_spin", "timeout_s": 3}, "spend_and_fail"], "policy": "best_effort"}
+            ],
+        }
+    )
     result = await run_plan(make_plan(pipeline, given=[]), Context())
     assert [(o.status, dict(o.cost)) for o in result.outcomes if o.is_leaf] == [
-        ("timed_out", {"tokens": 5, "usd": 0.5}), ("failed", {"tokens": 7}),
-    ]  # fmt: skip
+        ("timed_out", {"tokens": 5, "usd": 0.5}),
+        ("failed", {"tokens": 7}),
+    ]
     assert [failure.item for failure in result.failures] == ["a.pdf"]
 
 

@@ -58,9 +58,14 @@ def registry(log: Log) -> Registry:
 
 def stores(*names: str) -> list[Any]:
     return [
-        {"handler": "store", "id": name, "options": {"name": name, "turns": turns}, "retry": {"max_attempts": 2, "delay_s": 0}}
+        {
+            "handler": "store",
+            "id": name,
+            "options": {"name": name, "turns": turns},
+            "retry": {"max_attempts": 2, "delay_s": 0},
+        }
         for turns, name in enumerate(names)
-    ]  # fmt: skip
+    ]
 
 
 def run(steps: Any, registry: Registry, journal: Journal | None = None) -> RunResult:

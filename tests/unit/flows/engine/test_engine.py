@@ -101,13 +101,20 @@ async def test_a_window_is_never_exceeded_nested_and_with_retries(seed: int) -> 
         await outer.hold("branch", 3)
 
     branches = [
-        ["whole_branch", {"parallel": [{"handler": "probed", "options": {"name": f"{i}.{j}"}} for j in range(5)],
-                          "max_concurrency": limits[1]}]
+        [
+            "whole_branch",
+            {
+                "parallel": [{"handler": "probed", "options": {"name": f"{i}.{j}"}} for j in range(5)],
+                "max_concurrency": limits[1],
+            },
+        ]
         for i in range(5)
-    ]  # fmt: skip
+    ]
     result = await run(
-        [{"parallel": branches, "max_concurrency": limits[0]}], made, retry={"max_attempts": 3, "delay_s": 0},
-    )  # fmt: skip
+        [{"parallel": branches, "max_concurrency": limits[0]}],
+        made,
+        retry={"max_attempts": 3, "delay_s": 0},
+    )
     assert result.status == "succeeded"
     assert outer.most <= limits[0]
     assert inner.most <= limits[0] * limits[1]
@@ -229,12 +236,16 @@ async def test_nothing_of_a_failed_group_is_merged_unless_the_policy_says_so() -
         ([{"handler": "polite", "timeout_s": 0.05}], {"0": "timed_out"}),
         ([{"handler": "blocked", "timeout_s": 0.05}], {"0": "abandoned"}),
         ([{"handler": "forever", "timeout_s": 60}], {"0": "timed_out"}),
-        ([{"parallel": {"timeout_s": 0.05, "branches": ["forever", "ok", {"handler": "forever", "timeout_s": 60}]}}],
-         {"0": "timed_out", "0.0": "timed_out", "0.1": "succeeded", "0.2": "timed_out"}),
-        ([{"parallel": {"timeout_s": 0.05, "max_concurrency": 1, "branches": ["forever", "ok"]}}],
-         {"0": "timed_out", "0.0": "timed_out", "0.1": "timed_out"}),
+        (
+            [{"parallel": {"timeout_s": 0.05, "branches": ["forever", "ok", {"handler": "forever", "timeout_s": 60}]}}],
+            {"0": "timed_out", "0.0": "timed_out", "0.1": "succeeded", "0.2": "timed_out"},
+        ),
+        (
+            [{"parallel": {"timeout_s": 0.05, "max_concurrency": 1, "branches": ["forever", "ok"]}}],
+            {"0": "timed_out", "0.0": "timed_out", "0.1": "timed_out"},
+        ),
     ],
-)  # fmt: skip
+)
 async def test_timeouts_of_step_group_and_run_clip_what_is_inside(
     registry: Registry, steps: Any, expected: dict
 ) -> None:
@@ -260,16 +271,19 @@ async def test_a_late_result_is_dropped_and_its_thread_starves_nobody(registry: 
     assert "late" not in result.context.data
 
 
-@pytest.mark.parametrize(("answer", "attempts", "status"), [
-    (lambda: (_ for _ in ()).throw(TransientError("t", retry_after_s=0)), 3, "failed"),
-    (lambda: (_ for _ in ()).throw(FatalError("f")), 1, "failed"),
-    (lambda: (_ for _ in ()).throw(ConnectionResetError("c")), 3, "failed"),
-    (lambda: (_ for _ in ()).throw(TimeoutError("t")), 3, "failed"),
-    (lambda: (_ for _ in ()).throw(ValueError("v")), 1, "failed"),
-    (lambda: TransientFailure("t", retry_after_s=0), 3, "failed"),
-    (lambda: FatalFailure("f"), 1, "failed"),
-    (lambda: Success(), 1, "succeeded"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "attempts", "status"),
+    [
+        (lambda: (_ for _ in ()).throw(TransientError("t", retry_after_s=0)), 3, "failed"),
+        (lambda: (_ for _ in ()).throw(FatalError("f")), 1, "failed"),
+        (lambda: (_ for _ in ()).throw(ConnectionResetError("c")), 3, "failed"),
+        (lambda: (_ for _ in ()).throw(TimeoutError("t")), 3, "failed"),
+        (lambda: (_ for _ in ()).throw(ValueError("v")), 1, "failed"),
+        (lambda: TransientFailure("t", retry_after_s=0), 3, "failed"),
+        (lambda: FatalFailure("f"), 1, "failed"),
+        (lambda: Success(), 1, "succeeded"),
+    ],
+)
 async def test_only_what_may_pass_by_itself_is_tried_again(
     answer: Callable[[], Any], attempts: int, status: str
 ) -> None:
@@ -405,16 +419,25 @@ async def test_fan_in_strategies_and_the_race() -> None:
         return {"handler": "say", "options": {"text": text, "wait": wait}, "writes": {"text": f"text_{text}"}}
 
     calm = [branch("aa"), branch("bbbb"), branch("c")]
-    for strategy, value in [("first_success", "aa"), ("best_quality", "bbbb"), ("combine_outputs", "aa\n\nbbbb\n\nc"),
-                            ("collect_all", {"success": True, "outputs": ["aa", "bbbb", "c"], "errors": []})]:  # fmt: skip
+    for strategy, value in [
+        ("first_success", "aa"),
+        ("best_quality", "bbbb"),
+        ("combine_outputs", "aa\n\nbbbb\n\nc"),
+        ("collect_all", {"success": True, "outputs": ["aa", "bbbb", "c"], "errors": []}),
+    ]:
         result = await run([{"parallel": {"id": "voices", "branches": calm, "merge": strategy}}], made)
         assert result.context.data["voices"] == value
     race = {"id": "race", "branches": [branch("slow", wait=True), branch("fast")], "merge": "fastest_success"}
     raced = await run([{"parallel": race}], made)
     assert (raced.status, raced.context.data["race"]) == ("succeeded", "fast")
     assert statuses(raced) == {"0": "succeeded", "0.0": "cancelled", "0.1": "succeeded"}
-    apart = await run([{"parallel": {"id": "g", "branches": calm}}, {"merge_results": "g", "strategy": "union",
-                       "options": {"key": "id"}, "output": "all"}], made)  # fmt: skip
+    apart = await run(
+        [
+            {"parallel": {"id": "g", "branches": calm}},
+            {"merge_results": "g", "strategy": "union", "options": {"key": "id"}, "output": "all"},
+        ],
+        made,
+    )
     assert apart.context.data["all"] == ["a", "b", "c"]
 
 
@@ -460,10 +483,15 @@ async def test_one_outcome_for_everything_declared_whatever_happens(registry: Re
 
     def step(level: int) -> Any:
         if level and rng.random() < 0.6:
-            policy = {"on_branch_failure": rng.choice(["cancel", "drain", "continue"]),
-                      "success_when": rng.choice(["all", "any", "always"])}  # fmt: skip
-            return {"parallel": [steps(level - 1) for _ in range(rng.randint(1, 4))], "policy": policy,
-                    "max_concurrency": rng.randint(1, 3)}  # fmt: skip
+            policy = {
+                "on_branch_failure": rng.choice(["cancel", "drain", "continue"]),
+                "success_when": rng.choice(["all", "any", "always"]),
+            }
+            return {
+                "parallel": [steps(level - 1) for _ in range(rng.randint(1, 4))],
+                "policy": policy,
+                "max_concurrency": rng.randint(1, 3),
+            }
         return rng.choice(["ok", "ok", "fatal", "transient", {"handler": "forever", "timeout_s": 0.01}])
 
     tree = steps(3)
@@ -501,15 +529,22 @@ async def test_a_sub_pipeline_keeps_its_parameters_limits_and_reducers() -> None
         await probe.hold(word, 3)
         return [word]
 
-    inner = Pipeline.model_validate({
-        "name": "inner", "parameters": {"word": {"default": "none"}}, "resources": {"desk": {"concurrency": 1}},
-        "reducers": {"found": "append"},
-        "steps": [{"parallel": [{"handler": "look", "uses": ["desk"]}] * 3}],
-    })  # fmt: skip
-    outer = Pipeline.model_validate({
-        "name": "outer", "parameters": {"topic": {}},
-        "steps": [{"pipeline": "inner", "parameters": {"word": "{{ topic | upper }}"}}],
-    })  # fmt: skip
+    inner = Pipeline.model_validate(
+        {
+            "name": "inner",
+            "parameters": {"word": {"default": "none"}},
+            "resources": {"desk": {"concurrency": 1}},
+            "reducers": {"found": "append"},
+            "steps": [{"parallel": [{"handler": "look", "uses": ["desk"]}] * 3}],
+        }
+    )
+    outer = Pipeline.model_validate(
+        {
+            "name": "outer",
+            "parameters": {"topic": {}},
+            "steps": [{"pipeline": "inner", "parameters": {"word": "{{ topic | upper }}"}}],
+        }
+    )
     context = Context({"topic": "cats"})
     result = await run_plan(make_plan(outer, registry=made, catalog={"inner": inner}, given=["topic"]), context)
     assert result.status == "succeeded", result.errors
@@ -549,8 +584,12 @@ async def test_what_waits_for_a_failure_however_far_back_never_starts(registry: 
     ]
     result = await run([{"parallel": branches, "policy": "best_effort"}], registry)
     assert [outcome.status for outcome in result.outcomes[1:]] == [
-        "failed", "skipped", "skipped", "skipped", "succeeded",
-    ]  # fmt: skip
+        "failed",
+        "skipped",
+        "skipped",
+        "skipped",
+        "succeeded",
+    ]
 
 
 async def test_in_a_list_that_runs_as_a_graph_nothing_after_a_failure_begins() -> None:

@@ -117,10 +117,12 @@ def test_only_what_a_change_touches_is_done_again(
 def test_a_change_reaches_all_that_comes_after_it_and_nothing_beside_it(registry: Registry) -> None:
     def lineages(options: dict[str, Any]) -> dict[str, str]:
         steps = [
-            {"parallel": [{"handler": "double", "id": "a", "options": options}, {"handler": "double", "id": "b"}],
-             "reducers": {"doubled": "append"}},
+            {
+                "parallel": [{"handler": "double", "id": "a", "options": options}, {"handler": "double", "id": "b"}],
+                "reducers": {"doubled": "append"},
+            },
             {"handler": "add_up", "id": "after"},
-        ]  # fmt: skip
+        ]
         plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
         return {name: definition.lineage for name, definition in definitions(plan).items()}
 

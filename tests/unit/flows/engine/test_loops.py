@@ -137,9 +137,14 @@ async def test_no_item_begins_once_the_loop_was_stopped_however_many_may_fail() 
     result = await run([{"parallel": [loop, "fatal"], "policy": "fail_fast"}], made, {"numbers": [1, 2, 3]})
     assert began == [1]
     assert {o.path: o.status for o in result.outcomes} == {
-        "0": "failed", "0.0": "cancelled", "0.0[0]": "cancelled", "0.0[0].0": "cancelled",
-        "0.0[1]": "cancelled", "0.0[2]": "cancelled", "0.1": "failed",
-    }  # fmt: skip
+        "0": "failed",
+        "0.0": "cancelled",
+        "0.0[0]": "cancelled",
+        "0.0[0].0": "cancelled",
+        "0.0[1]": "cancelled",
+        "0.0[2]": "cancelled",
+        "0.1": "failed",
+    }
 
 
 async def test_no_item_is_called_when_the_time_is_up() -> None:
@@ -149,8 +154,13 @@ async def test_no_item_is_called_when_the_time_is_up() -> None:
         began.append(item)
         await asyncio.Event().wait()
 
-    loop = {"for_each": "numbers", "steps": ["forever"], "max_concurrency": 1, "tolerated_failure": "100%",
-            "timeout_s": 0.02}  # fmt: skip
+    loop = {
+        "for_each": "numbers",
+        "steps": ["forever"],
+        "max_concurrency": 1,
+        "tolerated_failure": "100%",
+        "timeout_s": 0.02,
+    }
     result = await run([loop], registry_of(forever), {"numbers": [1, 2, 3]})
     assert began == [1]
     assert [o.status for o in result.outcomes if o.kind == "item"] == ["timed_out"] * 3

@@ -264,9 +264,13 @@ def _forgets(patch: pytest.MonkeyPatch) -> None:
 
 
 BROKEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "a required failure ends succeeded": lambda patch: patch.setattr(real_engine, "_run_status", lambda *_: "succeeded"),
+    "a required failure ends succeeded": lambda patch: patch.setattr(
+        real_engine, "_run_status", lambda *_: "succeeded"
+    ),
     "a required failure ends partial": lambda patch: patch.setattr(
-        real_engine, "_run_status", lambda result, state, told=real_engine._run_status: told(result, state).replace("failed", "partial")
+        real_engine,
+        "_run_status",
+        lambda result, state, told=real_engine._run_status: told(result, state).replace("failed", "partial"),
     ),
     "groups always succeed": lambda patch: patch.setattr(groups.Policy, "satisfied", lambda *_: True),
     "loops tolerate everything": lambda patch: patch.setattr(loops.Tolerance, "exceeded", lambda *_: False),
@@ -278,7 +282,7 @@ BROKEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "time goes back": _said(seconds=lambda one: -one.seconds),
     "what failed costs nothing": _said(cost=lambda one: {} if one.error else one.cost),
     "timeouts read as failures": _said(status=lambda one: "skipped" if one.status == "timed_out" else one.status),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", BROKEN)

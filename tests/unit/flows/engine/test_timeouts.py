@@ -48,16 +48,22 @@ def registry() -> Registry:
 def nested(times: dict[str, float], registry: Registry, *, retry: dict[str, Any] | None = None) -> RunResult:
     """Run a call in an attempt in a step in a group in a loop in a sub-pipeline, each with its own time."""
     step: dict[str, Any] = {
-        "handler": "client", "id": "step", "timeout_s": times["step"],
-        "options": {"gives_up_after_s": times["call"]}, "retry": {"attempt_timeout_s": times["attempt"], **(retry or {})},
-    }  # fmt: skip
+        "handler": "client",
+        "id": "step",
+        "timeout_s": times["step"],
+        "options": {"gives_up_after_s": times["call"]},
+        "retry": {"attempt_timeout_s": times["attempt"], **(retry or {})},
+    }
     group = {"parallel": [step, {"handler": "ok", "id": "other"}], "id": "group", "timeout_s": times["group"]}
     loop = {"for_each": "items", "id": "loop", "steps": [group], "timeout_s": times["loop"]}
     inner = Pipeline.model_validate({"name": "inner", "steps": [loop], "timeout_s": times["inner pipeline"]})
-    outer = Pipeline.model_validate({
-        "name": "outer", "timeout_s": times["run"],
-        "steps": [{"pipeline": "inner", "id": "sub-pipeline", "timeout_s": times["sub-pipeline"]}],
-    })  # fmt: skip
+    outer = Pipeline.model_validate(
+        {
+            "name": "outer",
+            "timeout_s": times["run"],
+            "steps": [{"pipeline": "inner", "id": "sub-pipeline", "timeout_s": times["sub-pipeline"]}],
+        }
+    )
     plan = make_plan(outer, registry=registry, catalog={"inner": inner}, given=["items"])
     return run_virtually(run_plan(plan, Context({"items": ["one"]})))
 
@@ -106,8 +112,11 @@ def test_no_retry_begins_that_would_come_too_late(registry: Registry) -> None:
 
 
 def test_each_item_and_each_branch_has_the_time_of_its_own_step(registry: Registry) -> None:
-    loop = {"for_each": "items", "steps": [{"handler": "takes", "options": {"seconds": 3}, "timeout_s": 4}],
-            "max_concurrency": 1}  # fmt: skip
+    loop = {
+        "for_each": "items",
+        "steps": [{"handler": "takes", "options": {"seconds": 3}, "timeout_s": 4}],
+        "max_concurrency": 1,
+    }
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [loop]}), registry=registry, given=["items"])
     result = run_virtually(run_plan(plan, Context({"items": [1, 2, 3]})))
     assert (result.status, result.seconds) == ("succeeded", 9.0)

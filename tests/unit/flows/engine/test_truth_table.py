@@ -124,8 +124,11 @@ def test_a_race(row: Row) -> None:
         options = {"after_s": 2 * after_s if limit else after_s, "fails": row[name] == "failed"}
         return {"handler": "racer", "id": name, "options": options, "writes": {"out": name}, **limit}
 
-    group = {"id": "race", "merge": {"strategy": "fastest_success", "output": "winner"},
-             "parallel": [branch(name, after_s) for after_s, name in enumerate(RACERS, 1)]}  # fmt: skip
+    group = {
+        "id": "race",
+        "merge": {"strategy": "fastest_success", "output": "winner"},
+        "parallel": [branch(name, after_s) for after_s, name in enumerate(RACERS, 1)],
+    }
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [group]}), registry=made)
     result = run_virtually(run_plan(plan, Context({})))
     outcomes = {outcome.id: outcome for outcome in result.outcomes}

@@ -22,12 +22,20 @@ ORIGINS = {"own_origin": "pipeline p", "common_origin": "BRAID_RESOURCES"}
         (None, Resource(per_minute=60), "60 a minute (BRAID_RESOURCES); shared by all runs"),
         (None, Resource(per_minute=60, shared=False), "60 a minute (BRAID_RESOURCES)"),
         (Resource(concurrency=2), Resource(concurrency=5), "2 at once (pipeline p); shared by all runs"),
-        (Resource(concurrency=9), Resource(concurrency=5), "5 at once (BRAID_RESOURCES, below the pipeline's 9); shared by all runs"),
+        (
+            Resource(concurrency=9),
+            Resource(concurrency=5),
+            "5 at once (BRAID_RESOURCES, below the pipeline's 9); shared by all runs",
+        ),
         (Resource(concurrency=2, shared=True), None, "2 at once (pipeline p); shared by all runs"),
         (Resource(), None, "unlimited"),
-        (Resource(breaker=Breaker()), Resource(breaker=Breaker(failures=9), shared=False), "breaker: 5 failures in 60 s stop calls for 30 s (pipeline p)"),
+        (
+            Resource(breaker=Breaker()),
+            Resource(breaker=Breaker(failures=9), shared=False),
+            "breaker: 5 failures in 60 s stop calls for 30 s (pipeline p)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_tighter_of_settings_and_pipeline_holds(own: Resource | None, common: Resource | None, said: str) -> None:
     assert str(settle("api", own, common, **ORIGINS)) == said
 
@@ -68,10 +76,14 @@ def test_a_resource_that_nobody_defines_is_refused_with_the_cure() -> None:
 )
 async def test_a_run_makes_no_more_retries_than_its_budget_allows(budget: object, calls: int) -> None:
     registry, made_calls = made()
-    pipeline = Pipeline.model_validate({
-        "name": "p", "retry_budget": budget, "resources": {"api": {}},
-        "steps": [{"parallel": [{"handler": "ask", "retry": {"max_attempts": 3, "delay_s": 0}}] * 5}],
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "p",
+            "retry_budget": budget,
+            "resources": {"api": {}},
+            "steps": [{"parallel": [{"handler": "ask", "retry": {"max_attempts": 3, "delay_s": 0}}] * 5}],
+        }
+    )
     result = await run_plan(make_plan(pipeline, registry=registry), Context())
     assert len(made_calls) == calls
     said = [outcome.error.message for outcome in result.errors if outcome.error]

@@ -75,8 +75,11 @@ async def test_what_the_earlier_runs_used_counts(registry: Registry) -> None:
 
 
 async def test_what_runs_finishes_and_nothing_else_starts_whatever_the_policy(registry: Registry) -> None:
-    group = {"parallel": [{"handler": "pay", "id": f"b{i}", "options": {"usd": 1.0, "turns": 5}} for i in range(4)],
-             "policy": "best_effort", "max_concurrency": 2}  # fmt: skip
+    group = {
+        "parallel": [{"handler": "pay", "id": f"b{i}", "options": {"usd": 1.0, "turns": 5}} for i in range(4)],
+        "policy": "best_effort",
+        "max_concurrency": 2,
+    }
     steps = [group, {"for_each": "xs", "steps": ["pay"]}, {"merge_results": None, "inputs": ["xs"], "output": "y"}]
     result = await run(steps, registry, budget={"usd": 1.5})
     by_path = {outcome.path: outcome for outcome in result.outcomes}
@@ -90,8 +93,11 @@ async def test_a_group_and_a_loop_that_the_budget_stopped_are_cancelled_not_fail
     loop = {"for_each": "xs", "steps": ["pay"], "max_concurrency": 1}
     result = await run([loop], registry, budget={"tokens": 25})
     assert [(o.path, o.status) for o in result.outcomes if o.kind != "step"] == [
-        ("0", "cancelled"), ("0[0]", "succeeded"), ("0[1]", "succeeded"), *((f"0[{i}]", "cancelled") for i in (2, 3, 4, 5)),
-    ]  # fmt: skip
+        ("0", "cancelled"),
+        ("0[0]", "succeeded"),
+        ("0[1]", "succeeded"),
+        *((f"0[{i}]", "cancelled") for i in (2, 3, 4, 5)),
+    ]
 
 
 async def test_a_call_waiting_for_its_turn_does_not_start_and_a_failure_is_not_tried_again(registry: Registry) -> None:
@@ -185,16 +191,19 @@ def test_the_costs_of_all_outcomes_add_up_to_what_was_reported(fates: list[str],
                 return {"shared": object()}
         return None
 
-    branches = [{"handler": "act", "id": f"b{i}", "options": {"fate": fate}, "timeout_s": 0.01 if fate == "hangs" else None}
-                for i, fate in enumerate(fates)]  # fmt: skip
+    branches = [
+        {"handler": "act", "id": f"b{i}", "options": {"fate": fate}, "timeout_s": 0.01 if fate == "hangs" else None}
+        for i, fate in enumerate(fates)
+    ]
     steps = [
         {"parallel": branches, "policy": policy, "max_concurrency": 2},
         {"handler": "act", "options": {"fate": "ok"}},
     ]
     plan = make_plan(
         Pipeline.model_validate({"name": "p", "steps": steps, "retry": {"max_attempts": attempts, "delay_s": 0}}),
-        registry=made, given=[],
-    )  # fmt: skip
+        registry=made,
+        given=[],
+    )
     result = asyncio.run(run_plan(plan, Context()))
     assert result.cost.get("usd", 0.0) == sum(reported)
     assert sum(o.cost.get("usd", 0.0) for o in result.outcomes) == sum(reported)

@@ -54,9 +54,15 @@ class Watch:
         self.most = 0
 
     async def call(
-        self, demands: Sequence[Demand], *, number: int = 0, after_s: float = 0.0, takes_s: float = 0.0,
-        late_s: float = 0.0, tokens: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        demands: Sequence[Demand],
+        *,
+        number: int = 0,
+        after_s: float = 0.0,
+        takes_s: float = 0.0,
+        late_s: float = 0.0,
+        tokens: float | None = None,
+    ) -> None:
         clock = asyncio.get_running_loop()
         await asyncio.sleep(after_s)
         ticket = await self.resources.take(demands)

@@ -65,15 +65,18 @@ def test_an_old_sequential_pipeline_gives_what_it_always_gave() -> None:
         ("steps: [{type: parallel_group, parallel_steps: [{type: a}]}]", 3, "all_or_nothing"),
         ("steps: [{type: parallel_group, fail_fast: true, parallel_steps: [{type: a}]}]", 3, "fail_fast"),
         ("steps: [{type: parallel_group, params: {parallel_steps: [{type: a}]}}]", 3, "continue/any/successful"),
-        ("steps: [{type: parallel_group, merge_strategy: first_success, parallel_steps: [{type: a}]}]", 3,
-         "continue/any/successful"),
+        (
+            "steps: [{type: parallel_group, merge_strategy: first_success, parallel_steps: [{type: a}]}]",
+            3,
+            "continue/any/successful",
+        ),
         ("steps: [{type: parallel, steps: [{type: transform, function: f}]}]", "unlimited", "all_or_nothing"),
         ("stages: [{name: s, jobs: [a], max_workers: 4}]", 4, "fail_fast"),
         ("stages: [{name: t, jobs: [a]}, {name: s, jobs: [a], max_workers: 4}]", 1, "fail_fast"),
         ("stages: [{name: s, jobs: [a], stop_on_failure: false}]", None, "keep_going"),
         ("stages: [{name: s, jobs: [a]}]\nstop_on_failure: false", None, "keep_going"),
     ],
-)  # fmt: skip
+)
 def test_each_system_has_its_own_limit_and_policy(text: str, limit: object, policy: str) -> None:
     group = next(step for step in walk(steps(text)) if isinstance(step, Parallel))
     assert (group.max_concurrency, group.policy.name) == (limit, policy)
@@ -84,11 +87,14 @@ def test_stages_are_sequential_unless_the_run_says_otherwise() -> None:
 
 
 def test_a_stage_loop_is_a_loop_and_a_job_may_be_a_pipeline() -> None:
-    (loop,) = steps("stages: [{name: s, loop: {over: '@run.peek.items', payload: {x: '@item.x'}, jobs: [a, "
-                    "pipeline.b]}}]")  # fmt: skip
-    assert loop == ForEach(id="s", over="@run.peek.items", steps=(
-        Handler(handler="a", options={"x": "@item.x"}), SubPipeline(pipeline="b", parameters={"x": "@item.x"})
-    ))  # fmt: skip
+    (loop,) = steps(
+        "stages: [{name: s, loop: {over: '@run.peek.items', payload: {x: '@item.x'}, jobs: [a, pipeline.b]}}]"
+    )
+    assert loop == ForEach(
+        id="s",
+        over="@run.peek.items",
+        steps=(Handler(handler="a", options={"x": "@item.x"}), SubPipeline(pipeline="b", parameters={"x": "@item.x"})),
+    )
 
 
 @pytest.mark.parametrize(

@@ -61,51 +61,88 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
     ("step", "expected"),
     [
         ("7", "1:10: a step must be the name of a handler, a list of steps, or a mapping, not 7 [bad-value]"),
-        ("{id: x}", "1:10: cannot tell what this step does; it needs one of handler, parallel, branches, for_each, "
-                    "merge_results, switch, cases, pipeline, steps [bad-step]"),
-        ("{type: paralell, branches: [a]}",
-         "1:17: no step has the type 'paralell'; did you mean 'parallel'? [unknown-type]"),
-        ("{handler: a, max_workers: 2}", "1:23: 'max_workers' is no key of a handler step; it belongs to a parallel "
-                                         "step or a for_each step [unknown-key]"),
-        ("{parallel: [a], branches: [b]}",
-         "1:11: 'branches' says the same as 'parallel' here; keep one of them [twice]"),
-        ("{parallel: [a], max_workers: many}",
-         "1:39: 'max_workers' must be a whole number or 'unlimited', not 'many' [bad-value]"),
-        ("{parallel: [a], max_workers: 0}",
-         "1:39: 'max_workers': must be 1 or more; write `unlimited` for no limit [bad-value]"),
-        ("{parallel: [a], policy: {success_when: {mim: 2}}}",
-         "1:50: 'mim' is no key of success_when; did you mean 'min'? [unknown-key]"),
-        ("{parallel: [a], policy: {success_when: some}}",
-         "1:49: 'success_when' must be 'all', 'any' or 'always', a mapping with min or a mapping with ratio, "
-         "not 'some' [bad-value]"),
-        ("{parallel: [a], policy: {minimum_threshold: two}}",
-         "1:54: 'minimum_threshold' must be a whole number, not 'two' [bad-value]"),
-        ("{parallel: [a], policy: {minimum_treshold: 2}}",
-         "1:35: 'minimum_treshold' is no key of a policy; did you mean 'minimum_threshold'? [unknown-key]"),
-        ("{parallel: [a], policy: {minimum_threshold: 2, on_branch_failure: cancel}}",
-         "1:35: 'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}` [unknown-key]"),
-        ("{for_each: d, steps: [a], collect: [{a: b}]}",
-         "1:45: 'collect' must be a mapping, a text, or a list of nothing but texts [bad-value]"),
+        (
+            "{id: x}",
+            "1:10: cannot tell what this step does; it needs one of handler, parallel, branches, for_each, "
+            "merge_results, switch, cases, pipeline, steps [bad-step]",
+        ),
+        (
+            "{type: paralell, branches: [a]}",
+            "1:17: no step has the type 'paralell'; did you mean 'parallel'? [unknown-type]",
+        ),
+        (
+            "{handler: a, max_workers: 2}",
+            "1:23: 'max_workers' is no key of a handler step; it belongs to a parallel "
+            "step or a for_each step [unknown-key]",
+        ),
+        (
+            "{parallel: [a], branches: [b]}",
+            "1:11: 'branches' says the same as 'parallel' here; keep one of them [twice]",
+        ),
+        (
+            "{parallel: [a], max_workers: many}",
+            "1:39: 'max_workers' must be a whole number or 'unlimited', not 'many' [bad-value]",
+        ),
+        (
+            "{parallel: [a], max_workers: 0}",
+            "1:39: 'max_workers': must be 1 or more; write `unlimited` for no limit [bad-value]",
+        ),
+        (
+            "{parallel: [a], policy: {success_when: {mim: 2}}}",
+            "1:50: 'mim' is no key of success_when; did you mean 'min'? [unknown-key]",
+        ),
+        (
+            "{parallel: [a], policy: {success_when: some}}",
+            "1:49: 'success_when' must be 'all', 'any' or 'always', a mapping with min or a mapping with ratio, "
+            "not 'some' [bad-value]",
+        ),
+        (
+            "{parallel: [a], policy: {minimum_threshold: two}}",
+            "1:54: 'minimum_threshold' must be a whole number, not 'two' [bad-value]",
+        ),
+        (
+            "{parallel: [a], policy: {minimum_treshold: 2}}",
+            "1:35: 'minimum_treshold' is no key of a policy; did you mean 'minimum_threshold'? [unknown-key]",
+        ),
+        (
+            "{parallel: [a], policy: {minimum_threshold: 2, on_branch_failure: cancel}}",
+            "1:35: 'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}` [unknown-key]",
+        ),
+        (
+            "{for_each: d, steps: [a], collect: [{a: b}]}",
+            "1:45: 'collect' must be a mapping, a text, or a list of nothing but texts [bad-value]",
+        ),
         ("{parallel: }", "1:20: Parallel group 0 has no steps [empty-group]"),
         ("{for_each: d, steps: []}", "1:31: a for_each step has no steps; list them under 'steps' [no-steps]"),
         ("{for_each: d, steps: [[]]}", "1:32: this list has no steps [no-steps]"),
-        ("{for_each: {ovr: d, steps: [a]}}",
-         "1:22: 'ovr' is no key of a for_each step; did you mean 'over'? [unknown-key]"),
-        ("{for_each: d, steps: [a], collect: [1]}",
-         "1:46: item 1 of 'collect' must be a text, not 1; put it into quotes [bad-value]"),
-        ("{for_each: d, steps: [a], tolerated_failure: 'x%'}",
-         "1:55: 'tolerated_failure' must be a number of items or a share such as '5%', not 'x%' [bad-value]"),
+        (
+            "{for_each: {ovr: d, steps: [a]}}",
+            "1:22: 'ovr' is no key of a for_each step; did you mean 'over'? [unknown-key]",
+        ),
+        (
+            "{for_each: d, steps: [a], collect: [1]}",
+            "1:46: item 1 of 'collect' must be a text, not 1; put it into quotes [bad-value]",
+        ),
+        (
+            "{for_each: d, steps: [a], tolerated_failure: 'x%'}",
+            "1:55: 'tolerated_failure' must be a number of items or a share such as '5%', not 'x%' [bad-value]",
+        ),
         ("{switch: []}", "1:19: a switch needs cases: a list of mappings with 'when' and 'steps' [no-cases]"),
         ("{switch: [{steps: [a]}]}", "1:20: a case needs 'when': a condition over the context [missing-key]"),
         ("{handler: a, when: true}", "1:29: 'when' must be a text, not true; put it into quotes [bad-value]"),
         ("{handler: a, depends_on: b}", "1:35: 'depends_on' must be a list of texts, not 'b'; write [b] [bad-value]"),
-        ("{handler: a, depends_on: [b, 3]}",
-         "1:39: item 2 of 'depends_on' must be a text, not 3; put it into quotes [bad-value]"),
-        ("{handler: a, id: 'a b'}", "1:27: 'id' cannot be 'a b': use letters, digits, '_', '-' and '.', beginning with "
-                                    "a letter or '_' [bad-name]"),
+        (
+            "{handler: a, depends_on: [b, 3]}",
+            "1:39: item 2 of 'depends_on' must be a text, not 3; put it into quotes [bad-value]",
+        ),
+        (
+            "{handler: a, id: 'a b'}",
+            "1:27: 'id' cannot be 'a b': use letters, digits, '_', '-' and '.', beginning with "
+            "a letter or '_' [bad-name]",
+        ),
         ("{handler: a, options: {1: x}}", "1:33: the key 1 must be a text; put it into quotes [bad-key]"),
     ],
-)  # fmt: skip
+)
 def test_one_mistake_is_one_problem_in_plain_words(step, expected):
     assert problems(f"steps: [ {step} ]\nname: p") == [f"f.yaml:{expected}"]
 
@@ -121,29 +158,55 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
         ("[]", ["1:1: a pipeline has no steps; list them under 'steps' [no-steps]"]),
         ("name: p\nsteps: a", ["2:8: 'steps' must be a list of steps, not 'a'; write [a] [bad-value]"]),
         ("steps: [a]", ["1:1: a pipeline needs 'name': unique in the catalog [missing-key]"]),
-        ("name: p\nstpes:\n  - {handler: a, idd: x}",
-         ["2:1: 'stpes' is no key of a pipeline; did you mean 'steps'? [unknown-key]",
-          "3:18: 'idd' is no key of a handler step; did you mean 'id'? [unknown-key]"]),
-        ("name: p\nsteps: [a]\nname: q\nversion: 2",
-         ["3:1: the key 'name' stands here again, first on line 1 [duplicate-key]",
-          "4:10: 'version' must be a text, not 2; put it into quotes [bad-value]"]),
-        ("name: p\nsteps: [!!python/name:os.system a]",
-         ["2:9: the tag tag:yaml.org,2002:python/name:os.system is not allowed here: pipelines are plain data [tag]"]),
-        ("name: p\nsteps: [a", ["2:10: this is not YAML: expected ',' or ']', but got '<stream end>' (while parsing a "
-                                "flow sequence, which began on line 2) [syntax]"]),
+        (
+            "name: p\nstpes:\n  - {handler: a, idd: x}",
+            [
+                "2:1: 'stpes' is no key of a pipeline; did you mean 'steps'? [unknown-key]",
+                "3:18: 'idd' is no key of a handler step; did you mean 'id'? [unknown-key]",
+            ],
+        ),
+        (
+            "name: p\nsteps: [a]\nname: q\nversion: 2",
+            [
+                "3:1: the key 'name' stands here again, first on line 1 [duplicate-key]",
+                "4:10: 'version' must be a text, not 2; put it into quotes [bad-value]",
+            ],
+        ),
+        (
+            "name: p\nsteps: [!!python/name:os.system a]",
+            [
+                "2:9: the tag tag:yaml.org,2002:python/name:os.system is not allowed here: pipelines are plain data [tag]"
+            ],
+        ),
+        (
+            "name: p\nsteps: [a",
+            [
+                "2:10: this is not YAML: expected ',' or ']', but got '<stream end>' (while parsing a "
+                "flow sequence, which began on line 2) [syntax]"
+            ],
+        ),
         ("name: p\nsteps:\n\t- a", ["3:1: indent with spaces: YAML allows no tabs here [syntax]"]),
         ("name: p\n---\nname: q", ["2:1: a second document begins here; a file holds one pipeline [syntax]"]),
         ("name: p\nsteps: [\x00]", ["2:9: this is not YAML: the character '\\x00' is not allowed [syntax]"]),
         ("name: p\nsteps: &s [*s]", ["2:8: this value contains itself through an alias [endless-alias]"]),
-        ("name: p\nsteps: [{? [a] : b}]", ["2:12: a key is a text, not a list or a mapping [bad-key]",
-                                           "2:9: cannot tell what this step does; it needs one of handler, parallel, "
-                                           "branches, for_each, merge_results, switch, cases, pipeline, steps "
-                                           "[bad-step]"]),
-        ("name: p\nsteps: [a]\nparameters: {q: {typ: txt}}",
-         ["3:18: 'typ' is no key of a parameter; did you mean 'type'? [unknown-key]",
-          "3:23: 'type' must be 'text', 'integer', 'number', 'boolean', 'list' or 'mapping', not 'txt' [bad-value]"]),
+        (
+            "name: p\nsteps: [{? [a] : b}]",
+            [
+                "2:12: a key is a text, not a list or a mapping [bad-key]",
+                "2:9: cannot tell what this step does; it needs one of handler, parallel, "
+                "branches, for_each, merge_results, switch, cases, pipeline, steps "
+                "[bad-step]",
+            ],
+        ),
+        (
+            "name: p\nsteps: [a]\nparameters: {q: {typ: txt}}",
+            [
+                "3:18: 'typ' is no key of a parameter; did you mean 'type'? [unknown-key]",
+                "3:23: 'type' must be 'text', 'integer', 'number', 'boolean', 'list' or 'mapping', not 'txt' [bad-value]",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_wrong_as_a_whole(text, expected):
     assert sorted(problems(text)) == sorted(f"f.yaml:{line}" for line in expected)
 
@@ -172,12 +235,16 @@ def test_endless_nesting_is_a_problem_like_any_other(depth):
         ("- for_each: {over: docs, as: d}\n  steps: [a]", (ForEach(over="docs", as_="d", steps=(A,)),)),
         ("- merge_results: {from: g}", (MergeResults(source="g"),)),
         ("- pipeline: other", (SubPipeline(pipeline="other"),)),
-        ("- &x {handler: a, timeout_s: 3}\n- {<<: *x, handler: b}", (
-            Handler(handler="a", timeout_s=3), Handler(handler="b", timeout_s=3))),
-        ("- {handler: a, options: {since: 2024-01-01, sure: yes}}", (
-            Handler(handler="a", options={"since": "2024-01-01", "sure": "yes"}),)),
+        (
+            "- &x {handler: a, timeout_s: 3}\n- {<<: *x, handler: b}",
+            (Handler(handler="a", timeout_s=3), Handler(handler="b", timeout_s=3)),
+        ),
+        (
+            "- {handler: a, options: {since: 2024-01-01, sure: yes}}",
+            (Handler(handler="a", options={"since": "2024-01-01", "sure": "yes"}),),
+        ),
     ],
-)  # fmt: skip
+)
 def test_short_forms(text, steps):
     assert load_pipeline_text(text, name="p").pipeline == Pipeline(name="p", steps=steps)
 
@@ -233,12 +300,24 @@ steps:
 @pytest.mark.parametrize(
     ("path", "keys", "place"),
     [
-        ("0", (), (3, 5)), ("1", (), (4, 5)), ("group", (), (4, 5)), ("1.0", (), (7, 11)), ("1.0.1", (), (7, 15)),
-        ("1.1", ("options", "limit"), (10, 20)), ("group", ("branches",), (7, 9)), ("2.0", (), (13, 9)),
-        ("3.0", (), (16, 17)), ("3.2", (), (18, 20)), ("3.3", (), (20, 9)), ("4", (), (21, 6)),
-        ("1.1", ("reads",), (8, 11)), ("1.1.7", (), (8, 11)), ("", (), (1, 1)), ("nobody", (), (0, 0)),
+        ("0", (), (3, 5)),
+        ("1", (), (4, 5)),
+        ("group", (), (4, 5)),
+        ("1.0", (), (7, 11)),
+        ("1.0.1", (), (7, 15)),
+        ("1.1", ("options", "limit"), (10, 20)),
+        ("group", ("branches",), (7, 9)),
+        ("2.0", (), (13, 9)),
+        ("3.0", (), (16, 17)),
+        ("3.2", (), (18, 20)),
+        ("3.3", (), (20, 9)),
+        ("4", (), (21, 6)),
+        ("1.1", ("reads",), (8, 11)),
+        ("1.1.7", (), (8, 11)),
+        ("", (), (1, 1)),
+        ("nobody", (), (0, 0)),
     ],
-)  # fmt: skip
+)
 def test_every_step_and_key_has_its_place(path, keys, place):
     assert load_pipeline_text(PLACED).place(path, *keys) == place
 

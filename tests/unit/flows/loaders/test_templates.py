@@ -20,24 +20,55 @@ def step(spelling: str) -> Handler | Parallel:
 
 
 SPELT_OUT = {
-    "document_ingestion": ["extract_text", "partition_text", "generate_dense_embeddings", "store_documents",
-                           "store_dense_vectors", "publish_documents"],
-    "document_ingestion_with_graph": ["extract_text", "partition_text", "extract_entities", "generate_dense_embeddings",
-                                      "store_documents", "store_dense_vectors", "store_graph", "publish_documents"],
-    "hybrid_rag": ["extract_text", "partition_text",
-                   "generate_dense_embeddings | generate_sparse_embeddings | extract_entities | generate_summary",
-                   "store_dense_vectors | store_sparse_vectors | store_graph"],
-    "hybrid_search": ["query_rewrite", "embed_query", "vector_search | graph_search | keyword_search", "hybrid_merge",
-                      "rerank", "filter_access"],
-    "graph_rag": ["extract_entities_from_query", "graph_traverse graph_search | embed_query vector_search",
-                  "hybrid_merge", "rerank"],
+    "document_ingestion": [
+        "extract_text",
+        "partition_text",
+        "generate_dense_embeddings",
+        "store_documents",
+        "store_dense_vectors",
+        "publish_documents",
+    ],
+    "document_ingestion_with_graph": [
+        "extract_text",
+        "partition_text",
+        "extract_entities",
+        "generate_dense_embeddings",
+        "store_documents",
+        "store_dense_vectors",
+        "store_graph",
+        "publish_documents",
+    ],
+    "hybrid_rag": [
+        "extract_text",
+        "partition_text",
+        "generate_dense_embeddings | generate_sparse_embeddings | extract_entities | generate_summary",
+        "store_dense_vectors | store_sparse_vectors | store_graph",
+    ],
+    "hybrid_search": [
+        "query_rewrite",
+        "embed_query",
+        "vector_search | graph_search | keyword_search",
+        "hybrid_merge",
+        "rerank",
+        "filter_access",
+    ],
+    "graph_rag": [
+        "extract_entities_from_query",
+        "graph_traverse graph_search | embed_query vector_search",
+        "hybrid_merge",
+        "rerank",
+    ],
     "multi_model_embedding": ["generate_openai_embeddings | generate_azure_embeddings | generate_bm25_embeddings"],
     "multi_source_retrieval": ["vector_search | graph_search | keyword_search"],
     "multi_storage_write": ["save_to_postgres | save_to_mongodb | save_to_s3"],
-    "multi_stage": ["extract_text", "extract_tables | extract_images | extract_code_blocks", "merge_extractions",
-                    "generate_dense_embeddings | generate_sparse_embeddings",
-                    "save_to_vector_db | save_to_document_store"],
-}  # fmt: skip
+    "multi_stage": [
+        "extract_text",
+        "extract_tables | extract_images | extract_code_blocks",
+        "merge_extractions",
+        "generate_dense_embeddings | generate_sparse_embeddings",
+        "save_to_vector_db | save_to_document_store",
+    ],
+}
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

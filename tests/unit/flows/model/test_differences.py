@@ -65,8 +65,13 @@ def test_a_difference_is_plain_data_too() -> None:
     first, second = ({"name": "p", "steps": steps} for steps in (STEPS, enriched(max_workers=2)))
     (one,) = differences(Pipeline.model_validate(first), Pipeline.model_validate(second))
     assert one.data() == {
-        "kind": "changed", "step": "enrich", "path": "1", "key": "max_concurrency", "before": 4, "after": 2
-    }  # fmt: skip
+        "kind": "changed",
+        "step": "enrich",
+        "path": "1",
+        "key": "max_concurrency",
+        "before": 4,
+        "after": 2,
+    }
 
 
 @given(pipelines(["extract", "embed"]), pipelines(["extract", "embed"]))

@@ -66,11 +66,15 @@ def test_a_condition_that_cannot_be_evaluated_counts_as_in_the_list(seed: int, f
 
 def test_the_paper_pipeline_as_a_flat_list_is_at_least_as_parallel_as_the_template() -> None:
     reads = {
-        "partition_text": ["extract_text"], "generate_dense_embeddings": ["partition_text"],
-        "generate_sparse_embeddings": ["partition_text"], "extract_entities": ["partition_text"],
-        "generate_summary": ["partition_text"], "store_dense_vectors": ["generate_dense_embeddings"],
-        "store_sparse_vectors": ["generate_sparse_embeddings"], "store_graph": ["extract_entities"],
-    }  # fmt: skip
+        "partition_text": ["extract_text"],
+        "generate_dense_embeddings": ["partition_text"],
+        "generate_sparse_embeddings": ["partition_text"],
+        "extract_entities": ["partition_text"],
+        "generate_summary": ["partition_text"],
+        "store_dense_vectors": ["generate_dense_embeddings"],
+        "store_sparse_vectors": ["generate_sparse_embeddings"],
+        "store_graph": ["extract_entities"],
+    }
     names = ["extract_text", *reads]
     steps = [
         {"handler": "mix", "id": name, "reads": {"first": (reads.get(name) or ["seed"])[0]}, "writes": {"out": name}}
@@ -95,8 +99,12 @@ def test_a_step_that_declares_nothing_keeps_its_place() -> None:
     @handler(registry=registry)
     def mystery(context: Context) -> None: ...
 
-    steps = [{"handler": "mix", "writes": {"out": "a"}}, "mystery", {"handler": "mix", "writes": {"out": "b"}},
-             {"handler": "mix", "writes": {"out": "c"}}]  # fmt: skip
+    steps = [
+        {"handler": "mix", "writes": {"out": "a"}},
+        "mystery",
+        {"handler": "mix", "writes": {"out": "b"}},
+        {"handler": "mix", "writes": {"out": "c"}},
+    ]
     plan = make_plan(Pipeline.model_validate({"name": "p", "mode": "dag", "steps": steps}), registry=registry)
     assert isinstance(plan.root, Group)
     assert plan.root.after == (frozenset(), frozenset({0}), frozenset({1}), frozenset({1}))

@@ -11,12 +11,16 @@ from flows.planning.planner import make_plan
 
 STEPS: list[Any] = [
     {"handler": "listed", "options": {"pattern": "*"}},
-    {"for_each": "items", "as": "items", "steps": [
-        {"handler": "read", "options": {"deep": "{{ deep }}"}},
-        {"parallel": [{"handler": "embed"}, {"handler": "count"}]},
-        {"parallel": [{"handler": "store_vectors"}, {"handler": "store_terms"}]},
-    ]},
-]  # fmt: skip
+    {
+        "for_each": "items",
+        "as": "items",
+        "steps": [
+            {"handler": "read", "options": {"deep": "{{ deep }}"}},
+            {"parallel": [{"handler": "embed"}, {"handler": "count"}]},
+            {"parallel": [{"handler": "store_vectors"}, {"handler": "store_terms"}]},
+        ],
+    },
+]
 
 
 def registry(*, version: str = "1") -> Registry:
@@ -50,10 +54,16 @@ def registry(*, version: str = "1") -> Registry:
 def lineages(
     steps: list[Any] = STEPS, *, apart_from: tuple[str, ...] = ("force",), version: str = "1", **given: Any
 ) -> dict[str, Any]:
-    pipeline = Pipeline.model_validate({
-        "name": "p", "steps": steps,
-        "parameters": {"deep": {"type": "boolean", "default": False}, "force": {"type": "boolean", "default": False}},
-    })  # fmt: skip
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "p",
+            "steps": steps,
+            "parameters": {
+                "deep": {"type": "boolean", "default": False},
+                "force": {"type": "boolean", "default": False},
+            },
+        }
+    )
     values = {"deep": False, "force": False, **given}
     plan = make_plan(pipeline, given=values, registry=registry(version=version))
     return effect_lineages(plan, values, apart_from=apart_from)
@@ -74,19 +84,39 @@ def test_a_version_an_option_or_a_parameter_changes_what_rests_on_it() -> None:
     deep = lineages(deep=True)
     assert deep["index.vectors"] != before["index.vectors"]
     assert deep["index.terms"] != before["index.terms"]
-    larger = [STEPS[0], STEPS[1] | {"steps": [STEPS[1]["steps"][0], {"parallel": [
-        {"handler": "embed", "options": {"size": 2}}, "count",
-    ]}, STEPS[1]["steps"][2]]}]  # fmt: skip
+    larger = [
+        STEPS[0],
+        STEPS[1]
+        | {
+            "steps": [
+                STEPS[1]["steps"][0],
+                {
+                    "parallel": [
+                        {"handler": "embed", "options": {"size": 2}},
+                        "count",
+                    ]
+                },
+                STEPS[1]["steps"][2],
+            ]
+        },
+    ]
     assert lineages(larger)["index.vectors"] != before["index.vectors"]
     assert lineages(larger)["index.terms"] == before["index.terms"]
 
 
 @pytest.mark.parametrize("change", [{"max_concurrency": 7}, {"retry": {"max_attempts": 5}}, {"timeout_s": 9}])
 def test_how_a_step_is_run_changes_nothing(change: dict[str, Any]) -> None:
-    limited = [STEPS[0], STEPS[1] | {"steps": [
-        STEPS[1]["steps"][0], STEPS[1]["steps"][1] if "max_concurrency" not in change else
-        STEPS[1]["steps"][1] | change, STEPS[1]["steps"][2],
-    ]}]  # fmt: skip
+    limited = [
+        STEPS[0],
+        STEPS[1]
+        | {
+            "steps": [
+                STEPS[1]["steps"][0],
+                STEPS[1]["steps"][1] if "max_concurrency" not in change else STEPS[1]["steps"][1] | change,
+                STEPS[1]["steps"][2],
+            ]
+        },
+    ]
     if "max_concurrency" not in change:
         limited[1]["steps"][0] = STEPS[1]["steps"][0] | change
     assert lineages(limited) == lineages()

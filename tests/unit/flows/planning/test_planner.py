@@ -45,27 +45,57 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
     ("steps", "code", "message"),
     [
         (["splitt"], "unknown-handler", "no handler named 'splitt'; did you mean 'split'?"),
-        ([{"handler": "split", "options": {"sise": 3}}], "unknown-option", "split has no option 'sise'; did you mean 'size'?"),
-        ([{"handler": "split", "options": {"size": "many"}}], "bad-option", "option 'size' of split: Input should be a valid integer"),
+        (
+            [{"handler": "split", "options": {"sise": 3}}],
+            "unknown-option",
+            "split has no option 'sise'; did you mean 'size'?",
+        ),
+        (
+            [{"handler": "split", "options": {"size": "many"}}],
+            "bad-option",
+            "option 'size' of split: Input should be a valid integer",
+        ),
         ([{"handler": "split", "reads": {"txt": "x"}}], "unknown-read", "split reads no 'txt'; did you mean 'text'?"),
-        ([{"handler": "split", "writes": {"chunk": "x"}}], "unknown-write", "split writes no 'chunk'; did you mean 'chunks'?"),
-        ([{"handler": "split", "uses": ["openai"]}], "unknown-resource", "no resource named 'openai'; none is registered"),
+        (
+            [{"handler": "split", "writes": {"chunk": "x"}}],
+            "unknown-write",
+            "split writes no 'chunk'; did you mean 'chunks'?",
+        ),
+        (
+            [{"handler": "split", "uses": ["openai"]}],
+            "unknown-resource",
+            "no resource named 'openai'; none is registered",
+        ),
         (["count"], "unwritten-read", "count reads 'chunks', which no earlier step writes"),
-        ([{"parallel": ["split", "count"]}], "reads-sibling", "branch 'count' reads 'chunks', which its sibling 'split' writes"),
+        (
+            [{"parallel": ["split", "count"]}],
+            "reads-sibling",
+            "branch 'count' reads 'chunks', which its sibling 'split' writes",
+        ),
         ([{"parallel": ["split", "split"]}], "parallel-write", "both write 'chunks'; declare how to combine them"),
         ([{"parallel": []}], "empty-group", "Parallel group 0 has no steps"),
-        ([{"handler": "split", "depends_on": ["count"]}, "count"], "depends-on-later", "'count', which does not come before it"),
+        (
+            [{"handler": "split", "depends_on": ["count"]}, "count"],
+            "depends-on-later",
+            "'count', which does not come before it",
+        ),
         ([{"handler": "split", "when": "a +"}], "bad-expression", "when: 'a +' is not an expression"),
         ([{"merge_results": "voices"}], "unknown-group", "no group before it has the id 'voices'"),
-        ([{"parallel": ["split"], "merge": "colect_all"}], "unknown-merge-strategy",
-         "Unknown merge strategy: colect_all; did you mean 'collect_all'?"),
+        (
+            [{"parallel": ["split"], "merge": "colect_all"}],
+            "unknown-merge-strategy",
+            "Unknown merge strategy: colect_all; did you mean 'collect_all'?",
+        ),
         ([{"parallel": ["split"], "reducers": {"chunks": "apend"}}], "unknown-reducer", "no reducer named 'apend'"),
         ([{"pipeline": "other"}], "unknown-pipeline", "no pipeline named 'other'"),
-        ([{"for_each": "text", "steps": ["split"], "collect": ["chunk"]}], "unknown-write",
-         "collect names 'chunk', which no step in the loop writes; did you mean 'chunks'?"),
+        (
+            [{"for_each": "text", "steps": ["split"], "collect": ["chunk"]}],
+            "unknown-write",
+            "collect names 'chunk', which no step in the loop writes; did you mean 'chunks'?",
+        ),
         ([{"for_each": "documents", "steps": ["split"]}], "unwritten-read", "for_each goes over 'documents'"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_is_named_with_its_cure(registry: Registry, steps: Any, code: str, message: str) -> None:
     found = problems(registry, steps)
     assert [one for one, _ in found] == [code]
@@ -73,11 +103,18 @@ def test_a_problem_is_named_with_its_cure(registry: Registry, steps: Any, code: 
 
 
 def test_all_problems_come_at_once(registry: Registry) -> None:
-    steps = ["splitt", {"handler": "split", "id": "a", "options": {"sise": 1}}, {"handler": "split", "id": "a"},
-             {"parallel": ["split", "split"]}]  # fmt: skip
+    steps = [
+        "splitt",
+        {"handler": "split", "id": "a", "options": {"sise": 1}},
+        {"handler": "split", "id": "a"},
+        {"parallel": ["split", "split"]},
+    ]
     assert [code for code, _ in problems(registry, steps)] == [
-        "unknown-handler", "unknown-option", "duplicate-id", "parallel-write",
-    ]  # fmt: skip
+        "unknown-handler",
+        "unknown-option",
+        "duplicate-id",
+        "parallel-write",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,12 @@ async def test_a_reference_is_what_it_names(registry: Registry, what: Any, expec
 
 
 async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
-    inner = {"for_each": "@item.parts", "as": "part", "steps": [
-        {"handler": "tell", "options": {"what": "@item", "more": "@payload.since"}}], "collect": ["told"]}  # fmt: skip
+    inner = {
+        "for_each": "@item.parts",
+        "as": "part",
+        "steps": [{"handler": "tell", "options": {"what": "@item", "more": "@payload.since"}}],
+        "collect": ["told"],
+    }
 
     @handler(registry=registry, writes="docs")
     def docs() -> list[dict[str, Any]]:
@@ -88,14 +92,19 @@ async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
         ("@item.id", "'@item.id' stands outside of a for_each; only there is an item"),
         ("@self.id", "'@self.id': a step cannot refer to itself; name a parameter with '@payload.NAME'"),
         ("@run.peak.items", "'@run.peak.items': no step before it is named 'peak'; did you mean 'peek'?"),
-        ("@run.tell.told", "'@run.tell.told': no step before it is named 'tell'; known are: 0.peek, peek, 1.bounds, "
-                           "bounds"),
+        (
+            "@run.tell.told",
+            "'@run.tell.told': no step before it is named 'tell'; known are: 0.peek, peek, 1.bounds, bounds",
+        ),
         ("@run.bounds.hihg", "'@run.bounds.hihg': 'bounds' writes no 'hihg'; did you mean 'high'?"),
         ("@run.bounds", "'@run.bounds': 'bounds' writes high, low; name one of them"),
-        ("@run.peek..id", "'@run.peek..id' is no reference; write names and positions, such as '@run.step.items[0].id'"),
+        (
+            "@run.peek..id",
+            "'@run.peek..id' is no reference; write names and positions, such as '@run.step.items[0].id'",
+        ),
         ("@paylod.since", "'@paylod.since' refers to nothing; did you mean '@payload.since'?"),
     ],
-)  # fmt: skip
+)
 def test_a_reference_that_names_nothing_is_refused(registry: Registry, what: str, message: str) -> None:
     with pytest.raises(InvalidPipeline) as caught:
         make_plan(pipeline("peek", "bounds", {"handler": "tell", "options": {"what": [what]}}), registry=registry)

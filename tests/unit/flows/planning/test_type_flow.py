@@ -139,12 +139,16 @@ def test_nothing_is_told_where_it_may_fit(registry: Registry, steps: tuple[Any, 
     ("steps", "message"),
     [
         (("count", "embed"), "step 1: embed reads 'chunks' as Sequence[str], but count writes int"),
-        ((["split", "count"], {"parallel": ["embed"]}),
-         "step 1.0: embed reads 'chunks' as Sequence[str], but count writes int"),
+        (
+            (["split", "count"], {"parallel": ["embed"]}),
+            "step 1.0: embed reads 'chunks' as Sequence[str], but count writes int",
+        ),
         (({"parallel": ["count"]}, "embed"), "step 1: embed reads 'chunks' as Sequence[str], but count writes int"),
-        (("split", {"for_each": "chunks", "as": "chunk", "steps": ["embed_entity"]}),
-         "step 1.0: embed_entity reads 'chunk' as Entity, but split writes str, an item of 'chunks'"),
+        (
+            ("split", {"for_each": "chunks", "as": "chunk", "steps": ["embed_entity"]}),
+            "step 1.0: embed_entity reads 'chunk' as Entity, but split writes str, an item of 'chunks'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_fit_is_told_with_both_steps(registry: Registry, steps: tuple[Any, ...], message: str) -> None:
     assert told(registry, *steps) == [message]

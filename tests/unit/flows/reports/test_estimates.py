@@ -19,9 +19,12 @@ def plan() -> Plan:
     def step(id: str) -> dict[str, str]:
         return {"handler": "work", "id": id}
 
-    steps = ["work", {"parallel": [step("slow"), [step("a"), step("b")], step("quick")], "max_concurrency": 2, "id": "three"},
-             {"for_each": "xs", "steps": [step("each")], "max_concurrency": 2, "id": "all"},
-             {"parallel": [step("tiny1"), step("tiny2")], "id": "tiny"}]  # fmt: skip
+    steps = [
+        "work",
+        {"parallel": [step("slow"), [step("a"), step("b")], step("quick")], "max_concurrency": 2, "id": "three"},
+        {"for_each": "xs", "steps": [step("each")], "max_concurrency": 2, "id": "all"},
+        {"parallel": [step("tiny1"), step("tiny2")], "id": "tiny"},
+    ]
     return make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made, given=["xs"])
 
 

@@ -12,8 +12,11 @@ def mix(name: str, **fields: object) -> dict[str, object]:
 
 
 def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None:
-    steps = [mix("extract"), {"parallel": [mix("a"), [mix("b"), mix("c")]], "max_concurrency": 2},
-             {"for_each": "docs", "as": "doc", "batch_size": 8, "steps": [mix("d")]}]  # fmt: skip
+    steps = [
+        mix("extract"),
+        {"parallel": [mix("a"), [mix("b"), mix("c")]], "max_concurrency": 2},
+        {"for_each": "docs", "as": "doc", "batch_size": 8, "steps": [mix("d")]},
+    ]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=mixing_registry(lambda: 0))
     text = mermaid(plan, [Outcome("0", "0.mix", "step", "succeeded"), Outcome("1.0", "1.0.mix", "step", "failed")])
     assert text.splitlines() == [

@@ -24,8 +24,11 @@ def test_the_outline_and_the_table_say_what_runs_and_how_it_ended() -> None:
     def bad() -> None:
         raise FatalError("broken")
 
-    steps = ["good", {"parallel": ["bad", ["good", "good"]], "policy": "best_effort", "max_concurrency": 2},
-             {"for_each": "xs", "batch_size": 2, "steps": ["good"]}]  # fmt: skip
+    steps = [
+        "good",
+        {"parallel": ["bad", ["good", "good"]], "policy": "best_effort", "max_concurrency": 2},
+        {"for_each": "xs", "batch_size": 2, "steps": ["good"]},
+    ]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry, given=["xs"])
     assert plan_outline(plan).splitlines() == [
         "- good",

@@ -103,10 +103,14 @@ def test_equal_writes_agree_and_appends_add_up_in_declared_order() -> None:
         ("min", 3, [7, 5], 3),
         ("replace", 0, ["first", "last"], "last"),
         ("namespaced", None, ["v1", "v2"], {"branch_1": "v1", "branch_2": "v2"}),
-        ("union_by(id)", None, [[{"id": 1, "by": "a"}], [{"id": 1, "by": "b"}, {"id": 2}]],
-         [{"id": 1, "by": "a"}, {"id": 2}]),
+        (
+            "union_by(id)",
+            None,
+            [[{"id": 1, "by": "a"}], [{"id": 1, "by": "b"}, {"id": 2}]],
+            [{"id": 1, "by": "a"}, {"id": 2}],
+        ),
     ],
-)  # fmt: skip
+)
 def test_reducers(name: str, before: Any, written: list, after: Any) -> None:
     parent = Context({} if before is None else {"field": before})
     deltas = branches_of(parent, *(lambda b, v=value: b.data.__setitem__("field", v) for value in written))

@@ -38,9 +38,12 @@ def leaf(target: str, **rest: Any) -> dict[str, Any]:
 
 def explored(steps: list[Any], faults: Faults | None = None, **rest: Any) -> Exploration:
     return explore(
-        pipeline(*steps, **rest), lambda: Context(START), schedules=200, faults=faults,
+        pipeline(*steps, **rest),
+        lambda: Context(START),
+        schedules=200,
+        faults=faults,
         registry=mixing_registry(lambda: 0),
-    )  # fmt: skip
+    )
 
 
 FOUR = {"parallel": [leaf(name) for name in "abcd"], "max_concurrency": 2}
@@ -110,8 +113,11 @@ def test_a_lost_outcome_of_what_never_started(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_policy_that_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "_cancel_others", lambda branches, position: None)
-    slow = {"parallel": [[leaf("a1"), leaf("a2"), leaf("a3")], [leaf("b1"), leaf("b2"), leaf("b3")]],
-            "policy": "fail_fast", "max_concurrency": 2}  # fmt: skip
+    slow = {
+        "parallel": [[leaf("a1"), leaf("a2"), leaf("a3")], [leaf("b1"), leaf("b2"), leaf("b3")]],
+        "policy": "fail_fast",
+        "max_concurrency": 2,
+    }
     assert "which stops the branches of 0" in told(explored([slow], Faults(crash=0, cancel=0)))
 
 
@@ -129,8 +135,14 @@ def test_an_engine_that_tries_again_what_failed_for_good() -> None:
 
         return await run_plan(plan, context, run_leaf=run, observer=observer)
 
-    shown = explore(pipeline(leaf("a")), lambda: Context(START), faults=Faults(cancel=0, crash=0), schedules=200,
-                    registry=mixing_registry(lambda: 0), engine=engine)  # fmt: skip
+    shown = explore(
+        pipeline(leaf("a")),
+        lambda: Context(START),
+        faults=Faults(cancel=0, crash=0),
+        schedules=200,
+        registry=mixing_registry(lambda: 0),
+        engine=engine,
+    )
     assert "0: was called again after it had failed for good" in told(shown)
 
 
@@ -209,8 +221,13 @@ def test_a_handler_that_may_not_be_called_twice(upsert: bool) -> None:
         return Context(identity=Identity(services=Services({"table": list})))
 
     steps = [{"handler": "stores", "options": {"row": row}} for row in "ab"]
-    shown = explore(pipeline(*steps), fresh, registry=made, observe=lambda context: context.services["table"],
-                    faults=Faults(transient=0, fatal=0, hang=0, crash=1.0, cancel=0))  # fmt: skip
+    shown = explore(
+        pipeline(*steps),
+        fresh,
+        registry=made,
+        observe=lambda context: context.services["table"],
+        faults=Faults(transient=0, fatal=0, hang=0, crash=1.0, cancel=0),
+    )
     if upsert:
         shown.check()
     else:

@@ -63,8 +63,11 @@ async def test_a_cancelled_loop_that_tolerates_failures_takes_no_further_item(re
         await running
     assert told.started == ["0[0].0"]
     assert {path: told.outcomes[path].status for path in ("0", "0[0]", "0[1]", "0[2]")} == {
-        "0": "cancelled", "0[0]": "cancelled", "0[1]": "cancelled", "0[2]": "cancelled",
-    }  # fmt: skip
+        "0": "cancelled",
+        "0[0]": "cancelled",
+        "0[1]": "cancelled",
+        "0[2]": "cancelled",
+    }
 
 
 async def test_a_group_in_which_too_few_branches_ran_fails_and_says_so(registry: Registry) -> None:
@@ -86,6 +89,10 @@ def test_a_loop_that_takes_no_further_item_keeps_no_place_from_those_that_try_ag
     plan = planned([loop], registry, retry={"max_attempts": 2})
     result = run_virtually(run_plan(plan, Context({"items": ["a", "b", "c"]})))
     assert {outcome.path: outcome.status for outcome in result.outcomes} == {
-        "0": "failed", "0[0]": "succeeded", "0[0].0": "succeeded", "0[1]": "failed", "0[1].0": "failed",
+        "0": "failed",
+        "0[0]": "succeeded",
+        "0[0].0": "succeeded",
+        "0[1]": "failed",
+        "0[1].0": "failed",
         "0[2]": "cancelled",
-    }  # fmt: skip
+    }

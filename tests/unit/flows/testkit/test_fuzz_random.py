@@ -32,22 +32,37 @@ def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None
 def test_random_trees_of_policies_timeouts_races_and_retries_keep_every_promise(number: int) -> None:
     pipeline, inner = random_tree(random.Random(number))
     explore(
-        pipeline, lambda: Context(START), schedules=30, faults=Faults(), registry=mixing_registry(lambda: 0),
-        catalog={"inner": inner}, first_seed=1000 * number,
-    ).check()  # fmt: skip
+        pipeline,
+        lambda: Context(START),
+        schedules=30,
+        faults=Faults(),
+        registry=mixing_registry(lambda: 0),
+        catalog={"inner": inner},
+        first_seed=1000 * number,
+    ).check()
 
 
-GIVEN = {"sources": ["one", "two", "three"], "query": "why?", "source": "folder", "pattern": "*", "exclude": ["x"],
-         "top_k": 3, "access": {}, "query_vector": [0.5], "chunks": ["a chunk"]}  # fmt: skip
+GIVEN = {
+    "sources": ["one", "two", "three"],
+    "query": "why?",
+    "source": "folder",
+    "pattern": "*",
+    "exclude": ["x"],
+    "top_k": 3,
+    "access": {},
+    "query_vector": [0.5],
+    "chunks": ["a chunk"],
+}
 
 
 @pytest.mark.parametrize("name", [*TEMPLATES, "ingest", "search"])
 def test_the_shipped_pipelines_keep_every_promise_whatever_their_handlers_do(name: str) -> None:
     load_modules(["handlers"])
     pipeline = (
-        TEMPLATES[name] if name in TEMPLATES
+        TEMPLATES[name]
+        if name in TEMPLATES
         else load_pipeline_text((PIPELINES / f"{name}.yaml").read_text(encoding="utf-8")).pipeline
-    )  # fmt: skip
+    )
     shown = explore(
         pipeline, lambda: Context(GIVEN), schedules=60, faults=Faults(), registry=stand_ins(pipeline)
     ).check()

@@ -62,10 +62,13 @@ def test_inputs_reach_the_function(options: Any, result: Any, services: Services
         ({"function": "subtract", "inputs": ["income"]}, "missing a required argument: 'expense'"),
         ({"function": "subtract", "inputs": ["income", "a"]}, "missing a required argument: 'expense'"),
         ({"function": "subtract", "inputs": ["income", "costs"]}, "missing a required argument: 'expense'"),
-        ({"function": "subtract", "inputs": {"income": "a", "expense": "costs"}}, "transform reads 'costs', which no earlier step writes"),
+        (
+            {"function": "subtract", "inputs": {"income": "a", "expense": "costs"}},
+            "transform reads 'costs', which no earlier step writes",
+        ),
         ({"function": "pair", "inputs": ["a"], "output": ["x", "x"]}, "`output` names 'x' twice"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_called_is_refused_when_planned(options: Any, message: str, services: Services) -> None:
     with pytest.raises(InvalidPipeline) as caught:
         step_output("transform", options, FIELDS, services=services)
@@ -131,16 +134,22 @@ def test_steps_run_as_soon_as_their_inputs_are_there(services: Services) -> None
             "options": {"function": function, "inputs": inputs, "output": output},
         }
 
-    steps = [step("pair", ["a"], "x"), step("pair", ["b"], "y"), step("subtract", ["income", "expense"], "z"),
-             {"handler": "merge", "options": {"inputs": ["x", "y"]}}]  # fmt: skip
+    steps = [
+        step("pair", ["a"], "x"),
+        step("pair", ["b"], "y"),
+        step("subtract", ["income", "expense"], "z"),
+        {"handler": "merge", "options": {"inputs": ["x", "y"]}},
+    ]
     result, context = run_steps(steps, FIELDS, services=services, mode="dag")
     assert result.status == "succeeded"
     assert context.data["merged"] == {"x": (9, 9), "y": (4, 4)}
 
 
 def test_nothing_is_passed_in_place_of_a_missing_input(services: Services) -> None:
-    steps = [{"handler": "transform", "when": "false", "options": {"function": "pair", "inputs": ["a"], "output": "x"}},
-             {"handler": "transform", "options": {"function": "pair", "inputs": ["x"], "output": "y"}}]  # fmt: skip
+    steps = [
+        {"handler": "transform", "when": "false", "options": {"function": "pair", "inputs": ["a"], "output": "x"}},
+        {"handler": "transform", "options": {"function": "pair", "inputs": ["x"], "output": "y"}},
+    ]
     result, _ = run_steps(steps, FIELDS, services=services)
     assert result.errors[0].error is not None
     assert "reads the field 'x', which nothing has written" in result.errors[0].error.message

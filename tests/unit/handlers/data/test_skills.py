@@ -44,13 +44,28 @@ def test_the_text_below_the_front_matter_is_the_prompt() -> None:
         ("---\nname: A\n---\nx", "`produces` names no field"),
         ("---\nname: A\nproduces: [x]\nhitl_enabled: true\n---\nx", "pause the flow run in Prefect instead"),
         ("---\nname: A\nproduces: [x]\nexecutor: action\n---\nx", "executor 'action' needs the key 'action'"),
-        ("---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: script}\n---\n", "skills are data and hold no code"),
-        ("---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: data_pipeline}\n---\n", "write its steps as a pipeline"),
-        ("---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: data_query}\n---\n", "of type data_query needs 'source'"),
-        ("---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: python_function, function: f, retry: 9}\n---\n", "less than or equal to 5"),
-        ("---\nname: !!python/object/apply:os.system [id]\nproduces: [x]\n---\nx", "a.md: the front matter is not YAML"),
+        (
+            "---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: script}\n---\n",
+            "skills are data and hold no code",
+        ),
+        (
+            "---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: data_pipeline}\n---\n",
+            "write its steps as a pipeline",
+        ),
+        (
+            "---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: data_query}\n---\n",
+            "of type data_query needs 'source'",
+        ),
+        (
+            "---\nname: A\nproduces: [x]\nexecutor: action\naction: {type: python_function, function: f, retry: 9}\n---\n",
+            "less than or equal to 5",
+        ),
+        (
+            "---\nname: !!python/object/apply:os.system [id]\nproduces: [x]\n---\nx",
+            "a.md: the front matter is not YAML",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_says_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(BadSkill) as caught:
         parse_skill(text, "a.md")

@@ -63,7 +63,7 @@ def ask(sql: str, services: Services, fields: Any = None, **options: Any) -> Any
         ("SELECT id FROM sales LIMIT {n}", {"n": 1}, [1]),
         ("SELECT id FROM sales WHERE amount IS DISTINCT FROM {x}", {"x": 10.5}, [2, 3]),
     ],
-)  # fmt: skip
+)
 def test_placeholders_are_bound(sql: str, fields: Any, ids: list[int], services: Services) -> None:
     if "not" in sql:
         fields = {**fields, "not": 0}
@@ -110,11 +110,19 @@ def test_any_value_comes_back_as_it_went_in(empty_engine: Any, text: str, number
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT * FROM {table}", "SELECT * FROM a JOIN {table} ON 1", "SELECT a.{column} FROM a", "SELECT {schema}.a FROM a",
-        "SELECT a FROM b ORDER BY {column}", "SELECT a FROM b GROUP BY {column}", "SELECT {function}(a) FROM b",
-        'SELECT "{column}" FROM a', "SELECT `{column}` FROM a", "UPDATE {table} SET a = 1", "INSERT INTO {table} VALUES (1)",
+        "SELECT * FROM {table}",
+        "SELECT * FROM a JOIN {table} ON 1",
+        "SELECT a.{column} FROM a",
+        "SELECT {schema}.a FROM a",
+        "SELECT a FROM b ORDER BY {column}",
+        "SELECT a FROM b GROUP BY {column}",
+        "SELECT {function}(a) FROM b",
+        'SELECT "{column}" FROM a',
+        "SELECT `{column}` FROM a",
+        "UPDATE {table} SET a = 1",
+        "INSERT INTO {table} VALUES (1)",
     ],
-)  # fmt: skip
+)
 def test_names_cannot_be_placeholders(sql: str) -> None:
     with pytest.raises(BadQuery, match="stands for a name of a table or column; parameters are values only"):
         check_sql(sql)
@@ -154,10 +162,16 @@ def test_only_plain_values_are_bound(value: Any, services: Services) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "DELETE FROM sales", "INSERT INTO sales VALUES (9, '', 0, '')", "DROP TABLE sales", "ATTACH '/tmp/other.db' AS o",
-        "PRAGMA query_only = OFF", "CREATE TABLE t (a)", "SELECT load_extension('x')", "VACUUM INTO '/tmp/copy.db'",
+        "DELETE FROM sales",
+        "INSERT INTO sales VALUES (9, '', 0, '')",
+        "DROP TABLE sales",
+        "ATTACH '/tmp/other.db' AS o",
+        "PRAGMA query_only = OFF",
+        "CREATE TABLE t (a)",
+        "SELECT load_extension('x')",
+        "VACUUM INTO '/tmp/copy.db'",
     ],
-)  # fmt: skip
+)
 def test_queries_only_read(sql: str, services: Services) -> None:
     with pytest.raises(StepFailed, match="FatalError|BadQuery"):
         ask(sql, services)
@@ -241,6 +255,15 @@ def test_a_connection_may_come_from_a_secret(database: Path, tmp_path: Path, mon
 def test_decimals_and_times_survive_a_reference(services: Services) -> None:
     from handlers.data.references import _decoded, _encoded  # pyright: ignore[reportPrivateUsage]
 
-    rows = [{"$type": "trap", "a": decimal.Decimal("1.10"), "t": dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), "d": dt.date(2026, 1, 2),
-             "s": dt.timedelta(seconds=1.5), "n": None, "l": [1, {"x": b"\0"}]}]  # fmt: skip
+    rows = [
+        {
+            "$type": "trap",
+            "a": decimal.Decimal("1.10"),
+            "t": dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC),
+            "d": dt.date(2026, 1, 2),
+            "s": dt.timedelta(seconds=1.5),
+            "n": None,
+            "l": [1, {"x": b"\0"}],
+        }
+    ]
     assert _decoded(_encoded(rows)) == rows

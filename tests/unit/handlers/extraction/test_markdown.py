@@ -8,11 +8,32 @@ from handlers.extraction.plain import read_csv, read_text
 from handlers.records import Block
 
 PIECES = st.sampled_from(
-    ["# A\n", "text", "\n", "\n\n", "- item", "  - nested\n", "```\n", "~~~", "    code\n",
-     "| a | b |\n|---|---|\n", "> q", "1. one\n",
-     "<!-- c -->\n", "![alt](x.png)", "![](x.png)", "===\n", "---\n", "\t", "\x0b", "\u2028",
-     "語。", "مرحبا ", "\x85"]
-)  # fmt: skip
+    [
+        "# A\n",
+        "text",
+        "\n",
+        "\n\n",
+        "- item",
+        "  - nested\n",
+        "```\n",
+        "~~~",
+        "    code\n",
+        "| a | b |\n|---|---|\n",
+        "> q",
+        "1. one\n",
+        "<!-- c -->\n",
+        "![alt](x.png)",
+        "![](x.png)",
+        "===\n",
+        "---\n",
+        "\t",
+        "\x0b",
+        "\u2028",
+        "語。",
+        "مرحبا ",
+        "\x85",
+    ]
+)
 TEXTS = st.lists(PIECES | st.text(max_size=8), max_size=25).map("".join)
 
 
@@ -73,8 +94,13 @@ def test_markdown(text: str, expected: list[tuple[str, str]]):
 def test_headings_of_plain_text_have_levels_by_their_marks():
     text = "====\nBook\n====\n\nPart\n----\nbody::\n\n    code\n\n* a\n* b\n\nNext\n----\n"
     assert [(block.kind, block.level) for block in read_text(text).blocks] == [
-        ("heading", 1), ("heading", 2), ("paragraph", 0), ("code", 0), ("list", 0), ("heading", 2),
-    ]  # fmt: skip
+        ("heading", 1),
+        ("heading", 2),
+        ("paragraph", 0),
+        ("code", 0),
+        ("list", 0),
+        ("heading", 2),
+    ]
 
 
 def test_a_table_of_one_column_stays_one():

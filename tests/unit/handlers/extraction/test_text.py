@@ -128,19 +128,34 @@ def _empty_zip() -> bytes:
 def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on():
     documents, failures = extract(
         {
-            "a.txt": b"fine", "broken.pdf": make_pdf(["x"])[:120], "cut.docx": make_docx()[:2000], "empty.md": b" \n",
-            "large.txt": b"x" * 30_001, "locked.docx": _encrypted_docx(), "no.json": b"{", "notpdf.pdf": b"hello",
-            "scan.pdf": make_pdf([""]), "void.docx": _empty_zip(), "z.txt": b"fine too", "zeros.txt": b"a\0\1\2\xff",
+            "a.txt": b"fine",
+            "broken.pdf": make_pdf(["x"])[:120],
+            "cut.docx": make_docx()[:2000],
+            "empty.md": b" \n",
+            "large.txt": b"x" * 30_001,
+            "locked.docx": _encrypted_docx(),
+            "no.json": b"{",
+            "notpdf.pdf": b"hello",
+            "scan.pdf": make_pdf([""]),
+            "void.docx": _empty_zip(),
+            "z.txt": b"fine too",
+            "zeros.txt": b"a\0\1\2\xff",
         },
         max_document_bytes=30_000,
-    )  # fmt: skip
+    )
     assert [document.name for document in documents] == ["a.txt", "z.txt"]
     for name, reason in {
-        "broken.pdf": "is damaged", "cut.docx": "is damaged", "empty.md": "is empty",
+        "broken.pdf": "is damaged",
+        "cut.docx": "is damaged",
+        "empty.md": "is empty",
         "large.txt": "has 30,001 bytes, more than the 30,000 allowed",
-        "locked.docx": "password", "no.json": "no valid JSON, line 1", "notpdf.pdf": "is no PDF", "scan.pdf": "no text",
-        "void.docx": "is damaged", "zeros.txt": "is binary",
-    }.items():  # fmt: skip
+        "locked.docx": "password",
+        "no.json": "no valid JSON, line 1",
+        "notpdf.pdf": "is no PDF",
+        "scan.pdf": "no text",
+        "void.docx": "is damaged",
+        "zeros.txt": "is binary",
+    }.items():
         assert reason in failures.pop(name)
     assert not failures
 

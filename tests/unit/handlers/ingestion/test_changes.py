@@ -55,8 +55,13 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
     call = call_on(old, new, elsewhere)
     found = find_changes(
         Spilled(source_of(name, new[name]) for name in sorted(new)),
-        ROOT, force, exclude=["skip/**"], prune=True, max_prune_share=1.0, call=call,
-    )  # fmt: skip
+        ROOT,
+        force,
+        exclude=["skip/**"],
+        prune=True,
+        max_prune_share=1.0,
+        call=call,
+    )
     known = {**elsewhere, **old}  # a document is its name: what was ingested last is what the index has
     changed = {name for name in new if name in known and (force or known[name] != new[name])}
     missing = {name for name in old if name not in new and name != "skip/a.txt"}
@@ -97,9 +102,16 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
     call = call_on(old, new, {})
     changes = find_changes([source_of(name, new[name]) for name in sorted(new)], ROOT, prune=True, call=call)["changes"]
     assert changes == {
-        "listed": 1200, "unchanged": 1100, "process": 0, "refresh": 0, "restate": 0, "move": 100, "quarantined": 0,
-        "vanished": 0, "removed": 0,
-    }  # fmt: skip
+        "listed": 1200,
+        "unchanged": 1100,
+        "process": 0,
+        "refresh": 0,
+        "restate": 0,
+        "move": 100,
+        "quarantined": 0,
+        "vanished": 0,
+        "removed": 0,
+    }
 
 
 class Endless(Storage):

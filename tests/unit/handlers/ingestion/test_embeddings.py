@@ -71,8 +71,10 @@ def test_the_handlers_give_a_vector_and_counts_for_each_chunk() -> None:
     assert (call.costs["chunks"], call.done, call.total) == (3, 3, 3)
     sparse = generate_sparse_embeddings(chunks, call=Call())
     assert [(s.counts, s.length) for s in sparse] == [
-        ((("row", 2), ("storag", 1), ("store", 1)), 4), ((("据库", 1), ("数据", 1)), 2), ((), 0),
-    ]  # fmt: skip
+        ((("row", 2), ("storag", 1), ("store", 1)), 4),
+        ((("据库", 1), ("数据", 1)), 2),
+        ((), 0),
+    ]
 
 
 def test_a_call_that_is_no_longer_wanted_stops() -> None:

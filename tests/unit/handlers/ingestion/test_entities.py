@@ -13,18 +13,30 @@ from handlers.records import Block, Chunk, Document
     ("text", "found"),
     [
         ("It is defined in RFC 7231 and PEP 8.", {("RFC 7231", "IDENTIFIER"), ("PEP 8", "IDENTIFIER")}),
-        ("Tim Berners-Lee worked at CERN in March 1990.",
-         {("Tim Berners-Lee", "NAME"), ("CERN", "ACRONYM"), ("March 1990", "DATE")}),
-        ("The Apache Software Foundation paid $5 million on 2023-09-14.",
-         {("Apache Software Foundation", "ORG"), ("$5 million", "MONEY"), ("2023-09-14", "DATE")}),
-        ("Write to ann@example.org, see https://example.org/a.",
-         {("ann@example.org", "EMAIL"), ("https://example.org/a", "URL")}),
-        ("Multi-version concurrency control (MVCC) helps.",
-         {("MVCC", "ACRONYM"), ("Multi-version concurrency control", "TERM")}),
-        ("Fixed in RFC-9112 (CVE-2021-44228), see ISO-8859-1.",
-         {("RFC 9112", "IDENTIFIER"), ("CVE-2021-44228", "IDENTIFIER"), ("ISO 8859-1", "IDENTIFIER")}),
-        ("Rows live in SQLite, in PostgreSQL or in what APIs offer.",
-         {("SQLite", "NAME"), ("PostgreSQL", "NAME"), ("API", "ACRONYM")}),
+        (
+            "Tim Berners-Lee worked at CERN in March 1990.",
+            {("Tim Berners-Lee", "NAME"), ("CERN", "ACRONYM"), ("March 1990", "DATE")},
+        ),
+        (
+            "The Apache Software Foundation paid $5 million on 2023-09-14.",
+            {("Apache Software Foundation", "ORG"), ("$5 million", "MONEY"), ("2023-09-14", "DATE")},
+        ),
+        (
+            "Write to ann@example.org, see https://example.org/a.",
+            {("ann@example.org", "EMAIL"), ("https://example.org/a", "URL")},
+        ),
+        (
+            "Multi-version concurrency control (MVCC) helps.",
+            {("MVCC", "ACRONYM"), ("Multi-version concurrency control", "TERM")},
+        ),
+        (
+            "Fixed in RFC-9112 (CVE-2021-44228), see ISO-8859-1.",
+            {("RFC 9112", "IDENTIFIER"), ("CVE-2021-44228", "IDENTIFIER"), ("ISO 8859-1", "IDENTIFIER")},
+        ),
+        (
+            "Rows live in SQLite, in PostgreSQL or in what APIs offer.",
+            {("SQLite", "NAME"), ("PostgreSQL", "NAME"), ("API", "ACRONYM")},
+        ),
         ("However this has no names. Nothing here.", set()),
         ("IN NO EVENT SHALL THE AUTHORS OR Copyright Holders BE LIABLE.", set()),
         ("## Derivative Works\n\nAll derivative works of the works.", set()),
@@ -35,7 +47,7 @@ from handlers.records import Block, Chunk, Document
         ("Die lange Auswertung und die neue Auswertung, mit der neuen Auswertung.", set()),
         ("", set()),
     ],
-)  # fmt: skip
+)
 def test_rules_find_named_things(text: str, found: set[tuple[str, str]]) -> None:
     assert set(entities_in(text)) == found
 
@@ -57,8 +69,10 @@ def test_names_that_share_a_sentence_are_related_and_every_fact_has_its_chunk() 
         call=Call(),
     )
     assert [(e.name, e.chunk_id) for e in found["entities"]] == [
-        ("Ada Lovelace", "c0"), ("Charles Babbage", "c0"), ("Alan Turing", "c0"),
-    ]  # fmt: skip
+        ("Ada Lovelace", "c0"),
+        ("Charles Babbage", "c0"),
+        ("Alan Turing", "c0"),
+    ]
     assert [(r.source, r.target, r.weight) for r in found["relations"]] == [("Ada Lovelace", "Charles Babbage", 2.0)]
 
 

@@ -32,8 +32,9 @@ async def test_shards_that_did_not_succeed_are_set_aside_with_their_reason() -> 
     call = call_with("partial", shard(1), shard(2, "partial", failed=2), shard(3, "failed", "its process is gone"))
     assert (await run(call))["status"] == "partial"
     assert [(one.item, one.error) for one in call.failures] == [
-        ("shard 2", "2 failed, 0 missing of 5 documents"), ("shard 3", "its process is gone"),
-    ]  # fmt: skip
+        ("shard 2", "2 failed, 0 missing of 5 documents"),
+        ("shard 3", "its process is gone"),
+    ]
 
 
 async def test_more_failed_shards_than_tolerated_fail_the_step() -> None:

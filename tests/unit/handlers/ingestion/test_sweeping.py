@@ -15,7 +15,10 @@ class KnownRuns:
 
 def test_what_a_run_staged_that_died_lately_is_swept() -> None:
     store = MemoryIndexStore()
-    store.put_documents([Document(id="d", name="d", uri="d", title="", mime_type="", text="t", content_sha256="x")], [],
-                        run_id="crashed")  # fmt: skip
+    store.put_documents(
+        [Document(id="d", name="d", uri="d", title="", mime_type="", text="t", content_sha256="x")],
+        [],
+        run_id="crashed",
+    )
     services = Services({"index_store": lambda: store, "known_runs": KnownRuns})
     assert sweep_leftovers(call=Call(identity=Identity(run_id="now", services=services))) == 1

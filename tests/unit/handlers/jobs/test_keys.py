@@ -59,8 +59,12 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
             sys.stdin.read()
     """
     keys = JobKeys(tmp_path)
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          cwd=Path(__file__).parents[4]) as process:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[4],
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with (

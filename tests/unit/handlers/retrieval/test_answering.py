@@ -57,8 +57,13 @@ def test_the_model_sees_numbered_passages_and_the_answer_knows_where_they_stand(
     assert answer.unknown == (5,)
     [cited] = answer.citations
     assert (cited.number, cited.chunk_id, cited.document, cited.page, cited.start, cited.end) == (
-        2, "c2", "f2.pdf", 2, 5, 90,
-    )  # fmt: skip
+        2,
+        "c2",
+        "f2.pdf",
+        2,
+        5,
+        90,
+    )
     assert place(cited) == "f2.pdf, page 2, H, characters 5–90"
     [prompt] = model.prompts
     assert "[3] f3.pdf, page 3, H, characters 5–90\nfact 3 fact 3 fact 3" in prompt

@@ -13,12 +13,15 @@ SIDECARS = {
 }
 
 
-@pytest.mark.parametrize(("name", "tags"), [
-    ("top.txt", {"team": "all", "level": ["1st", "2nd"], "given": "g"}),
-    ("a/y.txt", {"team": "inner", "level": ["1st", "2nd"], "given": "g"}),
-    ("a/x.pdf", {"team": "inner", "level": "own", "kind": "print", "given": "g"}),
-    ("b/c/z.pdf", {"team": "all", "level": ["1st", "2nd"], "kind": "print", "given": "g"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
+        ("top.txt", {"team": "all", "level": ["1st", "2nd"], "given": "g"}),
+        ("a/y.txt", {"team": "inner", "level": ["1st", "2nd"], "given": "g"}),
+        ("a/x.pdf", {"team": "inner", "level": "own", "kind": "print", "given": "g"}),
+        ("b/c/z.pdf", {"team": "all", "level": ["1st", "2nd"], "kind": "print", "given": "g"}),
+    ],
+)
 def test_what_is_nearer_wins(name: str, tags: dict[str, str | list[str]]) -> None:
     wanted = sorted(
         (key, each) for key, value in tags.items() for each in ([value] if isinstance(value, str) else value)
@@ -35,14 +38,17 @@ def test_sidecars_are_told_by_their_names() -> None:
     ]
 
 
-@pytest.mark.parametrize(("content", "complaint"), [
-    (b"- a", "x.tags.yaml: must be a mapping"),
-    (b"a: [", "x.tags.yaml: cannot be read as YAML"),
-    (b"\xff", "x.tags.yaml: cannot be read as YAML"),
-    (b"__part_n: x", "'__part_n' is reserved"),
-    (b"a: 1", "x.tags.yaml: tag 'a': 1 is no value"),
-    (b"'a=b': c", "x.tags.yaml: tag 'a=b'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"- a", "x.tags.yaml: must be a mapping"),
+        (b"a: [", "x.tags.yaml: cannot be read as YAML"),
+        (b"\xff", "x.tags.yaml: cannot be read as YAML"),
+        (b"__part_n: x", "'__part_n' is reserved"),
+        (b"a: 1", "x.tags.yaml: tag 'a': 1 is no value"),
+        (b"'a=b': c", "x.tags.yaml: tag 'a=b'"),
+    ],
+)
 def test_a_sidecar_that_cannot_be_used_is_named(content: bytes, complaint: str) -> None:
     with pytest.raises(InvalidTag, match=complaint.replace("[", r"\[")):
         Tagging({}, {"x.tags.yaml": content})

@@ -7,9 +7,15 @@ from handlers.sources.files import HIDDEN, list_sources
 from tests.support.documents import make_call
 
 FILES = {
-    "b.md": b"# B", "a/z.txt": b"z", "a/LICENSE.txt": b"l", "LICENSES/MIT.txt": b"m", "photo.jpg": b"j",
-    "Makefile": b"", "a/~$draft.docx": b"lock", "REPORT.PDF": b"%PDF-",
-}  # fmt: skip
+    "b.md": b"# B",
+    "a/z.txt": b"z",
+    "a/LICENSE.txt": b"l",
+    "LICENSES/MIT.txt": b"m",
+    "photo.jpg": b"j",
+    "Makefile": b"",
+    "a/~$draft.docx": b"lock",
+    "REPORT.PDF": b"%PDF-",
+}
 
 
 def names(source_options: dict, **files: bytes) -> list[str]:

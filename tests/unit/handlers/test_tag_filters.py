@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.filters import TagFilter
+from handlers.tags import TagFilter
 
 TAGS = (("user", "ann"), ("department", "sales"), ("department", "export"))
 
