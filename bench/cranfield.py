@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.author import Call
+from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.entities import extract_entities
 from handlers.ingestion.storing import (
@@ -29,10 +28,9 @@ from handlers.ingestion.storing import (
     store_graph,
     store_sparse_vectors,
 )
-from handlers.models.embedding import make_embedder
+from handlers.models import make_embedder
 from handlers.records import Chunk, Document, stable_id
-from handlers.retrieval.comparing import run_questions, ways_of_searching
-from handlers.retrieval.evaluation import measure, read_judgements, read_queries
+from handlers.retrieval import measure, read_judgements, read_queries, run_questions, ways_of_searching
 from handlers.stores import open_index
 
 BATCH = 200

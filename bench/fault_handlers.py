@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from flows.author.registry import handler
+from flows.author import handler
 
 
 @handler(name="bench_dies_once", writes="survivor", isolation="process")

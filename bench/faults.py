@@ -29,17 +29,15 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from flows.author.registry import REGISTRY, Registry, handler
-from flows.author.results import Outcome, RunResult
-from flows.engine.engine import run_plan
-from flows.engine.run_state import Observer, Observers
+from flows.author import REGISTRY, Outcome, Registry, RunResult, handler
+from flows.engine import Observer, Observers, run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.reports.tables import markdown_table
 from flows.run_store import Recorder, RunRecord, RunStore, RunStoreFailed
 from flows.run_store.tables import kept
-from flows.state.context import Context, Identity
+from flows.state import Context, Identity
 from tests.support import killing
 
 

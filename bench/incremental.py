@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import load_catalog
-from deployments.runs.run import run_pipeline
-from deployments.runs.wiring import load_handlers, make_services
+from deployments.runs import load_handlers, make_services, run_pipeline
 from deployments.settings import Settings
-from flows.author.call import Call
-from flows.state.context import Identity
+from flows.author import Call
+from flows.state import Identity
 
 WORDS = "storm river bridge violin orchard train valve pump engine table index query page York Selby Ann Bob".split()
 
@@ -50,7 +49,7 @@ def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, d
 
 def bare(settings: Settings, source: Path) -> float:
     """The same work by calling the functions."""
-    from handlers.extraction.text import extract_text
+    from handlers.extraction import extract_text
     from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
     from handlers.ingestion.entities import extract_entities
     from handlers.ingestion.partition import partition_text
@@ -62,7 +61,7 @@ def bare(settings: Settings, source: Path) -> float:
         store_sparse_vectors,
     )
     from handlers.ingestion.summary import generate_summary
-    from handlers.sources.files import list_sources
+    from handlers.sources import list_sources
 
     services = make_services(settings, "bare")
     call: Any = Call(identity=Identity(index="bare", services=services))

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from flows.state.context import Context
+from flows.state import Context
 
 DOCUMENTS = 10_000
 

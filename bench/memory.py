@@ -19,11 +19,10 @@ import psutil
 
 from bench.incremental import WORDS
 from deployments.catalog import load_catalog
-from deployments.runs.run import run_pipeline
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers, run_pipeline
 from deployments.settings import Settings
-from flows.author.results import Outcome
-from flows.engine.run_state import Observer
+from flows.author import Outcome
+from flows.engine import Observer
 
 
 def write(folder: Path, count: int, kilobytes: int) -> None:

@@ -44,7 +44,7 @@ IN_ORDER = sum(SECONDS.values())
 
 def registry():
     """The nine handlers; each sleeps in a thread, as a blocking call would."""
-    from flows.author.registry import Registry, handler
+    from flows.author import Registry, handler
 
     made = Registry()
     for name, seconds in SECONDS.items():
@@ -59,12 +59,11 @@ def registry():
 
 
 def braid(steps: Sequence[object], *, mode: str = "ordered", max_concurrency: int | None = None) -> Callable[[], float]:
-    from flows.engine.prepared import Prepared
-    from flows.model.steps import Pipeline
-    from flows.planning.draft import Overrides
-    from flows.planning.planner import make_plan
-    from flows.state.context import Context
-    from flows.translator.flows import run_as_flow
+    from flows.engine import Prepared
+    from flows.model import Pipeline
+    from flows.planning import Overrides, make_plan
+    from flows.state import Context
+    from flows.translator import run_as_flow
 
     handlers = registry()
     pipeline = Pipeline.model_validate(

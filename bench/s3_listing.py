@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from bench.incremental import ingest
 from bench.memory import peak_mb
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers
 from deployments.settings import Settings
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from tests.support.s3 import S3Server, run_s3_server
 from tests.support.s3_proxy import Proxy, proxy_of
 

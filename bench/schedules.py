@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 
-from flows.state.context import Context
+from flows.state import Context
 from flows.testkit import Faults, explore
 from tests.support.random_pipelines import mixing_registry, random_tree
 

@@ -42,7 +42,7 @@ import os
 import time
 from pathlib import Path
 
-from flows.author.registry import handler
+from flows.author import handler
 
 
 def _work(name: str) -> None:
@@ -203,8 +203,7 @@ def _states(folder: Path, environment: Mapping[str, str]) -> list[str]:
 def child(what: str) -> None:
     """Run, or resume the newest run, and print how it ended."""
     from deployments.catalog import load_catalog
-    from deployments.runs.resuming import find_run
-    from deployments.runs.run import run_pipeline
+    from deployments.runs import find_run, run_pipeline
     from deployments.settings import load_settings
     from flows.run_store import RunStore
 

@@ -28,8 +28,7 @@ import sqlalchemy as sa
 
 from bench.prefect_server import TUNED, Server
 from flows.run_store import RunStore
-from handlers.stores.opening import open_index
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore, open_index
 from tests.support.servers import run_postgres
 from tests.support.system_postgres import run_system_postgres
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from deployments.settings import Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
-from flows.loaders.native import LoadedPipeline, load_pipeline
-from flows.model.steps import Pipeline
+from flows.loaders import LoadedPipeline, load_pipeline
+from flows.model import Pipeline
 
 FOLDER = Path(__file__).parent / "pipelines"
 SUFFIXES = (".yaml", ".yml")

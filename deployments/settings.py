@@ -12,10 +12,10 @@ from pydantic import AfterValidator, AliasChoices, Field, PositiveFloat, SecretS
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ruamel.yaml import YAML, YAMLError
 
-from flows.author.prices import read_prices
+from flows.author import read_prices
 from flows.errors import OrchestrationError
-from flows.model.limits import Resource
-from flows.storage.locations import StorageOptions
+from flows.model import Resource
+from flows.storage import StorageOptions
 
 PREFIX = "BRAID_"
 _INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")

@@ -18,8 +18,7 @@ from deployments.commands.search import (
     require_chat,
     run_search,
 )
-from deployments.screen.indexes import require_index
-from deployments.screen.views import cost_text, failure_tables
+from deployments.screen import cost_text, failure_tables, require_index
 from deployments.settings import load_settings
 
 
@@ -84,7 +83,7 @@ def ask(
 
 
 def _show(answer: Any) -> None:
-    from handlers.retrieval.answering import place
+    from handlers.retrieval import place
 
     stdout().print(Text(answer.text))
     if answer.citations:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from flows.author.results import RunStatus
+from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
 
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130

@@ -14,12 +14,10 @@ from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, excluding, watched
 from deployments.commands.search import run_search
-from deployments.runs.wiring import make_services
-from deployments.screen.hits import hit_json, show_hits
-from deployments.screen.indexes import remove_index
-from deployments.screen.views import failure_tables, result_json, step_table
+from deployments.runs import make_services
+from deployments.screen import failure_tables, hit_json, remove_index, result_json, show_hits, step_table
 from deployments.settings import InvalidSettings, load_settings
-from flows.author.results import RunResult
+from flows.author import RunResult
 
 INDEX = "demo"
 DOCUMENTS = Path(deployments.__file__).parent.parent / "examples" / "documents"

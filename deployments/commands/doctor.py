@@ -18,14 +18,14 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
 from deployments.environment import DEFAULTS
-from deployments.runs.wiring import load_handlers, make_services
-from deployments.screen.indexes import index_names, is_postgres
+from deployments.runs import load_handlers, make_services
+from deployments.screen import index_names, is_postgres
 from deployments.server.checks import check_server
 from deployments.server.findings import Finding
 from deployments.server.local import running_url
 from deployments.server.zombies import stored_zombies
 from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
-from flows.author.registry import REGISTRY
+from flows.author import REGISTRY
 from flows.errors import OrchestrationError
 
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
@@ -183,7 +183,7 @@ def _vector_extension(url: str) -> Finding:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
-    from handlers.stores.postgres.opening import Address
+    from handlers.stores.postgres import Address
 
     address = Address.parse(url)
     with create_engine(address.url, poolclass=NullPool).connect() as connection:
@@ -204,7 +204,7 @@ def _vector_extension(url: str) -> Finding:
 
 
 def _artifacts(settings: Settings) -> Iterator[Finding]:
-    from flows.storage.storage import Storage
+    from flows.storage import Storage
 
     storage = Storage(settings.storage_options)
     there = storage.exists(settings.artifacts_root)
@@ -214,8 +214,7 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    from handlers.models.embedding import EMBEDDING_MODEL, is_local
-    from handlers.models.files import KNOWN_MODELS, model_file
+    from handlers.models import EMBEDDING_MODEL, KNOWN_MODELS, is_local, model_file
 
     if settings.openai_base_url:
         used = [("answers", settings.chat_model), ("embeddings", settings.embedding_model or EMBEDDING_MODEL)]

@@ -11,11 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
-from deployments.screen.documents import Documents, Listed
-from deployments.screen.indexes import require_index
-from deployments.screen.views import STATUS_STYLE
+from deployments.screen import STATUS_STYLE, Documents, Listed, require_index
 from deployments.settings import InvalidSettings, load_settings
-from flows.storage.storage import Storage
+from flows.storage import Storage
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 _STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE
@@ -247,7 +245,7 @@ def _local_time(seconds: float) -> str:
 @contextmanager
 def _opened(index: str) -> Generator[Documents]:
     from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-    from handlers.stores.opening import open_index
+    from handlers.stores import open_index
 
     settings = load_settings()
     require_index(settings, index)

@@ -7,12 +7,12 @@ import typer
 from rich.table import Table
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.runs.wiring import load_handlers, make_services
-from deployments.screen.indexes import require_index
+from deployments.runs import load_handlers, make_services
+from deployments.screen import require_index
 from deployments.settings import load_settings
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import OrchestrationError
-from flows.state.context import Identity
+from flows.state import Identity
 
 MEASURES = ("ndcg@10", "recall@10", "recall@100", "mrr")
 
@@ -40,8 +40,14 @@ def evaluate(
     require_index(settings, index)
     load_handlers(settings)
     from handlers.records import Hit
-    from handlers.retrieval.comparing import run_questions, ways_of_searching
-    from handlers.retrieval.evaluation import InvalidJudgements, measure, read_judgements, read_queries
+    from handlers.retrieval import (
+        InvalidJudgements,
+        measure,
+        read_judgements,
+        read_queries,
+        run_questions,
+        ways_of_searching,
+    )
 
     questions, judged = read_queries(queries), read_judgements(qrels)
     asked = {name: text for name, text in questions.items() if name in judged}

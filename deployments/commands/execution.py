@@ -7,12 +7,11 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
-from deployments.runs.run import run_pipeline
-from deployments.screen.progress import watch
-from deployments.screen.views import result_json, result_tables
+from deployments.runs import run_pipeline
+from deployments.screen import result_json, result_tables, watch
 from deployments.settings import Settings, load_settings, read_budget
-from flows.author.results import RunResult
-from flows.loaders.native import LoadedPipeline
+from flows.author import RunResult
+from flows.loaders import LoadedPipeline
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import JsonOption, emit, reported, stdout
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers
 from deployments.settings import load_settings
-from flows.author.registry import REGISTRY, HandlerSpec
+from flows.author import REGISTRY, HandlerSpec
 
 
 @reported

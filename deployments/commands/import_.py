@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from deployments.commands.common import JsonOption, emit, problem_json, reported, stderr
-from flows.loaders import dump_pipeline, load_pipeline
-from flows.loaders.dump import pipeline_data
+from flows.loaders import dump_pipeline, load_pipeline, pipeline_data
 
 
 @reported

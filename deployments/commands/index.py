@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
-from deployments.screen.indexes import index_names, locate_index, remove_index, require_index
+from deployments.screen import index_names, locate_index, remove_index, require_index
 from deployments.settings import InvalidSettings, load_settings
 from flows.errors import OrchestrationError
 
 if TYPE_CHECKING:
-    from handlers.stores.protocol import IndexStore
+    from handlers.stores import IndexStore
 
 app = typer.Typer(no_args_is_help=True)
 _COUNTED = ("documents", "failed", "chunks", "vectors", "terms", "entities", "relations", "artifacts")
@@ -98,7 +98,7 @@ def copy(
     to_url = locate_index(settings, target, must_exist=False)
     if from_url == to_url:
         raise InvalidSettings(f"{source!r} and {target!r} are the same index")
-    from handlers.stores.content import copy_index
+    from handlers.stores import copy_index
 
     with _opened(from_url) as origin, _opened(to_url) as copied_to:
         if copied_to.document_states(limit=1) and not add:
@@ -186,7 +186,7 @@ def fingerprint(
 
 @contextmanager
 def _opened(url: str) -> "Generator[IndexStore]":
-    from handlers.stores.opening import open_index  # numpy and SQLAlchemy take a while to import
+    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     store = open_index(url)
     try:

@@ -31,8 +31,7 @@ steps:
 _HANDLER = '''\
 """{words}: say in one sentence what this step gives."""
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows import Call, handler
 
 
 @handler(writes="{name}_result")
@@ -50,11 +49,10 @@ _TEST = '''\
 import asyncio
 
 from {module} import {name}
-from flows.author.call import Call
-from flows.state.context import Context
-from flows.engine.engine import run_plan
-from flows.planning.planner import make_plan
-from flows.model.steps import Pipeline
+from flows import Call, Context
+from flows.engine import run_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 
 
 def test_{name}_counts_words() -> None:

@@ -9,15 +9,12 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import on_runner
-from deployments.runs.wiring import load_handlers, overrides_from
-from deployments.screen.views import estimate_text, moved_steps, plan_json, plan_tree
+from deployments.runs import load_handlers, overrides_from
+from deployments.screen import estimate_text, moved_steps, plan_json, plan_tree
 from deployments.settings import load_settings
-from flows.model.differences import differences
-from flows.model.steps import Pipeline
-from flows.planning.plan import Plan
-from flows.planning.planner import make_plan
-from flows.reports.estimates import Estimate, estimate
-from flows.reports.mermaid import mermaid
+from flows.model import Pipeline, pipeline_differences
+from flows.planning import Plan, make_plan
+from flows.reports import Estimate, draw_mermaid, estimate
 
 
 @reported
@@ -67,12 +64,12 @@ def plan(
             plan_json(made)
             | {"estimate": asdict(expected) if expected else None}
             | {"source": found.source}
-            | ({"mermaid": mermaid(made)} if as_mermaid else {})
+            | ({"mermaid": draw_mermaid(made)} if as_mermaid else {})
         )
         return
     console = stdout()
     if as_mermaid:
-        console.print(mermaid(made), markup=False, soft_wrap=True)
+        console.print(draw_mermaid(made), markup=False, soft_wrap=True)
         return
     console.print(plan_tree(made))
     moved = moved_steps(made)
@@ -89,7 +86,7 @@ def plan(
 
 
 def _show_differences(first: Pipeline, second: Pipeline, json_output: bool) -> None:
-    found = differences(first, second)
+    found = pipeline_differences(first, second)
     if json_output:
         emit({"pipeline": first.name, "other": second.name, "differences": [one.data() for one in found]})
         return

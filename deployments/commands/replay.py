@@ -10,11 +10,10 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
-from deployments.runs.resuming import find_run
-from deployments.runs.wiring import prepare
-from deployments.screen.views import STATUS_STYLE
+from deployments.runs import find_run, prepare
+from deployments.screen import STATUS_STYLE
 from deployments.settings import load_settings
-from flows.state.deltas import Change
+from flows.state import Change
 
 
 @reported
@@ -37,7 +36,7 @@ def replay(
 
       braid replay 261121-0529 '1.batches.2.partition_text[3]' --json
     """
-    from flows.engine.replay import replay as replay_step
+    from flows.engine import replay_step
     from flows.run_store import Recorder, RunStore
 
     settings = load_settings()

@@ -17,8 +17,8 @@ from deployments.commands.common import (
 )
 from deployments.commands.execution import EngineOption, watched
 from deployments.commands.run import read_parameters
-from deployments.runs.resuming import find_run
-from deployments.screen.views import result_json, result_tables
+from deployments.runs import find_run
+from deployments.screen import result_json, result_tables
 from deployments.settings import load_settings, read_budget
 
 

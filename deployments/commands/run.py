@@ -20,7 +20,7 @@ from deployments.commands.common import (
     stdout,
 )
 from deployments.commands.execution import EngineOption, execute
-from deployments.runs.parameters import InvalidParameters
+from deployments.runs import InvalidParameters
 from deployments.server.connecting import connect
 from deployments.settings import load_settings, read_budget
 

@@ -12,15 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import JsonOption, emit, reported, stdout
-from deployments.screen.views import STATUS_STYLE, cost_table, failure_tables
+from deployments.screen import STATUS_STYLE, cost_table, failure_tables
 from deployments.server.zombies import way_on
 from deployments.settings import load_settings
-from flows.author.prices import cost_text
-from flows.author.results import outcome_from_row
-from flows.engine.stuck import plain, usual_seconds
+from flows.author import cost_text, outcome_from_row
+from flows.engine import plain, usual_seconds
 from flows.errors import UnknownName
-from flows.reports.cost import cost_json, cost_report
-from flows.reports.errors import error_json, error_report
+from flows.reports import cost_json, cost_report, error_json, error_report
 
 if TYPE_CHECKING:
     from flows.run_store import Going, RunStore

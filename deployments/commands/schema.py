@@ -13,7 +13,7 @@ def schema(json_output: JsonOption = False) -> None:
 
       # then as the first line of a pipeline: # yaml-language-server: $schema=pipeline.schema.json
     """
-    from flows.loaders.schema import pipeline_schema
+    from flows.loaders import pipeline_schema
 
     del json_output  # it is JSON either way
     emit(pipeline_schema())

@@ -8,14 +8,11 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.runs.parameters import InvalidParameters
-from deployments.runs.run import run_pipeline
-from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
-from deployments.screen.indexes import require_index
-from deployments.screen.views import failure_tables
+from deployments.runs import InvalidParameters, run_pipeline
+from deployments.screen import explanation, failure_tables, hit_json, require_index, show_explanation, show_hits
 from deployments.settings import InvalidSettings, Settings, load_settings
-from flows.author.results import RunResult
-from flows.state.services import Services
+from flows.author import RunResult
+from flows.state import Services
 
 TagOption = Annotated[
     list[str] | None,
@@ -144,7 +141,7 @@ def require_chat(settings: Settings) -> None:
         InvalidSettings: none is configured.
     """
     if not (settings.chat_model and settings.openai_base_url):
-        from handlers.models.chat import NOT_CONFIGURED
+        from handlers.models import NOT_CONFIGURED
 
         raise InvalidSettings(NOT_CONFIGURED)
 

@@ -10,14 +10,13 @@ from rich.text import Text
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
 from deployments.commands.problem_formats import github, sarif
-from deployments.runs.wiring import load_handlers, overrides_from
+from deployments.runs import load_handlers, overrides_from
 from deployments.settings import load_settings
-from flows.author.registry import Registry
+from flows.author import Registry
 from flows.errors import InvalidPipeline, Problem, UnknownName
-from flows.loaders import LoadedPipeline
-from flows.loaders.foreign import UNREADABLE
-from flows.model.lint import remarks
-from flows.planning.planner import make_plan
+from flows.loaders import UNREADABLE, LoadedPipeline
+from flows.model import remarks
+from flows.planning import make_plan
 
 Form: TypeAlias = Literal["text", "json", "sarif", "github"]
 

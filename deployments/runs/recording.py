@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.runs.parameters import without_secrets
 from deployments.settings import Settings
-from flows.author.prices import add_up
-from flows.engine.prepared import Prepared
-from flows.engine.run_state import Observer, Observers
-from flows.engine.stuck import Expected, usual_seconds
+from flows.author import add_up
+from flows.engine import Expected, Observer, Observers, Prepared, usual_seconds
 from flows.errors import OrchestrationError
-from flows.limits.meter import SECONDS
+from flows.limits import SECONDS
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord
@@ -76,7 +74,7 @@ def start_recording(
         ChangedPipeline: finished work of that run does not fit the plan any more, and `force` is not set.
         OrchestrationError: that run is still going on.
     """
-    from flows.run_store import Recorder, RunStore, fit
+    from flows.run_store import Recorder, RunStore, measure_fit
 
     store = RunStore(settings.run_store_url)
     spent: dict[str, float] = {}
@@ -92,7 +90,7 @@ def start_recording(
                     "stop it first, or wait for its end"
                 )
             if not force:
-                fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
+                measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
             if resumes.status == "running":
                 store.stop(resumes.run_id, "interrupted")
             earlier = store.lineage(resumes.lineage)

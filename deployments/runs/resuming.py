@@ -10,7 +10,7 @@ from deployments.catalog import Catalog
 from deployments.runs.parameters import InvalidParameters
 from deployments.settings import Settings
 from flows.errors import OrchestrationError, UnknownName
-from flows.loaders.native import LoadedPipeline, load_pipeline_text
+from flows.loaders import LoadedPipeline, load_pipeline_text
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

@@ -10,11 +10,10 @@ from deployments.environment import set_prefect_defaults
 from deployments.runs.recording import start_recording
 from deployments.runs.wiring import load_handlers, new_run_id, overrides_from, prepare
 from deployments.settings import Settings
-from flows.author.results import RunResult
-from flows.engine.prepared import Prepared
-from flows.engine.run_state import Observer
-from flows.loaders.native import LoadedPipeline
-from flows.state.services import Services
+from flows.author import RunResult
+from flows.engine import Observer, Prepared
+from flows.loaders import LoadedPipeline
+from flows.state import Services
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord
@@ -85,7 +84,7 @@ def _run(
     recorder: "Recorder | None" = None,
 ) -> RunResult:
     if engine == "inline":
-        from flows.engine.engine import run_plan
+        from flows.engine import run_plan
 
         return asyncio.run(
             run_plan(
@@ -99,7 +98,7 @@ def _run(
             )
         )
     set_prefect_defaults()
-    from flows.translator.flows import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
+    from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
 
     def started(_: Mapping[str, Any]) -> Prepared:
         if recorder is not None:

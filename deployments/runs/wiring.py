@@ -12,20 +12,14 @@ from typing import Any
 from deployments.runs.memory import share_arenas
 from deployments.runs.parameters import check_parameters
 from deployments.settings import Settings
-from flows.author.prices import Prices
-from flows.author.registry import load_entry_points, load_modules
-from flows.engine.prepared import Prepared
-from flows.engine.run_state import Observer
+from flows.author import Prices, load_entry_points, load_modules
+from flows.engine import Observer, Prepared
 from flows.errors import OrchestrationError
-from flows.limits.turns import SharedRates
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides, Places
-from flows.planning.lineage import effect_lineages
-from flows.planning.plan import Plan
-from flows.planning.planner import make_plan
-from flows.state.context import Context, Identity, Lineage
-from flows.state.services import Services
-from flows.storage.storage import Storage
+from flows.limits import SharedRates
+from flows.model import Pipeline
+from flows.planning import Overrides, Places, Plan, effect_fingerprints, make_plan
+from flows.state import Context, EffectFingerprint, Identity, Services
+from flows.storage import Storage
 
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
 """Fields that only say what is to be made again, so that nothing rests on them."""
@@ -42,7 +36,7 @@ def load_handlers(settings: Settings) -> None:
     """
     _load_handlers(settings.handler_modules)
     if settings.skills_dirs:
-        from handlers.data.skills import load_skills
+        from handlers.data import load_skills
 
         load_skills(settings.skills_dirs)
 
@@ -130,14 +124,14 @@ def prepare(
         source=source,
         place=place,
     )
-    lineages = _lineages(plan, values)
-    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, lineages)
+    effects = _effect_fingerprints(plan, values)
+    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, effects)
     return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
 
 
-def _lineages(plan: Plan, values: Mapping[str, Any]) -> dict[str, Lineage]:
-    by_content = effect_lineages(plan, values, apart_from=_APART | {"chunks"})
-    return effect_lineages(plan, values, apart_from=_APART) | {
+def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
+    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks"})
+    return effect_fingerprints(plan, values, apart_from=_APART) | {
         effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
     }
 
@@ -152,7 +146,7 @@ def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
 
 @cache
 def _open_rates(url: str) -> SharedRates:
-    from flows.run_store.shared_rates import DatabaseRates
+    from flows.run_store import DatabaseRates
 
     return DatabaseRates(url)
 
@@ -202,13 +196,13 @@ def _make_known_runs(url: str) -> Any:
 
 
 def _open_index(url: str) -> Any:
-    from handlers.stores.opening import open_index  # numpy and SQLAlchemy take a while to import
+    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     return open_index(url)
 
 
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:
-    from handlers.models.embedding import EMBEDDING_MODEL, is_local, make_embedder
+    from handlers.models import EMBEDDING_MODEL, is_local, make_embedder
 
     # An endpoint that only answers questions does not take the bundled model's place.
     chosen = name or EMBEDDING_MODEL
@@ -216,25 +210,25 @@ def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None
 
 
 def _make_chat(name: str | None, base_url: str | None, api_key: str | None) -> Any:
-    from handlers.models.chat import ChatModel
+    from handlers.models import ChatModel
 
     return ChatModel(name, base_url=base_url, api_key=api_key)
 
 
 def _make_content(kind: str, base_url: str | None, api_key: str | None, models: Mapping[str, str]) -> Any:
-    from handlers.content.providers import make_provider
+    from handlers.content import make_provider
 
     return make_provider(kind, base_url=base_url, api_key=api_key, models=models)
 
 
 def _make_job_keys(folder: Path) -> Any:
-    from handlers.jobs.keys import JobKeys
+    from handlers.jobs import JobKeys
 
     return JobKeys(folder)
 
 
 def _make_reranker(model_dir: str | None) -> Any:
-    from handlers.models.reranking import make_reranker
+    from handlers.models import make_reranker
 
     return make_reranker(model_dir=model_dir)
 
@@ -258,13 +252,12 @@ def _secret_block(name: str) -> str:
 
 
 def _make_connections(urls: Mapping[str, str]) -> Any:
-    from handlers.data.connections import Connections
+    from handlers.data import Connections
 
     return Connections(urls, _make_secrets())
 
 
 def _make_rest(hosts: tuple[str, ...], private_hosts: tuple[str, ...]) -> Any:
-    from handlers.data.hosts import AllowedHosts
-    from handlers.data.rest import Rest
+    from handlers.data import AllowedHosts, Rest
 
     return Rest(AllowedHosts(hosts, private_hosts), _make_secrets())

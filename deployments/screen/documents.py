@@ -9,7 +9,7 @@ from handlers.records import stable_id
 
 if TYPE_CHECKING:
     from flows.run_store import DocumentRecord, RunStore
-    from handlers.stores.protocol import DocumentRow, IndexStore
+    from handlers.stores import DocumentRow, IndexStore
 
 INDEXED = ("processed", "failed", "pending")
 """What an index says itself; any other status is only known of runs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployments.settings import InvalidSettings, Settings, index_name
 from flows.errors import UnknownName
-from flows.storage.storage import Storage
+from flows.storage import Storage
 
 _SQLITE = "sqlite:///"
 _PROBE = "x"
@@ -17,7 +17,7 @@ def index_names(settings: Settings) -> list[str] | None:
     """The indexes there are; None where they cannot be listed, because they are only in memory."""
     url = settings.index_location(_PROBE)
     if is_postgres(url):
-        from handlers.stores.postgres.opening import index_names as names_in_database
+        from handlers.stores.postgres import index_names as names_in_database
 
         return names_in_database(url)
     template = settings.index_template.removeprefix(_SQLITE)
@@ -43,7 +43,7 @@ def remove_index(settings: Settings, name: str) -> None:
     """
     url = settings.index_location(name)
     if is_postgres(url):
-        from handlers.stores.postgres.opening import drop_index
+        from handlers.stores.postgres import drop_index
 
         drop_index(url)
     elif url.startswith(_SQLITE) or "://" not in url:
@@ -68,8 +68,8 @@ def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> s
         names: Sequence[str] | None = None
         name = name_or_url
         if is_postgres(name_or_url):
-            from handlers.stores.postgres.opening import Address
-            from handlers.stores.postgres.opening import index_names as names_in_database
+            from handlers.stores.postgres import Address
+            from handlers.stores.postgres import index_names as names_in_database
 
             name, names = Address.parse(name_or_url).index, names_in_database(name_or_url)
         if not _is_there(name_or_url, name, names):
@@ -90,7 +90,7 @@ def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
 
 def _names_of_files(template: str) -> list[str]:
     """What stands for `{index}` in the paths of the index files that there are."""
-    from handlers.stores.sqlite.index import may_be_index
+    from handlers.stores.sqlite import may_be_index
 
     before, *after = template.split("{index}")
     # Where the name is in a path twice, both must be the same.

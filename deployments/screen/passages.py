@@ -34,7 +34,7 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
 
 def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
     """`text` with the words that the question has too in `style`."""
-    from handlers.retrieval.highlighting import highlights
+    from handlers.retrieval import highlights
 
     found = Text(text)
     for start, end in highlights(text, _stems(question)):

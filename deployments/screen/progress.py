@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from flows.author.results import Outcome
-from flows.engine.run_state import Observer
-from flows.engine.stuck import Stuck
-from flows.planning.plan import FanIn, Leaf, Plan
+from flows.author import Outcome
+from flows.engine import Observer, Stuck
+from flows.planning import FanIn, Leaf, Plan
 
 
 def watch(console: Console, *, quiet: bool = False) -> "Watch":

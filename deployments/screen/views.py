@@ -10,13 +10,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.author.prices import add_up, cost_text
-from flows.author.results import Outcome, RunResult
-from flows.model.policies import Retry
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
-from flows.reports.cost import CostReport, cost_json, cost_report
-from flows.reports.errors import error_json, error_report
-from flows.reports.estimates import Estimate
+from flows.author import Outcome, RunResult, add_up, cost_text
+from flows.model import Retry
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
+from flows.reports import CostReport, Estimate, cost_json, cost_report, error_json, error_report
 
 STATUS_STYLE = {
     "succeeded": "green",

@@ -99,7 +99,7 @@ async def _pools(client: "PrefectClient") -> list[Finding]:
 
 async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
     from flows.run_store import RunStore
-    from flows.translator.seats import LEASE_S, PREFIX
+    from flows.translator import LEASE_S, PREFIX
 
     known = {
         limit.name: limit

@@ -9,18 +9,14 @@ from prefect import Flow
 from pydantic import PositiveFloat
 
 from deployments.catalog import Catalog, load_catalog
-from deployments.runs.recording import start_recording
-from deployments.runs.resuming import find_run
-from deployments.runs.wiring import load_handlers, overrides_from, prepare
+from deployments.runs import find_run, load_handlers, overrides_from, prepare, start_recording
 from deployments.settings import Settings, load_settings
-from flows.engine.prepared import Prepared
+from flows.engine import Prepared
 from flows.errors import OrchestrationError
-from flows.loaders.native import LoadedPipeline
-from flows.model.policies import Policy
-from flows.model.steps import ForEach, Parallel, Pipeline, Sequential, Step, Switch
-from flows.planning.draft import Overrides
-from flows.translator.flows import current_flow_run_id, translate
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control
+from flows.loaders import LoadedPipeline
+from flows.model import ForEach, Parallel, Pipeline, Policy, Sequential, Step, Switch
+from flows.planning import Overrides
+from flows.translator import INDEX, MAX_CONCURRENCY, Control, current_flow_run_id, translate
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

@@ -24,8 +24,8 @@ from deployments.server.deployed import attribute_of, make_flow
 from deployments.server.schedules import FILE, Schedule, Scheduled, load_schedules
 from deployments.settings import Settings
 from flows.errors import OrchestrationError
-from flows.loaders.native import LoadedPipeline
-from flows.translator.seats import PREFIX, PrefectSeats
+from flows.loaders import LoadedPipeline
+from flows.translator import PREFIX, PrefectSeats
 
 ROOT = Path(__file__).parents[2]
 TAG = "braid"

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from deployments.catalog import Catalog
-from deployments.runs.parameters import InvalidParameters, check_parameters
+from deployments.runs import InvalidParameters, check_parameters
 from deployments.server.deployed import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
-from flows.loaders.positions import Node, Place, read_yaml
-from flows.model.policies import Frozen
-from flows.model.steps import Pipeline
+from flows.loaders import Node, Place, read_yaml
+from flows.model import Frozen, Pipeline
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

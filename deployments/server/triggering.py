@@ -9,10 +9,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from ruamel.yaml import YAML, YAMLError
 
-from deployments.runs.parameters import InvalidParameters, convert
+from deployments.runs import InvalidParameters, convert
 from deployments.server.deployed import controls_of
 from flows.errors import OrchestrationError, suggest
-from flows.model.steps import Pipeline
+from flows.model import Pipeline
 
 
 def trigger(

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
-from deployments.runs.parameters import InvalidParameters, check_parameters
-from deployments.runs.wiring import load_handlers, make_services
+from deployments.runs import InvalidParameters, check_parameters, load_handlers, make_services
 from deployments.settings import Settings, index_name
 from deployments.shards.report import Report, make_report, report_json
 from deployments.shards.tracks import Track, Tracks
 from deployments.shards.watch import Told, run_shards
-from flows.author.call import Call
-from flows.model.policies import Tolerance
-from flows.state.context import Identity
-from flows.state.services import Services
-from flows.storage.storage import Storage
-from handlers.sources.files import list_sources
+from flows.author import Call
+from flows.model import Tolerance
+from flows.state import Identity, Services
+from flows.storage import Storage
+from handlers.sources import list_sources
 
 logger = logging.getLogger("handlers.ingestion.sharding")
 PIPELINE = "ingest"

@@ -9,15 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deployments.screen.views import STATUS_STYLE
+from deployments.screen import STATUS_STYLE
 from deployments.shards.tracks import Track
 from deployments.shards.watch import ShardRun, ShardStatus
-from flows.author.prices import add_up, cost_text
-from flows.author.results import RunStatus
-from flows.model.policies import Tolerance
-from flows.storage.storage import Storage
-from handlers.sources.manifests import read_manifest
-from handlers.stores.protocol import IndexStore
+from flows.author import RunStatus, add_up, cost_text
+from flows.model import Tolerance
+from flows.storage import Storage
+from handlers.sources import read_manifest
+from handlers.stores import IndexStore
 
 _SOME = 500
 

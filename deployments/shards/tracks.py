@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployments.runs.wiring import new_run_id
+from deployments.runs import new_run_id
 from flows.errors import ObjectExists
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.records import Source
-from handlers.sources.manifests import partition, write_manifest
+from handlers.sources import partition, write_manifest
 
 _FILE = re.compile(r"(\d+)\.(json|done)")
 

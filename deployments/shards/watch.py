@@ -19,7 +19,7 @@ from prefect.states import Scheduled
 
 from deployments.server.deploying import SHARDS, TAG
 from deployments.shards.tracks import Shard, Track
-from flows.author.prices import add_up
+from flows.author import add_up
 from flows.errors import OrchestrationError
 from flows.run_store import RunRecord, RunStore
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from flows.author.prices import PriceOf, checked, priced, with_tokens
 from flows.errors import StepCancelled
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 
 
 @dataclass(frozen=True)

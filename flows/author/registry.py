@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from flows.author.call import Call
 from flows.author.prices import PriceOf
 from flows.errors import DuplicateName, UnknownHandler
-from flows.state.context import Context
+from flows.state import Context
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Classify: TypeAlias = Callable[[BaseException], Literal["transient", "fatal"] | None]

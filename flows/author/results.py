@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemDone, ItemFailure
 from flows.author.prices import add_up
-from flows.state.context import Context
+from flows.state import Context
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
 RunStatus: TypeAlias = Literal["succeeded", "partial", "failed"]

@@ -8,8 +8,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from flows.author.ranks import reciprocal_ranks
 from flows.errors import FatalError, OrchestrationError, UnknownName
-from flows.state.services import Services
-from flows.state.values import fingerprint
+from flows.state import Services, fingerprint
 
 
 @dataclass(frozen=True)

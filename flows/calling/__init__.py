@@ -1,1 +1,18 @@
 """Where a function runs: on the loop, in a thread, in a process of its own or on a cluster."""
+
+from flows.calling.clusters import Cluster, open_cluster
+from flows.calling.leaf import Done, LeafCall, LeafResult, RunLeaf
+from flows.calling.places import Abandoned, call_function
+from flows.calling.threads import call_in_thread
+
+__all__ = [
+    "Abandoned",
+    "Cluster",
+    "Done",
+    "LeafCall",
+    "LeafResult",
+    "RunLeaf",
+    "call_function",
+    "call_in_thread",
+    "open_cluster",
+]

@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.registry import HandlerSpec
+from flows.author import Call, HandlerSpec
 from flows.calling.remote import Engine, RemoteCall, pack
 from flows.errors import OrchestrationError
-from flows.planning.plan import Plan
+from flows.planning import Plan
 
 OPENING_S = 90.0
 

@@ -5,15 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flows.author.call import Call
-from flows.author.results import Attempt, Status
+from flows.author import Attempt, Call, Status
 from flows.calling.clusters import Cluster
-from flows.limits.meter import Meter
-from flows.limits.windows import Slot, Window
-from flows.model.limits import RetryCount
-from flows.planning.plan import Leaf
-from flows.state.context import Context
-from flows.state.deltas import Delta
+from flows.limits import Meter, Slot, Window
+from flows.model import RetryCount
+from flows.planning import Leaf
+from flows.state import Context, Delta
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ import tempfile
 from dataclasses import replace
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.classify import classified, message_of
-from flows.author.registry import REGISTRY, HandlerSpec
+from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
 from flows.calling.remote import Report, report_of
 from flows.calling.threads import call_in_thread
 from flows.errors import FatalError, StepCancelled, StepTimeout, TransientError
-from flows.state.deltas import Delta
+from flows.state import Delta
 
 GRACE_S = 0.1
 """How long a thread that was told to stop may take before it counts as abandoned."""

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from flows.author.call import Call, ItemFailure
+from flows.author import Call, ItemFailure
 from flows.calling.processes import outcome_of
 from flows.errors import FatalError, StepCancelled
-from flows.state.services import Services
+from flows.state import Services
 
 GRACE_S = 0.1
 """How long a call that was told to stop may take before it counts as abandoned."""

@@ -8,8 +8,8 @@ import logging
 from dataclasses import replace
 
 from flows.engine.run_state import RunState, Scope, Undoable
-from flows.model.policies import Policy
-from flows.planning.plan import Group
+from flows.model import Policy
+from flows.planning import Group
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from flows.author.classify import error_info
-from flows.author.results import ErrorInfo, Outcome, RunResult, RunStatus, now
-from flows.author.strategies import BranchResult
-from flows.calling.clusters import open_cluster
-from flows.calling.leaf import LeafCall, RunLeaf
+from flows.author import BranchResult, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
+from flows.calling import LeafCall, RunLeaf, open_cluster
 from flows.engine.groups import merged_result, run_group
 from flows.engine.inline import run_leaf as run_inline
 from flows.engine.journal import Journal, journaled
@@ -22,16 +19,19 @@ from flows.engine.loops import run_loop
 from flows.engine.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.engine.stuck import Expected, StuckWatch
 from flows.errors import BudgetUsedUp, OrchestrationError
-from flows.limits.meter import Meter, more_budget
-from flows.limits.resources import process_resources
-from flows.limits.turns import SharedRates, SharedSeats, Turns, warn_of_what_is_not_shared
-from flows.limits.windows import Window
-from flows.model.expressions import evaluate_condition, render
-from flows.model.limits import RetryCount
-from flows.planning.definitions import definitions
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
-from flows.state.context import Context, read_path
-from flows.state.progress import Progress
+from flows.limits import (
+    Meter,
+    SharedRates,
+    SharedSeats,
+    Turns,
+    Window,
+    more_budget,
+    process_resources,
+    warn_of_what_is_not_shared,
+)
+from flows.model import RetryCount, evaluate_condition, render
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, step_fingerprints
+from flows.state import Context, Progress, read_path
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def run_plan(
         retries=RetryCount(plan.retry_budget),
         calls=Window(plan.limit.value),
         meter=Meter(plan.budget, spent=spent),
-        definitions=definitions(plan, context.fingerprint()) if journal.active else {},
+        fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
         cluster=await open_cluster(plan),
     )
@@ -217,12 +217,12 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         cluster=state.cluster,
     )
     state.retries.calls += 1
-    if node.id in state.definitions:
-        definition = state.definitions[node.id]
-        call.definition, call.own_definition = definition.lineage, definition.own
-        if definition.published_by is not None:
-            published = state.definitions[definition.published_by]
-            call.published = (definition.published_by + scope.key, published.lineage)
+    if node.id in state.fingerprints:
+        fingerprint = state.fingerprints[node.id]
+        call.definition, call.own_definition = fingerprint.chained, fingerprint.own
+        if fingerprint.published_by is not None:
+            published = state.fingerprints[fingerprint.published_by]
+            call.published = (fingerprint.published_by + scope.key, published.chained)
     loop = asyncio.get_running_loop()
     began = loop.time()
     if state.watch is not None:
@@ -373,7 +373,7 @@ def _refused(state: RunState, node: Node, scope: Scope, error: OrchestrationErro
 
 
 def _refused_inside(state: RunState, node: Node, scope: Scope, error: OrchestrationError) -> NodeResult:
-    from flows.planning.plan import node_children
+    from flows.planning import node_children
 
     info: ErrorInfo = error_info(error)
     for child in () if isinstance(node, Loop) else node_children(node):

@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from flows.author.classify import error_info, message_of
-from flows.author.results import ErrorInfo, Status, failure_summary
-from flows.author.strategies import RACES, BranchResult, OnFiles, merge_results, split_items
-from flows.calling.threads import call_in_thread
+from flows.author import (
+    RACES,
+    BranchResult,
+    ErrorInfo,
+    OnFiles,
+    Status,
+    error_info,
+    failure_summary,
+    merge_results,
+    message_of,
+    split_items,
+)
+from flows.calling import call_in_thread
 from flows.engine.compensation import compensate, takes_back
 from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope, all_done
 from flows.errors import FatalError, OrchestrationError
-from flows.limits.windows import Slot, Window
-from flows.model.policies import Merge, MinSuccess, Policy
-from flows.planning.access import all_before
-from flows.planning.plan import Group
-from flows.state.context import Context, read_path
-from flows.state.deltas import Delta
-from flows.state.merge import merge_deltas
-from flows.state.values import KeptElsewhere
+from flows.limits import Slot, Window
+from flows.model import Merge, MinSuccess, Policy
+from flows.planning import Group, all_before
+from flows.state import Context, Delta, KeptElsewhere, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from flows.calling.leaf import LeafCall, LeafResult
+from flows.calling import LeafCall, LeafResult
 from flows.engine.invoke import attempt, status_of
 from flows.engine.retries import next_delay
 from flows.errors import BudgetUsedUp, FatalError, TransientError

@@ -8,16 +8,23 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from flows.author.call import Call
-from flows.author.classify import classified, error_info
-from flows.author.prices import add_up
-from flows.author.registry import HandlerSpec
-from flows.author.results import Attempt, FatalFailure, Status, Success, TransientFailure, now
-from flows.calling.leaf import Done, LeafCall
-from flows.calling.places import Abandoned, call_function
+from flows.author import (
+    Attempt,
+    Call,
+    FatalFailure,
+    HandlerSpec,
+    Status,
+    Success,
+    TransientFailure,
+    add_up,
+    classified,
+    error_info,
+    now,
+)
+from flows.calling import Abandoned, Done, LeafCall, call_function
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepTimeout, TransientError
-from flows.model.expressions import render, template_names
-from flows.state.context import Context
+from flows.model import render, template_names
+from flows.state import Context
 
 
 async def attempt(leaf: LeafCall) -> Done:

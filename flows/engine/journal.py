@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flows.author.call import ItemFailure
-from flows.calling.leaf import Done, LeafCall, LeafResult, RunLeaf
+from flows.author import ItemFailure
+from flows.calling import Done, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class Kept:
     """A finished call: what it gave, what that rests on, and what it took."""
 
     definition: str
-    """The lineage fingerprint of its step, see `flows.planning.definitions`."""
+    """The lineage fingerprint of its step, see `flows.planning.fingerprints`."""
     own: str
     """The step's own fingerprint."""
     done: Done

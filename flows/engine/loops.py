@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from flows.author.classify import error_info
-from flows.author.results import ErrorInfo, Outcome, Status, now
+from flows.author import ErrorInfo, Outcome, Status, error_info, now
 from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
 from flows.errors import OrchestrationError
-from flows.limits.windows import Slot, Window
-from flows.model.policies import Tolerance
-from flows.planning.plan import Loop
-from flows.state.context import Context, read_path
-from flows.state.deltas import Change, Delta
-from flows.state.merge import merge_deltas
-from flows.state.values import KeptElsewhere, fingerprint
+from flows.limits import Slot, Window
+from flows.model import Tolerance
+from flows.planning import Loop
+from flows.state import Change, Context, Delta, KeptElsewhere, fingerprint, merge_deltas, read_path
 
 MOST_WAITING = 256
 """Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from flows.engine.journal import Journal
 from flows.engine.run_state import Observer
 from flows.engine.stuck import Expected
-from flows.limits.turns import SharedRates
-from flows.planning.plan import Plan
-from flows.state.context import Context
+from flows.limits import SharedRates
+from flows.planning import Plan
+from flows.state import Context
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 import asyncio
 from dataclasses import dataclass
 
-from flows.author.results import Outcome
-from flows.calling.leaf import Done, LeafCall, LeafResult
+from flows.author import Outcome
+from flows.calling import Done, LeafCall, LeafResult
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
 from flows.engine.journal import Journal
 from flows.errors import OrchestrationError, suggest
-from flows.planning.plan import Plan
-from flows.state.context import Context
-from flows.state.deltas import Delta
-from flows.state.values import fingerprint
+from flows.planning import Plan
+from flows.state import Context, Delta, fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def _content(delta: Delta) -> str:
     return fingerprint([(change.kind, change.path, change.value) for change in delta])
 
 
-async def replay(plan: Plan, context: Context, journal: Journal, step: str) -> Replayed:
+async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> Replayed:
     """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
 
     Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. What the

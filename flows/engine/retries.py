@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 
-from flows.author.classify import retry_after
-from flows.calling.leaf import LeafCall
+from flows.author import retry_after
+from flows.calling import LeafCall
 from flows.errors import TransientError
 
 logger = logging.getLogger(__name__)

@@ -7,21 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from flows.author.prices import add_up
-from flows.author.results import Attempt, ErrorInfo, Kind, Outcome, RunResult, Status
-from flows.author.strategies import BranchResult
-from flows.calling.clusters import Cluster
-from flows.calling.leaf import Done, LeafCall, RunLeaf
+from flows.author import Attempt, BranchResult, ErrorInfo, Kind, Outcome, RunResult, Status, add_up
+from flows.calling import Cluster, Done, LeafCall, RunLeaf
 from flows.engine.journal import Journal
 from flows.engine.stuck import Stuck, StuckWatch
-from flows.limits.meter import Meter
-from flows.limits.resources import Resources
-from flows.limits.turns import Turns
-from flows.limits.windows import Slot, Window
-from flows.model.limits import RetryCount
-from flows.planning.definitions import Definition
-from flows.planning.plan import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
-from flows.state.context import Context
+from flows.limits import Meter, Resources, Slot, Turns, Window
+from flows.model import RetryCount
+from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
+from flows.state import Context
 
 
 class Observer:
@@ -166,7 +159,7 @@ class RunState:
     calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
     meter: Meter = field(default_factory=Meter)
-    definitions: Mapping[str, Definition] = field(default_factory=dict[str, Definition])
+    fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
     """By id of the step; empty if nothing is kept."""
     undoable: list[Undoable] = field(default_factory=list[Undoable])
     """In the order in which they ended."""

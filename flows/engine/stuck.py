@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.calling.leaf import LeafCall
+from flows.calling import LeafCall
 
 logger = logging.getLogger(__name__)
 EVERY_S = 5.0

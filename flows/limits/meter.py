@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from flows.author.prices import cost_text
+from flows.author import cost_text
 
 SECONDS = "seconds"
 

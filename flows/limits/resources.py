@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from flows.errors import TransientError
-from flows.model.limits import Breaker, Resource
+from flows.model import Breaker, Resource
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 60.0

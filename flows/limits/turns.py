@@ -9,7 +9,7 @@ from typing import Protocol
 
 from flows.errors import TransientError
 from flows.limits.resources import Demand, Resources, Verdict
-from flows.model.limits import Settled
+from flows.model import Settled
 
 logger = logging.getLogger(__name__)
 

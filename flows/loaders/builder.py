@@ -14,7 +14,7 @@ from flows.errors import InvalidPipeline, Problem
 from flows.loaders.native import check_pipeline
 from flows.loaders.places import steps_in
 from flows.loaders.positions import Node, node_of
-from flows.model.steps import Pipeline, Step
+from flows.model import Pipeline, Step
 
 StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
 """A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""

@@ -22,9 +22,24 @@ from flows.loaders.places import (
     unwrapped,
 )
 from flows.loaders.positions import Node
-from flows.model.policies import PRESETS, Merge, MinRatio, MinSuccess, Policy, Tolerance
-from flows.model.steps import KIND_BY_KEY, Case, ForEach, Handler, Parallel, Parameter, Pipeline, Sequential, StepFields
-from flows.state.values import shown
+from flows.model import (
+    KIND_BY_KEY,
+    PRESETS,
+    Case,
+    ForEach,
+    Handler,
+    Merge,
+    MinRatio,
+    MinSuccess,
+    Parallel,
+    Parameter,
+    Pipeline,
+    Policy,
+    Sequential,
+    StepFields,
+    Tolerance,
+)
+from flows.state import shown
 
 _WORDS: dict[Any, str] = {
     str: "a text",

@@ -6,18 +6,20 @@ from typing import Any, assert_never, cast
 
 from pydantic import BaseModel
 
-from flows.model.policies import Merge, Policy, Tolerance
-from flows.model.steps import (
+from flows.model import (
     Case,
     ForEach,
     Handler,
+    Merge,
     MergeResults,
     Parallel,
     Pipeline,
+    Policy,
     Sequential,
     Step,
     SubPipeline,
     Switch,
+    Tolerance,
 )
 
 _DATA = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")

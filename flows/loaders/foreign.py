@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.errors import Problem
 from flows.loaders.positions import Node, Place, node_of
-from flows.model.steps import NAME_PATTERN
+from flows.model import NAME_PATTERN
 
 
 @dataclass

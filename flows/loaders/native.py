@@ -18,7 +18,7 @@ from flows.loaders.dialects import recognise
 from flows.loaders.foreign import Notes
 from flows.loaders.places import SourceMap, lookup, steps_in
 from flows.loaders.positions import Document, Node, Place, read_yaml
-from flows.model.steps import Pipeline
+from flows.model import Pipeline
 
 MOST_BYTES = 5_000_000
 _MOST_REPAIRS = 100

@@ -13,8 +13,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.loaders.positions import Node, Place
-from flows.model.policies import Policy
-from flows.model.steps import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Step, StepFields
+from flows.model import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Policy, Step, StepFields
 
 INNER_KEYS = ("parallel", "for_each", "merge_results", "switch")
 """Keys under which a step's other keys may stand."""

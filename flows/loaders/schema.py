@@ -3,8 +3,7 @@
 from typing import Any, cast
 
 from flows.loaders.places import STEP_KINDS, names_of
-from flows.model.policies import PRESETS
-from flows.model.steps import MAX_CONCURRENCY_NAMES, Pipeline, StepFields
+from flows.model import MAX_CONCURRENCY_NAMES, PRESETS, Pipeline, StepFields
 
 _STEP = {"$ref": "#/$defs/Step"}
 _STEPS = {"type": "array", "items": _STEP}

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from flows.loaders.builder import PipelineBuilder
-from flows.model.steps import Pipeline
+from flows.model import Pipeline
 
 _SOURCES: Final = {
     "sources": {"type": "list", "required": True, "description": "Files to ingest, as `list_sources` gives them."}

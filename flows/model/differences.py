@@ -48,7 +48,7 @@ class _Placed:
     step: Step
 
 
-def differences(first: Pipeline, second: Pipeline) -> list[Difference]:
+def pipeline_differences(first: Pipeline, second: Pipeline) -> list[Difference]:
     """What to do to the first to get the second: the pipeline's own keys, then its steps in the order of the second.
 
     Steps are the same if they have the same id; without one, if they do the same in the same place, counted from the

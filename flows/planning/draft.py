@@ -4,17 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.author.registry import HandlerSpec, Registry
+from flows.author import HandlerSpec, Registry
 from flows.errors import OrchestrationError, Problem, suggest
-from flows.model.expressions import check_expression as trouble_in
-from flows.model.expressions import condition_names
-from flows.model.limits import Resource, Settled, settle
-from flows.model.policies import Policy
-from flows.model.steps import Parallel, Pipeline, Step
+from flows.model import Parallel, Pipeline, Policy, Resource, Settled, Step, condition_names, settle
+from flows.model import check_expression as trouble_in
 from flows.planning.plan import Access, Limit, TaskRunner
 from flows.planning.references import Names, NoSuchReference
-from flows.state.merge import DEFAULT_REDUCERS, resolve_reducer
-from flows.state.values import fingerprint
+from flows.state import DEFAULT_REDUCERS, fingerprint, resolve_reducer
 
 DEFAULT_MAX_CONCURRENCY = 4
 Places: TypeAlias = Callable[..., tuple[int, int]]

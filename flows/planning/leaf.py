@@ -4,11 +4,9 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from flows.author.registry import Declared, HandlerSpec
+from flows.author import Declared, HandlerSpec
 from flows.errors import OrchestrationError, UnknownName, suggest
-from flows.model.expressions import check_expression, template_names
-from flows.model.policies import Retry
-from flows.model.steps import Handler
+from flows.model import Handler, Retry, check_expression, template_names
 from flows.planning.draft import Planning
 from flows.planning.plan import Access, Leaf
 

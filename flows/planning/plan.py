@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.author.registry import HandlerSpec
+from flows.author import HandlerSpec
 from flows.errors import Problem
-from flows.model.limits import RetryBudget, Settled, tightest
-from flows.model.policies import Merge, Policy, Retry, Split, Tolerance
-from flows.model.steps import Pipeline
+from flows.model import Merge, Pipeline, Policy, Retry, RetryBudget, Settled, Split, Tolerance, tightest
 
 
 @dataclass(frozen=True)

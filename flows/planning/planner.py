@@ -4,23 +4,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from flows.author.registry import REGISTRY, Registry
-from flows.author.strategies import MERGE_STRATEGIES, SPLIT_STRATEGIES
+from flows.author import MERGE_STRATEGIES, REGISTRY, SPLIT_STRATEGIES, Registry
 from flows.errors import InvalidPipeline, OrchestrationError, suggest
-from flows.model.expressions import condition_names, template_names
-from flows.model.policies import Merge, Policy
-from flows.model.steps import (
+from flows.model import (
     Case,
     ForEach,
     Handler,
+    Merge,
     MergeResults,
     Parallel,
     Pipeline,
+    Policy,
     Sequential,
     Step,
     StepFields,
     SubPipeline,
     Switch,
+    condition_names,
+    template_names,
 )
 from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group

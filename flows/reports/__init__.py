@@ -1,1 +1,23 @@
 """What people read of a run: pages, charts, causes, costs, timing and progress."""
+
+from flows.reports.cost import CostReport, cost_json, cost_report
+from flows.reports.errors import error_json, error_report
+from flows.reports.estimates import Estimate, estimate
+from flows.reports.mermaid import draw_mermaid
+from flows.reports.pages import Page, plan_page, run_pages
+from flows.reports.progress import LiveProgress
+
+__all__ = [
+    "CostReport",
+    "Estimate",
+    "LiveProgress",
+    "Page",
+    "cost_json",
+    "cost_report",
+    "draw_mermaid",
+    "error_json",
+    "error_report",
+    "estimate",
+    "plan_page",
+    "run_pages",
+]

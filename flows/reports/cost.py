@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flows.author.prices import add_up, cost_text
-from flows.author.results import Outcome
+from flows.author import Outcome, add_up, cost_text
 from flows.reports.tables import cell, markdown_table
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flows.author.results import Outcome, failure_summary
+from flows.author import Outcome, failure_summary
 from flows.reports.causes import hint_for
 from flows.reports.tables import cell, markdown_table, shortened
 

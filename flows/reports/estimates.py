@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from flows.author.prices import add_up
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.author import add_up
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 
 WORTH_IT_S = 0.1
 """A group that saves less than this is not worth its parallelism."""

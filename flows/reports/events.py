@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from flows.author.results import Outcome, RunResult
-from flows.engine.run_state import Observer
-from flows.planning.plan import Group, Leaf, Loop, Plan
+from flows.author import Outcome, RunResult
+from flows.engine import Observer
+from flows.planning import Group, Leaf, Loop, Plan
 
 logger = logging.getLogger(__name__)
 

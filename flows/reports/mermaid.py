@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from flows.author.results import Outcome
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+from flows.author import Outcome
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
 _CLASSES = {
     "succeeded": "fill:#d3f9d8,stroke:#2b8a3e",
@@ -15,7 +15,7 @@ _CLASSES = {
 }
 
 
-def mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
+def draw_mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
     """The text of a flowchart, top down; the same plan always gives the same text."""
     chart = _Chart({outcome.path.split("[")[0]: outcome.status for outcome in outcomes if "[" not in outcome.path})
     lines = ["flowchart TD"]

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flows.author.prices import cost_text
-from flows.author.results import Outcome, RunResult
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.author import Outcome, RunResult, cost_text
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.reports.cost import cost_markdown, cost_report
 from flows.reports.errors import error_markdown, error_report
-from flows.reports.mermaid import mermaid
+from flows.reports.mermaid import draw_mermaid
 from flows.reports.tables import cell
 from flows.reports.timing import timing_markdown
 
@@ -24,7 +23,7 @@ class Page:
 
 def plan_page(plan: Plan) -> Page:
     """The page that a run begins with."""
-    return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{mermaid(plan)}\n```")
+    return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{draw_mermaid(plan)}\n```")
 
 
 def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None) -> list[Page]:

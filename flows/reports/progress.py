@@ -5,10 +5,9 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator
 
-from flows.author.results import Outcome
-from flows.engine.run_state import Observer
-from flows.engine.stuck import Stuck
-from flows.planning.plan import FanIn, Leaf, Node, Plan, Sub, node_children
+from flows.author import Outcome
+from flows.engine import Observer, Stuck
+from flows.planning import FanIn, Leaf, Node, Plan, Sub, node_children
 from flows.reports.tables import cell, markdown_table
 
 _WIDTH = 20

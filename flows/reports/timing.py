@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.author.results import Outcome
+from flows.author import Outcome
 from flows.reports.tables import shortened
 
 WIDTH = 100

@@ -2,13 +2,15 @@
 
 from flows.run_store.database import NewerRunStore, migrate, open_database
 from flows.run_store.documents import DocumentRecord
-from flows.run_store.fit import ChangedPipeline, Fit, fit
+from flows.run_store.fit import ChangedPipeline, Fit, measure_fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
 from flows.run_store.records import Going, RunRecord
+from flows.run_store.shared_rates import DatabaseRates
 from flows.run_store.store import KeptCall, Packed, RunStore, pack
 
 __all__ = [
     "ChangedPipeline",
+    "DatabaseRates",
     "DocumentRecord",
     "Fit",
     "Going",
@@ -19,7 +21,7 @@ __all__ = [
     "RunRecord",
     "RunStore",
     "RunStoreFailed",
-    "fit",
+    "measure_fit",
     "migrate",
     "open_database",
     "pack",

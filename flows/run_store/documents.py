@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flows.author.results import Outcome, now
+from flows.author import Outcome, now
 from flows.run_store.tables import documents
 
 _AT_ONCE = 400

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.errors import OrchestrationError
-from flows.planning.definitions import definitions
-from flows.planning.plan import Plan
+from flows.planning import Plan, step_fingerprints
 from flows.run_store.store import KeptCall
-from flows.state.context import Context
+from flows.state import Context
 
 
 class ChangedPipeline(OrchestrationError):
@@ -50,9 +49,9 @@ class Fit:
         )
 
 
-def fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
+def measure_fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
     """Compare what was kept with what a run of `plan` that starts with `context` would do."""
-    now = definitions(plan, context.fingerprint())
+    now = step_fingerprints(plan, context.fingerprint())
     reusable: list[KeptCall] = []
     changed: dict[str, None] = {}
     gone: dict[str, None] = {}
@@ -62,7 +61,7 @@ def fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
         found = now.get(step)
         if found is None:
             gone[step] = None
-        elif found.lineage == call.definition:
+        elif found.chained == call.definition:
             reusable.append(call)
         elif found.own != call.own:
             changed[step] = None

@@ -10,13 +10,11 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from flows.author.results import Attempt, Outcome, RunResult, now
-from flows.engine.journal import Journal, Kept
-from flows.engine.run_state import Observer
-from flows.engine.stuck import Stuck
+from flows.author import Attempt, Outcome, RunResult, now
+from flows.engine import Journal, Kept, Observer, Stuck
 from flows.errors import OrchestrationError
-from flows.loaders.dump import dump_pipeline
-from flows.planning.plan import Plan
+from flows.loaders import dump_pipeline
+from flows.planning import Plan
 from flows.run_store.records import HEARTBEAT_S, Going, Process, RunRecord
 from flows.run_store.store import Packed, RunStore, pack
 

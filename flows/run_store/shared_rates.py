@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from flows.calling.threads import call_in_thread
+from flows.calling import call_in_thread
 from flows.errors import TransientError
-from flows.limits.resources import WINDOW_S, Demand
-from flows.run_store import migrate, open_database
+from flows.limits import WINDOW_S, Demand
+from flows.run_store.database import migrate, open_database
 from flows.run_store.tables import rate_meters as meters
 from flows.run_store.tables import rate_places as places
 

@@ -13,10 +13,8 @@ from typing import Any
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
-from flows.author.prices import add_up
-from flows.author.results import Attempt, Outcome, RunResult, now
-from flows.engine.journal import Kept
-from flows.engine.run_state import path_key
+from flows.author import Attempt, Outcome, RunResult, add_up, now
+from flows.engine import Kept, path_key
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord

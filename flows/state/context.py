@@ -22,7 +22,7 @@ SECTIONS = ("data", "tags", "documents", "processed", "log")
 
 
 @dataclass(frozen=True)
-class Lineage:
+class EffectFingerprint:
     """What something rests on: a fingerprint of all that made it, and the handlers and steps among that."""
 
     fingerprint: str = ""
@@ -37,8 +37,8 @@ class Identity:
     run_id: str = "run"
     index: str = "default"
     services: Services = field(default_factory=Services)
-    lineages: Mapping[str, Lineage] = field(default_factory=dict[str, Lineage])
-    """What the effects of the run's pipeline rest on, see `flows.planning.lineage`."""
+    effect_fingerprints: Mapping[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
+    """What the effects of the run's pipeline rest on, see `flows.planning.fingerprints`."""
     resumes: str = ""
     """The run that this one goes on from, if any."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from flows.model.steps import Parallel, Step, handler_names
+from flows.model import Parallel, Step, handler_names
 
 
 class Progress:

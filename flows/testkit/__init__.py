@@ -1,7 +1,7 @@
 """Test pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
 
 from flows.testkit.clock import VirtualLoop, WaitsForever, run_virtually
-from flows.testkit.exploration import Exploration, Failure, explore, replay
+from flows.testkit.exploration import Exploration, Failure, explore, replay_schedule
 from flows.testkit.faults import Faults
 from flows.testkit.schedules import Schedule
 from flows.testkit.standins import stand_ins
@@ -14,7 +14,7 @@ __all__ = [
     "VirtualLoop",
     "WaitsForever",
     "explore",
-    "replay",
+    "replay_schedule",
     "run_virtually",
     "stand_ins",
 ]

@@ -4,10 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flows.calling.leaf import LeafCall
+from flows.calling import LeafCall
 from flows.errors import OrchestrationError
-from flows.state.context import Context
-from flows.state.values import fingerprint
+from flows.state import Context, fingerprint
 
 _PLAIN = (list, dict, set, bytearray)
 

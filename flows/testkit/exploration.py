@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flows.author.registry import Registry
-from flows.author.strategies import RACES
-from flows.engine.engine import run_plan
+from flows.author import RACES, Registry
+from flows.engine import run_plan
 from flows.errors import InvalidPipeline
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.plan import Group, Leaf, Limit, Plan, Sub
-from flows.planning.planner import make_plan
-from flows.state.context import Context
-from flows.state.values import fingerprint, shown
+from flows.model import Pipeline
+from flows.planning import Group, Leaf, Limit, Overrides, Plan, Sub, make_plan
+from flows.state import Context, fingerprint, shown
 from flows.testkit.effects import EffectWatch
 from flows.testkit.faults import Faults
 from flows.testkit.invariants import broken_promises
@@ -82,7 +78,7 @@ class Exploration:
         ]
         lines += [f"note: {note}" for note in self.notes]
         if self.failure is not None:
-            lines += [str(self.failure), f"again: replay(pipeline, make_context, seed={self.failure.seed}, …)"]
+            lines += [str(self.failure), f"again: replay_schedule(pipeline, make_context, seed={self.failure.seed}, …)"]
         return "\n".join(lines)
 
 
@@ -123,7 +119,7 @@ def explore(
     return bench.report(None, schedules, began)
 
 
-def replay(
+def replay_schedule(
     pipeline: Pipeline | Plan,
     make_context: Callable[[], Context],
     seed: int,
@@ -345,4 +341,4 @@ def _quiet() -> Generator[None]:
         logging.disable(before)
 
 
-__all__ = ["Exploration", "Failure", "InvalidPipeline", "explore", "replay"]
+__all__ = ["Exploration", "Failure", "InvalidPipeline", "explore", "replay_schedule"]

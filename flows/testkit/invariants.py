@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from flows.author.results import Status
-from flows.author.strategies import RACES
-from flows.planning.plan import Group, Leaf, Loop, Sub
+from flows.author import RACES, Status
+from flows.planning import Group, Leaf, Loop, Sub
 from flows.testkit.oracle import FINE, judge
 from flows.testkit.recorder import ENDS, Record
 from flows.testkit.shape import Place, declared_places

@@ -7,11 +7,9 @@ everything else with the outcomes directly inside it, so that the whole agrees w
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flows.author.results import Outcome, RunStatus, Status
-from flows.author.strategies import RACES
-from flows.model.policies import Policy, Tolerance
-from flows.planning.access import all_before
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Sub
+from flows.author import RACES, Outcome, RunStatus, Status
+from flows.model import Policy, Tolerance
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Sub, all_before
 from flows.testkit.recorder import ENDS, Kind, Record
 from flows.testkit.shape import Place
 

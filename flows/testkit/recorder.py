@@ -8,14 +8,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
-from flows.author.results import Outcome, RunResult
-from flows.calling.leaf import LeafCall, LeafResult
-from flows.engine.engine import run_plan
-from flows.engine.inline import run_leaf as run_inline
-from flows.engine.run_state import Observer, RunLeaf
+from flows.author import Outcome, RunResult
+from flows.calling import LeafCall, LeafResult
+from flows.engine import Observer, RunLeaf, run_plan
+from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
-from flows.planning.plan import Plan
-from flows.state.context import Context
+from flows.planning import Plan
+from flows.state import Context
 from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
 from flows.testkit.faults import Faults, Stop
 from flows.testkit.schedules import Delay, Schedule

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 
 @dataclass

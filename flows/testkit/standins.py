@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flows.author.registry import REGISTRY, HandlerSpec, Registry, handler
-from flows.model.steps import Pipeline, handler_names
-from flows.state.context import Context
-from flows.state.values import fingerprint
+from flows.author import REGISTRY, HandlerSpec, Registry, handler
+from flows.model import Pipeline, handler_names
+from flows.state import Context, fingerprint
 
 
 def stand_ins(

@@ -1,1 +1,17 @@
 """The only room that knows Prefect: pipelines as flows, leaves as task runs, seats on the server."""
+
+from flows.translator.flows import current_flow_run_id, run_as_flow, translate
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control
+from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
+
+__all__ = [
+    "INDEX",
+    "LEASE_S",
+    "MAX_CONCURRENCY",
+    "PREFIX",
+    "Control",
+    "PrefectSeats",
+    "current_flow_run_id",
+    "run_as_flow",
+    "translate",
+]

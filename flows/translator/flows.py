@@ -23,20 +23,14 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.author.classify import traceback_text
-from flows.author.results import RunResult
-from flows.calling.leaf import Done, LeafCall, LeafResult
-from flows.engine.engine import run_plan
-from flows.engine.inline import run_leaf as run_inline
-from flows.engine.invoke import attempt, status_of
-from flows.engine.prepared import Prepared
-from flows.engine.retries import next_delay
-from flows.engine.run_state import Observers
+from flows.author import RunResult, traceback_text
+from flows.calling import Done, LeafCall, LeafResult
+from flows.engine import Observers, Prepared, attempt, next_delay, run_plan, status_of
+from flows.engine import run_leaf as run_inline
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.plan import Plan
-from flows.reports.pages import Page, plan_page, run_pages
-from flows.reports.progress import LiveProgress
+from flows.model import Pipeline
+from flows.planning import Plan
+from flows.reports import LiveProgress, Page, plan_page, run_pages
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, form
 from flows.translator.seats import prefect_seats
 

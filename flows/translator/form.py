@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from flows.model.steps import Parameter, Pipeline
+from flows.model import Parameter, Pipeline
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 
 from flows.errors import OrchestrationError, TransientError
-from flows.planning.plan import Plan
+from flows.planning import Plan
 
 logger = logging.getLogger(__name__)
 PREFIX = "braid:"

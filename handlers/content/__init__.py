@@ -1,1 +1,5 @@
 """Content: text to speech and images, images to text, by an endpoint or by what is on this machine."""
+
+from handlers.content.providers import make_provider
+
+__all__ = ["make_provider"]

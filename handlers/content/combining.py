@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from flows.author.strategies import COMBINERS
+from flows.author import COMBINERS
 from flows.errors import FatalError
-from flows.state.services import Services
+from flows.state import Services
 from handlers.content.files import AudioFile, ImageFile, MediaFile, beside, content_of, kept
 from handlers.content.media import image_quality, open_image, read_wav, write_wav
 from handlers.content.quality import audio_quality

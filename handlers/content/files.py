@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError
-from flows.state.services import Services
-from flows.storage.storage import Storage
+from flows.state import Services
+from flows.storage import Storage
 
 SUFFIXES = {
     "audio/wav": ".wav",

@@ -5,14 +5,13 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError
 from handlers.content.describing import describe
 from handlers.content.posters import draw_poster, moving_poster, parse_size
 from handlers.content.speech import speak
-from handlers.ingestion.summary import split_sentences, summarise
-from handlers.models.chat import ask_model
-from handlers.models.http import Endpoint
+from handlers.ingestion import split_sentences, summarise
+from handlers.models import Endpoint, ask_model
 
 
 class ContentProvider(Protocol):

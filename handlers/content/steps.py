@@ -5,8 +5,7 @@ The fields are `text`, `image`, `audio` and `video`, as the kinds of data of the
 
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, keep
 from handlers.content.media import image_quality, open_image, read_wav

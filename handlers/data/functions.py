@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from flows.author.registry import REGISTRY
+from flows.author import REGISTRY
 from flows.errors import DuplicateName, FatalError, MissingRead, suggest
-from flows.state.context import Context
+from flows.state import Context
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from flows.author.call import Call
-from flows.author.registry import Declared, Read, handler
+from flows.author import Call, Declared, Read, handler
 from flows.errors import MissingRead, OrchestrationError, TransientError
-from flows.state.context import Context, follow_path
+from flows.state import Context, follow_path
 from handlers.data.binding import BadQuery, fields_in, refuse_templates
 from handlers.data.connections import Connections
 from handlers.data.references import keep, resolved

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import StorageError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.data.binding import BadQuery
 
 MOST_READ_BYTES = 1_000_000_000

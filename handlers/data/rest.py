@@ -9,8 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.author.call import Call
-from flows.author.classify import TRANSIENT_HTTP, retry_after
+from flows.author import TRANSIENT_HTTP, Call, retry_after
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
 from handlers.data.hosts import AllowedHosts, make_client

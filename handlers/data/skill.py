@@ -5,18 +5,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from flows.author.call import Call
-from flows.author.registry import Declared, Read, handler
+from flows.author import Call, Declared, Read, handler
 from flows.errors import FatalError, MissingRead, TransientError
-from flows.model.expressions import render, template_names
-from flows.state.context import Context
-from flows.state.values import fingerprint
+from flows.model import render, template_names
+from flows.state import Context, fingerprint
 from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
 from handlers.data.query import declare_query, run_query
 from handlers.data.references import resolved
 from handlers.data.skills import Request, Skill, check_skill, skill_named
 from handlers.data.structured import Expected, InvalidOutput, expected
-from handlers.models.chat import NOT_CONFIGURED, Chat, Completion
+from handlers.models import NOT_CONFIGURED, Chat, Completion
 
 ATTEMPTS = 3
 """How often a language model is asked where the step says nothing; answers that do not fit count."""

@@ -7,7 +7,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound
 from handlers.data.references import plain

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.registry import Declared, Read, handler
-from flows.author.strategies import MERGE_STRATEGIES, BranchResult, merge_results
+from flows.author import MERGE_STRATEGIES, BranchResult, Call, Declared, Read, handler, merge_results
 from flows.errors import FatalError, UnknownName
-from flows.state.context import Context
+from flows.state import Context
 from handlers.data.functions import (
     bind_inputs,
     call_function,

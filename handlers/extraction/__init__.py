@@ -1,8 +1,10 @@
 """From files to text, structure, tables, images and code."""
 
+from handlers.extraction.artifacts import artifact_ids
 from handlers.extraction.code import extract_code_blocks, merge_extractions
-from handlers.extraction.formats import MIME_TYPES, Extracted, TextExtractor, Unreadable
+from handlers.extraction.formats import MIME_TYPES, Extracted, TextExtractor, Unreadable, mime_type_of
 from handlers.extraction.images import extract_images
+from handlers.extraction.markdown import heading_text
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import extract_text, to_document
 
@@ -11,10 +13,13 @@ __all__ = [
     "Extracted",
     "TextExtractor",
     "Unreadable",
+    "artifact_ids",
     "extract_code_blocks",
     "extract_images",
     "extract_tables",
     "extract_text",
+    "heading_text",
     "merge_extractions",
+    "mime_type_of",
     "to_document",
 ]

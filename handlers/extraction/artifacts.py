@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import StorageError, StorageUnusable
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.extraction.formats import Unreadable
 from handlers.records import Artifact, Document, stable_id
 

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from textwrap import dedent
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.extraction.artifacts import Finding, collect
 from handlers.records import Artifact, Document
 

@@ -4,9 +4,8 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 
-from flows.author.call import Call
-from flows.author.registry import handler
-from flows.storage.storage import Storage
+from flows.author import Call, handler
+from flows.storage import Storage
 from handlers.extraction.artifacts import Finding, collect, read_again
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX
 from handlers.extraction.pictures import (

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.extraction.artifacts import Finding, collect, read_again
 from handlers.extraction.assembly import to_markdown_table
 from handlers.extraction.formats import PDF, Unreadable

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from flows.author.call import Call, ItemFailure
-from flows.author.registry import handler
+from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError, StorageUnusable
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.extraction.decoding import decode
 from handlers.extraction.formats import (
     DOCX,

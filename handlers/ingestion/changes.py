@@ -11,19 +11,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
-from flows.state.spilled import Spilled, Spool
-from flows.storage.globs import compiled
-from flows.storage.storage import Storage
+from flows.state import Spilled, Spool
+from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.records import Chunk, Source
-from handlers.sources.files import HIDDEN
-from handlers.stores.fingerprints import written
-from handlers.stores.protocol import DocumentState, IndexStore, Rename, Restatement
+from handlers.sources import HIDDEN
+from handlers.stores import DocumentState, IndexStore, Rename, Restatement, written
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -310,7 +307,7 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
         return set()
     found = facets_of_step(call, only_step)
     if not found:
-        known = sorted({step for each in call.identity.lineages.values() for step in each.steps})
+        known = sorted({step for each in call.identity.effect_fingerprints.values() for step in each.steps})
         raise FatalError(
             f"only_step: no step of this pipeline that makes what is stored is called {only_step!r}"
             f"{suggest(only_step, known)}"

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.ingestion.facets import lacking
-from handlers.models.embedding import Embedder
-from handlers.models.tokens import count_tokens
+from handlers.models import Embedder, count_tokens
 from handlers.records import Chunk, Embeddings, SparseVector
 from handlers.text import terms
 

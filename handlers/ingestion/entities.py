@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.ingestion.naming import Mention, Usage, canonical, definitions, explained, segments, usage_in
 from handlers.records import Chunk, Entity, Relation

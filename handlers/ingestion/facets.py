@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from flows.author.call import Call
+from flows.author import Call
 from handlers.records import Chunk, stable_id
-from handlers.stores.fingerprints import made_otherwise, parse_facets
-from handlers.stores.protocol import ChunkState, IndexStore
+from handlers.stores import ChunkState, IndexStore, made_otherwise, parse_facets
 
 DOCUMENTS = "documents"
 FACETS = (DOCUMENTS, "vectors", "terms", "graph")
@@ -15,9 +14,9 @@ FACETS = (DOCUMENTS, "vectors", "terms", "graph")
 def wanted_facets(call: Call) -> dict[str, str]:
     """How the pipeline of this run makes each facet that it makes at all."""
     found = {
-        facet: lineage.fingerprint
+        facet: effect.fingerprint
         for facet in FACETS
-        if (lineage := call.identity.lineages.get(f"index.{facet}")) is not None
+        if (effect := call.identity.effect_fingerprints.get(f"index.{facet}")) is not None
     }
     if "vectors" in found and "embedder" in call.services:
         found["vectors"] = stable_id(found["vectors"], call.services["embedder"].name)[:16]
@@ -29,7 +28,7 @@ def facets_of_step(call: Call, step: str) -> set[str]:
     return {
         facet
         for facet in FACETS
-        if (lineage := call.identity.lineages.get(f"index.{facet}")) is not None and step in lineage.steps
+        if (effect := call.identity.effect_fingerprints.get(f"index.{facet}")) is not None and step in effect.steps
     }
 
 

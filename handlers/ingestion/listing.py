@@ -4,9 +4,9 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
-from flows.state.spilled import TemporaryRows, sortable
+from flows.state import TemporaryRows, sortable
 from handlers.records import Source
-from handlers.stores.protocol import DocumentState
+from handlers.stores import DocumentState
 
 _PAGE = 500
 

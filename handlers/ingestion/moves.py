@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from handlers.extraction.artifacts import artifact_ids
-from handlers.extraction.formats import mime_type_of
+from handlers.extraction import artifact_ids, mime_type_of
 from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
 from handlers.records import Artifact, Chunk, Source
-from handlers.stores.fingerprints import parse_facets, written
-from handlers.stores.protocol import DocumentState, IndexStore, Rename, StoredDocument
+from handlers.stores import DocumentState, IndexStore, Rename, StoredDocument, parse_facets, written
 
 _PAGE = 100
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.extraction.markdown import heading_text
+from handlers.extraction import heading_text
 from handlers.ingestion.splitting import Count, Span, bounded, split_lines, split_prose, split_sentences, tail
 from handlers.records import Block, Chunk, Document, stable_id
 
@@ -40,7 +39,7 @@ def partition_text(
         raise FatalError(
             f"overlap_tokens is {overlap_tokens}; it must be between 0 and half of max_tokens ({max_tokens})"
         )
-    from handlers.models.tokens import count_tokens
+    from handlers.models import count_tokens
 
     chunks: list[Chunk] = []
     for number, document in enumerate(documents):

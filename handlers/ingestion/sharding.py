@@ -2,8 +2,7 @@
 
 from typing import Any, Protocol
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
 
 

@@ -5,15 +5,13 @@ Their order does not matter and they may run side by side; repeated, they change
 
 from collections.abc import Mapping, Sequence
 
-from flows.author.call import Call, ItemFailure
-from flows.author.registry import handler
+from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.ingestion.changes import tried
 from handlers.ingestion.facets import wanted_facets
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
-from handlers.stores.fingerprints import written
-from handlers.stores.protocol import Facet, FailedDocument, IndexStore
+from handlers.stores import Facet, FailedDocument, IndexStore, written
 
 _REMOVED_AT_ONCE = 500
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.records import Document
 from handlers.text import terms
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError
 
 _held: dict[str, str] = {}

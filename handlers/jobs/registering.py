@@ -6,8 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.jobs.keys import claimed
 

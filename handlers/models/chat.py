@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError
 from handlers.models.http import Endpoint
 

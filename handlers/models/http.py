@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from flows.author.classify import TRANSIENT_HTTP
+from flows.author import TRANSIENT_HTTP
 from flows.errors import FatalError, TransientError
 from handlers.secrets import hide
 

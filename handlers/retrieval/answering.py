@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows.author.call import Call
-from flows.author.registry import handler
-from handlers.models.chat import ask_model
+from flows.author import Call, handler
+from handlers.models import ask_model
 from handlers.records import Hit
 
 _CITED = re.compile(r"\s*\[\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.author.call import Call
+from flows.author import Call
 from handlers.records import Hit
 from handlers.retrieval.graph import graph_search
 from handlers.retrieval.merging import hybrid_merge, rerank

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flows.author.registry import handler
+from flows.author import handler
 from handlers.records import Hit
 from handlers.text import terms
 

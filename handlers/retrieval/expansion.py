@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.author.call import Call
-from flows.author.registry import handler
-from handlers.models.chat import ask_model
-from handlers.models.embedding import Embedder
+from flows.author import Call, handler
+from handlers.models import Embedder, ask_model
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore
 from handlers.tags import TagFilter
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flows.author.ranks import reciprocal_ranks, summed_gains
+from flows.author import reciprocal_ranks, summed_gains
 from handlers.records import Hit
 
 

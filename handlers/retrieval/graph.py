@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.records import Hit
 from handlers.retrieval.rewriting import named_entities
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore
 from handlers.tags import TagFilter
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from flows.author.registry import handler
+from flows.author import handler
 from handlers.records import Hit
 from handlers.text import located_terms, terms
 

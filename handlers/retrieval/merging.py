@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore
 from handlers.tags import TagFilter
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5, "multi_query": 1.0, "hyde": 1.0}

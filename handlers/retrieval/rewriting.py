@@ -4,9 +4,8 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from flows.author.call import Call
-from flows.author.registry import handler
-from handlers.stores.protocol import IndexStore
+from flows.author import Call, handler
+from handlers.stores import IndexStore
 from handlers.tags import TagFilter
 from handlers.text import STOP_WORDS, terms
 

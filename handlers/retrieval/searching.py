@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from handlers.records import Hit
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore
 from handlers.tags import TagFilter
 from handlers.text import terms
 

@@ -7,13 +7,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import PurePosixPath
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import FatalError
-from flows.state.spilled import Spilled, Spool
-from flows.storage.globs import compiled
-from flows.storage.storage import Storage
-from handlers.extraction.formats import MIME_TYPES, mime_type_of
+from flows.state import Spilled, Spool
+from flows.storage import Storage, compiled
+from handlers.extraction import MIME_TYPES, mime_type_of
 from handlers.records import Source
 from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.errors import FatalError
-from flows.state.spilled import Spilled, Spool
-from flows.storage.storage import Storage
+from flows.state import Spilled, Spool
+from flows.storage import Storage
 from handlers.records import Source
 
 PREFIX = "manifest:"

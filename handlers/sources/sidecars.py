@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ruamel.yaml import YAML, YAMLError
 
-from flows.storage.globs import compiled
+from flows.storage import compiled
 from handlers.tags import InvalidTag, check_tags
 
 SIDECARS = (".tags.yaml", ".tags.yml")

@@ -4,7 +4,7 @@ import threading
 from urllib.parse import urlsplit
 
 from flows.errors import FatalError
-from handlers.stores.memory.index import MemoryIndexStore
+from handlers.stores.memory import MemoryIndexStore
 from handlers.stores.protocol import IndexStore
 
 POSTGRES_SCHEMES = ("postgresql", "postgresql+psycopg", "postgres")
@@ -26,7 +26,7 @@ def open_index(url_or_path: str) -> IndexStore:
         with _opening:
             return _in_memory.setdefault(url_or_path, MemoryIndexStore())
     if scheme in POSTGRES_SCHEMES:
-        from handlers.stores.postgres.index import PostgresIndexStore
+        from handlers.stores.postgres import PostgresIndexStore
 
         return PostgresIndexStore(url_or_path)
     path = url_or_path

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.state.services import Services
+from flows.state import Services
 from handlers.content.files import AudioFile, ImageFile, VideoFile
 from tests.support.content import CHAINS, content, content_services, heard, needs_speech, run_chain, seen
 

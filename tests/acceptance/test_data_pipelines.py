@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows.author.registry import load_modules
-from flows.engine.engine import run_plan
+from flows.author import load_modules
+from flows.engine import run_plan
 from flows.loaders import load_pipeline_text
-from flows.planning.planner import make_plan
-from flows.state.context import Context, Identity
-from flows.state.services import Services
+from flows.planning import make_plan
+from flows.state import Context, Identity, Services
+from handlers.data import AllowedHosts, Rest, load_skills
 from handlers.data.functions import FUNCTIONS, transform
-from handlers.data.hosts import AllowedHosts
-from handlers.data.rest import Rest
-from handlers.data.skills import SKILLS, load_skills
-from handlers.models.chat import ChatModel
+from handlers.data.skills import SKILLS
+from handlers.models import ChatModel
 from tests.support.data import data_services
 from tests.support.openai_server import OpenAIServer
 from tests.support.web_server import WebAnswer, WebServer, run_web_server

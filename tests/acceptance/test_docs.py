@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from flows.author.registry import REGISTRY, load_modules
-from flows.engine.engine import run_plan
+from flows.author import REGISTRY, load_modules
+from flows.engine import run_plan
 from flows.loaders import load_pipeline_text
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 from handlers.data.functions import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]

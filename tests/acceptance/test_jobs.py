@@ -11,20 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
-from flows.author.call import Call
-from flows.author.registry import REGISTRY
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
-from flows.engine.run_state import Observer
+from flows.author import REGISTRY, Call, RunResult
+from flows.engine import Observer, run_plan
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
-from flows.planning.planner import make_plan
+from flows.planning import make_plan
 from flows.reports.events import JobEvent, JobEvents
 from flows.run_store import Recorder, RunStore
-from flows.state.context import Context, Identity
-from flows.state.services import Services
-from handlers.jobs import job
-from handlers.jobs.keys import JobKeys
+from flows.state import Context, Identity, Services
+from handlers.jobs import JobKeys, job
 
 STAGES = Path(__file__).parents[2] / "examples" / "dialects" / "stages"
 ACCOUNTS = [f"ingest_gmail_acct{number}" for number in range(1, 5)]

@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.catalog import load_catalog
-from deployments.runs.run import run_pipeline
+from deployments.runs import run_pipeline
 from deployments.settings import Settings
-from flows.author.results import RunResult
+from flows.author import RunResult
 from tests.support.s3 import S3Server
 
 DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
@@ -56,7 +56,7 @@ def test_a_folder_goes_through_a_prefect_flow_into_an_index_and_is_found(tmp_pat
 
 
 def test_a_prefix_on_s3_is_ingested_with_its_images_on_s3(tmp_path: Path, s3_server: S3Server) -> None:
-    from flows.storage.storage import Storage
+    from flows.storage import Storage
 
     storage = Storage(s3_server.options)
     for name in CHOSEN[2:5]:

@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, InvalidPipeline, TransientError
 from flows.loaders import load_pipeline_text
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
-from flows.storage.storage import Storage
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
+from flows.storage import Storage
 from handlers.jobs import job
 from handlers.jobs.keys import KeyCollision
 from tests.support.data import data_services, step_output

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.author import Call
+from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.entities import extract_entities
 from handlers.ingestion.storing import (
@@ -24,7 +23,8 @@ from handlers.ingestion.storing import (
     store_graph,
     store_sparse_vectors,
 )
-from handlers.models.chat import Completion, Message
+from handlers.models import Completion
+from handlers.models.chat import Message
 from handlers.models.embedding import HashingEmbedder
 from handlers.records import Chunk, Document, Hit, stable_id
 from handlers.retrieval.expansion import hyde_search, multi_query_search

@@ -11,7 +11,7 @@ import pytest
 from flows.errors import FatalError
 from handlers.records import Artifact, stable_id
 from handlers.stores import FailedDocument, IndexStore, open_index
-from handlers.stores.sqlite.index import SqliteIndexStore
+from handlers.stores.sqlite import SqliteIndexStore
 from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
 

@@ -15,10 +15,9 @@ from sqlalchemy import select
 
 from flows.errors import FatalError
 from handlers.records import Artifact, Document, Entity, Relation, SparseVector, stable_id
-from handlers.stores import FailedDocument, IndexStore
-from handlers.stores.content import copy_index
-from handlers.stores.memory.index import MemoryIndexStore
-from handlers.stores.protocol import ChunkState, Edge, Rename, Restatement, Swept
+from handlers.stores import ChunkState, FailedDocument, IndexStore, Rename, Restatement, copy_index
+from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.protocol import Edge, Swept
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import passages, postings
 from handlers.tags import TagFilter

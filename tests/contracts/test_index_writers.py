@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 
 from flows.errors import FatalError
 from handlers.records import Chunk, Entity, SparseVector
-from handlers.stores import IndexStore
-from handlers.stores.memory.index import MemoryIndexStore
-from handlers.stores.protocol import Restatement, Swept
+from handlers.stores import IndexStore, Restatement
+from handlers.stores.memory import MemoryIndexStore
+from handlers.stores.protocol import Swept
 from tests.support.index_stores import chunks_of, count_terms, document, embed, stage, vector
 
 

@@ -6,11 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.registry import handler
-from flows.state.context import Context
-from flows.state.services import Services
-from flows.state.values import fingerprint
+from flows.author import Call, handler
+from flows.state import Context, Services, fingerprint
 
 
 class Counter:

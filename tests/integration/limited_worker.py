@@ -11,14 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.author.registry import Registry, handler
-from flows.engine.prepared import Prepared
-from flows.model.limits import Resource
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.run_store.shared_rates import DatabaseRates
-from flows.state.context import Context
+from flows.author import Registry, handler
+from flows.engine import Prepared
+from flows.model import Pipeline, Resource
+from flows.planning import Overrides, make_plan
+from flows.run_store import DatabaseRates
+from flows.state import Context
 
 
 def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_s: str = "0.2") -> None:
@@ -44,7 +42,7 @@ def main(url: str, notes: str, window_s: str, resources: str, calls: str, takes_
     )
     known = {name: Resource.model_validate(one) for name, one in declared.items()}
     plan = make_plan(pipeline, registry=registry, given=(), overrides=Overrides(resources=known))
-    from flows.translator.flows import run_as_flow
+    from flows.translator import run_as_flow
 
     rates = DatabaseRates(url, window_s=float(window_s), slack_s=0.3)
     result = run_as_flow(pipeline, {}, lambda _: Prepared(plan, Context({}), rates=rates))

@@ -14,14 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.author.registry import REGISTRY
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import REGISTRY, RunResult
+from flows.engine import run_plan
 from flows.errors import OrchestrationError
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.state.context import Context, Identity
+from flows.model import Pipeline
+from flows.planning import Overrides, make_plan
+from flows.state import Context, Identity
 from tests.support.random_pipelines import random_pipeline
 
 pytestmark = pytest.mark.filterwarnings(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from flows.state.services import Services
+from flows.state import Services
+from handlers.content import make_provider
 from handlers.content.files import AudioFile
-from handlers.content.providers import OpenAIProvider, make_provider
-from handlers.models.chat import ChatModel
+from handlers.content.providers import OpenAIProvider
+from handlers.models import ChatModel
 from tests.support.content import CHAINS, content_services, heard, run_chain, seen
 from tests.support.openai_server import OpenAIServer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows.state.services import Services
+from flows.state import Services
 from tests.support.data import StepFailed, data_services, step_output
 
 ATTACK = "'; DROP TABLE sales; --"

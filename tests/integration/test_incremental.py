@@ -7,7 +7,7 @@ import pytest
 
 from deployments.catalog import load_catalog
 from deployments.settings import Settings
-from flows.loaders.native import load_pipeline
+from flows.loaders import load_pipeline
 from handlers.ingestion.changes import batched
 from handlers.records import Source
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write

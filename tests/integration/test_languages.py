@@ -2,18 +2,17 @@
 
 import pytest
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.author import Call
+from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.partition import partition_text
 from handlers.ingestion.storing import publish_documents, store_dense_vectors, store_documents, store_sparse_vectors
+from handlers.models import count_tokens
 from handlers.models.embedding import HashingEmbedder
-from handlers.models.tokens import count_tokens
 from handlers.records import Block, Document, stable_id
 from handlers.retrieval.highlighting import highlight_matches
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores.memory.index import MemoryIndexStore
+from handlers.stores.memory import MemoryIndexStore
 
 # Sentences of the Universal Declaration of Human Rights (articles 1 and 3) and of everyday life; a word that stands in
 # none of the others; and what is marked for it.

@@ -14,17 +14,14 @@ from uuid import uuid4
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.prepared import Prepared
+from flows.author import Registry, RunResult, handler
+from flows.engine import Prepared
 from flows.errors import TransientError
-from flows.limits.resources import Demand
-from flows.model.limits import Resource
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.run_store.shared_rates import DatabaseRates
-from flows.state.context import Context
+from flows.limits import Demand
+from flows.model import Pipeline, Resource
+from flows.planning import Overrides, make_plan
+from flows.run_store import DatabaseRates
+from flows.state import Context
 from tests.support.operated import Operated, wait_for
 
 prefect = [
@@ -120,7 +117,7 @@ def seats_on_server(name: str) -> Any:
 
 @with_prefect
 async def test_two_runs_together_have_no_more_seats_than_the_server_gives() -> None:
-    from flows.translator.seats import PrefectSeats
+    from flows.translator import PrefectSeats
 
     name = f"desk-{uuid4().hex[:8]}"
     notes: list[tuple[float, str]] = []
@@ -157,7 +154,7 @@ async def test_a_limit_that_was_deleted_or_switched_off_is_made_again() -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
-    from flows.translator.seats import PrefectSeats
+    from flows.translator import PrefectSeats
 
     name = f"desk-{uuid4().hex[:8]}"
     async with get_client() as client:
@@ -229,7 +226,7 @@ def run_in_flow(pipeline: dict[str, Any], registry: Registry, resources: dict[st
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    from flows.translator.flows import run_as_flow
+    from flows.translator import run_as_flow
 
     made = Pipeline.model_validate({"name": f"test-{uuid4().hex[:8]}", **pipeline})
     known = {name: Resource.model_validate(one) for name, one in resources.items()}

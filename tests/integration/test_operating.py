@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
-from deployments.runs.run import run_pipeline
+from deployments.runs import run_pipeline
 from handlers.stores import open_index
 from tests.support.operated import ROOT, Operated, wait_for
 

@@ -15,14 +15,12 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
-from deployments.runs.run import run_pipeline
+from deployments.runs import run_pipeline
 from deployments.settings import load_settings
 from flows.errors import FatalError, TransientError
 from handlers.records import Embeddings
-from handlers.stores import IndexStore, open_index
-from handlers.stores.content import copy_index
-from handlers.stores.postgres.index import PostgresIndexStore
-from handlers.stores.postgres.opening import drop_index, index_names
+from handlers.stores import IndexStore, copy_index, open_index
+from handlers.stores.postgres import PostgresIndexStore, drop_index, index_names
 from handlers.tags import TagFilter
 from handlers.text import terms
 from tests.support.index_stores import chunks_of, count_terms, document, index_url, ingest, stage

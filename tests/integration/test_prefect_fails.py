@@ -6,13 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 
 
 class _Failing:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.author.registry import Registry, handler
+from flows.author import Registry, handler
 from flows.calling.processes import stop_processes
 from flows.errors import FatalError
 from tests.integration.test_translator import flow_state, run, task_states

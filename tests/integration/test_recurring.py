@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.stores.opening import open_index
+from handlers.stores import open_index
 from tests.support.editions import DOCUMENTS, EDITIONS, text
 from tests.support.index_stores import index_url
 from tests.support.ingesting import ingest, opened, settings_in, write

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from flows.errors import InvalidPipeline
+from handlers.data import AllowedHosts, Rest
 from handlers.data.binding import BadQuery
-from handlers.data.hosts import AllowedHosts
-from handlers.data.rest import Rest
 from tests.support.data import StepFailed, data_services, step_output
 from tests.support.web_server import WebAnswer, WebRequest, WebServer, run_web_server
 

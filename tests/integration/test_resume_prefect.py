@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.engine.prepared import Prepared
+from flows.author import Registry, handler
+from flows.engine import Prepared
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.run_store import Recorder, RunStore
-from flows.state.context import Context, Identity
+from flows.state import Context, Identity
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -44,7 +44,7 @@ def test_a_retried_flow_run_does_only_what_had_not_succeeded(tmp_path: Path) -> 
     from prefect.flow_engine import run_flow
     from prefect.states import Scheduled
 
-    from flows.translator.flows import current_flow_run_id, translate
+    from flows.translator import current_flow_run_id, translate
 
     registry, calls, url = Registry(), list[Any](), f"sqlite:///{tmp_path / 'runs.db'}"
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from deployments.settings import Settings
-from flows.author.results import RunResult
+from flows.author import RunResult
 from flows.errors import FatalError
 from flows.run_store import RunStore
-from handlers.stores.sqlite.index import SqliteIndexStore
+from handlers.stores.sqlite import SqliteIndexStore
 from tests.support.ingesting import called, ingest, opened, settings_in, write
 
 STORES = ("store_documents", "store_dense_vectors", "store_sparse_vectors", "store_graph")

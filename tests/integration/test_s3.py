@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from flows.errors import MissingObject, ObjectExists, StorageError, TransientError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from tests.support.s3 import S3Server, run_s3_server
 from tests.support.storage_contract import StorageContract
 

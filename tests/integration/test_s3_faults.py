@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.errors import MissingBucket, MissingObject, ObjectExists, StorageError, StorageUnusable, TransientError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from tests.support.s3 import S3Server
 from tests.support.s3_proxy import Fault, Proxy, proxy_of
 

@@ -12,9 +12,9 @@ import pytest
 
 from deployments.settings import Settings
 from deployments.shards.tracks import Track, Tracks
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.records import Source
-from handlers.sources.manifests import read_manifest
+from handlers.sources import read_manifest
 from tests.support.ingesting import called, ingest, opened, settings_in
 from tests.support.s3 import S3Server
 from tests.support.s3_proxy import Fault, Proxy, proxy_of

@@ -11,7 +11,7 @@ import s3fs  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import SecretStr
 
 from flows.errors import TransientError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from tests.support.ingesting import called, ingest, settings_in
 from tests.support.s3 import S3Server
 from tests.support.s3_proxy import Proxy, proxy_of

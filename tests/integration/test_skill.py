@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from flows.state.services import Services
+from flows.state import Services
 from handlers.data.functions import FUNCTIONS, transform
 from handlers.data.skills import SKILLS, parse_skill
 from handlers.data.structured import OUTPUT_MODELS, output_model
-from handlers.models.chat import ChatModel
+from handlers.models import ChatModel
 from tests.support.data import StepFailed, data_services, run_steps, step_output
 from tests.support.openai_server import OpenAIServer
 

@@ -9,15 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
-from flows.engine.prepared import Prepared
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 from tests.support.random_pipelines import mixing_registry, random_pipeline
 
 pytestmark = [
@@ -69,7 +66,7 @@ def registry() -> Registry:
 
 def run(steps: Any, registry: Registry, data: Mapping[str, Any] | None = None, **fields: Any) -> tuple[RunResult, str]:
     """The result, and the unique name of the flow, by which its runs are found."""
-    from flows.translator.flows import run_as_flow
+    from flows.translator import run_as_flow
 
     name = f"test-{uuid4().hex[:8]}"
     pipeline = Pipeline.model_validate({"name": name, "steps": steps, **fields})
@@ -247,7 +244,7 @@ def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> N
 
 
 def test_the_flow_has_a_typed_form(registry: Registry) -> None:
-    from flows.translator.flows import translate
+    from flows.translator import translate
 
     pipeline = Pipeline.model_validate(
         {

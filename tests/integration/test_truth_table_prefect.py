@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from flows.author.results import RunResult
-from flows.engine.prepared import Prepared
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.author import RunResult
+from flows.engine import Prepared
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 from tests.support import truth_table
 from tests.support.truth_table import ANSWERS, WAYS, Row, Stage, tables
 
@@ -94,7 +94,7 @@ def run_side_by_side(
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    from flows.translator.flows import run_as_flow
+    from flows.translator import run_as_flow
 
     name = f"test-{uuid4().hex[:8]}"
     desks = {f"r{number}desk": {"concurrency": 1} for number in range(len(lines))}

@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.author.registry import load_modules
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import RunResult, load_modules
+from flows.engine import run_plan
 from flows.loaders import load_pipeline_text
-from flows.planning.planner import make_plan
-from flows.state.context import Context, Identity
-from flows.state.services import Services
-from flows.storage.storage import Storage
+from flows.planning import make_plan
+from flows.state import Context, Identity, Services
+from flows.storage import Storage
 from handlers.content.files import AudioFile, ImageFile, MediaFile
 from handlers.content.providers import ContentProvider, OfflineProvider
-from handlers.models.chat import ChatModel
+from handlers.models import ChatModel
 
 CHAINS = Path(__file__).parents[2] / "examples" / "dialects" / "chains"
 needs_speech = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs Debian's package espeak-ng")

@@ -6,18 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.author.registry import load_modules
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context, Identity
-from flows.state.services import Services
-from flows.storage.storage import Storage
-from handlers.data.connections import Connections
-from handlers.data.hosts import AllowedHosts
-from handlers.data.rest import Rest
-from handlers.models.chat import ChatModel
+from flows.author import RunResult, load_modules
+from flows.engine import run_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context, Identity, Services
+from flows.storage import Storage
+from handlers.data import AllowedHosts, Connections, Rest
+from handlers.models import ChatModel
 
 
 class StepFailed(Exception):

@@ -5,10 +5,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
-from flows.storage.storage import Storage
+from flows.author import Call
+from flows.state import Identity, Services
+from flows.storage import Storage
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"

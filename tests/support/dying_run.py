@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from deployments.catalog import load_catalog
-from deployments.runs.run import run_pipeline
+from deployments.runs import run_pipeline
 from deployments.settings import load_settings
-from flows.author.registry import handler
-from flows.loaders.native import load_pipeline_text
+from flows.author import handler
+from flows.loaders import load_pipeline_text
 
 PIPELINE = """\
 name: dying

@@ -6,7 +6,7 @@ Every passage says its edition, so that a reader can tell a mixture. A line goes
 import sys
 from pathlib import Path
 
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers
 from deployments.settings import Settings
 from tests.support.ingesting import LONG_AGO, write
 from tests.support.simulating import in_process, run

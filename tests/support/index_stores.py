@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
-from handlers.stores.protocol import IndexStore
+from handlers.stores import IndexStore
 
 WORDS = ("storm", "river", "bridge", "train", "violin", "orchard")
 
@@ -25,7 +25,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
 @contextmanager
 def make_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore]:
     """An empty index of a kind; the PostgreSQL ones share a database."""
-    from handlers.stores.opening import open_index
+    from handlers.stores import open_index
 
     match kind:
         case "memory":

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
-from deployments.runs.run import run_pipeline
+from deployments.runs import run_pipeline
 from deployments.settings import Settings
-from flows.author.results import RunResult
-from flows.loaders.native import LoadedPipeline
-from flows.run_store.records import RunRecord
-from handlers.stores.opening import open_index
-from handlers.stores.protocol import IndexStore
+from flows.author import RunResult
+from flows.loaders import LoadedPipeline
+from flows.run_store import RunRecord
+from handlers.stores import IndexStore, open_index
 
 ALWAYS = {"sweep", "list", "changes"}
 """The steps that every ingestion has to run."""

@@ -14,14 +14,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import run_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.run_store import Recorder, RunRecord, RunStore
-from flows.state.context import Context, Identity
+from flows.state import Context, Identity
 
 PIPELINE = {
     "name": "killed",

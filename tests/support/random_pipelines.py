@@ -5,9 +5,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flows.author.registry import Registry, handler
-from flows.model.steps import Pipeline
-from flows.state.values import fingerprint
+from flows.author import Registry, handler
+from flows.model import Pipeline
+from flows.state import fingerprint
 
 
 def mixing_registry(pauses: Callable[[], int]) -> Registry:

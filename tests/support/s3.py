@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
-from flows.storage.locations import StorageOptions
+from flows.storage import StorageOptions
 
 _PORTS = [f"{server}.port{kind}" for server in ("s3", "master", "volume", "filer", "admin") for kind in ("", ".grpc")]
 _START_S = 60.0

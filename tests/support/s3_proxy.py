@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from flows.storage.locations import StorageOptions
+from flows.storage import StorageOptions
 from tests.support.s3 import S3Server
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers
 from deployments.settings import Settings
-from flows.author.results import RunResult
+from flows.author import RunResult
 from flows.run_store import RunStore
 from tests.support.index_stores import index_url
 from tests.support.ingesting import ingest, opened

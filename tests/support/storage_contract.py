@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 
 from flows.errors import MissingObject, ObjectExists, StorageError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 
 
 class StorageContract:

@@ -5,21 +5,27 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.model.policies import Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
-from flows.model.steps import (
+from flows.model import (
     Case,
     ForEach,
     Handler,
+    Merge,
     MergeResults,
+    MinRatio,
+    MinSuccess,
     Parallel,
     Parameter,
     Pipeline,
-    Resource,
+    Policy,
+    Retry,
     Sequential,
+    Split,
     Step,
     SubPipeline,
     Switch,
+    Tolerance,
 )
+from flows.model.steps import Resource
 
 names = st.from_regex(r"[a-z_][a-z0-9_.\-]{0,8}", fullmatch=True)
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)

@@ -15,16 +15,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.run_store import Recorder, RunStore
-from flows.state.context import Context, Identity
-from flows.storage.locations import StorageOptions
-from flows.storage.storage import Storage
+from flows.state import Context, Identity
+from flows.storage import Storage, StorageOptions
 
 RECORD = {"id": "r1", "text": "all or nothing"}
 

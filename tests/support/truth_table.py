@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.author.registry import Registry, handler
-from flows.author.results import Outcome
-from flows.engine.run_state import Observer
+from flows.author import Outcome, Registry, handler
+from flows.engine import Observer
 from flows.errors import FatalError, TransientError
 
 PAGE = Path(__file__).parents[2] / "docs" / "failure.md"

@@ -1,8 +1,8 @@
 import pytest
 
-from flows.author.registry import load_modules
+from flows.author import load_modules
 from flows.loaders.templates import TEMPLATES
-from flows.planning.planner import make_plan
+from flows.planning import make_plan
 
 GIVEN = {
     "document_ingestion": ["sources"],

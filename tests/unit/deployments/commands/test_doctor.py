@@ -67,7 +67,7 @@ def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp
 
 
 def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings) -> None:
-    from flows.author.results import now
+    from flows.author import now
     from flows.run_store.records import Process
 
     store, here = RunStore(settings.run_store_url), Process()

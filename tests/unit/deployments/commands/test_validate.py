@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deployments.catalog import load_catalog
 from deployments.commands.validate import check
-from deployments.runs.wiring import load_handlers
+from deployments.runs import load_handlers
 from deployments.settings import Settings
 
 SEVEN = """\

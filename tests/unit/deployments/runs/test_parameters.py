@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from deployments.runs.parameters import InvalidParameters, check_parameters, without_secrets
-from flows.model.steps import Pipeline
+from deployments.runs import InvalidParameters, check_parameters
+from deployments.runs.parameters import without_secrets
+from flows.model import Pipeline
 
 PIPELINE = Pipeline.model_validate(
     {

@@ -8,7 +8,7 @@ import pytest
 
 from deployments.catalog import load_catalog
 from deployments.environment import DEFAULTS, set_prefect_defaults
-from deployments.runs.wiring import load_handlers, make_services, new_run_id, overrides_from, prepare
+from deployments.runs import load_handlers, make_services, new_run_id, overrides_from, prepare
 from deployments.settings import InvalidSettings, Settings
 from flows.errors import OrchestrationError
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from deployments.catalog import load_catalog
-from deployments.runs.parameters import InvalidParameters
+from deployments.runs import InvalidParameters
 from deployments.settings import Settings
 from deployments.shards.ingest import ingest_in_shards, read_tolerance
-from flows.model.policies import Tolerance
+from flows.model import Tolerance
 
 
 @pytest.mark.parametrize(

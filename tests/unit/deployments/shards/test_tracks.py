@@ -3,9 +3,9 @@
 import uuid
 
 from deployments.shards.tracks import Tracks
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.records import Source
-from handlers.sources.manifests import read_manifest
+from handlers.sources import read_manifest
 
 SOURCES = tuple(Source(f"file:///d/{n}.txt", f"{n}.txt", n) for n in range(20))
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.prices import InvalidPrices, Prices, cost_text, read_prices
+from flows.author import Call, Prices, cost_text, read_prices
+from flows.author.prices import InvalidPrices
 from flows.errors import FatalError
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 
 TABLE = {
     "openai/gpt-x": {"input_tokens": {"usd_per_million": 2.5}, "output_tokens": {"usd_per_thousand": 0.01}},

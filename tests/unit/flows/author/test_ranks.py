@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.author.ranks import reciprocal_ranks, summed_gains
+from flows.author import reciprocal_ranks, summed_gains
 
 
 def test_ranks_count_from_one_and_a_ranking_votes_once_for_an_item() -> None:

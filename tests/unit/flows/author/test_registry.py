@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler, load_modules
+from flows.author import Call, Registry, handler, load_modules
 from flows.errors import DuplicateName, UnknownHandler
-from flows.state.context import Context
+from flows.state import Context
 
 
 def test_the_signature_says_what_is_read_what_is_an_option_and_what_is_written() -> None:
@@ -98,7 +97,7 @@ def test_a_module_and_every_module_in_a_package_are_loaded(tmp_path: Path, monke
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     load_modules(["team_handlers"])
-    from flows.author.registry import REGISTRY
+    from flows.author import REGISTRY
 
     assert REGISTRY.handlers.pop("team_words").writes == ("n",)
 

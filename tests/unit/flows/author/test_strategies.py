@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author.strategies import SPLIT_STRATEGIES, BranchResult, NothingToMerge, merge_results, split_items
+from flows.author import SPLIT_STRATEGIES, BranchResult, merge_results, split_items
+from flows.author.strategies import NothingToMerge
 from flows.errors import FatalError, UnknownName
 
 

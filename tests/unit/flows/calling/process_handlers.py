@@ -9,10 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from flows.author.call import Call
-from flows.author.registry import handler
+from flows.author import Call, handler
 from flows.errors import TransientError
-from flows.state.context import Context
+from flows.state import Context
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 

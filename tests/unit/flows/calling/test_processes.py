@@ -16,14 +16,13 @@ import psutil
 import pytest
 
 import tests.unit.flows.calling.process_handlers as process_handlers
-from flows.author.registry import REGISTRY
-from flows.author.results import RunResult
+from flows.author import REGISTRY, RunResult
 from flows.calling.processes import CORES, call_in_process, stop_processes
-from flows.engine.engine import run_plan
+from flows.engine import run_plan
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -201,11 +200,11 @@ async def test_what_cannot_be_pickled_is_refused_with_the_reason() -> None:
 KILLED_RUN = """
 import asyncio, sys
 import tests.unit.flows.calling.process_handlers
-from flows.state.context import Context
-from flows.engine.engine import run_plan
+from flows.state import Context
+from flows.engine import run_plan
 from flows.errors import FatalError
-from flows.planning.planner import make_plan
-from flows.model.steps import Pipeline
+from flows.planning import make_plan
+from flows.model import Pipeline
 steps = [{"handler": "stuck", "options": {"how": "orphans", "folder": sys.argv[1]}}]
 if __name__ == "__main__":
     asyncio.run(run_plan(make_plan(Pipeline.model_validate({"name": "p", "steps": steps})), Context({})))

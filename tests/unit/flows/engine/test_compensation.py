@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
-from flows.engine.journal import Journal, Kept, MemoryJournal
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import Journal, Kept, run_plan
+from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 
 Log = list[tuple[str, ...]]
 

@@ -11,15 +11,12 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import FatalFailure, RunResult, Success, TransientFailure
-from flows.engine.engine import run_plan
+from flows.author import Call, FatalFailure, Registry, RunResult, Success, TransientFailure, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import Overrides, make_plan
+from flows.state import Context
 
 
 class Probe:

@@ -11,18 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.calling.leaf import LeafCall, LeafResult
-from flows.engine.engine import run_plan
-from flows.engine.inline import run_leaf
-from flows.engine.journal import Journal, Kept, MemoryJournal
-from flows.engine.replay import replay
+from flows.author import Registry, RunResult, handler
+from flows.calling import LeafCall, LeafResult
+from flows.engine import Journal, Kept, replay_step, run_leaf, run_plan
+from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, OrchestrationError
-from flows.model.steps import Pipeline
-from flows.planning.definitions import definitions
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan, step_fingerprints
+from flows.state import Context
 from tests.support.random_pipelines import mixing_registry, random_pipeline
 
 
@@ -124,7 +120,7 @@ def test_a_change_reaches_all_that_comes_after_it_and_nothing_beside_it(registry
             {"handler": "add_up", "id": "after"},
         ]
         plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
-        return {name: definition.lineage for name, definition in definitions(plan).items()}
+        return {name: definition.chained for name, definition in step_fingerprints(plan).items()}
 
     before, now = lineages({}), lineages({"fail": [1]})
     assert [name for name in before if before[name] != now[name]] == ["a", "after"]
@@ -179,18 +175,18 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
     plan = make_plan(pipeline, registry=registry)
     await run_plan(plan, Context(data), journal=journal)
     calls.clear()
-    again = await replay(plan, Context(data), journal, "0.0.double[1]")
+    again = await replay_step(plan, Context(data), journal, "0.0.double[1]")
     assert (calls, again.outcome.status, again.same) == ([2], "succeeded", True)
     (key,) = [key for key in journal.kept if key.startswith("sum")]
     kept = journal.kept[key]
     journal.kept[key] = replace(kept, done=replace(kept.done, delta=()))
-    changed = await replay(plan, Context(data), journal, "add_up")
+    changed = await replay_step(plan, Context(data), journal, "add_up")
     assert (calls, changed.same, [str(change) for change in changed.writes]) == ([2, "total"], False, ["12"])
     with pytest.raises(OrchestrationError, match="no step 'summ' in that run; did you mean 'sum'"):
-        await replay(plan, Context(data), journal, "summ")
+        await replay_step(plan, Context(data), journal, "summ")
     del journal.kept[next(key for key in journal.kept if key.startswith("0.0.double"))]
     with pytest.raises(OrchestrationError, match=r"'sum' cannot be replayed: '0.0.double\[0\]' before it had not"):
-        await replay(plan, Context(data), journal, "sum")
+        await replay_step(plan, Context(data), journal, "sum")
 
 
 async def test_what_is_kept_says_what_it_took(registry: Registry) -> None:

@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 
 import flows.engine.loops
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
-from flows.state.values import KeptElsewhere
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context, KeptElsewhere
 
 
 async def run(steps: Any, registry: Registry, data: dict[str, Any], **fields: Any) -> RunResult:

@@ -10,19 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import Outcome
+from flows.author import Call, Outcome, Registry, handler
 from flows.engine import engine as real_engine
 from flows.engine import groups, loops, run_state
-from flows.model.policies import MinRatio, MinSuccess, Tolerance
-from flows.planning.plan import Group, Leaf, Loop
-from flows.planning.planner import make_plan
-from flows.state.context import Context
-from flows.state.values import fingerprint
-from flows.testkit.faults import Faults
+from flows.model import MinRatio, MinSuccess, Tolerance
+from flows.planning import Group, Leaf, Loop, make_plan
+from flows.state import Context, fingerprint
+from flows.testkit import Faults, Schedule
 from flows.testkit.recorder import Record, record_run
-from flows.testkit.schedules import Schedule
 from flows.testkit.shape import Place, declared_places
 from tests.support.random_pipelines import CONDITIONS, random_tree
 

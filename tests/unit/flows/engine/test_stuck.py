@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.calling.leaf import LeafCall
-from flows.engine import stuck
-from flows.engine.engine import run_plan
-from flows.engine.run_state import Observer, Observers
-from flows.engine.stuck import Expected, Stuck, StuckWatch, usual_seconds
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.reports.progress import LiveProgress
-from flows.state.context import Context
+from flows.author import Call, Registry, handler
+from flows.calling import LeafCall
+from flows.engine import Expected, Observer, Observers, Stuck, run_plan, stuck, usual_seconds
+from flows.engine.stuck import StuckWatch
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.reports import LiveProgress
+from flows.state import Context
 
 
 def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[Stuck], list[tuple[int, int | None]]]:

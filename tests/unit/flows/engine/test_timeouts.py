@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 from flows.testkit import run_virtually
 from tests.support.truth_table import Row, tables
 

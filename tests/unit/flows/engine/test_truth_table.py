@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 import flows.calling.places
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
 from flows.testkit import run_virtually
 from tests.support import truth_table
 from tests.support.truth_table import ANSWERS, WAYS, Row, Stage, tables

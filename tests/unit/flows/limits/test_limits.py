@@ -3,14 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from flows.author.registry import Registry, handler
-from flows.engine.engine import run_plan
+from flows.author import Registry, handler
+from flows.engine import run_plan
 from flows.errors import InvalidPipeline, TransientError
-from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, settle, tightest
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Breaker, Pipeline, Resource, RetryBudget, RetryCount, settle, tightest
+from flows.planning import Overrides, make_plan
+from flows.state import Context
 
 ORIGINS = {"own_origin": "pipeline p", "common_origin": "BRAID_RESOURCES"}
 

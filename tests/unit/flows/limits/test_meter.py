@@ -8,16 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.limits.meter import Meter
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.limits import Meter
+from flows.model import Pipeline
+from flows.planning import Overrides, make_plan
+from flows.state import Context
 
 PAY = {"handler": "pay"}
 

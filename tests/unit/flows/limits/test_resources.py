@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.limits.resources import CircuitOpen, Demand, Resources, Ticket, process_resources
-from flows.model.limits import Resource
+from flows.limits import Demand, Resources, process_resources
+from flows.limits.resources import CircuitOpen, Ticket
+from flows.model import Resource
 
 Result = TypeVar("Result")
 WINDOW_S = 60.0

@@ -8,9 +8,9 @@ import pytest
 
 from deployments.catalog import Catalog
 from deployments.commands.validate import check
-from flows.author.registry import Declared, Read, Registry, handler
+from flows.author import Declared, Read, Registry, handler
 from flows.loaders import load_pipeline_text
-from flows.state.context import Context
+from flows.state import Context
 
 FOLDER = Path(__file__).parent / "broken"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -3,8 +3,18 @@ import pytest
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 from flows.loaders.builder import PipelineBuilder
-from flows.model.policies import Policy
-from flows.model.steps import Case, ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline, Switch
+from flows.model import (
+    Case,
+    ForEach,
+    Handler,
+    MergeResults,
+    Parallel,
+    Pipeline,
+    Policy,
+    Sequential,
+    SubPipeline,
+    Switch,
+)
 
 A, B, C = Handler(handler="a"), Handler(handler="b"), Handler(handler="c")
 

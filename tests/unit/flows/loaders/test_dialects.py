@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
 from flows.loaders import dump_pipeline, load_pipeline, load_pipeline_text
-from flows.model.steps import ForEach, Handler, Parallel, Pipeline, SubPipeline, walk
+from flows.model import ForEach, Handler, Parallel, Pipeline, SubPipeline
+from flows.model.steps import walk
 from tests.support.strategies import names, pipelines
 
 ROOT = Path(__file__).parents[4]

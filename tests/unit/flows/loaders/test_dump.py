@@ -2,8 +2,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from flows.loaders import dump_pipeline, load_pipeline_text
-from flows.model.policies import Policy, Tolerance, minimum_threshold
-from flows.model.steps import ForEach, Handler, Parallel, Pipeline, Sequential
+from flows.model import ForEach, Handler, Parallel, Pipeline, Policy, Sequential, Tolerance
+from flows.model.policies import minimum_threshold
 from tests.support.strategies import pipelines
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline, load_pipeline_text
-from flows.model.steps import ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline, child_steps
+from flows.model import ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline
+from flows.model.steps import child_steps
 
 A, B, C = Handler(handler="a"), Handler(handler="b"), Handler(handler="c")
 

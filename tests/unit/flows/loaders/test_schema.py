@@ -6,8 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
 from flows.errors import InvalidPipeline
-from flows.loaders import load_pipeline_text, pipeline_schema
-from flows.loaders.dump import pipeline_data
+from flows.loaders import load_pipeline_text, pipeline_data, pipeline_schema
 from tests.support.strategies import pipelines
 
 ROOT = Path(__file__).parents[4]

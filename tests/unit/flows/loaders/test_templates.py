@@ -5,8 +5,7 @@ import pytest
 from flows.loaders import load_pipeline
 from flows.loaders.builder import PipelineBuilder
 from flows.loaders.templates import HYBRID_RAG, MULTI_STORAGE_WRITE, TEMPLATES
-from flows.model.policies import Policy
-from flows.model.steps import Handler, Parallel, Parameter, Pipeline, Sequential, handler_names
+from flows.model import Handler, Parallel, Parameter, Pipeline, Policy, Sequential, handler_names
 
 FILES = Path(__file__).parents[4] / "examples" / "templates"
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from flows.model.differences import differences
-from flows.model.steps import Pipeline
+from flows.model import Pipeline, pipeline_differences
 from tests.support.strategies import pipelines
 
 STEPS: list[Any] = [
@@ -18,7 +17,10 @@ STEPS: list[Any] = [
 
 def told(before: list[Any], after: list[Any], **fields: Any) -> list[str]:
     first = Pipeline.model_validate({"name": "p", "steps": before})
-    return [str(one) for one in differences(first, Pipeline.model_validate({"name": "p", "steps": after, **fields}))]
+    return [
+        str(one)
+        for one in pipeline_differences(first, Pipeline.model_validate({"name": "p", "steps": after, **fields}))
+    ]
 
 
 def enriched(**fields: Any) -> list[Any]:
@@ -63,7 +65,7 @@ def test_the_keys_of_the_pipeline_come_first() -> None:
 
 def test_a_difference_is_plain_data_too() -> None:
     first, second = ({"name": "p", "steps": steps} for steps in (STEPS, enriched(max_workers=2)))
-    (one,) = differences(Pipeline.model_validate(first), Pipeline.model_validate(second))
+    (one,) = pipeline_differences(Pipeline.model_validate(first), Pipeline.model_validate(second))
     assert one.data() == {
         "kind": "changed",
         "step": "enrich",
@@ -77,5 +79,5 @@ def test_a_difference_is_plain_data_too() -> None:
 @given(pipelines(["extract", "embed"]), pipelines(["extract", "embed"]))
 @settings(max_examples=40)
 def test_pipelines_differ_only_if_they_are_different(first: Pipeline, second: Pipeline) -> None:
-    assert differences(first, first) == []
-    assert bool(differences(first, second)) == (first != second)
+    assert pipeline_differences(first, first) == []
+    assert bool(pipeline_differences(first, second)) == (first != second)

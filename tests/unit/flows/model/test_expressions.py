@@ -3,14 +3,8 @@ import sys
 
 import pytest
 
-from flows.model.expressions import (
-    BadExpression,
-    check_expression,
-    condition_names,
-    evaluate_condition,
-    render,
-    template_names,
-)
+from flows.model import check_expression, condition_names, evaluate_condition, render, template_names
+from flows.model.expressions import BadExpression
 
 FIELDS = {"x": 3, "docs": [1, 2], "d": {"a": {"b": 1}}, "text": "abc"}
 

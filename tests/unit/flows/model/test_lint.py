@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from flows.model.lint import remarks
-from flows.model.steps import Pipeline
+from flows.model import Pipeline, remarks
 
 
 def told(*steps: Any, name: str = "nightly") -> list[tuple[str, str]]:

@@ -6,13 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author.registry import handler
-from flows.author.results import RunResult
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.plan import Group
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.author import RunResult, handler
+from flows.model import Pipeline
+from flows.planning import Group, Overrides, make_plan
+from flows.state import Context
 from flows.testkit import Faults, Schedule
 from flows.testkit.recorder import record_run
 from tests.support.random_pipelines import mixing_registry, random_list

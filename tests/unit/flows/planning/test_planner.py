@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Declared, Read, Registry, handler
+from flows.author import Call, Declared, Read, Registry, handler
 from flows.errors import FatalError, InvalidPipeline
-from flows.model.steps import Pipeline
-from flows.planning.draft import Overrides
-from flows.planning.plan import Access, Group
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import Group, Overrides, make_plan
+from flows.planning.plan import Access
+from flows.state import Context
 
 
 @pytest.fixture

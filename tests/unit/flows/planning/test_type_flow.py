@@ -5,9 +5,9 @@ from typing import Any, Literal, Protocol, TypedDict
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.author import Registry, handler
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.planning.type_flow import may_fit
 
 

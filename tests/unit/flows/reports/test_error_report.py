@@ -3,16 +3,15 @@
 import pytest
 
 import flows.reports.causes
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import RunResult
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, RunResult, handler
+from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.reports import error_json, error_report
 from flows.reports.causes import add_hint, hint_for
-from flows.reports.errors import error_json, error_markdown, error_report, normalised
-from flows.state.context import Context
+from flows.reports.errors import error_markdown, normalised
+from flows.state import Context
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.model.steps import Pipeline
-from flows.planning.plan import Plan
-from flows.planning.planner import make_plan
-from flows.reports.estimates import estimate, percentile
+from flows.author import Registry, handler
+from flows.model import Pipeline
+from flows.planning import Plan, make_plan
+from flows.reports import estimate
+from flows.reports.estimates import percentile
 
 
 @pytest.fixture

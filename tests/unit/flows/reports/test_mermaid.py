@@ -1,9 +1,9 @@
 """The picture of a plan."""
 
-from flows.author.results import Outcome
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.reports.mermaid import mermaid
+from flows.author import Outcome
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.reports import draw_mermaid
 from tests.support.random_pipelines import mixing_registry
 
 
@@ -18,7 +18,7 @@ def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None
         {"for_each": "docs", "as": "doc", "batch_size": 8, "steps": [mix("d")]},
     ]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=mixing_registry(lambda: 0))
-    text = mermaid(plan, [Outcome("0", "0.mix", "step", "succeeded"), Outcome("1.0", "1.0.mix", "step", "failed")])
+    text = draw_mermaid(plan, [Outcome("0", "0.mix", "step", "succeeded"), Outcome("1.0", "1.0.mix", "step", "failed")])
     assert text.splitlines() == [
         "flowchart TD",
         '    s0["extract"]:::succeeded',
@@ -43,5 +43,5 @@ def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None
 def test_a_derived_plan_shows_its_waits() -> None:
     steps = [mix("a"), mix("b", reads={"first": "a"}), mix("c", reads={"first": "a"}), mix("d", reads={"first": "b"})]
     pipeline = Pipeline.model_validate({"name": "p", "mode": "dag", "steps": steps})
-    text = mermaid(make_plan(pipeline, registry=mixing_registry(lambda: 0)))
+    text = draw_mermaid(make_plan(pipeline, registry=mixing_registry(lambda: 0)))
     assert [line.strip() for line in text.splitlines() if "-->" in line] == ["s0 --> s1", "s0 --> s2", "s1 --> s3"]

@@ -2,14 +2,13 @@
 
 import asyncio
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.engine.engine import run_plan
+from flows.author import Call, Registry, handler
+from flows.engine import run_plan
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.reports.pages import outcome_table, plan_outline
-from flows.state.context import Context
+from flows.state import Context
 
 
 def test_the_outline_and_the_table_say_what_runs_and_how_it_ended() -> None:

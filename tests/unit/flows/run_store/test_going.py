@@ -3,16 +3,13 @@
 import asyncio
 from pathlib import Path
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.calling.leaf import Done
-from flows.engine.engine import run_plan
-from flows.engine.journal import Kept
-from flows.engine.stuck import Stuck
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
+from flows.author import Call, Registry, handler
+from flows.calling import Done
+from flows.engine import Kept, Stuck, run_plan
+from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.run_store import Going, Recorder, RunRecord, RunStore, pack
-from flows.state.context import Context, Identity
+from flows.state import Context, Identity
 
 
 async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) -> None:

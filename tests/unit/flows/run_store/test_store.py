@@ -14,25 +14,32 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.calling.leaf import Done
-from flows.engine.engine import run_plan
-from flows.engine.journal import Kept
+from flows.author import Call, Registry, handler
+from flows.calling import Done
+from flows.engine import Kept, run_plan
 from flows.errors import FatalError
-from flows.model.steps import Pipeline
-from flows.planning.planner import make_plan
-from flows.run_store import NewerRunStore, Recorder, RunRecord, RunStore, RunStoreFailed, database, open_database, pack
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.run_store import (
+    NewerRunStore,
+    Packed,
+    Recorder,
+    RunRecord,
+    RunStore,
+    RunStoreFailed,
+    database,
+    open_database,
+    pack,
+)
 from flows.run_store.database import HEAD
-from flows.run_store.store import Packed
 from flows.run_store.tables import metadata
-from flows.state.context import Context, Identity
+from flows.state import Context, Identity
 
 WRITER = """
 import sys
-from flows.calling.leaf import Done
-from flows.engine.journal import Kept
-from flows.author.results import Outcome
+from flows.calling import Done
+from flows.engine import Kept
+from flows.author import Outcome
 from flows.run_store import RunRecord, RunStore, pack
 store, run_id = RunStore(sys.argv[1]), sys.argv[2]
 store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import UnsupportedValue
-from flows.state.context import Context, UndeclaredAccess
-from flows.state.values import equal, fingerprint, own
+from flows.state import Context, fingerprint
+from flows.state.context import UndeclaredAccess
+from flows.state.values import equal, own
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8) | st.binary(max_size=8)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flows.errors import MergeConflict, UnknownName
-from flows.state.context import Context
-from flows.state.merge import merge_deltas, reducer, resolve_reducer
+from flows.state import Context, merge_deltas, resolve_reducer
+from flows.state.merge import reducer
 
 
 def branches_of(parent: Context, *changes: Any) -> list:

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import UnsupportedValue
-from flows.state.context import Context
-from flows.state.spilled import Spilled, Spool
-from flows.state.values import equal, fingerprint
+from flows.state import Context, Spilled, Spool, fingerprint
+from flows.state.values import equal
 
 LONG = 1234
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import ObjectExists, StorageError
-from flows.storage.locations import StorageOptions
-from flows.storage.storage import Storage
+from flows.storage import Storage, StorageOptions
 from tests.support.storage_contract import StorageContract
 
 

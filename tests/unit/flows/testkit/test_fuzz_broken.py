@@ -5,18 +5,14 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import Outcome
+from flows.author import Call, Outcome, Registry, handler
 from flows.engine import engine as real_engine
-from flows.engine import groups, run_state
-from flows.engine.engine import run_plan
+from flows.engine import groups, run_plan, run_state
 from flows.errors import FatalError
-from flows.limits.windows import Slot, Window
-from flows.model.steps import Pipeline
-from flows.state.context import Context, Identity
-from flows.state.services import Services
-from flows.testkit import Exploration, Faults, explore, replay
+from flows.limits import Slot, Window
+from flows.model import Pipeline
+from flows.state import Context, Identity, Services
+from flows.testkit import Exploration, Faults, explore, replay_schedule
 from tests.support.random_pipelines import mixing_registry
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
@@ -168,7 +164,7 @@ def test_a_result_that_depends_on_the_order_of_calls() -> None:
     assert "note: ranked changed 'seen', which lives outside of the context" in report
     assert shown.failure is not None
     assert 1 <= len(shown.failure.causes) <= 2
-    again = replay(pipeline({"parallel": branches}), fresh, shown.failure.seed, registry=made)
+    again = replay_schedule(pipeline({"parallel": branches}), fresh, shown.failure.seed, registry=made)
     assert again.failure == shown.failure
 
 

@@ -5,16 +5,12 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry, handler
-from flows.author.results import Outcome
-from flows.engine.engine import run_plan
-from flows.engine.run_state import Observer
+from flows.author import Call, Outcome, Registry, handler
+from flows.engine import Observer, run_plan
 from flows.errors import FatalError, TransientError
-from flows.model.steps import Pipeline
-from flows.planning.plan import Plan
-from flows.planning.planner import make_plan
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.planning import Plan, make_plan
+from flows.state import Context
 from flows.testkit import run_virtually
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.author.registry import load_modules
+from flows.author import load_modules
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 from flows.loaders.templates import TEMPLATES
-from flows.model.steps import Pipeline
-from flows.state.context import Context
+from flows.model import Pipeline
+from flows.state import Context
 from flows.testkit import Faults, explore, stand_ins
 from tests.support.random_pipelines import mixing_registry, random_pipeline, random_tree
 

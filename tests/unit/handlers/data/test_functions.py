@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.errors import DuplicateName, InvalidPipeline
-from flows.state.services import Services
+from flows.state import Services
 from handlers.data.functions import FUNCTIONS, transform
 from tests.support.data import StepFailed, data_services, run_steps, step_output
 

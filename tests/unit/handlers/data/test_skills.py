@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import handlers.data.skill  # noqa: F401  (registers the handler)
-from flows.author.registry import REGISTRY, Registry, handler
+from flows.author import REGISTRY, Registry, handler
 from flows.errors import DuplicateName, UnknownName
-from flows.model.steps import Pipeline
-from flows.planning.definitions import definitions
-from flows.planning.planner import make_plan
-from handlers.data.skills import SKILLS, BadSkill, load_skills, parse_skill, skill_named
+from flows.model import Pipeline
+from flows.planning import make_plan, step_fingerprints
+from handlers.data import load_skills
+from handlers.data.skills import SKILLS, BadSkill, parse_skill, skill_named
 
 GOOD = "---\nname: Analyst\nrequires: [sales]\nproduces: [report]\n---\nLook at {{ sales }}.\n"
 
@@ -106,8 +106,8 @@ def test_a_changed_skill_changes_what_its_steps_and_those_after_them_rest_on() -
         SKILLS["Analyst"] = parse_skill(text, "a.md")
         steps = [{"id": "ask", "handler": "skill", "options": {"skill": "Analyst"}}, {"id": "after", "handler": "tidy"}]
         declared = Pipeline.model_validate({"name": "p", "steps": steps})
-        found = definitions(make_plan(declared, registry=registry, given=["sales"]))
-        return found["ask"].lineage, found["after"].lineage
+        found = step_fingerprints(make_plan(declared, registry=registry, given=["sales"]))
+        return found["ask"].chained, found["after"].chained
 
     registry = Registry()
     registry.add(REGISTRY.get("skill"))

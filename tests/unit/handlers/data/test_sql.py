@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import InvalidPipeline
-from flows.state.services import Services
+from flows.state import Services
+from handlers.data import Connections
 from handlers.data.binding import BadQuery
-from handlers.data.connections import Connections
 from handlers.data.references import Reference
 from handlers.data.sql import check_sql, fetch
 from tests.support.data import StepFailed, data_services, run_steps, step_output

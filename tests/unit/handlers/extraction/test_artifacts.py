@@ -1,7 +1,7 @@
 import pytest
 
 from handlers.extraction import extract_code_blocks, extract_images, extract_tables, extract_text, merge_extractions
-from handlers.sources.files import list_sources
+from handlers.sources import list_sources
 from tests.support.documents import PNG, RULED_PAGE, make_call, make_docx, make_pdf, make_pptx
 
 HTML = b"""<h1>H</h1><p>text</p><img src="a/b.png" alt="An oak">

@@ -7,7 +7,7 @@ import pytest
 from flows.errors import StepCancelled
 from handlers.extraction import Extracted, Unreadable, extract_text
 from handlers.records import Block, Document
-from handlers.sources.files import list_sources
+from handlers.sources import list_sources
 from tests.support.documents import make_call, make_docx, make_pdf, make_pptx
 
 

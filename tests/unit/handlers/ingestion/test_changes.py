@@ -9,16 +9,14 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
-from flows.state.spilled import Spilled
+from flows.author import Call
+from flows.state import Identity, Services, Spilled
+from flows.storage import Storage
 from flows.storage.locations import StoredObject
-from flows.storage.storage import Storage
 from handlers.ingestion.changes import batched, find_changes
 from handlers.records import Document, Source
-from handlers.sources.files import list_sources
-from handlers.stores.memory.index import MemoryIndexStore
+from handlers.sources import list_sources
+from handlers.stores.memory import MemoryIndexStore
 
 names = st.sampled_from(["a.txt", "b.txt", "ab.txt", "d/a.txt", "d/é.txt", "d-e.txt", "skip/a.txt"])
 contents = st.sampled_from(["one", "two", "three", "four"])

@@ -10,14 +10,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError, TransientError
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
-from handlers.models.embedding import Embedder, HashingEmbedder, LocalEmbedder, make_embedder
+from handlers.models import Embedder, make_embedder, make_reranker
+from handlers.models.embedding import HashingEmbedder, LocalEmbedder
 from handlers.models.endpoint import OpenAIEmbedder
-from handlers.models.reranking import make_reranker
 from handlers.records import Chunk
 
 TEXTS = ["The cat sat on the mat.", "Databases store rows on disk.", "A feline rested on a rug."]

@@ -2,10 +2,11 @@
 
 import pytest
 
-from flows.author.call import Call
+from flows.author import Call
+from handlers.ingestion import summarise
 from handlers.ingestion.entities import extract_entities
 from handlers.ingestion.naming import canonical, entities_in
-from handlers.ingestion.summary import generate_summary, prose_sentences, summarise
+from handlers.ingestion.summary import generate_summary, prose_sentences
 from handlers.records import Block, Chunk, Document
 
 

@@ -9,7 +9,7 @@ from flows.errors import FatalError
 from handlers.extraction.markdown import read_markdown
 from handlers.ingestion.partition import partition, partition_text
 from handlers.ingestion.splitting import Span, bounded, sentences, tail
-from handlers.models.tokens import count_tokens
+from handlers.models import count_tokens
 from handlers.records import Document
 from tests.support.documents import make_call
 

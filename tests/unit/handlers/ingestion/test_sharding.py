@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 from handlers.ingestion.sharding import ingest_in_shards
 
 

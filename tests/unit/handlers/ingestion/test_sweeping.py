@@ -1,11 +1,10 @@
 """What is swept at once: what dead runs staged."""
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.author import Call
+from flows.state import Identity, Services
 from handlers.ingestion.changes import sweep_leftovers
 from handlers.records import Document
-from handlers.stores.memory.index import MemoryIndexStore
+from handlers.stores.memory import MemoryIndexStore
 
 
 class KnownRuns:

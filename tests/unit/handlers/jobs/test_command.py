@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError, StepCancelled, TransientError
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 from handlers.jobs.command import command
 
 PYTHON = sys.executable

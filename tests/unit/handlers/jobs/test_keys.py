@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.author.registry import Registry
+from flows.author import Call, Registry
 from flows.errors import FatalError
-from flows.state.context import Identity
-from flows.state.services import Services
-from handlers.jobs import job
-from handlers.jobs.keys import JobKeys, KeyCollision
+from flows.state import Identity, Services
+from handlers.jobs import JobKeys, job
+from handlers.jobs.keys import KeyCollision
 
 
 def call_of(keys: JobKeys, step: str, run: str = "run-1") -> Call:
@@ -51,9 +49,9 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
     code = f"""
         import sys
         from pathlib import Path
-        from flows.author.call import Call
-        from flows.state.context import Identity
-        from handlers.jobs.keys import JobKeys
+        from flows.author import Call
+        from flows.state import Identity
+        from handlers.jobs import JobKeys
         with JobKeys(Path({str(tmp_path)!r})).claimed("k", Call(step_id="theirs", identity=Identity("p", "run-9"))):
             print("held", flush=True)
             sys.stdin.read()

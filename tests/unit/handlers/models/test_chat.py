@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
+from flows.author import Call
 from flows.errors import FatalError, TransientError
-from flows.state.context import Identity
-from flows.state.services import Services
-from handlers.models.chat import ChatModel, ask_model
+from flows.state import Identity, Services
+from handlers.models import ChatModel, ask_model
 from tests.support.openai_server import OpenAIServer
 
 

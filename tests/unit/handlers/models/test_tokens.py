@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.models.tokens import count_tokens, whole_text_tokens
+from handlers.models import count_tokens
+from handlers.models.tokens import whole_text_tokens
 
 ODD = "\x0b\x0c\x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u200b\u00ad"
 PIECES = st.one_of(

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from flows.author.call import Call
-from flows.state.context import Identity
-from flows.state.services import Services
-from handlers.models.chat import Completion, Message
+from flows.author import Call
+from flows.state import Identity, Services
+from handlers.models import Completion
+from handlers.models.chat import Message
 from handlers.records import Hit
-from handlers.retrieval.answering import answer_question, checked, place
+from handlers.retrieval import place
+from handlers.retrieval.answering import answer_question, checked
 
 
 class Scripted:

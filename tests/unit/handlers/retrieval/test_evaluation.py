@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.records import Hit
-from handlers.retrieval.comparing import run_questions
-from handlers.retrieval.evaluation import (
-    InvalidJudgements,
-    measure,
-    ndcg,
-    read_judgements,
-    read_queries,
-    recall,
-    reciprocal_rank,
-)
+from handlers.retrieval import InvalidJudgements, measure, read_judgements, read_queries, run_questions
+from handlers.retrieval.evaluation import ndcg, recall, reciprocal_rank
 
 # The worked example of Järvelin & Kekäläinen's measure in common textbooks: gains 3, 2, 3, 0, 1, 2 of D1 to D6, and D7
 # and D8 with 3 and 2 not found. DCG is 6.861, the ideal 8.740, nDCG 0.785.

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.records import Hit
+from handlers.retrieval import highlights
 from handlers.retrieval.duplicates import collapse_duplicates
-from handlers.retrieval.highlighting import highlight_matches, highlights
+from handlers.retrieval.highlighting import highlight_matches
 from handlers.text import terms
 
 LONG = "The valve opens when the pressure in the second tank rises above the limit that the operator has set before. "

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author.call import Call, ItemFailure
+from flows.author import Call, ItemFailure
 from flows.errors import FatalError
-from flows.state.context import Identity
-from flows.state.services import Services
+from flows.state import Identity, Services
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.entities import extract_entities
 from handlers.ingestion.storing import (
@@ -29,7 +28,7 @@ from handlers.retrieval.graph import Reached, graph_search, graph_traverse
 from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores.memory.index import MemoryIndexStore
+from handlers.stores.memory import MemoryIndexStore
 
 TEXTS = {
     "tides": ("The Moon pulls the ocean, and the water rises twice a day.", [("team", "sea")]),

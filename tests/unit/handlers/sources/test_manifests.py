@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import FatalError
-from flows.storage.storage import Storage
+from flows.storage import Storage
 from handlers.records import Source
-from handlers.sources.files import list_sources
-from handlers.sources.manifests import PREFIX, partition, read_manifest, write_manifest
+from handlers.sources import list_sources, partition, read_manifest, write_manifest
+from handlers.sources.manifests import PREFIX
 from tests.support.documents import make_call
 
 sizes = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60)

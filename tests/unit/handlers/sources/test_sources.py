@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from flows.errors import FatalError
-from handlers.sources.files import HIDDEN, list_sources
+from handlers.sources import HIDDEN, list_sources
 from tests.support.documents import make_call
 
 FILES = {

@@ -9,8 +9,8 @@ import pytest
 
 from flows.errors import FatalError, TransientError
 from handlers.records import Chunk, Document, Embeddings, SparseVector, stable_id
-from handlers.stores.protocol import Restatement
-from handlers.stores.sqlite.index import SqliteIndexStore
+from handlers.stores import Restatement
+from handlers.stores.sqlite import SqliteIndexStore
 
 
 def ingest(path: str, first: int, count: int) -> None:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from flows.author.registry import Registry, handler
-from flows.model.steps import Pipeline
-from flows.planning.lineage import effect_lineages
-from flows.planning.planner import make_plan
+from flows.author import Registry, handler
+from flows.model import Pipeline
+from flows.planning import effect_fingerprints, make_plan
 
 STEPS: list[Any] = [
     {"handler": "listed", "options": {"pattern": "*"}},
@@ -51,7 +50,7 @@ def registry(*, version: str = "1") -> Registry:
     return made
 
 
-def lineages(
+def fingerprints(
     steps: list[Any] = STEPS, *, apart_from: tuple[str, ...] = ("force",), version: str = "1", **given: Any
 ) -> dict[str, Any]:
     pipeline = Pipeline.model_validate(
@@ -66,22 +65,22 @@ def lineages(
     )
     values = {"deep": False, "force": False, **given}
     plan = make_plan(pipeline, given=values, registry=registry(version=version))
-    return effect_lineages(plan, values, apart_from=apart_from)
+    return effect_fingerprints(plan, values, apart_from=apart_from)
 
 
 def test_each_effect_knows_the_steps_that_it_rests_on() -> None:
-    found = lineages()
+    found = fingerprints()
     assert {"store_vectors", "embed", "read"} <= found["index.vectors"].steps
     assert "listed" not in found["index.vectors"].steps  # an item is known by its content
     assert "embed" not in found["index.terms"].steps
 
 
 def test_a_version_an_option_or_a_parameter_changes_what_rests_on_it() -> None:
-    before = lineages()
-    newer = lineages(version="2")
+    before = fingerprints()
+    newer = fingerprints(version="2")
     assert newer["index.vectors"] != before["index.vectors"]
     assert newer["index.terms"] == before["index.terms"]
-    deep = lineages(deep=True)
+    deep = fingerprints(deep=True)
     assert deep["index.vectors"] != before["index.vectors"]
     assert deep["index.terms"] != before["index.terms"]
     larger = [
@@ -100,8 +99,8 @@ def test_a_version_an_option_or_a_parameter_changes_what_rests_on_it() -> None:
             ]
         },
     ]
-    assert lineages(larger)["index.vectors"] != before["index.vectors"]
-    assert lineages(larger)["index.terms"] == before["index.terms"]
+    assert fingerprints(larger)["index.vectors"] != before["index.vectors"]
+    assert fingerprints(larger)["index.terms"] == before["index.terms"]
 
 
 @pytest.mark.parametrize("change", [{"max_concurrency": 7}, {"retry": {"max_attempts": 5}}, {"timeout_s": 9}])
@@ -119,12 +118,12 @@ def test_how_a_step_is_run_changes_nothing(change: dict[str, Any]) -> None:
     ]
     if "max_concurrency" not in change:
         limited[1]["steps"][0] = STEPS[1]["steps"][0] | change
-    assert lineages(limited) == lineages()
+    assert fingerprints(limited) == fingerprints()
 
 
 def test_what_is_apart_and_how_items_are_listed_counts_for_nothing() -> None:
-    assert lineages(force=True) == lineages()
-    assert lineages(force=True, apart_from=())["index.vectors"] != lineages(apart_from=())["index.vectors"]
-    assert lineages([STEPS[0] | {"options": {"pattern": "x"}}, STEPS[1]]) == lineages()
-    by_content = lineages(apart_from=("force", "text"))
-    assert by_content["index.vectors"] == lineages(apart_from=("force", "text"), deep=True)["index.vectors"]
+    assert fingerprints(force=True) == fingerprints()
+    assert fingerprints(force=True, apart_from=())["index.vectors"] != fingerprints(apart_from=())["index.vectors"]
+    assert fingerprints([STEPS[0] | {"options": {"pattern": "x"}}, STEPS[1]]) == fingerprints()
+    by_content = fingerprints(apart_from=("force", "text"))
+    assert by_content["index.vectors"] == fingerprints(apart_from=("force", "text"), deep=True)["index.vectors"]

@@ -1,0 +1,214 @@
+"""Fingerprints of a plan: of every step, for resuming; and of every outside effect, for skipping work done before.
+
+A step's own fingerprint covers its handler, the handler's version and the options; its chained fingerprint covers the
+same of everything that comes before it. The fingerprint of an effect covers the handlers that bring it about, their
+versions and options, and everything that made their inputs: a later run with the same fingerprint skips the work. Items
+of a loop are left out there, since they are known by their content.
+
+Limits, policies, retries and timeouts decide whether and when a step runs, never its result, so they are left out: they
+can be changed before a run is resumed.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from flows.errors import OrchestrationError, UnsupportedValue
+from flows.model import render, template_names
+from flows.planning.access import all_before
+from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
+from flows.state import EffectFingerprint, fingerprint
+
+
+@dataclass(frozen=True)
+class StepFingerprint:
+    """Fingerprints of one step: its `own`, and `chained` with those of all that comes before it."""
+
+    own: str
+    chained: str
+    published_by: str | None = None
+    """Of a step that stages: the one after it, on the same item, that makes it lasting."""
+
+
+def step_fingerprints(plan: Plan, start: str = "") -> Mapping[str, StepFingerprint]:
+    """The fingerprints of every leaf of a plan by its id; `start` is the fingerprint of the run's first context."""
+    found = _Steps()
+    found.walk(plan.root, start)
+    _note_publishers(plan.root, found.by_id)
+    return found.by_id
+
+
+def _note_publishers(node: Node, found: dict[str, StepFingerprint]) -> None:
+    """Of the steps on one item (loops apart), let those that stage know the next one that publishes."""
+    leaves, loops = _on_one_item(node)
+    publisher: str | None = None
+    for leaf in reversed(leaves):
+        if leaf.spec.publishes:
+            publisher = leaf.id
+        if leaf.spec.stages:
+            found[leaf.id] = replace(found[leaf.id], published_by=publisher)
+    for loop in loops:
+        _note_publishers(loop.body, found)
+
+
+def _on_one_item(node: Node) -> tuple[list[Leaf], list[Loop]]:
+    if isinstance(node, Leaf):
+        return [node], []
+    if isinstance(node, Loop):
+        return [], [node]
+    inside = [_on_one_item(child) for child in node_children(node)]
+    return [leaf for leaves, _ in inside for leaf in leaves], [loop for _, loops in inside for loop in loops]
+
+
+@dataclass
+class _Steps:
+    by_id: dict[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
+
+    def walk(self, node: Node, before: str) -> str:
+        """Note the leaves in `node`, given the fingerprint of what comes before; returns the fingerprint after it."""
+        before = _mark(before, node.when, node.enabled)
+        match node:
+            case Leaf():
+                own = _mark(
+                    node.spec.name, node.spec.version, node.options, node.reads, node.writes, node.when, node.enabled
+                )
+                chained = _mark(before, own)
+                self.by_id[node.id] = StepFingerprint(own, chained)
+                return chained
+            case FanIn():
+                return _mark(before, node.source, node.inputs, node.merge.model_dump())
+            case Chain():
+                for child in node.children:
+                    before = self.walk(child, before)
+                return before
+            case Group():
+                return self._group(node, before)
+            case Loop():
+                inside = _mark(before, node.over, node.item_name, node.batch_size)
+                return _mark(self.walk(node.body, inside), node.collect, node.reducers)
+            case Choice():
+                after = [self.walk(case, _mark(before, condition)) for condition, case in node.cases]
+                return _mark(before, after)
+            case Sub():
+                return self.walk(node.plan.root, _mark(before, node.parameters))
+            case _:
+                assert_never(node)
+
+    def _group(self, group: Group, before: str) -> str:
+        after: list[str] = []
+        split = group.split.model_dump() if group.split is not None else None
+        for position, child in enumerate(group.children):
+            waited_for = [after[earlier] for earlier in sorted(all_before(group.after, position))]
+            after.append(self.walk(child, _mark(before, split, position if split else None, waited_for)))
+        merge = group.merge.model_dump() if group.merge is not None else None
+        return _mark(before, after, merge, group.reducers)
+
+
+def _mark(*parts: Any) -> str:
+    try:
+        return fingerprint(parts)
+    except UnsupportedValue:  # an option given from Python that is not data
+        return fingerprint([repr(part) for part in parts])
+
+
+def effect_fingerprints(
+    plan: Plan, given: Mapping[str, Any], *, apart_from: Collection[str] = ()
+) -> dict[str, EffectFingerprint]:
+    """A fingerprint for each outside effect that some step has as its only one; `given` are the run's parameters.
+
+    Fields in `apart_from` count for nothing: what is known by its content, and what only says how to go about it.
+    """
+    walk = _Effects(frozenset(apart_from))
+    walk.walk(plan.root, dict(given), ())
+    return walk.effects
+
+
+@dataclass
+class _Effects:
+    apart_from: frozenset[str]
+    fields: dict[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
+    effects: dict[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
+
+    def walk(self, node: Node, given: dict[str, Any], marks: tuple[Any, ...]) -> None:
+        if not node.enabled:
+            return
+        if node.when is not None:
+            marks = (*marks, node.when)
+        match node:
+            case Leaf():
+                self._leaf(node, given, marks)
+            case FanIn():
+                sources = [node.source] if node.source else list(node.inputs)
+                self._write(node.merge.output, self._made(sources, given, (*marks, node.merge.model_dump())))
+            case Chain() | Group():
+                for child in node.children:
+                    self.walk(child, given, marks)
+                if isinstance(node, Group) and node.merge is not None:
+                    self._write(node.merge.output, self._made(list(self.fields), given, (node.merge.model_dump(),)))
+            case Loop():
+                self.fields[node.item_name] = EffectFingerprint()
+                self.walk(node.body, given, marks)
+            case Choice():
+                for condition, case in node.cases:
+                    self.walk(case, given, (*marks, condition))
+            case Sub():
+                self.walk(node.plan.root, {**given, **_rendered(node.parameters, given)}, marks)
+            case _:
+                assert_never(node)
+
+    def _leaf(self, leaf: Leaf, given: dict[str, Any], marks: tuple[Any, ...]) -> None:
+        spec = leaf.spec
+        reads = sorted(self.fields) if spec.reads is None else list(leaf.reads.values())
+        own = (*marks, spec.name, spec.version, _rendered(leaf.options, given))
+        made = self._made(reads, given, own)
+        made = EffectFingerprint(made.fingerprint, made.steps | {spec.name, leaf.id})
+        for target in leaf.writes.values():
+            self._write(target, made)
+        if spec.effects is not None and len(spec.effects) == 1:
+            (effect,) = spec.effects
+            self.effects[effect] = _both(self.effects.get(effect), made)
+
+    def _made(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
+        inputs: list[Any] = []
+        steps = frozenset[str]()
+        for name in reads:
+            if name in self.apart_from:
+                continue
+            if name in self.fields:
+                inputs.append((name, self.fields[name].fingerprint))
+                steps |= self.fields[name].steps
+            else:
+                inputs.append((name, given.get(name)))
+        return EffectFingerprint(_hash((own, inputs)), steps)
+
+    def _write(self, target: str | None, made: EffectFingerprint) -> None:
+        if target is not None and target not in self.apart_from:
+            self.fields[target] = _both(self.fields.get(target), made)
+
+
+def _both(before: EffectFingerprint | None, made: EffectFingerprint) -> EffectFingerprint:
+    if before is None:
+        return made
+    return EffectFingerprint(_hash((before.fingerprint, made.fingerprint)), before.steps | made.steps)
+
+
+def _rendered(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as far as they are known before the run: what comes from a parameter counts with its value."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        names = template_names(value)
+        if names and names <= given.keys():
+            try:
+                found[name] = render(value, given)
+                continue
+            except OrchestrationError:
+                pass
+        found[name] = value
+    return found
+
+
+def _hash(value: Any) -> str:
+    try:
+        return fingerprint(value)[:16]
+    except UnsupportedValue:  # an option given from Python that is not data
+        return fingerprint(repr(value))[:16]
