@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """One file or object to ingest; `name` is its path below the listed root, and its document's identity."""
 
     uri: str

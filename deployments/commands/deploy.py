@@ -13,7 +13,7 @@ from deployments.server.connecting import connect
 from deployments.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from deployments.server.deploying import Change
+    from deployments.server.deploying import DeploymentChange
 
 _SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "remove": ("-", "red")}
 
@@ -69,13 +69,13 @@ def bring(
     work_pool: str,
     prune: bool = False,
     dry_run: bool = False,
-) -> "list[Change]":
+) -> "list[DeploymentChange]":
     """Deploy to the server that Prefect is connected to."""
     from prefect import get_client
 
     from deployments.server.deploying import deploy as deploying
 
-    async def run() -> "list[Change]":
+    async def run() -> "list[DeploymentChange]":
         async with get_client() as client:
             return await deploying(
                 client, names, catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run
@@ -84,7 +84,7 @@ def bring(
     return asyncio.run(run())
 
 
-def show(changes: "Sequence[Change]") -> None:
+def show(changes: "Sequence[DeploymentChange]") -> None:
     """The changes as a diff."""
     console = stdout()
     for change in changes:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
-from deployments.screen import STATUS_STYLE, Documents, Listed, require_index
+from deployments.screen import STATUS_STYLE, DocumentListing, Documents, require_index
 from deployments.settings import InvalidSettings, load_settings
 from flows.storage import Storage
 
@@ -198,8 +198,8 @@ def requeue(
         stdout().print(f"{count} documents will be tried again by the next `braid ingest`.")
 
 
-def _all_failed(documents: Documents) -> list[Listed]:
-    found: list[Listed] = []
+def _all_failed(documents: Documents) -> list[DocumentListing]:
+    found: list[DocumentListing] = []
     while page := documents.page(status="failed", limit=1000, offset=len(found)):
         found += page
     return found

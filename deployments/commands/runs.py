@@ -21,7 +21,7 @@ from flows.errors import UnknownName
 from flows.reports import cost_json, cost_report, error_json, error_report
 
 if TYPE_CHECKING:
-    from flows.run_store import Going, RunStore
+    from flows.run_store import RunningBranch, RunStore
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
@@ -137,7 +137,7 @@ def show(
         console.print(part)
 
 
-def _going_table(going: "list[Going]", usual: Mapping[str, float], heading: str) -> Table:
+def _going_table(going: "list[RunningBranch]", usual: Mapping[str, float], heading: str) -> Table:
     """The steps that have begun and not ended."""
     table = Table(box=None, header_style="bold", pad_edge=False, title=heading.capitalize(), title_justify="left")
     for column in ("path", "step", "since", "seconds", "usually", "done", ""):

@@ -1,6 +1,6 @@
 """What people see in a terminal."""
 
-from deployments.screen.documents import Documents, Listed
+from deployments.screen.documents import DocumentListing, Documents
 from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
 from deployments.screen.progress import watch
@@ -20,8 +20,8 @@ from deployments.screen.views import (
 
 __all__ = [
     "STATUS_STYLE",
+    "DocumentListing",
     "Documents",
-    "Listed",
     "cost_table",
     "cost_text",
     "estimate_text",

@@ -16,7 +16,7 @@ INDEXED = ("processed", "failed", "pending")
 
 
 @dataclass(frozen=True)
-class Listed:
+class DocumentListing:
     """One document as people see it."""
 
     name: str
@@ -41,7 +41,7 @@ class Documents:
     store: "IndexStore"
     runs: "RunStore"
 
-    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[Listed]:
+    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentListing]:
         """So many documents by name."""
         if status in (None, *INDEXED):
             rows = self.store.documents(status=status, limit=limit, offset=offset)  # pyright: ignore[reportArgumentType]
@@ -61,7 +61,7 @@ class Documents:
         }
         return found | {"searchable": counted["documents"]}
 
-    def find(self, names: Sequence[str]) -> list[Listed]:
+    def find(self, names: Sequence[str]) -> list[DocumentListing]:
         """The documents of these names, ids or URIs.
 
         Raises:
@@ -108,21 +108,21 @@ class Documents:
             ],
         }
 
-    def delete(self, found: Sequence[Listed]) -> int:
+    def delete(self, found: Sequence[DocumentListing]) -> int:
         """Remove documents from the index, and what is noted of them; how many there were."""
         removed = self.store.delete([each.id for each in found])
         self.runs.forget_documents(self.index, [each.name for each in found])
         return removed
 
-    def requeue(self, found: Sequence[Listed]) -> int:
+    def requeue(self, found: Sequence[DocumentListing]) -> int:
         """Let failed documents be tried again by the next ingestion; how many were failed."""
         return self.store.requeue([each.id for each in found])
 
 
-def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> Listed:
+def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> DocumentListing:
     if row is None:
         assert said is not None
-        return Listed(
+        return DocumentListing(
             said.name,
             stable_id("doc", said.name),
             "",
@@ -136,7 +136,7 @@ def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> Listed:
             said.reason,
             said.updated,
         )
-    return Listed(
+    return DocumentListing(
         row.name,
         row.id,
         row.uri,

@@ -21,7 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments.catalog import Catalog
 from deployments.server.automations import install_zombie_automation
 from deployments.server.deployed import attribute_of, make_flow
-from deployments.server.schedules import FILE, Schedule, Scheduled, load_schedules
+from deployments.server.schedules import FILE, Scheduled, ScheduleEntry, load_schedules
 from deployments.settings import Settings
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
@@ -49,7 +49,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True)
-class Change:
+class DeploymentChange:
     """Something on the server that is not as it should be."""
 
     action: Literal["create", "update", "remove"]
@@ -65,7 +65,7 @@ class Wanted:
     fields: Mapping[str, Any]
     concurrency: tuple[int, str] | None
     """Runs at once, and what happens to more."""
-    schedules: Mapping[str, Schedule] = field(default_factory=dict[str, Schedule])
+    schedules: Mapping[str, ScheduleEntry] = field(default_factory=dict[str, ScheduleEntry])
 
     @property
     def full_name(self) -> str:
@@ -81,7 +81,7 @@ async def deploy(
     work_pool: str = POOL,
     prune: bool = False,
     dry_run: bool = False,
-) -> list[Change]:
+) -> list[DeploymentChange]:
     """Bring the server to what the catalog says for the pipelines `names`, or for all; returns what was not so.
 
     With `prune`, deployments of this folder go whose pipeline is not in the catalog any more. With `dry_run`, nothing
@@ -97,7 +97,7 @@ async def deploy(
     changes += await _limits(client, settings, dry_run)
     automation = await install_zombie_automation(client, tag=TAG, dry_run=dry_run)
     if automation is not None:
-        changes.append(Change(automation, "automation for runs whose process is gone"))
+        changes.append(DeploymentChange(automation, "automation for runs whose process is gone"))
     for one in wanted:
         changes += await _deployment(client, one, dry_run)
     if prune:
@@ -142,7 +142,7 @@ def fields_of(loaded: LoadedPipeline, catalog: Catalog, work_pool: str) -> dict[
     }
 
 
-async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[Change]:
+async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[DeploymentChange]:
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
@@ -154,13 +154,13 @@ async def _pool(client: PrefectClient, name: str, dry_run: bool) -> list[Change]
                 await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
             except ObjectAlreadyExists:  # by a worker, or somebody else who deploys, a moment ago
                 return []
-        return [Change("create", f"work pool {name}", ("type: process",))]
+        return [DeploymentChange("create", f"work pool {name}", ("type: process",))]
     return []
 
 
-async def _limits(client: PrefectClient, settings: Settings, dry_run: bool) -> list[Change]:
+async def _limits(client: PrefectClient, settings: Settings, dry_run: bool) -> list[DeploymentChange]:
     """The global concurrency limits of the resources that all runs share."""
-    changes: list[Change] = []
+    changes: list[DeploymentChange] = []
     wanted = {
         name: resource.concurrency
         for name, resource in settings.resources.items()
@@ -170,17 +170,17 @@ async def _limits(client: PrefectClient, settings: Settings, dry_run: bool) -> l
         try:
             known = await client.read_global_concurrency_limit_by_name(PREFIX + name)
         except ObjectNotFound:
-            changes.append(Change("create", f"limit {PREFIX}{name}", (f"limit: {limit}",)))
+            changes.append(DeploymentChange("create", f"limit {PREFIX}{name}", (f"limit: {limit}",)))
             continue
         if known.limit != limit or not known.active or known.slot_decay_per_second:
-            changes.append(Change("update", f"limit {PREFIX}{name}", (_step("limit", known.limit, limit),)))
+            changes.append(DeploymentChange("update", f"limit {PREFIX}{name}", (_step("limit", known.limit, limit),)))
     if changes and not dry_run:
         async with PrefectSeats(wanted):
             pass  # entering is what makes them
     return changes
 
 
-async def _deployment(client: PrefectClient, wanted: Wanted, dry_run: bool) -> list[Change]:
+async def _deployment(client: PrefectClient, wanted: Wanted, dry_run: bool) -> list[DeploymentChange]:
     what = f"deployment {wanted.full_name}"
     try:
         known = await client.read_deployment_by_name(wanted.full_name)
@@ -188,7 +188,7 @@ async def _deployment(client: PrefectClient, wanted: Wanted, dry_run: bool) -> l
         if not dry_run:
             await _create(client, wanted)
         rules = tuple(f"schedule {slug.removeprefix(SLUG)}: {_shown(rule)}" for slug, rule in wanted.schedules.items())
-        return [Change("create", what, (f"work pool: {wanted.fields['work_pool_name']}", *rules))]
+        return [DeploymentChange("create", what, (f"work pool: {wanted.fields['work_pool_name']}", *rules))]
     if TAG not in known.tags:
         raise OrchestrationError(
             f"the server has a {what} that Braid did not make (it lacks the tag {TAG!r}); rename the pipeline, or "
@@ -198,7 +198,7 @@ async def _deployment(client: PrefectClient, wanted: Wanted, dry_run: bool) -> l
     if details and not dry_run:
         await client.update_deployment(known.id, _update(known, wanted))
     details += await _schedules(client, known, wanted, dry_run)
-    return [Change("update", what, tuple(details))] if details else []
+    return [DeploymentChange("update", what, tuple(details))] if details else []
 
 
 async def _create(client: PrefectClient, wanted: Wanted) -> None:
@@ -289,27 +289,27 @@ async def _schedules(client: PrefectClient, known: DeploymentResponse, wanted: W
     return told
 
 
-async def _prune(client: PrefectClient, pipelines: Iterable[str], dry_run: bool) -> list[Change]:
+async def _prune(client: PrefectClient, pipelines: Iterable[str], dry_run: bool) -> list[DeploymentChange]:
     ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
     gone = [one for one in ours if one.path == str(ROOT) and one.name not in pipelines]
     for one in gone if not dry_run else ():
         await client.delete_deployment(one.id)
-    return [Change("remove", f"deployment {one.name}/{one.name}") for one in gone]
+    return [DeploymentChange("remove", f"deployment {one.name}/{one.name}") for one in gone]
 
 
-def _as_prefect(slug: str, rule: Schedule) -> DeploymentScheduleCreate:
+def _as_prefect(slug: str, rule: ScheduleEntry) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
         schedule=rule.prefect(), slug=slug, parameters=rule.parameters, active=rule.active is not False
     )
 
 
-def _rule(schedule: DeploymentSchedule | DeploymentScheduleCreate, declared: Schedule) -> dict[str, Any]:
+def _rule(schedule: DeploymentSchedule | DeploymentScheduleCreate, declared: ScheduleEntry) -> dict[str, Any]:
     rule = schedule.schedule.model_dump(mode="json")
     # Prefect sets it to the time of deployment where the file has none.
     return {key: value for key, value in rule.items() if key != "anchor_date" or declared.anchor is not None}
 
 
-def _shown(rule: Schedule) -> str:
+def _shown(rule: ScheduleEntry) -> str:
     kinds = {"cron": rule.cron, "rrule": rule.rrule, "every": f"{rule.interval:g} s" if rule.interval else None}
     text = next(f"{kind} {value}" for kind, value in kinds.items() if value is not None)
     return f"{text} ({rule.timezone})" + ("" if rule.active is not False else ", off")

@@ -12,7 +12,7 @@ from deployments.catalog import Catalog
 from deployments.runs import InvalidParameters, check_parameters
 from deployments.server.deployed import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
-from flows.loaders import Node, Place, read_yaml
+from flows.loaders import Node, Position, read_yaml
 from flows.model import Frozen, Pipeline
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
@@ -31,7 +31,7 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-class Schedule(Frozen):
+class ScheduleEntry(Frozen):
     """When a deployment runs by itself: one of cron, interval and rrule."""
 
     cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
@@ -77,7 +77,7 @@ class Scheduled(Frozen):
         default="allow", description="A run that is due while max_runs are running: it runs, waits, or is cancelled."
     )
     max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
-    schedules: dict[str, Schedule] = Field(default_factory=dict[str, Schedule], description="By name.")
+    schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
 
 
 def load_schedules(path: Path, catalog: Catalog) -> dict[str, Scheduled]:
@@ -152,14 +152,14 @@ def _first(error: ValueError) -> str:
 
 def _told(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
-        known = [*Schedule.model_fields, *Scheduled.model_fields]
+        known = [*ScheduleEntry.model_fields, *Scheduled.model_fields]
         return f"unknown key {error['loc'][-1]!r}{suggest(str(error['loc'][-1]), known)}"
     where = ".".join(str(part) for part in error["loc"])
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
 
 
-def _place(node: Node, location: tuple[int | str, ...]) -> Place:
+def _place(node: Node, location: tuple[int | str, ...]) -> Position:
     """Where a value stands: that of its key, as far as the document has it."""
     place = node.place
     for part in location:

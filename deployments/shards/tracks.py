@@ -11,7 +11,7 @@ from typing import Any
 from deployments.runs import new_run_id
 from flows.errors import ObjectExists
 from flows.storage import Storage
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.sources import partition, write_manifest
 
 _FILE = re.compile(r"(\d+)\.(json|done)")
@@ -57,7 +57,7 @@ class Tracks:
             return None
         return self._read(number)
 
-    def begin(self, sources: Sequence[Source], shards: int) -> Track:
+    def begin(self, sources: Sequence[SourceFile], shards: int) -> Track:
         """A new track with its manifests; that of another coordinator where that one was quicker."""
         id, number = new_run_id(), self._newest() + 1
         parts = partition(sources, shards)

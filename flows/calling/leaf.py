@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 from flows.author import Attempt, Call, Status
 from flows.calling.clusters import Cluster
-from flows.limits import Meter, Slot, Window
+from flows.limits import Budget, Slot, Window
 from flows.model import RetryCount
 from flows.planning import Leaf
 from flows.state import Context, Delta
 
 
 @dataclass(frozen=True)
-class Done:
+class CallResult:
     """What a successful attempt gave."""
 
     delta: Delta
@@ -43,7 +43,7 @@ class LeafCall:
     own_definition: str = ""
     published: tuple[str, str] | None = None
     """Of a call that stages: key and definition of the one that makes it lasting."""
-    undo_of: Done | None = None
+    undo_of: CallResult | None = None
     """If set, the call undoes what an earlier one with this result did."""
     tried: "Callable[[Attempt], None]" = lambda attempt: None
     turn: "Callable[[LeafCall], AbstractAsyncContextManager[None]] | None" = None
@@ -60,7 +60,7 @@ class LeafCall:
     """Whether an attempt is going on, and not only waiting for its turn."""
     costs: dict[str, float] = field(default_factory=dict[str, float])
     error: BaseException | None = None
-    meter: Meter = field(default_factory=Meter)
+    meter: Budget = field(default_factory=Budget)
 
     def give_way(self) -> None:
         """Leave the place to another branch or item while this one waits to be tried again.
@@ -70,7 +70,7 @@ class LeafCall:
         if self.slot is not None:
             self.slot.let_go()
 
-    def undoing(self, done: Done) -> "LeafCall":
+    def undoing(self, done: CallResult) -> "LeafCall":
         """The call that undoes this one, which gave `done`."""
         return LeafCall(
             self.node,
@@ -91,7 +91,7 @@ class LeafResult:
     """How a call ended, all attempts together."""
 
     status: Status
-    done: Done | None = None
+    done: CallResult | None = None
     error: BaseException | None = None
     reused: bool = False
     """Taken over from an earlier run."""

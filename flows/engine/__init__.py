@@ -3,7 +3,7 @@
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
 from flows.engine.invoke import attempt, status_of
-from flows.engine.journal import Journal, Kept
+from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared
 from flows.engine.replay import replay_step
 from flows.engine.retries import next_delay
@@ -12,8 +12,8 @@ from flows.engine.stuck import Expected, Stuck, plain, usual_seconds
 
 __all__ = [
     "Expected",
+    "FinishedCall",
     "Journal",
-    "Kept",
     "Observer",
     "Observers",
     "Prepared",

@@ -20,10 +20,10 @@ from flows.engine.run_state import NodeResult, Observer, RunState, Scope, Undoab
 from flows.engine.stuck import Expected, StuckWatch
 from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.limits import (
-    Meter,
+    Admission,
+    Budget,
     SharedRates,
     SharedSeats,
-    Turns,
     Window,
     more_budget,
     process_resources,
@@ -62,10 +62,10 @@ async def run_plan(
         journaled(run_leaf, journal),
         observer or Observer(),
         run_id=context.execution_id,
-        turns=Turns(plan.all_resources, process_resources(), seats, rates),
+        turns=Admission(plan.all_resources, process_resources(), seats, rates),
         retries=RetryCount(plan.retry_budget),
         calls=Window(plan.limit.value),
-        meter=Meter(plan.budget, spent=spent),
+        meter=Budget(plan.budget, spent=spent),
         fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
         cluster=await open_cluster(plan),

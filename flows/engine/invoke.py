@@ -21,13 +21,13 @@ from flows.author import (
     error_info,
     now,
 )
-from flows.calling import Abandoned, Done, LeafCall, call_function
+from flows.calling import Abandoned, CallResult, LeafCall, call_function
 from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepTimeout, TransientError
 from flows.model import render, template_names
 from flows.state import Context
 
 
-async def attempt(leaf: LeafCall) -> Done:
+async def attempt(leaf: LeafCall) -> CallResult:
     """Try once.
 
     Raises:
@@ -108,7 +108,7 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
         await held.enter_async_context(leaf.turn(leaf))
 
 
-async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Done:
+async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> CallResult:
     options = _options(leaf, spec)
     if leaf.undo_of is not None:
         return await _undo(leaf, spec, leaf.undo_of, options, deadline)
@@ -141,7 +141,9 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Do
         raise classified(spec, error) from error
 
 
-async def _undo(leaf: LeafCall, spec: HandlerSpec, done: Done, options: dict[str, Any], deadline: float | None) -> Done:
+async def _undo(
+    leaf: LeafCall, spec: HandlerSpec, done: CallResult, options: dict[str, Any], deadline: float | None
+) -> CallResult:
     """Call the handler's `undo` with what the handler read and what it gave; its own result is of no interest."""
     assert spec.undo is not None, f"{spec.name} has no undo"
     reads: list[Any] = [leaf.context.fork()] if spec.takes_context else _inputs(leaf, spec)
@@ -153,10 +155,10 @@ async def _undo(leaf: LeafCall, spec: HandlerSpec, done: Done, options: dict[str
     }
     undoing = replace(spec, function=spec.undo, is_async=inspect.iscoroutinefunction(spec.undo), isolation="thread")
     await call_function(leaf, undoing, [*reads, done.value], wanted, deadline)
-    return Done((), None)
+    return CallResult((), None)
 
 
-def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done:
+def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> CallResult:
     """Turn what the function returned into writes; what it did to its inputs stays with them."""
     outputs = _outputs(leaf, spec, result)
     for name, value in outputs.items():
@@ -169,7 +171,7 @@ def _done(leaf: LeafCall, spec: HandlerSpec, view: Context, result: Any) -> Done
         if mine and outputs.get(change.path[1]) is result:
             result = change.value
             break
-    return Done(delta, result, quality)
+    return CallResult(delta, result, quality)
 
 
 def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any]:

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.author import ItemFailure
-from flows.calling import Done, LeafCall, LeafResult, RunLeaf
+from flows.calling import CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Kept:
+class FinishedCall:
     """A finished call: what it gave, what that rests on, and what it took."""
 
     definition: str
     """The lineage fingerprint of its step, see `flows.planning.fingerprints`."""
     own: str
     """The step's own fingerprint."""
-    done: Done
+    done: CallResult
     step_id: str = ""
     started: float | None = None
     seconds: float = 0.0
@@ -36,11 +36,11 @@ class Journal:
     active: bool = False
     """Whether anything is kept; if not, no keys and fingerprints are needed."""
 
-    async def find(self, key: str) -> Kept | None:
+    async def find(self, key: str) -> FinishedCall | None:
         """What this run, or the one it goes on from, kept under `key`."""
         return None
 
-    async def keep(self, key: str, kept: Kept) -> None:
+    async def keep(self, key: str, kept: FinishedCall) -> None:
         """Keep a finished call; when this returns, it survives the end of the process."""
 
     async def drop(self, key: str) -> None:
@@ -53,12 +53,12 @@ class MemoryJournal(Journal):
     active = True
 
     def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, FinishedCall] = {}
 
-    async def find(self, key: str) -> Kept | None:
+    async def find(self, key: str) -> FinishedCall | None:
         return self.kept.get(key)
 
-    async def keep(self, key: str, kept: Kept) -> None:
+    async def keep(self, key: str, kept: FinishedCall) -> None:
         self.kept[key] = kept
 
     async def drop(self, key: str) -> None:
@@ -94,7 +94,7 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         ended = await run_leaf(leaf)
         if ended.status != "succeeded" or ended.done is None:
             return ended
-        record = Kept(
+        record = FinishedCall(
             leaf.definition,
             leaf.own_definition,
             ended.done,

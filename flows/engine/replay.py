@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from flows.author import Outcome
-from flows.calling import Done, LeafCall, LeafResult
+from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
 from flows.engine.journal import Journal
@@ -78,7 +78,7 @@ class _Replay:
             self.writes = ended.done.delta if ended.done is not None else None
             return ended
         if kept is None and leaf.item is not None and self._step.endswith("]"):
-            return LeafResult("succeeded", Done((), None))  # another item than the one that is asked for
+            return LeafResult("succeeded", CallResult((), None))  # another item than the one that is asked for
         if kept is None or self.path:
             return LeafResult("cancelled", error=asyncio.CancelledError())
         leaf.attempts, leaf.started = kept.attempts, kept.started

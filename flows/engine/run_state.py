@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from flows.author import Attempt, BranchResult, ErrorInfo, Kind, Outcome, RunResult, Status, add_up
-from flows.calling import Cluster, Done, LeafCall, RunLeaf
+from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
 from flows.engine.journal import Journal
 from flows.engine.stuck import Stuck, StuckWatch
-from flows.limits import Meter, Resources, Slot, Turns, Window
+from flows.limits import Admission, Budget, Resources, Slot, Window
 from flows.model import RetryCount
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
@@ -142,7 +142,7 @@ class Undoable:
     """A call that succeeded and can be undone, with the context it saw."""
 
     call: LeafCall
-    done: Done
+    done: CallResult
 
 
 @dataclass
@@ -154,11 +154,11 @@ class RunState:
     observer: Observer
     outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
-    turns: Turns = field(default_factory=lambda: Turns({}, Resources()))
+    turns: Admission = field(default_factory=lambda: Admission({}, Resources()))
     retries: RetryCount = field(default_factory=RetryCount)
     calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
-    meter: Meter = field(default_factory=Meter)
+    meter: Budget = field(default_factory=Budget)
     fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
     """By id of the step; empty if nothing is kept."""
     undoable: list[Undoable] = field(default_factory=list[Undoable])

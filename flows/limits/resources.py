@@ -21,7 +21,7 @@ from flows.errors import TransientError
 from flows.model import Breaker, Resource
 
 logger = logging.getLogger(__name__)
-WINDOW_S = 60.0
+MINUTE_S = 60.0
 START_S = 0.1
 """Added to each window: the time that a thread may need to start once its turn has come."""
 Verdict: TypeAlias = Literal["succeeded", "transient", "none"]
@@ -52,7 +52,7 @@ class Ticket:
 
 
 @dataclass(eq=False)
-class _Meter:
+class _Rate:
     """One resource: who waits for it, how much of it is taken, and whether it is being called at all."""
 
     name: str
@@ -108,9 +108,9 @@ class _Meter:
 class Resources:
     """The meters of a process; safe under threads, each with an event loop of its own."""
 
-    def __init__(self, *, window_s: float = WINDOW_S, start_s: float = START_S) -> None:
+    def __init__(self, *, window_s: float = MINUTE_S, start_s: float = START_S) -> None:
         self.window_s, self._start_s = window_s, start_s
-        self._meters: dict[str, _Meter] = {}
+        self._meters: dict[str, _Rate] = {}
         self._lock = threading.Lock()
 
     async def take(self, demands: Sequence[Demand]) -> Ticket:
@@ -175,10 +175,10 @@ class Resources:
                     self._judge(meter, demand.limits.breaker, ticket, verdict, now)
             self._serve(now)
 
-    def _used(self, ticket: Ticket) -> list[_Meter]:
-        return [self._meters.setdefault(demand.name, _Meter(demand.name)) for demand in ticket.demands]
+    def _used(self, ticket: Ticket) -> list[_Rate]:
+        return [self._meters.setdefault(demand.name, _Rate(demand.name)) for demand in ticket.demands]
 
-    def _settle(self, meter: _Meter, demand: Demand, used: float, now: float) -> None:
+    def _settle(self, meter: _Rate, demand: Demand, used: float, now: float) -> None:
         limit = demand.limits.tokens_per_minute
         if limit is not None and used > 0:
             # What is used beyond a whole window's worth is a debt: it takes the windows it takes.
@@ -200,7 +200,7 @@ class Resources:
                     _tell(first, refusal)
                     again = True
                 elif all(meter.waiting[0] is first for meter in meters):
-                    if all(map(_Meter.free_for, meters, first.demands)):
+                    if all(map(_Rate.free_for, meters, first.demands)):
                         self._grant(first, meters)
                         again = True
                     else:
@@ -215,11 +215,11 @@ class Resources:
                 found.update(dict.fromkeys(meter.waiting if refusing else (meter.waiting[0],)))
         return [ticket for ticket in found if ticket.state == "waiting"]
 
-    def _leave_queues(self, ticket: Ticket, meters: Sequence[_Meter]) -> None:
+    def _leave_queues(self, ticket: Ticket, meters: Sequence[_Rate]) -> None:
         for meter in meters:
             meter.waiting.remove(ticket)
 
-    def _grant(self, ticket: Ticket, meters: Sequence[_Meter]) -> None:
+    def _grant(self, ticket: Ticket, meters: Sequence[_Rate]) -> None:
         self._leave_queues(ticket, meters)
         ticket.state = "granted"
         for demand, meter in zip(ticket.demands, meters, strict=True):
@@ -231,7 +231,7 @@ class Resources:
                 logger.info("resource %s: one call is let through to see whether it works again", meter.name)
         _tell(ticket, None)
 
-    def _wake_later(self, ticket: Ticket, meters: Sequence[_Meter], now: float) -> None:
+    def _wake_later(self, ticket: Ticket, meters: Sequence[_Rate], now: float) -> None:
         due = min((end for meter in meters if (end := meter.next_change()) is not None), default=None)
         if due is not None and (ticket.wakes is None or ticket.wakes <= now or due < ticket.wakes):
             ticket.wakes = due
@@ -255,7 +255,7 @@ class Resources:
                 )
         return None
 
-    def _judge(self, meter: _Meter, breaker: Breaker, ticket: Ticket, verdict: Verdict, now: float) -> None:
+    def _judge(self, meter: _Rate, breaker: Breaker, ticket: Ticket, verdict: Verdict, now: float) -> None:
         if meter.probe is ticket:
             meter.probe = None
             if verdict == "succeeded":
@@ -273,7 +273,7 @@ class Resources:
         if len(meter.failures) >= breaker.failures:
             self._open(meter, breaker, f"{len(meter.failures)} transient failures in {breaker.within_s:g} s", now)
 
-    def _open(self, meter: _Meter, breaker: Breaker, why: str, now: float) -> None:
+    def _open(self, meter: _Rate, breaker: Breaker, why: str, now: float) -> None:
         meter.open_until = now + breaker.open_s
         meter.failures.clear()
         logger.warning("resource %s: circuit breaker open for %g s: %s", meter.name, breaker.open_s, why)

@@ -4,14 +4,14 @@ from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
 from flows.loaders.places import SourceMap
-from flows.loaders.positions import Node, Place, read_yaml
+from flows.loaders.positions import Node, Position, read_yaml
 from flows.loaders.schema import pipeline_schema
 
 __all__ = [
     "UNREADABLE",
     "LoadedPipeline",
     "Node",
-    "Place",
+    "Position",
     "SourceMap",
     "dump_pipeline",
     "load_pipeline",

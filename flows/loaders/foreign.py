@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from flows.errors import Problem
-from flows.loaders.positions import Node, Place, node_of
+from flows.loaders.positions import Node, Position, node_of
 from flows.model import NAME_PATTERN
 
 
@@ -20,10 +20,10 @@ class Notes:
     prefix: str = ""
     taken: set[str] = field(default_factory=set[str])
 
-    def error(self, place: Place, code: str, message: str) -> None:
+    def error(self, place: Position, code: str, message: str) -> None:
         self.problems.append(Problem(self.source, *place, code, self.prefix + message))
 
-    def warn(self, place: Place, code: str, message: str) -> None:
+    def warn(self, place: Position, code: str, message: str) -> None:
         self.problems.append(Problem(self.source, *place, code, self.prefix + message, "warning"))
 
 
@@ -80,7 +80,7 @@ class Keys:
         found = self.found.get(name)
         return None if found is None or is_nothing(found[1]) else found[1]
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> Position:
         """Where the value of a key stands; the mapping's own place if it has no such key."""
         found = self.found.get(name)
         return found[1].place if found is not None else self.node.place

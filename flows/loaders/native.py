@@ -17,7 +17,7 @@ from flows.loaders.complaints import complaints
 from flows.loaders.dialects import recognise
 from flows.loaders.foreign import Notes
 from flows.loaders.places import SourceMap, lookup, steps_in
-from flows.loaders.positions import Document, Node, Place, read_yaml
+from flows.loaders.positions import Node, Position, YamlDocument, read_yaml
 from flows.model import Pipeline
 
 MOST_BYTES = 5_000_000
@@ -35,7 +35,7 @@ class LoadedPipeline:
     """The dialect that the file is written in: native, hpd, chain, data or stages."""
     warnings: tuple[Problem, ...] = ()
 
-    def place(self, path: str, *keys: str) -> Place:
+    def place(self, path: str, *keys: str) -> Position:
         """Line and column of the step at a dotted position such as `"1.2"`, or of a key in it; `""` is the pipeline."""
         return self.positions.place(path, *keys)
 
@@ -178,7 +178,7 @@ def _structural(root: Node, source: str) -> set[Problem]:
     return problems
 
 
-def _as_pipeline(document: Document, source: str, name: str | None) -> Node:
+def _as_pipeline(document: YamlDocument, source: str, name: str | None) -> Node:
     root = document.root
     if root is None or (root.entries is None and root.items is None and root.scalar is None):
         message = "the file is empty; a pipeline has a name and steps"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
-from flows.loaders.positions import Node, Place
+from flows.loaders.positions import Node, Position
 from flows.model import KIND_BY_KEY, ForEach, MergeResults, Pipeline, Policy, Step, StepFields
 
 INNER_KEYS = ("parallel", "for_each", "merge_results", "switch")
@@ -44,7 +44,7 @@ class Spot:
     """Where a location of the model leads: the value, what is expected there, and the key the author wrote."""
 
     node: Node
-    place: Place
+    place: Position
     expected: Any
     key: str = ""
     index: int | None = None
@@ -67,7 +67,7 @@ class SourceMap:
             if declared is not None and isinstance(declared[0].scalar, str):
                 self.ids.setdefault(declared[0].scalar, found.path)
 
-    def place(self, path: str | Sequence[int | str], *keys: str) -> Place:
+    def place(self, path: str | Sequence[int | str], *keys: str) -> Position:
         """Line and column of a step, or of a key in it (`place("1.2", "options", "limit")`); (0, 0) if unknown.
 
         `path` is the dotted position of a step (`"1.2"`), its id, or a location as pydantic gives it. What is not
@@ -87,7 +87,7 @@ class SourceMap:
         return _within(self.steps[position], keys)
 
 
-def _within(node: Node, keys: tuple[str, ...]) -> Place:
+def _within(node: Node, keys: tuple[str, ...]) -> Position:
     place = node.place
     for key in keys:
         found = lookup(node, _SAME.get(key, (key,)))
@@ -156,7 +156,7 @@ def scopes(node: Node) -> list[Node]:
     return [node, *(scope for scope in inner if scope.entries is not None)]
 
 
-def lookup(node: Node, names: Sequence[str]) -> tuple[Node, Place, str] | None:
+def lookup(node: Node, names: Sequence[str]) -> tuple[Node, Position, str] | None:
     """The value under the first of `names` that a step has, the place of it, and that name."""
     for name in names:
         for scope in scopes(node):
@@ -233,7 +233,7 @@ def _into_field(spot: Spot, model: type[BaseModel], name: str) -> Spot:
     return Spot(spot.node, spot.place, field.annotation, names[0], None, model, *union)
 
 
-def _plain(node: Node, names: Sequence[str]) -> tuple[Node, Place, str] | None:
+def _plain(node: Node, names: Sequence[str]) -> tuple[Node, Position, str] | None:
     for name in names:
         if name in (node.entries or {}):
             value = (node.entries or {})[name]

@@ -14,7 +14,7 @@ MOST_VALUES = 200_000
 DEEPEST = 60
 _SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 
-Place: TypeAlias = tuple[int, int]
+Position: TypeAlias = tuple[int, int]
 """Line and column, counted from 1; (0, 0) is unknown."""
 
 
@@ -27,13 +27,13 @@ class Node:
     scalar: Any = None
     entries: dict[Any, "Node"] | None = None
     items: list["Node"] | None = None
-    key_places: dict[Any, Place] = field(default_factory=dict[Any, Place])
+    key_places: dict[Any, Position] = field(default_factory=dict[Any, Position])
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         return (self.line, self.column)
 
-    def key_place(self, key: Any) -> Place:
+    def key_place(self, key: Any) -> Position:
         """Where a key of this mapping stands; the place of the mapping if it has no such key."""
         return self.key_places.get(key, self.place)
 
@@ -56,14 +56,14 @@ def node_of(value: Any) -> Node:
 
 
 @dataclass
-class Document:
+class YamlDocument:
     """What a text holds, and what was wrong with it but left the rest readable (tags, duplicate keys)."""
 
     root: Node | None
     problems: tuple[Problem, ...] = ()
 
 
-def read_yaml(text: str, *, source: str) -> Document:
+def read_yaml(text: str, *, source: str) -> YamlDocument:
     """The document in `text`; its root is None if it holds nothing.
 
     Raises:
@@ -82,7 +82,7 @@ def read_yaml(text: str, *, source: str) -> Document:
     except RecursionError as error:
         raise InvalidPipeline([Problem(source, 1, 1, "too-deep", "this is nested too deeply to be read")]) from error
     if composed is None:
-        return Document(None)
+        return YamlDocument(None)
     reader = _Reader(source, yaml.constructor)
     node = reader.read(composed, ())
     if node is not None and not reader.endless:
@@ -90,7 +90,7 @@ def read_yaml(text: str, *, source: str) -> Document:
     problems = tuple(sorted(set(reader.problems)))
     if reader.endless:
         raise InvalidPipeline(problems)
-    return Document(node, problems)
+    return YamlDocument(node, problems)
 
 
 @dataclass
@@ -200,7 +200,7 @@ def _kind(raw: Any) -> str:
     return tag.removeprefix("tag:yaml.org,2002:") if tag.startswith("tag:yaml.org,2002:") else tag
 
 
-def _place(raw: Any) -> Place:
+def _place(raw: Any) -> Position:
     return (raw.start_mark.line + 1, raw.start_mark.column + 1)
 
 

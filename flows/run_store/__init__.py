@@ -4,23 +4,23 @@ from flows.run_store.database import NewerRunStore, migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.fit import ChangedPipeline, Fit, measure_fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
-from flows.run_store.records import Going, RunRecord
+from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.shared_rates import DatabaseRates
-from flows.run_store.store import KeptCall, Packed, RunStore, pack
+from flows.run_store.store import KeptCall, RunStore, StoredCall, pack
 
 __all__ = [
     "ChangedPipeline",
     "DatabaseRates",
     "DocumentRecord",
     "Fit",
-    "Going",
     "KeptCall",
     "NewerRunStore",
-    "Packed",
     "Recorder",
     "RunRecord",
     "RunStore",
     "RunStoreFailed",
+    "RunningBranch",
+    "StoredCall",
     "measure_fit",
     "migrate",
     "open_database",

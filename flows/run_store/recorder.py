@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from flows.author import Attempt, Outcome, RunResult, now
-from flows.engine import Journal, Kept, Observer, Stuck
+from flows.engine import FinishedCall, Journal, Observer, Stuck
 from flows.errors import OrchestrationError
 from flows.loaders import dump_pipeline
 from flows.planning import Plan
-from flows.run_store.records import HEARTBEAT_S, Going, Process, RunRecord
-from flows.run_store.store import Packed, RunStore, pack
+from flows.run_store.records import HEARTBEAT_S, Process, RunningBranch, RunRecord
+from flows.run_store.store import RunStore, StoredCall, pack
 
 logger = logging.getLogger(__name__)
 NOTED_S = 1.0
@@ -33,8 +33,8 @@ class _Waiting:
 
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     attempts: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
-    keep: dict[str, Packed | None] = field(default_factory=dict[str, Packed | None])
-    going: dict[str, Going] = field(default_factory=dict[str, Going])
+    keep: dict[str, StoredCall | None] = field(default_factory=dict[str, StoredCall | None])
+    going: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
 
 
@@ -61,7 +61,7 @@ class Recorder(Observer, Journal):
         self._run_id, self._began = "", 0.0
         self._lineage = resumes.lineage if resumes is not None else ""
         self._known = {call.key for call in store.kept_calls(self._lineage)} if resumes is not None else set[str]()
-        self._going: dict[str, Going] = {}
+        self._going: dict[str, RunningBranch] = {}
         self._ended = False
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
@@ -98,7 +98,7 @@ class Recorder(Observer, Journal):
         self._writer.start()
 
     def step_started(self, path: str, id: str) -> None:
-        self._goes_on(Going(path, id, now()))
+        self._goes_on(RunningBranch(path, id, now()))
 
     def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
         known = self._going.get(path)
@@ -110,7 +110,7 @@ class Recorder(Observer, Journal):
         if known is not None:
             self._goes_on(replace(known, stuck=True))
 
-    def _goes_on(self, step: Going) -> None:
+    def _goes_on(self, step: RunningBranch) -> None:
         # Written with what comes next, or a little later: a step that soon ends costs no writing of its own.
         self._going[step.path] = step
         with self._lock:
@@ -155,7 +155,7 @@ class Recorder(Observer, Journal):
 
     # What is kept of finished calls.
 
-    async def find(self, key: str) -> Kept | None:
+    async def find(self, key: str) -> FinishedCall | None:
         if key not in self._known:
             return None
         try:
@@ -164,7 +164,7 @@ class Recorder(Observer, Journal):
             logger.warning("%s: what was kept of it cannot be read (%s); it is done again", key, error)
             return None
 
-    async def keep(self, key: str, kept: Kept) -> None:
+    async def keep(self, key: str, kept: FinishedCall) -> None:
         try:
             packed = await asyncio.to_thread(pack, kept)
         except Exception as error:  # whatever pickling raises
@@ -177,7 +177,7 @@ class Recorder(Observer, Journal):
         self._known.discard(key)
         await self._put(key, None)
 
-    async def _put(self, key: str, packed: Packed | None) -> None:
+    async def _put(self, key: str, packed: StoredCall | None) -> None:
         written: Future[None] = Future()
         with self._lock:
             self._waiting.keep[key] = packed

@@ -61,7 +61,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class Going:
+class RunningBranch:
     """A step that has begun and not ended."""
 
     path: str

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from flows.calling import call_in_thread
 from flows.errors import TransientError
-from flows.limits import WINDOW_S, Demand
+from flows.limits import MINUTE_S, Demand
 from flows.run_store.database import migrate, open_database
 from flows.run_store.tables import rate_meters as meters
 from flows.run_store.tables import rate_places as places
@@ -43,7 +43,7 @@ class _Want:
 class DatabaseRates:
     """Shared rates in a database; safe under threads and processes."""
 
-    def __init__(self, url: str, *, window_s: float = WINDOW_S, slack_s: float = SLACK_S) -> None:
+    def __init__(self, url: str, *, window_s: float = MINUTE_S, slack_s: float = SLACK_S) -> None:
         self.window_s, self._slack_s = window_s, slack_s
         self._engine = open_database(url)
         migrate(self._engine)

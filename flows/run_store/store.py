@@ -14,11 +14,11 @@ import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, RunResult, add_up, now
-from flows.engine import Kept, path_key
+from flows.engine import FinishedCall, path_key
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord
-from flows.run_store.records import Going, RunRecord
+from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.tables import attempts, going, kept, outcomes, runs
 
 _WORTH_PACKING = 4_000
@@ -36,14 +36,14 @@ class KeptCall:
 
 
 @dataclass(frozen=True)
-class Packed:
+class StoredCall:
     """A finished call as it is stored."""
 
-    call: Kept
+    call: FinishedCall
     content: bytes
 
 
-def pack(call: Kept) -> Packed:
+def pack(call: FinishedCall) -> StoredCall:
     """A finished call, ready to be stored.
 
     Raises:
@@ -51,10 +51,10 @@ def pack(call: Kept) -> Packed:
     """
     content = cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
     # Texts and term counts shrink to a third, and what is written takes longer than this.
-    return Packed(call, zlib.compress(content, level=1) if len(content) >= _WORTH_PACKING else content)
+    return StoredCall(call, zlib.compress(content, level=1) if len(content) >= _WORTH_PACKING else content)
 
 
-def unpack(content: bytes) -> Kept:
+def unpack(content: bytes) -> FinishedCall:
     """A finished call as it was stored."""
     # A pickle never begins as a zlib stream does.
     return pickle.loads(content if content[:1] == b"\x80" else zlib.decompress(content))
@@ -85,8 +85,8 @@ class RunStore:
         *,
         outcomes_: Sequence[Outcome] = (),
         attempts_: Sequence[tuple[str, str, Attempt]] = (),
-        keep: Mapping[str, Packed | None] | None = None,
-        going_: Sequence[Going] = (),
+        keep: Mapping[str, StoredCall | None] | None = None,
+        going_: Sequence[RunningBranch] = (),
         index: str = "default",
     ) -> None:
         """Note what happened, in one transaction; an outcome or a kept call of the same name is replaced.
@@ -223,12 +223,12 @@ class RunStore:
         with self._engine.connect() as connection:
             return add_up(connection.execute(query).scalars())
 
-    def going(self, run_id: str) -> list[Going]:
+    def going(self, run_id: str) -> list[RunningBranch]:
         """The steps that have begun and not ended, in declared order; of a run that was killed, where it was."""
-        columns = [going.c[field.name] for field in fields(Going)]
+        columns = [going.c[field.name] for field in fields(RunningBranch)]
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(*columns).where(going.c.run_id == run_id)).mappings()
-            return sorted((Going(**row) for row in rows), key=lambda step: path_key(step.path))
+            return sorted((RunningBranch(**row) for row in rows), key=lambda step: path_key(step.path))
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         """The attempts of a run in the order in which they ended."""
@@ -243,7 +243,7 @@ class RunStore:
         with self._engine.connect() as connection:
             return [KeptCall(**row) for row in connection.execute(query).mappings()]
 
-    def kept(self, lineage: str, key: str) -> Kept | None:
+    def kept(self, lineage: str, key: str) -> FinishedCall | None:
         """What was kept of one call.
 
         Raises:
@@ -321,7 +321,7 @@ def _attempt_row(run_id: str, path: str, step_id: str, attempt: Attempt) -> dict
     }
 
 
-def _kept_row(run_id: str, lineage: str, key: str, packed: Packed) -> dict[str, Any]:
+def _kept_row(run_id: str, lineage: str, key: str, packed: StoredCall) -> dict[str, Any]:
     call = packed.call
     return {
         "lineage": lineage,

@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
 from flows.author import RunResult, traceback_text
-from flows.calling import Done, LeafCall, LeafResult
+from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine import Observers, Prepared, attempt, next_delay, run_plan, status_of
 from flows.engine import run_leaf as run_inline
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
@@ -155,8 +155,8 @@ class _TaskRun:
 
     def __init__(self, leaf: LeafCall) -> None:
         self.leaf = leaf
-        self.done: Done | None = None
-        self.work: asyncio.Task[Done] | None = None
+        self.done: CallResult | None = None
+        self.work: asyncio.Task[CallResult] | None = None
         self.waiting: TaskRun | None = None
         self.stopped = False
         self.refused: BudgetUsedUp | None = None

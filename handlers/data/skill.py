@@ -12,7 +12,7 @@ from flows.state import Context, fingerprint
 from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
 from handlers.data.query import declare_query, run_query
 from handlers.data.references import resolved
-from handlers.data.skills import Request, Skill, check_skill, skill_named
+from handlers.data.skills import Skill, SkillRequest, check_skill, skill_named
 from handlers.data.structured import Expected, InvalidOutput, expected
 from handlers.models import NOT_CONFIGURED, Chat, Completion
 
@@ -47,7 +47,7 @@ def declare_skill(options: Mapping[str, Any]) -> Declared:
     return Declared(reads, writes, (), None, ATTEMPTS, version)
 
 
-def _effects(request: Request | None) -> tuple[str, ...]:
+def _effects(request: SkillRequest | None) -> tuple[str, ...]:
     return ("source.rest",) if request is not None and request.method == "POST" else ()
 
 

@@ -22,7 +22,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Request(_Part):
+class SkillRequest(_Part):
     """An HTTP call; `{name}` in it is an input of the skill."""
 
     url: str
@@ -44,7 +44,7 @@ class Action(_Part):
     source: str | None = None
     query: str | dict[str, Any] | None = None
     credential_ref: str | None = None
-    request: Request | None = None
+    request: SkillRequest | None = None
     timeout: float = Field(default=30.0, gt=0.0)
     retry: int = Field(default=0, ge=0, le=5)
 
@@ -82,7 +82,7 @@ class Skill(_Part):
     temperature: float | None = None
     max_tokens: int | None = None
     action: Action | None = None
-    rest: Request | None = None
+    rest: SkillRequest | None = None
     source: str = ""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from handlers.records import Artifact, Document, stable_id
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundArtifact:
     """An artifact before it has an id; `identity` tells it from others where the content does not."""
 
     content: str
@@ -24,7 +24,7 @@ class Finding:
 
 
 def collect(
-    documents: Sequence[Document], kind: str, find: Callable[[Document], Iterable[Finding]], call: Call
+    documents: Sequence[Document], kind: str, find: Callable[[Document], Iterable[FoundArtifact]], call: Call
 ) -> tuple[Artifact, ...]:
     """What `find` finds in each document, in order; a document that cannot be read is set aside with its reason."""
     artifacts: list[Artifact] = []

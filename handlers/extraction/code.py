@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import dedent
 
 from flows.author import Call, handler
-from handlers.extraction.artifacts import Finding, collect
+from handlers.extraction.artifacts import FoundArtifact, collect
 from handlers.records import Artifact, Document
 
 _FENCED = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n]*\n(.*?)(?:\n?[ \t]*\1[`~]*)?\s*\Z", re.DOTALL)
@@ -29,7 +29,7 @@ def merge_extractions(
     return tuple(artifact for of_document in order.values() for artifact in of_document.values())
 
 
-def _code_blocks(document: Document) -> Iterator[Finding]:
+def _code_blocks(document: Document) -> Iterator[FoundArtifact]:
     if document.mime_type in _DATA:
         return  # a JSON file is data as a whole, not code in a document
     for block in document.blocks:
@@ -39,4 +39,4 @@ def _code_blocks(document: Document) -> Iterator[Finding]:
         fenced = _FENCED.match(text)
         code = dedent(fenced[3] if fenced else text).strip("\n")
         if code.strip():
-            yield Finding(code, page=block.page, language=(fenced[2].lower() if fenced else "") or None)
+            yield FoundArtifact(code, page=block.page, language=(fenced[2].lower() if fenced else "") or None)

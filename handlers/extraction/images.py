@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flows.author import Call, handler
 from flows.storage import Storage
-from handlers.extraction.artifacts import Finding, collect, read_again
+from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX
 from handlers.extraction.pictures import (
     Picture,
@@ -39,7 +39,7 @@ def extract_images(
     storage: Storage = call.services["storage"]
     root: str = call.services["artifacts_url"]
 
-    def find(document: Document) -> Iterator[Finding]:
+    def find(document: Document) -> Iterator[FoundArtifact]:
         seen: set[str] = set()
         for picture in _pictures(document, call, min_pixels):
             call.check_cancelled()
@@ -61,7 +61,7 @@ def extract_images(
                 storage.write(stored, picture.data)
             on_the_web = stored.startswith(("http://", "https://"))
             uri = stored if picture.data is not None or on_the_web else None
-            yield Finding(picture.caption, uri=uri, page=picture.page, identity=key)
+            yield FoundArtifact(picture.caption, uri=uri, page=picture.page, identity=key)
 
     return collect(documents, "image", find, call)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flows.author import Call, handler
-from handlers.extraction.artifacts import Finding, collect, read_again
+from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.assembly import to_markdown_table
 from handlers.extraction.formats import PDF, Unreadable
 from handlers.extraction.pdfium import open_pdf
@@ -26,7 +26,7 @@ def extract_tables(
     `seconds_per_document`; what was left out is logged.
     """
 
-    def find(document: Document) -> Iterator[Finding]:
+    def find(document: Document) -> Iterator[FoundArtifact]:
         if document.mime_type != PDF:
             yield from tables_of_blocks(document)
         else:
@@ -35,11 +35,11 @@ def extract_tables(
     return collect(documents, "table", find, call)
 
 
-def tables_of_blocks(document: Document) -> Iterator[Finding]:
+def tables_of_blocks(document: Document) -> Iterator[FoundArtifact]:
     """The tables that stand in the text already."""
     for block in document.blocks:
         if block.kind == "table":
-            yield Finding(document.text[block.start : block.end], page=block.page)
+            yield FoundArtifact(document.text[block.start : block.end], page=block.page)
 
 
 class _Ruling(NamedTuple):
@@ -48,7 +48,9 @@ class _Ruling(NamedTuple):
     boxes: int
 
 
-def _tables_of_pdf(document: Document, data: bytes, max_pages: int, seconds: float, call: Call) -> Iterator[Finding]:
+def _tables_of_pdf(
+    document: Document, data: bytes, max_pages: int, seconds: float, call: Call
+) -> Iterator[FoundArtifact]:
     import pdfplumber
     from pdfminer.pdfexceptions import PDFException
 
@@ -66,7 +68,7 @@ def _tables_of_pdf(document: Document, data: bytes, max_pages: int, seconds: flo
                 page = pdf.pages[number]
                 for rows in page.extract_tables():
                     if table := _as_table(rows):
-                        yield Finding(table, page=number + 1)
+                        yield FoundArtifact(table, page=number + 1)
                 page.close()  # frees what pdfplumber keeps of every letter
     except (PDFException, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         # pdfminer meets broken files with errors of many kinds.

@@ -25,14 +25,14 @@ from handlers.extraction.formats import (
 from handlers.extraction.markdown import heading_text, read_markdown
 from handlers.extraction.plain import read_csv, read_json, read_json_lines, read_text
 from handlers.extraction.structured import KreuzbergExtractor
-from handlers.records import Document, Source
+from handlers.records import Document, SourceFile
 
 logger = logging.getLogger(__name__)
 
 
 @handler(writes=("documents", "unreadable"), effects=())
 def extract_text(
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     *,
     max_document_bytes: int = 50_000_000,
     timeout_per_document_s: float = 60.0,
@@ -68,7 +68,7 @@ def extract_text(
     return {"documents": tuple(documents), "unreadable": tuple(call.failures)}
 
 
-def to_document(source: Source, data: bytes, extractor: TextExtractor, *, timeout_s: float = 60.0) -> Document:
+def to_document(source: SourceFile, data: bytes, extractor: TextExtractor, *, timeout_s: float = 60.0) -> Document:
     """The document that these bytes of `source` are.
 
     Raises:
@@ -103,7 +103,7 @@ def _extractor(call: Call) -> TextExtractor:
     return call.services["text_extractor"] if "text_extractor" in call.services else KreuzbergExtractor()
 
 
-def _read(storage: Storage, source: Source, max_bytes: int) -> bytes:
+def _read(storage: Storage, source: SourceFile, max_bytes: int) -> bytes:
     if source.size > max_bytes:
         raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
     return storage.read(source.uri, max_bytes=max_bytes)

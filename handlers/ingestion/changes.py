@@ -1,8 +1,8 @@
 """`find_changes`: what a listing has that the index has not, so that nothing is done twice; and the steps that need it.
 
-A document is known unchanged by what its listing says of it (`Source.revision`), else by the hash of its content. How
-it was made is recorded per facet (`handlers.ingestion.facets`): where only vectors, terms or facts are made in another
-way now, they are made anew from the stored passages, and nothing is read.
+A document is known unchanged by what its listing says of it (`SourceFile.revision`), else by the hash of its content.
+How it was made is recorded per facet (`handlers.ingestion.facets`): where only vectors, terms or facts are made in
+another way now, they are made anew from the stored passages, and nothing is read.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
-from handlers.records import Chunk, Source
+from handlers.records import Chunk, SourceFile
 from handlers.sources import HIDDEN
 from handlers.stores import DocumentState, IndexStore, Rename, Restatement, written
 
@@ -32,7 +32,7 @@ _Item = TypeVar("_Item")
     effects=(),
 )
 def find_changes(
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     source: str = "",
     force: bool = False,
     only_step: str | None = None,
@@ -133,14 +133,14 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
 
 
 @handler(writes="chunks", effects=())
-def load_chunks(sources: Sequence[Source], *, call: Call) -> tuple[Chunk, ...]:
+def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ...]:
     """The stored passages of documents, in their order."""
     store = _store(call)
     return tuple(chunk for source in sources for chunk in store.chunks_of(source.document_id))
 
 
 @handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
-def confirm_documents(sources: Sequence[Source], *, call: Call) -> int:
+def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
     return _store(call).restate(
@@ -171,7 +171,7 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     return swept.versions + swept.chunks
 
 
-def batched(sources: Sequence[Source], most: int, most_bytes: int) -> Sequence[tuple[Source, ...]]:
+def batched(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequence[tuple[SourceFile, ...]]:
     """Batches in order, none of more documents or bytes than said, but for a document that is larger alone.
 
     Where there are more than 200 batches they take more documents, up to eight times as many: a run keeps about 10 kB
@@ -179,8 +179,8 @@ def batched(sources: Sequence[Source], most: int, most_bytes: int) -> Sequence[t
     """
     most = min(8 * most, max(most, len(sources) // 200))
 
-    def batches() -> Iterator[tuple[Source, ...]]:
-        batch: list[Source] = []
+    def batches() -> Iterator[tuple[SourceFile, ...]]:
+        batch: list[SourceFile] = []
         size = 0
         for each in sources:
             if batch and (len(batch) >= most or size + each.size > most_bytes):
@@ -202,8 +202,8 @@ class _Comparison:
     redo: set[str]
     force: bool
     retry_failed: bool
-    process: Spool[Source] = field(default_factory=lambda: Spool(key=_name))
-    refresh: Spool[Source] = field(default_factory=lambda: Spool(key=_name))
+    process: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
+    refresh: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
     stale: set[str] = field(default_factory=set[str])
     restate: Spool[Restatement] = field(default_factory=Spool[Restatement])
     unchanged: int = 0
@@ -213,7 +213,7 @@ class _Comparison:
         self.wanted = wanted_facets(self.call)
         self.storage: Storage = self.call.services["storage"]
 
-    def compare(self, state: DocumentState, source: Source) -> None:
+    def compare(self, state: DocumentState, source: SourceFile) -> None:
         if self.force or state.status == "pending":
             self.process.add(source)
         elif state.status == "failed":
@@ -237,14 +237,14 @@ class _Comparison:
             else:
                 self.unchanged += 1
 
-    def _same_content(self, state: DocumentState, source: Source) -> bool:
+    def _same_content(self, state: DocumentState, source: SourceFile) -> bool:
         if source.certain and state.revision == source.revision:
             return True
         if source.etag is not None and f":{source.etag}:" not in state.revision:
             return False  # known without downloading it
         return self.digest(source) == state.content_sha256
 
-    def digest(self, source: Source) -> str:
+    def digest(self, source: SourceFile) -> str:
         """The hash of the content; empty if it cannot be read now."""
         try:
             with self.storage.open(source.uri) as stream:
@@ -254,12 +254,12 @@ class _Comparison:
             return ""
 
 
-def tried(source: Source, call: Call) -> str:
+def tried(source: SourceFile, call: Call) -> str:
     """What of a source is tried, and how: a failed document is not read again before either changes."""
     return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
 
 
-def _name(source: Source) -> str:
+def _name(source: SourceFile) -> str:
     return source.name
 
 
@@ -267,7 +267,7 @@ def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename
     """Documents that are found elsewhere with the same content; all else that is new is to be processed."""
     moves = Spool[Rename]()
     for some in _pieces(listing.new(), _MOVED_AT_ONCE):
-        pairs: list[tuple[DocumentState, Source]] = []
+        pairs: list[tuple[DocumentState, SourceFile]] = []
         for source in some:
             state = None
             if gone and not looking.force and listing.may_be_moved(source):

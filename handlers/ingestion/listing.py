@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from flows.state import TemporaryRows, sortable
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.stores import DocumentState
 
 _PAGE = 500
@@ -14,7 +14,7 @@ _PAGE = 500
 class Listing:
     """Sources that are asked for by document id, and documents of the index that are not among them."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(self, sources: Iterable[SourceFile]) -> None:
         self._rows = TemporaryRows()
         self._rows.ask("CREATE TABLE listed (id BLOB PRIMARY KEY, name BLOB, uri BLOB, source BLOB, met INTEGER)")
         self._rows.ask("CREATE TABLE gone (id BLOB, size TEXT, etag TEXT, content TEXT, state BLOB, moved INTEGER)")
@@ -31,14 +31,14 @@ class Listing:
         self._rows.tell("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, 0)", waiting)
         waiting.clear()
 
-    def meet(self, ids: Sequence[str]) -> dict[str, Source]:
+    def meet(self, ids: Sequence[str]) -> dict[str, SourceFile]:
         """The sources of documents, by their ids; they are not new."""
         keys = [sortable(each) for each in ids]
         found = self._rows.ask(f"SELECT source FROM listed WHERE id IN ({_marks(keys)}) ORDER BY rowid", keys)
         self._rows.ask(f"UPDATE listed SET met = 1 WHERE id IN ({_marks(keys)})", keys)
         return {source.document_id: source for source in _unpacked(found)}
 
-    def new(self) -> Iterator[Source]:
+    def new(self) -> Iterator[SourceFile]:
         """The sources that have not been met, by name."""
         self._rows.ask("CREATE INDEX IF NOT EXISTS listed_name ON listed (name) WHERE NOT met")
         after, rowid = b"", 0
@@ -75,7 +75,7 @@ class Listing:
             )
         self._rows.tell("INSERT INTO gone VALUES (?, ?, ?, ?, ?, 0)", rows)
 
-    def may_be_moved(self, source: Source) -> bool:
+    def may_be_moved(self, source: SourceFile) -> bool:
         """Whether a document that is gone looked like this source, as far as the listing tells."""
         self._index_contents()
         same, values = "content != '' AND NOT moved AND size = ?", [str(source.size)]
@@ -115,6 +115,6 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _unpacked(rows: Iterable[tuple[object, ...]]) -> Iterator[Source]:
+def _unpacked(rows: Iterable[tuple[object, ...]]) -> Iterator[SourceFile]:
     for row in rows:
         yield pickle.loads(cast("bytes", row[0]))

@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 from handlers.extraction import artifact_ids, mime_type_of
 from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
-from handlers.records import Artifact, Chunk, Source
+from handlers.records import Artifact, Chunk, SourceFile
 from handlers.stores import DocumentState, IndexStore, Rename, StoredDocument, parse_facets, written
 
 _PAGE = 100
 
 
-def renames_of(pairs: Sequence[tuple[DocumentState, Source]], store: IndexStore) -> tuple[list[Rename], set[str]]:
+def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexStore) -> tuple[list[Rename], set[str]]:
     """The renames from stored documents to sources of the same content, in order.
 
     Also the new ids of those that have to be processed again, since something of them depends on their name: a title
@@ -33,7 +33,7 @@ def renames_of(pairs: Sequence[tuple[DocumentState, Source]], store: IndexStore)
     return renames, again
 
 
-def _rename(stored: StoredDocument, source: Source) -> tuple[Rename, bool]:
+def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
     old, new = stored.document.id, source.document_id
     chunks, same_ids = _chunk_ids(stored.chunks, old, new)
     artifacts = dict(zip(artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True))

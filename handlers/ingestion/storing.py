@@ -10,7 +10,17 @@ from flows.errors import StorageError
 from flows.storage import Storage
 from handlers.ingestion.changes import tried
 from handlers.ingestion.facets import wanted_facets
-from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, Source, SparseVector, stable_id
+from handlers.records import (
+    Artifact,
+    Chunk,
+    Document,
+    Embeddings,
+    Entity,
+    Relation,
+    SourceFile,
+    SparseVector,
+    stable_id,
+)
 from handlers.stores import Facet, FailedDocument, IndexStore, written
 
 _REMOVED_AT_ONCE = 500
@@ -22,7 +32,7 @@ def store_documents(
     chunks: Sequence[Chunk],
     summaries: Mapping[str, str] | None = None,
     artifacts: Sequence[Artifact] = (),
-    sources: Sequence[Source] = (),
+    sources: Sequence[SourceFile] = (),
     *,
     call: Call,
 ) -> dict[str, str]:
@@ -76,7 +86,7 @@ def publish_documents(
     stored_vectors: int | None = None,
     stored_terms: int | None = None,
     stored_facts: int | None = None,
-    sources: Sequence[Source] = (),
+    sources: Sequence[SourceFile] = (),
     *,
     call: Call,
 ) -> int:
@@ -97,7 +107,7 @@ def publish_documents(
 
 
 @handler(writes="recorded_failures", effects="index.failures")
-def record_failures(failures: Sequence[ItemFailure], sources: Sequence[Source] = (), *, call: Call) -> int:
+def record_failures(failures: Sequence[ItemFailure], sources: Sequence[SourceFile] = (), *, call: Call) -> int:
     """Note quarantined documents with their reasons in the document table; the number noted.
 
     The item of a failure is the name, URI or document id of its source.
@@ -123,7 +133,7 @@ def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
     return removed
 
 
-def _unchanged(documents: Sequence[Document], sources: Sequence[Source], call: Call) -> list[Document]:
+def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], call: Call) -> list[Document]:
     """The documents that a run may still bring: all of them, unless it goes on from what an earlier one had listed."""
     if not call.identity.resumes:
         return list(documents)
@@ -138,7 +148,7 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[Source], call: C
     return kept
 
 
-def _is_as_listed(source: Source, call: Call) -> bool:
+def _is_as_listed(source: SourceFile, call: Call) -> bool:
     storage: Storage = call.services["storage"]
     try:
         now = next(iter(storage.list(source.uri)), None)
@@ -147,7 +157,7 @@ def _is_as_listed(source: Source, call: Call) -> bool:
     return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
 
 
-def _failed(failure: ItemFailure, source: Source | None, call: Call) -> FailedDocument:
+def _failed(failure: ItemFailure, source: SourceFile | None, call: Call) -> FailedDocument:
     if source is None:
         return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
     return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried(source, call))

@@ -12,7 +12,7 @@ from flows.errors import FatalError
 from flows.state import Spilled, Spool
 from flows.storage import Storage, compiled
 from handlers.extraction import MIME_TYPES, mime_type_of
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
 
@@ -32,7 +32,7 @@ def list_sources(
     limit: int | None = None,
     tags: Mapping[str, str | Sequence[str]] | None = None,
     call: Call,
-) -> Sequence[Source]:
+) -> Sequence[SourceFile]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
@@ -50,7 +50,7 @@ def list_sources(
     storage: Storage = call.services["storage"]
     if is_manifest(source):
         return read_manifest(storage, source)
-    found, sidecars = Spool[Source](key=lambda listed: listed.name), dict[str, str]()
+    found, sidecars = Spool[SourceFile](key=lambda listed: listed.name), dict[str, str]()
     ignored = Counter[str]()
     for stored in _files(storage, source, pattern, exclude, sidecars, ignored):
         call.check_cancelled()
@@ -76,7 +76,7 @@ def _files(
     exclude: Sequence[str],
     sidecars: dict[str, str],
     ignored: Counter[str],
-) -> Iterator[Source]:
+) -> Iterator[SourceFile]:
     """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
     now = time.time()
     excluded = [compiled(glob) for glob in exclude]
@@ -91,7 +91,7 @@ def _files(
             continue
         settled = stored.modified is not None and stored.modified < now - SETTLED_S
         certain = settled or stored.etag is not None
-        yield Source(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
+        yield SourceFile(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
 
 
 def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from flows.errors import FatalError
 from flows.state import Spilled, Spool
 from flows.storage import Storage
-from handlers.records import Source
+from handlers.records import SourceFile
 
 PREFIX = "manifest:"
 """What a source begins with that is not a folder but a manifest's URI."""
@@ -23,7 +23,7 @@ def is_manifest(source: str) -> bool:
     return source.startswith(PREFIX)
 
 
-def partition(sources: Sequence[Source], shards: int) -> list[Sequence[Source]]:
+def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[SourceFile]]:
     """At most `shards` parts, none empty, of about as many bytes; each in the order of `sources`.
 
     A document goes where the hash of its URI says, and to the next place by hash where that one is full: so most
@@ -42,19 +42,19 @@ def partition(sources: Sequence[Source], shards: int) -> list[Sequence[Source]]:
         place = min(wishes, key=lambda shard: loads[shard]) if place is None else place
         chosen[position] = place
         loads[place] += weight
-    parts = [Spool[Source]() for _ in range(shards)]
+    parts = [Spool[SourceFile]() for _ in range(shards)]
     for place, source in zip(chosen, sources, strict=True):
         parts[place].add(source)
     return [part.spilled() for part in parts if len(part)]
 
 
-def write_manifest(storage: Storage, uri: str, sources: Sequence[Source]) -> str:
+def write_manifest(storage: Storage, uri: str, sources: Sequence[SourceFile]) -> str:
     """Write a manifest; what to name as a source to ingest what it lists."""
     lines = (json.dumps(asdict(source), ensure_ascii=False) for source in sources)
     return PREFIX + storage.write(uri, b"".join(f"{line}\n".encode() for line in lines))
 
 
-def read_manifest(storage: Storage, source: str) -> Sequence[Source]:
+def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
     """What a manifest lists.
 
     Raises:
@@ -68,8 +68,8 @@ def read_manifest(storage: Storage, source: str) -> Sequence[Source]:
         raise FatalError(f"{uri}: is not a manifest that `braid ingest --shards` has written: {error}") from error
 
 
-def _source(values: dict[str, Any]) -> Source:
-    return Source(**{**values, "tags": tuple((name, value) for name, value in values.get("tags", ()))})
+def _source(values: dict[str, Any]) -> SourceFile:
+    return SourceFile(**{**values, "tags": tuple((name, value) for name, value in values.get("tags", ()))})
 
 
 def _score(uri: str, shard: int) -> bytes:

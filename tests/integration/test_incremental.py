@@ -9,7 +9,7 @@ from deployments.catalog import load_catalog
 from deployments.settings import Settings
 from flows.loaders import load_pipeline
 from handlers.ingestion.changes import batched
-from handlers.records import Source
+from handlers.records import SourceFile
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
 
 FILES = {
@@ -226,8 +226,8 @@ def test_a_broken_document_is_not_tried_again_until_it_or_the_wish_changes(setti
 
 
 def test_batches_are_bounded_by_documents_and_bytes() -> None:
-    sources = [Source(f"u{n}", f"{n}", 1) for n in range(10_000)]
+    sources = [SourceFile(f"u{n}", f"{n}", 1) for n in range(10_000)]
     assert len(batched(sources, 8, 4_000_000)) <= 1250
     assert [len(batch) for batch in batched(sources[:20], 8, 4_000_000)] == [8, 8, 4]
-    large = [Source(f"u{n}", f"{n}", 3_000_000) for n in range(3)]
+    large = [SourceFile(f"u{n}", f"{n}", 3_000_000) for n in range(3)]
     assert [len(batch) for batch in batched(large, 8, 4_000_000)] == [1, 1, 1]

@@ -13,7 +13,7 @@ import pytest
 from deployments.settings import Settings
 from deployments.shards.tracks import Track, Tracks
 from flows.storage import Storage
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.sources import read_manifest
 from tests.support.ingesting import called, ingest, opened, settings_in
 from tests.support.s3 import S3Server
@@ -154,7 +154,7 @@ def test_credentials_that_expire_on_the_way_set_no_document_aside(
 
 
 def test_two_coordinators_of_one_command_follow_one_track(s3_server: S3Server, prefix: str) -> None:
-    sources = [Source(f"{prefix}/{number}.txt", f"{number}.txt", 10, 1.0, None) for number in range(8)]
+    sources = [SourceFile(f"{prefix}/{number}.txt", f"{number}.txt", 10, 1.0, None) for number in range(8)]
     both = Barrier(2)
 
     class Meeting(Storage):

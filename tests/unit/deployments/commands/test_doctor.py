@@ -12,7 +12,7 @@ from deployments.commands.doctor import breaking_pairs, examine
 from deployments.server.checks import clock, version
 from deployments.server.findings import Finding
 from deployments.settings import Settings, load_settings
-from flows.run_store import Going, RunRecord, RunStore, open_database
+from flows.run_store import RunningBranch, RunRecord, RunStore, open_database
 from tests.support.killed_process import run_and_kill
 
 
@@ -85,7 +85,7 @@ def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings)
             process_started=here.process_started,
         )
     )
-    store.write("alive", "alive", going_=[Going("0", "0.slow", now(), stuck=True)])
+    store.write("alive", "alive", going_=[RunningBranch("0", "0.slow", now(), stuck=True)])
     stuck, running = found(settings, "runs", repair=True)
     assert stuck == Finding("runs", "warning", "alive: 0.slow gives no sign of progress; see `braid runs show`")
     assert running == Finding("runs", "ok", "1 running")

@@ -4,10 +4,10 @@ import uuid
 
 from deployments.shards.tracks import Tracks
 from flows.storage import Storage
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.sources import read_manifest
 
-SOURCES = tuple(Source(f"file:///d/{n}.txt", f"{n}.txt", n) for n in range(20))
+SOURCES = tuple(SourceFile(f"file:///d/{n}.txt", f"{n}.txt", n) for n in range(20))
 
 
 def test_the_same_command_finds_its_track_until_it_is_done() -> None:

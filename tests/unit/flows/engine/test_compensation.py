@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import Journal, Kept, run_plan
+from flows.engine import FinishedCall, Journal, run_plan
 from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
@@ -137,7 +137,7 @@ class DiesWhileUndoing(MemoryJournal):
         super().__init__()
         self._when = when
 
-    async def keep(self, key: str, kept: Kept) -> None:
+    async def keep(self, key: str, kept: FinishedCall) -> None:
         await super().keep(key, kept)
         if kept.undoing and self._when == "before":
             raise Died

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.author import Registry, RunResult, handler
 from flows.calling import LeafCall, LeafResult
-from flows.engine import Journal, Kept, replay_step, run_leaf, run_plan
+from flows.engine import FinishedCall, Journal, replay_step, run_leaf, run_plan
 from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, OrchestrationError
 from flows.model import Pipeline
@@ -193,7 +193,7 @@ async def test_what_is_kept_says_what_it_took(registry: Registry) -> None:
     journal = MemoryJournal()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": loop()}), registry=registry)
     await run_plan(plan, Context({"items": [1]}), journal=journal)
-    kept: Kept = next(iter(journal.kept.values()))
+    kept: FinishedCall = next(iter(journal.kept.values()))
     assert (kept.step_id, kept.attempts, kept.undoing) == ("0.0.double[0]", 1, False)
 
 

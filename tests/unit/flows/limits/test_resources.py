@@ -15,7 +15,7 @@ from flows.limits.resources import CircuitOpen, Ticket
 from flows.model import Resource
 
 Result = TypeVar("Result")
-WINDOW_S = 60.0
+MINUTE_S = 60.0
 
 
 class _Jumps(selectors.DefaultSelector):
@@ -87,7 +87,7 @@ def demand(name: str = "api", tokens: float = 0.0, **limits: Any) -> Demand:
     return Demand(name, Resource.model_validate(limits), tokens)
 
 
-def most_in_a_window(moments: Sequence[float], window_s: float = WINDOW_S) -> int:
+def most_in_a_window(moments: Sequence[float], window_s: float = MINUTE_S) -> int:
     return max((sum(1 for other in moments if moment <= other <= moment + window_s) for moment in moments), default=0)
 
 
@@ -120,7 +120,7 @@ def test_a_rate_is_used_to_the_full() -> None:
 
     starts = virtually(run()).starts
     assert [starts.count(moment) for moment in sorted(set(starts))] == [60, 60, 60]
-    assert max(starts) < 2 * (WINDOW_S + 1)
+    assert max(starts) < 2 * (MINUTE_S + 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ab", "bc", "ca", "a", "b", "c", "abc"]), TIMES, TIMES), max_size=25))
@@ -179,7 +179,7 @@ def test_tokens_of_a_window_stay_below_the_limit_when_they_are_expected_rightly(
     spent = virtually(run()).spent
     assert len(spent) == len(calls)
     for start, _ in spent:
-        assert sum(tokens for moment, tokens in spent if start <= moment < start + WINDOW_S) <= 100
+        assert sum(tokens for moment, tokens in spent if start <= moment < start + MINUTE_S) <= 100
 
 
 def test_unexpected_tokens_are_a_debt_that_the_next_call_waits_for() -> None:
@@ -190,7 +190,7 @@ def test_unexpected_tokens_are_a_debt_that_the_next_call_waits_for() -> None:
         await watch.call([limits], tokens=10)
         return watch
 
-    assert virtually(run()).starts == [0.0, pytest.approx(2.5 * WINDOW_S)]
+    assert virtually(run()).starts == [0.0, pytest.approx(2.5 * MINUTE_S)]
 
 
 def test_a_call_that_expects_more_than_the_limit_goes_alone() -> None:
@@ -202,7 +202,7 @@ def test_a_call_that_expects_more_than_the_limit_goes_alone() -> None:
         )
         return watch
 
-    assert virtually(run()).starts == [0.0, pytest.approx(WINDOW_S)]
+    assert virtually(run()).starts == [0.0, pytest.approx(MINUTE_S)]
 
 
 @given(st.lists(st.tuples(TIMES, TIMES, st.floats(0, 120)), min_size=1, max_size=20), st.booleans())
@@ -224,7 +224,7 @@ def test_everything_comes_back_whenever_a_call_is_cancelled(
 
         await asyncio.gather(*(one(*call) for call in calls))
         # What was cut short must not be in anybody's way.
-        await asyncio.sleep(2 * WINDOW_S)
+        await asyncio.sleep(2 * MINUTE_S)
         began = asyncio.get_running_loop().time()
         await watch.call(limits)
         assert watch.starts[-1] == began

@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 from flows.author import Call, Registry, handler
-from flows.calling import Done
-from flows.engine import Kept, Stuck, run_plan
+from flows.calling import CallResult
+from flows.engine import FinishedCall, Stuck, run_plan
 from flows.model import Pipeline
 from flows.planning import make_plan
-from flows.run_store import Going, Recorder, RunRecord, RunStore, pack
+from flows.run_store import Recorder, RunningBranch, RunRecord, RunStore, pack
 from flows.state import Context, Identity
 
 
@@ -25,7 +25,7 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     context = Context(identity=Identity("p", "run-1"))
     running = asyncio.ensure_future(run_plan(plan, context, observer=writer, journal=writer))
 
-    async def until(stuck: bool, done: int | None) -> list[Going]:
+    async def until(stuck: bool, done: int | None) -> list[RunningBranch]:
         async with asyncio.timeout(30):
             while True:
                 found = reader.going("run-1")
@@ -47,8 +47,8 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
 def test_a_step_whose_result_is_kept_goes_on_no_more(tmp_path: Path) -> None:
     store = RunStore(f"sqlite:///{tmp_path / 'runs.db'}")
     store.start(RunRecord("run-1", "p", "f", "default", {}, "running", 1.0))
-    both = [Going("0", "0.first", 1.0), Going("1", "1.second", 2.0)]
-    kept = pack(Kept("definition", "own", Done((), 7), "0.first"))
+    both = [RunningBranch("0", "0.first", 1.0), RunningBranch("1", "1.second", 2.0)]
+    kept = pack(FinishedCall("definition", "own", CallResult((), 7), "0.first"))
     store.write("run-1", "run-1", going_=both[:1])
     # A process that is killed now has not written the outcome of the first.
     store.write("run-1", "run-1", going_=both, keep={"0.first": kept})

@@ -15,18 +15,18 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from flows.author import Call, Registry, handler
-from flows.calling import Done
-from flows.engine import Kept, run_plan
+from flows.calling import CallResult
+from flows.engine import FinishedCall, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.run_store import (
     NewerRunStore,
-    Packed,
     Recorder,
     RunRecord,
     RunStore,
     RunStoreFailed,
+    StoredCall,
     database,
     open_database,
     pack,
@@ -37,14 +37,14 @@ from flows.state import Context, Identity
 
 WRITER = """
 import sys
-from flows.calling import Done
-from flows.engine import Kept
+from flows.calling import CallResult
+from flows.engine import FinishedCall
 from flows.author import Outcome
 from flows.run_store import RunRecord, RunStore, pack
 store, run_id = RunStore(sys.argv[1]), sys.argv[2]
 store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
 for number in range(25):
-    kept = pack(Kept("definition", "own", Done((), number)))
+    kept = pack(FinishedCall("definition", "own", CallResult((), number)))
     outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
     store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
 """
@@ -199,10 +199,10 @@ def test_a_store_that_cannot_be_written_does_not_stop_the_run_but_is_said(url: s
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_large_calls_gave_takes_less_room_and_comes_back(url: str, packed: bool) -> None:
-    store, call = RunStore(url), Kept("definition", "own", Done((), "storm over the river " * 5000))
+    store, call = RunStore(url), FinishedCall("definition", "own", CallResult((), "storm over the river " * 5000))
     plain = pickle.dumps(call)
     # Stored by a Braid that did not pack, it must still be there.
-    stored = pack(call) if packed else Packed(call, plain)
+    stored = pack(call) if packed else StoredCall(call, plain)
     assert len(stored.content) < len(plain) / 3 if packed else stored.content == plain
     store.write("r", "r", keep={"step": stored})
     assert store.kept("r", "step") == call

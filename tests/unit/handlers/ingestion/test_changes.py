@@ -14,7 +14,7 @@ from flows.state import Identity, Services, Spilled
 from flows.storage import Storage
 from flows.storage.locations import StoredObject
 from handlers.ingestion.changes import batched, find_changes
-from handlers.records import Document, Source
+from handlers.records import Document, SourceFile
 from handlers.sources import list_sources
 from handlers.stores.memory import MemoryIndexStore
 
@@ -24,8 +24,8 @@ files = st.dictionaries(names, contents)
 ROOT, OTHER = "memory://changes/in", "memory://changes/other"
 
 
-def source_of(name: str, content: str, root: str = ROOT) -> Source:
-    return Source(f"{root}/{name}", name, len(content), 1.0, etag=None, certain=False)
+def source_of(name: str, content: str, root: str = ROOT) -> SourceFile:
+    return SourceFile(f"{root}/{name}", name, len(content), 1.0, etag=None, certain=False)
 
 
 def indexed(store: MemoryIndexStore, old: dict[str, str], root: str) -> None:
@@ -85,7 +85,7 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 5), st.integers(1, 60))
 def test_batches_hold_all_in_order_and_no_more_than_they_may(sizes: list[int], most: int, most_bytes: int) -> None:
-    sources = [Source(f"u{n}", f"{n}", size) for n, size in enumerate(sizes)]
+    sources = [SourceFile(f"u{n}", f"{n}", size) for n, size in enumerate(sizes)]
     batches = batched(sources, most, most_bytes)
     assert [source for batch in batches for source in batch] == sources
     for batch, following in pairwise(batches):

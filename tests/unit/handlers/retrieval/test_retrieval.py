@@ -23,7 +23,7 @@ from handlers.ingestion.storing import (
     store_sparse_vectors,
 )
 from handlers.models.embedding import HashingEmbedder, LocalEmbedder
-from handlers.records import Chunk, Document, Entity, Hit, Source, stable_id
+from handlers.records import Chunk, Document, Entity, Hit, SourceFile, stable_id
 from handlers.retrieval.graph import Reached, graph_search, graph_traverse
 from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
@@ -198,7 +198,7 @@ def test_failures_land_in_the_document_table_and_documents_go() -> None:
     store = MemoryIndexStore()
     call = a_call(index_store=store, embedder=HashingEmbedder())
     fill(call)
-    source = Source("file:///broken.pdf", "broken.pdf", 3, None)
+    source = SourceFile("file:///broken.pdf", "broken.pdf", 3, None)
     failures = [ItemFailure("broken.pdf", "no PDF at all"), ItemFailure("other", "too large")]
     assert record_failures(failures, [source], call=call) == 2
     [broken, other] = store.documents(status="failed")

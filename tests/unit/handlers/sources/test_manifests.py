@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flows.errors import FatalError
 from flows.storage import Storage
-from handlers.records import Source
+from handlers.records import SourceFile
 from handlers.sources import list_sources, partition, read_manifest, write_manifest
 from handlers.sources.manifests import PREFIX
 from tests.support.documents import make_call
@@ -14,8 +14,8 @@ from tests.support.documents import make_call
 sizes = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60)
 
 
-def listing(sizes: list[int]) -> tuple[Source, ...]:
-    return tuple(Source(f"s3://b/{n}", f"{n}.txt", size, 12.5, f"e{n}") for n, size in enumerate(sizes))
+def listing(sizes: list[int]) -> tuple[SourceFile, ...]:
+    return tuple(SourceFile(f"s3://b/{n}", f"{n}.txt", size, 12.5, f"e{n}") for n, size in enumerate(sizes))
 
 
 @given(sizes, st.integers(1, 9))

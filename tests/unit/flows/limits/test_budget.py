@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flows.author import Call, Registry, RunResult, handler
 from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
-from flows.limits import Meter
+from flows.limits import Budget
 from flows.model import Pipeline
 from flows.planning import Overrides, make_plan
 from flows.state import Context
@@ -109,7 +109,7 @@ async def test_a_call_waiting_for_its_turn_does_not_start_and_a_failure_is_not_t
 
 
 def test_a_refusal_is_final_and_what_runs_is_reckoned_with() -> None:
-    meter = Meter({"usd": 10})
+    meter = Budget({"usd": 10})
     first = meter.start("ask")
     first.add({"usd": 4})
     assert meter.end(first) == {"usd": 4}
@@ -129,7 +129,7 @@ def test_a_refusal_is_final_and_what_runs_is_reckoned_with() -> None:
 
 def test_a_time_budget_ends_with_the_clock() -> None:
     times = iter([100.0, 105.0, 111.0])
-    meter = Meter({"seconds": 30}, spent={"seconds": 20}, clock=lambda: next(times))
+    meter = Budget({"seconds": 30}, spent={"seconds": 20}, clock=lambda: next(times))
     assert meter.may_start("ask")
     assert not meter.may_start("ask")
     assert meter.refusal == "budget: 31 seconds of 30 seconds used"

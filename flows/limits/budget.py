@@ -9,7 +9,7 @@ from flows.author import cost_text
 SECONDS = "seconds"
 
 
-class Meter:
+class Budget:
     """Adds up what a run costs while it goes on, and refuses calls once a budget is used up; safe under threads.
 
     A budget says how much of each unit a run may use; `seconds` is the time of the run. `spent` is what earlier runs
@@ -102,7 +102,7 @@ class Meter:
 class Charge:
     """One call, as its run's meter sees it."""
 
-    def __init__(self, meter: Meter, handler: str) -> None:
+    def __init__(self, meter: Budget, handler: str) -> None:
         self._meter, self.handler = meter, handler
         self.cost: dict[str, float] = {}
         self.over = False

@@ -47,7 +47,7 @@ class SharedRates(Protocol):
 
 
 @dataclass(frozen=True)
-class Turns:
+class Admission:
     """The turns of one run's attempts."""
 
     settled: Mapping[str, Settled]
@@ -107,7 +107,7 @@ class Turns:
             self.resources.end(ticket, verdict, tokens)
 
 
-def warn_of_what_is_not_shared(turns: Turns) -> None:
+def warn_of_what_is_not_shared(turns: Admission) -> None:
     """Say which shared limits hold in this process only, because nobody is there to count them for all."""
     for one in turns.settled.values():
         for common in one.shared.values():
