@@ -9,6 +9,7 @@ import pytest
 from flows.state import Services
 from handlers.content.files import AudioFile, ImageFile, VideoFile
 from tests.support.content import CHAINS, content, content_services, heard, needs_speech, run_chain, seen
+from tests.support.paths import DOCS
 
 STRATEGIES = ("collect_all", "first_success", "fastest_success", "best_quality", "combine_outputs")
 
@@ -145,7 +146,7 @@ def test_the_chain_of_old_gives_one_picture_and_tells_what_is_in_it(services: Se
 
 @needs_speech
 def test_the_chain_on_the_page_runs(services: Services) -> None:
-    page = (CHAINS.parents[2] / "docs" / "content.md").read_text()
+    page = (DOCS / "content.md").read_text()
     result, fields = run_chain(page.split("```yaml\n")[1].split("```")[0], services=services)
     assert result.status == "succeeded", result.errors
     assert heard(fields["audio"]) > 1

@@ -19,9 +19,10 @@ from handlers.data.skills import SKILLS
 from handlers.models import ChatModel
 from tests.support.data import data_services
 from tests.support.openai_server import OpenAIServer
+from tests.support.paths import EXAMPLES
 from tests.support.web_server import WebAnswer, WebServer, run_web_server
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects" / "data"
+DATA = EXAMPLES / "dialects" / "data"
 SKILL_FILES = {
     "FinancialAnalyzer": "requires: [sales_data, expense_data]\nproduces: [analysis]",
     "DataAnalyzer": "requires: [other_input]\nproduces: [analysis_result, insights]",
@@ -84,7 +85,7 @@ def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Pa
     )
 
     def run(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
-        text = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8")
+        text = (DATA / f"{name}.yaml").read_text(encoding="utf-8")
         # The example's table has the name of a keyword, which no database takes unquoted, and its host is no real one.
         text = text.replace("FROM table", r"FROM \"table\"").replace("https://api.example.com", web.url)
         loaded = load_pipeline_text(text, source=f"{name}.yaml")

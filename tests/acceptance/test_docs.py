@@ -16,8 +16,8 @@ from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context
 from handlers.data.functions import FUNCTIONS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OWN = ("count_words", "find_longest_word", "read_titles", "remember_titles", "fetch_account", "tell_editors")
 

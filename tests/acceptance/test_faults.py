@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 from bench.faults import rows
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Kills after each write, on both databases, are in tests/integration/test_killed_runs.py.
 QUICK = [name for name in rows(quick=True) if not name.startswith("killed")]
 

@@ -20,8 +20,9 @@ from flows.reports.events import JobEvent, JobEvents
 from flows.run_store import Recorder, RunStore
 from flows.state import Context, Identity, Services
 from handlers.jobs import JobKeys, job
+from tests.support.paths import EXAMPLES
 
-STAGES = Path(__file__).parents[2] / "examples" / "dialects" / "stages"
+STAGES = EXAMPLES / "dialects" / "stages"
 ACCOUNTS = [f"ingest_gmail_acct{number}" for number in range(1, 5)]
 
 

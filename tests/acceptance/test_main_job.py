@@ -12,9 +12,9 @@ from deployments.catalog import load_catalog
 from deployments.runs import run_pipeline
 from deployments.settings import Settings
 from flows.author import RunResult
+from tests.support.paths import DOCUMENTS
 from tests.support.s3 import S3Server
 
-DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 CHOSEN = [
     "databases/postgresql-brief-history.html",
     "databases/zodb-introduction.docx",

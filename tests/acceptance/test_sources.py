@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+from tests.support.paths import TESTS
+
 PAGE = (TESTS.parent / "docs" / "sources.md").read_text(encoding="utf-8")
 
 

@@ -15,8 +15,9 @@ from flows.errors import FatalError
 from handlers.stores import FailedDocument, IndexStore, open_index
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 from tests.support.index_stores import document, index_url, ingest, stage, vector
+from tests.support.paths import TESTS
 
-OLDER = Path(__file__).parents[1] / "older_indexes"
+OLDER = TESTS / "older_indexes"
 OLDER_VERSIONS = (2, 3)
 TABLES = sorted(metadata.sorted_tables, key=lambda table: table.name == "postings")  # which once referred to another
 DOCUMENTS = [

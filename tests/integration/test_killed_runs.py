@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.killing import CALLS_OF_A_RUN
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -17,9 +17,8 @@ def reports(
 ) -> list[dict[str, Any]]:
     """What came of a kill before and after every write of a run."""
     url = postgres_server if request.param == "postgresql" else f"sqlite:///{tmp_path_factory.mktemp('killed')}/runs.db"
-    root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.killing", url], cwd=root, capture_output=True, text=True, timeout=280
+        [sys.executable, "-m", "tests.support.killing", url], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]

@@ -23,13 +23,13 @@ from flows.planning import Overrides, make_plan
 from flows.run_store import DatabaseRates
 from flows.state import Context
 from tests.support.operated import Operated, wait_for
+from tests.support.paths import ROOT
 
 prefect = [
     pytest.mark.usefixtures("prefect_server"),
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
-ROOT = Path(__file__).parents[2]
 
 
 def with_prefect(test: Any) -> Any:

@@ -21,7 +21,8 @@ from deployments.catalog import load_catalog
 from deployments.cli import app
 from deployments.runs import run_pipeline
 from handlers.stores import open_index
-from tests.support.operated import ROOT, Operated, wait_for
+from tests.support.operated import Operated, wait_for
+from tests.support.paths import ROOT
 
 pytestmark = [
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.

@@ -24,8 +24,7 @@ from handlers.stores.postgres import PostgresIndexStore, drop_index, index_names
 from handlers.tags import TagFilter
 from handlers.text import terms
 from tests.support.index_stores import chunks_of, count_terms, document, index_url, ingest, stage
-
-DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
+from tests.support.paths import DOCUMENTS
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from handlers.stores import open_index
 from tests.support.editions import DOCUMENTS, EDITIONS, text
 from tests.support.index_stores import index_url
 from tests.support.ingesting import ingest, opened, settings_in, write
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.s3 import S3Server
 from tests.support.three_stores import Stores, arguments, run
 
@@ -43,7 +44,7 @@ def test_the_first_two_stores_end_up_clean_when_the_third_fails(stores: Stores) 
 def test_a_process_that_dies_while_undoing_is_finished_by_the_resumed_run(
     stores: Stores, name: str, mended: bool
 ) -> None:
-    dying = subprocess.run(arguments(replace(stores, kill=name)), cwd=Path(__file__).parents[2], timeout=120)
+    dying = subprocess.run(arguments(replace(stores, kill=name)), cwd=ROOT, timeout=120)
     assert dying.returncode == -signal.SIGKILL
     assert stores.found() == {"s3": {"postgres": True, "s3": False, "sqlite": False}, "postgres": NOWHERE}[name]
     if mended:

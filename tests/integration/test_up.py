@@ -12,7 +12,8 @@ import httpx
 import psutil
 
 from deployments.server.local import Child, LocalServer, running_url
-from tests.support.operated import ROOT, wait_for
+from tests.support.operated import wait_for
+from tests.support.paths import ROOT
 
 
 def up(home: Path) -> subprocess.Popen[bytes]:

@@ -22,8 +22,9 @@ from flows.storage import Storage
 from handlers.content.files import AudioFile, ImageFile, MediaFile
 from handlers.content.providers import ContentProvider, OfflineProvider
 from handlers.models import ChatModel
+from tests.support.paths import EXAMPLES
 
-CHAINS = Path(__file__).parents[2] / "examples" / "dialects" / "chains"
+CHAINS = EXAMPLES / "dialects" / "chains"
 needs_speech = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs Debian's package espeak-ng")
 
 

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.paths import ROOT
+
 
 def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
     """The file that the step made, and makes it succeed the next time; BRAID_HOME says where the run is recorded.
@@ -16,9 +18,8 @@ def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
     marker = folder / "hangs"
     code = f"from tests.support.dying_run import main; main({engine!r}, {str(marker)!r}, {tag!r})"
     command = [sys.executable, "-c", code]
-    root = Path(__file__).parents[2]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, env=dict(os.environ))
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=dict(os.environ))
     until = time.monotonic() + 120
     while not marker.exists():
         assert process.poll() is None, (folder / "log").read_text()

@@ -14,8 +14,8 @@ from deployments.catalog import load_catalog
 from deployments.server.local import LocalServer
 from deployments.settings import Settings
 from flows.run_store import RunStore
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 HANDLERS = """
 import asyncio
 import os

@@ -4,14 +4,14 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flows.author import Outcome, Registry, handler
 from flows.engine import Observer
 from flows.errors import FatalError, TransientError
+from tests.support.paths import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "failure.md"
+PAGE = ROOT / "docs" / "failure.md"
 Row = Mapping[str, str]
 
 

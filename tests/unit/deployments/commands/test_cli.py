@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app, shadowing
-
-DOCUMENTS = Path(__file__).parents[4] / "examples" / "documents"
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +217,7 @@ def test_prefect_is_not_imported(arguments: list[str], folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[4],
+        cwd=ROOT,
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
-
-ROOT = Path(__file__).parents[4]
+from tests.support.paths import ROOT
 
 
 def braid(*arguments: str) -> tuple[int, str]:

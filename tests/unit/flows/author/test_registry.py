@@ -10,6 +10,7 @@ import pytest
 from flows.author import Call, Registry, handler, load_modules
 from flows.errors import DuplicateName, UnknownHandler
 from flows.state import Context
+from tests.support.paths import ROOT
 
 
 def test_the_signature_says_what_is_read_what_is_an_option_and_what_is_written() -> None:
@@ -113,6 +114,5 @@ def test_an_installed_distribution_offers_handlers_by_entry_point(tmp_path: Path
         "from flows.author.registry import REGISTRY, load_entry_points\n"
         "load_entry_points(); print('offered' in REGISTRY.handlers)"
     )
-    root = Path(__file__).parents[4]
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "True"

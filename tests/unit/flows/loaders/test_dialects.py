@@ -12,14 +12,14 @@ from flows.errors import InvalidPipeline
 from flows.loaders import dump_pipeline, load_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, Parallel, Pipeline, SubPipeline
 from flows.model.steps import walk
+from tests.support.paths import EXAMPLES
 from tests.support.strategies import names, pipelines
 
-ROOT = Path(__file__).parents[4]
-EXAMPLES = sorted(file for file in (ROOT / "examples" / "dialects").rglob("*.*") if ".native" not in file.name)
+FILES = sorted(file for file in (EXAMPLES / "dialects").rglob("*.*") if ".native" not in file.name)
 FOLDERS = {"hpd": "hpd", "chains": "chain", "data": "data", "stages": "stages"}
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_an_example_gives_the_native_form_beside_it(file: Path) -> None:
     loaded = load_pipeline(file)
     golden = file.with_name(f"{file.stem}.native.yaml")
@@ -31,7 +31,7 @@ def test_an_example_gives_the_native_form_beside_it(file: Path) -> None:
     assert loaded.dialect == ("native" if is_a_plain_list else FOLDERS[file.parent.name])
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_every_step_of_an_example_has_its_place_in_the_file(file: Path) -> None:
     loaded, lines = load_pipeline(file), file.read_text().splitlines()
     for path, node in loaded.positions.steps.items():

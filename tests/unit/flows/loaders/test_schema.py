@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,10 +5,10 @@ from ruamel.yaml import YAML
 
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text, pipeline_data, pipeline_schema
+from tests.support.paths import EXAMPLES, ROOT
 from tests.support.strategies import pipelines
 
-ROOT = Path(__file__).parents[4]
-NATIVE = [*(ROOT / "examples" / "templates").glob("*.yaml"), *(ROOT / "examples" / "dialects").rglob("*.native.yaml")]
+NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").rglob("*.native.yaml")]
 SHIPPED = sorted([*NATIVE, *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
 CHECK = jsonschema.Draft202012Validator(pipeline_schema())
 

@@ -1,13 +1,12 @@
-from pathlib import Path
-
 import pytest
 
 from flows.loaders import load_pipeline
 from flows.loaders.builder import PipelineBuilder
 from flows.loaders.templates import HYBRID_RAG, MULTI_STORAGE_WRITE, TEMPLATES
 from flows.model import Handler, Parallel, Parameter, Pipeline, Policy, Sequential, handler_names
+from tests.support.paths import EXAMPLES
 
-FILES = Path(__file__).parents[4] / "examples" / "templates"
+FILES = EXAMPLES / "templates"
 
 
 def step(spelling: str) -> Handler | Parallel:

@@ -1,7 +1,6 @@
 """The engine's promises under chosen schedules and injected faults: one state, windows, outcomes, policies, stops."""
 
 import random
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,11 @@ from flows.loaders.templates import TEMPLATES
 from flows.model import Pipeline
 from flows.state import Context
 from flows.testkit import Faults, explore, stand_ins
+from tests.support.paths import ROOT
 from tests.support.random_pipelines import mixing_registry, random_pipeline, random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
-PIPELINES = Path(__file__).parents[4] / "deployments" / "pipelines"
+PIPELINES = ROOT / "deployments" / "pipelines"
 
 
 @pytest.mark.parametrize("number", range(40))

@@ -3,6 +3,7 @@ import pytest
 from handlers.extraction import extract_code_blocks, extract_images, extract_tables, extract_text, merge_extractions
 from handlers.sources import list_sources
 from tests.support.documents import PNG, RULED_PAGE, make_call, make_docx, make_pdf, make_pptx
+from tests.support.paths import DOCUMENTS
 
 HTML = b"""<h1>H</h1><p>text</p><img src="a/b.png" alt="An oak">
 <figure><img src="https://e.org/i.png"><figcaption>Fig.
@@ -72,9 +73,8 @@ def test_web_pages_and_markdown_refer_to_pictures():
 
 
 def test_pictures_of_pdf_have_captions():
-    from pathlib import Path
 
-    path = Path(__file__).parents[4] / "examples/documents/databases/sqlite-faster-than-the-file-system.pdf"
+    path = DOCUMENTS / "databases/sqlite-faster-than-the-file-system.pdf"
     documents, call = documents_of({"s.pdf": path.read_bytes()})
     images = extract_images(documents, call=call)
     assert [image.page for image in images] == [4, 5, 5, 6, 7]

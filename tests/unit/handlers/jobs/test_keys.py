@@ -13,6 +13,7 @@ from flows.errors import FatalError
 from flows.state import Identity, Services
 from handlers.jobs import JobKeys, job
 from handlers.jobs.keys import KeyCollision
+from tests.support.paths import ROOT
 
 
 def call_of(keys: JobKeys, step: str, run: str = "run-1") -> Call:
@@ -61,7 +62,7 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
         [sys.executable, "-c", textwrap.dedent(code)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[4],
+        cwd=ROOT,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
