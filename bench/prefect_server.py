@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+
+from tests.support.ports import free_port
 
 TUNED = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -43,9 +44,7 @@ class Server:
     """A server that can be killed and brought back with the same port and database; use it as a context manager."""
 
     def __init__(self, home: Path, settings: Mapping[str, str] = TUNED, *, seconds: float = 120.0) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._environment = {
             **os.environ,

@@ -1,22 +1,58 @@
-"""What all tests share."""
+"""What all tests share: their marks, their order, one home for each process, and the search for what they leave behind."""
 
 import atexit
 import gc
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.servers", "tests.support.index_stores"]
+from tests.support.paths import TESTS
+from tests.support.profiles import load_profiles
 
-# Timings say nothing on a shared machine; what a property says does not depend on them.
-settings.register_profile("braid", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
-settings.load_profile("braid")
+pytest_plugins = ["tests.support.servers", "tests.support.index_stores", "tests.support.side_by_side"]
+load_profiles()
 
+FOLDERS = ("unit", "contracts", "integration", "acceptance")
+"""In the order in which they run: unit tests first, while no server or client of Prefect runs threads in the process."""
+SERVERS = {"postgres_server", "prefect_server", "operated", "s3_server", "redis_url", "mongo_url"}
+"""Fixtures that start a server, which is a process of its own."""
+_HOME = pytest.StashKey[str]()
 _STATUS = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prefect keeps its files in a folder of this process, so that nothing of the user's is read or changed."""
+    config.stash[_HOME] = os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="braid-tests-prefect-")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        item.add_marker(folder)
+        if _starts_server(item):
+            item.add_marker("server")
+        if folder in ("unit", "contracts") and not {"server", "slow"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("quick")
+
+
+def _starts_server(item: pytest.Item) -> bool:
+    """Whether a test asks for a server, directly or as one of several stores."""
+    if not isinstance(item, pytest.Function):
+        return False
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(SERVERS & set(item.fixturenames)) or any(
+        isinstance(param, str) and param.startswith("postgres") for param in params
+    )
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,10 +62,14 @@ def _own_garbage() -> Iterator[None]:
     Such is a connection that a client library gave up at an unlucky moment: as an error it would strike whichever test
     runs when it is collected.
     """
+    modules = len(sys.modules)
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("default", ResourceWarning)
         gc.collect()
+    if len(sys.modules) > modules:
+        # Imported modules stay. To look through all of them again after each module of tests takes half a second.
+        gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -48,5 +88,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()  # servers and worker processes end here
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
     sys.stdout.flush()
     os._exit(config.stash[_STATUS])

@@ -50,13 +50,13 @@ def dask_address() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def handlers(dask_address: str) -> None:
-    import tests.integration.cluster_handlers  # noqa: F401  (not while tests are collected: their names are common)
+    import tests.support.cluster_handlers  # noqa: F401  (not while tests are collected: their names are common)
 
 
 async def run(
     pipeline: Pipeline | dict[str, Any], data: dict[str, Any], address: str | None, runner: str | None = "dask"
 ) -> RunResult:
-    from tests.integration.cluster_handlers import services
+    from tests.support.cluster_handlers import services
 
     if isinstance(pipeline, dict):
         pipeline = Pipeline.model_validate({"name": "p", **pipeline})

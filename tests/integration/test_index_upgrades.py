@@ -1,6 +1,6 @@
 """Indexes that earlier schema versions made are upgraded when they are opened, with nothing lost, or refused.
 
-`tests/older_indexes` has the tables as the commits with these versions made them.
+`older_indexes` has the tables as the commits with these versions made them.
 """
 
 import sqlite3
@@ -15,9 +15,8 @@ from flows.errors import FatalError
 from handlers.stores import FailedDocument, IndexStore, open_index
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 from tests.support.index_stores import document, index_url, ingest, stage, vector
-from tests.support.paths import TESTS
 
-OLDER = TESTS / "older_indexes"
+OLDER = Path(__file__).with_name("older_indexes")
 OLDER_VERSIONS = (2, 3)
 TABLES = sorted(metadata.sorted_tables, key=lambda table: table.name == "postings")  # which once referred to another
 DOCUMENTS = [

@@ -179,7 +179,7 @@ def test_two_runs_in_two_processes_share_seats_and_rate(tmp_path: Path) -> None:
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
     workers = [
         subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("limited_worker.py")), *arguments],
+            [sys.executable, "-m", "tests.support.limited_worker", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -205,7 +205,7 @@ def test_the_seat_of_a_killed_process_comes_back(operated: Operated, tmp_path: P
 
     def start(takes_s: str) -> "subprocess.Popen[str]":
         arguments = [f"sqlite:///{tmp_path}/runs.db", str(notes), "3", resources, "1", takes_s]
-        command = [sys.executable, str(Path(__file__).with_name("limited_worker.py")), *arguments]
+        command = [sys.executable, "-m", "tests.support.limited_worker", *arguments]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
     def noted() -> list[str]:

@@ -11,7 +11,7 @@ from flows.author import Registry, handler
 from flows.calling.processes import stop_processes
 from flows.errors import FatalError
 from tests.integration.test_translator import flow_state, run, task_states
-from tests.unit.flows.calling import process_handlers
+from tests.support import process_handlers
 from tests.unit.flows.calling.test_processes import lives, until
 
 pytestmark = [

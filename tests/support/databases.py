@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 _START_S = 30.0
 
 
@@ -20,7 +22,7 @@ def run_redis(folder: Path) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("there is no redis-server; install Debian's package redis-server")
-    port = _free_port()
+    port = free_port()
     command = [
         program,
         "--port",
@@ -41,7 +43,7 @@ def run_redis(folder: Path) -> Iterator[str]:
 @contextmanager
 def run_mongo(folder: Path) -> Iterator[str]:
     """The URL of a database `shop` of a MongoDB-compatible server (SecantusDB, from PyPI)."""
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -55,12 +57,6 @@ def run_mongo(folder: Path) -> Iterator[str]:
     ]
     with _process(command, folder, lambda: _listens(port)):
         yield f"mongodb://127.0.0.1:{port}/shop"
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def _listens(port: int) -> bool:

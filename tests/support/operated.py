@@ -15,6 +15,7 @@ from deployments.server.local import LocalServer
 from deployments.settings import Settings
 from flows.run_store import RunStore
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 
 HANDLERS = """
 import asyncio
@@ -229,17 +230,9 @@ def run_operated(folder: Path) -> Iterator[Operated]:
         schedules=folder / "schedules.yaml",
         embedding_model="hashing",
     )
-    with LocalServer(folder / "server", port=_free_port(), environment=variables) as server:
+    with LocalServer(folder / "server", port=free_port(), environment=variables) as server:
         server.start_server()
         operated = Operated(server, folder, settings)
         operated.deploy("greet")
         server.start_worker("braid")
         yield operated
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
 from flows.storage import StorageOptions
+from tests.support.ports import free_port
 
 _PORTS = [f"{server}.port{kind}" for server in ("s3", "master", "volume", "filer", "admin") for kind in ("", ".grpc")]
 _START_S = 60.0
@@ -41,7 +41,7 @@ def run_s3_server(*, bucket: str = "braid") -> Iterator[S3Server]:
     """Start a server, wait until it lists its bucket, and end exactly that process."""
     # A short path: its Unix sockets lie in here.
     with tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True) as folder:
-        ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        ports = {name: free_port() for name in _PORTS}
         server = S3Server(f"http://127.0.0.1:{ports['s3.port']}", "braid-key", "braid-secret", bucket)
         log = Path(folder, "server.log")
         with log.open("wb") as output:
@@ -58,14 +58,6 @@ def run_s3_server(*, bucket: str = "braid") -> Iterator[S3Server]:
         finally:
             process.kill()  # nothing in its folder is to be kept, so there is no need to wait for an orderly end
             process.wait(timeout=30)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _command(folder: str, ports: dict[str, int], bucket: str) -> list[str]:

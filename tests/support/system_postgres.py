@@ -6,11 +6,12 @@ The one that comes as a Python package has pgvector, which the index needs, but 
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 """Nothing outlives it, so nothing has to reach the disk."""
@@ -40,9 +41,7 @@ def run_system_postgres(folder: Path) -> Iterator[str]:
         shutil.chown(folder, user)
         for parent in folder.resolve().parents[:-2]:
             parent.chmod(parent.stat().st_mode | 0o011)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = folder / "data"
 
     def run(program: str, *arguments: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-import tests.unit.flows.calling.process_handlers as process_handlers
+import tests.support.process_handlers as process_handlers
 from flows.author import REGISTRY, RunResult
 from flows.calling.processes import CORES, call_in_process, stop_processes
 from flows.engine import run_plan
@@ -199,7 +199,7 @@ async def test_what_cannot_be_pickled_is_refused_with_the_reason() -> None:
 
 KILLED_RUN = """
 import asyncio, sys
-import tests.unit.flows.calling.process_handlers
+import tests.support.process_handlers
 from flows.state import Context
 from flows.engine import run_plan
 from flows.errors import FatalError
