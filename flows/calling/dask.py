@@ -15,7 +15,6 @@ from flows.errors import TransientError
 logger = logging.getLogger(__name__)
 # dask ships few types of its own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-CONNECT_S = 30.0
 STOPPING_S = 5.0
 """How long a cluster may take to pass on that a call is to stop."""
 THREADS = 8
@@ -31,7 +30,7 @@ async def open_dask(address: str | None, *, threads: int | None) -> "DaskEngine"
     # A call's inputs are one message, of whatever size.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     if address is not None:
-        return DaskEngine(await Client(address, asynchronous=True, timeout=CONNECT_S, set_as_default=False), None)
+        return DaskEngine(await Client(address, asynchronous=True, set_as_default=False), None)
     with dask.config.set(OURS):
         cluster: Any = await LocalCluster(
             n_workers=CORES,
@@ -41,7 +40,7 @@ async def open_dask(address: str | None, *, threads: int | None) -> "DaskEngine"
             dashboard_address="127.0.0.1:0",
         )
     logger.info("started a Dask cluster of %d processes at %s", CORES, cluster.scheduler_address)
-    return DaskEngine(await Client(cluster, asynchronous=True, timeout=CONNECT_S, set_as_default=False), cluster)
+    return DaskEngine(await Client(cluster, asynchronous=True, set_as_default=False), cluster)
 
 
 def _threads_of_workers(ceiling: int | None) -> int:

@@ -33,6 +33,7 @@ from handlers.retrieval.merging import filter_access, hybrid_merge
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
 from handlers.stores import open_index
+from tests.support.profiles import scaled
 
 NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
 VALUES = ("sea", "law", "kitchen")
@@ -131,7 +132,7 @@ def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Cal
     return found
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(query=questions, access=filters, narrowed=filters, top_k=st.integers(1, 30))
 def test_nothing_that_a_filter_excludes_is_ever_found(
     call: Call, query: str, access: Wanted, narrowed: Wanted, top_k: int
@@ -145,7 +146,7 @@ def test_nothing_that_a_filter_excludes_is_ever_found(
     assert filter_access(found["fused"], access, narrowed, call=call) == found["fused"]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(query=questions, access=filters)
 @example(query="Ghent Pump Works (GPW)", access={"team": ["sea"], "level": ["open"]})  # rewritten within itself
 def test_nothing_that_only_excluded_documents_say_is_told(call: Call, query: str, access: Wanted) -> None:

@@ -22,6 +22,7 @@ from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import passages, postings
 from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, make_store, stage, vector
+from tests.support.profiles import scaled
 
 
 def moved(store: IndexStore, old: str, new: Document, **options: Any) -> Rename:
@@ -326,7 +327,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=scaled(10), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(actions=ACTIONS)
 def test_after_any_history_an_index_is_as_if_made_anew(
     store: IndexStore, actions: Sequence[tuple[str, str, str]]

@@ -13,6 +13,7 @@ from handlers.stores import IndexStore, Restatement
 from handlers.stores.memory import MemoryIndexStore
 from handlers.stores.protocol import Swept
 from tests.support.index_stores import chunks_of, count_terms, document, embed, stage, vector
+from tests.support.profiles import scaled
 
 
 def told(model: str) -> str:
@@ -82,7 +83,7 @@ def test_of_two_writers_of_the_same_the_other_has_nothing_left_to_do(store: Inde
         store.publish(second)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=scaled(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_two_runs_make_in_different_ways_is_never_mixed(store: IndexStore, data: st.DataObject) -> None:
     store.delete(["a"])

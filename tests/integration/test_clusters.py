@@ -221,7 +221,10 @@ async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_cluster_that_is_not_there_is_named() -> None:
-    with pytest.raises(OrchestrationError, match="the dask cluster at tcp://127.0.0.1:9 cannot be reached"):
+    import dask.config
+
+    unreachable = pytest.raises(OrchestrationError, match="the dask cluster at tcp://127.0.0.1:9 cannot be reached")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), unreachable:
         await run({"steps": ["tell_where"]}, {}, "tcp://127.0.0.1:9")
 
 

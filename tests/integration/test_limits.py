@@ -22,7 +22,6 @@ from flows.model import Pipeline, Resource
 from flows.planning import Overrides, make_plan
 from flows.run_store import DatabaseRates
 from flows.state import Context
-from tests.support.operated import Operated, wait_for
 from tests.support.paths import ROOT
 
 prefect = [
@@ -193,33 +192,6 @@ def test_two_runs_in_two_processes_share_seats_and_rate(tmp_path: Path) -> None:
     assert len(noted) == 16
     assert most_at_once(noted) <= 2
     assert most_in_a_window([moment for moment, what in noted if what == "start"], 3.0) <= 4
-
-
-@prefect[1]
-@pytest.mark.timeout(450)
-def test_the_seat_of_a_killed_process_comes_back(operated: Operated, tmp_path: Path) -> None:
-    notes, name = tmp_path / "notes", f"api-{uuid4().hex[:8]}"
-    notes.touch()
-    resources = json.dumps({name: {"concurrency": 1}})
-    environment = {**operated.server.environment, "PYTHONPATH": str(ROOT)}
-
-    def start(takes_s: str) -> "subprocess.Popen[str]":
-        arguments = [f"sqlite:///{tmp_path}/runs.db", str(notes), "3", resources, "1", takes_s]
-        command = [sys.executable, "-m", "tests.support.limited_worker", *arguments]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-    def noted() -> list[str]:
-        return [line.split()[1] for line in notes.read_text().splitlines()]
-
-    killed = start("600")
-    wait_for(lambda: noted() or None, operated.log)
-    with operated.client() as client:
-        assert client.read_global_concurrency_limit_by_name(f"braid:{name}").active_slots == 1
-    killed.kill()
-    killed.communicate()
-    # The server gives a place back when nobody has renewed its lease for a minute.
-    said, _ = start("0").communicate(timeout=240)
-    assert (said.strip(), noted()) == ("succeeded []", ["start", "start", "end"])
 
 
 def run_in_flow(pipeline: dict[str, Any], registry: Registry, resources: dict[str, Any]) -> tuple[RunResult, Any]:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,40 @@ pytestmark = [
 ]
 
 
+@dataclass(frozen=True)
+class Queue:
+    """Runs in processes of their own, one after the other, by a limit of the server's; they note when they start and end."""
+
+    name: str
+    folder: Path
+    operated: Operated
+
+    def start(self, takes_s: str) -> "subprocess.Popen[str]":
+        resources = json.dumps({self.name: {"concurrency": 1}})
+        arguments = [f"sqlite:///{self.folder}/runs.db", str(self.folder / "notes"), "3", resources, "1", takes_s]
+        command = [sys.executable, "-m", "tests.support.limited_worker", *arguments]
+        return subprocess.Popen(command, env=self.operated.server.environment, stdout=subprocess.PIPE, text=True)
+
+    def noted(self) -> list[str]:
+        return [line.split()[1] for line in (self.folder / "notes").read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
-def started(operated: Operated) -> dict[str, UUID]:
+def killed_in_seat(operated: Operated, tmp_path_factory: pytest.TempPathFactory) -> Queue:
+    """A run was killed while it had the only seat; before everything else, since its lease goes on for a minute."""
+    queue = Queue(f"api-{uuid4().hex[:8]}", tmp_path_factory.mktemp("queue"), operated)
+    (queue.folder / "notes").touch()
+    killed = queue.start("600")
+    wait_for(lambda: queue.noted() or None, operated.log)
+    with operated.client() as client:
+        assert client.read_global_concurrency_limit_by_name(f"braid:{queue.name}").active_slots == 1
+    killed.kill()
+    killed.communicate()
+    return queue
+
+
+@pytest.fixture(scope="module")
+def started(operated: Operated, killed_in_seat: Queue) -> dict[str, UUID]:
     """Runs of several deployments, started together: each needs seconds to begin."""
     operated.deploy()
     return {
@@ -180,11 +213,11 @@ def test_a_schedule_that_is_due_starts_a_run_and_leaves_when_it_is_taken_out_of_
 greet:
   overlap: cancel_new
   schedules:
-    soon: {interval: 15s, parameters: {name: Timer}}
+    soon: {interval: 5s, parameters: {name: Timer}}
 """,
     )
     assert [change.details for change in changes] == [
-        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 15 s (UTC)")
+        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 5 s (UTC)")
     ]
     wait_for(lambda: "greet Timer 1" in operated.calls() or None, operated.log)
     (change,) = operated.deploy("greet", schedules="")
@@ -294,7 +327,7 @@ ingest:
   overlap: cancel_new
   schedules:
     soon:
-      interval: 15s
+      interval: 5s
       parameters: {{source: {tmp_path}, index: garden, prune: true, max_prune_share: 0.5}}
 """,
     )
@@ -366,6 +399,13 @@ def test_a_file_that_arrived_is_ingested_by_the_shipped_automation(operated: Ope
     assert run.parameters == {"source": "/srv/inbox/report.pdf", "index": "inbox"}
     with operated.client() as client:
         client.set_flow_run_state(run.id, Cancelled(), force=True)
+
+
+@pytest.mark.timeout(450)
+def test_the_seat_of_a_killed_process_comes_back(killed_in_seat: Queue) -> None:
+    # The server gives a place back when nobody has renewed its lease for a minute, the shortest time that it grants.
+    said, _ = killed_in_seat.start("0").communicate(timeout=240)
+    assert (said.strip(), killed_in_seat.noted()) == ("succeeded []", ["start", "start", "end"])
 
 
 def artifacts(operated: Operated, flow_run: UUID) -> set[str]:

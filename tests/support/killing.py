@@ -1,4 +1,4 @@
-"""Kills a run after every event that it writes down, one after the other, and resumes it: `python -m tests.support.killing URL`.
+"""Kills a run after every event that it writes down, one after the other, and resumes it: `python -m tests.support.killing URL every`.
 
 Every point is a process of its own that ends itself with SIGKILL; the resumed run is compared with an undisturbed one.
 A line of JSON a point goes to stdout.
@@ -155,13 +155,14 @@ def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def main(url: str) -> None:
+def main(url: str, points: str) -> None:
+    """Kill before and after `every` write, or on alternate sides of each (`alternate`)."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         point, killed = 0, True
         while killed:
             point += 1
-            for before in (True, False):
+            for before in (True, False) if points == "every" else (point % 2 == 1,):
                 report = at(point, before=before, url=url, folder=root / f"{point}-{before}")
                 killed = report["killed"]
                 sys.stdout.write(json.dumps(report) + "\n")
@@ -169,4 +170,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

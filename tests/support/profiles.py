@@ -36,3 +36,8 @@ def load_profiles() -> None:
 def scaled(moderate: int) -> int:
     """The number of tries under the current profile, given the number under the moderate one."""
     return math.ceil(moderate * PROFILES.get(settings.get_current_profile_name(), 1))
+
+
+def is_thorough() -> bool:
+    """Whether the current profile is larger than the moderate one."""
+    return scaled(1) > 1

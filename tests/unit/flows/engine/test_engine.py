@@ -17,6 +17,7 @@ from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import Overrides, make_plan
 from flows.state import Context
+from tests.support.profiles import scaled
 
 
 class Probe:
@@ -81,7 +82,7 @@ def registry() -> Registry:
     return made
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(scaled(20)))
 async def test_a_window_is_never_exceeded_nested_and_with_retries(seed: int) -> None:
     rng = random.Random(seed)
     made, inner, outer = Registry(), Probe(), Probe()
@@ -471,7 +472,7 @@ async def test_cancelling_a_run_stops_it_and_goes_on() -> None:
     assert ended == ["ended", "ended"]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(scaled(15)))
 async def test_one_outcome_for_everything_declared_whatever_happens(registry: Registry, seed: int) -> None:
     rng = random.Random(seed)
 

@@ -14,6 +14,7 @@ from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context, KeptElsewhere
+from tests.support.profiles import scaled
 
 
 async def run(steps: Any, registry: Registry, data: dict[str, Any], **fields: Any) -> RunResult:
@@ -43,7 +44,7 @@ async def test_an_item_that_waits_to_be_tried_again_leaves_its_place_to_the_next
 
 
 @pytest.mark.parametrize("most_waiting", [0, 2, 256])
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(scaled(8)))
 async def test_never_more_at_once_than_the_window_and_begun_in_order(
     seed: int, most_waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from flows.state import Context, fingerprint
 from flows.testkit import Faults, Schedule
 from flows.testkit.recorder import Record, record_run
 from flows.testkit.shape import Place, declared_places
+from tests.support.profiles import scaled
 from tests.support.random_pipelines import CONDITIONS, random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
@@ -211,7 +212,7 @@ def _needed(rule: Any, counted: int) -> float:
 
 
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-@settings(max_examples=150)
+@settings(max_examples=scaled(60))
 def test_outcomes_and_the_run_say_what_happened(tree: int, schedule: int) -> None:
     bench = Bench()
     record = bench.run(tree, schedule)

@@ -13,6 +13,7 @@ from flows.loaders import dump_pipeline, load_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, Parallel, Pipeline, SubPipeline
 from flows.model.steps import walk
 from tests.support.paths import EXAMPLES
+from tests.support.profiles import scaled
 from tests.support.strategies import names, pipelines
 
 FILES = sorted(file for file in (EXAMPLES / "dialects").rglob("*.*") if ".native" not in file.name)
@@ -114,7 +115,7 @@ def test_the_dialect_is_told_by_what_a_file_holds(text: str, dialect: str) -> No
 
 
 @given(pipelines(["extract", "embed"]))
-@settings(max_examples=40)
+@settings(max_examples=scaled(20))
 def test_what_is_native_stays_native(pipeline: Pipeline) -> None:
     once = dump_pipeline(pipeline, policies=True)
     loaded = load_pipeline_text(once)
@@ -135,7 +136,7 @@ _anything = st.recursive(
 
 
 @given(_anything)
-@settings(max_examples=200)
+@settings(max_examples=scaled(80))
 def test_no_file_of_any_dialect_ends_in_anything_but_a_pipeline_or_its_problems(value: object) -> None:
     try:
         load_pipeline_text(json.dumps(value), source="f.yaml")

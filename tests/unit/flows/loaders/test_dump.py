@@ -4,11 +4,12 @@ from hypothesis import HealthCheck, given, settings
 from flows.loaders import dump_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, Parallel, Pipeline, Policy, Sequential, Tolerance
 from flows.model.policies import minimum_threshold
+from tests.support.profiles import scaled
 from tests.support.strategies import pipelines
 
 
 @given(pipelines(["extract", "embed", "null", "1", "2024-01-01"]))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=scaled(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_is_dumped_loads_as_the_same_pipeline(pipeline):
     assert load_pipeline_text(dump_pipeline(pipeline)).pipeline == pipeline
 

@@ -11,6 +11,7 @@ from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, MergeResults, Parallel, Pipeline, Sequential, SubPipeline
 from flows.model.steps import child_steps
+from tests.support.profiles import scaled
 
 A, B, C = Handler(handler="a"), Handler(handler="b"), Handler(handler="c")
 
@@ -353,7 +354,7 @@ _anything = st.recursive(
 
 
 @given(_anything)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=scaled(150))
 def test_no_file_however_odd_ends_in_anything_but_a_pipeline_or_its_problems(value):
     text = json.dumps(value if isinstance(value, dict) else {"name": "p", "steps": value})
     try:

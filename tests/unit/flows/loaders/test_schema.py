@@ -6,6 +6,7 @@ from ruamel.yaml import YAML
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text, pipeline_data, pipeline_schema
 from tests.support.paths import EXAMPLES, ROOT
+from tests.support.profiles import scaled
 from tests.support.strategies import pipelines
 
 NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").rglob("*.native.yaml")]
@@ -27,7 +28,7 @@ def test_shipped_pipelines_fit(file):
 
 
 @given(pipelines(["extract", "embed"]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_whatever_is_dumped_fits(pipeline):
     CHECK.validate(pipeline_data(pipeline))
 

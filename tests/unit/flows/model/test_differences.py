@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from flows.model import Pipeline, pipeline_differences
+from tests.support.profiles import scaled
 from tests.support.strategies import pipelines
 
 STEPS: list[Any] = [
@@ -77,7 +78,7 @@ def test_a_difference_is_plain_data_too() -> None:
 
 
 @given(pipelines(["extract", "embed"]), pipelines(["extract", "embed"]))
-@settings(max_examples=40)
+@settings(max_examples=scaled(20))
 def test_pipelines_differ_only_if_they_are_different(first: Pipeline, second: Pipeline) -> None:
     assert pipeline_differences(first, first) == []
     assert bool(pipeline_differences(first, second)) == (first != second)

@@ -35,18 +35,30 @@ from flows.run_store.database import HEAD
 from flows.run_store.tables import metadata
 from flows.state import Context, Identity
 
-WRITER = """
+WRITERS = """
+import os
 import sys
 from flows.calling import CallResult
 from flows.engine import FinishedCall
 from flows.author import Outcome
 from flows.run_store import RunRecord, RunStore, pack
-store, run_id = RunStore(sys.argv[1]), sys.argv[2]
-store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
-for number in range(25):
-    kept = pack(FinishedCall("definition", "own", CallResult((), number)))
-    outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
-    store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
+
+
+def write(run_id):
+    store = RunStore(sys.argv[1])
+    store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
+    for number in range(25):
+        kept = pack(FinishedCall("definition", "own", CallResult((), number)))
+        outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
+        store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
+
+
+for number in range(20):
+    if os.fork() == 0:
+        write(f"run-{number}")
+        os._exit(0)
+for _ in range(20):
+    assert os.wait()[1] == 0
 """
 
 
@@ -106,8 +118,7 @@ def test_an_ambiguous_beginning_of_an_id_finds_nothing(url: str) -> None:
 
 def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
     # None of them finds a database: whoever is first makes it, and the others wait.
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, f"run-{number}"]) for number in range(20)]
-    assert [writer.wait(timeout=200) for writer in writers] == [0] * 20
+    subprocess.run([sys.executable, "-c", WRITERS, url], check=True, timeout=200)
     store = RunStore(url)
     assert len(store.recent()) == 20
     assert {len(store.outcomes(record.run_id)) for record in store.recent()} == {25}

@@ -12,13 +12,14 @@ from flows.model import Pipeline
 from flows.state import Context
 from flows.testkit import Faults, explore, stand_ins
 from tests.support.paths import ROOT
+from tests.support.profiles import scaled
 from tests.support.random_pipelines import mixing_registry, random_pipeline, random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
 PIPELINES = ROOT / "deployments" / "pipelines"
 
 
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(scaled(20)))
 def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None:
     pipeline = random_pipeline(random.Random(number))
     shown = explore(
@@ -28,7 +29,7 @@ def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None
     assert shown.statuses["succeeded"] >= 20
 
 
-@pytest.mark.parametrize("number", range(36))
+@pytest.mark.parametrize("number", range(scaled(16)))
 def test_random_trees_of_policies_timeouts_races_and_retries_keep_every_promise(number: int) -> None:
     pipeline, inner = random_tree(random.Random(number))
     explore(
@@ -64,7 +65,7 @@ def test_the_shipped_pipelines_keep_every_promise_whatever_their_handlers_do(nam
         else load_pipeline_text((PIPELINES / f"{name}.yaml").read_text(encoding="utf-8")).pipeline
     )
     shown = explore(
-        pipeline, lambda: Context(GIVEN), schedules=60, faults=Faults(), registry=stand_ins(pipeline)
+        pipeline, lambda: Context(GIVEN), schedules=scaled(30), faults=Faults(), registry=stand_ins(pipeline)
     ).check()
     assert shown.with_faults > 0
 

@@ -19,6 +19,7 @@ from handlers.data.binding import BadQuery
 from handlers.data.references import Reference
 from handlers.data.sql import check_sql, fetch
 from tests.support.data import StepFailed, data_services, run_steps, step_output
+from tests.support.profiles import scaled
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     connections.close()
 
 
-@settings(max_examples=100)
+@settings(max_examples=scaled(40))
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers(-(2**63), 2**63 - 1))
 def test_any_value_comes_back_as_it_went_in(empty_engine: Any, text: str, number: int) -> None:
     sql = "SELECT {text} AS text, ':x' AS literal, {number} AS number /* {text} */"

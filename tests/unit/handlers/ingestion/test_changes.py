@@ -17,6 +17,7 @@ from handlers.ingestion.changes import batched, find_changes
 from handlers.records import Document, SourceFile
 from handlers.sources import list_sources
 from handlers.stores.memory import MemoryIndexStore
+from tests.support.profiles import scaled
 
 names = st.sampled_from(["a.txt", "b.txt", "ab.txt", "d/a.txt", "d/é.txt", "d-e.txt", "skip/a.txt"])
 contents = st.sampled_from(["one", "two", "three", "four"])
@@ -46,7 +47,7 @@ def call_on(old: dict[str, str], new: dict[str, str], elsewhere: dict[str, str])
 
 
 @given(old=files, new=st.dictionaries(names, contents, min_size=1), elsewhere=files, force=st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=scaled(40))
 def test_it_finds_what_a_comparison_of_dictionaries_finds(
     old: dict[str, str], new: dict[str, str], elsewhere: dict[str, str], force: bool
 ) -> None:
