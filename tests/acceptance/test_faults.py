@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from bench.faults import rows
 from tests.support.paths import ROOT
 
@@ -15,6 +17,7 @@ def table(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines][1:]
 
 
+@pytest.mark.slow
 def test_what_breaks_loses_nothing() -> None:
     # In a process of its own: it forks, which a process with a Prefect client's threads should not.
     only = [word for name in QUICK for word in ("--only", name)]

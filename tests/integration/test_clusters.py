@@ -178,6 +178,7 @@ async def test_a_run_without_an_address_has_a_cluster_of_its_own_and_ends_it() -
     assert not [one for one in alive if "resource_tracker" not in " ".join(one.cmdline())], gone
 
 
+@pytest.mark.slow
 async def test_ray_is_another_place_as_well(tmp_path: Path) -> None:
     steps = [
         "tell_where",

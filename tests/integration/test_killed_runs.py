@@ -29,6 +29,7 @@ def reports(
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_point_was_a_kill_and_there_were_enough_of_them(reports: list[dict[str, Any]]) -> None:
     killed = [report for report in reports if report["killed"]]
     assert len(killed) >= (60 if is_thorough() else 30)

@@ -27,6 +27,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return index_url(request.getfixturevalue("postgres_server"), f"{tmp_path.name}-{{seed}}{{index}}")
 
 
+@pytest.mark.slow
 def test_random_lives_of_a_folder_leave_what_a_new_index_would_have(url: str) -> None:
     """A short version of `python -m tests.support.simulating URL`, which runs 200 longer ones."""
     ended = subprocess.run(
@@ -57,6 +58,7 @@ def test_random_lives_of_a_folder_leave_what_a_new_index_would_have(url: str) ->
     assert total["resumed"] >= 1
 
 
+@pytest.mark.slow
 def test_readers_see_the_old_version_or_the_new_one_while_ingestions_run_and_are_killed(
     url: str, tmp_path: Path
 ) -> None:

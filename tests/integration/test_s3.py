@@ -46,6 +46,7 @@ def test_listed_objects_carry_their_etag(storage: Storage, root: str):
     assert [found.etag for url in (root, uri) for found in storage.list(url)] == [expected, expected]
 
 
+@pytest.mark.slow
 def test_a_large_object_is_written_in_parts_and_read_in_blocks(storage: Storage, root: str):
     data = bytes(range(256)) * (101 * 2**20 // 256)
     uri = storage.write(f"{root}/large", data)

@@ -1,8 +1,11 @@
 """The Prefect server is killed in the middle of a run and comes back: the run goes on, and nothing is lost."""
 
+import pytest
+
 from bench.server_loss import CALLS, measure
 
 
+@pytest.mark.slow
 def test_a_run_outlives_the_loss_of_its_server() -> None:
     found = measure(away_s=1.0, work_s=0.3)
     assert found["lost"] == 0

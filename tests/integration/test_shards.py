@@ -13,6 +13,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_a_killed_coordinator_leave_every_document_in_one_state(
     tmp_path: Path, postgres_url: str
 ) -> None:

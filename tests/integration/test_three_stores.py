@@ -41,6 +41,7 @@ def test_the_first_two_stores_end_up_clean_when_the_third_fails(stores: Stores) 
 
 @pytest.mark.parametrize("name", ["s3", "postgres"])
 @pytest.mark.parametrize("mended", [False, True], ids=["broken", "mended"])
+@pytest.mark.slow
 def test_a_process_that_dies_while_undoing_is_finished_by_the_resumed_run(
     stores: Stores, name: str, mended: bool
 ) -> None:

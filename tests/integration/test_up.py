@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from deployments.server.local import Child, LocalServer, running_url
 from tests.support.operated import wait_for
@@ -24,6 +25,7 @@ def up(home: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()

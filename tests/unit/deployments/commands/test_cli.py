@@ -205,6 +205,7 @@ def test_help_teaches_and_names_the_exit_codes() -> None:
         ["search", "leaves", "--index", "zoo"],
     ],
 )
+@pytest.mark.slow
 def test_prefect_is_not_imported(arguments: list[str], folder: Path) -> None:
     if arguments[0] == "search":
         assert braid("ingest", str(folder), "--index", "zoo", "--engine", "inline", "--pattern", "*.txt")[0] == 0

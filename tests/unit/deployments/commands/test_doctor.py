@@ -38,6 +38,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp_path: Path) -> None:
     run_and_kill("inline", tmp_path)
     store = RunStore(settings.run_store_url)

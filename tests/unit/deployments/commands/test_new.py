@@ -33,6 +33,7 @@ def test_a_new_pipeline_is_valid_and_can_be_planned(project: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["handlers", "team/steps"])
+@pytest.mark.slow
 def test_a_new_handler_passes_its_test_and_ruff(project: Path, folder: str) -> None:
     package = folder if folder != "handlers" else "zhandlers"  # sorts behind `flows`, as `handlers` does
     code, out = braid("new", "handler", "tally", "--folder", package, "--tests", "tests")

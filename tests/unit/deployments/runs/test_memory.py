@@ -28,6 +28,7 @@ print(done)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_stats is glibc's")
 @pytest.mark.parametrize(("arenas", "done"), [("", "True"), ("5", "False")])
+@pytest.mark.slow
 def test_threads_share_two_arenas_unless_told_otherwise(arenas: str, done: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
     if arenas:

@@ -182,6 +182,7 @@ def test_a_step_is_done_again_on_what_it_saw(folder: Path) -> None:
     assert calls() == ["begin", "0", "1", "2", "1", "2"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_had_paid_counts_in_the_budget_of_the_resumed_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def workers() -> Iterator[None]:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from flows.author import Call, Registry, handler
 from flows.calling import CallResult
 from flows.engine import FinishedCall, Stuck, run_plan
@@ -12,6 +14,7 @@ from flows.run_store import Recorder, RunningBranch, RunRecord, RunStore, pack
 from flows.state import Context, Identity
 
 
+@pytest.mark.slow
 async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) -> None:
     made, go_on = Registry(), asyncio.Event()
 

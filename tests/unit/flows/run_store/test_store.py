@@ -116,6 +116,7 @@ def test_an_ambiguous_beginning_of_an_id_finds_nothing(url: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
     # None of them finds a database: whoever is first makes it, and the others wait.
     subprocess.run([sys.executable, "-c", WRITERS, url], check=True, timeout=200)

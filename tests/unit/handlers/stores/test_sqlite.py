@@ -25,6 +25,7 @@ def ingest(path: str, first: int, count: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_processes_write_at_once_and_see_each_other(tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "index.db")
     reader = SqliteIndexStore(path)
