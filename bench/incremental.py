@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import load_catalog
-from deployments.runs import load_handlers, make_services, run_pipeline
+from deployments.runs import Request, load_handlers, make_services, run_pipeline
 from deployments.settings import Settings
 from flows.author import Call
 from flows.state import Identity
@@ -35,14 +35,8 @@ def write(folder: Path, number: int, words: int, seed: int) -> None:
 def ingest(settings: Settings, source: Path | str, index: str) -> tuple[float, dict[str, Any]]:
     catalog = load_catalog(settings)
     began = time.perf_counter()
-    result = run_pipeline(
-        catalog.find("ingest"),
-        {"source": str(source)},
-        settings=settings,
-        catalog=catalog,
-        index=index,
-        engine="inline",
-    )
+    request = Request(catalog.find("ingest"), {"source": str(source)}, index=index, engine="inline")
+    result = run_pipeline(request, settings=settings, catalog=catalog)
     assert result.status == "succeeded", result.errors
     return time.perf_counter() - began, result.context.data["changes"]
 

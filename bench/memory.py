@@ -19,7 +19,7 @@ import psutil
 
 from bench.incremental import WORDS
 from deployments.catalog import load_catalog
-from deployments.runs import load_handlers, run_pipeline
+from deployments.runs import Request, load_handlers, run_pipeline
 from deployments.settings import Settings
 from flows.author import Outcome
 from flows.engine import Observer
@@ -80,12 +80,9 @@ def main() -> None:
         began = time.monotonic()
         catalog = load_catalog(settings)
         result = run_pipeline(
-            catalog.find("ingest"),
-            {"source": str(source)},
+            Request(catalog.find("ingest"), {"source": str(source)}, index="bench", engine="inline"),
             settings=settings,
             catalog=catalog,
-            index="bench",
-            engine="inline",
             progress=watch,
         )
         took = time.monotonic() - began

@@ -203,7 +203,7 @@ def _states(folder: Path, environment: Mapping[str, str]) -> list[str]:
 def child(what: str) -> None:
     """Run, or resume the newest run, and print how it ended."""
     from deployments.catalog import load_catalog
-    from deployments.runs import find_run, run_pipeline
+    from deployments.runs import Request, find_run, request_to_resume, run_pipeline
     from deployments.settings import load_settings
     from flows.run_store import RunStore
 
@@ -213,20 +213,11 @@ def child(what: str) -> None:
         store = RunStore(settings.run_store_url)
         newest = store.recent(limit=1)[0].run_id
         store.close()
-        earlier = find_run(newest, settings=settings, catalog=catalog, given={})
-        result = run_pipeline(
-            earlier.loaded,
-            earlier.parameters,
-            settings=settings,
-            catalog=catalog,
-            index=earlier.record.index,
-            resumes=earlier.record,
-        )
+        request = request_to_resume(find_run(newest, settings), catalog=catalog, given={})
     else:
         loaded = catalog.find(os.environ["LOSS_PIPELINE"])
-        result = run_pipeline(
-            loaded, {}, settings=settings, catalog=catalog, engine="inline" if what == "inline" else "prefect"
-        )
+        request = Request(loaded, engine="inline" if what == "inline" else "prefect")
+    result = run_pipeline(request, settings=settings, catalog=catalog)
     print(
         json.dumps(
             {

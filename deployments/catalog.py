@@ -1,8 +1,6 @@
-"""The catalog: every pipeline that can be named, from our folder and from those of the settings.
+"""The catalog: every pipeline that has a name, from our folder and from the folders of the settings."""
 
-To Prefect every pipeline is a flow of this module: `deployments/catalog.py:NAME` is the entrypoint of its deployment.
-"""
-
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +79,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def __getattr__(name: str) -> Any:
-    """The flow of the pipeline `name`, made when Prefect asks for it."""
+    """The flow of the pipeline `name`: deployments that earlier versions made have this module as their entrypoint."""
     if name.startswith("__"):
         raise AttributeError(name)
-    from deployments.server.deployed import flow_called  # imports Prefect, which takes seconds
-
-    try:
-        return flow_called(name)
-    except UnknownName as error:
-        raise AttributeError(str(error)) from error
+    return getattr(importlib.import_module("deployments.server.entrypoints"), name)

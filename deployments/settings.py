@@ -18,6 +18,8 @@ from flows.model import Resource
 from flows.storage import StorageOptions
 
 PREFIX = "BRAID_"
+WORK_POOL = "braid"
+"""The work pool on the Prefect server where no other is named."""
 _INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _MOST_CHARACTERS = 64
 

@@ -12,7 +12,7 @@ from deployments.commands.search import (
     HydeOption,
     MultiQueryOption,
     TagOption,
-    asked,
+    checked_question,
     errors_json,
     filters_of,
     require_chat,
@@ -46,16 +46,15 @@ def ask(
     settings = load_settings()
     require_index(settings, index)
     require_chat(settings)
-    parameters = {"filters": filters_of(tag), "multi_query": multi_query, "hyde": hyde}
-    result = run_search(
-        asked(question),
-        settings=settings,
-        catalog=load_catalog(settings),
-        index=index,
-        top=top,
-        parameters=parameters,
-        pipeline="ask",
-    )
+    parameters = {
+        "query": checked_question(question),
+        "top_k": top,
+        "filters": filters_of(tag),
+        "multi_query": multi_query,
+        "hyde": hyde,
+    }
+    catalog = load_catalog(settings)
+    result = run_search(catalog.find("ask"), parameters, settings=settings, catalog=catalog, index=index)
     answer = result.context.data.get("answer")
     if json_output:
         emit(

@@ -12,9 +12,9 @@ from rich.text import Text
 import deployments
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
-from deployments.commands.execution import EngineOption, excluding, watched
+from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
 from deployments.commands.search import run_search
-from deployments.runs import make_services
+from deployments.runs import Request, make_services
 from deployments.screen import failure_tables, hit_json, remove_index, result_json, show_hits, step_table
 from deployments.settings import InvalidSettings, load_settings
 from flows.author import RunResult
@@ -51,23 +51,22 @@ def demo(
     console = stdout()
     remove_index(settings, INDEX)
     parameters = {"source": str(DOCUMENTS), "exclude": excluding(catalog, "ingest", NOT_DOCUMENTS)}
-    result = watched(
-        catalog.find("ingest"),
-        parameters,
-        settings=settings,
-        catalog=catalog,
-        index=INDEX,
-        max_workers=max_workers,
-        engine=engine,
-        quiet=json_output,
-    )
+    request = Request(catalog.find("ingest"), parameters, index=INDEX, ceiling=ceiling_from(max_workers), engine=engine)
+    result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     services = make_services(settings, INDEX)
     answers: list[dict[str, Any]] = []
     try:
         counts: dict[str, int] = services["index_store"].statistics()
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
-            answer = run_search(question, settings=settings, catalog=catalog, index=INDEX, top=1, services=services)
+            answer = run_search(
+                catalog.find("search"),
+                {"query": question, "top_k": 1},
+                settings=settings,
+                catalog=catalog,
+                index=INDEX,
+                services=services,
+            )
             hits = list(answer.context.data.get("results", ()))
             answers.append(
                 {

@@ -1,16 +1,15 @@
 """`braid deploy`: the catalog and the schedules, brought to a Prefect server."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from deployments.catalog import Catalog, load_catalog
+from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
 from deployments.server.connecting import connect
-from deployments.settings import Settings, load_settings
+from deployments.settings import WORK_POOL, load_settings
 
 if TYPE_CHECKING:
     from deployments.server.deploying import DeploymentChange
@@ -25,7 +24,7 @@ def deploy(
     ] = None,
     work_pool: Annotated[
         str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; made if missing.")
-    ] = "braid",
+    ] = WORK_POOL,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove our deployments whose pipelines are gone from the catalog.")
     ] = False,
@@ -48,43 +47,22 @@ def deploy(
     settings = load_settings()
     catalog = load_catalog(settings)
     url = connect(settings)
+    from deployments.server.deploying import deploy as bring  # imports Prefect, which takes seconds
+
     changes = bring(name or (), catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run)
     for path, problems in catalog.broken.items():
         stderr().print(f"left out: {path}: {problems}", style="yellow")
     if json_output:
         emit({"server": url, "dry_run": dry_run, "changes": [vars(change) for change in changes]})
         return
-    show(changes)
+    show_changes(changes)
     if not changes:
         stdout().print(f"nothing to change on {url}")
     elif dry_run:
         stdout().print("nothing was changed (--dry-run)", style="dim")
 
 
-def bring(
-    names: Sequence[str],
-    *,
-    catalog: Catalog,
-    settings: Settings,
-    work_pool: str,
-    prune: bool = False,
-    dry_run: bool = False,
-) -> "list[DeploymentChange]":
-    """Deploy to the server that Prefect is connected to."""
-    from prefect import get_client
-
-    from deployments.server.deploying import deploy as deploying
-
-    async def run() -> "list[DeploymentChange]":
-        async with get_client() as client:
-            return await deploying(
-                client, names, catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run
-            )
-
-    return asyncio.run(run())
-
-
-def show(changes: "Sequence[DeploymentChange]") -> None:
+def show_changes(changes: "Sequence[DeploymentChange]") -> None:
     """The changes as a diff."""
     console = stdout()
     for change in changes:

@@ -1,111 +1,68 @@
-"""Run a pipeline for a command: with progress on stderr, the result on stdout, and the exit code it deserves."""
+"""Run a pipeline for a command: progress on stderr, the result on stdout, and an exit code that tells how it ended."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
-from deployments.catalog import Catalog, load_catalog
+from deployments.catalog import Catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
-from deployments.runs import run_pipeline
+from deployments.runs import Engine, Request, run_pipeline
 from deployments.screen import result_json, result_tables, watch
-from deployments.settings import Settings, load_settings, read_budget
+from deployments.server.services import all_services
+from deployments.settings import Settings
 from flows.author import RunResult
-from flows.loaders import LoadedPipeline
-
-if TYPE_CHECKING:
-    from flows.run_store import RunRecord
+from flows.planning import Limit
 
 EngineOption = Annotated[
-    Literal["prefect", "inline"],
-    typer.Option(help="prefect: a flow run with a task run a step. inline: plain calls, for trying things out."),
+    Engine,
+    typer.Option(help="prefect: a flow run with one task run per step. inline: direct calls, for trying things out."),
 ]
 
 
-def execute(
-    name: str,
-    parameters: Mapping[str, Any],
-    *,
-    index: str,
-    max_workers: int | None,
-    engine: Literal["prefect", "inline"],
-    json_output: bool,
-    budget: Sequence[str] | None = None,
-    more_excluded: Sequence[str] = (),
-    task_runner: Literal["threads", "dask", "ray"] | None = None,
-) -> None:
-    """Run the pipeline `name` and end the command as the run ended."""
-    settings = on_runner(load_settings(), task_runner)
-    catalog = load_catalog(settings)
-    given = dict(parameters)
-    if more_excluded:
-        given["exclude"] = excluding(catalog, name, more_excluded)
-    result = watched(
-        catalog.find(name),
-        given,
-        settings=settings,
-        catalog=catalog,
-        index=index,
-        max_workers=max_workers,
-        engine=engine,
-        quiet=json_output,
-        budget=read_budget(budget or ()),
-    )
+def execute(request: Request, *, settings: Settings, catalog: Catalog, json_output: bool) -> NoReturn:
+    """Run a request and end the command as the run ended."""
+    result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     if json_output:
-        emit(result_json(result, index=index))
+        emit(result_json(result, index=request.index))
     else:
         stdout().print(result_tables(result))
         changes = result.context.data.get("changes")
-        if name == "ingest" and changes:
-            counted = ", ".join(f"{number:,} {what}" for what, number in changes.items() if number)
+        if request.pipeline.name == "ingest" and changes:
+            counted = ", ".join(f"{number:,} {change}" for change, number in changes.items() if number)
             stdout().print(f"\nDocuments: {counted}", markup=False)
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
-def watched(
-    loaded: LoadedPipeline,
-    parameters: Mapping[str, Any],
-    *,
-    settings: Settings,
-    catalog: Catalog,
-    index: str,
-    max_workers: int | None,
-    engine: Literal["prefect", "inline"],
-    quiet: bool,
-    budget: Mapping[str, float] | None = None,
-    resumes: "RunRecord | None" = None,
-    force: bool = False,
-) -> RunResult:
-    """Run a pipeline with progress on stderr."""
+def run_watched(request: Request, *, settings: Settings, catalog: Catalog, quiet: bool) -> RunResult:
+    """The result of a request; unless `quiet`, its progress is shown on stderr."""
     console = stderr()
 
-    def announce() -> None:
+    def announce_prefect() -> None:
         if not quiet:
             console.print("Starting Prefect …", style="dim")
 
-    with watch(console, quiet=quiet) as progress:
-        return run_pipeline(
-            loaded,
-            parameters,
-            settings=settings,
-            catalog=catalog,
-            index=index,
-            max_workers=max_workers,
-            engine=engine,
-            progress=progress,
-            budget=budget,
-            resumes=resumes,
-            force=force,
-            before_prefect=announce,
-        )
+    services = all_services(settings, request.index)
+    try:
+        with watch(console, quiet=quiet) as progress:
+            return run_pipeline(
+                request,
+                settings=settings,
+                catalog=catalog,
+                services=services,
+                progress=progress,
+                before_prefect=announce_prefect,
+            )
+    finally:
+        services.close()
 
 
-def on_runner(settings: Settings, task_runner: Literal["threads", "dask", "ray"] | None) -> Settings:
-    """The settings with what the command line says of the task runner."""
-    return settings if task_runner is None else settings.model_copy(update={"task_runner": task_runner})
+def ceiling_from(max_workers: int | None) -> Limit | None:
+    """The ceiling that `--max-workers` sets."""
+    return None if max_workers is None else Limit(max_workers, "--max-workers")
 
 
 def excluding(catalog: Catalog, name: str, more: Sequence[str]) -> list[str]:
-    """What the pipeline leaves out anyhow, and more."""
+    """The files that a pipeline leaves out by default, and `more`."""
     declared = catalog.find(name).pipeline.parameters.get("exclude")
     return [*((declared.default or ()) if declared else ()), *more]

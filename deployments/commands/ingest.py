@@ -4,9 +4,12 @@ from typing import Annotated
 
 import typer
 
+from deployments.catalog import load_catalog
 from deployments.commands.common import BudgetOption, IndexOption, JsonOption, RunnerOption, WorkersOption, reported
-from deployments.commands.execution import EngineOption, execute
+from deployments.commands.execution import EngineOption, ceiling_from, excluding, execute
 from deployments.commands.sharded import execute_in_shards
+from deployments.runs import Request
+from deployments.settings import load_settings, read_budget
 from handlers.tags import read_tags
 
 
@@ -72,9 +75,12 @@ def ingest(
 
       BRAID_S3_ENDPOINT_URL=http://localhost:8333 braid ingest s3://bucket --index all
     """
-    parameters: dict[str, object] = {"source": source}
-    chosen = {
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    chosen: dict[str, object] = {
+        "source": source,
         "pattern": pattern,
+        "exclude": excluding(catalog, "ingest", exclude) if exclude else None,
         "tags": read_tags(tag) if tag else None,
         "prune": prune or None,
         "max_prune_share": max_prune_share,
@@ -82,28 +88,22 @@ def ingest(
         "only_step": only_step,
         "retry_failed": retry_failed or None,
     }
-    parameters |= {name: value for name, value in chosen.items() if value is not None}
+    request = Request(
+        catalog.find("ingest"),
+        {name: value for name, value in chosen.items() if value is not None},
+        index=index,
+        ceiling=ceiling_from(max_workers),
+        budget=read_budget(budget or ()),
+        task_runner=task_runner,
+        engine=engine,
+    )
     if shards is not None:
         execute_in_shards(
-            parameters,
-            shards,
-            index=index,
+            request,
+            shards=shards,
             work_pool=work_pool,
             tolerated_failure=tolerated_failure,
-            max_workers=max_workers,
-            budget=budget,
-            more_excluded=exclude or (),
+            settings=settings,
             json_output=json_output,
         )
-        return
-    execute(
-        "ingest",
-        parameters,
-        index=index,
-        max_workers=max_workers,
-        budget=budget,
-        engine=engine,
-        json_output=json_output,
-        more_excluded=exclude or (),
-        task_runner=task_runner,
-    )
+    execute(request, settings=settings, catalog=catalog, json_output=json_output)

@@ -8,12 +8,12 @@ import typer
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
-from deployments.commands.execution import on_runner
-from deployments.runs import load_handlers, overrides_from
+from deployments.commands.execution import ceiling_from
+from deployments.runs import Request, load_handlers, plan_request
 from deployments.screen import estimate_text, moved_steps, plan_json, plan_tree
 from deployments.settings import load_settings
 from flows.model import Pipeline, pipeline_differences
-from flows.planning import Plan, make_plan
+from flows.planning import Plan
 from flows.reports import Estimate, draw_mermaid, estimate
 
 
@@ -43,21 +43,15 @@ def plan(
 
       braid plan ingest --diff my_ingest.yaml     # what my_ingest adds (+), removes (-), moves (>), changes (~)
     """
-    settings = on_runner(load_settings(), task_runner)
+    settings = load_settings()
     load_handlers(settings)
     catalog = load_catalog(settings)
     found = catalog.find(pipeline)
     if diff is not None:
         _show_differences(found.pipeline, catalog.find(diff).pipeline, json_output)
         return
-    made = make_plan(
-        found.pipeline,
-        catalog=catalog.pipelines,
-        given=(),
-        overrides=overrides_from(settings, max_workers),
-        source=found.source,
-        place=found.place,
-    )
+    request = Request(found, ceiling=ceiling_from(max_workers), task_runner=task_runner)
+    made = plan_request(request, settings=settings, catalog=catalog)
     expected = _estimate(settings.run_store_url, made) if not as_mermaid else None
     if json_output:
         emit(

@@ -10,7 +10,7 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
-from deployments.runs import find_run, prepare
+from deployments.runs import find_run, prepare, request_to_resume
 from deployments.screen import STATUS_STYLE
 from deployments.settings import load_settings
 from flows.state import Change
@@ -41,19 +41,11 @@ def replay(
 
     settings = load_settings()
     catalog = load_catalog(settings)
-    earlier = find_run(run, settings=settings, catalog=catalog, given=read_parameters(parameter or ()))
-    prepared = prepare(
-        earlier.loaded.pipeline,
-        earlier.parameters,
-        settings=settings,
-        index=earlier.record.index,
-        run_id=earlier.record.run_id,
-        catalog=catalog.pipelines,
-        source=earlier.loaded.source,
-        place=earlier.loaded.place,
-    )
+    record = find_run(run, settings)
+    request = request_to_resume(record, catalog=catalog, given=read_parameters(parameter or ()))
+    prepared = prepare(request, settings=settings, catalog=catalog, run_id=record.run_id)
     store = RunStore(settings.run_store_url)
-    journal = Recorder(store, resumes=earlier.record)
+    journal = Recorder(store, resumes=record)
     try:
         replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
     finally:
@@ -68,7 +60,7 @@ def replay(
     if json_output:
         emit(
             {
-                "run": earlier.record.run_id,
+                "run": record.run_id,
                 "step": outcome.id,
                 "path": outcome.path,
                 "status": outcome.status,

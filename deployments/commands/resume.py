@@ -1,5 +1,6 @@
 """`braid resume`: go on from a run that did not come to its end."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -15,9 +16,9 @@ from deployments.commands.common import (
     stderr,
     stdout,
 )
-from deployments.commands.execution import EngineOption, watched
+from deployments.commands.execution import EngineOption, ceiling_from, run_watched
 from deployments.commands.run import read_parameters
-from deployments.runs import find_run
+from deployments.runs import find_run, request_to_resume
 from deployments.screen import result_json, result_tables
 from deployments.settings import load_settings, read_budget
 
@@ -52,26 +53,22 @@ def resume(
     """
     settings = load_settings()
     catalog = load_catalog(settings)
-    earlier = find_run(run, settings=settings, catalog=catalog, given=read_parameters(parameter or ()))
-    if not json_output:
-        stderr().print(f"Going on from run {earlier.record.run_id} ({earlier.record.status}) …", style="dim")
-    result = watched(
-        earlier.loaded,
-        earlier.parameters,
-        settings=settings,
-        catalog=catalog,
-        index=earlier.record.index,
-        max_workers=max_workers,
+    earlier = find_run(run, settings)
+    request = request_to_resume(earlier, catalog=catalog, given=read_parameters(parameter or ()))
+    request = replace(
+        request,
+        ceiling=ceiling_from(max_workers),
         budget=read_budget(budget or ()),
         engine=engine,
-        quiet=json_output,
-        resumes=earlier.record,
         force=force,
     )
+    if not json_output:
+        stderr().print(f"Going on from run {earlier.run_id} ({earlier.status}) …", style="dim")
+    result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     if json_output:
-        emit(result_json(result, index=earlier.record.index) | {"resumed_from": earlier.record.run_id})
+        emit(result_json(result, index=request.index) | {"resumed_from": earlier.run_id})
     else:
         stdout().print(result_tables(result))
         reused = sum(1 for outcome in result.outcomes if outcome.reused)
-        stdout().print(f"{reused} finished steps were taken over from run {earlier.record.run_id}.", style="dim")
+        stdout().print(f"{reused} finished steps were taken over from run {earlier.run_id}.", style="dim")
     raise typer.Exit(CODE_OF_STATUS[result.status])

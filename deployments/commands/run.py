@@ -1,7 +1,7 @@
 """`braid run`: any pipeline."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from collections.abc import Iterable
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,10 +19,10 @@ from deployments.commands.common import (
     reported,
     stdout,
 )
-from deployments.commands.execution import EngineOption, execute
-from deployments.runs import InvalidParameters
+from deployments.commands.execution import EngineOption, ceiling_from, execute
+from deployments.runs import InvalidParameters, Request
 from deployments.server.connecting import connect
-from deployments.settings import load_settings, read_budget
+from deployments.settings import Settings, load_settings, read_budget
 
 
 @reported
@@ -59,34 +59,30 @@ def run(
     """
     if wait and not deployed:
         raise InvalidParameters("--wait goes with --deployed; without it a run is waited for anyhow")
-    if deployed:
-        if task_runner is not None:
-            raise InvalidParameters("--task-runner does not go with --deployed: BRAID_TASK_RUNNER of the worker counts")
-        controls = {"index": index, "max_concurrency": max_workers}
-        controls |= {f"budget_{unit}": amount for unit, amount in read_budget(budget or ()).items()}
-        _start(pipeline, read_parameters(parameter or ()), controls, wait=wait, json_output=json_output)
-    execute(
-        pipeline,
+    if deployed and task_runner is not None:
+        raise InvalidParameters("--task-runner does not go with --deployed: BRAID_TASK_RUNNER of the worker counts")
+    settings = load_settings()
+    catalog = load_catalog(settings)
+    request = Request(
+        catalog.find(pipeline),
         read_parameters(parameter or ()),
         index=index,
-        max_workers=max_workers,
-        budget=budget,
-        engine=engine,
-        json_output=json_output,
+        ceiling=ceiling_from(max_workers),
+        budget=read_budget(budget or ()),
         task_runner=task_runner,
+        engine=engine,
     )
+    if deployed:
+        _run_deployed(request, settings, wait=wait, json_output=json_output)
+    execute(request, settings=settings, catalog=catalog, json_output=json_output)
 
 
-def _start(
-    name: str, given: Mapping[str, str], controls: Mapping[str, Any], *, wait: bool, json_output: bool
-) -> NoReturn:
+def _run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:
     """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
-    settings = load_settings()
-    pipeline = load_catalog(settings).find(name).pipeline
     url = connect(settings)
     from deployments.server.triggering import trigger  # imports Prefect, which takes seconds
 
-    started = trigger(pipeline, given, controls, wait=wait)
+    started = trigger(request, wait=wait)
     ui = f"{url.removesuffix('/api')}/runs/flow-run/{started.id}"
     state = started.state.name if started.state is not None else "Pending"
     if json_output:
@@ -97,7 +93,7 @@ def _start(
     raise typer.Exit(FAILED if failed else PARTIAL if state == "PartialSuccess" else OK)
 
 
-def read_parameters(texts: list[str] | tuple[str, ...]) -> dict[str, str]:
+def read_parameters(texts: Iterable[str]) -> dict[str, str]:
     """`KEY=VALUE` texts as a mapping.
 
     Raises:

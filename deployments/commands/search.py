@@ -8,10 +8,11 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.runs import InvalidParameters, run_pipeline
+from deployments.runs import InvalidParameters, Request, run_pipeline
 from deployments.screen import explanation, failure_tables, hit_json, require_index, show_explanation, show_hits
 from deployments.settings import InvalidSettings, Settings, load_settings
 from flows.author import RunResult
+from flows.loaders import LoadedPipeline
 from flows.state import Services
 
 TagOption = Annotated[
@@ -55,10 +56,16 @@ def search(
     if multi_query or hyde:
         require_chat(settings)
     began = time.perf_counter()
-    parameters = {"filters": filters_of(tag), "multi_query": multi_query, "hyde": hyde, "explain": explain}
-    result = run_search(
-        asked(question), settings=settings, catalog=load_catalog(settings), index=index, top=top, parameters=parameters
-    )
+    parameters = {
+        "query": checked_question(question),
+        "top_k": top,
+        "filters": filters_of(tag),
+        "multi_query": multi_query,
+        "hyde": hyde,
+        "explain": explain,
+    }
+    catalog = load_catalog(settings)
+    result = run_search(catalog.find("search"), parameters, settings=settings, catalog=catalog, index=index)
     hits = list(result.context.data.get("results", ()))
     explained = explanation(result.context.data, hits) if explain else None
     if json_output:
@@ -89,30 +96,20 @@ def search(
 
 
 def run_search(
-    question: str,
+    loaded: LoadedPipeline,
+    parameters: Mapping[str, Any],
     *,
     settings: Settings,
     catalog: Catalog,
     index: str,
-    top: int,
-    parameters: Mapping[str, Any] | None = None,
     services: Services | None = None,
-    pipeline: str = "search",
 ) -> RunResult:
-    """Run the search pipeline by direct calls; nothing is recorded."""
-    return run_pipeline(
-        catalog.find(pipeline),
-        {**(parameters or {}), "query": question, "top_k": top},
-        settings=settings,
-        catalog=catalog,
-        index=index,
-        engine="inline",
-        record=False,
-        services=services,
-    )
+    """The result of a search pipeline that is run by direct calls; nothing is recorded."""
+    request = Request(loaded, parameters, index=index, engine="inline", recorded=False)
+    return run_pipeline(request, settings=settings, catalog=catalog, services=services)
 
 
-def asked(question: str) -> str:
+def checked_question(question: str) -> str:
     """The question, if there is one.
 
     Raises:

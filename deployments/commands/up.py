@@ -13,12 +13,10 @@ import typer
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import reported, stderr, stdout
-from deployments.commands.deploy import bring, show
+from deployments.commands.deploy import show_changes
 from deployments.server.local import PORT, LocalServer
-from deployments.settings import Settings, load_settings
+from deployments.settings import WORK_POOL, Settings, load_settings
 from flows.errors import OrchestrationError
-
-_POOL = "braid"
 
 
 @reported
@@ -46,10 +44,12 @@ def up(
         stderr().print("Starting the Prefect server …", style="dim")
         server.start_server()
         os.environ.update({name: value for name, value in server.environment.items() if name.startswith("PREFECT_")})
-        show(bring((), catalog=catalog, settings=settings, work_pool=_POOL))
+        from deployments.server.deploying import deploy  # imports Prefect, which takes seconds
+
+        show_changes(deploy((), catalog=catalog, settings=settings))
         for path, problems in catalog.broken.items():
             stderr().print(f"left out: {path}: {problems}", style="yellow")
-        worker = server.start_worker(_POOL, limit=runs)
+        worker = server.start_worker(WORK_POOL, limit=runs)
         _announce(server)
         while worker.poll() is None:
             time.sleep(0.5)

@@ -10,13 +10,12 @@ from rich.text import Text
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
 from deployments.commands.problem_formats import github, sarif
-from deployments.runs import load_handlers, overrides_from
+from deployments.runs import Request, load_handlers, plan_request
 from deployments.settings import load_settings
 from flows.author import Registry
 from flows.errors import InvalidPipeline, Problem, UnknownName
 from flows.loaders import UNREADABLE, LoadedPipeline
 from flows.model import remarks
-from flows.planning import make_plan
 
 Form: TypeAlias = Literal["text", "json", "sarif", "github"]
 
@@ -94,21 +93,13 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
 
 def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None) -> tuple[Problem, ...]:
     """What the planner finds wrong with a pipeline, or its warnings."""
-    known = {**catalog.pipelines, found.pipeline.name: found.pipeline}
+    known = Catalog({**catalog.loaded, found.pipeline.name: found})
     unclear = [
         Problem(found.source, *found.place(path, *keys), code, message, "warning")
         for path, keys, code, message in remarks(found.pipeline)
     ]
     try:
-        plan = make_plan(
-            found.pipeline,
-            registry=registry,
-            catalog=known,
-            given=(),
-            overrides=overrides_from(load_settings()),
-            source=found.source,
-            place=found.place,
-        )
+        plan = plan_request(Request(found), settings=load_settings(), catalog=known, registry=registry)
         problems = plan.warnings
     except InvalidPipeline as invalid:
         problems = invalid.problems

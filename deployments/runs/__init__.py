@@ -1,21 +1,27 @@
-"""A run from its request to its record: parameters, wiring, running, resuming."""
+"""A run from its request to its record: request, parameters, wiring, running, recording, resuming."""
 
 from deployments.runs.parameters import InvalidParameters, check_parameters, convert
+from deployments.runs.preparing import new_run_id, plan_request, prepare
 from deployments.runs.recording import start_recording
-from deployments.runs.resuming import find_run
+from deployments.runs.request import Engine, Request, TaskRunner
+from deployments.runs.resuming import find_run, request_to_resume
 from deployments.runs.run import run_pipeline
-from deployments.runs.wiring import load_handlers, make_services, new_run_id, overrides_from, prepare
+from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
+    "Engine",
     "InvalidParameters",
+    "Request",
+    "TaskRunner",
     "check_parameters",
     "convert",
     "find_run",
     "load_handlers",
     "make_services",
     "new_run_id",
-    "overrides_from",
+    "plan_request",
     "prepare",
+    "request_to_resume",
     "run_pipeline",
     "start_recording",
 ]

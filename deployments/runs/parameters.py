@@ -8,6 +8,8 @@ from typing import Any, assert_never
 from flows.errors import OrchestrationError, suggest
 from flows.model import Parameter, Pipeline
 
+LEFT_OUT = "***"
+"""Stands in the run store for a secret."""
 _SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
@@ -40,7 +42,7 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         try:
             values[name] = convert(value, parameter)
         except ValueError as error:
-            problems.append(f"parameter {name!r} {error}, not {_shown(value)}")
+            problems.append(f"parameter {name!r} {error}, not {_short_repr(value)}")
     if problems:
         raise InvalidParameters("\n".join(problems))
     return values
@@ -73,16 +75,16 @@ def convert(value: Any, parameter: Parameter) -> Any:
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be stored and shown: secrets, and passwords in URLs, are left out."""
-    return {name: "***" if _SECRET.search(name) else _shown_value(value) for name, value in parameters.items()}
+    return {name: LEFT_OUT if _SECRET.search(name) else _clean(value) for name, value in parameters.items()}
 
 
-def _shown_value(value: Any) -> Any:
+def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return _URL_PASSWORD.sub(r"\1***@", value)
+        return _URL_PASSWORD.sub(rf"\1{LEFT_OUT}@", value)
     if isinstance(value, Mapping):
         return without_secrets({str(key): item for key, item in value.items()})  # pyright: ignore
     if isinstance(value, (list, tuple)):
-        return [_shown_value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value
 
 
@@ -165,6 +167,6 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
     return hint if "did you mean" in hint else ""
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,11 +1,12 @@
-"""What is written down of a run, and what of an earlier one it goes on from."""
+"""The record of a run in the run store, and everything that a resumed run takes over from an earlier one."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployments.runs.parameters import without_secrets
+from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import add_up
 from flows.engine import Expected, Observer, Observers, Prepared, usual_seconds
@@ -13,22 +14,21 @@ from flows.errors import OrchestrationError
 from flows.limits import SECONDS
 
 if TYPE_CHECKING:
-    from flows.run_store import Recorder, RunRecord
+    from flows.run_store import Recorder, RunRecord, RunStore
 
 DAY_S = 86_400.0
-_MOST_RECENT = 2000
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Who writes a run down, and what the runs that it goes on from have used of its budget."""
+    """The recorder of a run, and what the runs that it continues have used of its budget."""
 
     recorder: "Recorder"
     spent: Mapping[str, float]
     expected: Expected
 
     def of(self, prepared: Prepared, *watching: Observer) -> Prepared:
-        """`prepared`, recorded, and watched by others too."""
+        """`prepared`, with the recorder and other observers."""
         return replace(
             prepared,
             observer=Observers([self.recorder, *watching]),
@@ -38,74 +38,51 @@ class Recording:
         )
 
 
-@dataclass(frozen=True)
-class KnownRuns:
-    """What the run store knows of runs, for those who tidy up after dead ones."""
-
-    url: str
-
-    def alive_and_dead(self) -> tuple[set[str], set[str]]:
-        """Ids of the runs that go on, with those that they go on from, and of newer ones that do not."""
-        from flows.run_store import RunStore
-
-        store = RunStore(self.url)
-        try:
-            recent, now = store.recent(limit=_MOST_RECENT), time.time()
-        finally:
-            store.close()
-        lineages = {run.lineage for run in recent if run.status == "running" and run.is_alive(now)}
-        alive = {run.run_id for run in recent if run.lineage in lineages}
-        return alive, {run.run_id for run in recent} - alive
-
-
 def start_recording(
-    prepared: Prepared,
-    parameters: Mapping[str, Any],
-    *,
-    settings: Settings,
-    source: str | None = None,
-    resumes: "RunRecord | None" = None,
-    force: bool = False,
-    flow_run_id: str | None = None,
+    prepared: Prepared, request: Request, *, settings: Settings, flow_run_id: str | None = None
 ) -> Recording:
-    """The observer and journal of a run; with `resumes`, what that run finished is taken over.
+    """The recording of a run that is about to start; one that resumes another takes over its finished steps.
 
     Raises:
-        ChangedPipeline: finished work of that run does not fit the plan any more, and `force` is not set.
+        ChangedPipeline: finished steps of that run no longer fit the plan, and the request does not force them.
         OrchestrationError: that run is still going on.
     """
-    from flows.run_store import Recorder, RunStore, measure_fit
+    from flows.run_store import Recorder, RunStore
 
     store = RunStore(settings.run_store_url)
-    spent: dict[str, float] = {}
+    resumes = request.resumes
     try:
         pipeline = prepared.plan.pipeline
         usual = usual_seconds(store.step_statistics(pipeline.name))
-        expected = Expected(pipeline.stuck_after_s or settings.stuck_after_s, usual)
         store.forget(older_than=time.time() - settings.keep_results_days * DAY_S)
-        if resumes is not None:
-            if resumes.is_alive(time.time()) and not force:
-                raise OrchestrationError(
-                    f"run {resumes.run_id} is still going on (process {resumes.process} on {resumes.host}); "
-                    "stop it first, or wait for its end"
-                )
-            if not force:
-                measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
-            if resumes.status == "running":
-                store.stop(resumes.run_id, "interrupted")
-            earlier = store.lineage(resumes.lineage)
-            spent = add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
+        spent = _take_over(resumes, prepared, store, force=request.force) if resumes is not None else {}
     except BaseException:
         store.close()
         raise
-    if resumes is not None:
-        prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     recorder = Recorder(
         store,
         index=prepared.context.index,
-        parameters=without_secrets(parameters),
-        source=source,
+        parameters=without_secrets(request.parameters),
+        source=request.loaded.source,
         resumes=resumes,
         flow_run_id=flow_run_id,
     )
-    return Recording(recorder, spent, expected)
+    return Recording(recorder, spent, Expected(pipeline.stuck_after_s or settings.stuck_after_s, usual))
+
+
+def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:
+    """What the earlier runs have used of the budget, once it is certain that the last of them can be resumed."""
+    from flows.run_store import measure_fit
+
+    if resumes.is_alive(time.time()) and not force:
+        raise OrchestrationError(
+            f"run {resumes.run_id} is still going on (process {resumes.process} on {resumes.host}); "
+            "stop it first, or wait for its end"
+        )
+    if not force:
+        measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
+    if resumes.status == "running":
+        store.stop(resumes.run_id, "interrupted")
+    prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
+    earlier = store.lineage(resumes.lineage)
+    return add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])

@@ -1,13 +1,13 @@
-"""Find an earlier run again: its record, its pipeline as it is now, and its parameters."""
+"""Find an earlier run again, and make the request that continues it."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
-from deployments.runs.parameters import InvalidParameters
+from deployments.runs.parameters import LEFT_OUT, InvalidParameters
+from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.errors import OrchestrationError, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline_text
@@ -15,29 +15,14 @@ from flows.loaders import LoadedPipeline, load_pipeline_text
 if TYPE_CHECKING:
     from flows.run_store import RunRecord
 
-_LEFT_OUT = "***"
 
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """A run of the store, and what it takes to do it again."""
-
-    record: "RunRecord"
-    loaded: LoadedPipeline
-    parameters: Mapping[str, Any]
-
-
-def find_run(run: str, *, settings: Settings, catalog: Catalog, given: Mapping[str, Any]) -> EarlierRun:
-    """The run whose id is, or begins with, `run`; `given` are parameters over those it had.
-
-    The pipeline is read again from its file, so that what was mended there counts; if it is gone, as it was then.
+def find_run(run: str, settings: Settings) -> "RunRecord":
+    """The run whose id is, or begins with, `run`.
 
     Raises:
         UnknownName: there is no such run.
-        InvalidParameters: it had secrets, which are not recorded; they must be given again.
-        OrchestrationError: its pipeline can neither be found nor read.
     """
-    from flows.run_store import RunStore
+    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
 
     store = RunStore(settings.run_store_url)
     try:
@@ -47,14 +32,27 @@ def find_run(run: str, *, settings: Settings, catalog: Catalog, given: Mapping[s
         store.close()
     if record is None:
         raise UnknownName("run", run, known)
+    return record
+
+
+def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[str, Any]) -> Request:
+    """The request that continues a run on its index; `given` are parameters that replace those it had.
+
+    The pipeline is read again from its file, so that what was mended there counts. If the file is gone, the pipeline
+    that was recorded serves.
+
+    Raises:
+        InvalidParameters: the run had secrets, which are not recorded; they must be given again.
+        OrchestrationError: its pipeline can neither be found nor read.
+    """
     parameters = {**record.parameters, **given}
-    hidden = [name for name, value in parameters.items() if _LEFT_OUT in json.dumps(value, default=str)]
+    hidden = [name for name, value in parameters.items() if LEFT_OUT in json.dumps(value, default=str)]
     if hidden:
         raise InvalidParameters(
             f"run {record.run_id} had secrets in the parameters {', '.join(hidden)}, which are not recorded; "
             f"give them again: {' '.join(f'-p {name}=…' for name in hidden)}"
         )
-    return EarlierRun(record, _pipeline(record, catalog), parameters)
+    return Request(_pipeline(record, catalog), parameters, index=record.index, resumes=record)
 
 
 def _pipeline(record: "RunRecord", catalog: Catalog) -> LoadedPipeline:

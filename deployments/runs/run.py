@@ -1,89 +1,57 @@
-"""Run a pipeline from the command line: as a Prefect flow or by direct calls, recorded while it goes on."""
+"""Run a request to its end in this process: as a Prefect flow or by direct calls, recorded while it goes on."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
 from deployments.environment import set_prefect_defaults
+from deployments.runs.preparing import prepare
 from deployments.runs.recording import start_recording
-from deployments.runs.wiring import load_handlers, new_run_id, overrides_from, prepare
+from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import RunResult
 from flows.engine import Observer, Prepared
-from flows.loaders import LoadedPipeline
 from flows.state import Services
 
 if TYPE_CHECKING:
-    from flows.run_store import Recorder, RunRecord
-
-Engine: TypeAlias = Literal["prefect", "inline"]
+    from flows.run_store import Recorder
 
 
 def run_pipeline(
-    loaded: LoadedPipeline,
-    parameters: Mapping[str, Any],
+    request: Request,
     *,
     settings: Settings,
     catalog: Catalog,
-    index: str = "default",
-    max_workers: int | None = None,
-    budget: Mapping[str, float] | None = None,
-    engine: Engine = "prefect",
-    progress: Observer | None = None,
-    record: bool = True,
     services: Services | None = None,
-    resumes: "RunRecord | None" = None,
-    force: bool = False,
+    progress: Observer | None = None,
     before_prefect: Callable[[], None] = lambda: None,
 ) -> RunResult:
-    """Run a pipeline to its end; a failed run is a result, not an exception.
+    """The result of the run; a failed run is a result, not an exception.
 
-    With `record`, the run is kept in the run store. With `resumes`, it goes on from that run: only what did not succeed
-    there is done, and `force` does finished steps again that do not fit any more. `services` that are given are left
-    open.
-    `before_prefect` is called once all is checked and Prefect, which takes seconds to start, comes next.
+    `services` that are given are left open. `before_prefect` is called once everything has been checked and Prefect,
+    which takes seconds to start, comes next.
 
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
     """
-    load_handlers(settings)
-    prepared = prepare(
-        loaded.pipeline,
-        parameters,
-        settings=settings,
-        index=index,
-        overrides=overrides_from(settings, max_workers, budget),
-        run_id=new_run_id(),
-        services=services,
-        catalog=catalog.pipelines,
-        source=loaded.source,
-        place=loaded.place,
-    )
+    prepared = prepare(request, settings=settings, catalog=catalog, services=services)
     watching = progress or Observer()
-    if engine == "prefect":
+    if request.engine == "prefect":
         before_prefect()
     try:
-        if not record:
-            return _run(loaded, parameters, replace(prepared, observer=watching), engine)
-        recording = start_recording(
-            prepared, parameters, settings=settings, source=loaded.source, resumes=resumes, force=force
-        )
-        return _run(loaded, parameters, recording.of(prepared, watching), engine, recording.recorder)
+        if not request.recorded:
+            return _run(request, replace(prepared, observer=watching))
+        recording = start_recording(prepared, request, settings=settings)
+        return _run(request, recording.of(prepared, watching), recording.recorder)
     finally:
         if services is None:
             prepared.context.services.close()
 
 
-def _run(
-    loaded: LoadedPipeline,
-    parameters: Mapping[str, Any],
-    prepared: Prepared,
-    engine: Engine,
-    recorder: "Recorder | None" = None,
-) -> RunResult:
-    if engine == "inline":
+def _run(request: Request, prepared: Prepared, recorder: "Recorder | None" = None) -> RunResult:
+    if request.engine == "inline":
         from flows.engine import run_plan
 
         return asyncio.run(
@@ -106,5 +74,5 @@ def _run(
         return prepared
 
     context = prepared.context
-    name = f"{loaded.pipeline.name} · {context.index} · {context.execution_id}"
-    return run_as_flow(loaded.pipeline, parameters, started, run_name=name)
+    name = f"{request.pipeline.name} · {context.index} · {context.execution_id}"
+    return run_as_flow(request.pipeline, request.parameters, started, run_name=name)

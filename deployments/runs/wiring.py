@@ -1,31 +1,18 @@
-"""Wiring: from settings to the services that handlers ask for, and from parameters to a run that can start."""
+"""Wiring: the handlers that the settings name, and the services that the settings describe."""
 
-import secrets
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
-from deployments.runs.parameters import check_parameters
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
-from flows.engine import Observer, Prepared
 from flows.errors import OrchestrationError
-from flows.limits import SharedRates
-from flows.model import Pipeline
-from flows.planning import Overrides, Places, Plan, effect_fingerprints, make_plan
-from flows.state import Context, EffectFingerprint, Identity, Services
+from flows.state import Services
 from flows.storage import Storage
-
-_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
-"""Fields that only say what is to be made again, so that nothing rests on them."""
-_OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
-"""What hangs on chunks, which are known by their content: how they were cut makes no difference to it."""
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 def load_handlers(settings: Settings) -> None:
@@ -66,8 +53,7 @@ def make_services(settings: Settings, index: str) -> Services:
         {
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
-            "known_runs": partial(_make_known_runs, settings.run_store_url),
-            "sharded_ingestion": partial(_make_sharded_ingestion, settings),
+            "known_runs": partial(KnownRuns, settings.run_store_url),
             "artifacts_url": partial(str, settings.artifacts_root),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
@@ -90,109 +76,6 @@ def make_services(settings: Settings, index: str) -> Services:
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
         }
     )
-
-
-def prepare(
-    pipeline: Pipeline,
-    parameters: Mapping[str, Any],
-    *,
-    settings: Settings,
-    index: str = "default",
-    overrides: Overrides | None = None,
-    observer: Observer | None = None,
-    run_id: str | None = None,
-    services: Services | None = None,
-    catalog: Mapping[str, Pipeline] | None = None,
-    source: str | None = None,
-    place: Places = lambda path: (0, 0),
-) -> Prepared:
-    """The plan and the context of a run; `overrides` and `services` default to what the settings say.
-
-    Raises:
-        InvalidParameters: the parameters do not fit the pipeline.
-        InvalidPipeline: the pipeline cannot run.
-        InvalidSettings: the index has an impossible name.
-    """
-    load_handlers(settings)
-    values = check_parameters(pipeline, parameters)
-    chosen = services or make_services(settings, index)
-    plan = make_plan(
-        pipeline,
-        catalog=catalog,
-        given=values,
-        overrides=overrides or overrides_from(settings),
-        source=source,
-        place=place,
-    )
-    effects = _effect_fingerprints(plan, values)
-    identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, effects)
-    return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
-
-
-def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
-    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks"})
-    return effect_fingerprints(plan, values, apart_from=_APART) | {
-        effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
-    }
-
-
-def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
-    """Who counts calls a minute for all runs, where the plan shares a resource that has such a limit."""
-    shared = [common for one in plan.all_resources.values() for common in one.shared.values()]
-    if not any(common.per_minute is not None or common.tokens_per_minute is not None for common in shared):
-        return None
-    return _open_rates(settings.run_store_url)
-
-
-@cache
-def _open_rates(url: str) -> SharedRates:
-    from flows.run_store import DatabaseRates
-
-    return DatabaseRates(url)
-
-
-def overrides_from(
-    settings: Settings, max_workers: int | None = None, budget: Mapping[str, float] | None = None
-) -> Overrides:
-    """The run's ceiling and budget: the command line's, else the environment's, else none; a budget unit by unit.
-
-    The resources are the settings'.
-    """
-    addresses = {
-        name: address for name, address in (("dask", settings.dask_address), ("ray", settings.ray_address)) if address
-    }
-    common = Overrides(
-        budget={**settings.budget, **(budget or {})},
-        resources=settings.resources,
-        resources_origin="BRAID_RESOURCES",
-        task_runner=settings.task_runner,
-        task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
-        clusters=addresses,
-    )
-    if max_workers is not None:
-        return replace(common, max_concurrency=max_workers, origin="--max-workers")
-    if settings.max_workers is not None:
-        return replace(common, max_concurrency=settings.max_workers, origin=settings.max_workers_origin)
-    return common
-
-
-def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
-    moment = now()
-    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
-
-
-def _make_sharded_ingestion(settings: Settings) -> Any:
-    from deployments.shards.ingest import ShardedIngestion
-
-    return ShardedIngestion(settings)
-
-
-def _make_known_runs(url: str) -> Any:
-    from deployments.runs.recording import KnownRuns  # SQLAlchemy takes a while to import
-
-    return KnownRuns(url)
 
 
 def _open_index(url: str) -> Any:
@@ -240,15 +123,13 @@ def _make_secrets() -> Any:
 
 
 def _secret_block(name: str) -> str:
-    """The value of a Prefect Secret block."""
-    from prefect.blocks.system import Secret
-
+    from flows.translator import secret_of_block  # imports Prefect, which takes seconds
     from handlers.secrets import MissingSecret
 
-    try:
-        return str(Secret.load(name, _sync=True).get())  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
-    except ValueError as error:
-        raise MissingSecret(f"prefect:{name}: Prefect has no Secret block named {name!r}; create it there") from error
+    secret = secret_of_block(name)
+    if secret is None:
+        raise MissingSecret(f"prefect:{name}: Prefect has no Secret block named {name!r}; create it there")
+    return secret
 
 
 def _make_connections(urls: Mapping[str, str]) -> Any:

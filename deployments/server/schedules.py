@@ -1,169 +1,79 @@
-"""`schedules.yaml`: when deployments run by themselves, with what parameters, and what happens if runs overlap."""
+"""Install the schedules of a deployment on the server, and bring installed ones to what the file says."""
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 
-from deployments.catalog import Catalog
-from deployments.runs import InvalidParameters, check_parameters
-from deployments.server.deployed import controls_of
-from flows.errors import InvalidPipeline, Problem, suggest
-from flows.loaders import Node, Position, read_yaml
-from flows.model import Frozen, Pipeline
+from deployments.server.schedule_file import Schedule
 
-FILE = Path(__file__).parents[1] / "schedules.yaml"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_KINDS = ("cron", "interval", "rrule")
+SLUG = "braid-"
+"""The names of our schedules on the server begin with it; others are not touched."""
 
 
-def _seconds(value: Any) -> Any:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and found is None:
-        raise ValueError("write a number of seconds, or a number with s, m, h, d or w, for example 15m")
-    return float(found[1]) * _SECONDS[found[2]] if found is not None else value
+def new_schedules(schedules: Mapping[str, Schedule]) -> list[DeploymentScheduleCreate]:
+    """The schedules of a deployment that is about to be created."""
+    return [_for_prefect(name, schedule) for name, schedule in schedules.items()]
 
 
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
+def schedule_line(name: str, schedule: Schedule) -> str:
+    return f"schedule {name}: {_rule_text(schedule)}"
 
 
-class ScheduleEntry(Frozen):
-    """When a deployment runs by itself: one of cron, interval and rrule."""
+async def update_schedules(
+    client: PrefectClient, known: DeploymentResponse, schedules: Mapping[str, Schedule], *, dry_run: bool
+) -> list[str]:
+    """Bring the schedules of a deployment to what the file says; returns a line for each that differed.
 
-    cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
-    interval: Annotated[float | None, BeforeValidator(_seconds)] = Field(
-        default=None, ge=1, description="Seconds, or a text such as 15m, 6h, 1d."
-    )
-    anchor: datetime | None = Field(default=None, description="A moment from which intervals count.")
-    rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
-    timezone: str = Field(default="UTC", description="The time zone of cron and rrule, for example Europe/Berlin.")
-    parameters: dict[str, Any] = Field(default_factory=dict[str, Any], description="The parameters of its runs.")
-    active: bool | None = Field(
-        default=None, description="Whether it runs; without it, yes at first, and then as it is set in the UI."
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of cron, interval and rrule{', not ' + ' and '.join(given) if given else ''}")
-        return self
-
-    def prefect(self) -> Any:
-        """The schedule as Prefect has it.
-
-        Raises:
-            ValueError: the rule or the time zone is none.
-        """
-        from prefect.client.schemas.schedules import construct_schedule
-
-        return construct_schedule(
-            cron=self.cron,
-            interval=self.interval,
-            rrule=self.rrule,
-            timezone=self.timezone,
-            anchor_date=self.anchor if self.interval is not None else None,
-        )
-
-
-class Scheduled(Frozen):
-    """The schedules of one deployment, and whether its runs may overlap."""
-
-    overlap: Annotated[Literal["allow", "enqueue", "cancel_new"], BeforeValidator(_lower)] = Field(
-        default="allow", description="A run that is due while max_runs are running: it runs, waits, or is cancelled."
-    )
-    max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
-    schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
-
-
-def load_schedules(path: Path, catalog: Catalog) -> dict[str, Scheduled]:
-    """What the file says for each pipeline; a file that is not there says nothing.
-
-    Raises:
-        InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+    Without `active` in the file, a schedule that was switched off or on in the UI stays so.
     """
-    if not path.exists():
-        return {}
-    return read_schedules(path.read_text(encoding="utf-8"), catalog, source=str(path))
-
-
-def read_schedules(text: str, catalog: Catalog, *, source: str) -> dict[str, Scheduled]:
-    """What a text says for each pipeline.
-
-    Raises:
-        InvalidPipeline: everything that is wrong with the text, in the order of its lines.
-    """
-    document = read_yaml(text, source=source)
-    problems = list(document.problems)
-    found: dict[str, Scheduled] = {}
-    root = document.root or Node(1, 1, entries={})
-    if root.entries is None:
-        message = "schedules are a mapping from the name of a pipeline to its schedules"
-        raise InvalidPipeline([*problems, Problem(source, *root.place, "bad-value", message)])
-    for name, node in root.entries.items():
-        if name not in catalog.loaded:
-            message = f"there is no pipeline named {name!r}{suggest(str(name), list(catalog.loaded))}"
-            problems.append(Problem(source, *root.key_place(name), "unknown-pipeline", message))
+    installed = {
+        each.slug.removeprefix(SLUG): each for each in known.schedules if each.slug and each.slug.startswith(SLUG)
+    }
+    changes: list[str] = []
+    for name, schedule in schedules.items():
+        new, old = _for_prefect(name, schedule), installed.get(name)
+        if old is None:
+            changes.append(schedule_line(name, schedule))
+            if not dry_run:
+                await client.create_deployment_schedules(known.id, [new])
             continue
-        try:
-            found[name] = Scheduled.model_validate(node.data())
-        except ValidationError as invalid:
-            for error in invalid.errors(include_url=False):
-                problems.append(Problem(source, *_place(node, error["loc"]), "bad-value", _told(error)))
+        active = old.active if schedule.active is None else schedule.active
+        if (_rule(old, schedule), old.parameters, old.active) == (_rule(new, schedule), new.parameters, active):
             continue
-        problems += _impossible(found[name], catalog.loaded[name].pipeline, node, source)
-    if problems:
-        raise InvalidPipeline(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return found
+        changes.append(f"schedule {name}: changed to {_rule_text(schedule)}")
+        if not dry_run:
+            await client.update_deployment_schedule(
+                known.id, old.id, active=active, schedule=new.schedule, parameters=new.parameters
+            )
+    for name, old in installed.items():
+        if name not in schedules:
+            changes.append(f"schedule {name}: removed")
+            if not dry_run:
+                await client.delete_deployment_schedule(known.id, old.id)
+    return changes
 
 
-def _impossible(scheduled: Scheduled, pipeline: Pipeline, node: Node, source: str) -> list[Problem]:
-    """Rules that are none, and parameters that the pipeline would refuse."""
-    problems: list[Problem] = []
-    controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
-    for name, schedule in scheduled.schedules.items():
-        try:
-            schedule.prefect()
-        except ValueError as error:
-            kind = next(kind for kind in _KINDS if getattr(schedule, kind) is not None)
-            key = "timezone" if "timezone" in str(error).lower() else kind
-            problems.append(Problem(source, *_place(node, ("schedules", name, key)), "bad-schedule", _first(error)))
-        own = {key: value for key, value in schedule.parameters.items() if key not in controls}
-        try:
-            check_parameters(pipeline, own)
-        except InvalidParameters as error:
-            for line in str(error).splitlines():
-                about = next((key for key in own if repr(key) in line), "")
-                place = _place(node, ("schedules", name, "parameters", *([about] if about else [])))
-                problems.append(Problem(source, *place, "bad-parameter", line))
-    return problems
+def _for_prefect(name: str, schedule: Schedule) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(
+        schedule=schedule.prefect(),
+        slug=SLUG + name,
+        parameters=schedule.parameters,
+        active=schedule.active is not False,
+    )
 
 
-def _first(error: ValueError) -> str:
-    """What is wrong, without pydantic's frame around it."""
-    if isinstance(error, ValidationError):
-        return _told(error.errors(include_url=False)[0])
-    return str(error)
+def _rule(installed: DeploymentSchedule | DeploymentScheduleCreate, declared: Schedule) -> dict[str, Any]:
+    rule = installed.schedule.model_dump(mode="json")
+    # Prefect sets it to the time of deployment where the file has none.
+    return {key: value for key, value in rule.items() if key != "anchor_date" or declared.anchor is not None}
 
 
-def _told(error: Mapping[str, Any]) -> str:
-    if error["type"] == "extra_forbidden":
-        known = [*ScheduleEntry.model_fields, *Scheduled.model_fields]
-        return f"unknown key {error['loc'][-1]!r}{suggest(str(error['loc'][-1]), known)}"
-    where = ".".join(str(part) for part in error["loc"])
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said
-
-
-def _place(node: Node, location: tuple[int | str, ...]) -> Position:
-    """Where a value stands: that of its key, as far as the document has it."""
-    place = node.place
-    for part in location:
-        if node.entries is None or part not in node.entries:
-            break
-        place, node = node.key_place(part), node.entries[part]
-    return place
+def _rule_text(schedule: Schedule) -> str:
+    every = f"{schedule.interval:g} s" if schedule.interval else None
+    kinds = {"cron": schedule.cron, "rrule": schedule.rrule, "every": every}
+    text = next(f"{kind} {value}" for kind, value in kinds.items() if value is not None)
+    return f"{text} ({schedule.timezone})" + ("" if schedule.active is not False else ", off")

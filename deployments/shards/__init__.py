@@ -1,6 +1,19 @@
-"""An ingestion in several deployment runs.
+"""One ingestion in several deployment runs: split the list, watch the runs, report them together."""
 
-Nothing is re-exported: these modules import Prefect, which takes seconds. Import the one you need, where you need it.
-"""
+from deployments.shards.flow_runs import ConnectShards, FlowRunState, ShardServer
+from deployments.shards.ingest import Sharding, ingest_in_shards, read_tolerance
+from deployments.shards.report import CombinedReport, report_json, report_tables
+from deployments.shards.service import ShardedIngestion
 
-__all__: list[str] = []
+__all__ = [
+    "CombinedReport",
+    "ConnectShards",
+    "FlowRunState",
+    "ShardServer",
+    "ShardedIngestion",
+    "Sharding",
+    "ingest_in_shards",
+    "read_tolerance",
+    "report_json",
+    "report_tables",
+]

@@ -1,92 +1,78 @@
-"""`ingest --shards`: list once, part the listing, run the shards on the work pool, report."""
+"""`ingest --shards`: list once, split the list into shards, run them on a work pool, and report."""
 
-import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployments.catalog import Catalog, load_catalog
-from deployments.runs import InvalidParameters, check_parameters, load_handlers, make_services
-from deployments.settings import Settings, index_name
-from deployments.shards.report import Report, make_report, report_json
+from deployments.runs import InvalidParameters, Request, check_parameters, load_handlers, make_services
+from deployments.settings import WORK_POOL, Settings, index_name
+from deployments.shards.flow_runs import ConnectShards
+from deployments.shards.report import CombinedReport, make_report
 from deployments.shards.tracks import Track, Tracks
-from deployments.shards.watch import Told, run_shards
+from deployments.shards.watch import Announce, run_shards
 from flows.author import Call
 from flows.model import Tolerance
 from flows.state import Identity, Services
 from flows.storage import Storage
 from handlers.sources import list_sources
 
-logger = logging.getLogger("handlers.ingestion.sharding")
 PIPELINE = "ingest"
 _OF_THE_LISTING = ("source", "pattern", "exclude", "tags")
 """Parameters that are used up when the documents are listed."""
 _NEEDS_ALL = ("prune", "max_prune_share")
 
 
+@dataclass(frozen=True)
+class Sharding:
+    """Into how many shards a list of documents is split, where they run, and how many may fail."""
+
+    shards: int
+    work_pool: str = WORK_POOL
+    tolerated: Tolerance = field(default_factory=lambda: Tolerance(count=0))
+
+
 async def ingest_in_shards(
-    given: Mapping[str, Any],
-    shards: int,
+    request: Request,
+    sharding: Sharding,
     *,
     settings: Settings,
-    catalog: Catalog,
-    index: str = "default",
-    work_pool: str | None = None,
-    tolerated: Tolerance | None = None,
-    max_workers: int | None = None,
-    budget: Mapping[str, float] | None = None,
-    told: Told = lambda line: None,
-) -> Report:
-    """Ingest with the pipeline `ingest` in at most `shards` runs on the server that Prefect is connected to.
+    connect: ConnectShards,
+    announce: Announce = lambda line: None,
+) -> CombinedReport:
+    """The report of an ingestion in at most `sharding.shards` runs, each with the ceiling and budget of the request.
 
-    What the same call began and did not end is continued. `max_workers` and `budget` are those of each shard.
+    A sharded ingestion with the same source, index, parameters and number of shards that has not ended is continued.
 
     Raises:
         InvalidParameters: they do not fit the pipeline, or need to see all documents at once.
         FatalError: there is nothing to ingest.
     """
-    from prefect import get_client
-
-    from deployments.server.deploying import POOL, deploy_for_shards
-    from flows.run_store import RunStore
+    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
 
     began = time.monotonic()
     load_handlers(settings)
-    loaded = catalog.find(PIPELINE)
-    values = check_parameters(loaded.pipeline, given)
-    refused = [name for name in _NEEDS_ALL if given.get(name) not in (None, False)]
+    values = check_parameters(request.pipeline, request.parameters)
+    refused = [name for name in _NEEDS_ALL if request.parameters.get(name) not in (None, False)]
     if refused:
         raise InvalidParameters(
             f"{', '.join(refused)} needs to see all documents at once, which no shard does; ingest with shards first, "
             "then once without them and with prune: that processes nothing again"
         )
-    services = make_services(settings, index)
+    services = make_services(settings, request.index)
     store = RunStore(settings.run_store_url)
     try:
         storage: Storage = services["storage"]
-        root = Storage.join(settings.artifacts_root, index_name(index))
-        command = {**values, "source": Storage.join(values["source"])}
-        tracks = Tracks(storage, root, {"parameters": command, "shards": shards, "index": index})
-        track = tracks.unfinished()
-        if track is not None:
-            told(f"continuing {track.id}: {len(track.shards)} shards")
-        else:
-            track = _begin(tracks, values, shards, index, services)
-            documents = sum(shard.documents for shard in track.shards)
-            told(f"{track.id}: {documents} documents in {len(track.shards)} shards")
-        parameters = _of_a_shard(given, index, max_workers, budget or {})
-        async with get_client() as client:
-            deployment_id = await deploy_for_shards(client, loaded, catalog, work_pool or POOL)
-            runs = await run_shards(
-                client, track, deployment_id=deployment_id, parameters=parameters, store=store, told=told
-            )
+        track = _find_or_begin(request, sharding.shards, values, settings, services, announce)
+        async with connect(_shared_by_shards(request), sharding.work_pool) as server:
+            runs = await run_shards(server, track, store=store, announce=announce)
         report = make_report(
             track,
             runs,
-            index=index,
+            index=request.index,
             store=services["index_store"],
             storage=storage,
-            tolerated=tolerated or Tolerance(count=0),
+            tolerated=sharding.tolerated,
             seconds=time.monotonic() - began,
         )
         track.finish(storage)
@@ -96,51 +82,40 @@ async def ingest_in_shards(
         services.close()
 
 
-def _begin(tracks: Tracks, values: Mapping[str, Any], shards: int, index: str, services: Services) -> Track:
-    call = Call("list", identity=Identity(PIPELINE, "", index, services))
+def _find_or_begin(
+    request: Request,
+    shards: int,
+    values: Mapping[str, Any],
+    settings: Settings,
+    services: Services,
+    announce: Announce,
+) -> Track:
+    """The track that the same command has begun and not ended, else a new one."""
+    storage: Storage = services["storage"]
+    root = Storage.join(settings.artifacts_root, index_name(request.index))
+    command = {**values, "source": Storage.join(values["source"])}
+    tracks = Tracks(storage, root, {"parameters": command, "shards": shards, "index": request.index})
+    track = tracks.unfinished()
+    if track is not None:
+        announce(f"continuing {track.id}: {len(track.shards)} shards")
+        return track
+    call = Call("list", identity=Identity(PIPELINE, "", request.index, services))
     listed = {name: values[name] for name in ("pattern", "exclude", "tags") if values.get(name) is not None}
-    return tracks.begin(list_sources(values["source"], **listed, call=call), shards)
+    track = tracks.begin(list_sources(values["source"], **listed, call=call), shards)
+    documents = sum(shard.documents for shard in track.shards)
+    announce(f"{track.id}: {documents} documents in {len(track.shards)} shards")
+    return track
 
 
-def _of_a_shard(
-    given: Mapping[str, Any], index: str, max_workers: int | None, budget: Mapping[str, float]
-) -> dict[str, Any]:
-    from deployments.server.deployed import BUDGETS
-
-    known = [control.name.removeprefix("budget_") for control in BUDGETS]
-    unknown = [unit for unit in budget if unit not in known]
-    if unknown:
-        raise InvalidParameters(f"a shard's budget cannot be in {', '.join(unknown)}, only in {', '.join(known)}")
-    kept = {name: value for name, value in given.items() if name not in (*_OF_THE_LISTING, *_NEEDS_ALL)}
-    ceiling = {} if max_workers is None else {"max_concurrency": max_workers}
-    return {**kept, "index": index, **ceiling, **{f"budget_{unit}": amount for unit, amount in budget.items()}}
-
-
-class ShardedIngestion:
-    """The service of the handler `ingest_in_shards`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    async def __call__(
-        self, parameters: Mapping[str, Any], shards: int, *, index: str, work_pool: str, tolerated_failure: str
-    ) -> dict[str, Any]:
-        tolerated = read_tolerance(tolerated_failure)
-        report = await ingest_in_shards(
-            parameters,
-            shards,
-            settings=self._settings,
-            catalog=load_catalog(self._settings),
-            index=index,
-            work_pool=work_pool,
-            tolerated=tolerated,
-            told=lambda line: logger.info("%s", line),
-        )
-        return report_json(report)
+def _shared_by_shards(request: Request) -> Request:
+    """The request that the runs of all shards have in common; each has a source of its own."""
+    dropped = (*_OF_THE_LISTING, *_NEEDS_ALL)
+    kept = {name: value for name, value in request.parameters.items() if name not in dropped}
+    return replace(request, parameters=kept)
 
 
 def read_tolerance(text: str | None) -> Tolerance:
-    """`2` or `10%` as a tolerance; none if nothing is said.
+    """`2` or `10%` as a tolerance; without a text, no shard may fail.
 
     Raises:
         InvalidParameters: it is neither.

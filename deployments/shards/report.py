@@ -1,4 +1,4 @@
-"""What came of a sharded ingestion: a line a shard and one for all, counted in the index."""
+"""The report of a sharded ingestion: one line per shard and one for all, counted in the index."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class ShardReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class CombinedReport:
     """How all shards together ended."""
 
     track: str
@@ -69,8 +69,8 @@ def make_report(
     storage: Storage,
     tolerated: Tolerance,
     seconds: float,
-) -> Report:
-    """The report; it fails if more shards than `tolerated` did, and is partial if anything at all did not succeed."""
+) -> CombinedReport:
+    """The report: `failed` if more shards failed than tolerated, `partial` if any shard or document did not succeed."""
     shards = tuple(_shard(run, store, storage) for run in runs)
     failed = sum(1 for shard in shards if shard.status == "failed")
     status: RunStatus = "succeeded"
@@ -78,7 +78,7 @@ def make_report(
         status = "failed"
     elif any(shard.status != "succeeded" or shard.failed or shard.missing for shard in shards):
         status = "partial"
-    return Report(track.id, index, status, shards, seconds)
+    return CombinedReport(track.id, index, status, shards, seconds)
 
 
 def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
@@ -89,22 +89,22 @@ def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
     assert run.status is not None, "a report is made when all shards have ended"
     processed, failed = states["processed"], states["failed"]
     return ShardReport(
-        run.shard.number,
-        str(run.flow_run_id),
-        run.status,
-        run.message if run.status == "failed" else "",
-        len(ids),
-        processed,
-        failed,
-        len(ids) - processed - failed,
-        run.shard.bytes,
-        run.seconds,
-        dict(run.cost),
-        run.restarts,
+        number=run.shard.number,
+        flow_run_id=run.flow_run_id,
+        status=run.status,
+        message=run.message if run.status == "failed" else "",
+        documents=len(ids),
+        processed=processed,
+        failed=failed,
+        missing=len(ids) - processed - failed,
+        bytes=run.shard.bytes,
+        seconds=run.seconds,
+        cost=dict(run.cost),
+        restarts=run.restarts,
     )
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: CombinedReport) -> dict[str, Any]:
     names = ("documents", "processed", "failed", "missing", "bytes", "restarts")
     return {
         "track": report.track,
@@ -118,8 +118,8 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def report_tables(report: Report) -> RenderableType:
-    """A row a shard, one for all, and what failed."""
+def report_tables(report: CombinedReport) -> RenderableType:
+    """A table with a row per shard and one for all, and the messages of those that failed."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     table.add_column("shard")
     for name in ("ended", "documents", "processed", "failed", "missing", "restarts", "seconds", "cost"):

@@ -1,7 +1,8 @@
 """The only room that knows Prefect: pipelines as flows, leaves as task runs, seats on the server."""
 
+from flows.translator.blocks import secret_of_block
 from flows.translator.flows import current_flow_run_id, run_as_flow, translate
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, form_schema
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Control",
     "PrefectSeats",
     "current_flow_run_id",
+    "form_schema",
     "run_as_flow",
+    "secret_of_block",
     "translate",
 ]

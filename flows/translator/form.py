@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from prefect.utilities.callables import parameter_schema
 from pydantic import Field
 
 from flows.model import Parameter, Pipeline
@@ -39,6 +40,15 @@ def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signa
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
     first = pipeline.description or f"Run {pipeline.name}."  # the section below is not found without a line before it
     return inspect.Signature([*given, *extra]), "\n".join([first, "", "Args:", *lines])
+
+
+def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, Any]:
+    """The form as the JSON schema that a deployment has of it."""
+
+    def run() -> None: ...
+
+    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
+    return parameter_schema(run).model_dump_for_openapi()
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

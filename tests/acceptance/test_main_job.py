@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.catalog import load_catalog
-from deployments.runs import run_pipeline
+from deployments.runs import Request, run_pipeline
 from deployments.settings import Settings
 from flows.author import RunResult
 from tests.support.paths import DOCUMENTS
@@ -28,7 +28,8 @@ CHOSEN = [
 
 def run(name: str, settings: Settings, engine: Any = "inline", **parameters: Any) -> RunResult:
     catalog = load_catalog(settings)
-    return run_pipeline(catalog.find(name), parameters, settings=settings, catalog=catalog, index="docs", engine=engine)
+    request = Request(catalog.find(name), parameters, index="docs", engine=engine)
+    return run_pipeline(request, settings=settings, catalog=catalog)
 
 
 def ask(settings: Settings, question: str) -> list[str]:

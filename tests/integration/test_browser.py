@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deployments.server.schedules import FILE
+from deployments.server.schedule_file import FILE
 from tests.support.operated import Operated, wait_for
 
 pytestmark = [

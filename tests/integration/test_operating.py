@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
-from deployments.runs import run_pipeline
+from deployments.runs import Request, run_pipeline
 from handlers.stores import open_index
 from tests.support.operated import Operated, wait_for
 from tests.support.paths import ROOT
@@ -229,12 +229,11 @@ def test_those_who_deploy_at_once_share_one_work_pool(operated: Operated) -> Non
 
     from deployments.server.deploying import deploy_for_shards
 
-    catalog = load_catalog(operated.settings)
+    loaded = load_catalog(operated.settings).find("greet")
 
     async def all_at_once() -> set[Any]:
         async with get_client() as client:
-            loaded = catalog.find("greet")
-            return set(await asyncio.gather(*(deploy_for_shards(client, loaded, catalog, "raced") for _ in range(3))))
+            return set(await asyncio.gather(*(deploy_for_shards(client, loaded, "raced") for _ in range(3))))
 
     with operated.connected():
         assert len(asyncio.run(all_at_once())) == 1
@@ -310,14 +309,8 @@ def test_a_scheduled_ingestion_prunes_when_its_schedule_says_so(operated: Operat
     for name in ("bees", "ants", "owls"):
         (tmp_path / f"{name}.md").write_text(f"The {name} live in the garden.\n")
     catalog = load_catalog(operated.settings)
-    done = run_pipeline(
-        catalog.find("ingest"),
-        {"source": str(tmp_path)},
-        settings=operated.settings,
-        catalog=catalog,
-        index="garden",
-        engine="inline",
-    )
+    request = Request(catalog.find("ingest"), {"source": str(tmp_path)}, index="garden", engine="inline")
+    done = run_pipeline(request, settings=operated.settings, catalog=catalog)
     assert done.status == "succeeded"
     (tmp_path / "ants.md").unlink()
     operated.deploy(
@@ -343,6 +336,29 @@ ingest:
         operated.deploy("ingest", schedules="")
 
 
+def test_a_deployment_of_an_earlier_version_still_runs_and_is_brought_up_to_date(operated: Operated) -> None:
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    operated.deploy("greet")
+    with operated.client() as client:
+        deployment = client.read_deployment_by_name("greet/greet")
+        client.update_deployment(deployment.id, DeploymentUpdate(entrypoint="deployments/catalog.py:greet"))
+    run = operated.wait(operated.start("greet", {"name": "Old"}))
+    assert (run.state.name, "greet Old 1" in operated.calls()) == ("Completed", True), operated.log()
+    (change,) = operated.deploy("greet")
+    assert change.details == ("entrypoint: deployments/catalog.py:greet → deployments/server/entrypoints.py:greet",)
+
+
+def test_a_deployed_run_ingests_in_shards_that_are_runs_of_their_own(operated: Operated, tmp_path: Path) -> None:
+    for name in ("bees", "ants", "owls"):
+        (tmp_path / f"{name}.md").write_text(f"The {name} live in the garden.\n")
+    operated.deploy("ingest_shards")
+    run = operated.wait(operated.start("ingest_shards", {"source": str(tmp_path), "shards": 2, "index": "sharded"}))
+    assert run.state.name == "Completed", operated.log()
+    with closing(open_index(operated.settings.index_location("sharded"))) as store:
+        assert sorted(each.name for each in store.documents()) == ["ants.md", "bees.md", "owls.md"]
+
+
 def test_prefect_deploy_all_deploys_what_the_catalog_ships(operated: Operated) -> None:
     listed = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
     shipped = sorted(path.stem for path in (ROOT / "deployments" / "pipelines").glob("*.yaml"))
@@ -352,7 +368,7 @@ def test_prefect_deploy_all_deploys_what_the_catalog_ships(operated: Operated) -
     assert done.returncode == 0, done.stdout + done.stderr
     with operated.client() as client:
         deployment = client.read_deployment_by_name("search/search")
-    assert (deployment.entrypoint, deployment.work_pool_name) == ("deployments/catalog.py:search", "braid")
+    assert (deployment.entrypoint, deployment.work_pool_name) == ("deployments/server/entrypoints.py:search", "braid")
     # What `braid deploy` then changes is what prefect.yaml cannot say: it is ours, and the same deployment.
     assert {change.action for change in operated.deploy("search")} == {"update"}
 

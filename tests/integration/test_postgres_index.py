@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
-from deployments.runs import run_pipeline
+from deployments.runs import Request, run_pipeline
 from deployments.settings import load_settings
 from flows.errors import FatalError, TransientError
 from handlers.records import Embeddings
@@ -207,15 +207,9 @@ def test_answers_are_those_of_sqlite_on_real_documents(
     monkeypatch.setenv("BRAID_EMBEDDING_MODEL", "hashing")
     settings = load_settings()
     catalog = load_catalog(settings)
-    run_pipeline(
-        catalog.find("ingest"),
-        {"source": str(DOCUMENTS / "time")},
-        settings=settings,
-        catalog=catalog,
-        index="real",
-        engine="inline",
-        record=False,
-    )
+    parameters = {"source": str(DOCUMENTS / "time")}
+    request = Request(catalog.find("ingest"), parameters, index="real", engine="inline", recorded=False)
+    run_pipeline(request, settings=settings, catalog=catalog)
     ours, theirs = connect(settings.index_location("real")), connect(address)
     assert copy_index(ours, theirs).matches
     assert ours.statistics()["chunks"] > 50

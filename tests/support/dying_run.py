@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from deployments.catalog import load_catalog
-from deployments.runs import run_pipeline
+from deployments.runs import Request, run_pipeline
 from deployments.settings import load_settings
 from flows.author import handler
 from flows.loaders import load_pipeline_text
@@ -34,9 +34,10 @@ def hangs_in_dying(first: int, marker: str) -> int:
 def main(engine: str, marker: str, tag: str) -> None:
     settings, loaded = load_settings(), load_pipeline_text(PIPELINE, source="dying")
     if engine == "inline":
-        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="inline")
+        request = Request(loaded, {"marker": marker}, engine="inline")
+        run_pipeline(request, settings=settings, catalog=load_catalog(settings))
         return
     from prefect import tags
 
     with tags(tag):
-        run_pipeline(loaded, {"marker": marker}, settings=settings, catalog=load_catalog(settings), engine="prefect")
+        run_pipeline(Request(loaded, {"marker": marker}), settings=settings, catalog=load_catalog(settings))

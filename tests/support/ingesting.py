@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
-from deployments.runs import run_pipeline
+from deployments.runs import Request, run_pipeline
 from deployments.settings import Settings
 from flows.author import RunResult
 from flows.loaders import LoadedPipeline
@@ -34,17 +34,15 @@ def ingest(
     **given: Any,
 ) -> RunResult:
     catalog = catalog or load_catalog(settings)
-    parameters = {"source": str(source), **given}
-    return run_pipeline(
+    request = Request(
         pipeline or catalog.find("ingest"),
-        parameters,
-        settings=settings,
-        catalog=catalog,
+        {"source": str(source), **given},
         index="docs",
         engine="inline",
-        record=record,
         resumes=resumes,
+        recorded=record,
     )
+    return run_pipeline(request, settings=settings, catalog=catalog)
 
 
 def called(result: RunResult) -> Counter[str]:

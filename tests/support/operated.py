@@ -1,6 +1,5 @@
 """A Prefect server with a process worker, and a team's folder with pipelines and handlers that count their calls."""
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -114,8 +113,6 @@ class Operated:
 
     def deploy(self, *names: str, schedules: str | None = None, **options: Any) -> list[Any]:
         """Deploy to the server; returns the changes."""
-        from prefect import get_client
-
         from deployments.server.deploying import deploy
 
         settings = self.settings
@@ -123,13 +120,8 @@ class Operated:
             path = self.folder / "schedules.yaml"
             path.write_text(schedules)
             settings = settings.model_copy(update={"schedules": path})
-
-        async def run() -> list[Any]:
-            async with get_client() as client:
-                return await deploy(client, names, catalog=load_catalog(settings), settings=settings, **options)
-
         with self.connected():
-            return asyncio.run(run())
+            return deploy(names, catalog=load_catalog(settings), settings=settings, **options)
 
     def start(self, name: str, parameters: Mapping[str, Any] | None = None) -> UUID:
         """Start a run of a deployment, as the form does."""

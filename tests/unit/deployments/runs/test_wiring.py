@@ -1,6 +1,7 @@
 """From settings and parameters to something that can run."""
 
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 
 from deployments.catalog import load_catalog
 from deployments.environment import DEFAULTS, set_prefect_defaults
-from deployments.runs import load_handlers, make_services, new_run_id, overrides_from, prepare
+from deployments.runs import Request, load_handlers, make_services, new_run_id, plan_request, prepare
 from deployments.settings import InvalidSettings, Settings
 from flows.errors import OrchestrationError
+from flows.planning import Limit
 
 
 def test_services_follow_a_handler_into_another_process(tmp_path: Path) -> None:
@@ -24,21 +26,28 @@ def test_services_follow_a_handler_into_another_process(tmp_path: Path) -> None:
 
 
 def test_a_prepared_run_knows_its_index_and_has_its_parameters(tmp_path: Path) -> None:
-    pipeline = load_catalog(Settings()).find("search").pipeline
-    made = prepare(pipeline, {"query": "why", "top_k": "3"}, settings=Settings(home=tmp_path), index="x", run_id="r1")
+    settings = Settings(home=tmp_path)
+    catalog = load_catalog(settings)
+    request = Request(catalog.find("search"), {"query": "why", "top_k": "3"}, index="x")
+    made = prepare(request, settings=settings, catalog=catalog, run_id="r1")
     assert (made.context.index, made.context.execution_id, made.context.pipeline_id) == ("x", "r1", "search")
     given = {"query": "why", "top_k": 3, "access": None, "filters": None}
     assert dict(made.context.data) == given | {"multi_query": False, "hyde": False, "explain": False}
     with pytest.raises(InvalidSettings):
-        prepare(pipeline, {"query": "why"}, settings=Settings(home=tmp_path), index="../x")
+        prepare(replace(request, index="../x"), settings=settings, catalog=catalog)
 
 
 def test_the_command_line_wins_over_the_environment() -> None:
-    settings = Settings(max_workers=5)
-    assert overrides_from(settings, 2).max_concurrency == 2
-    assert overrides_from(settings, 2).origin == "--max-workers"
-    assert overrides_from(settings).max_concurrency == 5
-    assert overrides_from(Settings(max_workers=None)).max_concurrency is None
+    catalog = load_catalog(Settings())
+    load_handlers(Settings())
+
+    def limit(ceiling: Limit | None, max_workers: int | None) -> Limit:
+        request = Request(catalog.find("search"), ceiling=ceiling)
+        return plan_request(request, settings=Settings(max_workers=max_workers), catalog=catalog).limit
+
+    assert limit(Limit(2, "--max-workers"), 5) == Limit(2, "--max-workers")
+    assert limit(None, 5).value == 5
+    assert limit(None, None).value is None
 
 
 def test_run_ids_are_unique_and_sort_by_time() -> None:

@@ -11,9 +11,9 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from ruamel.yaml import YAML
 
 from deployments.environment import DEFAULTS
-from deployments.server.deploying import POOL, ROOT
+from deployments.server.desired import ROOT
 from deployments.server.local import SIGNS_OF_LIFE
-from deployments.settings import load_settings, misspelt_variables
+from deployments.settings import WORK_POOL, load_settings, misspelt_variables
 
 FOLDER = ROOT / "deployments" / "docker"
 HOME = "/srv/braid"
@@ -220,7 +220,7 @@ class TestDockerfile:
     ) -> None:
         command = json.loads(next(rest for name, rest in instructions if name == "CMD"))
         assert command[:3] == ["prefect", "worker", "start"]
-        assert command[command.index("--pool") + 1] == POOL
+        assert command[command.index("--pool") + 1] == WORK_POOL
         assert "--with-healthcheck" in command
         check = next(rest for name, rest in instructions if name == "HEALTHCHECK").partition("CMD ")[2]
         assert json.loads(check) == compose["services"]["worker"]["healthcheck"]["test"][1:]

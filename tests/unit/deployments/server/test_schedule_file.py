@@ -3,7 +3,7 @@
 import pytest
 
 from deployments.catalog import Catalog
-from deployments.server.schedules import FILE, load_schedules, read_schedules
+from deployments.server.schedule_file import FILE, load_schedules, read_schedules
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 

@@ -1,0 +1,26 @@
+"""The service `known_runs`: which runs are going on, for handlers that tidy up after dead ones."""
+
+import time
+from dataclasses import dataclass
+
+_MOST_RECENT = 2000
+
+
+@dataclass(frozen=True)
+class KnownRuns:
+    """Asks the run store at `url`."""
+
+    url: str
+
+    def alive_and_dead(self) -> tuple[set[str], set[str]]:
+        """The ids of runs that are going on, together with those they continue; and of other recent runs."""
+        from flows.run_store import RunStore  # SQLAlchemy takes a while to import
+
+        store = RunStore(self.url)
+        try:
+            recent, now = store.recent(limit=_MOST_RECENT), time.time()
+        finally:
+            store.close()
+        lineages = {run.lineage for run in recent if run.status == "running" and run.is_alive(now)}
+        alive = {run.run_id for run in recent if run.lineage in lineages}
+        return alive, {run.run_id for run in recent} - alive

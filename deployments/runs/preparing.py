@@ -1,0 +1,123 @@
+"""From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from deployments.catalog import Catalog
+from deployments.runs.parameters import check_parameters
+from deployments.runs.request import Request
+from deployments.runs.wiring import load_handlers, make_services
+from deployments.settings import Settings
+from flows.author import Registry
+from flows.engine import Prepared
+from flows.limits import SharedRates
+from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
+from flows.state import Context, EffectFingerprint, Identity, Services
+
+_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
+"""Fields that only say which work is to be done again; no effect depends on them."""
+_OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
+"""Effects that belong to chunks. A chunk is known by its content, so it makes no difference how chunks were cut."""
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+def prepare(
+    request: Request,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    services: Services | None = None,
+    run_id: str | None = None,
+) -> Prepared:
+    """The plan and the context of a run; without `services`, those that the settings describe.
+
+    Raises:
+        InvalidParameters: the parameters do not fit the pipeline.
+        InvalidPipeline: the pipeline cannot run.
+        InvalidSettings: the index has an impossible name.
+    """
+    load_handlers(settings)
+    values = check_parameters(request.pipeline, request.parameters)
+    chosen = services or make_services(settings, request.index)
+    plan = plan_request(request, settings=settings, catalog=catalog, given=values)
+    effects = _effect_fingerprints(plan, values)
+    identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
+    return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
+
+
+def plan_request(
+    request: Request,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    given: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+) -> Plan:
+    """The plan of a run that starts with the fields `given`; handlers must have been loaded.
+
+    Raises:
+        InvalidPipeline: the pipeline cannot run.
+    """
+    return make_plan(
+        request.pipeline,
+        registry=registry,
+        catalog=catalog.pipelines,
+        given=given or (),
+        overrides=overrides_of(request, settings),
+        source=request.loaded.source,
+        place=request.loaded.place,
+    )
+
+
+def overrides_of(request: Request, settings: Settings) -> Overrides:
+    """Limits over those of the pipeline: the request's, else the settings', each unit of the budget by itself.
+
+    Resources and clusters are the settings'.
+    """
+    ceiling = request.ceiling
+    if ceiling is None and settings.max_workers is not None:
+        ceiling = Limit(settings.max_workers, settings.max_workers_origin)
+    addresses = {"dask": settings.dask_address, "ray": settings.ray_address}
+    return Overrides(
+        max_concurrency=ceiling.value if ceiling is not None else None,
+        origin=ceiling.origin if ceiling is not None else "run",
+        budget={**settings.budget, **request.budget},
+        resources=settings.resources,
+        resources_origin="BRAID_RESOURCES",
+        policy=request.policy,
+        task_runner=request.task_runner or settings.task_runner,
+        task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
+        clusters={name: address for name, address in addresses.items() if address},
+    )
+
+
+def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
+    moment = now()
+    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
+    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
+
+
+def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
+    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks"})
+    return effect_fingerprints(plan, values, apart_from=_APART) | {
+        effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
+    }
+
+
+def _rates(plan: Plan, settings: Settings) -> SharedRates | None:
+    """The counter of calls per minute over all runs, where the plan uses a shared resource with such a limit."""
+    shared = [common for one in plan.all_resources.values() for common in one.shared.values()]
+    if not any(common.per_minute is not None or common.tokens_per_minute is not None for common in shared):
+        return None
+    return _open_rates(settings.run_store_url)
+
+
+@cache
+def _open_rates(url: str) -> SharedRates:
+    from flows.run_store import DatabaseRates
+
+    return DatabaseRates(url)

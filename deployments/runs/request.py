@@ -1,0 +1,44 @@
+"""A request for one run: which pipeline, with which parameters, under which limits, and how it is run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from flows.loaders import LoadedPipeline
+from flows.model import Pipeline, Policy
+from flows.planning import Limit
+
+if TYPE_CHECKING:
+    from flows.run_store import RunRecord
+
+Engine: TypeAlias = Literal["prefect", "inline"]
+TaskRunner: TypeAlias = Literal["threads", "dask", "ray"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run as a command, a form or a Python call asks for it; the settings fill in what it leaves open."""
+
+    loaded: LoadedPipeline
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    index: str = "default"
+    ceiling: Limit | None = None
+    """The most steps at once in the whole run, and who says so."""
+    budget: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The most that the run may use, by unit."""
+    policy: Policy | None = None
+    """For parallel groups that declare none."""
+    task_runner: TaskRunner | None = None
+    """Where sync handlers run."""
+    engine: Engine = "prefect"
+    """As a Prefect flow with a task run per step, or by direct calls."""
+    resumes: "RunRecord | None" = None
+    """The earlier run that this one continues: steps that succeeded there are not run again."""
+    force: bool = False
+    """With `resumes`: run finished steps again that no longer fit the pipeline, instead of refusing to resume."""
+    recorded: bool = True
+    """Whether the run store keeps the run."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.loaded.pipeline

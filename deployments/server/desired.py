@@ -1,0 +1,62 @@
+"""A deployment as the catalog and `schedules.yaml` describe it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployments.server.form import controls_of
+from deployments.server.schedule_file import DeploymentSchedules, Schedule
+from flows.loaders import LoadedPipeline
+from flows.translator import form_schema
+
+ROOT = Path(__file__).parents[2]
+TAG = "braid"
+"""Marks deployments, and their runs, as ours."""
+ENTRYPOINTS = "deployments/server/entrypoints.py"
+"""The file whose attributes are the flows of the pipelines, from the root of the project."""
+
+
+@dataclass(frozen=True)
+class DesiredDeployment:
+    """A deployment as it should be on the server."""
+
+    name: str
+    fields: Mapping[str, Any]
+    concurrency: tuple[int, str] | None
+    """Runs at once, and Prefect's strategy for further ones; None lets runs overlap."""
+    schedules: Mapping[str, Schedule] = field(default_factory=dict[str, Schedule])
+    """By name, as in the file."""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}/{self.name}"
+
+
+def desired_deployment(loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str) -> DesiredDeployment:
+    """The deployment of a pipeline on a work pool, with its schedules."""
+    overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
+    fields = deployment_fields(loaded, work_pool)
+    return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
+
+
+def deployment_fields(loaded: LoadedPipeline, work_pool: str) -> dict[str, Any]:
+    """The fields of a pipeline's deployment, by the names that Prefect gives them."""
+    schema = form_schema(loaded.pipeline, controls_of(loaded.pipeline))
+    schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails
+    return {
+        "description": loaded.pipeline.description,
+        "version": loaded.pipeline.version,
+        "tags": [TAG],
+        "entrypoint": f"{ENTRYPOINTS}:{attribute_of(loaded.pipeline.name)}",
+        "path": str(ROOT),
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+        "work_pool_name": work_pool,
+        "parameter_openapi_schema": schema,
+        "enforce_parameter_schema": True,
+    }
+
+
+def attribute_of(pipeline: str) -> str:
+    """The name of a pipeline's flow in that file; Prefect would take a dot in it for an attribute of the flow."""
+    return pipeline.replace(".", "__")

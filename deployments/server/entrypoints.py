@@ -1,0 +1,28 @@
+"""The flows that deployments name: `deployments/server/entrypoints.py:NAME` is the flow of the pipeline NAME.
+
+Prefect loads this file by its path and asks it for NAME, so a new pipeline needs no line of Python.
+"""
+
+from typing import Any
+
+from prefect import Flow
+
+from deployments.catalog import load_catalog
+from deployments.server.deployed import make_flow
+from deployments.server.desired import attribute_of
+from deployments.settings import load_settings
+from flows.errors import UnknownName
+
+
+def __getattr__(name: str) -> "Flow[..., Any]":
+    """The flow of the pipeline `name`, made when Prefect asks for it."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    catalog = load_catalog(load_settings())
+    for pipeline, loaded in catalog.loaded.items():
+        if name in (pipeline, attribute_of(pipeline)):
+            return make_flow(loaded, catalog)
+    try:
+        return make_flow(catalog.find(name), catalog)  # a file that cannot be read brings its problems
+    except UnknownName as error:
+        raise AttributeError(str(error)) from error

@@ -1,0 +1,170 @@
+"""Read `schedules.yaml`: when deployments run by themselves, with which parameters, and whether runs may overlap."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from deployments.catalog import Catalog
+from deployments.runs import InvalidParameters, check_parameters
+from deployments.server.form import controls_of
+from flows.errors import InvalidPipeline, Problem, suggest
+from flows.loaders import Node, Position, read_yaml
+from flows.model import Frozen, Pipeline
+
+FILE = Path(__file__).parents[1] / "schedules.yaml"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_KINDS = ("cron", "interval", "rrule")
+
+
+def _seconds(value: Any) -> Any:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and found is None:
+        raise ValueError("write a number of seconds, or a number with s, m, h, d or w, for example 15m")
+    return float(found[1]) * _SECONDS[found[2]] if found is not None else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Schedule(Frozen):
+    """When a deployment runs by itself: one of cron, interval and rrule."""
+
+    cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
+    interval: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+        default=None, ge=1, description="Seconds, or a text such as 15m, 6h, 1d."
+    )
+    anchor: datetime | None = Field(default=None, description="A moment from which intervals count.")
+    rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
+    timezone: str = Field(default="UTC", description="The time zone of cron and rrule, for example Europe/Berlin.")
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any], description="The parameters of its runs.")
+    active: bool | None = Field(
+        default=None, description="Whether it runs; without it, yes at first, and then as it is set in the UI."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of cron, interval and rrule{', not ' + ' and '.join(given) if given else ''}")
+        return self
+
+    def prefect(self) -> Any:
+        """Prefect's object for it.
+
+        Raises:
+            ValueError: Prefect cannot read the rule, or does not know the time zone.
+        """
+        from prefect.client.schemas.schedules import construct_schedule
+
+        return construct_schedule(
+            cron=self.cron,
+            interval=self.interval,
+            rrule=self.rrule,
+            timezone=self.timezone,
+            anchor_date=self.anchor if self.interval is not None else None,
+        )
+
+
+class DeploymentSchedules(Frozen):
+    """The schedules of one deployment, and whether its runs may overlap."""
+
+    overlap: Annotated[Literal["allow", "enqueue", "cancel_new"], BeforeValidator(_lower)] = Field(
+        default="allow",
+        description="Whether a run that is due while max_runs are running runs, waits, or is cancelled.",
+    )
+    max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
+    schedules: dict[str, Schedule] = Field(default_factory=dict[str, Schedule], description="By name.")
+
+
+def load_schedules(path: Path, catalog: Catalog) -> dict[str, DeploymentSchedules]:
+    """The schedules in a file by pipeline; none if there is no such file.
+
+    Raises:
+        InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+    """
+    if not path.exists():
+        return {}
+    return read_schedules(path.read_text(encoding="utf-8"), catalog, source=str(path))
+
+
+def read_schedules(text: str, catalog: Catalog, *, source: str) -> dict[str, DeploymentSchedules]:
+    """The schedules in a text by pipeline.
+
+    Raises:
+        InvalidPipeline: everything that is wrong with the text, in the order of its lines.
+    """
+    document = read_yaml(text, source=source)
+    problems = list(document.problems)
+    found: dict[str, DeploymentSchedules] = {}
+    root = document.root or Node(1, 1, entries={})
+    if root.entries is None:
+        message = "schedules are a mapping from the name of a pipeline to its schedules"
+        raise InvalidPipeline([*problems, Problem(source, *root.place, "bad-value", message)])
+    for name, node in root.entries.items():
+        if name not in catalog.loaded:
+            message = f"there is no pipeline named {name!r}{suggest(str(name), list(catalog.loaded))}"
+            problems.append(Problem(source, *root.key_place(name), "unknown-pipeline", message))
+            continue
+        try:
+            found[name] = DeploymentSchedules.model_validate(node.data())
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
+                problems.append(Problem(source, *_position(node, error["loc"]), "bad-value", _complaint(error)))
+            continue
+        problems += _unusable(found[name], catalog.loaded[name].pipeline, node, source)
+    if problems:
+        raise InvalidPipeline(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    return found
+
+
+def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: Node, source: str) -> list[Problem]:
+    """Rules that Prefect cannot read, and parameters that the pipeline would refuse."""
+    problems: list[Problem] = []
+    controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
+    for name, schedule in found.schedules.items():
+        try:
+            schedule.prefect()
+        except ValueError as error:
+            kind = next(kind for kind in _KINDS if getattr(schedule, kind) is not None)
+            key = "timezone" if "timezone" in str(error).lower() else kind
+            problems.append(Problem(source, *_position(node, ("schedules", name, key)), "bad-schedule", _reason(error)))
+        own = {key: value for key, value in schedule.parameters.items() if key not in controls}
+        try:
+            check_parameters(pipeline, own)
+        except InvalidParameters as error:
+            for line in str(error).splitlines():
+                about = next((key for key in own if repr(key) in line), "")
+                place = _position(node, ("schedules", name, "parameters", *([about] if about else [])))
+                problems.append(Problem(source, *place, "bad-parameter", line))
+    return problems
+
+
+def _reason(error: ValueError) -> str:
+    """The message, without pydantic's frame around it."""
+    if isinstance(error, ValidationError):
+        return _complaint(error.errors(include_url=False)[0])
+    return str(error)
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        known = [*Schedule.model_fields, *DeploymentSchedules.model_fields]
+        return f"unknown key {error['loc'][-1]!r}{suggest(str(error['loc'][-1]), known)}"
+    where = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _position(node: Node, location: tuple[int | str, ...]) -> Position:
+    """The position of a value in the document: that of its key, or of the nearest key above it."""
+    place = node.place
+    for part in location:
+        if node.entries is None or part not in node.entries:
+            break
+        place, node = node.key_place(part), node.entries[part]
+    return place

@@ -1,0 +1,46 @@
+"""Operations on flow runs that a sharded ingestion needs; `deployments.server.shard_runs` offers them with Prefect."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from deployments.runs import Request
+
+
+@dataclass(frozen=True)
+class FlowRunState:
+    """The state of a flow run as the server has it."""
+
+    flow_run_id: str
+    state_id: str
+    type: str
+    """Prefect's type of the state, for example RUNNING."""
+    name: str
+    """What the server shows; states of one type may have different names."""
+    message: str
+    since: float
+    """Seconds since 1970."""
+
+
+class ShardServer(Protocol):
+    """A server with a deployment whose runs ingest one shard each.
+
+    All its methods raise `TransientError` while the server gives no good answer.
+    """
+
+    async def start(self, name: str, source: str, *, key: str) -> str:
+        """The id of the flow run that has the key; if there is none, one is created that ingests `source`."""
+        ...
+
+    async def states(self, flow_run_ids: Sequence[str]) -> list[FlowRunState]:
+        """The states of the flow runs that are still on the server, in any order."""
+        ...
+
+    async def start_again(self, flow_run_id: str, reason: str) -> None:
+        """Schedule the flow run once more; it goes on where it was."""
+        ...
+
+
+ConnectShards: TypeAlias = Callable[[Request, str], AbstractAsyncContextManager[ShardServer]]
+"""From the request that all shards share and the name of a work pool to the server."""
