@@ -2,15 +2,18 @@
 
 from handlers.extraction.artifacts import artifact_ids
 from handlers.extraction.code import extract_code_blocks, merge_extractions
-from handlers.extraction.formats import MIME_TYPES, Extracted, TextExtractor, Unreadable, mime_type_of
+from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.images import extract_images
-from handlers.extraction.markdown import heading_text
+from handlers.extraction.readers.markdown import heading_text
+from handlers.extraction.registry import MIME_TYPES, mime_type_of
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import extract_text, to_document
 
 __all__ = [
     "MIME_TYPES",
+    "Attachment",
     "Extracted",
+    "RawFile",
     "TextExtractor",
     "Unreadable",
     "artifact_ids",

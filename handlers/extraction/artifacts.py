@@ -1,15 +1,18 @@
 """What the extractors of tables, images and code share: going over documents, reading them again, making records."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flows.author import Call
-from flows.errors import StorageError, StorageUnusable
+from flows.errors import StepCancelled, StorageError, StorageUnusable
 from flows.storage import Storage
 from handlers.extraction.formats import Unreadable
 from handlers.records import Artifact, Document, stable_id
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ def collect(
             raise
         except (Unreadable, StorageError) as error:
             call.fail_item(document.name, f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}")
+        except StepCancelled:
+            raise
+        except Exception as error:  # whatever a parser stumbles over is the fault of this document alone
+            logger.warning("%s: looking for %ss failed", document.name, kind, exc_info=True)
+            call.fail_item(
+                document.name, f"{kind}s: their reader failed ({type(error).__name__}); the log has the details"
+            )
     call.report_progress(len(documents), len(documents))
     return tuple(artifacts)
 

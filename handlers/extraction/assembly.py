@@ -1,9 +1,18 @@
 """Putting a document's text together piece by piece, so that the offsets of its blocks are right by construction."""
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from handlers.records import Block
+
+_BULLETS = "\uf0b7\uf0a7\uf0d8\uf0fc\uf076\uf0e0\uf0a8\uf06e\uf071\u25aa\uf02d"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ue000-\uf8ff\ufeff\ufffe\uffff\ud800-\udfff]")
+_NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ue000-\uf8ff\ufeff\ufffe\uffff\ud800-\udfff]")
+_TRANSLATED = {
+    **dict.fromkeys(map(ord, _BULLETS), "•"),
+    **dict.fromkeys(map(ord, "\x0b\x0c\x85\u2028\u2029"), "\n"),
+}
 
 
 class Assembly:
@@ -20,6 +29,7 @@ class Assembly:
 
     def add(self, kind: str, text: str, *, level: int = 0, page: int | None = None) -> None:
         """Append a block; white space around it is dropped, and an empty one altogether."""
+        text = printable(text)
         text = text.strip("\n").rstrip() if kind == "code" else text.strip()
         if not text:
             return
@@ -30,7 +40,7 @@ class Assembly:
         self.blocks.append(Block(kind, start, self._length, level, page))
 
     def heading(self, text: str, level: int, *, page: int | None = None) -> None:
-        text, level = " ".join(text.split()), min(max(level, 1), 6)
+        text, level = " ".join(printable(text).split()), min(max(level, 1), 6)
         if text:
             self.add("heading", f"{'#' * level} {text}", level=level, page=page)
 
@@ -42,6 +52,15 @@ class Assembly:
     def table(self, rows: Sequence[Sequence[str]], *, page: int | None = None) -> None:
         self.add("table", to_markdown_table(rows), page=page)
 
+    def append(self, text: str, blocks: Sequence[Block], *, below: int = 0, page: int | None = None) -> None:
+        """Append a text that has blocks already; its headings stand `below` so many levels."""
+        for block in blocks:
+            piece = text[block.start : block.end]
+            if block.kind == "heading" and below and piece.startswith("#"):
+                self.heading(piece.lstrip("#"), block.level + below, page=block.page or page)
+            else:
+                self.add(block.kind, piece, level=block.level, page=block.page or page)
+
     def repeats(self, text: str) -> bool:
         """Whether the last block says just this."""
         return bool(self.blocks) and self._parts[-1] == text.strip()
@@ -51,9 +70,16 @@ class Assembly:
         self._length += len(text)
 
 
+def printable(text: str) -> str:
+    """The text without control characters and private ones; those that break a line or are bullets become such."""
+    if not _NOT_PLAIN.search(text):
+        return text
+    return _UNPRINTABLE.sub("", text.translate(_TRANSLATED))
+
+
 def to_markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose first row is the header; short rows are filled up, empty columns and rows left out."""
-    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[" ".join(printable(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
     columns = [column for column in zip_longest(*cells, fillvalue="") if any(column)]
     lines = [list(row) for row in zip(*columns, strict=True) if any(row)]
     if not lines:

@@ -6,10 +6,10 @@ from textwrap import dedent
 
 from flows.author import Call, handler
 from handlers.extraction.artifacts import FoundArtifact, collect
+from handlers.extraction.registry import format_of
 from handlers.records import Artifact, Document
 
 _FENCED = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n]*\n(.*?)(?:\n?[ \t]*\1[`~]*)?\s*\Z", re.DOTALL)
-_DATA = {"application/json", "application/jsonl"}
 
 
 @handler(writes="code_blocks", effects=())
@@ -30,8 +30,8 @@ def merge_extractions(
 
 
 def _code_blocks(document: Document) -> Iterator[FoundArtifact]:
-    if document.mime_type in _DATA:
-        return  # a JSON file is data as a whole, not code in a document
+    if format_of(document.mime_type).is_data:
+        return  # a JSON file or a program is no code in a document
     for block in document.blocks:
         if block.kind != "code":
             continue

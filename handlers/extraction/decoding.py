@@ -1,6 +1,9 @@
-"""Bytes of text files to strings: byte order marks, UTF-8, then detection, then cp1252."""
+"""Bytes of text files to strings: marks, UTF-8, what is declared, and else a guess that is reported as one."""
 
 import codecs
+import re
+import unicodedata
+from dataclasses import dataclass
 
 from handlers.extraction.formats import Unreadable
 
@@ -11,77 +14,192 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$B", "iso2022_jp_ext"), (b"\x1b$@", "iso2022_jp_ext"))
 _SAMPLE_BYTES = 200_000
+_MOSTLY = 0.05
+"""The share of characters that may be damaged in a text whose encoding is declared."""
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+_BREAKS = re.compile("\r\n?|[\x0b\x85]")
+# What web pages mean by these names: https://encoding.spec.whatwg.org/#names-and-labels
+_SUPERSETS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+    "big5": "big5hkscs",
+}
 
 
-def decode(data: bytes, *, declared: str | None = None) -> str:
-    """The text, with `\\n` line ends and without a byte order mark.
+@dataclass(frozen=True)
+class Decoded:
+    """A text with the encoding it was read in."""
+
+    text: str
+    encoding: str = "utf-8"
+    guessed: bool = False
+    damaged: int = 0
+    """How many characters could not be read and are U+FFFD now."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What a document should say of it: nothing of sound UTF-8."""
+        said = [] if self.encoding == "utf-8" else [("encoding", self.encoding)]
+        if self.guessed:
+            said.append(("encoding_guessed", "yes"))
+        if self.damaged:
+            said.append(("damaged_characters", str(self.damaged)))
+        return tuple(said)
+
+
+def decode(data: bytes, *, declared: str | None = None, assumed: str | None = None) -> Decoded:
+    """The text, with `\\n` line ends, without byte order mark and control characters.
+
+    A mark decides, then whether it is UTF-8 (a few damaged bytes do not change that), then what the file `declared`,
+    then what is `assumed` of it, then a guess. Names of encodings that do not exist are passed over.
 
     Raises:
         Unreadable: this is no text, or not in the encoding that its mark says.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            try:
-                return _tidy(data[len(mark) :].decode(encoding))
-            except UnicodeDecodeError as error:
-                raise Unreadable(f"its byte order mark says {encoding}, but byte {error.start} is not that") from error
-    for encoding in filter(None, ("utf-8", declared)):
-        try:
-            text = data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-        if "\0" in text:
-            break
-        return _tidy(text)
-    return _tidy(_detect(data))
+            found = _mostly(data[len(mark) :], encoding)
+            if found is None:
+                raise Unreadable(f"its byte order mark says {encoding}, but most of it is something else")
+            return found
+    if b"\0" in data:
+        return _wide(data)
+    for escape, encoding in _ESCAPES:
+        if escape in data and (found := _mostly(data, encoding)) is not None:
+            return found
+    if (found := _utf8(data)) is not None:
+        return found
+    for named in (declared, assumed):
+        if (encoding := known_encoding(named)) and (found := _mostly(data, encoding)) is not None:
+            return found
+    encoding = _guess(data)
+    text = data.decode(encoding, errors="replace")
+    return _decoded(text, encoding, guessed=True)
 
 
-def _detect(data: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    if b"\0" in data and not _looks_like_utf16(data):
-        raise Unreadable("is binary, not text; give it the suffix of its real format")
-    # cp1252 first where it makes sense: on short texts the detector takes German for Cyrillic or Greek code pages.
-    if (western := _decode_western(data)) is not None:
-        return western
-    best = from_bytes(data[:_SAMPLE_BYTES]).best()
-    for encoding in filter(None, (best.encoding if best else None, "cp1252")):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    if best is not None:
-        return data.decode(best.encoding, errors="replace")
-    raise Unreadable("its encoding could not be told; save it as UTF-8")
-
-
-def _decode_western(data: bytes) -> str | None:
-    """The text in cp1252 if nearly all letters beyond ASCII in it stand inside otherwise plain Latin words."""
+def known_encoding(name: str | None) -> str | None:
+    """Python's name of a text encoding as the web means it; None if there is none of that name."""
     try:
-        text = data.decode("cp1252")
+        found = codecs.lookup((name or "").strip())
+    except (LookupError, ValueError):  # a ValueError for a name with a NUL in it
+        return None
+    if not found._is_text_encoding:
+        return None
+    return _SUPERSETS.get(found.name, found.name)
+
+
+def _decoded(text: str, encoding: str, *, guessed: bool = False) -> Decoded:
+    damaged = text.count("\ufffd")
+    text = _CONTROLS.sub("", _BREAKS.sub("\n", text))
+    return Decoded(text, encoding, guessed, damaged)
+
+
+def _mostly(data: bytes, encoding: str) -> Decoded | None:
+    try:
+        return _decoded(data.decode(encoding), encoding)
+    except UnicodeError:
+        pass
+    found = _decoded(data.decode(encoding, errors="replace"), encoding)
+    return found if found.damaged <= max(1, _MOSTLY * len(found.text)) else None
+
+
+def _utf8(data: bytes) -> Decoded | None:
+    try:
+        return _decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:
-        return None
-    special = [index for index, character in enumerate(text) if character > "\x7f"]
-    letters = [index for index in special if text[index].isalpha()]
-    if any("\x00" <= character < "\t" for character in text):
-        return None
-    in_words = sum(
-        (index > 0 and text[index - 1].isascii() and text[index - 1].isalpha())
-        or (index + 1 < len(text) and text[index + 1].isascii() and text[index + 1].isalpha())
-        for index in letters
-    )
-    rare = sum(text[index] in "¢£¥¦¨¬¯¸¹²³¼½¾×÷ÐÞðþŠšŽžƒ" for index in special)
-    return text if in_words >= 0.9 * len(letters) and rare <= 0.2 * len(special) else None
+        pass
+    # Sequences of several bytes are hardly ever valid UTF-8 by chance.
+    text = data.decode("utf-8", errors="replace")
+    beyond, damaged = sum(character > "\x7f" for character in text), text.count("\ufffd")
+    return _decoded(text, "utf-8") if beyond - damaged >= 2 * damaged else None
 
 
-def _looks_like_utf16(data: bytes) -> bool:
-    if len(data) % 2 or len(data) < 8:
-        return False
-    sample = data[:4_000]
-    odd, even = sample[1::2].count(0), sample[0::2].count(0)
-    return max(odd, even) > 0.3 * (len(sample) / 2) and min(odd, even) < 0.05 * (len(sample) / 2)
+def _wide(data: bytes) -> Decoded:
+    """UTF-16 or UTF-32 without a mark, told by where its zeros stand."""
+    size = len(data) - len(data) % 4
+    zeros = [data[at:size:4].count(0) * 4 / max(size, 1) for at in range(4)]
+    for encoding, empty, full in (
+        ("utf-32-le", (2, 3), (0,)),
+        ("utf-32-be", (0, 1), (3,)),
+        ("utf-16-le", (1, 3), (0, 2)),
+        ("utf-16-be", (0, 2), (1, 3)),
+    ):
+        least = 0.99 if "32" in encoding else 0.3
+        if min(zeros[at] for at in empty) >= least and max(zeros[at] for at in full) < 0.05:
+            found = _mostly(data, encoding)
+            if found is not None:
+                return Decoded(found.text, encoding, guessed=True, damaged=found.damaged)
+    if data.count(0) <= max(1, len(data) // 1000):
+        return decode(data.replace(b"\0", b""))
+    raise Unreadable("is binary, not text; give it the suffix of its real format")
 
 
-def _tidy(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+def _guess(data: bytes) -> str:
+    """The most likely encoding of a text that is not UTF-8.
+
+    chardet knows languages by their letters. It takes rare encodings of the past for likely ones if a text is short:
+    these are weighed down here, and so are encodings in which words mix scripts.
+    """
+    import chardet
+
+    sample = data[:_SAMPLE_BYTES]
+    if _looks_binary(sample):
+        raise Unreadable("is binary, not text; give it the suffix of its real format")
+    first = known_encoding(chardet.detect(sample)["encoding"])
+    short = sum(byte > 0x7F for byte in sample) < 300
+    if first and _plausible(sample, first) > 0.6 and (not short or _common(first) > 0.9):
+        return first
+    best, highest = first or "cp1252", 0.0
+    for each in chardet.detect_all(sample, ignore_threshold=True):
+        encoding = known_encoding(each["encoding"])
+        if encoding is None:
+            continue
+        score = each["confidence"] * _plausible(sample, encoding) * (_common(encoding) if short else 1)
+        if score > highest:
+            best, highest = encoding, score
+    return best
+
+
+def _looks_binary(sample: bytes) -> bool:
+    controls = sum(sample.count(byte) for byte in (*range(1, 9), *range(14, 27), *range(28, 32), 127))
+    return controls > 0.02 * len(sample)
+
+
+def _common(encoding: str) -> float:
+    if re.match(r"cp125\d|koi8|cp932|shift|euc|gb|hz|big5|cp949|cp874|johab", encoding):
+        return 1.0
+    if encoding in ("iso8859-2", "iso8859-5", "iso8859-7", "iso8859-8", "iso8859-15"):
+        return 0.95
+    if re.match(r"mac|iso8859|cp8[56]\d|cp437|cp737|cp775", encoding):
+        return 0.6
+    return 0.1  # EBCDIC and the like
+
+
+_WORD = re.compile(r"[^\W\d_]+")
+_ODD = frozenset("¤¦¨¬¯¸¹²³¼½¾×÷ˇ˘˙˛˝")
+
+
+def _plausible(sample: bytes, encoding: str) -> float:
+    """From 0 to 1: how much the sample looks like words in that encoding."""
+    try:
+        text = sample.decode(encoding, errors="replace")
+    except UnicodeError:
+        return 0.0
+    special = [character for character in text if character > "\x7f"]
+    odd = sum(each in _ODD or unicodedata.category(each) in ("Cc", "Cn", "Co", "So") for each in special)
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    mixed = sum(len({_script(letter) for letter in word}) > 1 for word in words)
+    return (1 - mixed / max(1, len(words))) ** 2 * (1 - odd / max(1, len(special)))
+
+
+def _script(letter: str) -> str:
+    return "LATIN" if letter.isascii() else unicodedata.name(letter, "").partition(" ")[0]

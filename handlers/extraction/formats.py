@@ -1,37 +1,53 @@
-"""The formats that can be ingested, told by suffix, and what every extractor returns for a file of one."""
+"""What every reader takes and gives: a file's bytes in; its text, blocks and attachments out, or the reason why not."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from math import inf
 from typing import Protocol
 
 from handlers.records import Block
 
-MIME_TYPES = {
-    ".pdf": "application/pdf",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".xhtml": "text/html",
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".json": "application/json",
-    ".jsonl": "application/jsonl",
-    ".ndjson": "application/jsonl",
-    ".txt": "text/plain",
-    ".text": "text/plain",
-    ".rst": "text/plain",
-}
-"""Media types by suffix, lower case."""
-
-PDF, DOCX, PPTX, HTML, MARKDOWN = (MIME_TYPES[suffix] for suffix in (".pdf", ".docx", ".pptx", ".html", ".md"))
+PDF = "application/pdf"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+HTML = "text/html"
+MARKDOWN = "text/markdown"
 
 
 class Unreadable(Exception):
     """A document that no text can be taken from; the message is the reason, for people."""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file that was fetched and not yet read."""
+
+    data: bytes
+    name: str = ""
+    mime_type: str = ""
+    encoding: str | None = None
+    """What a text is assumed to be in if neither its content nor UTF-8 decides."""
+    deadline: float = inf
+    """The value of `time.monotonic()` at which a reader should give up."""
+
+    def check_time(self) -> None:
+        """Readers call this now and then.
+
+        Raises:
+            Unreadable: the deadline has passed.
+        """
+        if time.monotonic() > self.deadline:
+            raise Unreadable("took too long to read; raise `timeout_per_document_s`, or split the file")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file inside a file, which is a document of its own: what a mail brings along."""
+
+    name: str
+    data: bytes
+    mime_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,20 +58,16 @@ class Extracted:
     blocks: Sequence[Block] = ()
     title: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 class TextExtractor(Protocol):
-    """Takes the text out of PDF, DOCX, PPTX and HTML; replace it with the service `text_extractor`."""
+    """Takes the text out of files of every format; replace it with the service `text_extractor`."""
 
-    def extract(self, data: bytes, mime_type: str, *, timeout_s: float) -> Extracted:
+    def extract(self, file: RawFile) -> Extracted:
         """The text and its structure.
 
         Raises:
-            Unreadable: the file is broken, encrypted, or took longer than `timeout_s`.
+            Unreadable: the file is broken, encrypted, or took too long.
         """
         ...
-
-
-def mime_type_of(name: str) -> str | None:
-    """The media type of a file that can be ingested, None of all others."""
-    return MIME_TYPES.get(PurePosixPath(name).suffix.lower())

@@ -15,16 +15,37 @@ def open_pdf(data: bytes) -> Iterator[Any]:
     """An open `pypdfium2.PdfDocument`; no other thread uses PDFium until it is closed.
 
     Raises:
-        Unreadable: PDFium cannot open it.
+        Unreadable: this is no PDF, it is encrypted, or PDFium cannot open it.
     """
     import pypdfium2
+    from pypdfium2 import raw
 
+    if b"%PDF-" not in data[:1024]:
+        raise Unreadable("is no PDF file, whatever its name says")
     with _LOCK:
         try:
             pdf = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as error:
-            raise Unreadable(f"is damaged or encrypted: {error}") from error
+            if getattr(error, "err_code", None) in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
+                raise Unreadable("is encrypted and needs a password; save it without one") from error
+            raise Unreadable("is damaged: its structure cannot be read; get a whole copy of it") from error
         try:
             yield pdf
         finally:
             pdf.close()
+
+
+def open_page(pdf: Any, number: int) -> Any:
+    """A page, counted from 0.
+
+    Raises:
+        Unreadable: its entry in the file is broken.
+    """
+    import pypdfium2
+
+    try:
+        return pdf[number]
+    except pypdfium2.PdfiumError as error:
+        raise Unreadable(
+            f"is damaged: page {number + 1} of {len(pdf)} cannot be loaded; get a whole copy of it"
+        ) from error

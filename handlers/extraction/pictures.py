@@ -5,22 +5,21 @@ import binascii
 import io
 import posixpath
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote_to_bytes
-from xml.etree import ElementTree
 
-from handlers.extraction.decoding import decode
-from handlers.extraction.formats import Unreadable
-from handlers.extraction.inline import is_direction
-from handlers.extraction.pdfium import open_pdf
+from handlers.extraction.labels import is_direction
+from handlers.extraction.package import Package, local_name, relation_id
+from handlers.extraction.pdfium import open_page, open_pdf
+from handlers.extraction.readers.html import decode_page
+from handlers.extraction.readers.markdown import parse
+from handlers.extraction.readers.pptx import slides_of
 
 _SUFFIXES = {"jpeg": "jpg", "svg+xml": "svg", "x-emf": "emf", "x-wmf": "wmf", "jpg": "jpg", "tif": "tiff"}
 _CAPTION = re.compile(r"(?i)\s*(fig(ure)?|chart|image|diagram|plate|photo|abb(ildung)?|table)\.?\s*\d+\b[^\n\r]*")
-_MAX_MEMBER_BYTES = 100_000_000
 _ALT = ("descr", "title")
 
 
@@ -50,7 +49,7 @@ def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Pictur
     import pypdfium2
     from pypdfium2 import raw
 
-    page = pdf[number]
+    page = open_page(pdf, number)
     for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=4):
         if min(image.get_px_size()) < min_pixels:
             continue
@@ -68,85 +67,40 @@ def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Pictur
 
 def pictures_of_docx(data: bytes) -> Iterator[Picture]:
     """In the order of the text."""
-    with _archive(data) as archive:
-        yield from _pictures_of_part(archive, "word/document.xml", page=None)
+    package = Package(data, "DOCX")
+    yield from _pictures_of_part(package, package.main_part, page=None)
 
 
 def pictures_of_pptx(data: bytes) -> Iterator[Picture]:
     """Slide by slide; the page is the slide's number."""
-    with _archive(data) as archive:
-        slides = _relations(archive, "ppt/presentation.xml")
-        root = _xml(archive, "ppt/presentation.xml")
-        ids = [_attribute(node, "id", relation=True) for node in root.iter() if node.tag.endswith("}sldId")]
-        for number, slide in enumerate((slides[found] for found in ids if found in slides), 1):
-            yield from _pictures_of_part(archive, slide, page=number)
+    package = Package(data, "PPTX")
+    for number, slide in enumerate(slides_of(package), 1):
+        yield from _pictures_of_part(package, slide, page=number)
 
 
-def _pictures_of_part(archive: zipfile.ZipFile, part: str, page: int | None) -> Iterator[Picture]:
-    targets = _relations(archive, part)
+def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator[Picture]:
+    relations = package.relations(part)
     described = ""
-    for node in _xml(archive, part).iter():
-        name = node.tag.rsplit("}", 1)[-1]
+    for node in package.xml(part).iter():
+        name = local_name(node)
         if name in ("docPr", "cNvPr"):
             text = next((words for key in _ALT if (words := " ".join(node.get(key, "").split()))), "")
             # In DOCX, `docPr` is described and the `cNvPr` inside it rarely; PPTX has `cNvPr` only.
             if text or name == "docPr" or page is not None:
                 described = text
         elif name == "blip":
-            target = targets.get(_attribute(node, "embed", relation=True))
-            if target is None or target not in archive.namelist():
-                continue
-            content, suffix = _member(archive, target), posixpath.splitext(target)[1].lstrip(".").lower()
+            relation = relations.get(relation_id(node, "embed"))
+            if relation is None or relation.target not in package:
+                continue  # a picture that is linked, or that the file has lost
+            suffix = posixpath.splitext(relation.target)[1].lstrip(".").lower()
+            content = package.read(relation.target)
             yield Picture(described, content, _SUFFIXES.get(suffix, suffix) or "bin", page=page)
-
-
-def _relations(archive: zipfile.ZipFile, part: str) -> dict[str, str]:
-    folder, name = posixpath.split(part)
-    try:
-        root = _xml(archive, f"{folder}/_rels/{name}.rels")
-    except Unreadable:
-        return {}
-    return {
-        node.get("Id", ""): posixpath.normpath(posixpath.join("/" + folder, node.get("Target", ""))).lstrip("/")
-        for node in root
-        if node.get("TargetMode") != "External"
-    }
-
-
-def _attribute(node: ElementTree.Element, name: str, *, relation: bool) -> str:
-    found = (value for key, value in node.items() if key.endswith(f"/relationships}}{name}"))
-    return next(found, "") if relation else node.get(name, "")
-
-
-def _archive(data: bytes) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile as error:
-        raise Unreadable("is damaged: its archive cannot be opened") from error
-
-
-def _xml(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(_member(archive, name))
-    except ElementTree.ParseError as error:
-        raise Unreadable(f"is damaged: {name} in it is no XML") from error
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        with archive.open(name) as stream:
-            content = stream.read(_MAX_MEMBER_BYTES + 1)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
-        raise Unreadable(f"is damaged: {name} in it cannot be read") from error
-    if len(content) > _MAX_MEMBER_BYTES:
-        raise Unreadable(f"{name} in it unpacks to more than is reasonable")
-    return content
 
 
 def pictures_of_html(data: bytes) -> Iterator[Picture]:
     """Of every `<img>` the alternative text, else the caption of its figure; `data:` addresses are decoded."""
     parser = _ImageParser()
-    parser.feed(decode(data))
+    parser.feed(decode_page(data).text)
     parser.close()
     for source, caption in parser.found:
         if (picture := _referred(source, caption)) is not None and not is_direction(caption):
@@ -183,8 +137,6 @@ class _ImageParser(HTMLParser):
 
 def pictures_of_markdown(text: str) -> Iterator[Picture]:
     """What stands in `![…](…)` outside of code."""
-    from handlers.extraction.markdown import parse
-
     for token in parse(text):
         for child in token.children or ():
             if child.type == "image":

@@ -10,7 +10,7 @@ from flows.author import Call, handler
 from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.assembly import to_markdown_table
 from handlers.extraction.formats import PDF, Unreadable
-from handlers.extraction.pdfium import open_pdf
+from handlers.extraction.pdfium import open_page, open_pdf
 from handlers.records import Artifact, Document
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _ruling(pdf: Any, number: int) -> _Ruling:
     from pypdfium2 import raw
 
     horizontal = vertical = boxes = 0
-    page = pdf[number]
+    page = open_page(pdf, number)
     for path in page.get_objects(filter=[raw.FPDF_PAGEOBJ_PATH], max_depth=4):
         left, bottom, right, top = path.get_bounds()
         width, height = right - left, top - bottom

@@ -2,47 +2,47 @@
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flows.author import Call, ItemFailure, handler
-from flows.errors import StorageError, StorageUnusable
+from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
 from flows.storage import Storage
-from handlers.extraction.decoding import decode
-from handlers.extraction.formats import (
-    DOCX,
-    HTML,
-    MARKDOWN,
-    PDF,
-    PPTX,
-    Extracted,
-    TextExtractor,
-    Unreadable,
-    mime_type_of,
-)
-from handlers.extraction.markdown import heading_text, read_markdown
-from handlers.extraction.plain import read_csv, read_json, read_json_lines, read_text
-from handlers.extraction.structured import KreuzbergExtractor
+from handlers.extraction.decoding import known_encoding
+from handlers.extraction.formats import PDF, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.readers.markdown import heading_text
+from handlers.extraction.registry import format_of, mime_type_of
 from handlers.records import Document, SourceFile
 
 logger = logging.getLogger(__name__)
 
 
-@handler(writes=("documents", "unreadable"), effects=())
+class RegistryExtractor:
+    """The default `TextExtractor`: each format is read by the function that the registry names."""
+
+    def extract(self, file: RawFile) -> Extracted:
+        return format_of(file.mime_type).read(file)
+
+
+@handler(writes=("documents", "unreadable"), effects=(), version="2")
 def extract_text(
     sources: Sequence[SourceFile],
     *,
     max_document_bytes: int = 50_000_000,
     timeout_per_document_s: float = 60.0,
+    encoding: str | None = None,
     call: Call,
 ) -> dict[str, tuple[Document, ...] | tuple[ItemFailure, ...]]:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
     A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)
-    and the rest goes on. The text of PDF, DOCX, PPTX, HTML and CSV is Markdown, other texts stay as they are.
+    and the rest goes on. Texts, Markdown and source code stay as they are; the text of other formats is Markdown.
+
+    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed.
     """
+    if encoding is not None and known_encoding(encoding) is None:
+        raise FatalError(f"encoding: {encoding!r} is none that Python knows; say for example 'windows-1250'")
     storage: Storage = call.services["storage"]
     extractor = _extractor(call)
     documents: list[Document] = []
@@ -52,7 +52,7 @@ def extract_text(
         started = time.monotonic()
         try:
             data = _read(storage, source, max_document_bytes)
-            documents.append(to_document(source, data, extractor, timeout_s=timeout_per_document_s))
+            documents.append(to_document(source, data, extractor, timeout_s=timeout_per_document_s, encoding=encoding))
         except StorageUnusable:
             raise  # not this document's fault, nor worth saying of every other one
         except (Unreadable, StorageError) as error:
@@ -68,7 +68,14 @@ def extract_text(
     return {"documents": tuple(documents), "unreadable": tuple(call.failures)}
 
 
-def to_document(source: SourceFile, data: bytes, extractor: TextExtractor, *, timeout_s: float = 60.0) -> Document:
+def to_document(
+    source: SourceFile,
+    data: bytes,
+    extractor: TextExtractor | None = None,
+    *,
+    timeout_s: float = 60.0,
+    encoding: str | None = None,
+) -> Document:
     """The document that these bytes of `source` are.
 
     Raises:
@@ -79,7 +86,8 @@ def to_document(source: SourceFile, data: bytes, extractor: TextExtractor, *, ti
         raise Unreadable(f"is of a format that cannot be read ({PurePosixPath(source.name).suffix or 'no suffix'})")
     if not data.strip():
         raise Unreadable("is empty")
-    extracted = _extract(data, mime_type, extractor, timeout_s)
+    file = RawFile(data, source.name, mime_type, encoding, time.monotonic() + timeout_s)
+    extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():
         scanned = "; perhaps a scan, whose text must be recognised first" if mime_type == PDF else ""
         raise Unreadable(f"contains no text{scanned}")
@@ -99,39 +107,35 @@ def to_document(source: SourceFile, data: bytes, extractor: TextExtractor, *, ti
     )
 
 
+def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
+    """What is extracted; whatever a parser stumbles over is the fault of this file alone.
+
+    Raises:
+        Unreadable: for any error.
+    """
+    try:
+        return extractor.extract(file)
+    except (Unreadable, StepCancelled):
+        raise
+    except RecursionError as error:
+        raise Unreadable("is nested too deeply to be read") from error
+    except MemoryError as error:
+        raise Unreadable("needs more memory than there is") from error
+    except Exception as error:
+        logger.warning("%s: its reader failed", file.name, exc_info=True)
+        raise Unreadable(
+            f"is damaged in a way that its reader does not expect ({type(error).__name__}); the log has the details"
+        ) from error
+
+
 def _extractor(call: Call) -> TextExtractor:
-    return call.services["text_extractor"] if "text_extractor" in call.services else KreuzbergExtractor()
+    return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor()
 
 
 def _read(storage: Storage, source: SourceFile, max_bytes: int) -> bytes:
     if source.size > max_bytes:
         raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
     return storage.read(source.uri, max_bytes=max_bytes)
-
-
-def _extract(data: bytes, mime_type: str, extractor: TextExtractor, timeout_s: float) -> Extracted:
-    match mime_type:
-        case _ if mime_type in (PDF, DOCX, PPTX, HTML):
-            # kreuzberg does not look at what encoding a page declares.
-            data = decode(data, declared=_declared_charset(data)).encode() if mime_type == HTML else data
-            return extractor.extract(data, mime_type, timeout_s=timeout_s)
-        case _ if mime_type == MARKDOWN:
-            return read_markdown(decode(data))
-        case "text/csv":
-            return read_csv(decode(data))
-        case "text/tab-separated-values":
-            return read_csv(decode(data), delimiter="\t")
-        case "application/json":
-            return read_json(decode(data))
-        case "application/jsonl":
-            return read_json_lines(decode(data))
-        case _:
-            return read_text(decode(data))
-
-
-def _declared_charset(data: bytes) -> str | None:
-    found = re.search(rb"""<meta[^>]+charset\s*=\s*["']?([A-Za-z0-9_\-]+)""", data[:4096], re.IGNORECASE)
-    return found[1].decode("ascii") if found else None
 
 
 def _heading(text: str) -> str:

@@ -12,9 +12,10 @@ from handlers.ingestion.splitting import Count, Span, bounded, split_lines, spli
 from handlers.records import Block, Chunk, Document, stable_id
 
 By = Literal["tokens", "sentences"]
+_LONGEST_NAME = 200
 
 
-@handler(writes="chunks", effects=(), version="3")
+@handler(writes="chunks", effects=(), version="4")
 def partition_text(
     documents: Sequence[Document],
     *,
@@ -28,7 +29,8 @@ def partition_text(
     A passage ends where a section ends; very short sections are joined with the next. A heading stays with the first
     text below it, tables and code stay whole while they fit, then they are cut between lines. Inside a section, a
     passage starts with up to `overlap_tokens` tokens of the prose before it. `by="sentences"` never cuts a sentence
-    that fits; `by="tokens"` keeps whole paragraphs together and cuts inside one only when it must.
+    that fits; `by="tokens"` keeps whole paragraphs together and cuts inside one only when it must. The parts of a
+    table that is cut stand under the names of its columns.
 
     A passage's id depends on its document, its headings and its text alone, so an edit changes only the ids of passages
     it touches.
@@ -118,7 +120,8 @@ def _units(document: Document, count: Count, *, max_tokens: int, overlap_tokens:
         if not parts:
             continue
         units.extend(_join_headings(text, opening, parts[0], count, max_tokens))
-        units.extend(parts[1:])
+        columns = _columns(text, block) if block.kind == "table" else ""
+        units.extend(replace(part, path=(*names, columns)) if columns else part for part in parts[1:])
         opening = []
     for unit in opening:  # headings at the very end, with no text below them
         units.extend(
@@ -128,8 +131,15 @@ def _units(document: Document, count: Count, *, max_tokens: int, overlap_tokens:
 
 
 def _name(text: str, block: Block) -> str:
+    # The last line that says anything: comments before the first line of a function belong to its heading.
     lines = [line for line in text[block.start : block.end].split("\n") if any(map(str.isalnum, line))]
-    return heading_text(lines[0])[:200] if lines else ""
+    return heading_text(lines[-1])[:_LONGEST_NAME] if lines else ""
+
+
+def _columns(text: str, block: Block) -> str:
+    """The names in the first row of a table, which the passages after its first one stand under."""
+    cells = text[block.start : block.end].partition("\n")[0].strip().strip("|").split(" | ")
+    return " | ".join(filter(None, map(str.strip, cells)))[:_LONGEST_NAME]
 
 
 def _split(text: str, block: Block, count: Count, *, max_tokens: int, budget: int, ahead: int, by: By) -> list[Span]:

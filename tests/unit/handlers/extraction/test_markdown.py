@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.extraction.assembly import Assembly
-from handlers.extraction.markdown import read_markdown
-from handlers.extraction.plain import read_csv, read_text
+from handlers.extraction.readers.delimited import read_csv
+from handlers.extraction.readers.markdown import read_markdown
+from handlers.extraction.readers.plain import read_text
 from handlers.records import Block
 
 PIECES = st.sampled_from(
@@ -84,7 +85,7 @@ def test_assembled_blocks_are_where_they_say(pieces: list[tuple[str, str]]):
         ("- a\n\n  ```\n  x\n  ```\n- b\n", [("list", "- a"), ("code", "  ```\n  x\n  ```"), ("list", "- b")]),
         ("<!-- c -->\n\n> quoted\n", [("paragraph", "> quoted")]),
         ("![a cat](c.png)\n\n![](d.png)\n", [("caption", "![a cat](c.png)")]),
-        ("---\nlang: en\n---\ntext", [("paragraph", "text")]),
+        ("---\nlang: en\n---\ntext", [("paragraph", "lang: en"), ("paragraph", "text")]),
     ],
 )
 def test_markdown(text: str, expected: list[tuple[str, str]]):

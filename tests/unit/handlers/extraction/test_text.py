@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from flows.errors import StepCancelled
-from handlers.extraction import Extracted, Unreadable, extract_text
+from handlers.extraction import Extracted, RawFile, Unreadable, extract_text
 from handlers.records import Block, Document
 from handlers.sources import list_sources
 from tests.support.documents import make_call, make_docx, make_pdf, make_pptx
@@ -116,7 +116,7 @@ def test_titles_come_from_metadata_then_headings_then_the_name():
 
 
 def _encrypted_docx() -> bytes:
-    return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500)
+    return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500) + "EncryptedPackage".encode("utf-16-le")
 
 
 def _empty_zip() -> bytes:
@@ -180,8 +180,8 @@ def test_an_encrypted_pdf_says_so():
 
 def test_another_extractor_can_be_put_in_place():
     class Fixed:
-        def extract(self, data: bytes, mime_type: str, *, timeout_s: float) -> Extracted:
-            if b"bad" in data:
+        def extract(self, file: RawFile) -> Extracted:
+            if b"bad" in file.data:
                 raise Unreadable("smells")
             return Extracted("fixed", [Block("paragraph", 0, 5)])
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import FatalError
-from handlers.extraction.markdown import read_markdown
+from handlers.extraction.readers.markdown import read_markdown
 from handlers.ingestion.partition import partition, partition_text
 from handlers.ingestion.splitting import Span, bounded, sentences, tail
 from handlers.models import count_tokens

@@ -1,10 +1,12 @@
-"""Blocks of Markdown, with offsets into the text as it was written."""
+"""Markdown: blocks with offsets into the text as it was written, except that HTML in it becomes Markdown too."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from handlers.extraction.formats import Extracted
+from handlers.extraction.assembly import Assembly
+from handlers.extraction.formats import Extracted, RawFile
+from handlers.extraction.readers.html import write_fragment
 from handlers.records import Block
 
 if TYPE_CHECKING:
@@ -12,25 +14,29 @@ if TYPE_CHECKING:
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _FRONT_MATTER_LINE = re.compile(r"^([A-Za-z][\w-]{0,40}):[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_FOOTNOTE = re.compile(r"^ {0,3}\[\^[^\]\n]+\]:[ \t]*\S[^\n]*", re.MULTILINE)
 _IMAGES_ONLY = re.compile(r"\s*(?:\[?!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])(?:\](?:\([^)]*\)|\[[^\]]*\]))?\s*)+\Z")
 
 
 def read_markdown(text: str) -> Extracted:
-    """The text as it is, and its headings, paragraphs, lists, tables, code and images with a caption as blocks."""
+    """The text, and its front matter, headings, paragraphs, lists, tables, code and images with a caption as blocks."""
     front = _FRONT_MATTER.match(text)
     metadata = tuple((key, value.strip("\"'")) for key, value in _FRONT_MATTER_LINE.findall(front[1])) if front else ()
     offset = front.end() if front else 0
-    blocks = [
-        Block(block.kind, block.start + offset, block.end + offset, block.level)
-        for block in markdown_blocks(text[offset:])
+    body = _without_html(text[offset:])
+    text = text[:offset] + body
+    blocks: list[Block] = []
+    if front and front[1].strip():
+        blocks.append(Block("paragraph", *_trim(text, *front.span(1), keep_indent=False)))
+    blocks += [
+        Block(block.kind, block.start + offset, block.end + offset, block.level) for block in markdown_blocks(body)
     ]
     return Extracted(text, blocks, dict(metadata).get("title", ""), metadata)
 
 
 def markdown_blocks(text: str) -> list[Block]:
-    """The blocks of Markdown text in order; HTML, rules and link definitions belong to none."""
-    # Not `splitlines`: these are the line ends that markdown-it counts.
-    starts = [0, *(end.end() for end in re.finditer(r"\r\n?|\n", text)), len(text)]
+    """The blocks of Markdown text in order; comments, rules and link definitions belong to none."""
+    starts = _line_starts(text)
     blocks: list[Block] = []
     for kind, level, first, last in _spans(parse(text)):
         start, end = _trim(text, starts[first], starts[min(last, len(starts) - 1)], keep_indent=kind == "code")
@@ -41,7 +47,42 @@ def markdown_blocks(text: str) -> list[Block]:
         if kind == "paragraph" and _IMAGES_ONLY.match(text, start, end):
             kind = "caption"
         blocks.append(Block(kind, start, end, level))
-    return blocks
+    return list(_with_gaps(text, blocks))
+
+
+def _line_starts(text: str) -> list[int]:
+    # Not `splitlines`: these are the line ends that markdown-it counts.
+    return [0, *(end.end() for end in re.finditer(r"\r\n?|\n", text)), len(text)]
+
+
+def _with_gaps(text: str, blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks, and what stands between them if it says anything: footnotes look like link definitions."""
+    position = 0
+    for block in (*blocks, Block("end", len(text), len(text))):
+        for gap in _FOOTNOTE.finditer(text, position, block.start):
+            yield Block("paragraph", *gap.span())
+        if block.kind != "end":
+            yield block
+        position = block.end
+
+
+def _without_html(text: str) -> str:
+    """The text with its blocks of HTML as Markdown; those that say nothing, as comments do, stay."""
+    if "<" not in text:
+        return text
+    starts = _line_starts(text)
+    parts: list[str] = []
+    position = 0
+    for token in parse(text):
+        if token.type != "html_block" or token.map is None or token.level:
+            continue
+        start, end = starts[token.map[0]], starts[min(token.map[1], len(starts) - 1)]
+        written = Assembly()
+        write_fragment(text[start:end], written, RawFile(b""))
+        if start >= position and written.text:
+            parts += [text[position:start], written.text, "\n\n" if end < len(text) else ""]
+            position = end
+    return "".join((*parts, text[position:]))
 
 
 def parse(text: str) -> "Sequence[Token]":
@@ -71,7 +112,9 @@ def _spans(tokens: "Iterable[Token]") -> list[tuple[str, int, int, int]]:
                 depth -= 1
             case "list_item_open":
                 item_line = token.map[0] if token.map else None
-            case "heading_open" | "paragraph_open" | "fence" | "code_block" | "table_open" if token.map:
+            case "html_block" if not (token.map and _says_something(token.content)):
+                pass
+            case "heading_open" | "paragraph_open" | "fence" | "code_block" | "table_open" | "html_block" if token.map:
                 first, last = token.map
                 kind, level = _KINDS[token.type], int(token.tag[1]) if token.type == "heading_open" else 0
                 if depth and item_line is not None and kind == "paragraph":
@@ -94,7 +137,12 @@ _KINDS = {
     "fence": "code",
     "code_block": "code",
     "table_open": "table",
+    "html_block": "paragraph",
 }
+
+
+def _says_something(html: str) -> bool:
+    return any(map(str.isalnum, re.sub(r"<!--.*?(?:-->|\Z)|<[^>]*>?", "", html, flags=re.DOTALL)))
 
 
 def _trim(text: str, start: int, end: int, *, keep_indent: bool) -> tuple[int, int]:

@@ -1,0 +1,16 @@
+"""Labels on web pages that say nothing of what they stand for."""
+
+DIRECTIONS = frozenset(
+    ["prev", "previous", "next", "up", "home", "top", "back", "zurück", "weiter", "contents", "index"]
+)
+_NOTHING = frozenset(["image", "svg image", "img", "", "<-", "->"])
+
+
+def described(alternative: str) -> str:
+    """An image's alternative text; nothing where generators put a word there because nobody described it."""
+    return "" if alternative.strip().lower() in _NOTHING else alternative
+
+
+def is_direction(text: str) -> bool:
+    """Whether this is only the label of an arrow, as `top` or `next`."""
+    return (label := text.strip(" «»<>←→↑-").lower()) in DIRECTIONS or (not label and bool(text))

@@ -1,0 +1,1 @@
+"""One module per format, or per family of formats: from a file's bytes to its text and blocks."""

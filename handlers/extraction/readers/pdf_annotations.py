@@ -1,0 +1,47 @@
+"""What people added to a PDF's page: values of form fields, comments and text notes."""
+
+from collections.abc import Iterator
+from ctypes import POINTER, c_ushort, cast
+from typing import Any
+
+_LONGEST = 100_000
+
+
+def notes_of(pdf: Any, page: Any) -> list[str]:
+    """A line for each form field that is filled and each annotation that says something, in the file's order."""
+    from pypdfium2 import raw
+
+    found: list[str] = []
+    for at in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, at)
+        if not annotation:
+            continue
+        try:
+            kind = raw.FPDFAnnot_GetSubtype(annotation)
+            if kind == raw.FPDF_ANNOT_WIDGET:
+                found += _field(annotation)
+            elif kind not in (raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP) and (
+                words := _string(annotation, b"Contents")
+            ):
+                found.append(f"Comment: {words}" if kind != raw.FPDF_ANNOT_FREETEXT else words)
+        finally:
+            raw.FPDFPage_CloseAnnot(annotation)
+    return list(dict.fromkeys(found))
+
+
+def _field(annotation: Any) -> Iterator[str]:
+    value = _string(annotation, b"V")
+    label = _string(annotation, b"TU") or _string(annotation, b"T")
+    if value and value != "Off":
+        yield f"{label}: {value}" if label else value
+
+
+def _string(annotation: Any, key: bytes) -> str:
+    from pypdfium2 import raw
+
+    size = min(raw.FPDFAnnot_GetStringValue(annotation, key, None, 0), _LONGEST)
+    if size <= 2:
+        return ""
+    buffer = (c_ushort * (size // 2 + 1))()
+    raw.FPDFAnnot_GetStringValue(annotation, key, cast(buffer, POINTER(c_ushort)), size)
+    return " ".join(bytes(buffer)[: size - 2].decode("utf-16-le", "replace").replace("\0", "").split())
