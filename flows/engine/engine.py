@@ -132,7 +132,7 @@ def _run_status(result: NodeResult, state: RunState) -> RunStatus:
     if not result.ok:
         return "failed"
     # What a racer that lost did not bring is missing nowhere.
-    counted = [one for one in state.outcomes.values() if not any(one.is_at_or_inside(path) for path in state.lost)]
+    counted = [one for one in state.outcomes.values() if not any(one.path.inside(path) for path in state.lost)]
     if any(outcome.path in state.fails_run for outcome in counted):
         return "failed"
     # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
@@ -300,7 +300,7 @@ async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -
                     result.reason if stopped else f"{child.label} {result.status}",
                 )
             return result
-        if not node.path and not scope.prefix:
+        if not node.path and not scope.run_path:
             context.progress_view.move_to_next_step()
     return replace(result, status="succeeded")
 

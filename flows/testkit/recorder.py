@@ -13,6 +13,7 @@ from flows.calling import LeafCall, LeafResult
 from flows.engine import Observer, RunLeaf, run_plan
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context
 from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
@@ -39,7 +40,7 @@ class Event:
 
     at: float
     kind: Kind
-    path: str
+    path: StepPath
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Record:
     events: list[Event] = field(default_factory=list[Event])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     """As they were reported, so also those of a run that was stopped."""
-    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
     """Items by path of a loop."""
     result: RunResult | None = None
     stopped: Stop | None = None
@@ -80,7 +81,7 @@ class _Recorder(Observer):
         self.dead = False
         self.whole: asyncio.Task[RunResult] | None = None
 
-    def note(self, kind: Kind, path: str) -> None:
+    def note(self, kind: Kind, path: StepPath) -> None:
         if self.dead:
             return
         loop = asyncio.get_running_loop()
@@ -93,10 +94,10 @@ class _Recorder(Observer):
             else:
                 self.whole.cancel()
 
-    def step_started(self, path: str, id: str) -> None:
+    def step_started(self, path: StepPath, id: str) -> None:
         self.note("started", path)
 
-    def loop_started(self, path: str, id: str, items: int) -> None:
+    def loop_started(self, path: StepPath, id: str, items: int) -> None:
         self.record.sizes[path] = items
 
     def finished(self, outcome: Outcome) -> None:

@@ -143,7 +143,7 @@ def test_how_many_jobs_run_at_once_is_for_the_run_to_say(
 def test_a_loop_over_what_a_job_found_runs_and_a_job_may_be_a_pipeline() -> None:
     text = (STAGES / "loop.yaml").read_text()
     result, fields = run_stages(text, {"since": "2026-01-01"})
-    ended = {outcome.path: outcome.status for outcome in result.outcomes}
+    ended = {str(outcome.path): outcome.status for outcome in result.outcomes}
     assert [ended[f"1[{item}]"] for item in range(3)] == ["succeeded", "failed", "succeeded"]
     assert fields["send_report"] == "sent"
     assert {f"ingest_gmail_acct{n}": f"ingest_gmail_acct{n}" for n in range(1, 5)}.items() <= dict(fields).items()

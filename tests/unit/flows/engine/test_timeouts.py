@@ -71,7 +71,7 @@ def nested(times: dict[str, float], registry: Registry, *, retry: dict[str, Any]
 def test_the_shortest_time_around_a_call_ends_it(row: Row, registry: Registry) -> None:
     short = row["2 s for the"]
     result = nested({level: SHORT_S if level == short else LONG_S for level in LEVELS}, registry)
-    outcomes = {outcome.path: outcome for outcome in result.outcomes}
+    outcomes = {str(outcome.path): outcome for outcome in result.outcomes}
     ended = {name: outcomes[path].status for name, path in PATHS.items()}
     assert ended == {name: row[name] for name in PATHS}
     assert result.status == row["run"]

@@ -79,7 +79,7 @@ async def test_what_runs_finishes_and_nothing_else_starts_whatever_the_policy(re
     }
     steps = [group, {"for_each": "xs", "steps": ["pay"]}, {"merge_results": None, "inputs": ["xs"], "output": "y"}]
     result = await run(steps, registry, budget={"usd": 1.5})
-    by_path = {outcome.path: outcome for outcome in result.outcomes}
+    by_path = {str(outcome.path): outcome for outcome in result.outcomes}
     assert [by_path[f"0.{i}"].status for i in range(4)] == ["succeeded", "succeeded", "cancelled", "cancelled"]
     assert [by_path[path].status for path in ("1", "2")] == ["cancelled", "cancelled"]
     assert all(o.reason.startswith("budget: ") for o in result.outcomes if o.status == "cancelled")

@@ -41,6 +41,7 @@ import sys
 from flows.calling import CallResult
 from flows.engine import FinishedCall
 from flows.author import Outcome
+from flows.model import StepPath
 from flows.run_store import RunRecord, RunStore, pack
 
 
@@ -49,7 +50,10 @@ def write(run_id):
     store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
     for number in range(25):
         kept = pack(FinishedCall("definition", "own", CallResult((), number)))
-        outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
+        outcome = Outcome(
+            path=StepPath(f"{number}"), id=f"{number}.step", kind="step", status="succeeded",
+            started=1.0, seconds=0.5, attempts=1,
+        )
         store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
 
 
