@@ -22,6 +22,7 @@ from deployments.shards.tracks import Shard, Track
 from flows.author import add_up
 from flows.errors import OrchestrationError
 from flows.run_store import RunRecord, RunStore
+from flows.state import chunked
 
 EVERY_S = 1.0
 START_S = 180.0
@@ -138,10 +139,9 @@ class _Watch:
             self.told("no worker has taken a shard yet; start one with: prefect worker start --pool POOL")
 
     async def _read(self, wanted: Iterable[UUID]) -> list[FlowRun]:
-        ids = list(wanted)
         found: list[FlowRun] = []
-        for start in range(0, len(ids), 100):
-            some = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + 100]))
+        for ids in chunked(wanted, 100):
+            some = FlowRunFilter(id=FlowRunFilterId(any_=ids))
             found += await self.client.read_flow_runs(flow_run_filter=some)
         return found
 

@@ -6,14 +6,13 @@ another way now, they are made anew from the stored passages, and nothing is rea
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
-from flows.state import Spilled, Spool
+from flows.state import Spilled, Spool, chunked
 from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
@@ -24,7 +23,6 @@ from handlers.stores import DocumentState, IndexStore, Rename, Restatement, writ
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
-_Item = TypeVar("_Item")
 
 
 @handler(
@@ -116,7 +114,7 @@ def find_changes(
 @handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
 def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
     """Note new tags and what is new of files whose content stayed; the number of documents."""
-    return sum(_store(call).restate(some) for some in _pieces(restatements, _PAGE))
+    return sum(_store(call).restate(some) for some in chunked(restatements, _PAGE))
 
 
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
@@ -124,7 +122,7 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     """Move documents with all that is stored of them to where their sources are now; the number moved."""
     store = _store(call)
     moved = 0
-    for some in _pieces(moves, _MOVED_AT_ONCE):
+    for some in chunked(moves, _MOVED_AT_ONCE):
         before = [row.name for row in store.known([each.document_id for each in some]).values()]
         moved += store.rename(some)
         call.done_items(before, "removed")
@@ -266,7 +264,7 @@ def _name(source: SourceFile) -> str:
 def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename]:
     """Documents that are found elsewhere with the same content; all else that is new is to be processed."""
     moves = Spool[Rename]()
-    for some in _pieces(listing.new(), _MOVED_AT_ONCE):
+    for some in chunked(listing.new(), _MOVED_AT_ONCE):
         pairs: list[tuple[DocumentState, SourceFile]] = []
         for source in some:
             state = None
@@ -320,12 +318,6 @@ def _pages(store: IndexStore) -> Iterator[list[DocumentState]]:
     while page := store.document_states(after=after, limit=_PAGE):
         yield page
         after = page[-1].id
-
-
-def _pieces(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
-    going = iter(items)
-    while piece := list(islice(going, most)):
-        yield piece
 
 
 def _store(call: Call) -> IndexStore:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
+from flows.state import chunked
 from flows.storage import Storage
 from handlers.ingestion.changes import tried
 from handlers.ingestion.facets import wanted_facets
@@ -22,8 +23,6 @@ from handlers.records import (
     stable_id,
 )
 from handlers.stores import Facet, FailedDocument, IndexStore, written
-
-_REMOVED_AT_ONCE = 500
 
 
 @handler(writes="stored_documents", effects="index.documents", stages=True)
@@ -121,8 +120,7 @@ def record_failures(failures: Sequence[ItemFailure], sources: Sequence[SourceFil
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
     """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
     store, removed = _store(call), 0
-    for start in range(0, len(vanished), _REMOVED_AT_ONCE):
-        some = vanished[start : start + _REMOVED_AT_ONCE]
+    for some in chunked(vanished):
         names = [row.name for row in store.known(some).values()]
         removed += store.delete(some)
         call.done_items(names, "removed")
