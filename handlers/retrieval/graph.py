@@ -66,7 +66,7 @@ def graph_search(
         rarity = 1 / (1 + log(spread[mention.name]))
         scores[mention.chunk_id] += near[mention.name] * rarity * (1 + log(mention.times))
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:top_k]
-    return store.hits(dict(ranked), source="graph", where=where)
+    return store.hits(dict(ranked), found_by="graph", where=where)
 
 
 @handler(writes="query_neighbourhood")

@@ -29,16 +29,17 @@ def hybrid_merge(
     weights: dict[str, float] | None = None,
     limit: int = 50,
 ) -> list[Hit]:
-    """One ranking of all that was found, best first, with every source's score in `scores`; ties in order of sources.
+    """One ranking of all that was found, best first; ties keep the order of the retrievers.
 
-    `weights` are by source: vector, keyword, graph, multi_query, hyde.
+    Each hit has every retriever's own score in `scores`. `weights` are by retriever: vector, keyword, graph,
+    multi_query, hyde.
 
     Raises:
-        ValueError: a weight is for no source or negative, or `k` is below 1.
+        ValueError: a weight is negative or for no retriever, or `k` is below 1.
     """
     unknown = (weights or {}).keys() - DEFAULT_WEIGHTS.keys()
     if unknown:
-        raise ValueError(f"weights: no source named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
+        raise ValueError(f"weights: no retriever named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
     chosen = list({**DEFAULT_WEIGHTS, **(weights or {})}.values())
     rankings = [vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits]
     if method == "weighted":
@@ -57,7 +58,7 @@ def rerank(query: str, results: Sequence[Hit], *, enabled: bool = False, top_k: 
     first, rest = results[:top_k], results[top_k:]
     scores = call.services["reranker"].score(query, [hit.content for hit in first])
     scored = [
-        replace(hit, score=float(score), scores={**(hit.scores or {hit.source: hit.score}), "rerank": float(score)})
+        replace(hit, score=float(score), scores={**hit.own_scores, "rerank": float(score)})
         for hit, score in zip(first, scores, strict=True)
     ]
     return [*sorted(scored, key=lambda hit: -hit.score), *rest]

@@ -346,7 +346,7 @@ class IndexStore(Protocol):
         """The visible chunks that name these entities, by chunk id and name."""
         ...
 
-    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
+    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         """The visible ones of these chunks with their scores, best first; ties by chunk id."""
         ...
 

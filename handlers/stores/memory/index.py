@@ -33,7 +33,7 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
                 check_dimensions(np.size(vector), each.vector.size)
                 if self._permits(where, each.document_id):
                     scores[key] = float(each.vector @ vector)
-            return self.hits(_top(scores, top_k), source="vector")
+            return self.hits(_top(scores, top_k), found_by="vector")
 
     def search_terms(
         self,
@@ -60,7 +60,7 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
                     if self._permits(where, visible[key].document_id):
                         norm = k1 * (1 - b + b * lengths[key] / average)
                         scores[key] += counts[term] * idf * count * (k1 + 1) / (count + norm)
-            return self.hits(_top(scores, top_k), source="keyword")
+            return self.hits(_top(scores, top_k), found_by="keyword")
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
         with self._lock:
@@ -91,7 +91,7 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
             )
             return sorted(Mention(*key, count) for key, count in counted.items())
 
-    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
+    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._lock:
             found: list[Hit] = []
             for _, version in self._published.values():
@@ -104,7 +104,7 @@ class MemoryIndexStore(MemoryWrites, MemoryReads):
                                 document_id=document.id,
                                 score=float(scores[chunk.id]),
                                 content=chunk.text,
-                                source=source,
+                                found_by=found_by,
                                 name=document.name,
                                 heading=chunk.heading,
                                 page=chunk.page,

@@ -63,7 +63,7 @@ class PostgresIndexStore(SqlIndexStore):
             found = nearest_vectors(
                 connection, vector, top_k=top_k, model=model, permitted=reads.permitted_documents(where)
             )
-            return reads.hits(connection, found, source="vector")
+            return reads.hits(connection, found, found_by="vector")
 
     def search_terms(
         self,
@@ -78,7 +78,7 @@ class PostgresIndexStore(SqlIndexStore):
             found = match_terms(
                 connection, self._totals, counts, top_k=top_k, k1=k1, b=b, permitted=reads.permitted_documents(where)
             )
-            return reads.hits(connection, found, source="keyword")
+            return reads.hits(connection, found, found_by="keyword")
 
     def size_bytes(self) -> int:
         with self._read() as connection:

@@ -193,7 +193,7 @@ class SqlIndexStore(ABC):
         with self._read() as connection:
             return graph.mentions(connection, names, where=where)
 
-    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
+    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:
             found = reads.passage_keys(connection, scores, permitted=reads.permitted_documents(where))
-            return reads.hits(connection, found, source=source)
+            return reads.hits(connection, found, found_by=found_by)

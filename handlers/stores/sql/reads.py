@@ -22,7 +22,7 @@ def batches(items: Sequence[Item], size: int = 500) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-def hits(connection: Connection, scores: Mapping[int, float], *, source: str) -> list[Hit]:
+def hits(connection: Connection, scores: Mapping[int, float], *, found_by: str) -> list[Hit]:
     """Hits of these visible passages (score by key), best first, ties by chunk id."""
     found: list[Hit] = []
     for some in batches(list(scores)):
@@ -48,7 +48,7 @@ def hits(connection: Connection, scores: Mapping[int, float], *, source: str) ->
                 document_id=row.document_id,
                 score=float(scores[row.key]),
                 content=row.text,
-                source=source,
+                found_by=found_by,
                 name=row.name,
                 heading=row.heading,
                 page=row.page,

@@ -60,7 +60,7 @@ class SqliteIndexStore(SqlIndexStore):
         with self._read() as connection:
             permitted = _keys(connection, where)
             found = self._snapshot.nearest(connection, vector, top_k=top_k, model=model, permitted=permitted)
-            return reads.hits(connection, found, source="vector")
+            return reads.hits(connection, found, found_by="vector")
 
     def search_terms(
         self,
@@ -74,7 +74,7 @@ class SqliteIndexStore(SqlIndexStore):
         with self._read() as connection:
             permitted = _keys(connection, where)
             found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
-            return reads.hits(connection, found, source="keyword")
+            return reads.hits(connection, found, found_by="keyword")
 
     @contextmanager
     def _read(self) -> Generator[Connection]:

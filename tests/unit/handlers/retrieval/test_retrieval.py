@@ -141,7 +141,7 @@ def test_the_graph_reaches_two_relations_far_and_less_with_each(call: Call) -> N
     ]
     hits = graph_search("what is the IAEA?", call=call)
     assert found(hits) == ["atom", "grossi", "ocampo"]
-    assert {hit.source for hit in hits} == {"graph"}
+    assert {hit.found_by for hit in hits} == {"graph"}
     assert set(found(graph_search("", ["IAEA"], hops=1, call=call))) == {"atom", "grossi"}
     assert found(graph_search("", ["IAEA"], hops=0, call=call)) == ["atom"]
     assert graph_search("iaea", [], call=call) == graph_search("", ["Nobody"], call=call) == []
