@@ -17,7 +17,7 @@ import numpy as np
 
 from flows.state import chunked
 from handlers.records import Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
-from handlers.stores import IndexStore, open_index
+from handlers.stores import IndexWriter, open_index
 from handlers.text import terms
 from tests.support.servers import run_postgres
 
@@ -69,7 +69,7 @@ def count_terms(chunk: Chunk) -> SparseVector:
 
 
 def fill(
-    store: IndexStore,
+    store: IndexWriter,
     made: Sequence[tuple[Document, list[Chunk]]],
     sparse: dict[str, SparseVector],
     rng: np.random.Generator,

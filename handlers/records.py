@@ -123,8 +123,8 @@ class Entity:
 class Relation:
     """Two entities that a chunk connects; undirected co-occurrence unless `kind` says more."""
 
-    source: str
-    target: str
+    start: str
+    end: str
     kind: str
     document_id: str
     chunk_id: str

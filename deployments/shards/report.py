@@ -17,7 +17,7 @@ from flows.model import Tolerance
 from flows.state import chunked
 from flows.storage import Storage
 from handlers.sources import read_manifest
-from handlers.stores import IndexStore
+from handlers.stores import IndexReader
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def make_report(
     runs: Sequence[ShardRun],
     *,
     index: str,
-    store: IndexStore,
+    store: IndexReader,
     storage: Storage,
     tolerated: Tolerance,
     seconds: float,
@@ -80,7 +80,7 @@ def make_report(
     return Report(track.id, index, status, shards, seconds)
 
 
-def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
+def _shard(run: ShardRun, store: IndexReader, storage: Storage) -> ShardReport:
     ids = [source.document_id for source in read_manifest(storage, run.shard.source)]
     states = Counter[str]()
     for some in chunked(ids):

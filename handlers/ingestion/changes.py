@@ -17,18 +17,38 @@ from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
+from handlers.options import Options, spread
 from handlers.records import Chunk, SourceFile
 from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexStore, Rename, Restatement, written
+from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, written
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Pruning(Options):
+    """Of which documents a listing says that they are gone, and whether those are removed."""
+
+    pattern: str = "**/*"
+    exclude: Sequence[str] = HIDDEN
+    prune: bool = False
+    max_prune_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Batching(Options):
+    """How much one batch takes."""
+
+    batch_documents: int = 8
+    batch_bytes: int = 4_000_000
 
 
 @handler(
     writes=("batches", "refreshes", "restatements", "moves", "vanished", "redo", "stale", "changes"),
     effects=(),
 )
+@spread
 def find_changes(
     sources: Sequence[SourceFile],
     source: str = "",
@@ -36,12 +56,8 @@ def find_changes(
     only_step: str | None = None,
     retry_failed: bool = False,
     *,
-    pattern: str = "**/*",
-    exclude: Sequence[str] = HIDDEN,
-    prune: bool = False,
-    max_prune_share: float = 0.2,
-    batch_documents: int = 8,
-    batch_bytes: int = 4_000_000,
+    pruning: Pruning,
+    batching: Batching,
     call: Call,
 ) -> dict[str, Any]:
     """What has to be done so that the index says what the sources say.
@@ -60,7 +76,7 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = compiled(pattern), [compiled(glob) for glob in exclude]
+    included, excluded = compiled(pruning.pattern), [compiled(glob) for glob in pruning.exclude]
     listing = Listing(sources)
 
     def looked_at(name: str) -> bool:
@@ -84,8 +100,8 @@ def find_changes(
         gone += len(missing)
     moves = _moves(listing, gone, looking)
     vanished = gone - len(moves)
-    if prune:
-        _check_share(vanished, below, len(sources), max_prune_share, source)
+    if pruning.prune:
+        _check_share(vanished, below, len(sources), pruning.max_prune_share, source)
     process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
     changes = {
         "listed": len(sources),
@@ -96,15 +112,15 @@ def find_changes(
         "move": len(moves),
         "quarantined": looking.quarantined,
         "vanished": vanished,
-        "removed": vanished if prune else 0,
+        "removed": vanished if pruning.prune else 0,
     }
     call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
     return {
-        "batches": batched(process, batch_documents, batch_bytes),
-        "refreshes": batched(refresh, 4 * batch_documents, 4 * batch_bytes),
+        "batches": batched(process, batching.batch_documents, batching.batch_bytes),
+        "refreshes": batched(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
         "restatements": restate,
         "moves": moves,
-        "vanished": Spilled(listing.vanished() if prune else ()),
+        "vanished": Spilled(listing.vanished() if pruning.prune else ()),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(looking.stale)),
         "changes": changes,
@@ -114,13 +130,13 @@ def find_changes(
 @handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
 def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
     """Note new tags and what is new of files whose content stayed; the number of documents."""
-    return sum(_store(call).restate(some) for some in chunked(restatements, _PAGE))
+    return sum(_upkeep(call).restate(some) for some in chunked(restatements, _PAGE))
 
 
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     """Move documents with all that is stored of them to where their sources are now; the number moved."""
-    store = _store(call)
+    store: IndexStore = call.services["index_store"]
     moved = 0
     for some in chunked(moves, _MOVED_AT_ONCE):
         before = [row.name for row in store.known([each.document_id for each in some]).values()]
@@ -133,7 +149,7 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
 @handler(writes="chunks", effects=())
 def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ...]:
     """The stored passages of documents, in their order."""
-    store = _store(call)
+    store: IndexReader = call.services["index_store"]
     return tuple(chunk for source in sources for chunk in store.chunks_of(source.document_id))
 
 
@@ -141,7 +157,7 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
-    return _store(call).restate(
+    return _upkeep(call).restate(
         [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
     )
 
@@ -157,7 +173,7 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     if "known_runs" in call.services:
         known_alive, known_dead = call.services["known_runs"].alive_and_dead()
         alive, dead = alive | known_alive, known_dead - alive
-    swept = _store(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
+    swept = _upkeep(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
     if swept.versions or swept.chunks or swept.documents:
         call.logger.info(
             "index %s: swept %d versions, %d passages and %d documents that crashed runs left",
@@ -313,12 +329,12 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     return found
 
 
-def _pages(store: IndexStore) -> Iterator[list[DocumentState]]:
+def _pages(store: IndexReader) -> Iterator[list[DocumentState]]:
     after = ""
     while page := store.document_states(after=after, limit=_PAGE):
         yield page
         after = page[-1].id
 
 
-def _store(call: Call) -> IndexStore:
+def _upkeep(call: Call) -> IndexUpkeep:
     return call.services["index_store"]

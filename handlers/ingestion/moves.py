@@ -10,12 +10,12 @@ from handlers.extraction import artifact_ids, mime_type_of
 from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
 from handlers.records import Artifact, Chunk, SourceFile
-from handlers.stores import DocumentState, IndexStore, Rename, StoredDocument, parse_facets, written
+from handlers.stores import DocumentState, IndexReader, Rename, StoredDocument, parse_facets, written
 
 _PAGE = 100
 
 
-def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexStore) -> tuple[list[Rename], set[str]]:
+def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexReader) -> tuple[list[Rename], set[str]]:
     """The renames from stored documents to sources of the same content, in order.
 
     Also the new ids of those that have to be processed again, since something of them depends on their name: a title

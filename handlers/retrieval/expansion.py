@@ -11,7 +11,7 @@ from handlers.models import Embedder, ask_model
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores import IndexStore
+from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
@@ -76,7 +76,7 @@ def hyde_search(
     mean = embedder.embed_documents([passage])[0] + embedder.embed_query(query)
     norm = float(np.linalg.norm(mean))
     vector = (mean / norm if norm else mean).astype(np.float32)
-    store: IndexStore = call.services["index_store"]
+    store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
     return _found_by("hyde", store.search_vectors(vector, top_k=top_k, model=embedder.name, where=where))
 

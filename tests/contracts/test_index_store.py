@@ -10,17 +10,17 @@ import pytest
 
 from flows.errors import FatalError
 from handlers.records import Artifact, stable_id
-from handlers.stores import FailedDocument, IndexStore, open_index
+from handlers.stores import Bm25, FailedDocument, IndexSearch, IndexStore, open_index
 from handlers.stores.sqlite import SqliteIndexStore
 from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
 
 
-def found_by_words(store: IndexStore, *words: str, **options: object) -> list[str]:
+def found_by_words(store: IndexSearch, *words: str, **options: object) -> list[str]:
     return [hit.content for hit in store.search_terms(dict.fromkeys(words, 1.0), **options)]  # pyright: ignore
 
 
-def found_by_vector(store: IndexStore, text: str, **options: object) -> list[str]:
+def found_by_vector(store: IndexSearch, text: str, **options: object) -> list[str]:
     return [hit.content for hit in store.search_vectors(vector(text), **options) if hit.score > 0]  # pyright: ignore
 
 
@@ -64,7 +64,7 @@ def test_a_hit_tells_where_it_stands(store: IndexStore) -> None:
 def test_keyword_scores_are_bm25(store: IndexStore) -> None:
     texts = ["storm storm river", "storm bridge train violin orchard", "river", "bridge bridge"]
     ingest(store, *(document(f"d{place}", text) for place, text in enumerate(texts)))
-    hits = store.search_terms({"storm": 1.0, "river": 2.0}, k1=1.2, b=0.75)
+    hits = store.search_terms({"storm": 1.0, "river": 2.0}, bm25=Bm25(k1=1.2, b=0.75))
     average = np.mean([len(text.split()) for text in texts])
     expected = {}
     for text in texts:
@@ -137,7 +137,7 @@ def test_an_unchanged_chunk_keeps_its_vector_and_terms(store: IndexStore) -> Non
 
 def test_facts_vanish_with_their_last_source(store: IndexStore) -> None:
     ingest(store, document("a", "Ada met Babbage"), document("b", "ada met  Babbage and Ada met Byron"))
-    assert {(edge.source, edge.target): edge.weight for edge in store.neighbours(["ADA"])}[("Ada", "Babbage")] == 1.0
+    assert {(edge.start, edge.end): edge.weight for edge in store.neighbours(["ADA"])}[("Ada", "Babbage")] == 1.0
     assert [(mention.name, mention.times) for mention in store.mentions(["Ada"])] == [("Ada", 1), ("Ada", 1)]
     assert store.delete(["b", "unknown"]) == 1
     assert store.find_entities(["Byron", "Ada", "Babbage"]) == {"Ada": "Ada", "Babbage": "Babbage"}
