@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from flows.author import Call
-from flows.state import Identity, Services
+from flows.state import Identity, Services, chunked
 from handlers.ingestion.embeddings import generate_dense_embeddings, generate_sparse_embeddings
 from handlers.ingestion.entities import extract_entities
 from handlers.ingestion.storing import (
@@ -58,8 +58,8 @@ def read_collection(folder: Path) -> list[Document]:
 
 def ingest(documents: Sequence[Document], call: Call) -> None:
     """Documents into the index, through the handlers that pipelines use."""
-    for start in range(0, len(documents), BATCH):
-        some = documents[start : start + BATCH]
+    done = 0
+    for some in chunked(documents, BATCH):
         chunks = [
             Chunk(stable_id(each.id, each.text), each.id, 0, each.text, 0, len(each.text)) for each in some if each.text
         ]
@@ -69,7 +69,8 @@ def ingest(documents: Sequence[Document], call: Call) -> None:
         terms = store_sparse_vectors(chunks, generate_sparse_embeddings(chunks, call=call), call=call)
         store_graph(chunks, facts["entities"], facts["relations"], call=call)
         publish_documents(stored, vectors, terms, call=call)
-        print(f"\r{start + len(some)} of {len(documents)} documents", end="", file=sys.stderr, flush=True)
+        done += len(some)
+        print(f"\r{done} of {len(documents)} documents", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
 

@@ -18,7 +18,7 @@ from deployments.catalog import load_catalog
 from deployments.runs import Request, load_handlers, make_services, run_pipeline
 from deployments.settings import Settings
 from flows.author import Call
-from flows.state import Identity
+from flows.state import Identity, chunked
 
 WORDS = "storm river bridge violin orchard train valve pump engine table index query page York Selby Ann Bob".split()
 
@@ -61,8 +61,7 @@ def bare(settings: Settings, source: Path) -> float:
     call: Any = Call(identity=Identity(index="bare", services=services))
     began = time.perf_counter()
     sources = list_sources(str(source), call=call)
-    for start in range(0, len(sources), 50):
-        some = sources[start : start + 50]
+    for some in chunked(sources, 50):
         documents: Any = extract_text(some, call=call)["documents"]
         chunks = partition_text(documents, call=call)
         facts: Any = extract_entities(chunks, call=call)

@@ -19,6 +19,7 @@ from bench.incremental import ingest
 from bench.memory import peak_mb
 from deployments.runs import load_handlers
 from deployments.settings import Settings
+from flows.state import chunked
 from flows.storage import Storage
 from tests.support.s3 import S3Server, run_s3_server
 from tests.support.s3_proxy import Proxy, proxy_of
@@ -27,8 +28,7 @@ from tests.support.s3_proxy import Proxy, proxy_of
 def put(server: S3Server, prefix: str, keys: int) -> float:
     files = s3fs.S3FileSystem(key=server.key, secret=server.secret, endpoint_url=server.endpoint_url)
     began = time.monotonic()
-    for start in range(0, keys, 1000):
-        some = range(start, min(start + 1000, keys))
+    for some in chunked(range(keys), 1000):
         files.pipe(
             {f"{prefix}/{n % 40:02}/{n % 7}/{n:06}.txt": f"Storm {n} took bridge {n % 97}.".encode() for n in some},
             batch_size=32,

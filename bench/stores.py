@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.state import chunked
 from handlers.records import Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
-from handlers.stores import IndexStore, open_index
+from handlers.stores import IndexWriter, open_index
 from handlers.text import terms
 from tests.support.servers import run_postgres
 
@@ -68,7 +69,7 @@ def count_terms(chunk: Chunk) -> SparseVector:
 
 
 def fill(
-    store: IndexStore,
+    store: IndexWriter,
     made: Sequence[tuple[Document, list[Chunk]]],
     sparse: dict[str, SparseVector],
     rng: np.random.Generator,
@@ -76,9 +77,9 @@ def fill(
     vectors = rng.normal(size=(BATCH * PASSAGES, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     seconds = 0.0
-    for start in range(0, len(made), BATCH):
-        documents = [document for document, _ in made[start : start + BATCH]]
-        chunks = [chunk for _, some in made[start : start + BATCH] for chunk in some]
+    for batch in chunked(made, BATCH):
+        documents = [document for document, _ in batch]
+        chunks = [chunk for _, some in batch for chunk in some]
         names = [(f"Name {rng.integers(500)}", f"Place {rng.integers(500)}") for _ in chunks]
         entities = [
             Entity(name, "NAME", chunk.document_id, chunk.id)

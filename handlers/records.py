@@ -123,8 +123,8 @@ class Entity:
 class Relation:
     """Two entities that a chunk connects; undirected co-occurrence unless `kind` says more."""
 
-    source: str
-    target: str
+    start: str
+    end: str
     kind: str
     document_id: str
     chunk_id: str
@@ -133,13 +133,14 @@ class Relation:
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer to a query: a chunk, its score (higher is better), and which retriever found it."""
+    """One answer to a query: a chunk, its score (higher is better), and the retriever that found it."""
 
     id: str
     document_id: str
     score: float
     content: str
-    source: str
+    found_by: str
+    """The retriever; after fusion several, joined by `+`."""
     name: str = ""
     heading: str = ""
     page: int | None = None
@@ -151,6 +152,11 @@ class Hit:
     """Stretches of `content` that match the question, in order and apart; add `start` for places in the document."""
     duplicates: tuple[tuple[str, str], ...] = ()
     """Chunk and document id of the results below this one that say nearly the same and are shown only here."""
+
+    @property
+    def own_scores(self) -> Mapping[str, float]:
+        """Every retriever's own score, before fusion too."""
+        return self.scores or {self.found_by: self.score}
 
 
 def stable_id(*parts: str) -> str:

@@ -14,11 +14,10 @@ from deployments.shards.tracks import Track
 from deployments.shards.watch import ShardRun, ShardStatus
 from flows.author import RunStatus, add_up, cost_text
 from flows.model import Tolerance
+from flows.state import chunked
 from flows.storage import Storage
 from handlers.sources import read_manifest
-from handlers.stores import IndexStore
-
-_SOME = 500
+from handlers.stores import IndexReader
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def make_report(
     runs: Sequence[ShardRun],
     *,
     index: str,
-    store: IndexStore,
+    store: IndexReader,
     storage: Storage,
     tolerated: Tolerance,
     seconds: float,
@@ -81,11 +80,11 @@ def make_report(
     return CombinedReport(track.id, index, status, shards, seconds)
 
 
-def _shard(run: ShardRun, store: IndexStore, storage: Storage) -> ShardReport:
+def _shard(run: ShardRun, store: IndexReader, storage: Storage) -> ShardReport:
     ids = [source.document_id for source in read_manifest(storage, run.shard.source)]
     states = Counter[str]()
-    for start in range(0, len(ids), _SOME):
-        states.update(row.status for row in store.known(ids[start : start + _SOME]).values())
+    for some in chunked(ids):
+        states.update(row.status for row in store.known(some).values())
     assert run.status is not None, "a report is made when all shards have ended"
     processed, failed = states["processed"], states["failed"]
     return ShardReport(

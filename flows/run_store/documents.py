@@ -1,6 +1,6 @@
 """How far the documents of each index have come: the last word that a step said of each."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -8,8 +8,7 @@ import sqlalchemy as sa
 
 from flows.author import Outcome, now
 from flows.run_store.tables import documents
-
-_AT_ONCE = 400
+from flows.state import chunked
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def said_of(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecor
 
 def write(connection: sa.Connection, index: str, said: dict[str, DocumentRecord]) -> None:
     """Note what was said, counting the runs that had to do with a document."""
-    for names in _some(list(said)):
+    for names in chunked(list(said)):
         mine = (documents.c.index_name == index) & documents.c.name.in_(names)
         before = {
             row.name: (row.run_id, row.runs)
@@ -80,7 +79,7 @@ def read(
         return [DocumentRecord(**row) for row in rows]
     return [
         DocumentRecord(**row)
-        for some in _some(sorted(names))
+        for some in chunked(sorted(names))
         for row in connection.execute(query.where(documents.c.name.in_(some))).mappings()
     ]
 
@@ -98,9 +97,5 @@ def count(connection: sa.Connection, index: str) -> dict[str, int]:
 
 def forget(connection: sa.Connection, index: str, names: Sequence[str]) -> None:
     """Drop what is known of documents that are gone."""
-    for some in _some(names):
+    for some in chunked(names):
         connection.execute(sa.delete(documents).where(documents.c.index_name == index, documents.c.name.in_(some)))
-
-
-def _some(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))

@@ -1,5 +1,6 @@
 """What a run holds: the context, copy-on-write views of it, what branches changed, and the merge."""
 
+from flows.state.chunked import chunked
 from flows.state.context import Context, EffectFingerprint, Identity, follow_path, read_path
 from flows.state.deltas import Change, Delta
 from flows.state.merge import DEFAULT_REDUCERS, merge_deltas, resolve_reducer
@@ -21,6 +22,7 @@ __all__ = [
     "Spilled",
     "Spool",
     "TemporaryRows",
+    "chunked",
     "fingerprint",
     "follow_path",
     "merge_deltas",

@@ -1,15 +1,17 @@
 """`query`: rows from a database or a REST service by a declared query; values are bound, reading is the default."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from flows.author import Call, Declared, Read, handler
 from flows.errors import MissingRead, OrchestrationError, TransientError
 from flows.state import Context, follow_path
-from handlers.data.binding import BadQuery, fields_in, refuse_templates
+from handlers.data.binding import BadQuery, Lookup, fields_in, refuse_templates
 from handlers.data.connections import Connections
 from handlers.data.references import keep, resolved
-from handlers.data.rest import Auth, Pagination, Rest, call_rest, check_request
+from handlers.data.rest import Rest, RestRequest, call_rest, check_request
+from handlers.options import Options, spread
 from handlers.secrets import hide
 
 _TEXTS = ("query", "url", "params", "headers", "body")
@@ -21,7 +23,7 @@ def declare_query(options: Mapping[str, Any]) -> Declared:
     source = str(options.get("source", ""))
     if source == "rest":
         if options.get("url") is not None:
-            check_request(options["url"], options.get("headers") or {}, None, options.get("select"))
+            check_request(options["url"], options.get("headers") or {}, options.get("select"))
         elif "source" in options:
             raise BadQuery("source `rest` needs the option 'url'")
     elif "source" in options:
@@ -37,81 +39,43 @@ def declare_query(options: Mapping[str, Any]) -> Declared:
     return Declared(reads, (output,) if isinstance(output, str) else (), (f"source.{source}",) if changes else ())
 
 
+@dataclass(frozen=True)
+class SourceQuery(Options):
+    """What is asked of a database: `source` names its connection, or is `rest`, which has its options instead."""
+
+    source: str
+    query: str | dict[str, Any] | None = None
+    credential_ref: str | None = None
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class QueryLimits(Options):
+    """How much an answer may hold, and how long it may take."""
+
+    max_rows: int = 100_000
+    max_bytes: int = 100_000_000
+    max_inline_bytes: int = 1_000_000
+    timeout_s: float = 60.0
+
+
 @handler(declares=declare_query)
+@spread
 def query(
-    context: Context,
-    *,
-    source: str,
-    output: str,
-    query: str | dict[str, Any] | None = None,
-    credential_ref: str | None = None,
-    read_only: bool = True,
-    url: str | None = None,
-    method: Literal["GET", "POST"] = "GET",
-    params: dict[str, Any] | None = None,
-    headers: dict[str, str] | None = None,
-    body: Any = None,
-    auth: Auth | None = None,
-    select: str | None = None,
-    pagination: Pagination | None = None,
-    max_rows: int = 100_000,
-    max_bytes: int = 100_000_000,
-    max_inline_bytes: int = 1_000_000,
-    timeout_s: float = 60.0,
-    call: Call,
+    context: Context, *, output: str, asked: SourceQuery, request: RestRequest, limits: QueryLimits, call: Call
 ) -> dict[str, Any]:
     """Rows of a database (`source` names a connection of the settings) or the answer of a REST service (`rest`).
 
     `query` is SQL, a Redis command, or a mapping for MongoDB; `{name}` in it is bound as a parameter. Rows come as a
     list of dicts; those larger than `max_inline_bytes` come as a `Reference`.
     """
-
-    return {
-        output: run_query(
-            context.data,
-            call,
-            source=source,
-            query=query,
-            credential_ref=credential_ref,
-            read_only=read_only,
-            url=url,
-            method=method,
-            params=params,
-            headers=headers,
-            body=body,
-            auth=auth,
-            select=select,
-            pagination=pagination,
-            max_rows=max_rows,
-            max_bytes=max_bytes,
-            max_inline_bytes=max_inline_bytes,
-            timeout_s=timeout_s,
-        )
-    }
+    return {output: run_query(context.data, asked, request, limits, call)}
 
 
 def run_query(
-    fields: Mapping[str, Any],
-    call: Call,
-    *,
-    source: str,
-    query: Any = None,
-    credential_ref: str | None = None,
-    read_only: bool = True,
-    url: str | None = None,
-    method: str = "GET",
-    params: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: Any = None,
-    auth: Auth | None = None,
-    select: str | None = None,
-    pagination: Pagination | None = None,
-    max_rows: int = 100_000,
-    max_bytes: int = 100_000_000,
-    max_inline_bytes: int = 1_000_000,
-    timeout_s: float = 60.0,
+    fields: Mapping[str, Any], asked: SourceQuery, request: RestRequest, limits: QueryLimits, call: Call
 ) -> Any:
-    """What a query gives, its placeholders filled from `fields`; the options are those of the step.
+    """The rows or the answer of a query, its placeholders filled from `fields`.
 
     Raises:
         BadQuery: it is refused, by us or by the other side.
@@ -127,54 +91,30 @@ def run_query(
         except OrchestrationError as error:
             raise BadQuery(f"the placeholder {{{name}}}: {error}") from error
 
-    if source == "rest":
+    if asked.source == "rest":
         rest: Rest = call.services["rest"]
-        answer = call_rest(
-            rest,
-            url or "",
-            lookup,
-            call,
-            method=method,
-            params=params,
-            headers=headers,
-            body=body,
-            auth=auth,
-            select=select,
-            pagination=pagination,
-            timeout_s=timeout_s,
-            most_bytes=max_bytes,
-        )
-        if isinstance(answer, list) and len(cast("list[Any]", answer)) > max_rows:
+        answer = call_rest(rest, request, lookup, call, timeout_s=limits.timeout_s, most_bytes=limits.max_bytes)
+        if isinstance(answer, list) and len(cast("list[Any]", answer)) > limits.max_rows:
             raise BadQuery(
-                f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {max_rows}; "
+                f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {limits.max_rows}; "
                 "ask for less or raise max_rows"
             )
-        return keep(answer, call, most_inline_bytes=max_inline_bytes, most_bytes=max_bytes)
+        return keep(answer, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
     connections: Connections = call.services["connections"]
-    address = connections.url(source, credential_ref)
+    address = connections.url(asked.source, asked.credential_ref)
     try:
-        rows = _rows(
-            connections, address, query, lookup, call, read_only=read_only, most_rows=max_rows, timeout_s=timeout_s
-        )
+        rows = _rows(connections, address, asked, limits, lookup, call)
     except (BadQuery, TransientError) as error:
-        shown = hide(str(error), [address])
-        error.args = (f"connection {source!r}: {shown}",)
+        message = hide(str(error), [address])
+        error.args = (f"connection {asked.source!r}: {message}",)
         raise
-    return keep(rows, call, most_inline_bytes=max_inline_bytes, most_bytes=max_bytes)
+    return keep(rows, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
 
 
 def _rows(
-    connections: Connections,
-    address: str,
-    query: Any,
-    lookup: Any,
-    call: Call,
-    *,
-    read_only: bool,
-    most_rows: int,
-    timeout_s: float,
+    connections: Connections, address: str, asked: SourceQuery, limits: QueryLimits, lookup: Lookup, call: Call
 ) -> list[Any]:
-    kind = address.partition("://")[0].split("+")[0]
+    kind, query, most_rows = address.partition("://")[0].split("+")[0], asked.query, limits.max_rows
     if kind in ("redis", "rediss", "unix"):
         from handlers.data.redis_reads import read_redis
 
@@ -182,10 +122,11 @@ def _rows(
     if kind == "mongodb":
         from handlers.data.mongo import read_mongo
 
-        return read_mongo(connections.mongo(address), address, query, lookup, most_rows=most_rows, timeout_s=timeout_s)
+        client = connections.mongo(address)
+        return read_mongo(client, address, query, lookup, most_rows=most_rows, timeout_s=limits.timeout_s)
     if not isinstance(query, str):
         raise BadQuery("an SQL query is a text")
     from handlers.data.sql import fetch
 
-    engine = connections.engine(address, read_only=read_only)
-    return fetch(engine, query, lookup, call, most_rows=most_rows, timeout_s=timeout_s)
+    engine = connections.engine(address, read_only=asked.read_only)
+    return fetch(engine, query, lookup, call, most_rows=most_rows, timeout_s=limits.timeout_s)

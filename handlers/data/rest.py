@@ -3,6 +3,7 @@
 import json
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -13,6 +14,7 @@ from flows.author import TRANSIENT_HTTP, Call, retry_after
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
 from handlers.data.hosts import AllowedHosts, make_client
+from handlers.options import Options
 from handlers.secrets import Secrets, hide
 
 _MOST_REDIRECTS = 5
@@ -39,6 +41,20 @@ class Pagination(BaseModel):
     max_pages: int = Field(default=100, ge=1, description="More pages than this are an error.")
 
 
+@dataclass(frozen=True)
+class RestRequest(Options):
+    """A request to a REST service, and what of its answer is wanted; `{name}` in it stands for a value."""
+
+    url: str | None = None
+    method: Literal["GET", "POST"] = "GET"
+    params: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
+    body: Any = None
+    auth: Auth | None = None
+    select: str | None = None
+    pagination: Pagination | None = None
+
+
 class Rest:
     """What REST queries share: the allowed hosts, the secrets and the open connections."""
 
@@ -60,7 +76,7 @@ class Rest:
         self._client = None
 
 
-def check_request(url: Any, headers: Mapping[str, str], auth: Auth | None, select: str | None) -> None:
+def check_request(url: Any, headers: Mapping[str, str], select: str | None) -> None:
     """Refuse what can be refused before any request.
 
     Raises:
@@ -81,52 +97,37 @@ def check_request(url: Any, headers: Mapping[str, str], auth: Auth | None, selec
                 f"the header {name!r} holds a secret; use `auth: {{type: header, header: {name}, secret: env:…}}`"
             )
     if select is not None:
-        _compiled(select)
-    del auth
+        _json_path(select)
 
 
 def call_rest(
-    rest: Rest,
-    url: str,
-    lookup: Lookup,
-    call: Call,
-    *,
-    method: str = "GET",
-    params: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: Any = None,
-    auth: Auth | None = None,
-    select: str | None = None,
-    pagination: Pagination | None = None,
-    timeout_s: float = 60.0,
-    most_bytes: int = 100_000_000,
+    rest: Rest, request: RestRequest, lookup: Lookup, call: Call, *, timeout_s: float, most_bytes: int
 ) -> Any:
-    """What the answer holds, or what `select` finds in it; with `pagination`, the items of all pages in one list.
+    """The answer, or the part of it that `select` finds; with `pagination`, the items of all pages in one list.
 
     Raises:
         BadQuery: refused by us or by the other side.
         TransientError: the other side is busy or away; carries its Retry-After.
     """
-    check_request(url, headers or {}, auth, select)
+    check_request(request.url, request.headers or {}, request.select)
     until = monotonic() + timeout_s
-    secret = rest.secrets(auth.secret) if auth is not None else None
-    request = {
-        "method": method,
-        "url": _filled_url(url, lookup),
-        "params": _params(fill(params or {}, lookup)),
+    secret = rest.secrets(request.auth.secret) if request.auth is not None else None
+    sent = {
+        "method": request.method,
+        "url": _filled_url(request.url or "", lookup),
+        "params": _params(fill(request.params or {}, lookup)),
         "headers": {
-            **{name: str(value) for name, value in fill(headers or {}, lookup).items()},
-            **_authorisation(auth, secret),
+            **{name: str(value) for name, value in fill(request.headers or {}, lookup).items()},
+            **_authorisation(request.auth, secret),
         },
-        "json": fill(body, lookup),
+        "json": fill(request.body, lookup),
     }
     limits = _Limits(until, timeout_s, most_bytes)
     try:
-        if pagination is None:
-            answer = _send(rest, request, limits)
-            return _selected(_json(answer), select)
+        if request.pagination is None:
+            return _selected(_json(_send(rest, sent, limits)), request.select)
         items: list[Any] = []
-        for page in _pages(rest, request, pagination, select, limits, call):
+        for page in _pages(rest, sent, request.pagination, request.select, limits, call):
             items.extend(page)
         return items
     except (BadQuery, TransientError) as error:
@@ -173,29 +174,29 @@ def _send(rest: Rest, request: Mapping[str, Any], limits: _Limits) -> _Answer:
                     limits.seconds()
                     content += part
         except httpx.TransportError as error:
-            raise TransientError(f"{_shown(current['url'])}: {error or type(error).__name__}") from None
+            raise TransientError(f"{_without_query(current['url'])}: {error or type(error).__name__}") from None
         except (httpx.InvalidURL, httpx.DecodingError) as error:
-            raise BadQuery(f"{_shown(current['url'])}: {error}") from None
+            raise BadQuery(f"{_without_query(current['url'])}: {error}") from None
         if not response.has_redirect_location:
             _check_status(response, content, current["url"])
             return _Answer(response, content)
         target = urljoin(current["url"], response.headers["location"])
         if _origin(target) != origin:
             raise BadQuery(
-                f"{_shown(current['url'])} redirects to another host, {urlsplit(target).netloc!r}; "
+                f"{_without_query(current['url'])} redirects to another host, {urlsplit(target).netloc!r}; "
                 "if that is meant, query it directly"
             )
         if current["method"] != "GET":
-            raise BadQuery(f"{_shown(current['url'])} redirects a {current['method']}; write the final address")
+            raise BadQuery(f"{_without_query(current['url'])} redirects a {current['method']}; write the final address")
         current = {**current, "url": target, "params": None}
-    raise BadQuery(f"{_shown(request['url'])} redirects more than {_MOST_REDIRECTS} times")
+    raise BadQuery(f"{_without_query(request['url'])} redirects more than {_MOST_REDIRECTS} times")
 
 
 def _check_status(response: Any, content: bytes, url: str) -> None:
     status = response.status_code
     if status < 300:
         return
-    text = f"{_shown(url)} answered {status}: {content[:200].decode(errors='replace')}"
+    text = f"{_without_query(url)} answered {status}: {content[:200].decode(errors='replace')}"
     if status in TRANSIENT_HTTP or status >= 500:
         error = TransientError(text)
         error.retry_after_s = retry_after(_WithHeaders(dict(response.headers)))
@@ -236,7 +237,7 @@ def _pages(
                 raise BadQuery(f"the next page is on another host, {urlsplit(target).netloc!r}; refused")
             current = {**current, "url": target, "params": None}
         elif pagination.type == "cursor":
-            found = _compiled(pagination.cursor or "$.next_cursor").findall(body)
+            found = _json_path(pagination.cursor or "$.next_cursor").findall(body)
             if not found or found[0] in (None, ""):
                 return
             current["params"] = {**request["params"], pagination.param or "cursor": found[0]}
@@ -278,11 +279,11 @@ def _json(answer: _Answer) -> Any:
         return json.loads(answer.content)
     except ValueError as error:
         raise BadQuery(
-            f"{_shown(str(answer.response.url))} did not answer with JSON: {answer.content[:80]!r}"
+            f"{_without_query(str(answer.response.url))} did not answer with JSON: {answer.content[:80]!r}"
         ) from error
 
 
-def _compiled(path: str) -> Any:
+def _json_path(path: str) -> Any:
     try:
         import jsonpath
     except ImportError as error:
@@ -296,7 +297,7 @@ def _compiled(path: str) -> Any:
 
 
 def _selected(body: Any, select: str | None) -> Any:
-    return body if select is None else _compiled(select).findall(body)
+    return body if select is None else _json_path(select).findall(body)
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
@@ -304,6 +305,6 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return (parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme))
 
 
-def _shown(url: str) -> str:
+def _without_query(url: str) -> str:
     """An address without its query, which may hold what is not for logs."""
     return url.split("?")[0].split("#")[0]

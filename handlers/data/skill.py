@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from flows.author import Call, Declared, Read, handler
@@ -10,11 +11,13 @@ from flows.errors import FatalError, MissingRead, TransientError
 from flows.model import render, template_names
 from flows.state import Context, fingerprint
 from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
-from handlers.data.query import declare_query, run_query
+from handlers.data.query import QueryLimits, SourceQuery, declare_query, run_query
 from handlers.data.references import resolved
+from handlers.data.rest import RestRequest
 from handlers.data.skills import Skill, SkillRequest, check_skill, skill_named
 from handlers.data.structured import Expected, InvalidOutput, expected
 from handlers.models import NOT_CONFIGURED, Chat, Completion
+from handlers.options import Options, spread
 
 ATTEMPTS = 3
 """How often a language model is asked where the step says nothing; answers that do not fit count."""
@@ -72,22 +75,37 @@ def _skill(options: Mapping[str, Any]) -> Skill | None:
     )
 
 
+@dataclass(frozen=True)
+class StepPrompt(Options):
+    """A prompt of the step's own, in place of a skill file."""
+
+    prompt: Any = None
+    system_prompt: str | None = None
+    output_model: str | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options):
+    """How a language model is asked, where the skill's own values are not wanted."""
+
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    invalid_attempts: int = ATTEMPTS
+    timeout_s: float = 120.0
+
+
 @handler(declares=declare_skill)
+@spread
 def skill(
     context: Context,
     *,
     skill: str | None = None,
-    prompt: Any = None,
-    system_prompt: str | None = None,
     inputs: list[str] | dict[str, str] | None = None,
     output: str | list[str] | None = None,
-    output_model: str | None = None,
-    output_schema: dict[str, Any] | None = None,
-    model: str | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    invalid_attempts: int = ATTEMPTS,
-    timeout_s: float = 120.0,
+    own: StepPrompt,
+    asking: ModelOptions,
     call: Call,
 ) -> dict[str, Any]:
     """What a skill produces from its inputs: each product as a field of its own, or all under `output`.
@@ -95,21 +113,12 @@ def skill(
     `skill` names a skill file; `prompt` is a prompt of the step's own, in which `{{ field }}` is filled in. An answer
     that does not have the declared form is asked for again, `invalid_attempts` times in all.
     """
-    chosen = _skill(
-        {
-            "skill": skill,
-            "prompt": prompt,
-            "system_prompt": system_prompt,
-            "output": output,
-            "output_model": output_model,
-            "output_schema": output_schema,
-        }
-    )
+    chosen = _skill({"skill": skill, "output": output, **asdict(own)})
     if chosen is None:
         raise FatalError("a skill step needs `skill`, the name of a skill, or a `prompt` of its own")
     values = _values(context, chosen, inputs, call)
     if chosen.executor != "llm":
-        return _named(_acted(chosen, values, call, timeout_s), chosen, output)
+        return _named(_acted(chosen, values, call, asking.timeout_s), chosen, output)
     form = expected(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
     # The engine has filled in a step's own prompt; doing it again would let the data bring templates of its own.
     templates = chosen if skill is not None else None
@@ -117,18 +126,18 @@ def skill(
         raise FatalError(NOT_CONFIGURED)
     completion = cast("Chat", call.services["chat"]).complete(
         _messages(chosen, templates, values),
-        model=model or chosen.model,
+        model=asking.model or chosen.model,
         schema=form.schema if form is not None else None,
-        max_tokens=max_tokens or chosen.max_tokens,
-        temperature=temperature if temperature is not None else chosen.temperature,
-        timeout_s=timeout_s,
+        max_tokens=asking.max_tokens or chosen.max_tokens,
+        temperature=asking.temperature if asking.temperature is not None else chosen.temperature,
+        timeout_s=asking.timeout_s,
     )
     call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
     try:
         answer = _read(completion, form)
     except InvalidOutput as error:
-        text = f"skill {chosen.name!r}, attempt {call.attempt} of {invalid_attempts}: {error}"
-        if call.attempt >= invalid_attempts:
+        text = f"skill {chosen.name!r}, attempt {call.attempt} of {asking.invalid_attempts}: {error}"
+        if call.attempt >= asking.invalid_attempts:
             raise FatalError(text) from None
         raise TransientError(text) from None
     return _named(answer, chosen, output, form)
@@ -187,24 +196,17 @@ def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float
     action = skill.action
     if action is not None and action.type == "python_function":
         return call_function(str(action.function), values, list(values), action.params or {})
-    result = "result"
     if action is not None and action.type == "data_query":
-        options: dict[str, Any] = {
-            "source": action.source,
-            "query": action.query,
-            "timeout_s": action.timeout,
-            "credential_ref": action.credential_ref,
-        }
+        asked = SourceQuery(action.source or "", action.query, action.credential_ref)
+        request = RestRequest()
     else:
-        request = skill.rest or (action.request if action is not None else None)
-        assert request is not None, "a skill without a request"
-        options = {
-            "source": "rest",
-            "timeout_s": action.timeout if action is not None else timeout_s,
-            **{name: getattr(request, name) for name in type(request).model_fields},
-        }
-    declare_query({**options, "output": result, "auth": None, "pagination": None})
-    return run_query(values, call, **options)
+        declared = skill.rest or (action.request if action is not None else None)
+        assert declared is not None, "a skill without a request"
+        asked = SourceQuery("rest")
+        request = RestRequest(**{name: getattr(declared, name) for name in type(declared).model_fields})
+    declare_query({**vars(asked), **vars(request), "output": "result"})
+    limits = QueryLimits(timeout_s=action.timeout if action is not None else timeout_s)
+    return run_query(values, asked, request, limits, call)
 
 
 def _named(answer: Any, skill: Skill, output: Any, form: Expected | None = None) -> dict[str, Any]:

@@ -6,31 +6,49 @@ another way now, they are made anew from the stored passages, and nothing is rea
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
-from flows.state import Spilled, Spool
+from flows.state import Spilled, Spool, chunked
 from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
+from handlers.options import Options, spread
 from handlers.records import Chunk, SourceFile
 from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexStore, Rename, Restatement, written
+from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, written
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
-_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Pruning(Options):
+    """Of which documents a listing says that they are gone, and whether those are removed."""
+
+    pattern: str = "**/*"
+    exclude: Sequence[str] = HIDDEN
+    prune: bool = False
+    max_prune_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Batching(Options):
+    """How much one batch takes."""
+
+    batch_documents: int = 8
+    batch_bytes: int = 4_000_000
 
 
 @handler(
     writes=("batches", "refreshes", "restatements", "moves", "vanished", "redo", "stale", "changes"),
     effects=(),
 )
+@spread
 def find_changes(
     sources: Sequence[SourceFile],
     source: str = "",
@@ -38,12 +56,8 @@ def find_changes(
     only_step: str | None = None,
     retry_failed: bool = False,
     *,
-    pattern: str = "**/*",
-    exclude: Sequence[str] = HIDDEN,
-    prune: bool = False,
-    max_prune_share: float = 0.2,
-    batch_documents: int = 8,
-    batch_bytes: int = 4_000_000,
+    pruning: Pruning,
+    batching: Batching,
     call: Call,
 ) -> dict[str, Any]:
     """What has to be done so that the index says what the sources say.
@@ -62,7 +76,7 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = compiled(pattern), [compiled(glob) for glob in exclude]
+    included, excluded = compiled(pruning.pattern), [compiled(glob) for glob in pruning.exclude]
     listing = Listing(sources)
 
     def looked_at(name: str) -> bool:
@@ -86,8 +100,8 @@ def find_changes(
         gone += len(missing)
     moves = _moves(listing, gone, looking)
     vanished = gone - len(moves)
-    if prune:
-        _check_share(vanished, below, len(sources), max_prune_share, source)
+    if pruning.prune:
+        _check_share(vanished, below, len(sources), pruning.max_prune_share, source)
     process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
     changes = {
         "listed": len(sources),
@@ -98,15 +112,15 @@ def find_changes(
         "move": len(moves),
         "quarantined": looking.quarantined,
         "vanished": vanished,
-        "removed": vanished if prune else 0,
+        "removed": vanished if pruning.prune else 0,
     }
     call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
     return {
-        "batches": batched(process, batch_documents, batch_bytes),
-        "refreshes": batched(refresh, 4 * batch_documents, 4 * batch_bytes),
+        "batches": batched(process, batching.batch_documents, batching.batch_bytes),
+        "refreshes": batched(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
         "restatements": restate,
         "moves": moves,
-        "vanished": Spilled(listing.vanished() if prune else ()),
+        "vanished": Spilled(listing.vanished() if pruning.prune else ()),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(looking.stale)),
         "changes": changes,
@@ -116,15 +130,15 @@ def find_changes(
 @handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
 def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
     """Note new tags and what is new of files whose content stayed; the number of documents."""
-    return sum(_store(call).restate(some) for some in _pieces(restatements, _PAGE))
+    return sum(_upkeep(call).restate(some) for some in chunked(restatements, _PAGE))
 
 
 @handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     """Move documents with all that is stored of them to where their sources are now; the number moved."""
-    store = _store(call)
+    store: IndexStore = call.services["index_store"]
     moved = 0
-    for some in _pieces(moves, _MOVED_AT_ONCE):
+    for some in chunked(moves, _MOVED_AT_ONCE):
         before = [row.name for row in store.known([each.document_id for each in some]).values()]
         moved += store.rename(some)
         call.done_items(before, "removed")
@@ -135,7 +149,7 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
 @handler(writes="chunks", effects=())
 def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ...]:
     """The stored passages of documents, in their order."""
-    store = _store(call)
+    store: IndexReader = call.services["index_store"]
     return tuple(chunk for source in sources for chunk in store.chunks_of(source.document_id))
 
 
@@ -143,7 +157,7 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
     made = written(wanted_facets(call))
-    return _store(call).restate(
+    return _upkeep(call).restate(
         [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
     )
 
@@ -159,7 +173,7 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     if "known_runs" in call.services:
         known_alive, known_dead = call.services["known_runs"].alive_and_dead()
         alive, dead = alive | known_alive, known_dead - alive
-    swept = _store(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
+    swept = _upkeep(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
     if swept.versions or swept.chunks or swept.documents:
         call.logger.info(
             "index %s: swept %d versions, %d passages and %d documents that crashed runs left",
@@ -266,7 +280,7 @@ def _name(source: SourceFile) -> str:
 def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename]:
     """Documents that are found elsewhere with the same content; all else that is new is to be processed."""
     moves = Spool[Rename]()
-    for some in _pieces(listing.new(), _MOVED_AT_ONCE):
+    for some in chunked(listing.new(), _MOVED_AT_ONCE):
         pairs: list[tuple[DocumentState, SourceFile]] = []
         for source in some:
             state = None
@@ -315,18 +329,12 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     return found
 
 
-def _pages(store: IndexStore) -> Iterator[list[DocumentState]]:
+def _pages(store: IndexReader) -> Iterator[list[DocumentState]]:
     after = ""
     while page := store.document_states(after=after, limit=_PAGE):
         yield page
         after = page[-1].id
 
 
-def _pieces(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
-    going = iter(items)
-    while piece := list(islice(going, most)):
-        yield piece
-
-
-def _store(call: Call) -> IndexStore:
+def _upkeep(call: Call) -> IndexUpkeep:
     return call.services["index_store"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flows.author import Call, handler
+from flows.state import chunked
 from handlers.ingestion.facets import lacking
 from handlers.models import Embedder, count_tokens
 from handlers.records import Chunk, Embeddings, SparseVector
@@ -24,12 +25,13 @@ def generate_dense_embeddings(chunks: Sequence[Chunk], redo: Sequence[str] = (),
     chunks = lacking(chunks, "vectors", redo, call)
     embedder: Embedder = call.services["embedder"]
     parts: list[np.ndarray] = []
-    for start in range(0, len(chunks), AT_A_TIME):
+    done = 0
+    for group in chunked(map(embedded_text, chunks), AT_A_TIME):
         call.check_cancelled()
-        group = [embedded_text(chunk) for chunk in chunks[start : start + AT_A_TIME]]
         parts.append(embedder.embed_documents(group))
         call.report_cost(chunks=len(group), tokens=sum(map(count_tokens, group)))
-        call.report_progress(start + len(group), len(chunks))
+        done += len(group)
+        call.report_progress(done, len(chunks))
     vectors = np.concatenate(parts) if parts else np.zeros((0, embedder.dim), dtype=np.float32)
     return Embeddings(tuple(chunk.id for chunk in chunks), vectors, embedder.name)
 

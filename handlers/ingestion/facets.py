@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.author import Call
 from handlers.records import Chunk, stable_id
-from handlers.stores import ChunkState, IndexStore, made_otherwise, parse_facets
+from handlers.stores import ChunkState, IndexReader, made_otherwise, parse_facets
 
 DOCUMENTS = "documents"
 FACETS = (DOCUMENTS, "vectors", "terms", "graph")
@@ -37,7 +37,7 @@ def lacking(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call
     made = wanted_facets(call).get(facet)
     if made is None or facet in set(redo) or "index_store" not in call.services:
         return list(chunks)
-    store: IndexStore = call.services["index_store"]
+    store: IndexReader = call.services["index_store"]
     states = store.chunk_states([chunk.id for chunk in chunks])
     model = call.services["embedder"].name if facet == "vectors" else None
     return [chunk for chunk in chunks if not _has(states.get(chunk.id), facet, made, model)]

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from flows.state import chunked
 from handlers.extraction import artifact_ids, mime_type_of
 from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
 from handlers.records import Artifact, Chunk, SourceFile
-from handlers.stores import DocumentState, IndexStore, Rename, StoredDocument, parse_facets, written
+from handlers.stores import DocumentState, IndexReader, Rename, StoredDocument, parse_facets, written
 
 _PAGE = 100
 
 
-def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexStore) -> tuple[list[Rename], set[str]]:
+def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexReader) -> tuple[list[Rename], set[str]]:
     """The renames from stored documents to sources of the same content, in order.
 
     Also the new ids of those that have to be processed again, since something of them depends on their name: a title
@@ -22,8 +23,7 @@ def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexSt
     """
     renames: list[Rename] = []
     again: set[str] = set()
-    for start in range(0, len(pairs), _PAGE):
-        page = pairs[start : start + _PAGE]
+    for page in chunked(pairs, _PAGE):
         stored = {each.document.id: each for each in store.read_documents([state.id for state, _ in page])}
         for state, source in page:
             rename, complete = _rename(stored[state.id], source)

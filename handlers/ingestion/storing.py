@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
+from flows.state import chunked
 from flows.storage import Storage
 from handlers.ingestion.changes import tried
 from handlers.ingestion.facets import wanted_facets
@@ -21,9 +22,7 @@ from handlers.records import (
     SparseVector,
     stable_id,
 )
-from handlers.stores import Facet, FailedDocument, IndexStore, written
-
-_REMOVED_AT_ONCE = 500
+from handlers.stores import Facet, FailedDocument, IndexStore, IndexWriter, written
 
 
 @handler(writes="stored_documents", effects="index.documents", stages=True)
@@ -43,7 +42,7 @@ def store_documents(
     are now, and the next one finds them if not.
     """
     documents = _unchanged(documents, sources, call)
-    stored = _store(call).put_documents(
+    stored = _writer(call).put_documents(
         documents,
         chunks,
         summaries=summaries,
@@ -59,13 +58,13 @@ def store_documents(
 @handler(writes="stored_vectors", effects="index.vectors", stages=True)
 def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
     """Stage a vector a chunk; the number stored."""
-    return _store(call).put_vectors(chunks, embeddings, run_id=call.run_id)
+    return _writer(call).put_vectors(chunks, embeddings, run_id=call.run_id)
 
 
 @handler(writes="stored_terms", effects="index.terms", stages=True)
 def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
     """Stage the term counts of chunks; the number of chunks."""
-    return _store(call).put_terms(chunks, sparse, run_id=call.run_id)
+    return _writer(call).put_terms(chunks, sparse, run_id=call.run_id)
 
 
 @handler(writes="stored_facts", effects="index.graph", stages=True)
@@ -73,7 +72,7 @@ def store_graph(
     chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
 ) -> int:
     """Stage what chunks say of entities and their relations; the number of mentions and relations."""
-    return _store(call).put_graph(chunks, entities, relations, run_id=call.run_id)
+    return _writer(call).put_graph(chunks, entities, relations, run_id=call.run_id)
 
 
 @handler(
@@ -100,7 +99,7 @@ def publish_documents(
     """
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
-    published = _store(call).publish(stored_documents, expect=expect)
+    published = _writer(call).publish(stored_documents, expect=expect)
     call.done_items(each.name for each in sources if each.document_id in stored_documents)
     call.logger.info("index %s: published %d documents", call.index, published)
     return published
@@ -114,15 +113,15 @@ def record_failures(failures: Sequence[ItemFailure], sources: Sequence[SourceFil
     """
     known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
     noted = [_failed(failure, known.get(failure.item), call) for failure in failures]
-    return _store(call).put_failures(noted, run_id=call.run_id)
+    return _writer(call).put_failures(noted, run_id=call.run_id)
 
 
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
     """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
-    store, removed = _store(call), 0
-    for start in range(0, len(vanished), _REMOVED_AT_ONCE):
-        some = vanished[start : start + _REMOVED_AT_ONCE]
+    store: IndexStore = call.services["index_store"]
+    removed = 0
+    for some in chunked(vanished):
         names = [row.name for row in store.known(some).values()]
         removed += store.delete(some)
         call.done_items(names, "removed")
@@ -163,5 +162,5 @@ def _failed(failure: ItemFailure, source: SourceFile | None, call: Call) -> Fail
     return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried(source, call))
 
 
-def _store(call: Call) -> IndexStore:
+def _writer(call: Call) -> IndexWriter:
     return call.services["index_store"]

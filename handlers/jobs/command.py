@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 from flows.author import Call, handler
 from flows.errors import FatalError, TransientError
 from handlers.jobs.keys import claimed
+from handlers.options import Options, spread
 from handlers.secrets import Secrets, hide
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
@@ -21,13 +23,21 @@ TRY_AGAIN_LATER = 75
 """`EX_TEMPFAIL` of sysexits.h."""
 
 
+@dataclass(frozen=True)
+class Program(Options):
+    """What is run, and where."""
+
+    argv: list[str]
+    cwd: str | None = None
+    env: dict[str, str] | None = None
+    stdin: str = ""
+
+
 @handler(writes="command", effects="commands")
+@spread
 def command(
     *,
-    argv: list[str],
-    cwd: str | None = None,
-    env: dict[str, str] | None = None,
-    stdin: str = "",
+    program: Program,
     timeout_s: float = 3600.0,
     max_output_bytes: int = 1_000_000,
     ok_codes: list[int] | None = None,
@@ -43,21 +53,23 @@ def command(
     result is no longer wanted.
     """
     allowed: Sequence[str] = call.services["commands"] if "commands" in call.services else ()  # noqa: SIM401  (no mapping)
-    program = _program(argv, allowed)
-    given, secrets = _environment(env or {})
+    path = _path_of(program.argv, allowed)
+    name, cwd = program.argv[0], program.cwd
+    env, secrets = _environment(program.env or {})
     if cwd is not None and not Path(cwd).is_dir():
-        raise FatalError(f"{cwd!r} is no folder to run {argv[0]!r} in")
+        raise FatalError(f"{cwd!r} is no folder to run {name!r} in")
+    whole = replace(program, argv=[path, *program.argv[1:]], env=env)
     with claimed(idempotency_key, call):
-        ended, output, cut = _run([program, *argv[1:]], cwd, given, stdin, timeout_s, max_output_bytes, call)
+        ended, output, cut = _run(whole, timeout_s, max_output_bytes, call)
     texts = [hide(part.decode("utf-8", errors="replace"), secrets) for part in output]
     if ended not in (ok_codes or [0]):
         said = (texts[1].strip() or texts[0].strip())[-400:]
-        text = f"{argv[0]} ended with {_ending(ended)}{f': {said}' if said else ''}"
+        text = f"{name} ended with {_ending(ended)}{f': {said}' if said else ''}"
         raise (TransientError if ended in (transient_codes or [TRY_AGAIN_LATER]) else FatalError)(text)
     return {"exit_code": ended, "stdout": texts[0], "stderr": texts[1], "cut": cut}
 
 
-def _program(argv: Sequence[str], allowed: Sequence[str]) -> str:
+def _path_of(argv: Sequence[str], allowed: Sequence[str]) -> str:
     if not argv or not argv[0]:
         raise FatalError("argv is empty; write the program and its arguments as a list: [rsync, -a, in/, out/]")
     if any("\0" in part for part in argv):
@@ -86,21 +98,26 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **found}, hidden
 
 
-def _run(
-    argv: Sequence[str], cwd: str | None, env: Mapping[str, str], stdin: str, timeout_s: float, most: int, call: Call
-) -> tuple[int, list[bytes], bool]:
+def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tuple[int, list[bytes], bool]:
+    """The exit code, standard output and standard error, and whether one of them was cut."""
     until = time.monotonic() + timeout_s
+
+    def check_still_wanted() -> None:
+        call.check_cancelled()
+        if time.monotonic() > until:
+            raise TransientError(f"{program.argv[0]} was not ready after {timeout_s:g} s and was ended")
+
     with subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env=dict(env),
+        program.argv,
+        cwd=program.cwd,
+        env=program.env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
         output = [bytearray(), bytearray()]
-        waiting, cut, to_write = selectors.DefaultSelector(), False, memoryview(stdin.encode())
+        waiting, cut, to_write = selectors.DefaultSelector(), False, memoryview(program.stdin.encode())
         pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdout, process.stderr)]
         for number, pipe in enumerate(pipes):
             waiting.register(pipe, selectors.EVENT_READ, number)
@@ -109,9 +126,7 @@ def _run(
         waiting.register(feed, selectors.EVENT_WRITE, None)
         try:
             while waiting.get_map():
-                call.check_cancelled()
-                if time.monotonic() > until:
-                    raise TransientError(f"{argv[0]} was not ready after {timeout_s:g} s and was ended")
+                check_still_wanted()
                 for key, _ in waiting.select(_LOOK_EVERY_S):
                     if key.data is None:
                         to_write = _feed(waiting, feed, to_write)
@@ -120,12 +135,10 @@ def _run(
                     if not data:
                         waiting.unregister(key.fileobj)
                     kept = output[key.data]
-                    cut = cut or len(kept) + len(data) > most
-                    kept += data[: most - len(kept)]
+                    cut = cut or len(kept) + len(data) > most_bytes
+                    kept += data[: most_bytes - len(kept)]
             while process.poll() is None:
-                call.check_cancelled()
-                if time.monotonic() > until:
-                    raise TransientError(f"{argv[0]} was not ready after {timeout_s:g} s and was ended")
+                check_still_wanted()
                 time.sleep(_LOOK_EVERY_S / 10)
         finally:
             waiting.close()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flows.errors import FatalError
+from flows.state import chunked
 from handlers.models.embedding import unit_rows
 from handlers.models.http import Endpoint
 
@@ -36,8 +37,7 @@ class OpenAIEmbedder:
             TransientError: the endpoint is busy or away; carries its Retry-After.
             FatalError: it refuses, or answers something else than a vector a text.
         """
-        starts = range(0, len(texts), TEXTS_PER_REQUEST)
-        parts = [self._embed(texts[start : start + TEXTS_PER_REQUEST]) for start in starts]
+        parts = [self._embed(some) for some in chunked(texts, TEXTS_PER_REQUEST)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
 
     def embed_query(self, text: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from handlers.models import Embedder, ask_model
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.stores import IndexStore
+from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
@@ -46,7 +46,7 @@ def multi_query_search(
         vector = embed_query(other, call=call)
         rankings.append(vector_search(vector, access, filters, top_k=top_k, call=call))
         rankings.append(keyword_search(other, (), access, filters, top_k=top_k, call=call))
-    return _named("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
+    return _found_by("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
 
 
 @handler(writes="hyde_hits")
@@ -76,10 +76,10 @@ def hyde_search(
     mean = embedder.embed_documents([passage])[0] + embedder.embed_query(query)
     norm = float(np.linalg.norm(mean))
     vector = (mean / norm if norm else mean).astype(np.float32)
-    store: IndexStore = call.services["index_store"]
+    store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
-    return _named("hyde", store.search_vectors(vector, top_k=top_k, model=embedder.name, where=where))
+    return _found_by("hyde", store.search_vectors(vector, top_k=top_k, model=embedder.name, where=where))
 
 
-def _named(source: str, hits: Sequence[Hit]) -> list[Hit]:
-    return [replace(hit, source=source, scores={}) for hit in hits]
+def _found_by(retriever: str, hits: Sequence[Hit]) -> list[Hit]:
+    return [replace(hit, found_by=retriever, scores={}) for hit in hits]

@@ -12,12 +12,12 @@ def reciprocal_rank_fusion(
 ) -> list[Hit]:
     """Fuse rankings into one list, best first, by `flows.author.ranks.reciprocal_ranks`.
 
-    A hit keeps every source's own score in `scores`, and the sources' names, joined by +, in `source`.
+    A hit keeps every retriever's own score in `scores`, and the retrievers' names, joined by +, in `found_by`.
 
     Raises:
         ValueError: `k` is below 1, or `weights` do not fit.
     """
-    return _with_sources(rankings, reciprocal_ranks(_ids(rankings), k=k, weights=weights))
+    return _with_own_scores(rankings, reciprocal_ranks(_ids(rankings), k=k, weights=weights))
 
 
 def weighted_fusion(rankings: Sequence[Sequence[Hit]], *, weights: Sequence[float] | None = None) -> list[Hit]:
@@ -27,30 +27,26 @@ def weighted_fusion(rankings: Sequence[Sequence[Hit]], *, weights: Sequence[floa
         ValueError: `weights` do not fit.
     """
     gains = [_scaled([hit.score for hit in ranking]) for ranking in rankings]
-    return _with_sources(rankings, summed_gains(_ids(rankings), gains, weights=weights))
+    return _with_own_scores(rankings, summed_gains(_ids(rankings), gains, weights=weights))
 
 
 def _ids(rankings: Sequence[Sequence[Hit]]) -> list[list[str]]:
     return [[hit.id for hit in ranking] for ranking in rankings]
 
 
-def _with_sources(rankings: Sequence[Sequence[Hit]], fused: Mapping[str, float]) -> list[Hit]:
+def _with_own_scores(rankings: Sequence[Sequence[Hit]], fused: Mapping[str, float]) -> list[Hit]:
     first: dict[str, Hit] = {}
-    sources: dict[str, dict[str, None]] = {}
+    retrievers: dict[str, dict[str, None]] = {}
     scores: dict[str, dict[str, float]] = {}
     for hit in (hit for ranking in rankings for hit in ranking):
         first.setdefault(hit.id, hit)
-        sources.setdefault(hit.id, {}).update(dict.fromkeys(hit.source.split("+")))
-        for source, score in _own_scores(hit).items():
-            scores.setdefault(hit.id, {}).setdefault(source, score)
+        retrievers.setdefault(hit.id, {}).update(dict.fromkeys(hit.found_by.split("+")))
+        for retriever, score in hit.own_scores.items():
+            scores.setdefault(hit.id, {}).setdefault(retriever, score)
     return [
-        replace(first[each], score=score, source="+".join(sources[each]), scores=scores[each])
+        replace(first[each], score=score, found_by="+".join(retrievers[each]), scores=scores[each])
         for each, score in fused.items()
     ]
-
-
-def _own_scores(hit: Hit) -> Mapping[str, float]:
-    return hit.scores or {hit.source: hit.score}
 
 
 def _scaled(scores: Sequence[float]) -> list[float]:

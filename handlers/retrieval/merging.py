@@ -1,14 +1,15 @@
 """The end of every retrieval pipeline: fuse the rankings, look closer at the best, drop what may not be shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from flows.author import Call, handler
 from flows.errors import FatalError
+from handlers.options import Options, spread
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
-from handlers.stores import IndexStore
+from handlers.stores import IndexReader
 from handlers.tags import TagFilter
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5, "multi_query": 1.0, "hyde": 1.0}
@@ -16,7 +17,17 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 
 everything that another retriever has among its first 60 (at least 1 / 120)."""
 
 
+@dataclass(frozen=True)
+class Fusion(Options):
+    """How rankings become one."""
+
+    method: Literal["rrf", "weighted"] = "rrf"
+    k: int = 60
+    weights: dict[str, float] | None = None
+
+
 @handler(writes="results")
+@spread
 def hybrid_merge(
     vector_hits: Sequence[Hit] = (),
     keyword_hits: Sequence[Hit] = (),
@@ -24,26 +35,26 @@ def hybrid_merge(
     multi_query_hits: Sequence[Hit] = (),
     hyde_hits: Sequence[Hit] = (),
     *,
-    method: Literal["rrf", "weighted"] = "rrf",
-    k: int = 60,
-    weights: dict[str, float] | None = None,
+    fusion: Fusion,
     limit: int = 50,
 ) -> list[Hit]:
-    """One ranking of all that was found, best first, with every source's score in `scores`; ties in order of sources.
+    """One ranking of all that was found, best first; ties keep the order of the retrievers.
 
-    `weights` are by source: vector, keyword, graph, multi_query, hyde.
+    Each hit has every retriever's own score in `scores`. `weights` are by retriever: vector, keyword, graph,
+    multi_query, hyde.
 
     Raises:
-        ValueError: a weight is for no source or negative, or `k` is below 1.
+        ValueError: a weight is negative or for no retriever, or `k` is below 1.
     """
-    unknown = (weights or {}).keys() - DEFAULT_WEIGHTS.keys()
+    weights = fusion.weights or {}
+    unknown = weights.keys() - DEFAULT_WEIGHTS.keys()
     if unknown:
-        raise ValueError(f"weights: no source named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
-    chosen = list({**DEFAULT_WEIGHTS, **(weights or {})}.values())
+        raise ValueError(f"weights: no retriever named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
+    chosen = list({**DEFAULT_WEIGHTS, **weights}.values())
     rankings = [vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits]
-    if method == "weighted":
+    if fusion.method == "weighted":
         return weighted_fusion(rankings, weights=chosen)[:limit]
-    return reciprocal_rank_fusion(rankings, k=k, weights=chosen)[:limit]
+    return reciprocal_rank_fusion(rankings, k=fusion.k, weights=chosen)[:limit]
 
 
 @handler(writes="results")
@@ -57,7 +68,7 @@ def rerank(query: str, results: Sequence[Hit], *, enabled: bool = False, top_k: 
     first, rest = results[:top_k], results[top_k:]
     scores = call.services["reranker"].score(query, [hit.content for hit in first])
     scored = [
-        replace(hit, score=float(score), scores={**(hit.scores or {hit.source: hit.score}), "rerank": float(score)})
+        replace(hit, score=float(score), scores={**hit.own_scores, "rerank": float(score)})
         for hit, score in zip(first, scores, strict=True)
     ]
     return [*sorted(scored, key=lambda hit: -hit.score), *rest]
@@ -87,7 +98,7 @@ def filter_access(
     if required and not access:
         raise FatalError("filter_access: this pipeline answers only with `access` given, for example {user: [ann]}")
     if where:
-        store: IndexStore = call.services["index_store"]
+        store: IndexReader = call.services["index_store"]
         known = store.tags_of({hit.document_id for hit in results})
         results = [hit for hit in results if hit.document_id in known and where.matches(known[hit.document_id])]
     return list(results[:limit])

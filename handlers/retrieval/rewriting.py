@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from flows.author import Call, handler
-from handlers.stores import IndexStore
+from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 from handlers.text import STOP_WORDS, terms
 
@@ -30,14 +30,14 @@ def query_rewrite(
     A name explains an acronym when a permitted document relates the two and its initials spell the acronym.
     """
     cleaned = " ".join(unicodedata.normalize("NFKC", query).split())
-    store: IndexStore = call.services["index_store"]
+    store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
     queries = [cleaned]
     for acronym in named_entities(store, cleaned, where=where):
         if not _ACRONYM.fullmatch(acronym):
             continue
         for edge in store.neighbours([acronym], where=where):
-            meaning = edge.target if edge.source == acronym else edge.source
+            meaning = edge.end if edge.start == acronym else edge.start
             if _spells(meaning, acronym):
                 queries.append(_written_out(cleaned, acronym, meaning))
     return list(dict.fromkeys(queries))[:most]
@@ -53,12 +53,12 @@ def extract_entities_from_query(
     call: Call,
 ) -> list[str]:
     """The entities that the question or its rewritings name and permitted documents know, as the index spells them."""
-    store: IndexStore = call.services["index_store"]
+    store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
     return list(dict.fromkeys(name for text in (query, *queries) for name in named_entities(store, text, where=where)))
 
 
-def named_entities(store: IndexStore, text: str, *, where: TagFilter | None = None) -> list[str]:
+def named_entities(store: IndexSearch, text: str, *, where: TagFilter | None = None) -> list[str]:
     """Entities that visible chunks know and `text` names; the longest names first found, never two for one word.
 
     A name that is only a stop word when case is ignored (`IT`) must be written as the index spells it.

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flows.author import Call, handler
+from handlers.options import spread
 from handlers.records import Hit
-from handlers.stores import IndexStore
+from handlers.stores import Bm25, IndexSearch
 from handlers.tags import TagFilter
 from handlers.text import terms
 
@@ -32,12 +33,13 @@ def vector_search(
     Raises:
         FatalError: the index was made with another model.
     """
-    store: IndexStore = call.services["index_store"]
+    store: IndexSearch = call.services["index_store"]
     model = call.services["embedder"].name if "embedder" in call.services else None
     return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.all_of(access, filters))
 
 
 @handler(writes="keyword_hits")
+@spread
 def keyword_search(
     query: str,
     queries: Sequence[str] = (),
@@ -45,8 +47,7 @@ def keyword_search(
     filters: Mapping[str, Sequence[str]] | None = None,
     *,
     top_k: int = 50,
-    k1: float = 1.2,
-    b: float = 0.75,
+    bm25: Bm25,
     expansion_weight: float = 0.5,
     call: Call,
 ) -> list[Hit]:
@@ -58,5 +59,5 @@ def keyword_search(
     for rewritten in queries:
         for term in terms(rewritten):
             counts.setdefault(term, expansion_weight)
-    store: IndexStore = call.services["index_store"]
-    return store.search_terms(counts, top_k=top_k, k1=k1, b=b, where=TagFilter.all_of(access, filters))
+    store: IndexSearch = call.services["index_store"]
+    return store.search_terms(counts, top_k=top_k, bm25=bm25, where=TagFilter.all_of(access, filters))

@@ -1,27 +1,33 @@
-"""Indexes: one protocol, a file or memory behind it."""
+"""Indexes: how one is read, written, searched and kept in order; in SQLite, in PostgreSQL and in memory."""
 
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import made_otherwise, parse_facets, written
 from handlers.stores.opening import open_index
-from handlers.stores.protocol import (
+from handlers.stores.protocol import IndexReader, IndexSearch, IndexStore, IndexUpkeep, IndexWriter
+from handlers.stores.ranking import Bm25
+from handlers.stores.rows import (
     ChunkState,
     DocumentRow,
     DocumentState,
     Facet,
     FailedDocument,
-    IndexStore,
     Rename,
     Restatement,
     StoredDocument,
 )
 
 __all__ = [
+    "Bm25",
     "ChunkState",
     "DocumentRow",
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "IndexReader",
+    "IndexSearch",
     "IndexStore",
+    "IndexUpkeep",
+    "IndexWriter",
     "Rename",
     "Restatement",
     "StoredDocument",

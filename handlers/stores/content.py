@@ -9,7 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from handlers.records import Embeddings
-from handlers.stores.protocol import FailedDocument, IndexStore, StoredDocument
+from handlers.stores.protocol import IndexReader, IndexStore, IndexWriter
+from handlers.stores.rows import FailedDocument, StoredDocument
 
 _MODULUS = 1 << 256
 
@@ -36,8 +37,8 @@ def _digest(stored: StoredDocument) -> bytes:
         counted[each.chunk_id, each.name, each.kind] = counted.get((each.chunk_id, each.name, each.kind), 0) + 1
     weights: dict[tuple[str, str, str, str], float] = {}
     for each in stored.relations:
-        place = (each.chunk_id, each.source, each.target, each.kind)
-        weights[place] = weights.get(place, 0.0) + each.weight
+        relation = (each.chunk_id, each.start, each.end, each.kind)
+        weights[relation] = weights.get(relation, 0.0) + each.weight
     document = asdict(stored.document) | {"tags": sorted(set(stored.document.tags)), "text": "", "blocks": ()}
     if not stored.searchable:
         document = {"id": stored.document.id, "name": stored.document.name, "uri": stored.document.uri}
@@ -58,7 +59,7 @@ def _digest(stored: StoredDocument) -> bytes:
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopyResult:
     """How an index was copied; `matches` says whether counts and content are now the same."""
 
     documents: int
@@ -75,12 +76,12 @@ class Copied:
 
 
 def copy_index(
-    source: IndexStore,
+    source: IndexReader,
     target: IndexStore,
     *,
     batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
-) -> Copied:
+) -> CopyResult:
     """Copy all that is visible, and the reasons of failures, in batches; then compare what both say they have.
 
     `progress` is told the documents done so far. Documents that only the target has are left as they are (and make
@@ -96,10 +97,10 @@ def copy_index(
             _write(target, list(group), run_id, fingerprint)
         done += len(stored)
         progress(done)
-    return Copied(done, source.statistics(), target.statistics(), (source.fingerprint(), target.fingerprint()))
+    return CopyResult(done, source.statistics(), target.statistics(), (source.fingerprint(), target.fingerprint()))
 
 
-def document_pages(store: IndexStore, size: int) -> Iterator[list[str]]:
+def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:
     """The ids of all documents, so many at a time."""
     after = ""
     while states := store.document_states(after=after, limit=size):
@@ -107,7 +108,7 @@ def document_pages(store: IndexStore, size: int) -> Iterator[list[str]]:
         after = states[-1].id
 
 
-def _write(target: IndexStore, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
+def _write(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
     visible = [each for each in group if each.searchable]
     chunks = {chunk.id: chunk for each in visible for chunk in each.chunks}
     versions = target.put_documents(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from handlers.stores.protocol import Facet
+from handlers.stores.rows import Facet
 
 _NAMES: dict[Facet, str] = {"vectors": "vectors", "terms": "terms", "facts": "graph"}
 """What fingerprints call the facets of passages."""
@@ -31,11 +31,3 @@ def remade_facets(before: str, after: str) -> set[Facet]:
     """The facets of passages that the later of two fingerprints says to be made in another way than the earlier."""
     remade = made_otherwise(before, parse_facets(after))
     return {facet for facet, name in _NAMES.items() if name in remade}
-
-
-def made_by_another(document_id: str, count: int, facet: Facet) -> str:
-    """What to say of a document some of whose passages another run has made anew while a run was at it."""
-    return (
-        f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
-        "meanwhile: ingest it again"
-    )

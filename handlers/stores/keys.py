@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import chain
 
-from handlers.records import Document, stable_id
+from handlers.records import Document, Entity, Relation, stable_id
 
 _LONGEST_TERM = 200
 
@@ -14,6 +14,13 @@ def entity_key(name: str) -> str:
     """By what two spellings of an entity are the same: compatibility forms, case, spacing and outer punctuation."""
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return re.sub(r"^[^\w#@$€£+]+|[^\w#+%]+$", "", folded) or folded
+
+
+def count_facts(entities: Iterable[Entity], relations: Iterable[Relation]) -> int:
+    """How many different mentions and relations these are, however their entities are spelled."""
+    mentioned = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
+    related = {(each.chunk_id, entity_key(each.start), entity_key(each.end), each.kind) for each in relations}
+    return len(mentioned) + len(related)
 
 
 def storable_text(text: str) -> str:

@@ -2,14 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from flows.errors import FatalError
+from handlers.options import Options
+
+
+@dataclass(frozen=True)
+class Bm25(Options):
+    """The parameters of BM25: how soon a repeated term adds nothing more, and how much a long chunk pays for it."""
+
+    k1: float = 1.2
+    b: float = 0.75
+
+
+BM25 = Bm25()
 
 
 def bm25_idf(documents: int, containing: int) -> float:
-    """How much a term that `containing` of `documents` chunks have tells: ln(1 + (N - n + 0.5) / (n + 0.5)).
+    """The weight of a term that `containing` of `documents` chunks have: ln(1 + (N - n + 0.5) / (n + 0.5)).
 
     Source: Robertson & Zaragoza, The Probabilistic Relevance Framework, 2009, with Lucene's 1 + that keeps it positive.
     """

@@ -139,8 +139,8 @@ def test_nothing_that_a_filter_excludes_is_ever_found(
 ) -> None:
     permitted = {f"d{number}" for number in TAGS if allowed(number, access, narrowed)}
     found = searched(query, access, narrowed, top_k, call)
-    for source, hits in found.items():
-        assert {hit.document_id for hit in hits} <= permitted, source
+    for retriever, hits in found.items():
+        assert {hit.document_id for hit in hits} <= permitted, retriever
     # Filled from what is allowed: every chunk has a vector, so as many are found as there may be.
     assert len(found["vector"]) == len(found["hyde"]) == min(top_k, len(permitted))
     assert filter_access(found["fused"], access, narrowed, call=call) == found["fused"]

@@ -10,24 +10,24 @@ import pytest
 
 from flows.errors import FatalError
 from handlers.records import Artifact, stable_id
-from handlers.stores import FailedDocument, IndexStore, open_index
+from handlers.stores import Bm25, FailedDocument, IndexSearch, IndexStore, open_index
 from handlers.stores.sqlite import SqliteIndexStore
 from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
 
 
-def found_by_words(store: IndexStore, *words: str, **options: object) -> list[str]:
+def found_by_words(store: IndexSearch, *words: str, **options: object) -> list[str]:
     return [hit.content for hit in store.search_terms(dict.fromkeys(words, 1.0), **options)]  # pyright: ignore
 
 
-def found_by_vector(store: IndexStore, text: str, **options: object) -> list[str]:
+def found_by_vector(store: IndexSearch, text: str, **options: object) -> list[str]:
     return [hit.content for hit in store.search_vectors(vector(text), **options) if hit.score > 0]  # pyright: ignore
 
 
 def test_an_empty_index_answers_with_nothing(store: IndexStore) -> None:
     assert store.search_vectors(np.ones(3, dtype=np.float32)) == []
     assert store.search_terms({"storm": 1.0}) == []
-    assert store.hits({"x": 1.0}, source="graph") == []
+    assert store.hits({"x": 1.0}, found_by="graph") == []
     assert store.find_entities(["x"]) == {}
     assert store.neighbours(["x"]) == store.mentions(["x"]) == store.documents() == []
     assert store.known(["x"]) == store.tags_of(["x"]) == {}
@@ -40,7 +40,8 @@ def test_nothing_is_found_before_it_is_published(store: IndexStore) -> None:
     assert found_by_words(store, "storm") == found_by_vector(store, "storm") == []
     assert store.find_entities(["Ouse"]) == {}
     assert (
-        store.hits({chunk.id: 1.0 for chunk in chunks_of(document("a", "storm over the river Ouse"))}, source="x") == []
+        store.hits({chunk.id: 1.0 for chunk in chunks_of(document("a", "storm over the river Ouse"))}, found_by="x")
+        == []
     )
     assert [(row.status, row.searchable) for row in store.documents()] == [("pending", False)]
     assert store.publish(versions) == 1
@@ -54,16 +55,16 @@ def test_nothing_is_found_before_it_is_published(store: IndexStore) -> None:
 def test_a_hit_tells_where_it_stands(store: IndexStore) -> None:
     ingest(store, document("a", "bridge\nthe violin"))
     [hit] = store.search_terms({"violin": 1.0})
-    assert (hit.document_id, hit.name, hit.heading, hit.page, hit.source) == ("a", "a.txt", "H", 1, "keyword")
+    assert (hit.document_id, hit.name, hit.heading, hit.page, hit.found_by) == ("a", "a.txt", "H", 1, "keyword")
     assert (hit.start, hit.end) == (7, 17)
     [hit] = store.search_vectors(vector("violin"), top_k=1)
-    assert (hit.content, hit.source, hit.score) == ("the violin", "vector", 1.0)
+    assert (hit.content, hit.found_by, hit.score) == ("the violin", "vector", 1.0)
 
 
 def test_keyword_scores_are_bm25(store: IndexStore) -> None:
     texts = ["storm storm river", "storm bridge train violin orchard", "river", "bridge bridge"]
     ingest(store, *(document(f"d{place}", text) for place, text in enumerate(texts)))
-    hits = store.search_terms({"storm": 1.0, "river": 2.0}, k1=1.2, b=0.75)
+    hits = store.search_terms({"storm": 1.0, "river": 2.0}, bm25=Bm25(k1=1.2, b=0.75))
     average = np.mean([len(text.split()) for text in texts])
     expected = {}
     for text in texts:
@@ -85,7 +86,7 @@ def test_the_best_come_first_and_ties_in_order_of_ids(store: IndexStore) -> None
         by_vector = store.search_vectors(vector("storm"), top_k=top_k)
         assert len(by_words) == len(by_vector) == min(top_k, 9)
         assert [hit.id for hit in by_words] == sorted(hit.id for hit in by_words)
-    assert [hit.id for hit in store.hits(dict.fromkeys(ids, 2.0), source="graph")] == ids
+    assert [hit.id for hit in store.hits(dict.fromkeys(ids, 2.0), found_by="graph")] == ids
 
 
 def test_replacing_a_document_removes_all_that_only_the_old_version_had(store: IndexStore) -> None:
@@ -136,7 +137,7 @@ def test_an_unchanged_chunk_keeps_its_vector_and_terms(store: IndexStore) -> Non
 
 def test_facts_vanish_with_their_last_source(store: IndexStore) -> None:
     ingest(store, document("a", "Ada met Babbage"), document("b", "ada met  Babbage and Ada met Byron"))
-    assert {(edge.source, edge.target): edge.weight for edge in store.neighbours(["ADA"])}[("Ada", "Babbage")] == 1.0
+    assert {(edge.start, edge.end): edge.weight for edge in store.neighbours(["ADA"])}[("Ada", "Babbage")] == 1.0
     assert [(mention.name, mention.times) for mention in store.mentions(["Ada"])] == [("Ada", 1), ("Ada", 1)]
     assert store.delete(["b", "unknown"]) == 1
     assert store.find_entities(["Byron", "Ada", "Babbage"]) == {"Ada": "Ada", "Babbage": "Babbage"}
@@ -249,7 +250,7 @@ def test_filters_hold_in_every_search(store: IndexStore) -> None:
         for hits in (
             store.search_terms({"storm": 1.0}, where=where),
             store.search_vectors(vector("storm"), where=where),
-            store.hits(ids, source="graph", where=where),
+            store.hits(ids, found_by="graph", where=where),
         ):
             assert "".join(sorted(hit.document_id for hit in hits)) == expected
         assert len(store.mentions(["York"], where=where)) == len(expected)

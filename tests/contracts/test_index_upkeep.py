@@ -17,7 +17,7 @@ from flows.errors import FatalError
 from handlers.records import Artifact, Document, Entity, Relation, SparseVector, stable_id
 from handlers.stores import ChunkState, FailedDocument, IndexStore, Rename, Restatement, copy_index
 from handlers.stores.memory import MemoryIndexStore
-from handlers.stores.protocol import Edge, Swept
+from handlers.stores.rows import Edge, SweepCounts
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import passages, postings
 from handlers.tags import TagFilter
@@ -102,7 +102,7 @@ def test_a_renamed_document_keeps_everything(store: IndexStore) -> None:
     assert [hit.document_id for hit in store.search_terms({"storm": 1.0})] == ["b"]
     assert {mention.chunk_id for mention in store.mentions(["Selby"])} == {chunks_of(new)[0].id}
     assert store.document_states(limit=1)[0].revision == "etag-2"
-    assert store.sweep(older_than_s=0) == Swept()
+    assert store.sweep(older_than_s=0) == SweepCounts()
 
 
 def test_a_document_that_could_not_be_read_where_it_was_is_whole_where_it_is_found(store: IndexStore) -> None:
@@ -140,14 +140,14 @@ def test_a_sweep_takes_what_dead_runs_left_and_nothing_else(store: IndexStore) -
     alive = stage(store, [document("c", "train")], run="alive")
     orphan = chunks_of(document("d", "bridge"))
     store.put_vectors(orphan, embed(orphan), run_id="dead")
-    assert store.sweep() == Swept()  # nothing is a day old
-    assert store.sweep(alive=["alive", "dead"], older_than_s=0) == Swept()
-    assert store.sweep(alive=["alive"], older_than_s=0) == Swept(versions=2, chunks=4, documents=2)
+    assert store.sweep() == SweepCounts()  # nothing is a day old
+    assert store.sweep(alive=["alive", "dead"], older_than_s=0) == SweepCounts()
+    assert store.sweep(alive=["alive"], older_than_s=0) == SweepCounts(versions=2, chunks=4, documents=2)
     assert [state.id for state in store.document_states()] == ["a", "c"]
     assert store.chunk_states([chunk.id for chunk in orphan]) == {}
     assert store.fingerprint() == before
     assert store.publish(alive, expect=("vectors", "terms")) == 1
-    assert store.sweep(older_than_s=0) == Swept()
+    assert store.sweep(older_than_s=0) == SweepCounts()
 
 
 def test_one_version_that_cannot_be_published_keeps_only_itself_and_those_after_it_back(store: IndexStore) -> None:
@@ -408,7 +408,7 @@ def test_what_is_staged_over_visible_passages_is_seen_only_with_its_version(stor
     assert store.find_entities(["Ryde", "York"]) == {"York": "York"}
     now = store.fingerprint()
     assert store.sweep(older_than_s=0).chunks >= 1
-    assert store.sweep(older_than_s=0) == Swept()
+    assert store.sweep(older_than_s=0) == SweepCounts()
     assert store.fingerprint() == now
 
 
@@ -444,7 +444,7 @@ def test_readers_see_the_facts_of_one_version_and_one_place_only(store: IndexSto
         def read() -> None:
             begin.wait(60)
             while not (writing.done() and seen):
-                edges = [edge.target for edge in store.neighbours(["York"])]
+                edges = [edge.end for edge in store.neighbours(["York"])]
                 seen.append((edges, [hit.document_id for hit in store.search_terms({"storm": 1.0, "river": 1.0})]))
 
         readers = [pool.submit(read) for _ in range(2)]

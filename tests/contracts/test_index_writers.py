@@ -11,7 +11,7 @@ from flows.errors import FatalError
 from handlers.records import Chunk, Entity, SparseVector
 from handlers.stores import IndexStore, Restatement
 from handlers.stores.memory import MemoryIndexStore
-from handlers.stores.protocol import Swept
+from handlers.stores.rows import SweepCounts
 from tests.support.index_stores import chunks_of, count_terms, document, embed, stage, vector
 from tests.support.profiles import scaled
 
@@ -47,12 +47,12 @@ def test_what_a_run_stages_beside_another_stays_when_that_is_swept(store: IndexS
     chunks = chunks_of(made)
     store.put_vectors(chunks, embed(chunks, "other"), run_id="dead")
     store.put_terms(chunks, count_terms(chunks), run_id="alive")
-    assert store.sweep(alive=["alive"], older_than_s=0) == Swept(chunks=2)
+    assert store.sweep(alive=["alive"], older_than_s=0) == SweepCounts(chunks=2)
     versions = store.put_documents([made], chunks, run_id="alive")
     with pytest.raises(FatalError, match="'a': 2 of its chunks have no vectors stored"):
         store.publish(versions, expect=("vectors", "terms"))
     store.put_vectors(chunks, embed(chunks), run_id="alive")
-    assert store.sweep(alive=["alive"], older_than_s=0) == Swept()
+    assert store.sweep(alive=["alive"], older_than_s=0) == SweepCounts()
     store.publish(versions, expect=("vectors", "terms"))
     assert [hit.id for hit in store.search_terms({"storm": 1.0})] == [chunks[1].id]
     assert store.search_vectors(vector("orchard"), top_k=1)[0].id == chunks[0].id

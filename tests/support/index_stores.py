@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
-from handlers.stores import IndexStore
+from handlers.stores import IndexStore, IndexWriter
 
 WORDS = ("storm", "river", "bridge", "train", "violin", "orchard")
 
@@ -98,7 +98,7 @@ def facts(chunks: Sequence[Chunk]) -> tuple[list[Entity], list[Relation]]:
     return entities, relations
 
 
-def stage(store: IndexStore, documents: Sequence[Document], *, run: str = "r1", artifacts: Sequence[Artifact] = ()):
+def stage(store: IndexWriter, documents: Sequence[Document], *, run: str = "r1", artifacts: Sequence[Artifact] = ()):
     chunks = [chunk for made in documents for chunk in chunks_of(made)]
     versions = store.put_documents(
         documents, chunks, run_id=run, artifacts=artifacts, summaries={d.id: d.text[:5] for d in documents if d.text}
@@ -109,5 +109,5 @@ def stage(store: IndexStore, documents: Sequence[Document], *, run: str = "r1", 
     return versions
 
 
-def ingest(store: IndexStore, *documents: Document, run: str = "r1") -> None:
+def ingest(store: IndexWriter, *documents: Document, run: str = "r1") -> None:
     store.publish(stage(store, documents, run=run), expect=("vectors", "terms"))

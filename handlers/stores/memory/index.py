@@ -1,120 +1,13 @@
-"""An index in memory: the smallest thing that keeps the protocol's promises, for tests and throw-away searches."""
+"""An index in memory: the smallest thing that keeps the protocols' promises, for tests and throw-away searches."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-
-import numpy as np
-
-from handlers.records import Hit
-from handlers.stores.keys import entity_key, stored_term
-from handlers.stores.memory.reads import MemoryReads
-from handlers.stores.memory.writes import MemoryWrites
-from handlers.stores.protocol import Edge, Mention
-from handlers.stores.ranking import best, bm25_idf, check_dimensions, choose_model
-from handlers.tags import TagFilter
+from handlers.stores.memory.reads import MemoryReader
+from handlers.stores.memory.search import MemorySearch
+from handlers.stores.memory.upkeep import MemoryUpkeep
+from handlers.stores.memory.writes import MemoryWriter
 
 
-class MemoryIndexStore(MemoryWrites, MemoryReads):
+class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep):
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:
         """Nothing to close; what is stored stays."""
-
-    def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
-    ) -> list[Hit]:
-        with self._lock:
-            rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
-            chosen = choose_model(sorted({each.model for _, each in rows}), model)
-            scores: dict[str, float] = {}
-            for key, each in rows:
-                if each.model != chosen or each.vector is None:
-                    continue
-                check_dimensions(np.size(vector), each.vector.size)
-                if self._permits(where, each.document_id):
-                    scores[key] = float(each.vector @ vector)
-            return self.hits(_top(scores, top_k), source="vector")
-
-    def search_terms(
-        self,
-        counts: Mapping[str, float],
-        *,
-        top_k: int = 50,
-        k1: float = 1.2,
-        b: float = 0.75,
-        where: TagFilter | None = None,
-    ) -> list[Hit]:
-        with self._lock:
-            visible = self._visible()
-            lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
-            average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
-            counts = {stored_term(term): weight for term, weight in counts.items()}
-            postings: dict[str, dict[str, int]] = defaultdict(dict)
-            for key, each in visible.items():
-                for term, count in each.terms.counts if each.terms else ():
-                    postings[term][key] = count
-            scores: dict[str, float] = defaultdict(float)
-            for term in sorted(counts):
-                idf = bm25_idf(len(visible), len(postings[term]))
-                for key, count in postings[term].items():
-                    if self._permits(where, visible[key].document_id):
-                        norm = k1 * (1 - b + b * lengths[key] / average)
-                        scores[key] += counts[term] * idf * count * (k1 + 1) / (count + norm)
-            return self.hits(_top(scores, top_k), source="keyword")
-
-    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
-        with self._lock:
-            stored = self._names(where)
-            return {name: stored[entity_key(name)] for name in names if entity_key(name) in stored}
-
-    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
-        with self._lock:
-            stored, wanted = self._names(where), {entity_key(name) for name in names}
-            weights: dict[tuple[str, str, str], float] = defaultdict(float)
-            permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
-            for each in (relation for passage in permitted for relation in passage.relations):
-                ends = entity_key(each.source), entity_key(each.target)
-                if wanted & set(ends):
-                    weights[stored[ends[0]], stored[ends[1]], each.kind] += each.weight
-            edges = [Edge(*key, weight) for key, weight in weights.items()]
-            return sorted(edges, key=lambda edge: (-edge.weight, edge.source, edge.target, edge.kind))[:limit]
-
-    def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
-        with self._lock:
-            stored, wanted = self._names(where), {entity_key(name) for name in names}
-            counted = Counter(
-                (key, stored[entity_key(each.name)])
-                for key, passage in self._visible().items()
-                if self._permits(where, passage.document_id)
-                for each in passage.entities
-                if entity_key(each.name) in wanted
-            )
-            return sorted(Mention(*key, count) for key, count in counted.items())
-
-    def hits(self, scores: Mapping[str, float], *, source: str, where: TagFilter | None = None) -> list[Hit]:
-        with self._lock:
-            found: list[Hit] = []
-            for _, version in self._published.values():
-                document = version.document
-                for chunk in version.chunks.values():
-                    if chunk.id in scores and self._permits(where, document.id):
-                        found.append(
-                            Hit(
-                                id=chunk.id,
-                                document_id=document.id,
-                                score=float(scores[chunk.id]),
-                                content=chunk.text,
-                                source=source,
-                                name=document.name,
-                                heading=chunk.heading,
-                                page=chunk.page,
-                                start=chunk.start,
-                                end=chunk.end,
-                            )
-                        )
-            return sorted(found, key=lambda hit: (-hit.score, hit.id))
-
-
-def _top(scores: Mapping[str, float], top_k: int) -> dict[str, float]:
-    keys = np.array(list(scores))
-    return {str(keys[place]): scores[str(keys[place])] for place in best(keys, np.array(list(scores.values())), top_k)}

@@ -1,18 +1,18 @@
-"""What an index in memory says of its documents."""
+"""What an index in memory knows of its documents."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from handlers.records import Artifact, Document
+from handlers.records import Artifact, Chunk, Document
 from handlers.stores.content import ContentHash
 from handlers.stores.keys import entity_key
 from handlers.stores.memory.tables import MemoryTables
-from handlers.stores.protocol import ChunkState, DocumentRow, DocumentState, DocumentStatus, StoredDocument
+from handlers.stores.rows import ChunkState, DocumentRow, DocumentState, DocumentStatus, StoredDocument
 
 
-class MemoryReads(MemoryTables):
-    """Of an `IndexStore`, what tells of documents."""
+class MemoryReader(MemoryTables):
+    """An `IndexReader`."""
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._lock:
@@ -108,7 +108,7 @@ class MemoryReads(MemoryTables):
             versions = [version for _, version in self._published.values()]
             visible = list(self._visible().values())
             related = {
-                (id(passage), entity_key(each.source), entity_key(each.target), each.kind)
+                (id(passage), entity_key(each.start), entity_key(each.end), each.kind)
                 for passage in visible
                 for each in passage.relations
             }
@@ -127,6 +127,11 @@ class MemoryReads(MemoryTables):
                 "processed": status["processed"],
                 "failed": status["failed"],
             }
+
+    def chunks_of(self, document_id: str) -> list[Chunk]:
+        with self._lock:
+            _, version = self._published.get(document_id, ("", None))
+            return sorted(version.chunks.values(), key=lambda each: (each.position, each.id)) if version else []
 
     def artifacts_of(self, document_id: str) -> list[Artifact]:
         with self._lock:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from flows.errors import FatalError
 from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
-from handlers.stores.fingerprints import made_by_another, remade_facets
+from handlers.stores.fingerprints import remade_facets
 from handlers.stores.keys import entity_key
-from handlers.stores.protocol import DocumentRow, Facet
+from handlers.stores.refusals import facet_was_remade
+from handlers.stores.rows import DocumentRow, Facet
 from handlers.tags import TagFilter
 
 
@@ -96,7 +96,7 @@ class MemoryTables:
         for passage in self._visible().values():
             if not self._permits(where, passage.document_id):
                 continue
-            relations = [name for each in passage.relations for name in (each.source, each.target)]
+            relations = [name for each in passage.relations for name in (each.start, each.end)]
             for name in [each.name for each in passage.entities] + relations:
                 stored[entity_key(name)] = min(name, stored.get(entity_key(name), name))
         return stored
@@ -141,12 +141,7 @@ class MemoryTables:
         for facet in sorted(remade_facets(before.fingerprint, version.fingerprint) & set(facets)):
             made = {each for each in kept if (each, run_id) in self._over and facet in self._over[each, run_id].facets}
             if kept - made:
-                raise FatalError(made_by_another(version.document.id, len(kept - made), facet))
-
-    def chunks_of(self, document_id: str) -> list[Chunk]:
-        with self._lock:
-            _, version = self._published.get(document_id, ("", None))
-            return sorted(version.chunks.values(), key=lambda each: (each.position, each.id)) if version else []
+                raise facet_was_remade(version.document.id, len(kept - made), facet)
 
 
 def _with(passage: Passage, staged: Passage) -> Passage:

@@ -7,15 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select
 
-from handlers.records import Hit
 from handlers.stores.postgres.opening import Address, open_engine, translated
 from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
-from handlers.stores.protocol import Facet
-from handlers.stores.sql import reads
-from handlers.stores.sql.index import SqlIndexStore
-from handlers.tags import TagFilter
+from handlers.stores.ranking import Bm25
+from handlers.stores.rows import Facet
+from handlers.stores.sql import SqlIndexStore
 
 HNSW_FROM = 10_000
 
@@ -56,29 +54,27 @@ class PostgresIndexStore(SqlIndexStore):
             build_vector_indexes(connection, self.address.schema, at_least=self._hnsw_from)
         return published
 
-    def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
-    ) -> list[Hit]:
-        with self._read() as connection:
-            found = nearest_vectors(
-                connection, vector, top_k=top_k, model=model, permitted=reads.permitted_documents(where)
-            )
-            return reads.hits(connection, found, source="vector")
-
-    def search_terms(
+    def _nearest(
         self,
+        connection: Connection,
+        vector: np.ndarray,
+        *,
+        top_k: int,
+        model: str | None,
+        permitted: Select[Any] | None,
+    ) -> dict[int, float]:
+        return nearest_vectors(connection, vector, top_k=top_k, model=model, permitted=permitted)
+
+    def _matching(
+        self,
+        connection: Connection,
         counts: Mapping[str, float],
         *,
-        top_k: int = 50,
-        k1: float = 1.2,
-        b: float = 0.75,
-        where: TagFilter | None = None,
-    ) -> list[Hit]:
-        with self._read() as connection:
-            found = match_terms(
-                connection, self._totals, counts, top_k=top_k, k1=k1, b=b, permitted=reads.permitted_documents(where)
-            )
-            return reads.hits(connection, found, source="keyword")
+        top_k: int,
+        bm25: Bm25,
+        permitted: Select[Any] | None,
+    ) -> dict[int, float]:
+        return match_terms(connection, self._totals, counts, top_k=top_k, bm25=bm25, permitted=permitted)
 
     def size_bytes(self) -> int:
         with self._read() as connection:

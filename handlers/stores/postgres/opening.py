@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flows.errors import FatalError, TransientError
 from handlers.records import stable_id
-from handlers.stores.sql.schema import SCHEMA_VERSION, metadata, other_version, upgrades
+from handlers.stores.sql import SCHEMA_VERSION, metadata, other_version, upgrades
 
 _PREFIX = "braid_"
 _LONGEST_IDENTIFIER = 63

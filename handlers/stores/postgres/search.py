@@ -11,9 +11,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 
 from handlers.records import stable_id
 from handlers.stores.keys import stored_term
-from handlers.stores.ranking import bm25_idf, check_dimensions, choose_model
-from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import PostgresVector
+from handlers.stores.ranking import Bm25, bm25_idf, check_dimensions, choose_model
+from handlers.stores.sql import PostgresVector, schema
 
 _MOST_DIMENSIONS = 2000
 """More than that cannot be indexed as `vector`, and is compared exactly."""
@@ -50,8 +49,7 @@ def match_terms(
     counts: Mapping[str, float],
     *,
     top_k: int,
-    k1: float,
-    b: float,
+    bm25: Bm25,
     permitted: Select[Any] | None,
 ) -> dict[int, float]:
     """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible.
@@ -80,6 +78,7 @@ def match_terms(
         .render_derived()
     )
     tally = cast(postings_.c.count, Double)
+    k1, b = bm25.k1, bm25.b
     norm = _float(k1) * (_float(1 - b) + _float(b) * cast(passages_.c.length, Double) / _float(average))
     part = given.c.weight * tally * _float(k1 + 1) / (tally + norm)
     score = func.sum(aggregate_order_by(part, postings_.c.term)).label("score")

@@ -1,5 +1,15 @@
 """An index in SQL: what SQLite and PostgreSQL have in common."""
 
+from handlers.stores.sql.dialects import PostgresVector
 from handlers.stores.sql.index import SqlIndexStore
+from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
 
-__all__ = ["SqlIndexStore"]
+__all__ = [
+    "APPLICATION_ID",
+    "SCHEMA_VERSION",
+    "PostgresVector",
+    "SqlIndexStore",
+    "metadata",
+    "other_version",
+    "upgrades",
+]

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from flows.errors import FatalError
-from handlers.stores.fingerprints import made_by_another, remade_facets
-from handlers.stores.protocol import Facet
+from flows.state import chunked
+from handlers.stores.fingerprints import remade_facets
+from handlers.stores.refusals import facet_was_remade
+from handlers.stores.rows import Facet
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, move_rows, update_rows
 from handlers.stores.sql.graph import entities_of, forget_unsupported
-from handlers.stores.sql.reads import batches
 from handlers.stores.sql.staging import OVER, stored_passages
 
 documents_, passages_ = schema.documents, schema.passages
@@ -43,7 +43,7 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
         return {"vectors": set(), "terms": set(), "facts": set()}
     by_key = {each.key: each for each in found}
     with_vectors: list[_Over] = []
-    for some in batches(list(by_key)):
+    for some in chunked(by_key):
         stored = schema.vectors.c.passage
         with_vectors += [
             by_key[key] for key in connection.scalars(select(stored).where(among(connection, stored, some)))
@@ -55,9 +55,9 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
     with_facts = [each for each in found if each.facts]
     touched = entities_of(connection, [each.passage for each in with_facts])
     _move(connection, ("mentions", "relations"), with_facts)
-    for some in batches([each.passage for each in with_facts]):
+    for some in chunked([each.passage for each in with_facts]):
         connection.execute(update(passages_).where(among(connection, passages_.c.key, some)).values(facts=True))
-    for some in batches(list(by_key)):
+    for some in chunked(by_key):
         connection.execute(delete(passages_).where(among(connection, passages_.c.key, some)))
     forget_unsupported(connection, touched)
     return {
@@ -86,7 +86,7 @@ def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -
             )
         )
     touched = entities_of(connection, others)
-    for some in batches(others):
+    for some in chunked(others):
         for table in (schema.vectors, schema.postings, schema.mentions, schema.relations):
             connection.execute(delete(table).where(among(connection, table.c.passage, some)))
         connection.execute(
@@ -112,7 +112,7 @@ def check_made(
     """
     for facet in sorted(facets):
         remade = [document for document, pair in fingerprints.items() if facet in remade_facets(*pair)]
-        for some in batches(remade):
+        for some in chunked(remade):
             rows = connection.execute(
                 select(documents_.c.id, passages_.c.key)
                 .join(documents_, documents_.c.key == passages_.c.document)
@@ -121,13 +121,13 @@ def check_made(
             )
             others = [row.id for row in rows if row.key not in adopted[facet]]
             if others:
-                raise FatalError(made_by_another(others[0], others.count(others[0]), facet))
+                raise facet_was_remade(others[0], others.count(others[0]), facet)
 
 
 def _staged_over(connection: Connection, runs: Mapping[int, str]) -> list[_Over]:
     rows = [
         row
-        for some in batches(list(runs))
+        for some in chunked(runs)
         for row in connection.execute(
             select(passages_.c.key, passages_.c.id, passages_.c.document, passages_.c.length, passages_.c.facts).where(
                 among(connection, passages_.c.document, some), ~passages_.c.visible, passages_.c.id.contains(OVER)
@@ -147,7 +147,7 @@ def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[
     """Those of the rows (id by key) that runs have staged over passages that are kept (a query of their keys)."""
     over = {key: each.partition(OVER)[0] for key, each in rows.items() if OVER in each}
     found: set[str] = set()
-    for some in batches(sorted(set(over.values()))):
+    for some in chunked(sorted(set(over.values()))):
         found.update(
             connection.scalars(
                 select(passages_.c.id).where(among(connection, passages_.c.id, some), passages_.c.key.in_(kept))
@@ -159,6 +159,6 @@ def over_passages(connection: Connection, rows: Mapping[int, str], kept: Select[
 def _move(connection: Connection, tables: Sequence[str], staged: Sequence[_Over]) -> None:
     for name in tables:
         table = schema.metadata.tables[name]
-        for some in batches([each.passage for each in staged]):
+        for some in chunked([each.passage for each in staged]):
             connection.execute(delete(table).where(among(connection, table.c.passage, some)))
         move_rows(connection, table, "passage", [(each.key, each.passage) for each in staged])

@@ -4,16 +4,17 @@ Every write locks the rows of its documents first, in order of their ids: writer
 of different documents go on, and none can wait for each other in a circle. (SQLite has one writer at a time anyway.)
 """
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from handlers.records import Chunk
+from flows.state import chunked
+from handlers.records import Chunk, Document
 from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import among, upsert, upsert_rows
-from handlers.stores.sql.reads import batches
+from handlers.stores.sql.dialects import among, insert_rows, upsert, upsert_rows
 
 OVER = "~"
 """Between the id of a passage and the run that stages over it; no chunk id has it."""
@@ -73,7 +74,7 @@ def stage_facets(
 def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row[Any]]:
     """The rows of those passages that are stored, by id."""
     found: dict[str, Row[Any]] = {}
-    for some in batches(list(dict.fromkeys(chunk_ids))):
+    for some in chunked(dict.fromkeys(chunk_ids)):
         rows = connection.execute(
             select(
                 passages_.c.id, passages_.c.key, passages_.c.document, passages_.c.visible, passages_.c.run_id
@@ -114,7 +115,7 @@ def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]],
 def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
     """The keys of those documents that are in the table, which nobody else changes before this transaction ends."""
     keys: dict[str, int] = {}
-    for some in batches(sorted(set(ids))):
+    for some in chunked(sorted(set(ids))):
         found = connection.execute(
             select(documents_.c.id, documents_.c.key)
             .where(among(connection, documents_.c.id, some))
@@ -123,3 +124,17 @@ def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]
         )
         keys.update((row.id, row.key) for row in found)
     return keys
+
+
+def version_fields(document: Document) -> dict[str, Any]:
+    return {
+        "title": document.title,
+        "mime_type": document.mime_type,
+        "content_sha256": document.content_sha256,
+        "metadata": json.dumps(document.metadata, ensure_ascii=False),
+    }
+
+
+def put_tags(connection: Connection, tags: Mapping[int, Sequence[tuple[str, str]]]) -> None:
+    rows = [(version, name, value) for version, pairs in tags.items() for name, value in dict.fromkeys(pairs)]
+    insert_rows(connection, schema.tags, ("version", "name", "value"), rows)

@@ -1,4 +1,4 @@
-"""What incremental ingestion and copies ask of an index in SQL: states of documents and chunks, whole documents."""
+"""What incremental ingestion and copies read of an index in SQL: states of documents and chunks, whole documents."""
 
 import json
 from collections import defaultdict
@@ -7,15 +7,68 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
-from handlers.stores.protocol import ChunkState, DocumentState, StoredDocument
+from flows.state import chunked
+from handlers.records import Document, Entity, Relation, SparseVector
+from handlers.stores.content import ContentHash
+from handlers.stores.rows import ChunkState, DocumentState, StoredDocument
 from handlers.stores.sql import schema
-from handlers.stores.sql.reads import batches
+from handlers.stores.sql.reads import artifact_from, chunk_from
+from handlers.stores.sql.transactions import Transactions
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
 
-def document_states(connection: Connection, *, after: str, limit: int) -> list[DocumentState]:
+class SqlStates(Transactions):
+    """Of an `IndexReader`, what is compared: states, whole documents and the hash of everything."""
+
+    def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
+        with self._read() as connection:
+            return _document_states(connection, after, limit)
+
+    def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
+        with self._read() as connection:
+            vectors = schema.vectors
+            found: dict[str, ChunkState] = {}
+            for some in chunked(dict.fromkeys(chunk_ids)):
+                rows = connection.execute(
+                    select(
+                        passages_.c.id,
+                        passages_.c.length,
+                        passages_.c.facts,
+                        passages_.c.visible,
+                        vectors.c.model,
+                        versions_.c.fingerprint,
+                    )
+                    .join(vectors, vectors.c.passage == passages_.c.key, isouter=True)
+                    .join(documents_, documents_.c.key == passages_.c.document)
+                    .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+                    .where(passages_.c.id.in_(some))
+                )
+                found.update(
+                    (
+                        row.id,
+                        ChunkState(
+                            row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
+                        ),
+                    )
+                    for row in rows
+                )
+            return found
+
+    def read_documents(self, document_ids: Sequence[str]) -> list[StoredDocument]:
+        with self._read() as connection:
+            return _read_documents(connection, document_ids)
+
+    def fingerprint(self) -> str:
+        content, after = ContentHash(), ""
+        with self._read() as connection:
+            while page := _document_states(connection, after, 100):
+                content.add(_read_documents(connection, [state.id for state in page]))
+                after = page[-1].id
+        return content.hexdigest()
+
+
+def _document_states(connection: Connection, after: str, limit: int) -> list[DocumentState]:
     rows = connection.execute(
         select(documents_, versions_.c.content_sha256, versions_.c.fingerprint, versions_.c.revision)
         .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
@@ -25,7 +78,7 @@ def document_states(connection: Connection, *, after: str, limit: int) -> list[D
     ).all()
     chunk_ids: dict[int, list[str]] = defaultdict(list)
     tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for some in batches([row.published for row in rows if row.published is not None]):
+    for some in chunked([row.published for row in rows if row.published is not None]):
         for version, chunk_id in connection.execute(
             select(chunks_.c.version, passages_.c.id)
             .join(passages_, passages_.c.key == chunks_.c.passage)
@@ -56,39 +109,9 @@ def document_states(connection: Connection, *, after: str, limit: int) -> list[D
     ]
 
 
-def chunk_states(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
-    vectors = schema.vectors
-    found: dict[str, ChunkState] = {}
-    for some in batches(list(dict.fromkeys(chunk_ids))):
-        rows = connection.execute(
-            select(
-                passages_.c.id,
-                passages_.c.length,
-                passages_.c.facts,
-                passages_.c.visible,
-                vectors.c.model,
-                versions_.c.fingerprint,
-            )
-            .join(vectors, vectors.c.passage == passages_.c.key, isouter=True)
-            .join(documents_, documents_.c.key == passages_.c.document)
-            .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
-            .where(passages_.c.id.in_(some))
-        )
-        found.update(
-            (
-                row.id,
-                ChunkState(
-                    row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
-                ),
-            )
-            for row in rows
-        )
-    return found
-
-
-def read_documents(connection: Connection, document_ids: Sequence[str]) -> list[StoredDocument]:
+def _read_documents(connection: Connection, document_ids: Sequence[str]) -> list[StoredDocument]:
     found: list[StoredDocument] = []
-    for some in batches(sorted(set(document_ids)), 100):
+    for some in chunked(sorted(set(document_ids)), 100):
         rows = connection.execute(
             select(
                 documents_,
@@ -135,15 +158,15 @@ class _Parts:
         passages = [row.passage for rows in self.chunks.values() for row in rows]
         self.vectors = {
             row.passage: (row.model, row.vector)
-            for some in batches(passages)
+            for some in chunked(passages)
             for row in connection.execute(select(schema.vectors).where(schema.vectors.c.passage.in_(some)))
         }
         self.terms: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self.mentions: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
         self.relations: dict[int, list[tuple[str, str, str, float]]] = defaultdict(list)
         postings, mentions, relations, entities = schema.postings, schema.mentions, schema.relations, schema.entities
-        source, target = entities.alias("source"), entities.alias("target")
-        for some in batches(passages):
+        start, end = entities.alias("start_entity"), entities.alias("end_entity")
+        for some in chunked(passages):
             for row in connection.execute(
                 select(postings).where(postings.c.passage.in_(some)).order_by(postings.c.term)
             ):
@@ -156,11 +179,11 @@ class _Parts:
             ):
                 self.mentions[passage].append((mention[0], mention[1], mention[2]))
             for passage, *relation in connection.execute(
-                select(relations.c.passage, source.c.name, target.c.name, relations.c.kind, relations.c.weight)
-                .join(source, source.c.key == relations.c.source)
-                .join(target, target.c.key == relations.c.target)
+                select(relations.c.passage, start.c.name, end.c.name, relations.c.kind, relations.c.weight)
+                .join(start, start.c.key == relations.c.source)
+                .join(end, end.c.key == relations.c.target)
                 .where(relations.c.passage.in_(some))
-                .order_by(source.c.name, target.c.name, relations.c.kind)
+                .order_by(start.c.name, end.c.name, relations.c.kind)
             ):
                 self.relations[passage].append((relation[0], relation[1], relation[2], relation[3]))
 
@@ -190,20 +213,7 @@ def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
         fingerprint=row.fingerprint or "",
         revision=row.revision,
         summary=row.summary,
-        chunks=tuple(
-            Chunk(
-                id=each.id,
-                document_id=row.id,
-                position=each.position,
-                text=each.text,
-                start=each.start,
-                end=each.end,
-                heading=each.heading,
-                page=each.page,
-                tokens=each.tokens,
-            )
-            for each in chunks
-        ),
+        chunks=tuple(chunk_from(each, row.id) for each in chunks),
         vectors={each.id: parts.vectors[each.passage] for each in chunks if each.passage in parts.vectors},
         terms=tuple(
             SparseVector(each.id, tuple(parts.terms[each.passage]), each.length)
@@ -218,12 +228,9 @@ def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
             for _ in range(count)
         ),
         relations=tuple(
-            Relation(source, target, kind, row.id, each.id, weight)
+            Relation(start, end, kind, row.id, each.id, weight)
             for each in chunks
-            for source, target, kind, weight in parts.relations[each.passage]
+            for start, end, kind, weight in parts.relations[each.passage]
         ),
-        artifacts=tuple(
-            Artifact(each.id, row.id, each.kind, each.content, uri=each.uri, page=each.page, language=each.language)
-            for each in parts.artifacts[version]
-        ),
+        artifacts=tuple(artifact_from(each, row.id) for each in parts.artifacts[version]),
     )

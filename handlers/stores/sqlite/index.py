@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
-from handlers.records import Hit
-from handlers.stores.sql import reads
-from handlers.stores.sql.index import SqlIndexStore
-from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
+from handlers.stores.ranking import Bm25
+from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
-from handlers.tags import TagFilter
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
@@ -54,27 +51,29 @@ class SqliteIndexStore(SqlIndexStore):
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
-    ) -> list[Hit]:
-        with self._read() as connection:
-            permitted = _keys(connection, where)
-            found = self._snapshot.nearest(connection, vector, top_k=top_k, model=model, permitted=permitted)
-            return reads.hits(connection, found, source="vector")
-
-    def search_terms(
+    def _nearest(
         self,
+        connection: Connection,
+        vector: np.ndarray,
+        *,
+        top_k: int,
+        model: str | None,
+        permitted: Select[Any] | None,
+    ) -> dict[int, float]:
+        documents = _selected_keys(connection, permitted)
+        return self._snapshot.nearest(connection, vector, top_k=top_k, model=model, documents=documents)
+
+    def _matching(
+        self,
+        connection: Connection,
         counts: Mapping[str, float],
         *,
-        top_k: int = 50,
-        k1: float = 1.2,
-        b: float = 0.75,
-        where: TagFilter | None = None,
-    ) -> list[Hit]:
-        with self._read() as connection:
-            permitted = _keys(connection, where)
-            found = self._snapshot.bm25(connection, counts, top_k=top_k, k1=k1, b=b, permitted=permitted)
-            return reads.hits(connection, found, source="keyword")
+        top_k: int,
+        bm25: Bm25,
+        permitted: Select[Any] | None,
+    ) -> dict[int, float]:
+        documents = _selected_keys(connection, permitted)
+        return self._snapshot.matching(connection, counts, top_k=top_k, bm25=bm25, documents=documents)
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
@@ -123,8 +122,7 @@ def may_be_index(path: str | os.PathLike[str]) -> bool:
         return True
 
 
-def _keys(connection: Connection, where: TagFilter | None) -> np.ndarray | None:
-    query = reads.permitted_documents(where)
+def _selected_keys(connection: Connection, query: Select[Any] | None) -> np.ndarray | None:
     return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Connection, LargeBinary, select, type_coerce
 
+from flows.state import chunked
 from handlers.stores.keys import stored_term
-from handlers.stores.ranking import bm25_idf, check_dimensions, choose_model, contenders
+from handlers.stores.ranking import Bm25, bm25_idf, check_dimensions, choose_model, contenders
 from handlers.stores.sql import schema
-from handlers.stores.sql.reads import batches
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,38 @@ class Snapshot:
     _models: tuple[str, ...] | None = None
 
     def nearest(
-        self, connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, permitted: np.ndarray | None
+        self, connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, documents: np.ndarray | None
     ) -> dict[int, float]:
-        """Inner products of the nearest visible passages, by passage key."""
+        """Inner products of the nearest visible passages, of `documents` if given, by passage key."""
         chosen = self._load_vectors(connection, model)
         if chosen is None:
             return {}
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
         check_dimensions(len(query), chosen.matrix.shape[1])
         scores, keys = chosen.matrix @ query, chosen.passages
-        if permitted is not None:
-            mask = np.isin(chosen.documents, permitted)
+        if documents is not None:
+            mask = np.isin(chosen.documents, documents)
             scores, keys = scores[mask], keys[mask]
         return _best(connection, keys, scores, top_k)
 
-    def bm25(
+    def matching(
         self,
         connection: Connection,
         counts: Mapping[str, float],
         *,
         top_k: int,
-        k1: float,
-        b: float,
-        permitted: np.ndarray | None,
+        bm25: Bm25,
+        documents: np.ndarray | None,
     ) -> dict[int, float]:
-        """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible."""
+        """BM25 scores of the best visible passages, of `documents` if given, by passage key.
+
+        Statistics are over everything visible.
+        """
         passages = self._load_passages(connection)
         if not len(passages.keys) or not counts:
             return {}
         average = float(passages.lengths.mean()) or 1.0
+        k1, b = bm25.k1, bm25.b
         norms = k1 * (1 - b + b * passages.lengths / average)
         totals = np.zeros(len(passages.keys))
         counts = {stored_term(term): weight for term, weight in counts.items()}
@@ -93,8 +96,8 @@ class Snapshot:
             if len(at):
                 idf = bm25_idf(len(passages.keys), len(at))
                 totals[at] += counts[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-        if permitted is not None:
-            totals[~np.isin(passages.documents, permitted)] = 0.0
+        if documents is not None:
+            totals[~np.isin(passages.documents, documents)] = 0.0
         found = np.flatnonzero(totals)
         keys, scores = passages.keys[found], totals[found]
         return _best(connection, keys, scores, top_k)
@@ -141,7 +144,7 @@ def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: i
         tied = places[scores[places] == worst]
         places = places[scores[places] > worst]
         ids: list[tuple[str, int]] = []
-        for some in batches(keys[tied].tolist()):
+        for some in chunked(keys[tied].tolist()):
             rows = connection.execute(
                 select(schema.passages.c.id, schema.passages.c.key).where(schema.passages.c.key.in_(some))
             )
@@ -167,7 +170,7 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
     rows, owners, documents = pairs[order, 0], pairs[order, 1], passages.documents[at[order]]
     old = np.isin(rows, before.rows) if before is not None else np.zeros(len(rows), dtype=bool)
     fresh: list[bytes] = []
-    for some in batches(rows[~old].tolist()):
+    for some in chunked(rows[~old].tolist()):
         fresh += connection.scalars(
             select(type_coerce(table.c.vector, LargeBinary)).where(table.c.key.in_(some)).order_by(table.c.key)
         )
@@ -185,7 +188,7 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
 def _postings(connection: Connection, terms: list[str]) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     # One text per term and parsed by numpy: eight times as fast as a row per posting (84,000 postings in 40 ms).
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
-    for some in batches(terms):
+    for some in chunked(terms):
         marks = ",".join("?" * len(some))
         rows = connection.exec_driver_sql(
             "SELECT term, group_concat(passage), group_concat(count) FROM postings "

@@ -74,12 +74,12 @@ def test_names_that_share_a_sentence_are_related_and_every_fact_has_its_chunk() 
         ("Charles Babbage", "c0"),
         ("Alan Turing", "c0"),
     ]
-    assert [(r.source, r.target, r.weight) for r in found["relations"]] == [("Ada Lovelace", "Charles Babbage", 2.0)]
+    assert [(r.start, r.end, r.weight) for r in found["relations"]] == [("Ada Lovelace", "Charles Babbage", 2.0)]
 
 
 def test_an_acronym_stands_for_what_the_text_explains_it_by() -> None:
     chunks = chunks_of("The write-ahead log (WAL) is synced. A WAL file grows.", "The WAL and the XML (see below).")
-    relations = [(r.source, r.target, r.kind) for r in extract_entities(chunks, call=Call())["relations"]]
+    relations = [(r.start, r.end, r.kind) for r in extract_entities(chunks, call=Call())["relations"]]
     assert ("WAL", "write-ahead log", "stands_for") in relations
     assert [kind for *_, kind in relations].count("stands_for") == 1
 

@@ -11,9 +11,9 @@ from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
 from handlers.retrieval.merging import hybrid_merge
 
 
-def ranking(source: str, ids: str, scores: list[float] | None = None) -> list[Hit]:
+def ranking(found_by: str, ids: str, scores: list[float] | None = None) -> list[Hit]:
     given_scores = scores or [float(len(ids) - place) for place in range(len(ids))]
-    return [Hit(each, f"doc-{each}", score, each, source) for each, score in zip(ids, given_scores, strict=True)]
+    return [Hit(each, f"doc-{each}", score, each, found_by) for each, score in zip(ids, given_scores, strict=True)]
 
 
 def ids(hits: list[Hit]) -> str:
@@ -26,9 +26,9 @@ def test_scores_are_sums_of_reciprocal_ranks() -> None:
     assert [hit.score for hit in fused] == pytest.approx([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62])
 
 
-def test_every_sources_own_score_and_name_is_kept() -> None:
+def test_every_retrievers_own_score_and_name_is_kept() -> None:
     fused = reciprocal_rank_fusion([ranking("vector", "ab", [0.9, 0.2]), ranking("keyword", "b", [7.5])])
-    assert {hit.id: (hit.source, dict(hit.scores)) for hit in fused} == {
+    assert {hit.id: (hit.found_by, dict(hit.scores)) for hit in fused} == {
         "a": ("vector", {"vector": 0.9}),
         "b": ("vector+keyword", {"vector": 0.2, "keyword": 7.5}),
     }
@@ -79,26 +79,26 @@ def test_what_leads_in_every_ranking_leads(orders: list[str]) -> None:
     assert weighted_fusion(made)[0].id == "z"
 
 
-def test_weighted_fusion_scales_each_source_first() -> None:
+def test_weighted_fusion_scales_each_ranking_first() -> None:
     fused = weighted_fusion(
         [ranking("vector", "ab", [0.9, 0.5]), ranking("keyword", "bcd", [40.0, 30.0, 20.0])], weights=[1.0, 0.5]
     )
     assert [(hit.id, hit.score) for hit in fused] == [("a", 1.0), ("b", 0.5), ("c", 0.25), ("d", 0.0)]
 
 
-def test_what_only_the_graph_found_stays_below_the_first_sixty_of_another_source() -> None:
+def test_what_only_the_graph_found_stays_below_the_first_sixty_of_another_retriever() -> None:
     many = [Hit(f"v{place:02}", "d", 1.0 - place / 100, "", "vector") for place in range(60)]
     graph = [Hit(f"g{place}", "d", 9.0, "", "graph") for place in range(3)]
     merged = hybrid_merge(many, (), graph, limit=100)
     assert [hit.id[0] for hit in merged] == ["v"] * 60 + ["g"] * 3
 
 
-def test_merging_needs_no_particular_source() -> None:
+def test_merging_needs_no_particular_retriever() -> None:
     assert hybrid_merge() == []
     assert ids(hybrid_merge(keyword_hits=ranking("keyword", "ab"))) == "ab"
     assert ids(hybrid_merge(ranking("vector", "abc"), method="weighted", limit=2)) == "ab"
     assert ids(hybrid_merge(ranking("vector", "a"), ranking("keyword", "b"), weights={"vector": 0.0})) == "ba"
     with pytest.raises(
-        ValueError, match="no source named 'vectors'; there are vector, keyword, graph, multi_query, hyde"
+        ValueError, match="no retriever named 'vectors'; there are vector, keyword, graph, multi_query, hyde"
     ):
         hybrid_merge(weights={"vectors": 1.0})

@@ -24,7 +24,7 @@ from handlers.ingestion.storing import (
 )
 from handlers.models.embedding import HashingEmbedder, LocalEmbedder
 from handlers.records import Chunk, Document, Entity, Hit, SourceFile, stable_id
-from handlers.retrieval.graph import Reached, graph_search, graph_traverse
+from handlers.retrieval.graph import Neighbour, graph_search, graph_traverse
 from handlers.retrieval.merging import filter_access, hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, named_entities, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
@@ -133,7 +133,7 @@ def test_acronyms_are_written_out_from_the_graph(call: Call) -> None:
 
 def test_the_graph_reaches_two_relations_far_and_less_with_each(call: Call) -> None:
     near = graph_traverse(["iaea"], call=call)
-    assert near["IAEA"] == Reached(1.0)
+    assert near["IAEA"] == Neighbour(1.0)
     assert 1.0 > near["Rafael Grossi"].nearness > near["Villa Ocampo"].nearness > 0.0
     assert [set(hop) for hop in near["Villa Ocampo"].path] == [
         {"IAEA", "co_occurs", "Rafael Grossi"},
@@ -141,7 +141,7 @@ def test_the_graph_reaches_two_relations_far_and_less_with_each(call: Call) -> N
     ]
     hits = graph_search("what is the IAEA?", call=call)
     assert found(hits) == ["atom", "grossi", "ocampo"]
-    assert {hit.source for hit in hits} == {"graph"}
+    assert {hit.found_by for hit in hits} == {"graph"}
     assert set(found(graph_search("", ["IAEA"], hops=1, call=call))) == {"atom", "grossi"}
     assert found(graph_search("", ["IAEA"], hops=0, call=call)) == ["atom"]
     assert graph_search("iaea", [], call=call) == graph_search("", ["Nobody"], call=call) == []

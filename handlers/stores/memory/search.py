@@ -1,0 +1,111 @@
+"""Searching an index in memory."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from handlers.records import Hit
+from handlers.stores.keys import entity_key, stored_term
+from handlers.stores.memory.tables import MemoryTables
+from handlers.stores.ranking import BM25, Bm25, best, bm25_idf, check_dimensions, choose_model
+from handlers.stores.rows import Edge, Mention
+from handlers.tags import TagFilter
+
+
+class MemorySearch(MemoryTables):
+    """An `IndexSearch`."""
+
+    def search_vectors(
+        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+    ) -> list[Hit]:
+        with self._lock:
+            rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
+            chosen = choose_model(sorted({each.model for _, each in rows}), model)
+            scores: dict[str, float] = {}
+            for key, each in rows:
+                if each.model != chosen or each.vector is None:
+                    continue
+                check_dimensions(np.size(vector), each.vector.size)
+                if self._permits(where, each.document_id):
+                    scores[key] = float(each.vector @ vector)
+            return self.hits(_top(scores, top_k), found_by="vector")
+
+    def search_terms(
+        self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
+    ) -> list[Hit]:
+        with self._lock:
+            visible = self._visible()
+            lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
+            average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
+            counts = {stored_term(term): weight for term, weight in counts.items()}
+            postings: dict[str, dict[str, int]] = defaultdict(dict)
+            for key, each in visible.items():
+                for term, count in each.terms.counts if each.terms else ():
+                    postings[term][key] = count
+            scores: dict[str, float] = defaultdict(float)
+            for term in sorted(counts):
+                idf = bm25_idf(len(visible), len(postings[term]))
+                for key, count in postings[term].items():
+                    if self._permits(where, visible[key].document_id):
+                        norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths[key] / average)
+                        scores[key] += counts[term] * idf * count * (bm25.k1 + 1) / (count + norm)
+            return self.hits(_top(scores, top_k), found_by="keyword")
+
+    def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
+        with self._lock:
+            stored = self._names(where)
+            return {name: stored[entity_key(name)] for name in names if entity_key(name) in stored}
+
+    def neighbours(self, names: Iterable[str], *, limit: int = 1000, where: TagFilter | None = None) -> list[Edge]:
+        with self._lock:
+            stored, wanted = self._names(where), {entity_key(name) for name in names}
+            weights: dict[tuple[str, str, str], float] = defaultdict(float)
+            permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
+            for each in (relation for passage in permitted for relation in passage.relations):
+                ends = entity_key(each.start), entity_key(each.end)
+                if wanted & set(ends):
+                    weights[stored[ends[0]], stored[ends[1]], each.kind] += each.weight
+            edges = [Edge(*key, weight) for key, weight in weights.items()]
+            return sorted(edges, key=lambda edge: (-edge.weight, edge.start, edge.end, edge.kind))[:limit]
+
+    def mentions(self, names: Iterable[str], *, where: TagFilter | None = None) -> list[Mention]:
+        with self._lock:
+            stored, wanted = self._names(where), {entity_key(name) for name in names}
+            counted = Counter(
+                (key, stored[entity_key(each.name)])
+                for key, passage in self._visible().items()
+                if self._permits(where, passage.document_id)
+                for each in passage.entities
+                if entity_key(each.name) in wanted
+            )
+            return sorted(Mention(*key, count) for key, count in counted.items())
+
+    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
+        with self._lock:
+            found: list[Hit] = []
+            for _, version in self._published.values():
+                document = version.document
+                for chunk in version.chunks.values():
+                    if chunk.id in scores and self._permits(where, document.id):
+                        found.append(
+                            Hit(
+                                id=chunk.id,
+                                document_id=document.id,
+                                score=float(scores[chunk.id]),
+                                content=chunk.text,
+                                found_by=found_by,
+                                name=document.name,
+                                heading=chunk.heading,
+                                page=chunk.page,
+                                start=chunk.start,
+                                end=chunk.end,
+                            )
+                        )
+            return sorted(found, key=lambda hit: (-hit.score, hit.id))
+
+
+def _top(scores: Mapping[str, float], top_k: int) -> dict[str, float]:
+    keys = np.array(list(scores))
+    top = best(keys, np.array(list(scores.values())), top_k)
+    return {str(key): scores[str(key)] for key in keys[top]}

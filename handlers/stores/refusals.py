@@ -1,0 +1,69 @@
+"""Writes that an index of any kind refuses, and the words for it."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from flows.errors import FatalError
+from handlers.stores.rows import Facet, Rename
+
+
+def version_is_missing(document_id: str, name: str) -> FatalError:
+    return FatalError(
+        f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: ingest it again"
+    )
+
+
+def facet_is_missing(document_id: str, count: int, facet: Facet) -> FatalError:
+    return FatalError(
+        f"document {document_id!r}: {count} of its chunks have no {facet} stored; another run may have replaced them: "
+        "ingest it again"
+    )
+
+
+def facet_was_remade(document_id: str, count: int, facet: Facet) -> FatalError:
+    return FatalError(
+        f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
+        "meanwhile: ingest it again"
+    )
+
+
+def name_is_taken(rename: Rename) -> FatalError:
+    return FatalError(
+        f"document {rename.document_id!r} cannot be moved to {rename.document.name!r}: a document is searchable there "
+        "already; remove that first, or ingest both"
+    )
+
+
+def check_new_ids(rename: Rename, chunk_ids: Collection[str]) -> None:
+    """Every chunk of a document that moves needs a new id.
+
+    Raises:
+        ValueError: one has none.
+    """
+    missing = sorted(set(chunk_ids) - rename.chunk_ids.keys())
+    if missing:
+        raise ValueError(f"document {rename.document_id!r}: chunk {missing[0]!r} has no new id")
+
+
+def check_chunk_ids(given: Collection[str], written: Sequence[str]) -> None:
+    """What is written of chunks must be written once, and of chunks that were given with it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    unknown = set(written) - set(given)
+    if unknown:
+        raise ValueError(f"chunk {min(unknown)!r} is not among the chunks that were given")
+    if len(set(written)) != len(written):
+        raise ValueError("a chunk is given more than once")
+
+
+def check_shape(vectors: np.ndarray, count: int) -> None:
+    """There must be one vector per chunk.
+
+    Raises:
+        ValueError: there is not.
+    """
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise ValueError(f"{count} chunks need as many vectors, not an array of shape {vectors.shape}")

@@ -1,0 +1,153 @@
+"""What an index takes and returns beside the records of documents: rows, states, changes, edges and counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
+
+DocumentStatus: TypeAlias = Literal["pending", "processed", "failed"]
+Facet: TypeAlias = Literal["vectors", "terms", "facts"]
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """A line of the document table; a failed document may still be searchable in its last good version."""
+
+    id: str
+    name: str
+    uri: str
+    title: str
+    status: DocumentStatus
+    reason: str
+    """Why it failed; empty otherwise."""
+    run_id: str
+    updated_at: float
+    content_sha256: str
+    """Of the searchable version, empty when there is none."""
+    fingerprint: str
+    """How each facet of the searchable version was made (see `fingerprints`)."""
+    chunks: int
+    searchable: bool
+
+
+@dataclass(frozen=True)
+class FailedDocument:
+    """A document that could not be ingested, and why."""
+
+    id: str
+    name: str
+    uri: str
+    reason: str
+    tried: str = ""
+    """Its revision and how it was read, so that the same is not tried again."""
+
+
+@dataclass(frozen=True)
+class DocumentState:
+    """What decides whether a document has to be processed again; all but `id` is empty without a searchable version."""
+
+    id: str
+    name: str
+    uri: str
+    status: DocumentStatus
+    content_sha256: str
+    fingerprint: str
+    revision: str
+    """How the listing described the file (an ETag, or size and time): if that is equal, the file need not be read."""
+    chunk_ids: tuple[str, ...]
+    """In the order of the document."""
+    tags: tuple[tuple[str, str], ...] = ()
+    tried: str = ""
+    """Of a failed document: see `FailedDocument`."""
+
+
+@dataclass(frozen=True)
+class ChunkState:
+    """The facets that are stored of a chunk, visible or staged."""
+
+    model: str | None
+    """The model of its vector, if it has one."""
+    terms: bool
+    facts: bool
+    """Whether its facts are in the graph; a chunk may have been looked through and state none."""
+    fingerprint: str = ""
+    """Of the searchable version that has the chunk; empty for a chunk that is only staged."""
+
+
+@dataclass(frozen=True)
+class Restatement:
+    """A change to a searchable document whose content stays; None leaves a property as it is."""
+
+    document_id: str
+    uri: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
+    run_id: str | None = None
+    """The run whose staged vectors, terms and facts of the document's passages become visible with this."""
+
+
+@dataclass(frozen=True)
+class Rename:
+    """A searchable document that is found elsewhere: its new description, and its chunks' and artifacts' new ids."""
+
+    document_id: str
+    document: Document
+    chunk_ids: Mapping[str, str]
+    artifact_ids: Mapping[str, str] = field(default_factory=dict[str, str])
+    revision: str = ""
+    fingerprint: str | None = None
+    """None keeps the old one; another one says which facets have to be made again."""
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """Everything that an index has of one document; `document` comes without text and blocks."""
+
+    document: Document
+    status: DocumentStatus
+    reason: str
+    run_id: str
+    searchable: bool
+    """Whether it has a visible version."""
+    fingerprint: str = ""
+    revision: str = ""
+    summary: str | None = None
+    chunks: tuple[Chunk, ...] = ()
+    vectors: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict[str, tuple[str, np.ndarray]])
+    """Model and vector by chunk id."""
+    terms: tuple[SparseVector, ...] = ()
+    facts: frozenset[str] = frozenset()
+    """The ids of the chunks whose facts are in the graph."""
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepCounts:
+    """How much `sweep` removed: staged versions, staged chunks, documents that never became searchable."""
+
+    versions: int = 0
+    chunks: int = 0
+    documents: int = 0
+
+
+class Edge(NamedTuple):
+    """Two related entities and the summed weight of their relations of one kind."""
+
+    start: str
+    end: str
+    kind: str
+    weight: float
+
+
+class Mention(NamedTuple):
+    """A chunk that names an entity, and how often."""
+
+    chunk_id: str
+    name: str
+    times: int

@@ -1,0 +1,143 @@
+"""Removal from an index in SQL: of documents, and of what runs staged and never published."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
+
+from flows.state import chunked
+from handlers.stores.rows import SweepCounts
+from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import among
+from handlers.stores.sql.graph import entities_of, forget_unsupported, is_supported
+from handlers.stores.sql.staging import lock_documents, touch
+from handlers.stores.sql.transactions import Transactions
+
+documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
+
+_SWEPT_AT_ONCE = 100
+"""Documents that one transaction sweeps."""
+
+
+class SqlRemoval(Transactions):
+    """`delete` and `sweep` of an `IndexUpkeep`."""
+
+    def delete(self, document_ids: Sequence[str]) -> int:
+        with self._write() as connection:
+            keys = list(lock_documents(connection, document_ids).values())
+            gone: list[int] = []
+            for some in chunked(keys):
+                gone += connection.scalars(select(passages_.c.key).where(among(connection, passages_.c.document, some)))
+            remove_passages(connection, gone)
+            for some in chunked(keys):
+                connection.execute(delete(documents_).where(among(connection, documents_.c.key, some)))
+            if keys:
+                touch(connection)
+            return len(keys)
+
+    def sweep(
+        self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
+    ) -> SweepCounts:
+        leftover = _Leftover(older_than_s, frozenset(alive), frozenset(dead))
+        with self._read() as connection:
+            candidates = _sweep_candidates(connection, leftover)
+        found: list[SweepCounts] = []
+        for some in chunked(candidates, _SWEPT_AT_ONCE):
+            with self._write() as connection:
+                found.append(_sweep(connection, some, leftover))
+        with self._write() as connection:
+            _sweep_entities(connection)
+        return SweepCounts(
+            sum(each.versions for each in found),
+            sum(each.chunks for each in found),
+            sum(each.documents for each in found),
+        )
+
+
+def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
+    """Remove passages, all that hangs on them, and the entities that only they support."""
+    touched = entities_of(connection, keys)
+    for some in chunked(keys):
+        connection.execute(delete(schema.postings).where(among(connection, schema.postings.c.passage, some)))
+        connection.execute(delete(passages_).where(among(connection, passages_.c.key, some)))
+    forget_unsupported(connection, touched)
+
+
+@dataclass(frozen=True)
+class _Leftover:
+    """Which staged rows are leftovers: those of dead runs, and old ones of runs that are not known to be alive."""
+
+    older_than_s: float
+    alive: Collection[str]
+    dead: Collection[str]
+
+    def of(self, run_id: ColumnElement[str], since: ColumnElement[float]) -> ColumnElement[bool]:
+        left = or_(since <= time.time() - self.older_than_s, run_id.in_(sorted(self.dead)))
+        return left & run_id.not_in(sorted(self.alive))
+
+
+def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
+    """Documents of which something is staged that may be swept, or that have never got anywhere."""
+    published = documents_.c.published
+    candidates = select(documents_.c.id).where(
+        or_(
+            exists().where(
+                versions_.c.document == documents_.c.key,
+                or_(published.is_(None), versions_.c.key != published),
+                leftover.of(versions_.c.run_id, versions_.c.staged_at),
+            ),
+            exists().where(
+                passages_.c.document == documents_.c.key,
+                ~passages_.c.visible,
+                leftover.of(passages_.c.run_id, passages_.c.staged_at),
+            ),
+            (documents_.c.status == "pending")
+            & published.is_(None)
+            & leftover.of(documents_.c.run_id, documents_.c.updated_at),
+        )
+    )
+    return list(connection.scalars(candidates.order_by(documents_.c.id)))
+
+
+def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Leftover) -> SweepCounts:
+    """Remove what is left of these documents' dead runs; decided anew under their locks."""
+    keys = list(lock_documents(connection, document_ids).values())
+    published = select(documents_.c.published).where(documents_.c.key.in_(keys), documents_.c.published.is_not(None))
+    versions = connection.execute(
+        delete(versions_).where(
+            versions_.c.document.in_(keys),
+            versions_.c.key.not_in(published),
+            leftover.of(versions_.c.run_id, versions_.c.staged_at),
+        )
+    ).rowcount
+    held = exists().where(chunks_.c.passage == passages_.c.key)
+    passages = list(
+        connection.scalars(
+            select(passages_.c.key).where(
+                passages_.c.document.in_(keys),
+                ~passages_.c.visible,
+                ~held,
+                leftover.of(passages_.c.run_id, passages_.c.staged_at),
+            )
+        )
+    )
+    remove_passages(connection, passages)
+    documents = connection.execute(
+        delete(documents_).where(
+            documents_.c.key.in_(keys),
+            documents_.c.status == "pending",
+            documents_.c.published.is_(None),
+            leftover.of(documents_.c.run_id, documents_.c.updated_at),
+            ~exists().where(versions_.c.document == documents_.c.key),
+            ~exists().where(passages_.c.document == documents_.c.key),
+        )
+    ).rowcount
+    return SweepCounts(versions, len(passages), documents)
+
+
+def _sweep_entities(connection: Connection) -> None:
+    """Remove the entities that nothing supports; a writer leaves those alone that another is about to use."""
+    doubtful = select(schema.entities.c.key).where(~is_supported())
+    for some in chunked(list(connection.scalars(doubtful))):
+        forget_unsupported(connection, some)
