@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
-from flows.state import Spilled, Spool
+from flows.state import DiskSequence, Spool
 from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
@@ -88,7 +88,7 @@ def find_changes(
     vanished = gone - len(moves)
     if prune:
         _check_share(vanished, below, len(sources), max_prune_share, source)
-    process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
+    process, refresh, restate = looking.process.finish(), looking.refresh.finish(), looking.restate.finish()
     changes = {
         "listed": len(sources),
         "unchanged": looking.unchanged,
@@ -106,7 +106,7 @@ def find_changes(
         "refreshes": batched(refresh, 4 * batch_documents, 4 * batch_bytes),
         "restatements": restate,
         "moves": moves,
-        "vanished": Spilled(listing.vanished() if prune else ()),
+        "vanished": DiskSequence(listing.vanished() if prune else ()),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(looking.stale)),
         "changes": changes,
@@ -191,7 +191,7 @@ def batched(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequen
         if batch:
             yield tuple(batch)
 
-    return Spilled(batches())
+    return DiskSequence(batches())
 
 
 @dataclass
@@ -285,7 +285,7 @@ def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename
             elif stale:
                 looking.refresh.add(source)
                 looking.stale |= stale
-    return moves.spilled()
+    return moves.finish()
 
 
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:
