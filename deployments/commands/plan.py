@@ -55,15 +55,15 @@ def plan(
         catalog=catalog.pipelines,
         given=(),
         overrides=overrides_from(settings, max_workers),
-        source=found.source,
-        place=found.place,
+        file=found.file,
+        position_of=found.position_of,
     )
     expected = _estimate(settings.run_store_url, made) if not as_mermaid else None
     if json_output:
         emit(
             plan_json(made)
             | {"estimate": asdict(expected) if expected else None}
-            | {"source": found.source}
+            | {"source": found.file}
             | ({"mermaid": draw_mermaid(made)} if as_mermaid else {})
         )
         return

@@ -49,8 +49,8 @@ def replay(
         index=earlier.record.index,
         run_id=earlier.record.run_id,
         catalog=catalog.pipelines,
-        source=earlier.loaded.source,
-        place=earlier.loaded.place,
+        source=earlier.loaded.file,
+        place=earlier.loaded.position_of,
     )
     store = RunStore(settings.run_store_url)
     journal = Recorder(store, resumes=earlier.record)

@@ -96,7 +96,7 @@ def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None)
     """What the planner finds wrong with a pipeline, or its warnings."""
     known = {**catalog.pipelines, found.pipeline.name: found.pipeline}
     unclear = [
-        Problem(found.source, *found.place(path, *keys), code, message, "warning")
+        Problem(found.file, *found.position_of(path, *keys), code, message, "warning")
         for path, keys, code, message in remarks(found.pipeline)
     ]
     try:
@@ -106,8 +106,8 @@ def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None)
             catalog=known,
             given=(),
             overrides=overrides_from(load_settings()),
-            source=found.source,
-            place=found.place,
+            file=found.file,
+            position_of=found.position_of,
         )
         problems = plan.warnings
     except InvalidPipeline as invalid:

@@ -58,8 +58,8 @@ def run_pipeline(
         run_id=new_run_id(),
         services=services,
         catalog=catalog.pipelines,
-        source=loaded.source,
-        place=loaded.place,
+        source=loaded.file,
+        place=loaded.position_of,
     )
     watching = progress or Observer()
     if engine == "prefect":
@@ -68,7 +68,7 @@ def run_pipeline(
         if not record:
             return _run(loaded, parameters, replace(prepared, observer=watching), engine)
         recording = start_recording(
-            prepared, parameters, settings=settings, source=loaded.source, resumes=resumes, force=force
+            prepared, parameters, settings=settings, source=loaded.file, resumes=resumes, force=force
         )
         return _run(loaded, parameters, recording.of(prepared, watching), engine, recording.recorder)
     finally:

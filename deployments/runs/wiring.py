@@ -17,7 +17,7 @@ from flows.engine import Observer, Prepared
 from flows.errors import OrchestrationError
 from flows.limits import SharedRates
 from flows.model import Pipeline
-from flows.planning import Overrides, Places, Plan, effect_fingerprints, make_plan
+from flows.planning import Overrides, Plan, PositionOf, effect_fingerprints, make_plan
 from flows.state import Context, EffectFingerprint, Identity, Services
 from flows.storage import Storage
 
@@ -104,7 +104,7 @@ def prepare(
     services: Services | None = None,
     catalog: Mapping[str, Pipeline] | None = None,
     source: str | None = None,
-    place: Places = lambda path: (0, 0),
+    place: PositionOf = lambda path: (0, 0),
 ) -> Prepared:
     """The plan and the context of a run; `overrides` and `services` default to what the settings say.
 
@@ -121,8 +121,8 @@ def prepare(
         catalog=catalog,
         given=values,
         overrides=overrides or overrides_from(settings),
-        source=source,
-        place=place,
+        file=source,
+        position_of=place,
     )
     effects = _effect_fingerprints(plan, values)
     identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, effects)

@@ -109,8 +109,8 @@ def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Cata
         index=index,
         overrides=_overrides(asked, settings),
         catalog=catalog.pipelines,
-        source=loaded.source,
-        place=loaded.place,
+        source=loaded.file,
+        place=loaded.position_of,
     )
     if asked.get("dry_run"):
         return replace(prepared, plan_only=True)
@@ -118,7 +118,7 @@ def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Cata
         prepared,
         parameters,
         settings=settings,
-        source=loaded.source,
+        source=loaded.file,
         resumes=resumes,
         force=bool(asked.get("resume_anyway")),
         flow_run_id=flow_run_id,

@@ -12,7 +12,7 @@ from deployments.catalog import Catalog
 from deployments.runs import InvalidParameters, check_parameters
 from deployments.server.deployed import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
-from flows.loaders import Node, Position, read_yaml
+from flows.loaders import Position, YamlNode, read_yaml
 from flows.model import Frozen, Pipeline
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
@@ -97,17 +97,17 @@ def read_schedules(text: str, catalog: Catalog, *, source: str) -> dict[str, Sch
     Raises:
         InvalidPipeline: everything that is wrong with the text, in the order of its lines.
     """
-    document = read_yaml(text, source=source)
+    document = read_yaml(text, file=source)
     problems = list(document.problems)
     found: dict[str, Scheduled] = {}
-    root = document.root or Node(1, 1, entries={})
+    root = document.root or YamlNode(1, 1, entries={})
     if root.entries is None:
         message = "schedules are a mapping from the name of a pipeline to its schedules"
-        raise InvalidPipeline([*problems, Problem(source, *root.place, "bad-value", message)])
+        raise InvalidPipeline([*problems, Problem(source, *root.position, "bad-value", message)])
     for name, node in root.entries.items():
         if name not in catalog.loaded:
             message = f"there is no pipeline named {name!r}{suggest(str(name), list(catalog.loaded))}"
-            problems.append(Problem(source, *root.key_place(name), "unknown-pipeline", message))
+            problems.append(Problem(source, *root.key_position(name), "unknown-pipeline", message))
             continue
         try:
             found[name] = Scheduled.model_validate(node.data())
@@ -121,7 +121,7 @@ def read_schedules(text: str, catalog: Catalog, *, source: str) -> dict[str, Sch
     return found
 
 
-def _impossible(scheduled: Scheduled, pipeline: Pipeline, node: Node, source: str) -> list[Problem]:
+def _impossible(scheduled: Scheduled, pipeline: Pipeline, node: YamlNode, source: str) -> list[Problem]:
     """Rules that are none, and parameters that the pipeline would refuse."""
     problems: list[Problem] = []
     controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
@@ -159,11 +159,11 @@ def _told(error: Mapping[str, Any]) -> str:
     return f"{where}: {said}" if where else said
 
 
-def _place(node: Node, location: tuple[int | str, ...]) -> Position:
+def _place(node: YamlNode, location: tuple[int | str, ...]) -> Position:
     """Where a value stands: that of its key, as far as the document has it."""
-    place = node.place
+    place = node.position
     for part in location:
         if node.entries is None or part not in node.entries:
             break
-        place, node = node.key_place(part), node.entries[part]
+        place, node = node.key_position(part), node.entries[part]
     return place

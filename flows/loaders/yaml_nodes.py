@@ -1,7 +1,7 @@
-"""YAML as plain data in which every value and every key remembers its line and column.
+"""YAML as plain data in which every value and every key knows its line and column.
 
-YAML is data here: tags are refused, so are duplicate keys (with the places of both) and aliases that multiply without
-end. Dates stay the text that they are written as.
+Only plain data is accepted: tags and duplicate keys are refused (with the positions of both keys), and so are aliases
+that expand without end. Dates stay texts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from flows.errors import InvalidPipeline, Problem
+from flows.state import short_repr
 
-MOST_VALUES = 200_000
-DEEPEST = 60
+MAX_VALUES = 200_000
+MAX_DEPTH = 60
 _SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 
 Position: TypeAlias = tuple[int, int]
@@ -19,23 +20,33 @@ Position: TypeAlias = tuple[int, int]
 
 
 @dataclass
-class Node:
-    """One value of a document: a mapping has `entries`, a list has `items`, all else has `scalar`."""
+class YamlNode:
+    """One value of a document: a mapping has `entries`, a list has `items`, any other value is `scalar`."""
 
     line: int = 0
     column: int = 0
     scalar: Any = None
-    entries: dict[Any, "Node"] | None = None
-    items: list["Node"] | None = None
-    key_places: dict[Any, Position] = field(default_factory=dict[Any, Position])
+    entries: dict[Any, "YamlNode"] | None = None
+    items: list["YamlNode"] | None = None
+    key_positions: dict[Any, Position] = field(default_factory=dict[Any, Position])
 
     @property
-    def place(self) -> Position:
+    def position(self) -> Position:
         return (self.line, self.column)
 
-    def key_place(self, key: Any) -> Position:
-        """Where a key of this mapping stands; the place of the mapping if it has no such key."""
-        return self.key_places.get(key, self.place)
+    @property
+    def is_null(self) -> bool:
+        return self.entries is None and self.items is None and self.scalar is None
+
+    @property
+    def children(self) -> Iterator["YamlNode"]:
+        """The values directly inside a mapping or a list."""
+        yield from (self.entries or {}).values()
+        yield from self.items or ()
+
+    def key_position(self, key: Any) -> Position:
+        """The position of a key of this mapping; the position of the mapping if it has no such key."""
+        return self.key_positions.get(key, self.position)
 
     def data(self) -> Any:
         """The value as plain data."""
@@ -45,29 +56,46 @@ class Node:
             return [node.data() for node in self.items]
         return self.scalar
 
+    def texts(self) -> Iterator[str]:
+        """Yield every text in the value, at any depth, without the keys of mappings."""
+        if isinstance(self.scalar, str):
+            yield self.scalar
+        for child in self.children:
+            yield from child.texts()
 
-def node_of(value: Any) -> Node:
-    """Plain data as a node without places."""
+    def description(self) -> str:
+        """The value as a message quotes it: a scalar itself, a mapping or a list only by its kind."""
+        if self.entries is not None:
+            return "a mapping"
+        if self.items is not None:
+            return "a list"
+        if self.scalar is None:
+            return "nothing"
+        return str(self.scalar).lower() if isinstance(self.scalar, bool) else short_repr(self.scalar)
+
+
+def node_of(value: Any) -> YamlNode:
+    """Plain data as a node without positions."""
     if isinstance(value, Mapping):
-        return Node(entries={key: node_of(item) for key, item in cast("Mapping[Any, Any]", value).items()})
+        return YamlNode(entries={key: node_of(item) for key, item in cast("Mapping[Any, Any]", value).items()})
     if isinstance(value, (list, tuple)):
-        return Node(items=[node_of(item) for item in cast("Sequence[Any]", value)])
-    return Node(scalar=value)
+        return YamlNode(items=[node_of(item) for item in cast("Sequence[Any]", value)])
+    return YamlNode(scalar=value)
 
 
 @dataclass
 class YamlDocument:
-    """What a text holds, and what was wrong with it but left the rest readable (tags, duplicate keys)."""
+    """The value in a text, and the problems that leave the rest of it readable (tags, duplicate keys)."""
 
-    root: Node | None
+    root: YamlNode | None
     problems: tuple[Problem, ...] = ()
 
 
-def read_yaml(text: str, *, source: str) -> YamlDocument:
-    """The document in `text`; its root is None if it holds nothing.
+def read_yaml(text: str, *, file: str) -> YamlDocument:
+    """The document in `text`; its root is None if the text is empty.
 
     Raises:
-        InvalidPipeline: the syntax is wrong, or its aliases, its depth or its size have no end.
+        InvalidPipeline: the syntax is wrong, or the aliases, the depth or the size of the document have no end.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -76,14 +104,14 @@ def read_yaml(text: str, *, source: str) -> YamlDocument:
         yaml: Any = YAML(typ="safe", pure=True)
         composed: Any = yaml.compose(text)
     except MarkedYAMLError as error:
-        raise InvalidPipeline([_syntax_problem(error, source)]) from error
+        raise InvalidPipeline([_syntax_problem(error, file)]) from error
     except YAMLError as error:
-        raise InvalidPipeline([_unreadable_character(error, text, source)]) from error
+        raise InvalidPipeline([_bad_character_problem(error, text, file)]) from error
     except RecursionError as error:
-        raise InvalidPipeline([Problem(source, 1, 1, "too-deep", "this is nested too deeply to be read")]) from error
+        raise InvalidPipeline([Problem(file, 1, 1, "too-deep", "this is nested too deeply to be read")]) from error
     if composed is None:
         return YamlDocument(None)
-    reader = _Reader(source, yaml.constructor)
+    reader = _Reader(file, yaml.constructor)
     node = reader.read(composed, ())
     if node is not None and not reader.endless:
         reader.check_size(node)
@@ -97,19 +125,19 @@ def read_yaml(text: str, *, source: str) -> YamlDocument:
 class _Reader:
     """Turns ruamel's nodes into ours; an anchored node is read once and shared."""
 
-    source: str
+    file: str
     constructor: Any
     problems: list[Problem] = field(default_factory=list[Problem])
-    known: dict[int, Node] = field(default_factory=dict[int, Node])
+    known: dict[int, YamlNode] = field(default_factory=dict[int, YamlNode])
     endless: bool = False
 
     def problem(self, raw: Any, code: str, message: str) -> None:
-        line, column = _place(raw)
-        self.problems.append(Problem(self.source, line, column, code, message))
+        line, column = _position(raw)
+        self.problems.append(Problem(self.file, line, column, code, message))
 
-    def read(self, raw: Any, within: tuple[int, ...]) -> Node | None:
-        if len(within) > DEEPEST:
-            self.problem(raw, "too-deep", f"this is nested more than {DEEPEST} levels deep")
+    def read(self, raw: Any, within: tuple[int, ...]) -> YamlNode | None:
+        if len(within) > MAX_DEPTH:
+            self.problem(raw, "too-deep", f"this is nested more than {MAX_DEPTH} levels deep")
             self.endless = True
             return None
         if id(raw) in within:
@@ -118,8 +146,8 @@ class _Reader:
             return None
         if id(raw) in self.known:
             return self.known[id(raw)]
-        line, column = _place(raw)
-        node = Node(line, column)
+        line, column = _position(raw)
+        node = YamlNode(line, column)
         kind = _kind(raw)
         if kind not in (*_SCALARS, "seq", "map"):
             self.problem(raw, "tag", f"the tag {raw.tag} is not allowed here: pipelines are plain data")
@@ -134,9 +162,9 @@ class _Reader:
         self.known[id(raw)] = node
         return node
 
-    def _read_mapping(self, raw: Any, node: Node, within: tuple[int, ...]) -> None:
+    def _read_mapping(self, raw: Any, node: YamlNode, within: tuple[int, ...]) -> None:
         node.entries = {}
-        merged: list[Node] = []
+        merged: list[YamlNode] = []
         for raw_key, raw_value in raw.value:
             value = self.read(raw_value, within)
             if _kind(raw_key) == "merge":
@@ -147,18 +175,18 @@ class _Reader:
                 continue
             key = self._scalar(raw_key, _kind(raw_key))
             if key in node.entries:
-                first = node.key_places[key][0]
+                first = node.key_positions[key][0]
                 self.problem(raw_key, "duplicate-key", f"the key {key!r} stands here again, first on line {first}")
             elif value is not None:
                 node.entries[key] = value
-                node.key_places[key] = _place(raw_key)
+                node.key_positions[key] = _position(raw_key)
         for other in merged:
             for key, value in (other.entries or {}).items():
                 if key not in node.entries:
                     node.entries[key] = value
-                    node.key_places[key] = other.key_place(key)
+                    node.key_positions[key] = other.key_position(key)
 
-    def _merged(self, raw_key: Any, value: Node | None) -> list[Node]:
+    def _merged(self, raw_key: Any, value: YamlNode | None) -> list[YamlNode]:
         nodes = [] if value is None else value.items if value.items is not None else [value]
         for node in nodes:
             if node.entries is None:
@@ -174,56 +202,45 @@ class _Reader:
             self.problem(raw, "bad-number", f"{raw.value[:40]!r} cannot be read as a number; quote it to make it text")
             return None
 
-    def check_size(self, root: Node) -> None:
+    def check_size(self, root: YamlNode) -> None:
         """Refuse aliases of aliases whose full expansion would fill the memory."""
         sizes: dict[int, int] = {}
 
-        def size(node: Node) -> int:
+        def size(node: YamlNode) -> int:
             if id(node) not in sizes:
-                sizes[id(node)] = 1 + sum(size(child) for child in _children(node))
+                sizes[id(node)] = 1 + sum(size(child) for child in node.children)
             return sizes[id(node)]
 
-        if size(root) > MOST_VALUES:
+        if size(root) > MAX_VALUES:
             self.endless = True
-            self.problems.append(
-                Problem(self.source, root.line, root.column, "too-large", f"this holds more than {MOST_VALUES} values")
-            )
-
-
-def _children(node: Node) -> Iterator[Node]:
-    yield from (node.entries or {}).values()
-    yield from node.items or ()
+            message = f"this holds more than {MAX_VALUES} values"
+            self.problems.append(Problem(self.file, root.line, root.column, "too-large", message))
 
 
 def _kind(raw: Any) -> str:
-    tag = str(raw.tag)
-    return tag.removeprefix("tag:yaml.org,2002:") if tag.startswith("tag:yaml.org,2002:") else tag
+    return str(raw.tag).removeprefix("tag:yaml.org,2002:")
 
 
-def _place(raw: Any) -> Position:
+def _position(raw: Any) -> Position:
     return (raw.start_mark.line + 1, raw.start_mark.column + 1)
 
 
-def _syntax_problem(error: Any, source: str) -> Problem:
+def _syntax_problem(error: Any, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    what = " ".join(str(error.problem or error.context or "this is not YAML").split())
-    if "another document" in what:
-        return Problem(source, line, column, "syntax", "a second document begins here; a file holds one pipeline")
-    if "'\\t'" in what:
-        return Problem(source, line, column, "syntax", "indent with spaces: YAML allows no tabs here")
+    text = " ".join(str(error.problem or error.context or "this is not YAML").split())
+    if "another document" in text:
+        return Problem(file, line, column, "syntax", "a second document begins here; a file holds one pipeline")
+    if "'\\t'" in text:
+        return Problem(file, line, column, "syntax", "indent with spaces: YAML allows no tabs here")
     began = error.context_mark
     since = f" ({error.context}, which began on line {began.line + 1})" if error.context and began is not None else ""
-    return Problem(source, line, column, "syntax", f"this is not YAML: {what}{since}")
+    return Problem(file, line, column, "syntax", f"this is not YAML: {text}{since}")
 
 
-def _unreadable_character(error: Any, text: str, source: str) -> Problem:
-    position = getattr(error, "position", None)
-    before = text[:position] if isinstance(position, int) else ""
-    return Problem(
-        source,
-        before.count("\n") + 1,
-        len(before) - (before.rfind("\n") + 1) + 1,
-        "syntax",
-        f"this is not YAML: the character {text[len(before) : len(before) + 1]!r} is not allowed",
-    )
+def _bad_character_problem(error: Any, text: str, file: str) -> Problem:
+    index = getattr(error, "position", None)
+    before = text[:index] if isinstance(index, int) else ""
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    character = text[len(before) : len(before) + 1]
+    return Problem(file, line, column, "syntax", f"this is not YAML: the character {character!r} is not allowed")

@@ -14,7 +14,7 @@ parameters:
   limit: {type: integer, minimum: 1, default: 5}
 steps: [extract_text]
 """
-CATALOG = Catalog({"nightly": load_pipeline_text(PIPELINE, source="nightly.yaml")})
+CATALOG = Catalog({"nightly": load_pipeline_text(PIPELINE, file="nightly.yaml")})
 
 
 def test_every_kind_of_rule_is_read() -> None:
