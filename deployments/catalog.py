@@ -63,7 +63,7 @@ def load_catalog(settings: Settings) -> Catalog:
         name = found.pipeline.name
         if name in loaded:
             raise DuplicateName(
-                f"two pipelines are named {name!r}: {loaded[name].source} and {found.source}; rename one of them"
+                f"two pipelines are named {name!r}: {loaded[name].file} and {found.file}; rename one of them"
             )
         loaded[name] = found
     return Catalog(loaded, broken)

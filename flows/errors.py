@@ -1,4 +1,4 @@
-"""Every error Braid raises; each names the place, the thing and the cure."""
+"""Every error that Braid raises; each message says where, what is wrong, and how to mend it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class FatalError(OrchestrationError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing wrong with a pipeline: where, what and how to mend it. Lines and columns count from 1; 0 is unknown."""
+    """One thing that is wrong with a pipeline, and how to mend it. Lines and columns count from 1; 0 is unknown."""
 
-    source: str
+    file: str
     line: int
     column: int
     code: str
@@ -33,17 +33,17 @@ class Problem:
     level: str = "error"
 
     def __str__(self) -> str:
-        place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-        return f"{place}: {self.message} [{self.code}]"
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {self.message} [{self.code}]"
 
 
 class InvalidPipeline(OrchestrationError, ValueError):
-    """A pipeline that cannot run; `problems` holds everything that is wrong with it, in the order of the file."""
+    """A pipeline that cannot run; `problems` is everything that is wrong with it, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem], *, draft: object = None) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.draft = draft
-        """What of the file can be read, for further checks; only the loader sets it."""
+        """The readable part of the file, for further checks; only the loader sets it."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
@@ -51,17 +51,17 @@ class InvalidPipeline(OrchestrationError, ValueError):
 
 
 class UnknownName(OrchestrationError, KeyError):
-    """A handler, strategy, reducer, pipeline or service that nobody registered."""
+    """A handler, strategy, reducer, pipeline or service that is not registered."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, place: str = "") -> None:
-        self.kind, self.name, self.known, self.place = kind, name, tuple(sorted(known)), place
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        self.kind, self.name, self.known, self.where = kind, name, tuple(sorted(known)), where
         super().__init__(kind, name, self.known)
 
     def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
-        return (type(self), (self.kind, self.name, self.known), {"place": self.place})
+        return (type(self), (self.kind, self.name, self.known), {"where": self.where})
 
     def __str__(self) -> str:
-        prefix = f"{self.place}: " if self.place else ""
+        prefix = f"{self.where}: " if self.where else ""
         return f"{prefix}no {self.kind} named {self.name!r}{suggest(self.name, self.known)}"
 
 
@@ -70,15 +70,15 @@ class UnknownHandler(UnknownName):
 
 
 class DuplicateName(OrchestrationError, ValueError):
-    """Two handlers, strategies or reducers want the same name."""
+    """Two handlers have the same name."""
 
 
 class UnsupportedValue(OrchestrationError, TypeError):
-    """A value that cannot live in a context, because it could be neither isolated, nor compared, nor stored."""
+    """A value that a context cannot hold, since it cannot be isolated, compared and stored."""
 
 
 class MergeConflict(OrchestrationError, ValueError):
-    """Two branches changed the same field in different ways and no reducer says how to combine them."""
+    """Two branches changed the same field in different ways, and no reducer combines them."""
 
     def __init__(self, field: str, first: str, second: str, first_value: str, second_value: str) -> None:
         self.field, self.first, self.second = field, first, second
@@ -94,14 +94,14 @@ class MergeConflict(OrchestrationError, ValueError):
 
 
 class MissingRead(FatalError, KeyError):
-    """A handler reads a field that nothing wrote."""
+    """A handler reads a field that no step has written."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class StepTimeout(TransientError, TimeoutError):
-    """A call, an attempt, a step, a group or a run took longer than it may."""
+    """A call, an attempt, a step, a group or a run exceeded its timeout."""
 
 
 class StepCancelled(OrchestrationError):
@@ -109,11 +109,11 @@ class StepCancelled(OrchestrationError):
 
 
 class BudgetUsedUp(OrchestrationError):
-    """A call was not started because the run's budget is used up; the message says of what and how much."""
+    """A call was not started because the run's budget is used up; the message gives the unit and the amounts."""
 
 
 class PipelineFailed(OrchestrationError):
-    """A run that ended `failed`; `transient` says whether every failure in it may pass by itself."""
+    """A run that ended as `failed`; `transient` is true if each of its failures is transient."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
@@ -121,33 +121,33 @@ class PipelineFailed(OrchestrationError):
 
 
 class StorageError(FatalError, OSError):
-    """A file, folder or bucket that cannot be read or written, with the cure."""
+    """A file, folder or bucket that cannot be read or written; the message names it and the cure."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class StorageUnusable(StorageError):
-    """Nothing there can be used: credentials, address, region or bucket are wrong, or the disk is full."""
+    """The whole storage is unusable: credentials, address, region or bucket are wrong, or the disk is full."""
 
 
 class MissingObject(StorageError, FileNotFoundError):
-    """A file, object, folder or bucket that is not there, perhaps because it vanished after it was listed."""
+    """A file, object, folder or bucket that does not exist, or no longer exists since it was listed."""
 
 
 class MissingBucket(StorageUnusable, MissingObject):
-    """The bucket itself is not there."""
+    """The bucket itself does not exist."""
 
 
 class ObjectExists(StorageError, FileExistsError):
-    """An exclusive write found that somebody wrote this file or object before."""
+    """An exclusive write failed because the file or object exists already."""
 
 
 def suggest(name: str, known: Sequence[str], *, most: int = 8) -> str:
-    """The end of an error sentence: the nearest known name, else a few of the known ones."""
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    """The end of an error message: the nearest known name, else some of the known names."""
+    nearest = get_close_matches(name, known, n=1, cutoff=0.6)
+    if nearest:
+        return f"; did you mean {nearest[0]!r}?"
     if not known:
         return "; none is registered"
     listed = ", ".join(known[:most]) + (", …" if len(known) > most else "")

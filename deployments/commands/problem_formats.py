@@ -25,7 +25,7 @@ def sarif(problems: Mapping[str, Sequence[Problem]]) -> dict[str, Any]:
 
 
 def _result(problem: Problem, rule: int) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(problem.source)}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(problem.file)}}
     if problem.line:
         physical["region"] = {"startLine": problem.line, "startColumn": max(problem.column, 1)}
     return {
@@ -52,7 +52,7 @@ def _uri(source: str) -> str:
 
 def github(problem: Problem) -> str:
     """The workflow command that makes GitHub show a problem beside its line."""
-    place = [("file", problem.source)]
+    place = [("file", problem.file)]
     place += [("line", str(problem.line)), ("col", str(problem.column))] if problem.line else []
     fields = ",".join(f"{key}={_property(value)}" for key, value in [*place, ("title", problem.code)])
     level = "error" if problem.level == "error" else "warning"

@@ -95,7 +95,7 @@ def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None)
     """What the planner finds wrong with a pipeline, or its warnings."""
     known = Catalog({**catalog.loaded, found.pipeline.name: found})
     unclear = [
-        Problem(found.source, *found.place(path, *keys), code, message, "warning")
+        Problem(found.file, *found.position_of(path, *keys), code, message, "warning")
         for path, keys, code, message in remarks(found.pipeline)
     ]
     try:

@@ -67,8 +67,8 @@ def plan_request(
         catalog=catalog.pipelines,
         given=given or (),
         overrides=overrides_of(request, settings),
-        source=request.loaded.source,
-        place=request.loaded.place,
+        file=request.loaded.file,
+        position_of=request.loaded.position_of,
     )
 
 

@@ -66,4 +66,4 @@ def _pipeline(record: "RunRecord", catalog: Catalog) -> LoadedPipeline:
                 f"run {record.run_id}: its pipeline {record.pipeline!r} was read from {record.source or 'Python'}, "
                 "which is not there any more, and it could not be recorded"
             ) from error
-    return load_pipeline_text(record.definition, source=f"run {record.run_id}")
+    return load_pipeline_text(record.definition, file=f"run {record.run_id}")

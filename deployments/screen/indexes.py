@@ -32,7 +32,7 @@ def require_index(settings: Settings, name: str) -> None:
     """
     names = index_names(settings)
     if not _is_there(settings.index_location(name), index_name(name), names):
-        raise UnknownName("index", name, names or (), place="make one with `braid ingest FOLDER`")
+        raise UnknownName("index", name, names or (), where="make one with `braid ingest FOLDER`")
 
 
 def remove_index(settings: Settings, name: str) -> None:

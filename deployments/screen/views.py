@@ -270,7 +270,7 @@ def _described(node: Node, usual: Retry) -> Text:
                 text.append(f"  {share} may fail")
         case FanIn():
             text.append(node.label, "bold")
-            text.append(f"  {node.source or ', '.join(node.inputs)} → {node.merge.output}")
+            text.append(f"  {node.group or ', '.join(node.inputs)} → {node.merge.output}")
         case Sub():
             text.append(f"pipeline {node.label}", "bold green")
         case Chain():
@@ -355,7 +355,7 @@ def _node_json(node: Node) -> dict[str, Any]:
         case FanIn():
             found |= {
                 "type": "merge_results",
-                "from": node.source,
+                "from": node.group,
                 "inputs": list(node.inputs),
                 "strategy": node.merge.strategy,
                 "output": node.merge.output,

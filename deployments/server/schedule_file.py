@@ -12,7 +12,7 @@ from deployments.catalog import Catalog
 from deployments.runs import InvalidParameters, check_parameters
 from deployments.server.form import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
-from flows.loaders import Node, Position, read_yaml
+from flows.loaders import Position, YamlNode, read_yaml
 from flows.model import Frozen, Pipeline
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
@@ -89,40 +89,40 @@ def load_schedules(path: Path, catalog: Catalog) -> dict[str, DeploymentSchedule
     """
     if not path.exists():
         return {}
-    return read_schedules(path.read_text(encoding="utf-8"), catalog, source=str(path))
+    return read_schedules(path.read_text(encoding="utf-8"), catalog, file=str(path))
 
 
-def read_schedules(text: str, catalog: Catalog, *, source: str) -> dict[str, DeploymentSchedules]:
+def read_schedules(text: str, catalog: Catalog, *, file: str) -> dict[str, DeploymentSchedules]:
     """The schedules in a text by pipeline.
 
     Raises:
         InvalidPipeline: everything that is wrong with the text, in the order of its lines.
     """
-    document = read_yaml(text, source=source)
+    document = read_yaml(text, file=file)
     problems = list(document.problems)
     found: dict[str, DeploymentSchedules] = {}
-    root = document.root or Node(1, 1, entries={})
+    root = document.root or YamlNode(1, 1, entries={})
     if root.entries is None:
         message = "schedules are a mapping from the name of a pipeline to its schedules"
-        raise InvalidPipeline([*problems, Problem(source, *root.place, "bad-value", message)])
+        raise InvalidPipeline([*problems, Problem(file, *root.position, "bad-value", message)])
     for name, node in root.entries.items():
         if name not in catalog.loaded:
             message = f"there is no pipeline named {name!r}{suggest(str(name), list(catalog.loaded))}"
-            problems.append(Problem(source, *root.key_place(name), "unknown-pipeline", message))
+            problems.append(Problem(file, *root.key_position(name), "unknown-pipeline", message))
             continue
         try:
             found[name] = DeploymentSchedules.model_validate(node.data())
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
-                problems.append(Problem(source, *_position(node, error["loc"]), "bad-value", _complaint(error)))
+                problems.append(Problem(file, *_position(node, error["loc"]), "bad-value", _complaint(error)))
             continue
-        problems += _unusable(found[name], catalog.loaded[name].pipeline, node, source)
+        problems += _unusable(found[name], catalog.loaded[name].pipeline, node, file)
     if problems:
         raise InvalidPipeline(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     return found
 
 
-def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: Node, source: str) -> list[Problem]:
+def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: YamlNode, file: str) -> list[Problem]:
     """Rules that Prefect cannot read, and parameters that the pipeline would refuse."""
     problems: list[Problem] = []
     controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
@@ -132,7 +132,7 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: Node, source
         except ValueError as error:
             kind = next(kind for kind in _KINDS if getattr(schedule, kind) is not None)
             key = "timezone" if "timezone" in str(error).lower() else kind
-            problems.append(Problem(source, *_position(node, ("schedules", name, key)), "bad-schedule", _reason(error)))
+            problems.append(Problem(file, *_position(node, ("schedules", name, key)), "bad-schedule", _reason(error)))
         own = {key: value for key, value in schedule.parameters.items() if key not in controls}
         try:
             check_parameters(pipeline, own)
@@ -140,7 +140,7 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: Node, source
             for line in str(error).splitlines():
                 about = next((key for key in own if repr(key) in line), "")
                 place = _position(node, ("schedules", name, "parameters", *([about] if about else [])))
-                problems.append(Problem(source, *place, "bad-parameter", line))
+                problems.append(Problem(file, *place, "bad-parameter", line))
     return problems
 
 
@@ -160,11 +160,11 @@ def _complaint(error: Mapping[str, Any]) -> str:
     return f"{where}: {message}" if where else message
 
 
-def _position(node: Node, location: tuple[int | str, ...]) -> Position:
+def _position(node: YamlNode, location: tuple[int | str, ...]) -> Position:
     """The position of a value in the document: that of its key, or of the nearest key above it."""
-    place = node.place
+    position = node.position
     for part in location:
         if node.entries is None or part not in node.entries:
             break
-        place, node = node.key_place(part), node.entries[part]
-    return place
+        position, node = node.key_position(part), node.entries[part]
+    return position

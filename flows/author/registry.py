@@ -107,14 +107,14 @@ class Registry:
             )
         self.handlers[spec.name] = spec
 
-    def get(self, name: str, *, place: str = "") -> HandlerSpec:
+    def get(self, name: str, *, where: str = "") -> HandlerSpec:
         """The handler of that name.
 
         Raises:
             UnknownHandler: there is none; the message suggests the nearest.
         """
         if name not in self.handlers:
-            raise UnknownHandler("handler", name, self.handlers, place=place)
+            raise UnknownHandler("handler", name, self.handlers, where=where)
         return self.handlers[name]
 
 

@@ -192,7 +192,7 @@ def fuse_ranks(
     rankings = {result.branch: list(result.value or ()) for result in _successes(results)}
     unknown = sorted((weights or {}).keys() - {result.branch for result in results})
     if unknown:
-        raise UnknownName("branch", unknown[0], [result.branch for result in results], place="weights")
+        raise UnknownName("branch", unknown[0], [result.branch for result in results], where="weights")
     items: dict[Any, Any] = {}
     for item in (item for ranking in rankings.values() for item in ranking):
         items.setdefault(_lookup(item, key), item)

@@ -345,10 +345,10 @@ async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> No
 
 async def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
     try:
-        if node.source is not None:
-            if node.source not in state.groups:
-                raise OrchestrationError(f"{node.id}: the group {node.source!r} has not run")
-            results = state.groups[node.source]
+        if node.group is not None:
+            if node.group not in state.groups:
+                raise OrchestrationError(f"{node.id}: the group {node.group!r} has not run")
+            results = state.groups[node.group]
         else:
             view = context.fork()
             results = [BranchResult(name, True, read_path(view, name)) for name in node.inputs]

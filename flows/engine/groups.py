@@ -25,7 +25,7 @@ from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge, MinSuccess, Policy
 from flows.planning import Group, all_before
-from flows.state import Context, Delta, KeptElsewhere, merge_deltas, read_path
+from flows.state import Context, Delta, ExternalSequence, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def _shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
     items = read_path(context.fork(), group.split.over)
-    if not isinstance(items, (list, tuple, KeptElsewhere)):
+    if not isinstance(items, (list, tuple, ExternalSequence)):
         kind = type(items).__name__
         raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
     shared = cast("Sequence[Any]", items)

@@ -12,7 +12,7 @@ from flows.errors import OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Tolerance
 from flows.planning import Loop
-from flows.state import Change, Context, Delta, KeptElsewhere, fingerprint, merge_deltas, read_path
+from flows.state import Change, Context, Delta, ExternalSequence, fingerprint, merge_deltas, read_path
 
 MOST_WAITING = 256
 """Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""
@@ -22,7 +22,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
     try:
         items = read_path(context.fork(), loop.over)
-        if not isinstance(items, (list, tuple, KeptElsewhere)):
+        if not isinstance(items, (list, tuple, ExternalSequence)):
             raise OrchestrationError(
                 f"{loop.id} goes over {loop.over!r}, which is a {type(items).__name__}, not a list"
             )

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from flows.errors import TransientError
 from flows.limits.resources import Demand, Resources, Verdict
-from flows.model import Settled
+from flows.model import EffectiveResource
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class SharedRates(Protocol):
 class Admission:
     """The turns of one run's attempts."""
 
-    settled: Mapping[str, Settled]
+    settled: Mapping[str, EffectiveResource]
     resources: Resources
     seats: SharedSeats | None = None
     rates: SharedRates | None = None

@@ -1,18 +1,16 @@
-"""Pipelines from files: each dialect of YAML is a module here, and all of them end in `flows.model.steps.Pipeline`."""
+"""Pipelines from files and Python: each dialect of YAML is a module here, and all end in `flows.model.Pipeline`."""
 
 from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
-from flows.loaders.places import SourceMap
-from flows.loaders.positions import Node, Position, read_yaml
 from flows.loaders.schema import pipeline_schema
+from flows.loaders.yaml_nodes import Position, YamlNode, read_yaml
 
 __all__ = [
     "UNREADABLE",
     "LoadedPipeline",
-    "Node",
     "Position",
-    "SourceMap",
+    "YamlNode",
     "dump_pipeline",
     "load_pipeline",
     "load_pipeline_text",

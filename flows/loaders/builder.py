@@ -12,8 +12,8 @@ from typing import Any, Self, TypeAlias
 
 from flows.errors import InvalidPipeline, Problem
 from flows.loaders.native import check_pipeline
-from flows.loaders.places import steps_in
-from flows.loaders.positions import Node, node_of
+from flows.loaders.yaml_nodes import YamlNode, node_of
+from flows.loaders.yaml_steps import steps_in
 from flows.model import Pipeline, Step
 
 StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
@@ -80,7 +80,7 @@ class PipelineBuilder(StepsBuilder):
         """
         root = node_of({"name": self.name, **self.fields, "steps": self.steps})
         paths = _numbered(root)
-        pipeline, problems = check_pipeline(root, source="")
+        pipeline, problems = check_pipeline(root, file="")
         if problems or pipeline is None:
             raise InvalidPipeline(self._placed(problem, paths) for problem in problems)
         return pipeline
@@ -90,7 +90,7 @@ class PipelineBuilder(StepsBuilder):
         return Problem(f"pipeline {self.name!r}{step}", 0, 0, problem.code, problem.message)
 
 
-def _numbered(root: Node) -> dict[int, str]:
+def _numbered(root: YamlNode) -> dict[int, str]:
     """Mark every value with the number of the step it belongs to, as if that were its line; the number's step."""
     paths: dict[int, str] = {}
     for number, step in enumerate(steps_in(root), start=1):
@@ -99,7 +99,7 @@ def _numbered(root: Node) -> dict[int, str]:
     return paths
 
 
-def _mark(node: Node, number: int) -> None:
+def _mark(node: YamlNode, number: int) -> None:
     node.line = number
     for child in (*(node.entries or {}).values(), *(node.items or ())):
         _mark(child, number)

@@ -1,7 +1,8 @@
 """Data pipelines: `query`, `transform`, `skill` and `merge` steps, and `type: parallel` blocks of them.
 
-Written out: a block has no limit, and fails when any of its steps does. What steps write is there for all later ones,
-by its `output` name. Names that no step writes, in `inputs` or as a query's `{placeholder}`, are parameters.
+The dialect's own defaults are written into the native form: a block has no limit, and it fails if one of its steps
+fails. A step writes the field that its `output` names, and all later steps can read it. A name in `inputs`, or in a
+query's `{placeholder}`, that no step writes becomes a parameter.
 """
 
 import re
@@ -10,42 +11,41 @@ from difflib import get_close_matches
 from typing import Any
 
 from flows.errors import suggest
-from flows.loaders.foreign import Keys, Notes, built, given, identity, listed, texts_in, unreadable
-from flows.loaders.positions import Node
+from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
+from flows.loaders.yaml_nodes import YamlNode
 
-_TYPES = ("query", "transform", "skill", "merge", "parallel")
-_OWN = ("query", "transform", "skill", "merge")
+_CALLS = ("query", "transform", "skill", "merge")
+_TYPES = (*_CALLS, "parallel")
 _TOP = ("name", "description", "version", "steps")
 _BLOCK = ("type", "name", "steps", "enabled")
 _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")
 
 
-def signs(node: Node) -> int:
-    """How much in one mapping speaks for this dialect."""
+def signs(node: YamlNode) -> int:
+    """How many signs of this dialect one mapping has."""
     entries = node.entries or {}
     kind = entries["type"].scalar if "type" in entries else None
     if not isinstance(kind, str):
         return 0
     if kind == "parallel":
         return 1 if "steps" in entries else 0
-    near = bool(get_close_matches(kind, _OWN, n=1, cutoff=0.8))
-    telling = any(key in entries for key in ("output", "inputs", "source", "skill", "function"))
-    return (1 if near else 0) + (1 if near and telling else 0)
+    if not get_close_matches(kind, _CALLS, n=1, cutoff=0.8):
+        return 0
+    return 2 if any(key in entries for key in ("output", "inputs", "source", "skill", "function")) else 1
 
 
-def translate(root: Node, notes: Notes, name: str) -> Node:
+def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
     steps_node = root
     if root.items is None:
-        keys = Keys(root, notes, "a data pipeline", _TOP)
-        nodes = keys.listed("steps", "a list of steps") or []
+        keys = KeyReader(root, translation, "a data pipeline", _TOP)
+        nodes = keys.items("steps", "a list of steps") or []
         steps_node = keys.node_at("steps") or root
-        fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.passed_on("description", "version")}
+        fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.unchanged("description", "version")}
     else:
         nodes, fields = root.items, {"name": name}
-    steps = [_step(node, notes) for node in nodes]
-    needed = _needed(nodes)
-    parameters = {key: built(at, {"required": True}) for key, at in needed.items()}
+    steps = [_step(node, translation) for node in nodes]
+    parameters = {key: built(at, {"required": True}) for key, at in _unwritten_names(nodes).items()}
     return built(
         root,
         {
@@ -56,125 +56,126 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     )
 
 
-def _step(node: Node, notes: Notes) -> Node:
+def _step(node: YamlNode, translation: Translation) -> YamlNode:
     if isinstance(node.scalar, str):
         return node
     entries = node.entries
     if entries is None:
-        notes.error(node.place, "bad-step", f"a step must be a mapping with 'type', not {given(node)}")
+        translation.error(node.position, "bad-step", f"a step must be a mapping with 'type', not {node.description()}")
         return unreadable(node)
     written = entries.get("type")
     if written is None:
-        notes.error(node.place, "missing-key", f"a step needs 'type'{suggest('', _TYPES)}")
+        translation.error(node.position, "missing-key", f"a step needs 'type'{suggest('', _TYPES)}")
         return unreadable(node)
     kind = written.scalar
     if kind not in _TYPES:
-        notes.error(written.place, "unknown-type", f"unknown type {given(written)}{suggest(str(kind), _TYPES)}")
+        message = f"unknown type {written.description()}{suggest(str(kind), _TYPES)}"
+        translation.error(written.position, "unknown-type", message)
         return unreadable(node)
-    return _block(node, notes) if kind == "parallel" else _call(node, str(kind), notes)
+    return _block(node, translation) if kind == "parallel" else _call(node, str(kind), translation)
 
 
-def _block(node: Node, notes: Notes) -> Node:
-    keys = Keys(node, notes, "a parallel block", _BLOCK)
-    steps = keys.listed("steps", "a list of steps")
+def _block(node: YamlNode, translation: Translation) -> YamlNode:
+    keys = KeyReader(node, translation, "a parallel block", _BLOCK)
+    steps = keys.items("steps", "a list of steps")
     if steps is None:
-        notes.error(node.place, "empty-group", "'parallel' requires 'steps' list")
+        translation.error(node.position, "empty-group", "'parallel' requires 'steps' list")
         return unreadable(node)
     return built(
         node,
         {
-            **identity(keys.text("name"), notes),
-            **keys.passed_on("enabled"),
+            **identity(keys.text("name"), translation),
+            **keys.unchanged("enabled"),
             "max_concurrency": "unlimited",
             "policy": "all_or_nothing",
-            "parallel": listed(keys.node_at("steps") or node, [_step(step, notes) for step in steps]),
+            "parallel": listed(keys.node_at("steps") or node, [_step(step, translation) for step in steps]),
         },
     )
 
 
-def _call(node: Node, kind: str, notes: Notes) -> Node:
+def _call(node: YamlNode, kind: str, translation: Translation) -> YamlNode:
     entries = node.entries or {}
-    fields: dict[str, Any] = {"handler": Node(*entries["type"].place, scalar=kind)}
+    fields: dict[str, Any] = {"handler": YamlNode(*entries["type"].position, scalar=kind)}
     name = entries.get("name")
     if name is not None:
         if not isinstance(name.scalar, str):
-            notes.error(name.place, "bad-value", f"'name' must be a text, not {given(name)}")
+            translation.error(name.position, "bad-value", f"'name' must be a text, not {name.description()}")
         else:
-            fields |= identity(name.scalar, notes)
+            fields |= identity(name.scalar, translation)
     if "enabled" in entries:
         fields["enabled"] = entries["enabled"]
     if kind == "query" and "source" not in entries:
-        notes.error(node.place, "missing-option", "'query' type requires 'source'")
+        translation.error(node.position, "missing-option", "'query' type requires 'source'")
     if kind == "transform" and "function" not in entries:
-        notes.error(node.place, "missing-option", "'transform' type requires 'function'")
+        translation.error(node.position, "missing-option", "'transform' type requires 'function'")
     if kind == "skill" and "skill" not in entries:
-        notes.error(node.place, "missing-option", "'skill' type requires 'skill'")
+        translation.error(node.position, "missing-option", "'skill' type requires 'skill'")
     inputs = entries.get("inputs")
     if kind == "merge" and (inputs is None or len(inputs.items or inputs.entries or ()) < 2):
-        place = inputs.place if inputs is not None else node.place
-        notes.error(place, "bad-option", "'merge' requires at least 2 inputs")
+        position = inputs.position if inputs is not None else node.position
+        translation.error(position, "bad-option", "'merge' requires at least 2 inputs")
     if inputs is not None and inputs.items is None and inputs.entries is None:
         hint = f"; write [{inputs.scalar}]" if isinstance(inputs.scalar, str) else ""
-        notes.error(inputs.place, "bad-option", f"'inputs' must be a list of names, not {given(inputs)}{hint}")
+        message = f"'inputs' must be a list of names, not {inputs.description()}{hint}"
+        translation.error(inputs.position, "bad-option", message)
     options = {key: value for key, value in entries.items() if key not in ("type", "name", "enabled")}
-    at = built(node, options)
-    at.key_places = {key: node.key_place(key) for key in options}
-    return built(node, {**fields, "options": at})
+    options_node = built(node, options)
+    options_node.key_positions = {key: node.key_position(key) for key in options}
+    return built(node, {**fields, "options": options_node})
 
 
-def _needed(nodes: Sequence[Node]) -> dict[str, Node]:
-    """The names that steps need and none before them writes, with where they are first needed.
+def _unwritten_names(nodes: Sequence[YamlNode]) -> dict[str, YamlNode]:
+    """The names that steps read and no earlier step writes, each with the node that reads it first.
 
-    A skill writes names of its own choosing; what is needed after one that declares no `output` may be among them.
+    A skill without `output` may write any name, so names that are read after it are not counted.
     """
-    needed: dict[str, Node] = {}
+    unwritten: dict[str, YamlNode] = {}
     written: set[str] = set()
-    sure = True
     for node in nodes:
-        entries = node.entries or {}
-        kind = entries["type"].scalar if "type" in entries else None
-        inner = _inner(node) if kind == "parallel" else [node]
-        if kind == "parallel":
+        inner = _inner_steps(node) if _type_of(node) == "parallel" else [node]
+        if _type_of(node) == "parallel":
             outputs = {name for step in inner for name in _outputs(step)}
-            found = {name: at for name, at in _needed(inner).items() if name not in outputs}
+            found = {name: at for name, at in _unwritten_names(inner).items() if name not in outputs}
         else:
-            found = _used(node)
-        if sure:
-            needed |= {name: at for name, at in found.items() if name not in written and name not in needed}
-        for step in _flat(inner):
-            written |= set(_outputs(step))
-            kind_of_step = (step.entries or {}).get("type")
-            sure = sure and not (
-                kind_of_step is not None and kind_of_step.scalar == "skill" and "output" not in (step.entries or {})
-            )
-    return needed
+            found = _names_read(node)
+        unwritten |= {name: at for name, at in found.items() if name not in written and name not in unwritten}
+        steps = _flat(inner)
+        if any(_type_of(step) == "skill" and "output" not in (step.entries or {}) for step in steps):
+            break
+        written |= {name for step in steps for name in _outputs(step)}
+    return unwritten
 
 
-def _flat(nodes: Sequence[Node]) -> list[Node]:
-    return [inner for node in nodes for inner in [node, *_flat(_inner(node))]]
+def _type_of(node: YamlNode) -> Any:
+    entries = node.entries or {}
+    return entries["type"].scalar if "type" in entries else None
 
 
-def _inner(node: Node) -> Sequence[Node]:
+def _flat(nodes: Sequence[YamlNode]) -> list[YamlNode]:
+    return [inner for node in nodes for inner in [node, *_flat(_inner_steps(node))]]
+
+
+def _inner_steps(node: YamlNode) -> Sequence[YamlNode]:
     steps = (node.entries or {}).get("steps")
     return (steps.items if steps is not None else None) or []
 
 
-def _outputs(node: Node) -> list[str]:
+def _outputs(node: YamlNode) -> list[str]:
     output = (node.entries or {}).get("output")
-    here = list(texts_in(output.data())) if output is not None else []
-    return here + [name for inner in _inner(node) for name in _outputs(inner)]
+    own = list(output.texts()) if output is not None else []
+    return own + [name for inner in _inner_steps(node) for name in _outputs(inner)]
 
 
-def _used(node: Node) -> dict[str, Node]:
+def _names_read(node: YamlNode) -> dict[str, YamlNode]:
     entries = node.entries or {}
-    found: dict[str, Node] = {}
+    found: dict[str, YamlNode] = {}
     inputs = entries.get("inputs")
     if inputs is not None:
         items = inputs.items if inputs.items is not None else list((inputs.entries or {}).values())
         found |= {item.scalar: item for item in items if isinstance(item.scalar, str) and item.scalar.isidentifier()}
-    if "type" in entries and entries["type"].scalar == "query":
+    if _type_of(node) == "query":
         for key in ("query", "url", "params", "body", "headers"):
             if key in entries:
-                for text in texts_in(entries[key].data()):
+                for text in entries[key].texts():
                     found |= {name: entries[key] for name in _PLACEHOLDER.findall(text) if name not in found}
     return found

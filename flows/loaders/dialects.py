@@ -1,24 +1,25 @@
-"""Which dialect a document is written in, told by its content: the one place that knows that there are several."""
+"""Recognises the dialect of a document by its content; no other module knows that there are several."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from flows.loaders import chains, data_steps, hpd, stages
-from flows.loaders.foreign import Notes
-from flows.loaders.positions import Node
+from flows.loaders.foreign import Translation
+from flows.loaders.yaml_nodes import YamlNode
+from flows.model import KIND_BY_KEY
 
 _LISTS = ("steps", "Steps", "parallel_steps", "stages", "jobs", "branches", "parallel", "switch", "cases", "default")
 _INNER = ("loop", "parallel", "switch", "for_each", "ParallelStep", "SequentialStep", "step_template")
-_NATIVE = ("handler", "parallel", "branches", "for_each", "switch", "cases", "merge_results", "pipeline")
+_NATIVE = tuple(key for key in KIND_BY_KEY if key != "steps")
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A foreign way to write pipelines."""
+    """A foreign way to write pipelines: how to recognise it, and how to translate it into native YAML."""
 
     name: str
-    signs: Callable[[Node], int]
-    translate: Callable[[Node, Notes, str], Node]
+    signs: Callable[[YamlNode], int]
+    translate: Callable[[YamlNode, Translation, str], YamlNode]
 
 
 DIALECTS = (
@@ -29,8 +30,8 @@ DIALECTS = (
 )
 
 
-def recognise(root: Node) -> Dialect | None:
-    """The dialect that most in a document speaks for; None if that is Braid's own."""
+def recognise(root: YamlNode) -> Dialect | None:
+    """The dialect with the most signs in a document; None if it is Braid's own."""
     mappings = list(_mappings(root))
     scores = {dialect.name: sum(map(dialect.signs, mappings)) for dialect in DIALECTS}
     own = sum(1 for node in mappings if node is not root for key in _NATIVE if key in (node.entries or {}))
@@ -38,8 +39,8 @@ def recognise(root: Node) -> Dialect | None:
     return best if scores[best.name] > own else None
 
 
-def _mappings(node: Node) -> Iterator[Node]:
-    """The mappings that may be a pipeline, its steps and what belongs to a step; never a step's own data."""
+def _mappings(node: YamlNode) -> Iterator[YamlNode]:
+    """Yield the mappings that may be a pipeline, a step or a part of a step, but never the data of a step."""
     if node.items is not None:
         for item in node.items:
             yield from _mappings(item)

@@ -1,4 +1,4 @@
-"""A pipeline as native YAML, as a person would write it: short forms, no defaults."""
+"""A pipeline as native YAML, as a person would write it: in short forms and without defaults."""
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -22,15 +22,14 @@ from flows.model import (
     Tolerance,
 )
 
-_DATA = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")
-"""Keys under which no step stands."""
+_KEYS_WITHOUT_STEPS = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")
 
 
 def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
-    """The YAML from which `load_pipeline_text` makes an equal pipeline; `policies` writes those of all groups out.
+    """The YAML that `load_pipeline_text` loads as an equal pipeline; with `policies`, also groups' default policies.
 
     Raises:
-        ValueError: an option or a default holds what YAML cannot (for example a set); the message names it.
+        ValueError: an option or a default has a value that YAML cannot hold (for example a set); the message names it.
     """
     from ruamel.yaml import YAML
 
@@ -45,13 +44,13 @@ def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
 
 
 def _with_policies(value: Any) -> Any:
-    """The same data, where a parallel step that has the usual policy says so."""
+    """The same data, in which parallel steps with the default policy state it."""
     if isinstance(value, list):
         return [_with_policies(item) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     entries = cast("dict[Any, Any]", value)
-    inner = {key: item if key in _DATA else _with_policies(item) for key, item in entries.items()}
+    inner = {key: item if key in _KEYS_WITHOUT_STEPS else _with_policies(item) for key, item in entries.items()}
     if not isinstance(entries.get("parallel"), list) or "policy" in entries:
         return inner
     branches = inner.pop("parallel")
@@ -59,7 +58,7 @@ def _with_policies(value: Any) -> Any:
 
 
 def _laid_out(value: Any) -> Any:
-    """The same data, where a list of texts within a list (a branch of several handlers) is written on one line."""
+    """The same data, in which a list of texts inside a list (a branch of several handlers) is written on one line."""
     from ruamel.yaml.comments import CommentedSeq
 
     if isinstance(value, dict):
@@ -78,36 +77,36 @@ def _laid_out(value: Any) -> Any:
 
 
 def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:
-    """The pipeline as the plain data that its YAML holds."""
-    fields = _changed(pipeline, but=("name", "steps"))
+    """The pipeline as the plain data of its YAML."""
+    fields = _changed_fields(pipeline, but=("name", "steps"))
     return {"name": pipeline.name, **fields, "steps": _steps(pipeline.steps)}
 
 
 def _steps(steps: Sequence[Step]) -> list[Any]:
-    return [_step(step) for step in steps]
+    return [_step_data(step) for step in steps]
 
 
-def _step(step: Step) -> Any:
+def _step_data(step: Step) -> Any:
     match step:
         case Handler():
-            fields = _changed(step, but=("handler",))
+            fields = _changed_fields(step, but=("handler",))
             return {"handler": step.handler, **fields} if fields else step.handler
         case Parallel():
-            return {**_changed(step, but=("branches",)), "parallel": _steps(step.branches)}
+            return {**_changed_fields(step, but=("branches",)), "parallel": _steps(step.branches)}
         case ForEach():
-            fields = _changed(step, but=("over", "steps"))
+            fields = _changed_fields(step, but=("over", "steps"))
             return {"for_each": step.over, **fields, "steps": _steps(step.steps)}
         case MergeResults():
-            fields = _changed(step, but=("source",))
-            return {"merge_results": step.source, **fields} if step.source is not None else {"merge_results": fields}
+            fields = _changed_fields(step, but=("group",))
+            return {"merge_results": step.group, **fields} if step.group is not None else {"merge_results": fields}
         case Switch():
-            fields = _changed(step, but=("cases", "default"))
+            fields = _changed_fields(step, but=("cases", "default"))
             default = {"default": _steps(step.default)} if step.default else {}
             return {**fields, "switch": [_case(case) for case in step.cases], **default}
         case SubPipeline():
-            return {"pipeline": step.pipeline, **_changed(step, but=("pipeline",))}
+            return {"pipeline": step.pipeline, **_changed_fields(step, but=("pipeline",))}
         case Sequential():
-            fields = _changed(step, but=("steps",))
+            fields = _changed_fields(step, but=("steps",))
             steps = _steps(step.steps)
             return {**fields, "steps": steps} if fields or len(steps) == 1 else steps
         case _:
@@ -118,7 +117,7 @@ def _case(case: Case) -> dict[str, Any]:
     return {"when": case.when, "steps": _steps(case.steps)}
 
 
-def _changed(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
+def _changed_fields(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
     """The fields of a model that differ from their defaults, in declared order."""
     written: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
@@ -127,37 +126,41 @@ def _changed(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:
             continue
         if field.is_required() or value != field.get_default(call_default_factory=True):
             key = field.serialization_alias or name
-            written[key] = _value(value, f"{type(model).__name__.lower()}.{key}", collect=name == "collect")
+            written[key] = _plain_data(value, f"{type(model).__name__.lower()}.{key}", collect=name == "collect")
     return written
 
 
-def _value(value: Any, place: str, *, collect: bool = False) -> Any:
+def _plain_data(value: Any, where: str, *, collect: bool = False) -> Any:
+    """A value as YAML holds it, in its short form if it has one; `where` names it in an error."""
     if isinstance(value, Policy):
-        return _policy(value)
-    short = isinstance(value, Tolerance) and value.run_when_failed == "partial"
-    if isinstance(value, Tolerance) and short and (value.count is None) != (value.ratio is None):
+        return _policy_data(value)
+    if isinstance(value, Tolerance) and _has_short_form(value):
         return value.ratio if value.count is None else value.count
     if isinstance(value, BaseModel):
-        fields = _changed(value)
+        fields = _changed_fields(value)
         return fields.get("strategy", "collect_all") if set(fields) <= {"strategy"} and _is_merge(value) else fields
     if isinstance(value, Mapping):
         entries = cast("Mapping[Any, Any]", value)
         if collect and all(key == item for key, item in entries.items()):
             return list(entries)
-        return {_value(key, place): _value(item, f"{place}.{key}") for key, item in entries.items()}
+        return {_plain_data(key, where): _plain_data(item, f"{where}.{key}") for key, item in entries.items()}
     if isinstance(value, (list, tuple)):
-        return [_value(item, place) for item in cast("Sequence[Any]", value)]
+        return [_plain_data(item, where) for item in cast("Sequence[Any]", value)]
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise ValueError(f"{place} is a {type(value).__name__}, which YAML cannot hold; give plain data")
+    raise ValueError(f"{where} is a {type(value).__name__}, which YAML cannot hold; give plain data")
+
+
+def _has_short_form(tolerance: Tolerance) -> bool:
+    return tolerance.run_when_failed == "partial" and (tolerance.count is None) != (tolerance.ratio is None)
 
 
 def _is_merge(value: BaseModel) -> bool:
     return isinstance(value, Merge)
 
 
-def _policy(policy: Policy) -> Any:
+def _policy_data(policy: Policy) -> Any:
     name = policy.name
     if name.startswith("minimum_threshold: "):
         return {"minimum_threshold": int(name.partition(": ")[2])}
-    return name if "/" not in name else _changed(policy)
+    return name if "/" not in name else _changed_fields(policy)

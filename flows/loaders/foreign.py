@@ -1,203 +1,180 @@
-"""What the loader of a foreign dialect needs: keys taken one by one, problems at their places, native values built."""
+"""Tools for the loader of a foreign dialect: they read keys, report problems at their positions, build native nodes."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from flows.errors import Problem
-from flows.loaders.positions import Node, Position, node_of
+from flows.loaders.yaml_nodes import Position, YamlNode, node_of
 from flows.model import NAME_PATTERN
 
 
 @dataclass
-class Notes:
-    """What is wrong, or worth a warning, with one foreign file; and the ids that its steps have taken."""
+class Translation:
+    """The translation of one foreign file: its problems and warnings, and the ids that its steps have taken."""
 
-    source: str
+    file: str
     problems: list[Problem] = field(default_factory=list[Problem])
     prefix: str = ""
     taken: set[str] = field(default_factory=set[str])
 
-    def error(self, place: Position, code: str, message: str) -> None:
-        self.problems.append(Problem(self.source, *place, code, self.prefix + message))
+    def error(self, position: Position, code: str, message: str) -> None:
+        self.problems.append(Problem(self.file, *position, code, self.prefix + message))
 
-    def warn(self, place: Position, code: str, message: str) -> None:
-        self.problems.append(Problem(self.source, *place, code, self.prefix + message, "warning"))
+    def warn(self, position: Position, code: str, message: str) -> None:
+        self.problems.append(Problem(self.file, *position, code, self.prefix + message, "warning"))
 
 
 UNREADABLE = "unreadable_step"
 
 
-def unreadable(at: Node) -> Node:
-    """Keeps the place of a step that cannot be read, so that those after it keep their numbers."""
-    return Node(*at.place, scalar=UNREADABLE)
+def unreadable(at: YamlNode) -> YamlNode:
+    """A stand-in for a step that cannot be read, so that the steps after it keep their numbers."""
+    return YamlNode(*at.position, scalar=UNREADABLE)
 
 
-class Keys:
-    """The keys of one foreign mapping, by their usual names.
+class KeyReader:
+    """Reads the keys of one foreign mapping by their usual names.
 
     A key that is nearly a known one is reported and read as that one; any other unknown key is reported. `normal`
-    turns a key as written into its usual name, `shown` turns that into what a message shows.
+    turns a key as written into its usual name, `written` turns that name into the spelling that messages use.
     """
 
     def __init__(
         self,
-        node: Node,
-        notes: Notes,
+        node: YamlNode,
+        translation: Translation,
         owner: str,
         known: Sequence[str],
         *,
         normal: Callable[[str], str] = str,
-        shown: Callable[[str], str] = str,
+        written: Callable[[str], str] = str,
     ) -> None:
-        self.node, self.notes, self.owner = node, notes, owner
-        self.found: dict[str, tuple[Any, Node]] = {}
+        self.node, self.translation, self.owner = node, translation, owner
+        self.found: dict[str, tuple[Any, YamlNode]] = {}
         strange: list[Any] = []
         for key, value in (node.entries or {}).items():
-            usual = normal(str(key))
-            if usual not in known:
+            name = normal(str(key))
+            if name not in known:
                 strange.append(key)
-            elif usual in self.found:
-                message = f"{str(self.found[usual][0])!r} says the same as {str(key)!r} here; keep one of them"
-                notes.error(node.key_place(key), "twice", message)
+            elif name in self.found:
+                message = f"{str(self.found[name][0])!r} says the same as {str(key)!r} here; keep one of them"
+                translation.error(node.key_position(key), "twice", message)
             else:
-                self.found[usual] = (key, value)
+                self.found[name] = (key, value)
         for key in strange:
             missing = [name for name in known if name not in self.found]
             close = get_close_matches(normal(str(key)), missing, n=1, cutoff=0.7)
-            hint = f"; did you mean {shown(close[0])!r}?" if close else f"; known are: {', '.join(map(shown, known))}"
-            notes.error(node.key_place(key), "unknown-key", f"{str(key)!r} is no key of {owner}{hint}")
+            hint = (
+                f"; did you mean {written(close[0])!r}?" if close else f"; known are: {', '.join(map(written, known))}"
+            )
+            translation.error(node.key_position(key), "unknown-key", f"{str(key)!r} is no key of {owner}{hint}")
             if close:
                 self.found[close[0]] = (key, (node.entries or {})[key])
 
     def __contains__(self, name: str) -> bool:
         return name in self.found
 
-    def node_at(self, name: str) -> Node | None:
-        """The value of a key, None if it is missing or says nothing."""
+    def node_at(self, name: str) -> YamlNode | None:
+        """The value under a key; None if it is missing or null."""
         found = self.found.get(name)
-        return None if found is None or is_nothing(found[1]) else found[1]
+        return None if found is None or found[1].is_null else found[1]
 
-    def place(self, name: str) -> Position:
-        """Where the value of a key stands; the mapping's own place if it has no such key."""
+    def position_of(self, name: str) -> Position:
+        """The position of the value under a key; the position of the mapping if it has no such key."""
         found = self.found.get(name)
-        return found[1].place if found is not None else self.node.place
+        return found[1].position if found is not None else self.node.position
 
     def text(self, name: str) -> str | None:
-        """The text under a key; anything else is reported."""
+        """The text under a key; any other value is reported."""
         node = self.node_at(name)
         if node is None:
             return None
         if isinstance(node.scalar, str):
             return node.scalar
-        self.wrong(name, "a text")
+        self.report(name, "a text")
         return None
 
     def flag(self, name: str, default: bool) -> bool:
-        """The truth value under a key; anything else is reported."""
+        """The truth value under a key; any other value is reported."""
         node = self.node_at(name)
         if node is None:
             return default
         if isinstance(node.scalar, bool):
             return node.scalar
-        self.wrong(name, "true or false")
+        self.report(name, "true or false")
         return default
 
     def number(self, name: str) -> int | None:
-        """The whole number under a key; anything else is reported."""
+        """The whole number under a key; any other value is reported."""
         node = self.node_at(name)
         if node is None:
             return None
         if isinstance(node.scalar, int) and not isinstance(node.scalar, bool):
             return node.scalar
-        self.wrong(name, "a whole number")
+        self.report(name, "a whole number")
         return None
 
-    def listed(self, name: str, what: str) -> list[Node] | None:
-        """The items of the list under a key; anything else is reported. None if the key is missing or says nothing."""
+    def items(self, name: str, expected: str) -> list[YamlNode] | None:
+        """The items of the list under a key, None if it is missing or null; any other value is reported."""
         node = self.node_at(name)
         if node is None:
             return None
         if node.items is not None:
             return node.items
-        self.wrong(name, what)
+        self.report(name, expected)
         return []
 
-    def mapping(self, name: str) -> Mapping[Any, Node]:
-        """The entries of the mapping under a key; anything else is reported."""
+    def mapping(self, name: str) -> Mapping[Any, YamlNode]:
+        """The entries of the mapping under a key; any other value is reported."""
         node = self.node_at(name)
         if node is not None and node.entries is None:
-            self.wrong(name, "a mapping")
+            self.report(name, "a mapping")
         return (node.entries if node is not None else None) or {}
 
-    def passed_on(self, *names: str) -> dict[str, Node]:
-        """The keys that mean the same in native YAML."""
+    def unchanged(self, *names: str) -> dict[str, YamlNode]:
+        """The values of keys that mean the same in native YAML."""
         return {name: node for name in names if (node := self.node_at(name)) is not None}
 
-    def wrong(self, name: str, what: str) -> None:
+    def report(self, name: str, expected: str) -> None:
+        """Report that the value under a key is not what is `expected`."""
         key, node = self.found[name]
-        self.notes.error(node.place, "bad-value", f"{str(key)!r} must be {what}, not {given(node)}")
+        message = f"{str(key)!r} must be {expected}, not {node.description()}"
+        self.translation.error(node.position, "bad-value", message)
 
 
-def built(at: Node, entries: Mapping[str, Any]) -> Node:
-    """A native mapping that stands where `at` does; nodes among its values keep their own places."""
-    node = Node(at.line, at.column, entries={})
+def built(at: YamlNode, entries: Mapping[str, Any]) -> YamlNode:
+    """A native mapping at the position of `at`; nodes among its values keep their own positions."""
+    node = YamlNode(at.line, at.column, entries={})
     for key, value in entries.items():
-        child = value if isinstance(value, Node) else placed(node_of(value), at)
+        child = value if isinstance(value, YamlNode) else _moved(node_of(value), at)
         node.entries = {**(node.entries or {}), key: child}
-        node.key_places[key] = child.place
+        node.key_positions[key] = child.position
     return node
 
 
-def listed(at: Node, items: Sequence[Node]) -> Node:
-    """A native list that stands where `at` does."""
-    return Node(at.line, at.column, items=list(items))
+def listed(at: YamlNode, items: Sequence[YamlNode]) -> YamlNode:
+    """A native list at the position of `at`."""
+    return YamlNode(at.line, at.column, items=list(items))
 
 
-def placed(node: Node, at: Node) -> Node:
-    """A value without a place, put where `at` is."""
-    node.line, node.column = at.place
-    for child in (*(node.entries or {}).values(), *(node.items or ())):
-        placed(child, at)
+def _moved(node: YamlNode, at: YamlNode) -> YamlNode:
+    """A node and everything in it, moved to the position of `at`."""
+    node.line, node.column = at.position
+    for child in node.children:
+        _moved(child, at)
     return node
 
 
-def identity(name: str | None, notes: Notes) -> dict[str, Any]:
-    """The native `id` (and `name`, where the author's cannot be an id) of a step."""
+def identity(name: str | None, translation: Translation) -> dict[str, Any]:
+    """The native `id` of a step, and its `name` if the author's name cannot be an id."""
     if name is None or not name.strip():
         return {}
     chosen = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_")
     chosen = chosen if re.match(NAME_PATTERN, chosen) else f"_{chosen}"
-    if chosen in notes.taken:
+    if chosen in translation.taken:
         return {"name": name}
-    notes.taken.add(chosen)
+    translation.taken.add(chosen)
     return {"id": chosen} if chosen == name else {"id": chosen, "name": name}
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text in nested data."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():  # pyright: ignore[reportUnknownVariableType]
-            yield from texts_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
-            yield from texts_in(item)
-
-
-def is_nothing(node: Node) -> bool:
-    return node.entries is None and node.items is None and node.scalar is None
-
-
-def given(node: Node) -> str:
-    """A value as a message shows it."""
-    if node.entries is not None:
-        return "a mapping"
-    if node.items is not None:
-        return "a list"
-    if isinstance(node.scalar, bool):
-        return str(node.scalar).lower()
-    return "nothing" if node.scalar is None else repr(node.scalar)

@@ -1,15 +1,16 @@
-"""HPD step lists: `SequentialStep` and `ParallelStep` objects as YAML or JSON, and the handlers' names alone.
+"""HPD step lists: `SequentialStep` and `ParallelStep` objects as YAML or JSON, or plain lists of handlers' names.
 
-Keys may be written as C# does (`HandlerNames`), as its JSON does (`handlerNames`) or with underscores. Written out:
-`MaxConcurrency` is unlimited where it is not given, `Policy` is AllOrNothing.
+Keys may be written as in C# (`HandlerNames`), as in its JSON (`handlerNames`) or with underscores. The dialect's own
+defaults are written into the native form: `MaxConcurrency` is unlimited, `Policy` is AllOrNothing.
 """
 
 import re
 from typing import Any
 
 from flows.errors import suggest
-from flows.loaders.foreign import Keys, Notes, built, given, is_nothing, listed, unreadable
-from flows.loaders.positions import Node
+from flows.loaders.foreign import KeyReader, Translation, built, listed, unreadable
+from flows.loaders.yaml_nodes import YamlNode
+from flows.model import snake_case
 
 _TOP = ("name", "description", "version", "steps", "index", "document_id", "query")
 _KINDS = ("SequentialStep", "ParallelStep")
@@ -18,74 +19,78 @@ _POLICIES = ("AllOrNothing", "BestEffort", "MinimumThreshold")
 _CONTEXT = {
     "index": "The index to work on.",
     "document_id": "The document to ingest.",
-    "query": "What is searched for.",
+    "query": "The question to search for.",
 }
 
 
-def signs(node: Node) -> int:
-    """How much in one mapping speaks for this dialect."""
+def signs(node: YamlNode) -> int:
+    """How many signs of this dialect one mapping has."""
     keys = [str(key) for key in node.entries or {}]
-    found = sum(1 for key in keys if snake(key) in (*_SEQUENTIAL, "handler_names", "sequential_step", "parallel_step"))
+    found = sum(
+        1 for key in keys if snake_case(key) in (*_SEQUENTIAL, "handler_names", "sequential_step", "parallel_step")
+    )
     found += sum(1 for key in keys if re.match(r"Handler[A-Z]|handler[A-Z]|MinimumSuccess", key))
     kind = (node.entries or {}).get("type", (node.entries or {}).get("$type"))
     found += 1 if kind is not None and re.search(r"(Sequential|Parallel)Step", str(kind.scalar)) else 0
     return found + (1 if "Steps" in keys else 0)
 
 
-def translate(root: Node, notes: Notes, name: str) -> Node:
+def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
     if root.items is not None:
-        return built(root, {"name": name, "steps": listed(root, [_step(item, notes) for item in root.items])})
-    keys = Keys(root, notes, "an HPD pipeline", _TOP, normal=_usual, shown=_pascal)
+        return built(root, {"name": name, "steps": listed(root, [_step(item, translation) for item in root.items])})
+    keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_usual, written=_pascal)
     parameters = {
         key: built(root, {"description": about, "default": node})
         for key, about in _CONTEXT.items()
         if (node := keys.node_at(key)) is not None
     }
-    steps = keys.listed("steps", "a list of steps") or []
+    steps = keys.items("steps", "a list of steps") or []
     return built(
         root,
         {
             "name": keys.node_at("name") or name,
-            **keys.passed_on("description", "version"),
+            **keys.unchanged("description", "version"),
             **({"parameters": built(root, parameters)} if parameters else {}),
-            "steps": listed(keys.node_at("steps") or root, [_step(item, notes) for item in steps]),
+            "steps": listed(keys.node_at("steps") or root, [_step(item, translation) for item in steps]),
         },
     )
 
 
-def _step(node: Node, notes: Notes) -> Node:
+def _step(node: YamlNode, translation: Translation) -> YamlNode:
     if isinstance(node.scalar, str):
         return node
     if node.entries is None:
-        message = f"a step must be the name of a handler, a SequentialStep or a ParallelStep, not {given(node)}"
-        notes.error(node.place, "bad-step", message)
+        message = f"a step must be the name of a handler, a SequentialStep or a ParallelStep, not {node.description()}"
+        translation.error(node.position, "bad-step", message)
         return unreadable(node)
     for key, inner in node.entries.items():
-        if snake(str(key)) in ("sequential_step", "parallel_step") and len(node.entries) == 1:
-            parallel = snake(str(key)) == "parallel_step"
-            if inner.entries is None:
-                return _group(inner, notes, inner) if parallel else _one(inner, inner, "SequentialStep", notes)
-            return _parallel(inner, notes) if parallel else _sequential(inner, notes)
-    kind = _kind(node, notes)
+        if snake_case(str(key)) in ("sequential_step", "parallel_step") and len(node.entries) == 1:
+            parallel = snake_case(str(key)) == "parallel_step"
+            if inner.entries is not None:
+                return _parallel(inner, translation) if parallel else _sequential(inner, translation)
+            if parallel:
+                return _group(inner, translation, inner)
+            return _handler(inner, inner, "SequentialStep", translation)
+    kind = _kind(node, translation)
     if kind == "ParallelStep":
-        return _parallel(node, notes)
+        return _parallel(node, translation)
     if kind == "SequentialStep":
-        return _sequential(node, notes)
+        return _sequential(node, translation)
     message = "cannot tell what this step is; it needs HandlerName (one handler) or HandlerNames (several at once)"
-    notes.error(node.place, "bad-step", message)
+    translation.error(node.position, "bad-step", message)
     return unreadable(node)
 
 
-def _kind(node: Node, notes: Notes) -> str:
+def _kind(node: YamlNode, translation: Translation) -> str:
     for key, value in (node.entries or {}).items():
         if str(key) in ("type", "$type"):
             found = re.search(r"(\w+Step)\b", str(value.scalar))
             if found and found[1] in _KINDS:
                 return found[1]
             hint = suggest(str(value.scalar), _KINDS)
-            notes.error(value.place, "unknown-type", f"no step has the type {given(value)}{hint}")
-    keys = [snake(str(key)) for key in node.entries or {}]
+            translation.error(value.position, "unknown-type", f"no step has the type {value.description()}{hint}")
+    keys = [snake_case(str(key)) for key in node.entries or {}]
     if "handler_names" in keys:
         return "ParallelStep"
     near = any(key.startswith("handler") for key in keys)
@@ -93,78 +98,80 @@ def _kind(node: Node, notes: Notes) -> str:
     return "ParallelStep" if several else "SequentialStep" if near else ""
 
 
-def _sequential(node: Node, notes: Notes) -> Node:
-    keys = Keys(node, notes, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_usual, shown=_pascal)
+def _sequential(node: YamlNode, translation: Translation) -> YamlNode:
+    keys = KeyReader(node, translation, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_usual, written=_pascal)
     found = keys.node_at("handler_name")
     if found is None:
-        notes.error(node.place, "missing-key", "a SequentialStep needs 'HandlerName': the handler it calls")
+        translation.error(node.position, "missing-key", "a SequentialStep needs 'HandlerName': the handler it calls")
         return unreadable(node)
-    return _one(found, node, "HandlerName", notes)
+    return _handler(found, node, "HandlerName", translation)
 
 
-def _one(name: Node, at: Node, key: str, notes: Notes) -> Node:
+def _handler(name: YamlNode, at: YamlNode, key: str, translation: Translation) -> YamlNode:
     if isinstance(name.scalar, str) and name.scalar:
         return name
-    notes.error(name.place, "bad-value", f"{key!r} must be the name of a handler, not {given(name)}")
+    translation.error(name.position, "bad-value", f"{key!r} must be the name of a handler, not {name.description()}")
     return unreadable(at)
 
 
-def _parallel(node: Node, notes: Notes) -> Node:
-    keys = Keys(node, notes, "a ParallelStep", ("type", *_PARALLEL), normal=_usual, shown=_pascal)
+def _parallel(node: YamlNode, translation: Translation) -> YamlNode:
+    keys = KeyReader(node, translation, "a ParallelStep", ("type", *_PARALLEL), normal=_usual, written=_pascal)
     names = keys.node_at("handler_names")
     limit = keys.node_at("max_concurrency")
-    return _group(names or Node(*node.place, items=[]), notes, node, limit, _policy(keys, names))
+    return _group(names or YamlNode(*node.position, items=[]), translation, node, limit, _policy(keys, names))
 
 
-def _group(names: Node, notes: Notes, at: Node, limit: Node | None = None, policy: Any = "all_or_nothing") -> Node:
+def _group(
+    names: YamlNode,
+    translation: Translation,
+    at: YamlNode,
+    limit: YamlNode | None = None,
+    policy: Any = "all_or_nothing",
+) -> YamlNode:
     if names.items is None:
-        notes.error(names.place, "bad-value", f"'HandlerNames' must be a list of handlers, not {given(names)}")
-        names = Node(*names.place, items=[unreadable(names)])
-    branches: list[Node] = []
-    for position, item in enumerate(names.items or (), start=1):
+        message = f"'HandlerNames' must be a list of handlers, not {names.description()}"
+        translation.error(names.position, "bad-value", message)
+        names = YamlNode(*names.position, items=[unreadable(names)])
+    branches: list[YamlNode] = []
+    for number, item in enumerate(names.items or (), start=1):
         if not isinstance(item.scalar, str):
-            message = f"item {position} of 'HandlerNames' must be the name of a handler, not {given(item)}"
-            notes.error(item.place, "bad-value", message)
+            message = f"item {number} of 'HandlerNames' must be the name of a handler, not {item.description()}"
+            translation.error(item.position, "bad-value", message)
         branches.append(item if isinstance(item.scalar, str) else unreadable(item))
     return built(
         at,
         {
-            "MaxConcurrency": limit if limit is not None and not is_nothing(limit) else "unlimited",
+            "MaxConcurrency": limit if limit is not None and not limit.is_null else "unlimited",
             "policy": policy,
             "parallel": listed(names, branches),
         },
     )
 
 
-def _policy(keys: Keys, names: Node | None) -> Any:
+def _policy(keys: KeyReader, names: YamlNode | None) -> Any:
     node, least = keys.node_at("policy"), keys.number("minimum_success_count")
     written = node.scalar if node is not None else "AllOrNothing"
     if type(written) is int and 0 <= written < len(_POLICIES):  # C#'s JSON writes an enum as its number
         written = _POLICIES[written]
     if written not in _POLICIES:
-        message = f"no policy is named {given(node or keys.node)}{suggest(str(written), _POLICIES)}"
-        keys.notes.error(keys.place("policy"), "bad-value", message)
+        message = f"no policy is named {(node or keys.node).description()}{suggest(str(written), _POLICIES)}"
+        keys.translation.error(keys.position_of("policy"), "bad-value", message)
         return "all_or_nothing"
     if written != "MinimumThreshold":
         if least is not None and least != -1:
             message = f"'MinimumSuccessCount' counts with the policy MinimumThreshold only, not with {written}"
-            keys.notes.warn(keys.place("minimum_success_count"), "no-effect", message)
-        return snake(written)
+            keys.translation.warn(keys.position_of("minimum_success_count"), "no-effect", message)
+        return snake_case(written)
     count = len(names.items or ()) if names is not None else 0
     if least is not None and (least < -1 or least > count > 0):
         message = f"'MinimumSuccessCount' must be -1 (all) or at most the step's {count} handlers, not {least}"
-        keys.notes.error(keys.place("minimum_success_count"), "bad-value", message)
+        keys.translation.error(keys.position_of("minimum_success_count"), "bad-value", message)
         return "all_or_nothing"
     return {"minimum_threshold": -1 if least is None else least}
 
 
-def snake(name: str) -> str:
-    """`HandlerNames` and `handlerNames` as `handler_names`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
 def _usual(key: str) -> str:
-    return snake(key).removeprefix("$")
+    return snake_case(key).removeprefix("$")
 
 
 def _pascal(name: str) -> str:

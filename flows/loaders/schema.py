@@ -1,8 +1,9 @@
-"""The JSON Schema of native YAML, for editors: every key with its description, and the short forms as well."""
+"""The JSON Schema of native YAML for editors: every key with its description, and the short forms."""
 
 from typing import Any, cast
 
-from flows.loaders.places import STEP_KINDS, names_of
+from flows.loaders.error_locations import names_of
+from flows.loaders.yaml_steps import STEP_KINDS
 from flows.model import MAX_CONCURRENCY_NAMES, PRESETS, Pipeline, StepFields
 
 _STEP = {"$ref": "#/$defs/Step"}
@@ -10,11 +11,11 @@ _STEPS = {"type": "array", "items": _STEP}
 
 
 def pipeline_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a pipeline file; what fits loads, but for what no schema can know (unique ids)."""
+    """JSON Schema (2020-12) of a pipeline file; a file that fits it loads, unless its ids are not unique."""
     pipeline = cast("dict[str, Any]", _with_step_references(Pipeline.model_json_schema()))
     definitions = pipeline.pop("$defs")
     for kind, model in STEP_KINDS.items():
-        definitions[model.__name__] = _step(kind, model, definitions[model.__name__])
+        definitions[model.__name__] = _step_schema(kind, model, definitions[model.__name__])
     definitions["Step"] = {
         "description": "The name of a handler, a list of steps that run in order, or a step with all its keys.",
         "anyOf": [
@@ -34,7 +35,7 @@ def pipeline_schema() -> dict[str, Any]:
 
 
 def _with_step_references(value: Any) -> Any:
-    """The schema with the union of all steps, wherever it stands, replaced by a reference to one definition."""
+    """The schema with every union of all steps replaced by a reference to one definition."""
     if isinstance(value, dict):
         mapping = cast("dict[str, Any]", value)
         if "discriminator" in mapping:
@@ -44,7 +45,7 @@ def _with_step_references(value: Any) -> Any:
 
 
 def _with_aliases(schema: dict[str, Any], model: type[Any]) -> dict[str, Any]:
-    """The schema of a model with every key that a field may be written under; one of them where it is required."""
+    """The schema of a model with all keys under which its fields may be written."""
     required: list[str] = schema.get("required", [])
     properties: dict[str, Any] = dict(schema["properties"])
     demands: list[Any] = []
@@ -67,7 +68,8 @@ def _one_of(names: list[str]) -> dict[str, Any]:
     return {"anyOf": [{"required": [name]} for name in names]}
 
 
-def _step(kind: str, model: type[StepFields], schema: dict[str, Any]) -> dict[str, Any]:
+def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a step with its short forms."""
     full = _with_aliases(schema, model)
     properties = full["properties"]
     inner = {key: value for key, value in full.items() if key != "allOf"}
@@ -103,7 +105,7 @@ def _add_short_forms(definitions: dict[str, Any]) -> None:
             "minimum_threshold": {
                 "type": "integer",
                 "minimum": -1,
-                "description": "The least number of branches that must succeed; -1 is all.",
+                "description": "How many branches must succeed at least; -1 is all.",
             }
         },
         "required": ["minimum_threshold"],

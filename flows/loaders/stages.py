@@ -1,47 +1,48 @@
 """Stages of jobs: stages run one after another, the jobs of a stage are independent of each other.
 
-Written out: `max_workers` is 1, for the whole pipeline where no stage gives it, so that a run may raise it; and
-`stop_on_failure` is true, which stops the other jobs; false lets them finish and the stages after them run, and the
-run has failed in the end. A job is a handler, or a pipeline where it is written `pipeline.NAME`. A stage with a `loop`
-runs its jobs in order for each item. `@payload.NAME` makes NAME a parameter of the pipeline, which a run must give.
+The dialect's own defaults are written into the native form. `max_workers` is 1; if no stage gives it, it is set for the
+whole pipeline, so that a run may raise it. `stop_on_failure` is true: a failed job stops the other jobs. If it is
+false, the other jobs and the later stages still run, and then the run ends as failed. A job is a handler, or a
+pipeline if it is written `pipeline.NAME`. A stage with a `loop` runs its jobs in order for each item. `@payload.NAME`
+makes NAME a required parameter of the pipeline.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from flows.loaders.foreign import Keys, Notes, built, given, identity, listed, unreadable
-from flows.loaders.positions import Node
+from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
+from flows.loaders.yaml_nodes import YamlNode
 
-_OPEN = re.compile(r"@payload\.([A-Za-z_]\w*)")
+_PAYLOAD_NAME = re.compile(r"@payload\.([A-Za-z_]\w*)")
 _TOP = ("name", "pipeline_id", "description", "version", "stages", "stop_on_failure")
 _STAGE = ("name", "jobs", "stop_on_failure", "max_workers", "loop", "enabled")
 _LOOP = ("over", "payload", "jobs", "max_items")
 _JOB = ("job", "payload", "enabled", "idempotency_key")
 
 
-def signs(node: Node) -> int:
-    """How much in one mapping speaks for this dialect."""
+def signs(node: YamlNode) -> int:
+    """How many signs of this dialect one mapping has."""
     return sum(2 for key in node.entries or {} if key in ("stages", "jobs")) + sum(
         1 for key in node.entries or {} if key in ("stop_on_failure", "pipeline_id", "loop")
     )
 
 
-def translate(root: Node, notes: Notes, name: str) -> Node:
+def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
-    keys = Keys(root, notes, "a pipeline of stages", _TOP)
+    keys = KeyReader(root, translation, "a pipeline of stages", _TOP)
     stop = keys.flag("stop_on_failure", True)
-    stages = keys.listed("stages", "a list of stages") or []
+    stages = keys.items("stages", "a list of stages") or []
     if not stages and "stages" in keys:
-        notes.error(keys.place("stages"), "no-steps", "a pipeline has no stages; list them under 'stages'")
+        translation.error(keys.position_of("stages"), "no-steps", "a pipeline has no stages; list them under 'stages'")
     unread = [unreadable(root)] if "stages" in keys else []
     limited = any("max_workers" in (stage.entries or {}) for stage in stages)
-    steps = [_stage(stage, notes, stop, limited) for stage in stages]
+    steps = [_stage(stage, translation, stop, limited) for stage in stages]
     return built(
         root,
         {
             "name": keys.node_at("name") or keys.node_at("pipeline_id") or name,
-            **keys.passed_on("description", "version"),
+            **keys.unchanged("description", "version"),
             **({} if limited else {"max_workers": 1}),
             **_parameters(root),
             "steps": listed(keys.node_at("stages") or root, steps or unread),
@@ -49,80 +50,76 @@ def translate(root: Node, notes: Notes, name: str) -> Node:
     )
 
 
-def _parameters(root: Node) -> dict[str, Node]:
-    """The names that stay open in the file, declared."""
-    names: dict[str, None] = {}
-
-    def look(node: Node) -> None:
-        for inner in (*(node.entries or {}).values(), *(node.items or ())):
-            look(inner)
-        if isinstance(node.scalar, str) and (found := _OPEN.match(node.scalar)):
-            names[found[1]] = None
-
-    look(root)
+def _parameters(root: YamlNode) -> dict[str, YamlNode]:
+    """The parameters that the references to the payload need."""
+    names = dict.fromkeys(found[1] for text in root.texts() if (found := _PAYLOAD_NAME.match(text)))
     if not names:
         return {}
     return {"parameters": built(root, {name: built(root, {"required": True}) for name in names})}
 
 
-def _stage(node: Node, notes: Notes, stop: bool, limited: bool) -> Node:
+def _stage(node: YamlNode, translation: Translation, stop: bool, limited: bool) -> YamlNode:
     if node.entries is None:
-        notes.error(node.place, "bad-step", f"a stage must be a mapping with 'name' and 'jobs', not {given(node)}")
+        translation.error(
+            node.position, "bad-step", f"a stage must be a mapping with 'name' and 'jobs', not {node.description()}"
+        )
         return unreadable(node)
-    keys = Keys(node, notes, "a stage", _STAGE)
+    keys = KeyReader(node, translation, "a stage", _STAGE)
     name = keys.text("name")
     if name is None and "name" not in keys:
-        notes.error(node.place, "missing-key", "a stage needs 'name'")
+        translation.error(node.position, "missing-key", "a stage needs 'name'")
     stop = keys.flag("stop_on_failure", stop)
-    fields: dict[str, Any] = {**identity(name, notes), **keys.passed_on("enabled")}
+    fields: dict[str, Any] = {**identity(name, translation), **keys.unchanged("enabled")}
     if limited:
         fields["max_workers"] = keys.node_at("max_workers") or 1
     loop = keys.node_at("loop")
     if loop is not None:
-        return _loop(loop, keys, notes, fields, stop)
-    jobs = keys.listed("jobs", "a list of jobs")
+        return _loop(loop, keys, translation, fields, stop)
+    jobs = keys.items("jobs", "a list of jobs")
     if not jobs:
-        notes.error(keys.place("jobs"), "empty-group", f"stage {name or '?'} has no jobs; list them under 'jobs'")
+        translation.error(
+            keys.position_of("jobs"), "empty-group", f"stage {name or '?'} has no jobs; list them under 'jobs'"
+        )
         return unreadable(node)
     return built(
         node,
         {
             **fields,
             "policy": "fail_fast" if stop else "keep_going",
-            **_shared(jobs),
-            "parallel": listed(keys.node_at("jobs") or node, [_job(job, notes, None) for job in jobs]),
+            **_reducers(jobs),
+            "parallel": listed(keys.node_at("jobs") or node, [_job(job, translation, None) for job in jobs]),
         },
     )
 
 
-def _shared(jobs: Sequence[Node]) -> dict[str, Any]:
-    """A job that stands twice in a stage writes its field twice; it then holds what each of them gave."""
+def _reducers(jobs: Sequence[YamlNode]) -> dict[str, Any]:
+    """Reducers for jobs that stand twice in a stage: the field of such a job then holds both results by name."""
     names = [_job_name(job) for job in jobs]
     twice = sorted({name for name in names if name and names.count(name) > 1 and not name.startswith("pipeline.")})
     return {"reducers": dict.fromkeys(twice, "namespaced")} if twice else {}
 
 
-def _job_name(node: Node) -> str:
+def _job_name(node: YamlNode) -> str:
     at = (node.entries or {}).get("job", node)
     return at.scalar if isinstance(at.scalar, str) else ""
 
 
-def _loop(loop: Node, stage: Keys, notes: Notes, fields: dict[str, Any], stop: bool) -> Node:
+def _loop(loop: YamlNode, stage: KeyReader, translation: Translation, fields: dict[str, Any], stop: bool) -> YamlNode:
     if loop.entries is None:
-        stage.wrong("loop", "a mapping with 'over' and 'jobs'")
+        stage.report("loop", "a mapping with 'over' and 'jobs'")
         return unreadable(loop)
-    keys = Keys(loop, notes, "a loop", _LOOP)
+    keys = KeyReader(loop, translation, "a loop", _LOOP)
     over = keys.node_at("over")
     if over is None or not isinstance(over.scalar, str):
         message = "a loop needs 'over': a field or a reference such as '@run.peek.items'"
-        notes.error(keys.place("over"), "missing-key" if over is None else "bad-value", message)
-        over = Node(*loop.place, scalar="items")
+        translation.error(keys.position_of("over"), "missing-key" if over is None else "bad-value", message)
+        over = YamlNode(*loop.position, scalar="items")
     if "jobs" in keys and "jobs" in stage:
-        notes.error(stage.place("jobs"), "twice", "'jobs' stands here and in the loop; keep one of them")
-    from_loop = keys.listed("jobs", "a list of jobs")
-    jobs: Sequence[Node] = from_loop if from_loop is not None else stage.listed("jobs", "a list of jobs") or []
+        translation.error(stage.position_of("jobs"), "twice", "'jobs' stands here and in the loop; keep one of them")
+    from_loop = keys.items("jobs", "a list of jobs")
+    jobs: Sequence[YamlNode] = from_loop if from_loop is not None else stage.items("jobs", "a list of jobs") or []
     if not jobs:
-        notes.error(loop.place, "no-steps", "a loop has no jobs; list them under 'jobs'")
+        translation.error(loop.position, "no-steps", "a loop has no jobs; list them under 'jobs'")
         return unreadable(loop)
     payload = keys.node_at("payload")
     if payload is not None:
@@ -132,49 +129,53 @@ def _loop(loop: Node, stage: Keys, notes: Notes, fields: dict[str, Any], stop: b
         {
             **fields,
             "for_each": over,
-            **keys.passed_on("max_items"),
+            **keys.unchanged("max_items"),
             **({} if stop else {"tolerated_failure": built(loop, {"ratio": 1.0, "run_when_failed": "failed"})}),
-            "steps": listed(loop, [_job(job, notes, payload) for job in jobs]),
+            "steps": listed(loop, [_job(job, translation, payload) for job in jobs]),
         },
     )
 
 
-def _with_key(keys: Keys, node: Node, notes: Notes, payload: Node | None) -> Node | None:
-    """The payload with the job's idempotency key, which no other job of the file may have."""
+def _with_key(keys: KeyReader, node: YamlNode, translation: Translation, payload: YamlNode | None) -> YamlNode | None:
+    """The payload with the job's idempotency key, which must be unique in the file."""
     at = keys.node_at("idempotency_key")
     key = keys.text("idempotency_key")
     if at is None or key is None:
         return payload
     mark, job = f"key {key}\0", _job_name(node)
-    other = next((taken.removeprefix(mark) for taken in notes.taken if taken.startswith(mark)), None)
+    other = next((taken.removeprefix(mark) for taken in translation.taken if taken.startswith(mark)), None)
     if other is not None and not key.startswith("@") and "{{" not in key:
         message = f"{job}: its idempotency key {key!r} is that of {other} too; give each job of a run a key of its own"
-        notes.error(at.place, "same-key", message)
-    notes.taken.add(mark + job)
+        translation.error(at.position, "same-key", message)
+    translation.taken.add(mark + job)
     entries = {**(payload.entries or {}), "idempotency_key": at} if payload is not None else {"idempotency_key": at}
     return built(payload or node, entries)
 
 
-def _job(node: Node, notes: Notes, payload: Node | None) -> Node:
-    job: Node | None = node
+def _job(node: YamlNode, translation: Translation, payload: YamlNode | None) -> YamlNode:
+    job: YamlNode | None = node
     fields: dict[str, Any] = {}
     if node.entries is not None:
-        keys = Keys(node, notes, "a job", _JOB)
+        keys = KeyReader(node, translation, "a job", _JOB)
         job = keys.node_at("job")
         payload = keys.node_at("payload") or payload
         if payload is not None and payload.entries is None:
-            notes.error(payload.place, "bad-value", f"'payload' must be a mapping, not {given(payload)}")
+            translation.error(
+                payload.position, "bad-value", f"'payload' must be a mapping, not {payload.description()}"
+            )
             payload = None
-        fields = dict(keys.passed_on("enabled"))
-        payload = _with_key(keys, node, notes, payload)
+        fields = dict(keys.unchanged("enabled"))
+        payload = _with_key(keys, node, translation, payload)
         if job is None:
-            notes.error(node.place, "missing-key", "a job needs 'job': its id")
+            translation.error(node.position, "missing-key", "a job needs 'job': its id")
             return unreadable(node)
     if not isinstance(job.scalar, str) or not job.scalar:
-        notes.error(node.place, "bad-value", f"a job must be an id, not {given(job)}; put it into quotes")
+        translation.error(
+            node.position, "bad-value", f"a job must be an id, not {job.description()}; put it into quotes"
+        )
         return unreadable(node)
     if job.scalar.startswith("pipeline."):
-        name = Node(*job.place, scalar=job.scalar.removeprefix("pipeline."))
+        name = YamlNode(*job.position, scalar=job.scalar.removeprefix("pipeline."))
         return built(node, {"pipeline": name, **fields, **({"parameters": payload} if payload is not None else {})})
     if payload is None and not fields:
         return job

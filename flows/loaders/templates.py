@@ -1,8 +1,8 @@
 """Ready pipelines, as values: copy one, or start from its YAML in `examples/templates/`.
 
-The sources name steps that our handlers cut differently:
+The specifications name some steps that our handlers divide differently:
 
-| the sources' step | here |
+| step in the specifications | here |
 |---|---|
 | `generate_embeddings` | `generate_dense_embeddings` |
 | `save_records` | `store_documents`, `store_dense_vectors`, `publish_documents` |
@@ -10,7 +10,7 @@ The sources name steps that our handlers cut differently:
 | `generate_query_embedding` | `embed_query` |
 | `graph_traverse` | `graph_traverse` (the neighbourhood), `graph_search` (the passages it leads to) |
 
-The four patterns name handlers that a team brings itself (`save_to_postgres`, …): they show the shape.
+The four patterns name handlers that a team writes itself (`save_to_postgres`, …); they show the structure.
 """
 
 from types import MappingProxyType

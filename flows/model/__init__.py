@@ -1,13 +1,21 @@
-"""What a pipeline says: steps, policies, declared limits, and how two pipelines differ."""
+"""What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
 
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
-from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
+from flows.model.limits import (
+    Breaker,
+    EffectiveResource,
+    Resource,
+    RetryBudget,
+    RetryCount,
+    effective_resource,
+    tightest,
+)
 from flows.model.lint import remarks
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
-    KIND_BY_KEY,
     MAX_CONCURRENCY_NAMES,
     NAME_PATTERN,
     Case,
@@ -30,9 +38,11 @@ __all__ = [
     "KIND_BY_KEY",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
+    "NESTING_KEYS",
     "PRESETS",
     "Breaker",
     "Case",
+    "EffectiveResource",
     "ForEach",
     "Frozen",
     "Handler",
@@ -49,7 +59,6 @@ __all__ = [
     "RetryBudget",
     "RetryCount",
     "Sequential",
-    "Settled",
     "Split",
     "Step",
     "StepFields",
@@ -59,12 +68,14 @@ __all__ = [
     "Tolerance",
     "check_expression",
     "condition_names",
+    "effective_resource",
     "evaluate_condition",
     "handler_names",
     "pipeline_differences",
     "remarks",
     "render",
-    "settle",
+    "snake_case",
+    "telling_key",
     "template_names",
     "tightest",
 ]

@@ -1,4 +1,4 @@
-"""What differs between two pipelines: steps added, removed, moved or changed, each change at its key."""
+"""How two pipelines differ: steps added, removed, moved or changed, each change at its key."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +11,13 @@ _INNER = ("branches", "steps", "cases", "default")
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same; `before` and `after` are plain data, None where there is nothing."""
+    """One difference; `before` and `after` are plain data, None where there is no value."""
 
     kind: Literal["added", "removed", "moved", "changed"]
     step: str
-    """How the step is known: its id, else its handler or kind; '' is the pipeline."""
+    """The step's id, else its handler or type; '' is the pipeline."""
     path: str
-    """Where it stands: in the second pipeline, or, if it was removed, in the first."""
+    """The step's path in the second pipeline; of a removed step, its path in the first."""
     key: str = ""
     before: Any = None
     after: Any = None
@@ -32,29 +32,29 @@ class Difference:
             case "moved":
                 return f"> {where}: moved from {self.before} to {self.after}"
             case "changed":
-                return f"~ {where}: {self.key}: {_shown(self.before)} -> {_shown(self.after)}"
+                return f"~ {where}: {self.key}: {_value_text(self.before)} -> {_value_text(self.after)}"
 
     def data(self) -> dict[str, Any]:
-        """As plain data."""
+        """The difference as plain data."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _StepInTree:
     name: str
     path: str
     parent: str
-    """The name of the step around."""
+    """The key of the enclosing step; empty at the top."""
     step: Step
 
 
 def pipeline_differences(first: Pipeline, second: Pipeline) -> list[Difference]:
-    """What to do to the first to get the second: the pipeline's own keys, then its steps in the order of the second.
+    """The changes that lead from the first pipeline to the second: its own keys, then its steps in the second's order.
 
-    Steps are the same if they have the same id; without one, if they do the same in the same place, counted from the
-    front. A step within one that was added or removed is not named again.
+    Steps are the same if they have the same id. Without ids, steps of the same name in the same enclosing step are
+    matched in order. Steps inside an added or removed step are not listed.
     """
-    before, after = _placed(first), _placed(second)
+    before, after = _steps_by_key(first), _steps_by_key(second)
     found = list(_changes("", "", _fields(first), _fields(second)))
     for key, there in after.items():
         here = before.get(key)
@@ -71,9 +71,9 @@ def pipeline_differences(first: Pipeline, second: Pipeline) -> list[Difference]:
     return found
 
 
-def _placed(pipeline: Pipeline) -> dict[str, _Placed]:
-    """The steps of a pipeline under what identifies them."""
-    placed: dict[str, _Placed] = {}
+def _steps_by_key(pipeline: Pipeline) -> dict[str, _StepInTree]:
+    """The steps of a pipeline, each under a key that identifies it in both pipelines."""
+    found: dict[str, _StepInTree] = {}
 
     def add(steps: Sequence[Step], prefix: str, parent: str) -> None:
         counted: dict[str, int] = {}
@@ -81,11 +81,11 @@ def _placed(pipeline: Pipeline) -> dict[str, _Placed]:
             name = _name(step)
             counted[name] = counted.get(name, 0) + 1
             key = f"#{step.id}" if step.id else f"{parent}/{name}[{counted[name]}]"
-            placed[key] = _Placed(name, f"{prefix}{index}", parent, step)
+            found[key] = _StepInTree(name, f"{prefix}{index}", parent, step)
             add(child_steps(step), f"{prefix}{index}.", key)
 
     add(pipeline.steps, "", "")
-    return placed
+    return found
 
 
 def _name(step: Step) -> str:
@@ -96,12 +96,12 @@ def _name(step: Step) -> str:
     return step.pipeline if isinstance(step, SubPipeline) else step.type
 
 
-def _out_of_order(before: Mapping[str, _Placed], after: Mapping[str, _Placed]) -> set[str]:
-    """The steps that have to move for the rest to be in the order of `after`, as few as can be."""
+def _out_of_order(before: Mapping[str, _StepInTree], after: Mapping[str, _StepInTree]) -> set[str]:
+    """The fewest steps that have to move so that the others are in the order of `after`."""
     moved: set[str] = set()
-    for parent in {placed.parent for placed in after.values()}:
-        here = [key for key, placed in before.items() if placed.parent == parent]
-        there = [key for key, placed in after.items() if placed.parent == parent and key in here]
+    for parent in {step.parent for step in after.values()}:
+        here = [key for key, step in before.items() if step.parent == parent]
+        there = [key for key, step in after.items() if step.parent == parent and key in here]
         moved |= set(there) - set(_longest_in_order([here.index(key) for key in there], there))
     return moved
 
@@ -115,7 +115,7 @@ def _longest_in_order(positions: Sequence[int], names: Sequence[str]) -> list[st
 
 
 def _fields(model: Pipeline | Step) -> dict[str, Any]:
-    """The keys of a pipeline or step, without the steps inside; the conditions of a switch count as its own."""
+    """The fields of a pipeline or step without its inner steps; the conditions of a switch are among its fields."""
     data = model.model_dump(mode="json", by_alias=True, exclude={*_INNER, "type"})
     if isinstance(model, Switch):
         data["when of cases"] = [case.when for case in cast("Sequence[Case]", model.cases)]
@@ -131,5 +131,5 @@ def _changes(step: str, path: str, before: Any, after: Any, key: str = "") -> It
         yield Difference("changed", step, path, key, before, after)
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return "nothing" if value is None else str(value) if not isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""Conditions and templates of pipelines: jinja2 in a sandbox, where a missing name is an error and never empty."""
+"""Conditions and templates of pipelines: jinja2 in a sandbox, in which a missing name is an error, never empty."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from flows.errors import FatalError, suggest
 
-_WHOLE = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
-_MOST_RESULT = 100_000
-# Attributes and filters that pad to a width of the author's choosing.
+_ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
+_MAX_RESULT_SIZE = 100_000
+# Attributes and filters that pad to any width that the author chooses.
 _PADDING = frozenset(
     {"batch", "center", "expandtabs", "format", "format_map", "indent", "ljust", "rjust", "slice", "zfill"}
 )
@@ -17,7 +17,7 @@ _GLOBALS = frozenset({"range", "dict"})
 
 
 class BadExpression(FatalError, ValueError):
-    """A condition or template that cannot be evaluated; the message names it and what is missing."""
+    """A condition or template that cannot be evaluated; the message quotes it and says why."""
 
 
 @cache
@@ -27,12 +27,12 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Bounded(ImmutableSandboxedEnvironment):
-        """No way to code, no change of what it is given, and nothing that fills the memory from a few letters."""
+        """A sandbox without access to code, that changes no value and cannot fill the memory from a short template."""
 
         intercepted_binops = frozenset({"*", "**", "%"})
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if _result_size(operator, left, right) > _MOST_RESULT:
+            if _result_size(operator, left, right) > _MAX_RESULT_SIZE:
                 raise SecurityError(f"the result of {operator!r} is too large")
             return super().call_binop(context, operator, left, right)
 
@@ -51,7 +51,7 @@ def _environment() -> Any:
 
 
 def _result_size(operator: str, left: Any, right: Any) -> int:
-    """About how many letters, items or bits come out of an operation; 0 where it is not more than what went in."""
+    """Roughly how many letters, items or bits an operation returns; 0 if its result is no larger than its operands."""
     numbers = isinstance(left, int) and isinstance(right, int)
     if operator == "**":
         return abs(left).bit_length() * max(right, 0) if numbers else 0
@@ -65,7 +65,7 @@ def _result_size(operator: str, left: Any, right: Any) -> int:
 
 
 def check_expression(text: str) -> str | None:
-    """What is wrong with the syntax of a condition or template; None if nothing is."""
+    """The syntax error in a condition or template; None if there is none."""
     from jinja2 import TemplateSyntaxError
 
     try:
@@ -79,14 +79,14 @@ def check_expression(text: str) -> str | None:
 
 
 def condition_names(text: str) -> frozenset[str]:
-    """The fields that a condition reads; none if its syntax is wrong."""
-    return _names("{{ " + text + " }}")
+    """The fields that a condition reads; empty if its syntax is wrong."""
+    return _field_names("{{ " + text + " }}")
 
 
 def template_names(value: Any) -> frozenset[str]:
-    """The fields that the templates in a value read, however deep they stand; text without `{{` is no template."""
+    """The fields that the templates in a value read, at any depth; text without `{{` is no template."""
     if isinstance(value, str):
-        return _names(value) if "{{" in value else frozenset()
+        return _field_names(value) if "{{" in value else frozenset()
     if isinstance(value, Mapping):
         return frozenset[str]().union(*map(template_names, cast("Mapping[Any, Any]", value).values()))
     if isinstance(value, (list, tuple)):
@@ -95,7 +95,7 @@ def template_names(value: Any) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _names(template: str) -> frozenset[str]:
+def _field_names(template: str) -> frozenset[str]:
     from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables
 
@@ -109,13 +109,13 @@ def evaluate_condition(text: str, fields: Mapping[str, Any]) -> bool:
     """Whether a condition holds.
 
     Raises:
-        BadExpression: it cannot be evaluated; a field that is not there counts as that, use `is defined` to ask.
+        BadExpression: it cannot be evaluated, for example because a field is missing; `is defined` checks for a field.
     """
     return bool(_evaluate(text, fields))
 
 
 def render(value: Any, fields: Mapping[str, Any]) -> Any:
-    """`value` with its templates filled in: `"{{ x }}"` alone gives the field itself, within other text its text.
+    """`value` with its templates rendered: a text that is one expression becomes its value, any other one a text.
 
     Raises:
         BadExpression: a template cannot be evaluated.
@@ -123,8 +123,8 @@ def render(value: Any, fields: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         if "{{" not in value and "{%" not in value:
             return value
-        whole = _WHOLE.fullmatch(value)
-        return _evaluate(whole["expression"], fields) if whole else _rendered(value, fields)
+        one = _ONE_EXPRESSION.fullmatch(value)
+        return _evaluate(one["expression"], fields) if one else _render_text(value, fields)
     if isinstance(value, Mapping):
         return {key: render(item, fields) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list):
@@ -136,33 +136,33 @@ def render(value: Any, fields: Mapping[str, Any]) -> Any:
 
 def _evaluate(expression: str, fields: Mapping[str, Any]) -> Any:
     try:
-        value = _compiled(expression)(**_used(_names("{{ " + expression + " }}"), fields))
+        value = _compile(expression)(**_select(fields, _field_names("{{ " + expression + " }}")))
         if type(value).__name__ == "StrictUndefined":
-            str(value)  # raises, with what is not defined
+            str(value)  # raises an error that names the undefined field
     except Exception as error:
-        raise _bad(expression.strip(), fields, error) from error
+        raise _bad_expression(expression.strip(), fields, error) from error
     return value
 
 
 @lru_cache(maxsize=1024)
-def _compiled(expression: str) -> Any:
-    # Undefined names stay undefined here instead of becoming None, so that using one is an error.
+def _compile(expression: str) -> Any:
+    # Undefined names stay undefined instead of becoming None, so that using one is an error.
     return _environment().compile_expression(expression, undefined_to_none=False)
 
 
-def _rendered(template: str, fields: Mapping[str, Any]) -> str:
+def _render_text(template: str, fields: Mapping[str, Any]) -> str:
     try:
-        return _environment().from_string(template).render(**_used(_names(template), fields))
+        return _environment().from_string(template).render(**_select(fields, _field_names(template)))
     except Exception as error:
-        raise _bad(template, fields, error) from error
+        raise _bad_expression(template, fields, error) from error
 
 
-def _used(names: frozenset[str], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _select(fields: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: fields[name] for name in sorted(names) if name in fields}
 
 
-def _bad(text: str, fields: Mapping[str, Any], error: Exception) -> BadExpression:
-    names = _names(text if "{{" in text else "{{ " + text + " }}")
+def _bad_expression(text: str, fields: Mapping[str, Any], error: Exception) -> BadExpression:
+    names = _field_names(text if "{{" in text else "{{ " + text + " }}")
     missing = sorted(name for name in names if name not in fields)
     if missing:
         return BadExpression(f"{text!r}: no field named {missing[0]!r}{suggest(missing[0], sorted(map(str, fields)))}")

@@ -1,4 +1,4 @@
-"""What may be declared about limits: resources, circuit breakers, retry budgets; and how two of them combine."""
+"""Limits as pipelines and settings declare them: resources, circuit breakers, retry budgets; and how two combine."""
 
 import math
 from collections.abc import Mapping
@@ -8,33 +8,36 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from flows.model.policies import Frozen
+from flows.model.short_forms import parse_percentage
 
 
 class Breaker(Frozen):
-    """When calls that keep failing are no longer made, and for how long."""
+    """A circuit breaker: when to stop making calls that keep failing, and for how long."""
 
-    failures: int = Field(default=5, ge=1, description="Transient failures that open the breaker.")
-    within_s: float = Field(default=60.0, gt=0.0, description="Seconds in which they must happen.")
+    failures: int = Field(default=5, ge=1, description="How many transient failures open the breaker.")
+    within_s: float = Field(default=60.0, gt=0.0, description="The seconds within which they must happen.")
     open_s: float = Field(default=30.0, gt=0.0, description="Seconds without calls, before one is let through.")
 
 
 class Resource(Frozen):
     """A named thing that calls share and must not overload."""
 
-    concurrency: int | None = Field(default=None, ge=1, description="Calls at once.")
-    per_minute: int | None = Field(default=None, ge=1, description="Calls begun in any 60 seconds.")
-    tokens_per_minute: int | None = Field(default=None, ge=1, description="Tokens that calls report in any 60 seconds.")
-    breaker: Breaker | None = Field(default=None, description="When to stop calling what keeps failing.")
+    concurrency: int | None = Field(default=None, ge=1, description="The most calls at once.")
+    per_minute: int | None = Field(default=None, ge=1, description="The most calls that begin in any 60 seconds.")
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="The most tokens that calls report in any 60 seconds."
+    )
+    breaker: Breaker | None = Field(default=None, description="When to stop calling it because calls keep failing.")
     shared: bool | None = Field(
         default=None,
-        description="Whether all runs share it, on all machines; by default so if the settings define it.",
+        description="Whether all runs on all machines share it; default: yes if the settings define it.",
     )
 
 
 class RetryBudget(Frozen):
-    """How many retries a whole run may make; once they are used up, transient failures are final."""
+    """How many retries a whole run may make; after that, transient failures are final."""
 
-    max_retries: int | None = Field(default=None, ge=0, description="Retries in all.")
+    max_retries: int | None = Field(default=None, ge=0, description="Retries in total.")
     share: float | None = Field(default=None, gt=0.0, description="Retries as a share of the calls begun so far.")
 
     @model_validator(mode="before")
@@ -42,12 +45,12 @@ class RetryBudget(Frozen):
     def _short_form(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return {"max_retries": value}
-        if isinstance(value, str) and value.strip().endswith("%"):
-            return {"share": float(value.strip()[:-1]) / 100}
+        if isinstance(value, str) and (given := parse_percentage(value)) is not None:
+            return {"share": given}
         return value
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _not_empty(self) -> Self:
         if self.max_retries is None and self.share is None:
             raise ValueError("give max_retries, a share, or both")
         return self
@@ -60,21 +63,21 @@ class RetryBudget(Frozen):
 
 @dataclass
 class RetryCount:
-    """What a run has spent of its budget of retries; used on the event loop only."""
+    """How much of its retry budget a run has spent; used on the event loop only."""
 
     budget: RetryBudget | None = None
     calls: int = 0
     retries: int = 0
 
     def spend(self) -> bool:
-        """Take one retry, if there is one left."""
+        """Count one retry and return True, or return False if none is left."""
         if self.left() < 1:
             return False
         self.retries += 1
         return True
 
     def left(self) -> float:
-        """How many retries may still be made; with a share, as many as the calls begun so far allow."""
+        """How many retries are left; with a share, this grows with the calls begun."""
         if self.budget is None:
             return math.inf
         most = math.inf if self.budget.max_retries is None else self.budget.max_retries
@@ -83,24 +86,23 @@ class RetryCount:
         return most - self.retries
 
 
-NUMBERS = ("concurrency", "per_minute", "tokens_per_minute")
-WORDS = {"concurrency": "at once", "per_minute": "a minute", "tokens_per_minute": "tokens a minute"}
+LIMIT_UNITS = {"concurrency": "at once", "per_minute": "per minute", "tokens_per_minute": "tokens per minute"}
 
 
 @dataclass(frozen=True)
-class Settled:
-    """A resource as a run respects it, and who said each of its limits."""
+class EffectiveResource:
+    """A resource with the limits that hold in a run, and the origin of each limit."""
 
     name: str
     resource: Resource
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     shared: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
-    """Under which name all runs count it, and what they agree on; empty if it is this process's own."""
+    """The name under which all runs count it, and the limits they share; empty if only this process uses it."""
 
     def __str__(self) -> str:
         parts = [
-            f"{value} {WORDS[name]} ({self.origins.get(name, 'pipeline')})"
-            for name in NUMBERS
+            f"{value} {unit} ({self.origins.get(name, 'pipeline')})"
+            for name, unit in LIMIT_UNITS.items()
             if (value := getattr(self.resource, name)) is not None
         ]
         breaker = self.resource.breaker
@@ -112,25 +114,27 @@ class Settled:
         return ", ".join(parts or ["unlimited"]) + ("; shared by all runs" if self.shared else "")
 
 
-def settle(name: str, own: Resource | None, common: Resource | None, *, own_origin: str, common_origin: str) -> Settled:
-    """What holds for a pipeline's resource: the tighter number of what it says (`own`) and the settings (`common`) say.
+def effective_resource(
+    name: str, own: Resource | None, common: Resource | None, *, own_origin: str, common_origin: str
+) -> EffectiveResource:
+    """The tighter of two limits for each number: of the pipeline's resource (`own`) and the settings' (`common`).
 
-    A resource of the settings is shared unless they say otherwise; one of a pipeline only if it says so, and then
-    between the runs of that pipeline.
+    A resource of the settings is shared by default. A resource of a pipeline is shared only if it says so, and then
+    only among the runs of that pipeline.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for number in NUMBERS:
-        mine, theirs = (getattr(one, number) if one is not None else None for one in (own, common))
+    for limit in LIMIT_UNITS:
+        mine, theirs = (getattr(one, limit) if one is not None else None for one in (own, common))
         if theirs is not None and (mine is None or mine >= theirs):
-            values[number] = theirs
-            origins[number] = common_origin + (f", below the pipeline's {mine}" if mine and mine > theirs else "")
+            values[limit] = theirs
+            origins[limit] = common_origin + (f", below the pipeline's {mine}" if mine and mine > theirs else "")
         elif mine is not None:
-            values[number] = mine
-            origins[number] = own_origin
+            values[limit] = mine
+            origins[limit] = own_origin
     for one, origin in ((own, own_origin), (common, common_origin)):
         if one is not None and one.breaker is not None:
-            # A breaker is no number: the pipeline's own is the nearer one to its calls.
+            # Two breakers cannot be compared as numbers can: the pipeline's own wins, since it knows its calls.
             values.setdefault("breaker", one.breaker)
             origins.setdefault("breaker", origin)
     shared: dict[str, Resource] = {}
@@ -138,19 +142,19 @@ def settle(name: str, own: Resource | None, common: Resource | None, *, own_orig
         shared[name] = common
     elif own is not None and own.shared:
         shared[f"{own_origin.removeprefix('pipeline ')}/{name}"] = own
-    return Settled(name, Resource(**values, shared=bool(shared)), origins, shared)
+    return EffectiveResource(name, Resource(**values, shared=bool(shared)), origins, shared)
 
 
-def tightest(first: Settled, second: Settled) -> Settled:
-    """Both at once: what holds for a step of a pipeline that runs inside another one."""
+def tightest(first: EffectiveResource, second: EffectiveResource) -> EffectiveResource:
+    """Both limits at once, as they hold for a step of a pipeline that runs inside another one."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for one in (first, second):
-        for name in NUMBERS:
+        for name in LIMIT_UNITS:
             value = getattr(one.resource, name)
             if value is not None and (name not in values or value < values[name]):
                 values[name], origins[name] = value, one.origins.get(name, "pipeline")
         if one.resource.breaker is not None and "breaker" not in values:
             values["breaker"], origins["breaker"] = one.resource.breaker, one.origins.get("breaker", "pipeline")
     shared = {**first.shared, **second.shared}
-    return Settled(first.name, Resource(**values, shared=bool(shared)), origins, shared)
+    return EffectiveResource(first.name, Resource(**values, shared=bool(shared)), origins, shared)

@@ -1,26 +1,28 @@
-"""How a group reacts to failure, how a step is retried, how a field is combined: the small rules a step carries."""
+"""The small rules of a step: how a group reacts to failure, how a step is retried, how results are merged and split."""
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flows.model.short_forms import parse_percentage, snake_case
+
 
 class Frozen(BaseModel):
-    """A value: it cannot be changed, and a key that it does not know is refused."""
+    """A model that cannot be changed and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=True)
 
 
 class MinSuccess(Frozen):
-    """Succeed when at least `min` branches did."""
+    """The group succeeds if at least `min` branches succeed."""
 
-    min: int = Field(ge=0, description="The least number of branches that must succeed.")
+    min: int = Field(ge=0, description="How many branches must succeed at least.")
 
 
 class MinRatio(Frozen):
-    """Succeed when at least this share of the branches did."""
+    """The group succeeds if at least this share of its branches succeeds."""
 
-    ratio: float = Field(ge=0.0, le=1.0, description="The least share of branches that must succeed, 0.0 to 1.0.")
+    ratio: float = Field(ge=0.0, le=1.0, description="Which share of the branches must succeed at least, 0.0 to 1.0.")
 
 
 BranchFailure: TypeAlias = Literal["cancel", "drain", "continue"]
@@ -30,37 +32,37 @@ RunWhenFailed: TypeAlias = Literal["partial", "failed"]
 
 
 class Policy(Frozen):
-    """What a failed branch means: for its siblings, for the group's success, and for what is merged."""
+    """What a failed branch means for its siblings, for the success of the group, and for the merge."""
 
     on_branch_failure: BranchFailure = Field(
         default="continue", description="Siblings of a failed branch: stop them, start no new ones, or let all finish."
     )
     success_when: SuccessWhen = Field(default="all", description="When the group counts as succeeded.")
     merge_when_failed: MergeWhenFailed = Field(
-        default="nothing", description="Which branches are merged when the group did not fully succeed."
+        default="nothing", description="Which branches are merged if not all of them succeeded."
     )
     run_when_failed: RunWhenFailed = Field(
-        default="partial", description="What the run is in the end if it went on although a branch failed."
+        default="partial", description="The status of a run that went on although a branch failed."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, value: Any) -> Any:
         if isinstance(value, str):
-            preset = PRESETS.get(_snake(value))
+            preset = PRESETS.get(_policy_name(value))
             if preset is None:
                 raise ValueError(
                     f"unknown policy {value!r}; known are: {', '.join([*PRESETS, 'minimum_threshold: n'])}"
                 )
             return preset.model_dump()
         if isinstance(value, dict) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
-            ((key, threshold),) = value.items()  # pyright: ignore[reportUnknownVariableType]
-            if _snake(str(key)) == "minimum_threshold":  # pyright: ignore[reportUnknownArgumentType]
-                return minimum_threshold(threshold).model_dump()  # pyright: ignore[reportUnknownArgumentType]
+            ((key, least),) = value.items()  # pyright: ignore[reportUnknownVariableType]
+            if _policy_name(str(key)) == "minimum_threshold":  # pyright: ignore[reportUnknownArgumentType]
+                return minimum_threshold(least).model_dump()  # pyright: ignore[reportUnknownArgumentType]
         return value  # pyright: ignore[reportUnknownVariableType]
 
     def satisfied(self, succeeded: int, counted: int) -> bool:
-        """Whether `succeeded` of `counted` branches (skipped ones do not count) make the group a success."""
+        """Whether the group succeeds with `succeeded` of `counted` branches; skipped branches are not counted."""
         match self.success_when:
             case "always":
                 return True
@@ -75,7 +77,7 @@ class Policy(Frozen):
 
     @property
     def name(self) -> str:
-        """The preset's name where it is one, else the three answers."""
+        """The name of the preset if it is one, else its fields joined by `/`."""
         for name, preset in PRESETS.items():
             if self == preset:
                 return name
@@ -87,42 +89,42 @@ class Policy(Frozen):
 
 
 def minimum_threshold(least: int) -> Policy:
-    """All branches run; at least `least` must succeed (-1: all of them), and those that did are merged."""
+    """All branches run, at least `least` must succeed (-1: all of them), and the successful ones are merged."""
     when: SuccessWhen = "all" if least == -1 else MinSuccess(min=least)
     return Policy(on_branch_failure="continue", success_when=when, merge_when_failed="successful")
 
 
 class Retry(Frozen):
-    """How often and how fast a step is tried again; only transient failures are."""
+    """How often and how fast a step is tried again after a transient failure; fatal failures are never retried."""
 
-    max_attempts: int = Field(default=1, ge=1, description="Attempts in all, the first included.")
+    max_attempts: int = Field(default=1, ge=1, description="Attempts in total, the first included.")
     delay_s: float = Field(default=1.0, ge=0.0, description="Seconds before the second attempt.")
     backoff: Literal["constant", "linear", "exponential"] = Field(
         default="exponential", description="How the delay grows from one attempt to the next."
     )
-    max_delay_s: float = Field(default=300.0, ge=0.0, description="No delay is longer than this, Retry-After excepted.")
+    max_delay_s: float = Field(default=300.0, ge=0.0, description="The longest delay; Retry-After may exceed it.")
     jitter: float = Field(default=0.0, ge=0.0, le=1.0, description="Share of the delay that is added at random.")
     attempt_timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds that one attempt may take.")
 
     def delay_before(self, attempt: int, *, retry_after_s: float | None = None, random: float = 0.0) -> float:
         """Seconds to wait before attempt number `attempt` (2 is the first retry).
 
-        `retry_after_s` as asked for by the other side wins over the schedule; `random` in [0, 1) scales the jitter.
+        If the service asked for a delay (`retry_after_s`), that is the delay. `random` in [0, 1) scales the jitter.
         """
         if retry_after_s is not None:
             return max(0.0, retry_after_s)
-        waited = attempt - 2
-        factor = {"constant": 1.0, "linear": float(waited + 1), "exponential": 2.0 ** min(waited, 60)}[self.backoff]
+        earlier = attempt - 2
+        factor = {"constant": 1.0, "linear": float(earlier + 1), "exponential": 2.0 ** min(earlier, 60)}[self.backoff]
         return min(self.delay_s * factor, self.max_delay_s) * (1.0 + self.jitter * random)
 
 
 class Tolerance(Frozen):
-    """How many items of a `for_each` may fail before no new ones are started and the step fails."""
+    """How many items of a `for_each` may fail; if more do, no new item is started and the step fails."""
 
-    count: int | None = Field(default=None, ge=0, description="Failed items that are tolerated.")
-    ratio: float | None = Field(default=None, ge=0.0, le=1.0, description="Share of failed items that is tolerated.")
+    count: int | None = Field(default=None, ge=0, description="How many failed items are tolerated.")
+    ratio: float | None = Field(default=None, ge=0.0, le=1.0, description="Which share of failed items is tolerated.")
     run_when_failed: RunWhenFailed = Field(
-        default="partial", description="What the run is in the end if it went on although an item failed."
+        default="partial", description="The status of a run that went on although an item failed."
     )
 
     @model_validator(mode="before")
@@ -134,23 +136,23 @@ class Tolerance(Frozen):
             return {"count": value}
         if isinstance(value, float):
             return {"ratio": value}
-        if isinstance(value, str) and value.strip().endswith("%"):
-            return {"ratio": float(value.strip()[:-1]) / 100}
+        if isinstance(value, str) and (ratio := parse_percentage(value)) is not None:
+            return {"ratio": ratio}
         return value
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _not_both(self) -> Self:
         if self.count is not None and self.ratio is not None:
             raise ValueError("give either a count or a ratio, not both")
         return self
 
     def exceeded(self, failed: int, total: int) -> bool:
-        """Whether `failed` of `total` items are more than may fail; without a limit none may."""
+        """Whether `failed` of `total` items are too many; without a limit no item may fail."""
         return failed > (self.ratio * total + 1e-9 if self.ratio is not None else (self.count or 0))
 
 
 class Merge(Frozen):
-    """The named result that a group makes of its branches' results."""
+    """How a group makes one named result of its branches' results."""
 
     strategy: str = Field(default="collect_all", description="A registered merge strategy.")
     output: str | None = Field(default=None, description="The field that receives the result; default: the step's id.")
@@ -158,24 +160,24 @@ class Merge(Frozen):
 
 
 class Split(Frozen):
-    """How a list is dealt out to the branches of a group."""
+    """How a list is divided among the branches of a group."""
 
     strategy: str = Field(
         default="duplicate", description="duplicate, round_robin, chunk, hash_by, or a registered one."
     )
-    over: str = Field(description="The field whose items are dealt out; each branch sees its share under that name.")
+    over: str = Field(description="The field that holds the list; each branch sees its share under that name.")
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the strategy.")
 
 
-def _named(value: Any) -> Any:
+def _full_merge(value: Any) -> Any:
     return {"strategy": value} if isinstance(value, str) else value
 
 
-MergeRule: TypeAlias = Annotated[Merge, BeforeValidator(_named)]
+MergeRule: TypeAlias = Annotated[Merge, BeforeValidator(_full_merge)]
 
 
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name)).replace("-", "_")
+def _policy_name(name: str) -> str:
+    return snake_case(name).replace("-", "_")
 
 
 PRESETS: dict[str, Policy] = {

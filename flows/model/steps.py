@@ -1,7 +1,7 @@
-"""The one recursive step model: what a pipeline author declares, as frozen values.
+"""The recursive step model: what a pipeline author declares, as frozen values.
 
-YAML, the builder and plain lists all end here, so the three spellings of one pipeline compare equal. Short forms
-(a string is a handler step, `{parallel: [...]}` is a parallel step) are read by the models themselves.
+YAML, the builder and plain lists all become these models, so the three spellings of one pipeline compare equal. The
+models themselves read the short forms (`flows.model.short_forms`).
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Posit
 
 from flows.model.limits import Resource, RetryBudget
 from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
+from flows.model.short_forms import full_step
 
 MAX_CONCURRENCY_NAMES = ("max_concurrency", "max_workers", "MaxConcurrency", "max_parallel")
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.\-]*$"
@@ -26,17 +27,17 @@ MaxConcurrency: TypeAlias = Annotated[int | Literal["unlimited"] | None, AfterVa
 
 
 class StepFields(Frozen):
-    """What every step has."""
+    """The fields that every step has."""
 
     id: str | None = Field(
-        default=None, pattern=NAME_PATTERN, description="Unique in the pipeline; default: position and handler."
+        default=None, pattern=NAME_PATTERN, description="Unique in the pipeline; default: path and handler."
     )
-    name: str | None = Field(default=None, description="What people read instead of the id.")
+    name: str | None = Field(default=None, description="Shown to people instead of the id.")
     enabled: bool = Field(default=True, description="A step that is not enabled is reported as skipped.")
     when: str | None = Field(default=None, description="A condition over the context; the step is skipped when false.")
     depends_on: tuple[str, ...] = Field(default=(), description="Ids of steps that must have ended before.")
     timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds the step may take, retries included.")
-    retry: Retry | None = Field(default=None, description="How transient failures are tried again.")
+    retry: Retry | None = Field(default=None, description="How the step is tried again after a transient failure.")
 
 
 class Handler(StepFields):
@@ -46,10 +47,10 @@ class Handler(StepFields):
     handler: str = Field(min_length=1, description="The registered name of the handler.")
     options: dict[str, Any] = Field(default_factory=dict, description="The handler's keyword-only parameters.")
     reads: dict[str, str] = Field(default_factory=dict, description="Parameter name: the field it is read from.")
-    writes: dict[str, str] = Field(default_factory=dict, description="Declared write: the field it goes to.")
+    writes: dict[str, str] = Field(default_factory=dict, description="Declared write: the field it is written to.")
     uses: tuple[str, ...] = Field(default=(), description="Named resources whose limits the call respects.")
     expected_tokens: int = Field(
-        default=0, ge=0, description="Tokens the call may use, for tokens_per_minute, until it says how many it did."
+        default=0, ge=0, description="Tokens to count for tokens_per_minute until the call reports how many it used."
     )
 
 
@@ -63,11 +64,11 @@ class Parallel(StepFields):
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
-        description="Branches that run at once; a sliding window.",
+        description="The most branches that run at once; a sliding window.",
     )
-    policy: Policy = Field(default_factory=Policy, description="A preset or the three answers of a policy.")
+    policy: Policy = Field(default_factory=Policy, description="A preset, or the fields of a policy.")
     merge: MergeRule | None = Field(default=None, description="A strategy that makes one named result of the group.")
-    split: Split | None = Field(default=None, description="How a list is dealt out to the branches.")
+    split: Split | None = Field(default=None, description="How a list is divided among the branches.")
     reducers: dict[str, str] = Field(
         default_factory=dict, description="Field: how the branches' writes to it are combined."
     )
@@ -77,27 +78,27 @@ class ForEach(StepFields):
     """The same steps for every item or batch of a list; items are isolated from each other."""
 
     type: Literal["for_each"] = "for_each"
-    over: str = Field(description="The field, or a dotted path into one, that holds the list.")
+    over: str = Field(description="The field that holds the list, or a dotted path to it.")
     as_: str = Field(
         default="item",
         validation_alias=AliasChoices("as", "as_"),
         serialization_alias="as",
         description="The name under which the steps see their item, or their batch.",
     )
-    steps: tuple["Step", ...] = Field(min_length=1, description="What happens to every item or batch.")
-    batch_size: int | None = Field(default=None, ge=1, description="Items a batch; without it each item is its own.")
+    steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run for every item or batch.")
+    batch_size: int | None = Field(default=None, ge=1, description="Items per batch; without it, items run singly.")
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
-        description="Items or batches that run at once; a sliding window.",
+        description="The most items or batches that run at once; a sliding window.",
     )
-    max_items: int = Field(default=10_000, ge=1, description="More items than this fail the step before any starts.")
+    max_items: int = Field(default=10_000, ge=1, description="The step fails at once if the list has more items.")
     tolerated_failure: Tolerance | None = Field(
-        default=None, description="Items that may fail: a number or a share such as '5%'; without it none."
+        default=None, description="How many items may fail: a number or a share such as '5%'; default: none."
     )
     collect: dict[str, str] = Field(
         default_factory=dict,
-        description="Field the steps write: the name under which a list of all items' values leaves the loop.",
+        description="Field the steps write: the name of the field that receives the list of all items' values.",
     )
 
     @model_validator(mode="before")
@@ -111,14 +112,14 @@ class ForEach(StepFields):
 
 
 class MergeResults(StepFields):
-    """Explicit fan-in of a named group of results with a strategy."""
+    """An explicit fan-in: the results of a named group, merged by a strategy."""
 
     type: Literal["merge_results"] = "merge_results"
-    source: str | None = Field(
+    group: str | None = Field(
         default=None,
         validation_alias=AliasChoices("from", "source"),
         serialization_alias="from",
-        description="The id of a parallel or for_each step before this one; its branches' results are merged.",
+        description="The id of an earlier parallel or for_each step; its branches' results are merged.",
     )
     inputs: tuple[str, ...] = Field(default=(), description="Fields to merge, instead of a group's results.")
     strategy: str = Field(default="collect_all", description="A registered merge strategy.")
@@ -130,7 +131,7 @@ class Case(Frozen):
     """One branch of a switch."""
 
     when: str = Field(description="A condition over the context.")
-    steps: tuple["Step", ...] = Field(min_length=1, description="What runs if it is the first that holds.")
+    steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run if it is the first to hold.")
 
 
 class Switch(StepFields):
@@ -140,7 +141,7 @@ class Switch(StepFields):
     cases: tuple[Case, ...] = Field(
         min_length=1, validation_alias=AliasChoices("cases", "switch"), description="Tried in order."
     )
-    default: tuple["Step", ...] = Field(default=(), description="What runs if no condition holds.")
+    default: tuple["Step", ...] = Field(default=(), description="The steps that run if no condition holds.")
 
 
 class SubPipeline(StepFields):
@@ -158,50 +159,12 @@ class Sequential(StepFields):
     steps: tuple["Step", ...] = Field(min_length=1, description="In order.")
 
 
-KIND_BY_KEY = {
-    "handler": "handler",
-    "parallel": "parallel",
-    "branches": "parallel",
-    "for_each": "for_each",
-    "merge_results": "merge_results",
-    "switch": "switch",
-    "cases": "switch",
-    "pipeline": "pipeline",
-    "steps": "sequential",
-}
-
-
-def _short_step(value: Any) -> Any:
-    """Read the short forms: a string, a list, and a mapping whose telling key stands for `type`."""
-    if isinstance(value, str):
-        return {"type": "handler", "handler": value}
-    if isinstance(value, (list, tuple)):
-        steps: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
-        return _short_step(steps[0]) if len(steps) == 1 else {"type": "sequential", "steps": steps}
-    if not isinstance(value, dict) or "type" in value:
-        return value  # pyright: ignore[reportUnknownVariableType]
-    body: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
-    for key, kind in KIND_BY_KEY.items():
-        if key not in body:
-            continue
-        # `parallel: {branches: …}`, `for_each: {over: …}`: the keys may stand inside, as in the sources' examples.
-        inner = body[key]
-        if key in ("for_each", "merge_results"):
-            del body[key]
-            body |= inner if isinstance(inner, dict) else {"from" if key == "merge_results" else "over": inner}
-        elif key in ("parallel", "switch") and isinstance(inner, dict):
-            del body[key]
-            body |= inner
-        return {"type": kind, **body}
-    return body
-
-
 Step: TypeAlias = Annotated[
     Annotated[
         Handler | Parallel | ForEach | MergeResults | Switch | SubPipeline | Sequential,
         Field(discriminator="type"),
     ],
-    BeforeValidator(_short_step),
+    BeforeValidator(full_step),
 ]
 
 
@@ -209,13 +172,13 @@ class Parameter(Frozen):
     """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
     type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
-        default="text", description="What the value is; a list is one of texts."
+        default="text", description="The type of the value; a list is a list of texts."
     )
     description: str = Field(default="", description="Shown beside the field.")
-    default: Any = Field(default=None, description="Used when the run says nothing.")
+    default: Any = Field(default=None, description="Used when the run gives no value.")
     required: bool = Field(default=False, description="A run without it is refused.")
     choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
-    minimum: float | None = Field(default=None, description="The least number that is allowed.")
+    minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
     maximum: float | None = Field(default=None, description="The largest number that is allowed.")
 
 
@@ -225,12 +188,12 @@ class Pipeline(Frozen):
     name: str = Field(
         pattern=NAME_PATTERN, validation_alias=AliasChoices("name", "pipeline"), description="Unique in the catalog."
     )
-    version: str = Field(default="1", description="Changes when the meaning of the pipeline does.")
+    version: str = Field(default="1", description="Change it when the meaning of the pipeline changes.")
     description: str = Field(default="", description="One sentence; shown in the Prefect UI.")
     mode: Literal["ordered", "dag"] = Field(
-        default="ordered", description="`dag` runs steps as soon as what they declare to read is there."
+        default="ordered", description="`dag` starts a step as soon as the fields that it reads are written."
     )
-    parameters: dict[str, Parameter] = Field(default_factory=dict, description="What a run can be given.")
+    parameters: dict[str, Parameter] = Field(default_factory=dict, description="The values that a run can be given.")
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
@@ -239,17 +202,19 @@ class Pipeline(Frozen):
     task_runner: Literal["threads", "dask", "ray"] = Field(
         default="threads", description="Where sync handlers run: in threads here, or on a Dask or Ray cluster."
     )
-    timeout_s: float | None = Field(default=None, gt=0.0, description="Seconds a run may take, also within another.")
+    timeout_s: float | None = Field(
+        default=None, gt=0.0, description="Seconds a run may take, also as a step of another pipeline."
+    )
     stuck_after_s: float | None = Field(
         default=None,
         gt=0.0,
-        description="Seconds without progress after which a step is named as stuck; default: by what is usual.",
+        description="Seconds without progress after which a step is reported as stuck; default: from earlier runs.",
     )
     budget: dict[str, PositiveFloat] = Field(
         default_factory=dict,
-        description="Unit: how much of it a run may use before it starts nothing more; `seconds` is its time.",
+        description="Unit: how much a run may use of it. Then no new step starts. `seconds` is the run's time.",
     )
-    retry: Retry | None = Field(default=None, description="The default of its steps.")
+    retry: Retry | None = Field(default=None, description="The retry of steps that declare none.")
     retry_budget: RetryBudget | None = Field(default=None, description="How many retries the whole run may make.")
     reducers: dict[str, str] = Field(default_factory=dict, description="Field: how concurrent writes are combined.")
     resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")
@@ -270,14 +235,14 @@ def child_steps(step: Step) -> tuple[Step, ...]:
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
-    """Every step of a tree, parents before children, in declared order."""
+    """Yield every step of a tree, parents before children, in declared order."""
     for step in steps:
         yield step
         yield from walk(child_steps(step))
 
 
 def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
-    """The handlers that the steps name, in declared order, repetitions included."""
+    """The names of the handlers that the steps call, in declared order, with repetitions."""
     return tuple(step.handler for step in walk(steps) if isinstance(step, Handler))
 
 

@@ -1,7 +1,7 @@
-"""From the model to a plan: names resolved, limits settled, declarations checked, steps numbered."""
+"""From the model to a plan: names resolved, limits decided, declarations checked, steps numbered."""
 
-from flows.planning.access import all_before
-from flows.planning.draft import Overrides, Places
+from flows.planning.dependencies import all_before
+from flows.planning.draft import Overrides, PositionOf
 from flows.planning.fingerprints import StepFingerprint, effect_fingerprints, step_fingerprints
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
 from flows.planning.planner import make_plan
@@ -16,8 +16,8 @@ __all__ = [
     "Loop",
     "Node",
     "Overrides",
-    "Places",
     "Plan",
+    "PositionOf",
     "StepFingerprint",
     "Sub",
     "all_before",

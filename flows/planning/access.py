@@ -1,16 +1,24 @@
-"""What nodes read and write, checked: unwritten reads, branches that need a sibling, two writers of one field."""
+"""Checks of reads and writes: fields that nothing writes, branches that read a sibling's field, two writers of one."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
+from flows.planning.dependencies import all_before
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
-Finding: TypeAlias = tuple[str, str, str, bool]
-"""Path, code, message, and whether it is wrong whatever the run is given."""
+
+class AccessProblem(NamedTuple):
+    """One thing that is wrong with the reads and writes of a step."""
+
+    path: str
+    code: str
+    message: str
+    certain: bool
+    """Whether it is wrong for every run, whatever fields the run starts with."""
 
 
 def node_access(nodes: Sequence[Node]) -> Access:
-    """What nodes that run in this order read from outside, write, and change elsewhere."""
+    """The reads from outside, the writes and the effects of nodes that run in this order."""
     total = Access()
     for node in nodes:
         reads = node.access.reads - total.writes
@@ -18,69 +26,59 @@ def node_access(nodes: Sequence[Node]) -> Access:
     return total
 
 
-def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str]) -> Iterator[Finding]:
-    """Everything wrong with who reads and writes what, in declared order."""
+def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+    """Yield everything that is wrong with reads and writes, in declared order; the run starts with `given` fields."""
     yield from _check(root, given, True, reducers)
 
 
-def _check(node: Node, there: frozenset[str], certain: bool, reducers: Mapping[str, str]) -> Iterator[Finding]:
+def _check(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+    """Check a node that finds the fields `there`; `known` if there can be no others."""
     match node:
         case Leaf():
             for read in node.spec.reads or ():
-                source = node.reads[read.name]
-                if certain and read.required and source not in there:
-                    yield (
-                        node.path,
-                        "unwritten-read",
-                        f"{node.label} reads {source!r}, which no earlier step writes and no parameter gives; "
-                        f"there are: {', '.join(sorted(there)) or 'none'}",
-                        False,
+                name = node.reads[read.name]
+                if known and read.required and name not in there:
+                    message = (
+                        f"{node.label} reads {name!r}, which no earlier step writes and no parameter gives; "
+                        f"there are: {', '.join(sorted(there)) or 'none'}"
                     )
+                    yield _unwritten_read(node, message)
         case Chain():
             for child in node.children:
-                yield from _check(child, there, certain, reducers)
-                there, certain = there | child.access.writes, certain and child.access.known
+                yield from _check(child, there, known, reducers)
+                there, known = there | child.access.writes, known and child.access.known
         case Group(derived=True):
-            yield from _check(
-                Chain(path=node.path, id=node.id, label=node.label, children=node.children), there, certain, reducers
-            )
+            in_order = Chain(path=node.path, id=node.id, label=node.label, children=node.children)
+            yield from _check(in_order, there, known, reducers)
         case Group():
             yield from _check_siblings(node, there, reducers)
-            for position, child in enumerate(node.children):
-                seen = there.union(*(node.children[i].access.writes for i in all_before(node.after, position)))
+            for index, child in enumerate(node.children):
+                seen = there.union(*(node.children[i].access.writes for i in all_before(node.after, index)))
                 siblings = node_access(node.children).writes - child.access.writes
-                # What a sibling writes is reported once, as such.
-                yield from _check(child, seen | siblings, certain, reducers)
+                # A read of a sibling's field is reported once, by `_check_siblings`.
+                yield from _check(child, seen | siblings, known, reducers)
         case Loop():
-            if certain and node.over.split(".")[0] not in there and not node.over.startswith("@"):
-                yield (
-                    node.path,
-                    "unwritten-read",
-                    f"for_each goes over {node.over!r}, which nothing before it writes",
-                    False,
-                )
-            yield from _check(node.body, there | {node.item_name}, certain, reducers)
+            if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):
+                yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
+            yield from _check(node.body, there | {node.item_name}, known, reducers)
         case Choice():
             for _, inner in node.cases:
-                yield from _check(inner, there, certain, reducers)
+                yield from _check(inner, there, known, reducers)
         case Sub():
             inside = there | frozenset(node.plan.pipeline.parameters)
-            yield from (
-                (node.path, code, message, always)
-                for _, code, message, always in _check(node.plan.root, inside, certain, reducers)
-            )
+            for problem in _check(node.plan.root, inside, known, reducers):
+                yield problem._replace(path=node.path)
         case FanIn():
             for name in node.inputs:
-                if certain and name not in there:
-                    yield (
-                        node.path,
-                        "unwritten-read",
-                        f"merge_results reads {name!r}, which nothing before it writes",
-                        False,
-                    )
+                if known and name not in there:
+                    yield _unwritten_read(node, f"merge_results reads {name!r}, which nothing before it writes")
 
 
-def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, str]) -> Iterator[Finding]:
+def _unwritten_read(node: Node, message: str) -> AccessProblem:
+    return AccessProblem(node.path, "unwritten-read", message, False)
+
+
+def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     combined = {**reducers, **group.reducers}
     for later, second in enumerate(group.children):
         seen = all_before(group.after, later)
@@ -88,7 +86,7 @@ def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, 
             if earlier == later or earlier in seen or later in all_before(group.after, earlier):
                 continue
             for name in sorted(second.access.reads & first.access.writes - there):
-                yield (
+                yield AccessProblem(
                     second.path,
                     "reads-sibling",
                     f"branch {second.label!r} reads {name!r}, which its sibling {first.label!r} writes; branches do "
@@ -97,22 +95,10 @@ def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, 
                 )
             for name in sorted(second.access.writes & first.access.writes) if earlier < later else ():
                 if name not in combined:
-                    yield (
+                    yield AccessProblem(
                         second.path,
                         "parallel-write",
                         f"branches {first.label!r} and {second.label!r} both write {name!r}; declare how to combine "
                         f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write",
                         True,
                     )
-
-
-def all_before(after: tuple[frozenset[int], ...], position: int) -> frozenset[int]:
-    """The branches that branch `position` waits for, directly or through others."""
-    found: set[int] = set()
-    waiting = list(after[position]) if after else []
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting.extend(after[one])
-    return frozenset(found)

@@ -1,4 +1,4 @@
-"""`mode: dag`: which steps of a list must wait for which, from what they declare; the rest may run side by side."""
+"""`mode: dag`: which steps of a list wait for which others, by their declarations; the rest may run side by side."""
 
 from collections.abc import Sequence
 
@@ -8,27 +8,27 @@ from flows.planning.plan import Node
 def derive_group(
     nodes: Sequence[Node], declared: Sequence[frozenset[int]]
 ) -> tuple[tuple[frozenset[int], ...], tuple[str, ...]] | None:
-    """For every step the earlier ones it waits for, and why, in words; None if the list has to stay in order.
+    """For each step, the earlier steps that it waits for, and the reasons in words; None if all have to stay in order.
 
-    A step waits for an earlier one that writes what it reads or writes, reads what it writes, shares an effect, or
-    is named in its `depends_on`. A step with undeclared reads, writes or effects keeps its place among all.
-    `declared` holds the positions that `depends_on` names.
+    A step waits for an earlier step that writes what it reads or writes, that reads what it writes, that shares an
+    effect with it, or that its `depends_on` names (`declared`, by index). A step with undeclared reads, writes or
+    effects waits for all steps before it, and all steps after it wait for it.
     """
     after: list[frozenset[int]] = []
-    why: list[str] = []
+    reasons: list[str] = []
     for later, node in enumerate(nodes):
-        reasons = {
+        found = {
             earlier: reason
             for earlier in range(later)
             if (reason := _reason(nodes[earlier], node, earlier in declared[later]))
         }
-        direct = _without_implied(frozenset(reasons), after)
+        direct = _without_implied(frozenset(found), after)
         after.append(direct)
-        waits = "; ".join(f"{nodes[one].label} ({reasons[one]})" for one in sorted(direct))
-        why.append(f"{node.label} waits for {waits}" if waits else f"{node.label} can start at once")
-    if all(direct == ({position - 1} if position else frozenset()) for position, direct in enumerate(after)):
+        waits = "; ".join(f"{nodes[one].label} ({found[one]})" for one in sorted(direct))
+        reasons.append(f"{node.label} waits for {waits}" if waits else f"{node.label} can start at once")
+    if all(direct == ({index - 1} if index else frozenset()) for index, direct in enumerate(after)):
         return None
-    return tuple(after), tuple(why)
+    return tuple(after), tuple(reasons)
 
 
 def _reason(first: Node, second: Node, declared: bool) -> str:
@@ -49,13 +49,17 @@ def _reason(first: Node, second: Node, declared: bool) -> str:
 
 
 def _without_implied(direct: frozenset[int], after: Sequence[frozenset[int]]) -> frozenset[int]:
-    """Only the waits that no other wait implies."""
-    implied: set[int] = set()
-    for one in direct:
-        waiting = list(after[one])
-        while waiting:
-            other = waiting.pop()
-            if other not in implied:
-                implied.add(other)
-                waiting.extend(after[other])
-    return direct - implied
+    """The waits in `direct` that no other wait implies."""
+    return direct.difference(*(all_before(after, index) for index in direct))
+
+
+def all_before(after: Sequence[frozenset[int]], index: int) -> frozenset[int]:
+    """The branches that branch `index` waits for, directly or through others; `after` may be empty for no waits."""
+    found: set[int] = set()
+    waiting = list(after[index]) if after else []
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(after[one])
+    return frozenset(found)

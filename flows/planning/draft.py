@@ -1,4 +1,4 @@
-"""What is known, settled and checked alike for every step while a plan is made."""
+"""A plan in the making: the values and checks that are the same for every kind of step."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,74 +6,83 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author import HandlerSpec, Registry
 from flows.errors import OrchestrationError, Problem, suggest
-from flows.model import Parallel, Pipeline, Policy, Resource, Settled, Step, condition_names, settle
-from flows.model import check_expression as trouble_in
+from flows.model import (
+    EffectiveResource,
+    Parallel,
+    Pipeline,
+    Policy,
+    Resource,
+    Step,
+    check_expression,
+    condition_names,
+    effective_resource,
+)
 from flows.planning.plan import Access, Limit, TaskRunner
-from flows.planning.references import Names, NoSuchReference
+from flows.planning.references import ReferenceScope, UnknownReference
 from flows.state import DEFAULT_REDUCERS, fingerprint, resolve_reducer
 
 DEFAULT_MAX_CONCURRENCY = 4
-Places: TypeAlias = Callable[..., tuple[int, int]]
-"""From the dotted position of a step, and keys in it, to line and column."""
+PositionOf: TypeAlias = Callable[..., tuple[int, int]]
+"""Takes the path of a step, and keys in it; returns line and column in the pipeline's file."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a run says over the pipeline, and where it said so (`--max-workers`, `BRAID_MAX_WORKERS`, the form)."""
+    """Values of a run that take precedence over the pipeline's, and their origins (`--max-workers`, the form, …)."""
 
     max_concurrency: int | None = None
     origin: str = "run"
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By unit; over the pipeline's."""
+    """By unit."""
     default_max_concurrency: int = DEFAULT_MAX_CONCURRENCY
     resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
-    """What the settings define; a pipeline may use it, and hold itself to less."""
+    """The resources that the settings define; a pipeline may use them, and may declare tighter limits."""
     resources_origin: str = "settings"
     policy: Policy | None = None
-    """For groups that do not say one."""
+    """The policy of groups that declare none."""
     task_runner: Literal["threads", "dask", "ray"] | None = None
-    """Over the pipeline's."""
     task_runner_origin: str = "run"
     clusters: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By task runner: the address of a cluster that exists."""
+    """By task runner: the address of an existing cluster."""
 
 
 @dataclass
 class Planning:
-    """One pipeline's plan in the making."""
+    """The plan of one pipeline in the making."""
 
     pipeline: Pipeline
     registry: Registry
     catalog: Mapping[str, Pipeline]
     overrides: Overrides
-    source: str
-    place: Places
+    file: str
+    position_of: PositionOf
     problems: list[Problem] = field(default_factory=list[Problem])
     ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     used: set[str] = field(default_factory=set[str])
     """Resources that the steps use."""
     within: tuple[str, ...] = ()
-    """Ids of the sub-pipeline steps around; they keep the ids of what is inside unique."""
+    """Ids of the enclosing sub-pipeline steps; as prefixes, they keep the ids of inner steps unique."""
     ancestors: tuple[str, ...] = ()
-    """Names of the pipelines around."""
-    names: Names = field(init=False)
-    """What references can name where the planner is."""
+    """Names of the enclosing pipelines."""
+    scope: ReferenceScope = field(init=False)
+    """The names that a reference in the current step can use."""
     refused: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Options whose references name nothing; that their text does not fit is no second problem."""
+    """Options (path, name) with an unknown reference; their values are not checked any further."""
 
     def __post_init__(self) -> None:
-        self.names = Names(frozenset(self.pipeline.parameters))
+        self.scope = ReferenceScope(frozenset(self.pipeline.parameters))
 
     def problem(self, path: str, code: str, message: str, *keys: str, level: str = "error") -> None:
-        line, column = self.place(path, *keys) if keys else self.place(path)
+        """Note a problem with a step, or with a key in it."""
+        line, column = self.position_of(path, *keys) if keys else self.position_of(path)
         if not line and path:
             message = f"step {path}: {message}"
-        self.problems.append(Problem(self.source, line, column, code, message, level))
+        self.problems.append(Problem(self.file, line, column, code, message, level))
 
     @property
     def ceiling(self) -> Limit | None:
-        """What the run or the pipeline said; it bounds every group and the run as a whole."""
+        """The limit of the run, else of the pipeline; it bounds every group and the run as a whole."""
         if self.overrides.max_concurrency is not None:
             return Limit(self.overrides.max_concurrency, self.overrides.origin)
         declared = self.pipeline.max_concurrency
@@ -83,18 +92,18 @@ class Planning:
 
     @property
     def reducers(self) -> dict[str, str]:
-        """Pipeline over handlers over defaults."""
+        """The reducers by field: the pipeline's take precedence over the handlers', and those over the defaults."""
         declared: dict[str, str] = {}
         for spec in self.specs.values():
             declared.update(spec.reducers)
         return {**DEFAULT_REDUCERS, **declared, **self.pipeline.reducers}
 
     @property
-    def resources(self) -> dict[str, Settled]:
+    def resources(self) -> dict[str, EffectiveResource]:
         own, common = self.pipeline.resources, self.overrides.resources
         names = [*own, *sorted(name for name in self.used if name in common and name not in own)]
         return {
-            name: settle(
+            name: effective_resource(
                 name,
                 own.get(name),
                 common.get(name),
@@ -105,15 +114,17 @@ class Planning:
         }
 
     def fingerprint(self) -> str:
-        """Changes when the pipeline, or the version of a handler in it, does; not with budgets and limits, so that a
-        run that was held up by one can go on with a larger one."""
+        """A fingerprint of the pipeline and the versions of its handlers.
+
+        Budgets and limits are left out, so that a run that they stopped can be resumed with larger ones.
+        """
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
         left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner"}
         return fingerprint([self.pipeline.model_dump(mode="json", exclude=left_out), versions])
 
     @property
     def task_runner(self) -> TaskRunner:
-        """The run's, else the pipeline's."""
+        """The task runner of the run, else of the pipeline."""
         given, origin = self.overrides.task_runner, self.overrides.task_runner_origin
         if given is None:
             given = self.pipeline.task_runner
@@ -121,6 +132,7 @@ class Planning:
         return TaskRunner(given, origin, self.overrides.clusters.get(given))
 
     def limit(self, declared: Any) -> Limit:
+        """The limit of a group or loop that declares `declared`, never above the ceiling."""
         ceiling = self.ceiling
         if declared is None:
             return ceiling or Limit(self.overrides.default_max_concurrency, "default")
@@ -130,15 +142,16 @@ class Planning:
         return own
 
     def policy(self, step: Parallel) -> Policy:
-        """The step's own, else the run's, else the default."""
+        """The policy of the step, else of the run, else the default."""
         given = self.overrides.policy
         return step.policy if given is None or "policy" in step.model_fields_set else given
 
     def common(self, step: Step, path: str, label: str, access: Access, default_id: str = "") -> dict[str, Any]:
+        """The fields that the nodes of all steps have."""
         if step.when is not None:
             access = access | Access(reads=condition_names(step.when))
         step_id = self.step_id(step.id, path, default_id or label)
-        self.names.steps[step.id or step_id] = ({}, access)
+        self.scope.steps[step.id or step_id] = ({}, access)
         return {
             "path": path,
             "id": step_id,
@@ -162,29 +175,29 @@ class Planning:
                 self.problem(path, "duplicate-id", f"the id {name!r} is taken by step {paths[0]}; ids are unique")
 
     def resolved(self, values: Mapping[str, Any], path: str, key: str) -> dict[str, Any]:
-        """Options or parameters with their references as templates."""
+        """Options or parameters with their references turned into templates; unknown references are reported."""
         resolved: dict[str, Any] = {}
         for name, value in values.items():
             try:
-                resolved[name] = self.names.resolved(value)
-            except NoSuchReference as error:
+                resolved[name] = self.scope.resolved(value)
+            except UnknownReference as error:
                 self.problem(path, "unknown-reference", str(error), key, name)
                 self.refused.add((path, name))
                 resolved[name] = value
         return resolved
 
     def dotted(self, dotted: str, path: str, *keys: str) -> str:
-        """The dotted path that a reference stands for."""
+        """The dotted path that a reference stands for; an unknown reference is reported."""
         try:
-            return self.names.dotted(dotted)
-        except NoSuchReference as error:
+            return self.scope.dotted(dotted)
+        except UnknownReference as error:
             self.problem(path, "unknown-reference", str(error), *keys)
             return dotted
 
-    def check_expression(self, text: str, path: str) -> None:
-        trouble = trouble_in(text)
-        if trouble:
-            self.problem(path, "bad-expression", f"when: {trouble}", "when")
+    def check_condition(self, text: str, path: str) -> None:
+        syntax_error = check_expression(text)
+        if syntax_error:
+            self.problem(path, "bad-expression", f"when: {syntax_error}", "when")
 
     def check_strategy(self, strategy: str, path: str, known: Iterable[str], kind: str) -> None:
         names = list(known)

@@ -1,11 +1,11 @@
 """Fingerprints of a plan: of every step, for resuming; and of every outside effect, for skipping work done before.
 
-A step's own fingerprint covers its handler, the handler's version and the options; its chained fingerprint covers the
-same of everything that comes before it. The fingerprint of an effect covers the handlers that bring it about, their
-versions and options, and everything that made their inputs: a later run with the same fingerprint skips the work. Items
-of a loop are left out there, since they are known by their content.
+A step's own fingerprint covers its handler, the handler's version and the options. Its chained fingerprint also covers
+every step before it. The fingerprint of an effect covers the handlers that cause it, their versions and options, and
+everything that their inputs depend on; a later run with the same fingerprint skips the work. Items of a loop are left
+out of it, since they are identified by their content.
 
-Limits, policies, retries and timeouts decide whether and when a step runs, never its result, so they are left out: they
+Limits, policies, retries and timeouts decide whether and when a step runs, never its result. So they are left out, and
 can be changed before a run is resumed.
 """
 
@@ -15,31 +15,31 @@ from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, UnsupportedValue
 from flows.model import render, template_names
-from flows.planning.access import all_before
+from flows.planning.dependencies import all_before
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.state import EffectFingerprint, fingerprint
 
 
 @dataclass(frozen=True)
 class StepFingerprint:
-    """Fingerprints of one step: its `own`, and `chained` with those of all that comes before it."""
+    """The fingerprints of one step: its `own`, and the one `chained` with those of all steps before it."""
 
     own: str
     chained: str
     published_by: str | None = None
-    """Of a step that stages: the one after it, on the same item, that makes it lasting."""
+    """For a step that stages: the later step, on the same item, that publishes its effects."""
 
 
 def step_fingerprints(plan: Plan, start: str = "") -> Mapping[str, StepFingerprint]:
-    """The fingerprints of every leaf of a plan by its id; `start` is the fingerprint of the run's first context."""
-    found = _Steps()
+    """The fingerprints of every leaf of a plan by its id; `start` is the fingerprint of the run's initial context."""
+    found = _StepWalk()
     found.walk(plan.root, start)
     _note_publishers(plan.root, found.by_id)
     return found.by_id
 
 
 def _note_publishers(node: Node, found: dict[str, StepFingerprint]) -> None:
-    """Of the steps on one item (loops apart), let those that stage know the next one that publishes."""
+    """For each step that stages, note the next step on the same item that publishes."""
     leaves, loops = _on_one_item(node)
     publisher: str | None = None
     for leaf in reversed(leaves):
@@ -52,6 +52,7 @@ def _note_publishers(node: Node, found: dict[str, StepFingerprint]) -> None:
 
 
 def _on_one_item(node: Node) -> tuple[list[Leaf], list[Loop]]:
+    """The leaves in a node that work on the same item, and the loops in it, whose leaves work on other items."""
     if isinstance(node, Leaf):
         return [node], []
     if isinstance(node, Loop):
@@ -61,11 +62,11 @@ def _on_one_item(node: Node) -> tuple[list[Leaf], list[Loop]]:
 
 
 @dataclass
-class _Steps:
+class _StepWalk:
     by_id: dict[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
 
     def walk(self, node: Node, before: str) -> str:
-        """Note the leaves in `node`, given the fingerprint of what comes before; returns the fingerprint after it."""
+        """Note the leaves in a node; takes the chained fingerprint before the node and returns the one after it."""
         before = _mark(before, node.when, node.enabled)
         match node:
             case Leaf():
@@ -76,7 +77,7 @@ class _Steps:
                 self.by_id[node.id] = StepFingerprint(own, chained)
                 return chained
             case FanIn():
-                return _mark(before, node.source, node.inputs, node.merge.model_dump())
+                return _mark(before, node.group, node.inputs, node.merge.model_dump())
             case Chain():
                 for child in node.children:
                     before = self.walk(child, before)
@@ -97,9 +98,9 @@ class _Steps:
     def _group(self, group: Group, before: str) -> str:
         after: list[str] = []
         split = group.split.model_dump() if group.split is not None else None
-        for position, child in enumerate(group.children):
-            waited_for = [after[earlier] for earlier in sorted(all_before(group.after, position))]
-            after.append(self.walk(child, _mark(before, split, position if split else None, waited_for)))
+        for index, child in enumerate(group.children):
+            waited_for = [after[earlier] for earlier in sorted(all_before(group.after, index))]
+            after.append(self.walk(child, _mark(before, split, index if split else None, waited_for)))
         merge = group.merge.model_dump() if group.merge is not None else None
         return _mark(before, after, merge, group.reducers)
 
@@ -114,17 +115,17 @@ def _mark(*parts: Any) -> str:
 def effect_fingerprints(
     plan: Plan, given: Mapping[str, Any], *, apart_from: Collection[str] = ()
 ) -> dict[str, EffectFingerprint]:
-    """A fingerprint for each outside effect that some step has as its only one; `given` are the run's parameters.
+    """A fingerprint for each outside effect that is the only effect of a step; `given` are the run's parameters.
 
-    Fields in `apart_from` count for nothing: what is known by its content, and what only says how to go about it.
+    Fields in `apart_from` are left out: those identified by their content, and those that do not affect the result.
     """
-    walk = _Effects(frozenset(apart_from))
+    walk = _EffectWalk(frozenset(apart_from))
     walk.walk(plan.root, dict(given), ())
     return walk.effects
 
 
 @dataclass
-class _Effects:
+class _EffectWalk:
     apart_from: frozenset[str]
     fields: dict[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
     effects: dict[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
@@ -138,13 +139,13 @@ class _Effects:
             case Leaf():
                 self._leaf(node, given, marks)
             case FanIn():
-                sources = [node.source] if node.source else list(node.inputs)
-                self._write(node.merge.output, self._made(sources, given, (*marks, node.merge.model_dump())))
+                inputs = [node.group] if node.group else list(node.inputs)
+                self._write(node.merge.output, self._after(inputs, given, (*marks, node.merge.model_dump())))
             case Chain() | Group():
                 for child in node.children:
                     self.walk(child, given, marks)
                 if isinstance(node, Group) and node.merge is not None:
-                    self._write(node.merge.output, self._made(list(self.fields), given, (node.merge.model_dump(),)))
+                    self._write(node.merge.output, self._after(list(self.fields), given, (node.merge.model_dump(),)))
             case Loop():
                 self.fields[node.item_name] = EffectFingerprint()
                 self.walk(node.body, given, marks)
@@ -160,15 +161,16 @@ class _Effects:
         spec = leaf.spec
         reads = sorted(self.fields) if spec.reads is None else list(leaf.reads.values())
         own = (*marks, spec.name, spec.version, _rendered(leaf.options, given))
-        made = self._made(reads, given, own)
-        made = EffectFingerprint(made.fingerprint, made.steps | {spec.name, leaf.id})
+        after = self._after(reads, given, own)
+        after = EffectFingerprint(after.fingerprint, after.steps | {spec.name, leaf.id})
         for target in leaf.writes.values():
-            self._write(target, made)
+            self._write(target, after)
         if spec.effects is not None and len(spec.effects) == 1:
             (effect,) = spec.effects
-            self.effects[effect] = _both(self.effects.get(effect), made)
+            self.effects[effect] = _joined(self.effects.get(effect), after)
 
-    def _made(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
+    def _after(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
+        """The fingerprint of a result that depends on the fields that are read and on `own`."""
         inputs: list[Any] = []
         steps = frozenset[str]()
         for name in reads:
@@ -181,19 +183,19 @@ class _Effects:
                 inputs.append((name, given.get(name)))
         return EffectFingerprint(_hash((own, inputs)), steps)
 
-    def _write(self, target: str | None, made: EffectFingerprint) -> None:
+    def _write(self, target: str | None, written: EffectFingerprint) -> None:
         if target is not None and target not in self.apart_from:
-            self.fields[target] = _both(self.fields.get(target), made)
+            self.fields[target] = _joined(self.fields.get(target), written)
 
 
-def _both(before: EffectFingerprint | None, made: EffectFingerprint) -> EffectFingerprint:
+def _joined(before: EffectFingerprint | None, more: EffectFingerprint) -> EffectFingerprint:
     if before is None:
-        return made
-    return EffectFingerprint(_hash((before.fingerprint, made.fingerprint)), before.steps | made.steps)
+        return more
+    return EffectFingerprint(_hash((before.fingerprint, more.fingerprint)), before.steps | more.steps)
 
 
 def _rendered(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as far as they are known before the run: what comes from a parameter counts with its value."""
+    """The options with the templates rendered that need only parameters of the run."""
     found: dict[str, Any] = {}
     for name, value in options.items():
         names = template_names(value)

@@ -1,4 +1,4 @@
-"""A handler step in a plan: what it reads, writes, uses and may be given, checked against the handler's declaration."""
+"""A handler step in a plan: its reads, writes, resources and options, checked against the handler's declaration."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from flows.planning.plan import Access, Leaf
 
 
 def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
-    """The node of a step that calls `spec`; what is wrong with the step is added to the planning's problems."""
+    """The node of a step that calls `spec`; problems with the step are noted in `planning`."""
     step = step.model_copy(update={"options": planning.resolved(step.options, path, "options")})
     planning.specs[spec.name] = spec
     declared = _declared(planning, step, spec, path)
@@ -57,7 +57,7 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
         known=spec.declared,
     )
     common, retry = planning.common(step, path, spec.name, access), step.retry or planning.pipeline.retry
-    planning.names.steps[step.handler] = planning.names.steps[step.id or common["id"]] = (writes, access)
+    planning.scope.steps[step.handler] = planning.scope.steps[step.id or common["id"]] = (writes, access)
     if declared is not None:
         common["timeout_s"] = step.timeout_s or declared.timeout_s
         if retry is None and declared.max_attempts is not None:
@@ -75,7 +75,7 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
 
 
 def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
-    """What this step does by its options, for a handler that tells; None also where they cannot be understood."""
+    """The declaration of a handler that `declares` by the step's options; None if it does not, or refuses them."""
     if spec.declares is None:
         return None
     try:
@@ -115,6 +115,6 @@ def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: s
                 )
     for name, value in step.options.items():
         if isinstance(value, str) and "{{" in value:
-            trouble = check_expression(value)
-            if trouble:
-                planning.problem(path, "bad-expression", trouble, "options", name)
+            syntax_error = check_expression(value)
+            if syntax_error:
+                planning.problem(path, "bad-expression", syntax_error, "options", name)

@@ -1,4 +1,4 @@
-"""A plan: the pipeline with every name resolved, every limit settled and every node numbered; what the engine walks."""
+"""A plan, which the engine walks: a pipeline with all names resolved, all limits decided and all nodes numbered."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author import HandlerSpec
 from flows.errors import Problem
-from flows.model import Merge, Pipeline, Policy, Retry, RetryBudget, Settled, Split, Tolerance, tightest
+from flows.model import EffectiveResource, Merge, Pipeline, Policy, Retry, RetryBudget, Split, Tolerance, tightest
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How many may run at once (None: any number), and who said so."""
+    """How many may run at once (None: any number), and the origin of that limit."""
 
     value: int | None
     origin: str
@@ -22,10 +22,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class NodeFields:
-    """What every node of a plan has."""
+    """The fields that every node of a plan has."""
 
     path: str
-    """Dotted position in the pipeline, counted from 0: `2.1`."""
+    """The indices of the node and its enclosing steps in the pipeline, counted from 0: `2.1`."""
     id: str
     label: str
     timeout_s: float | None = None
@@ -36,7 +36,7 @@ class NodeFields:
 
 @dataclass(frozen=True)
 class Access:
-    """What a node reads and writes in the context and changes outside of it; `known` if that is all."""
+    """The fields that a node reads and writes, and its effects outside the context; `known` if there are no others."""
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
@@ -59,9 +59,9 @@ class Leaf(NodeFields):
     spec: HandlerSpec = field(kw_only=True)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reads: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Parameter: field."""
+    """By parameter: the field that it is read from."""
     writes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Declared write: field."""
+    """By declared write: the field that it is written to."""
     retry: Retry = field(default_factory=Retry)
     uses: tuple[str, ...] = ()
     expected_tokens: int = 0
@@ -71,7 +71,8 @@ class Leaf(NodeFields):
 class FanIn(NodeFields):
     """A merge of a group's branch results, or of fields, by a strategy."""
 
-    source: str | None = None
+    group: str | None = None
+    """The id of the group."""
     inputs: tuple[str, ...] = ()
     merge: Merge = field(default_factory=Merge)
 
@@ -82,12 +83,12 @@ class Chain(NodeFields):
 
     children: tuple["Node", ...] = ()
     own_outcome: bool = False
-    """Whether people declared it as a thing of its own: a branch of several steps."""
+    """Whether it has an outcome: it was declared as one step, for example as a branch of several steps."""
 
 
 @dataclass(frozen=True)
 class Group(NodeFields):
-    """Branches side by side; `after[i]` are the positions that branch i waits for and sees."""
+    """Branches side by side; `after[i]` are the indices of the branches that branch i waits for and sees."""
 
     children: tuple["Node", ...] = ()
     after: tuple[frozenset[int], ...] = ()
@@ -96,12 +97,12 @@ class Group(NodeFields):
     merge: Merge | None = None
     split: Split | None = None
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Those of the group over the pipeline's; none for a derived group, in which writes replace each other in order."""
+    """By field; empty for a derived group, in which writes replace each other in order."""
     derived: bool = False
-    """Made from a list of steps by what they declare; a failure then counts as it would in the list."""
+    """Whether the group was derived from a list of steps; a failure in it counts as it would in the list."""
     own_outcome: bool = True
     why: tuple[str, ...] = ()
-    """For a derived group, a line a child: what it waits for and why."""
+    """For a derived group, one line per child: which children it waits for, and why."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ Node: TypeAlias = Leaf | FanIn | Chain | Group | Loop | Choice | Sub
 
 @dataclass(frozen=True)
 class TaskRunner:
-    """Where the calls of sync handlers run, who said so, and at which address if it is there already."""
+    """Where the calls of sync handlers run, the origin of that choice, and the address of an existing cluster."""
 
     name: Literal["threads", "dask", "ray"] = "threads"
     origin: str = "default"
@@ -157,16 +158,16 @@ class Plan:
     pipeline: Pipeline
     root: Node
     limit: Limit
-    """Calls at once in the whole run; unlimited unless the pipeline or the run set a ceiling."""
-    resources: Mapping[str, Settled] = field(default_factory=dict[str, Settled])
-    """Those that it declares or its own steps use."""
+    """The most calls at once in the whole run; unlimited unless the pipeline or the run sets a ceiling."""
+    resources: Mapping[str, EffectiveResource] = field(default_factory=dict[str, EffectiveResource])
+    """The resources that the pipeline declares or its own steps use."""
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How much of each unit a run may use."""
+    """By unit: how much a run may use."""
     retry_budget: RetryBudget | None = None
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
     task_runner: TaskRunner = field(default_factory=TaskRunner)
-    """Also for the plans in it, whatever theirs say."""
+    """It holds for the plans inside this one too, whatever their pipelines declare."""
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -178,8 +179,8 @@ class Plan:
         return tuple(node for node in self.nodes if isinstance(node, Leaf))
 
     @property
-    def all_resources(self) -> dict[str, Settled]:
-        """Those of this plan and of the plans in it; where several have a name, the tightest of what they say."""
+    def all_resources(self) -> dict[str, EffectiveResource]:
+        """The resources of this plan and of the plans inside it; of resources with one name, the tightest limits."""
         found = dict(self.resources)
         for inner in (node.plan for node in self.nodes if isinstance(node, Sub)):
             for name, one in inner.resources.items():
@@ -203,7 +204,7 @@ def node_children(node: Node) -> tuple[Node, ...]:
 
 
 def walk_nodes(node: Node) -> Iterator[Node]:
-    """`node` and everything inside it, parents first, in declared order."""
+    """Yield a node and all nodes inside it, parents first, in declared order."""
     yield node
     for child in node_children(node):
         yield from walk_nodes(child)

@@ -1,6 +1,6 @@
-"""Resolve, check and number a pipeline: out comes a plan that can run, or everything that is wrong with it."""
+"""Makes the plan of a pipeline: names resolved, declarations checked, steps numbered; or reports all its problems."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -25,7 +25,7 @@ from flows.model import (
 )
 from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
-from flows.planning.draft import Overrides, Places, Planning
+from flows.planning.draft import Overrides, Planning, PositionOf
 from flows.planning.leaf import plan_leaf
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
 from flows.planning.type_flow import mismatches
@@ -38,26 +38,27 @@ def make_plan(
     catalog: Mapping[str, Pipeline] | None = None,
     given: Iterable[str] | None = None,
     overrides: Overrides | None = None,
-    source: str | None = None,
-    place: Places = lambda *path: (0, 0),
+    file: str | None = None,
+    position_of: PositionOf = lambda *path: (0, 0),
 ) -> Plan:
     """The plan of a pipeline.
 
-    `given` names the fields that a run starts with besides the pipeline's parameters; with None, reads that nothing
-    writes are warnings, since the run may bring them. `source` and `place` put problems at a line of a file.
+    `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
+    that nothing writes is only a warning, since the run may start with that field. With `file` and `position_of`,
+    problems have a line and a column.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
     """
     planner = _Planner(
-        pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), source or pipeline.name, place
+        pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
     )
     root = planner.chain(pipeline.steps, "", pipeline.name)
     planner.check_ids()
     fields = frozenset(given or ()) | frozenset(pipeline.parameters)
     level = "error" if given is not None else "warning"
-    for path, code, message, always in check_access(root, fields, planner.reducers):
-        planner.problem(path, code, message, level="error" if always else level)
+    for found in check_access(root, fields, planner.reducers):
+        planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
     for path, message in mismatches(root):
         planner.problem(path, "type-mismatch", message, level="warning")
     errors = [problem for problem in planner.problems if problem.level == "error"]
@@ -78,22 +79,14 @@ def make_plan(
 
 
 class _Planner(Planning):
-    """Goes through the steps, and numbers them."""
+    """Makes the nodes of the steps and numbers them."""
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
-        children = tuple(self.node(step, _below(path, position)) for position, step in enumerate(steps))
-        names = [step.depends_on for step in steps]
-        known = {
-            alias: position
-            for position, (step, node) in enumerate(zip(steps, children, strict=True))
-            for alias in self._aliases(step, node)
-        }
-        edges = [
-            frozenset(self._depends(name, position, known, children[position].path) for name in depends) - {None}
-            for position, depends in enumerate(names)
-        ]
+        """The node of steps that run in order, or, in `mode: dag`, as soon as they can."""
+        children = tuple(self.node(step, _below(path, index)) for index, step in enumerate(steps))
+        declared = self._declared_waits(steps, children)
         if self.pipeline.mode == "dag" and len(children) > 1:
-            derived = derive_group(children, [frozenset(e for e in edge if e is not None) for edge in edges])
+            derived = derive_group(children, declared)
             if derived is not None:
                 after, why = derived
                 return Group(
@@ -117,24 +110,30 @@ class _Planner(Planning):
             access=node_access(children),
         )
 
-    def _depends(self, name: str, position: int, known: Mapping[str, int], path: str) -> int | None:
-        if name not in known:
-            self.problem(
-                path, "unknown-step", f"depends_on names no step beside it: {name!r}{suggest(name, list(known))}"
-            )
-            return None
-        if known[name] >= position:
-            self.problem(path, "depends-on-later", f"depends_on names {name!r}, which does not come before it")
-            return None
-        return known[name]
+    def _declared_waits(self, steps: Sequence[Step], nodes: Sequence[Node]) -> tuple[frozenset[int], ...]:
+        """For each step, the indices of the steps that its `depends_on` names."""
+        known: dict[str, int] = {}
+        for index, (step, node) in enumerate(zip(steps, nodes, strict=True)):
+            names = (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
+            known |= dict.fromkeys(names, index)
+        return tuple(
+            frozenset(self._earlier_steps(step.depends_on, index, known, nodes[index].path))
+            for index, step in enumerate(steps)
+        )
 
-    @staticmethod
-    def _aliases(step: Step, node: Node) -> tuple[str, ...]:
-        return (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
+    def _earlier_steps(self, names: Iterable[str], index: int, known: Mapping[str, int], path: str) -> Iterator[int]:
+        for name in names:
+            if name not in known:
+                hint = suggest(name, list(known))
+                self.problem(path, "unknown-step", f"depends_on names no step beside it: {name!r}{hint}")
+            elif known[name] >= index:
+                self.problem(path, "depends-on-later", f"depends_on names {name!r}, which does not come before it")
+            else:
+                yield known[name]
 
     def node(self, step: Step, path: str) -> Node:
         if step.when is not None:
-            self.check_expression(step.when, path)
+            self.check_condition(step.when, path)
         match step:
             case Handler():
                 return self._leaf(step, path)
@@ -163,27 +162,15 @@ class _Planner(Planning):
                 return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
             self.problem(path, "unknown-handler", str(error), "handler")
             nothing_known: tuple[dict[str, str], Access] = ({}, Access(known=False))
-            self.names.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
+            self.scope.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
         return plan_leaf(self, step, spec, path)
 
     def _group(self, step: Parallel, path: str) -> Node:
         if not step.branches:
             self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps", "branches")
-        children = tuple(self.node(branch, _below(path, position)) for position, branch in enumerate(step.branches))
-        known = {
-            alias: position
-            for position, (branch, node) in enumerate(zip(step.branches, children, strict=True))
-            for alias in self._aliases(branch, node)
-        }
-        after = tuple(
-            frozenset(
-                found
-                for name in branch.depends_on
-                if (found := self._depends(name, position, known, children[position].path)) is not None
-            )
-            for position, branch in enumerate(step.branches)
-        )
+        children = tuple(self.node(branch, _below(path, index)) for index, branch in enumerate(step.branches))
+        after = self._declared_waits(step.branches, children)
         access = node_access(children)
         if step.merge is not None:
             self.check_strategy(step.merge.strategy, path, MERGE_STRATEGIES, "merge")
@@ -213,10 +200,10 @@ class _Planner(Planning):
 
     def _loop(self, step: ForEach, path: str) -> Node:
         step = step.model_copy(update={"over": self.dotted(step.over, path, "over")})
-        self.names.items.append(step.as_)
+        self.scope.items.append(step.as_)
         body = self.chain(step.steps, path, "steps")
-        self.names.items.pop()
-        # What an item writes stays with it; only what is collected or has a reducer leaves the loop.
+        self.scope.items.pop()
+        # The writes of an item stay inside it; only collected fields and fields with a reducer leave the loop.
         leaving = frozenset(step.collect.values()) | (body.access.writes & frozenset(self.reducers))
         access = Access(
             reads=frozenset({step.over.split(".")[0]}) | (body.access.reads - body.access.writes - {step.as_}),
@@ -247,22 +234,22 @@ class _Planner(Planning):
 
     def _fan_in(self, step: MergeResults, path: str) -> Node:
         self.check_strategy(step.strategy, path, MERGE_STRATEGIES, "merge")
-        if (step.source is None) == (not step.inputs):
+        if (step.group is None) == (not step.inputs):
             self.problem(
                 path, "merge-source", "merge_results needs either `from`, the id of a group, or `inputs`, fields"
             )
-        elif step.source is not None and step.source not in self.ids:
+        elif step.group is not None and step.group not in self.ids:
             known = list(self.ids)
             self.problem(
-                path, "unknown-group", f"no group before it has the id {step.source!r}{suggest(step.source, known)}"
+                path, "unknown-group", f"no group before it has the id {step.group!r}{suggest(step.group, known)}"
             )
         output = step.output or step.id or f"merge_{path}"
-        access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.source is None)
+        access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.group is None)
         merge = Merge(strategy=step.strategy, output=output, options=step.options)
-        source = "".join(f"{name}." for name in self.within) + step.source if step.source is not None else None
+        group = "".join(f"{name}." for name in self.within) + step.group if step.group is not None else None
         return FanIn(
             **self.common(step, path, f"merge_results({step.strategy})", access, "merge_results"),
-            source=source,
+            group=group,
             inputs=step.inputs,
             merge=merge,
         )
@@ -270,14 +257,14 @@ class _Planner(Planning):
     def _choice(self, step: Switch, path: str) -> Node:
         cases: list[tuple[str | None, Node]] = []
         reads: frozenset[str] = frozenset()
-        position = 0
+        index = 0
         for case in (*step.cases, *([Case(when="true", steps=step.default)] if step.default else [])):
             last = len(cases) == len(step.cases)
             if not last:
-                self.check_expression(case.when, path)
+                self.check_condition(case.when, path)
                 reads |= condition_names(case.when)
-            # Steps are numbered through all cases, so that a path names one step.
-            inner = tuple(self.node(inner, _below(path, position + i)) for i, inner in enumerate(case.steps))
+            # The steps of all cases are numbered together, so that a path names only one step.
+            inner = tuple(self.node(inner, _below(path, index + i)) for i, inner in enumerate(case.steps))
             label = "default" if last else case.when
             cases.append(
                 (
@@ -291,7 +278,7 @@ class _Planner(Planning):
                     ),
                 )
             )
-            position += len(case.steps)
+            index += len(case.steps)
         access = node_access([node for _, node in cases]) | Access(reads=reads)
         return Choice(**self.common(step, path, "switch", access), cases=tuple(cases))
 
@@ -313,8 +300,8 @@ class _Planner(Planning):
                 self.registry,
                 self.catalog,
                 self.overrides,
-                self.source,
-                lambda *_: self.place(path),
+                self.file,
+                lambda *_: self.position_of(path),
                 within=(*self.within, common["id"]),
                 ancestors=(*self.ancestors, self.pipeline.name),
             )
@@ -337,16 +324,16 @@ class _Planner(Planning):
                 nested.resources,
                 fingerprint=nested.fingerprint(),
             )
-            # Fields named like its parameters reach it from around, unless the step gives them; what it writes stays.
+            # A parameter that the step does not give is read from the field of the same name. Writes stay inside.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
             access |= common["access"] | Access(reads=taken, writes=root.access.writes, effects=root.access.effects)
-            self.names.steps[step.id or common["id"]] = ({}, access)
+            self.scope.steps[step.id or common["id"]] = ({}, access)
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 
 
-def _below(path: str, position: int) -> str:
-    return f"{path}.{position}" if path else str(position)
+def _below(path: str, index: int) -> str:
+    return f"{path}.{index}" if path else str(index)
 
 
 def _with(node: Node, changes: Mapping[str, Any]) -> Any:

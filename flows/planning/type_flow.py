@@ -1,7 +1,7 @@
-"""Whether what a step writes can be what a later step reads, by what their functions declare.
+"""Checks whether the type that a step writes can be the type that a later step reads, by their functions' annotations.
 
-Only what cannot fit in any run is told: a text for a list, a number for a mapping, a class for one that it has nothing
-to do with. Whatever is not declared, or declared loosely, fits.
+Only types that cannot fit in any run are reported: a text for a list, a number for a mapping, a class for an unrelated
+class. A missing or loose annotation fits everything.
 """
 
 import inspect
@@ -9,14 +9,14 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, is_typeddict
 
-from flows.planning.access import all_before
+from flows.planning.dependencies import all_before
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
-Typed: TypeAlias = dict[str, tuple[Any, str]]
-"""Field: what it holds, and who wrote that (`%s` stands for the type). A field that several may have written is left
-out."""
+FieldTypes: TypeAlias = dict[str, tuple[Any, str]]
+"""By field: its type, and a sentence about its writer (`%s` stands for the type). A field is left out if several steps
+may have written it."""
 Mismatch: TypeAlias = tuple[str, str]
-"""The path of the step that reads, and what does not fit."""
+"""The path of the step that reads, and a message."""
 _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("a text", (str,)),
     ("bytes", (bytes, bytearray)),
@@ -28,29 +28,29 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
 
 
 def mismatches(root: Node) -> Iterator[Mismatch]:
-    """Every read whose value was declared as something else, in declared order."""
+    """Yield every read of a field that was declared with another type, in declared order."""
     yield from _check(root, {})
 
 
-def _check(node: Node, there: Typed) -> Iterator[Mismatch]:
+def _check(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
     match node:
         case Leaf():
             for read in node.spec.reads or ():
-                source = node.reads.get(read.name, read.name)
-                if source in there and not may_fit(there[source][0], read.annotation):
-                    held, writer = there[source]
-                    wanted = named(read.annotation)
-                    yield node.path, f"{node.label} reads {source!r} as {wanted}, but {writer % named(held)}"
+                name = node.reads.get(read.name, read.name)
+                if name in there and not may_fit(there[name][0], read.annotation):
+                    held, writer = there[name]
+                    wanted = annotation_text(read.annotation)
+                    yield node.path, f"{node.label} reads {name!r} as {wanted}, but {writer % annotation_text(held)}"
         case Chain():
             seen = dict(there)
             for child in node.children:
                 yield from _check(child, seen)
-                _add(seen, child)
+                _add_writes(seen, child)
         case Group():
-            for position, child in enumerate(node.children):
+            for index, child in enumerate(node.children):
                 seen = dict(there)
-                for before in sorted(all_before(node.after, position)):
-                    _add(seen, node.children[before])
+                for before in sorted(all_before(node.after, index)):
+                    _add_writes(seen, node.children[before])
                 if node.split is not None:
                     seen.pop(node.split.over.split(".")[0], None)
                 yield from _check(child, seen)
@@ -68,8 +68,8 @@ def _check(node: Node, there: Typed) -> Iterator[Mismatch]:
             return
 
 
-def _add(seen: Typed, node: Node) -> None:
-    """Add what a node writes; what is not known of a field replaces what was."""
+def _add_writes(seen: FieldTypes, node: Node) -> None:
+    """Add the types of the fields that a node writes; a field that it writes with an unknown type is removed."""
     if not node.access.known:
         seen.clear()
         return
@@ -81,22 +81,22 @@ def _add(seen: Typed, node: Node) -> None:
             seen[target] = (node.spec.returns, f"{node.label.replace('%', '%%')} writes %s")
     elif isinstance(node, Chain) and node.enabled and node.when is None:
         for child in node.children:
-            _add(seen, child)
+            _add_writes(seen, child)
     elif isinstance(node, Group) and node.enabled and node.when is None and node.merge is None:
         for child in node.children:
-            _add(seen, child)
+            _add_writes(seen, child)
         for name in node.reducers:
             seen.pop(name, None)
 
 
 def may_fit(held: Any, wanted: Any) -> bool:
-    """Whether a value declared as `held` could be one declared as `wanted`."""
+    """Whether a value of the type `held` could be a value of the type `wanted`."""
     held_options, wanted_options = _options(held), _options(wanted)
     return any(_one_may_fit(one, other) for one in held_options for other in wanted_options)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union, and of what stands for one."""
+    """The members of a union, or of a type that stands for one."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
@@ -118,12 +118,12 @@ def _one_may_fit(held: Any, wanted: Any) -> bool:
         return True
     if issubclass(held_class, wanted_class) or issubclass(wanted_class, held_class):
         return True
-    # What is no builtin kind and no plain class (a protocol, an abstract class) may be anything.
+    # A protocol or an abstract class may be satisfied by any class.
     return not all(kind or _is_plain(one) for kind, one in ((held_kind, held_class), (wanted_kind, wanted_class)))
 
 
 def _class_of(annotation: Any) -> type | None:
-    """The class that an annotation demands; None if it demands none."""
+    """The class that an annotation demands; None if any class will do."""
     if annotation is Any or annotation is object or isinstance(annotation, TypeVar) or is_typeddict(annotation):
         return Mapping if is_typeddict(annotation) else None
     origin = get_origin(annotation) or annotation
@@ -144,12 +144,10 @@ def _items(annotation: Any) -> Any:
     return arguments[0] if arguments and listed is not None and _kind(listed) == "a list" else Any
 
 
-def named(annotation: Any) -> str:
+def annotation_text(annotation: Any) -> str:
     """An annotation as a message shows it."""
     if annotation is None or annotation is type(None):
         return "None"
-    return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else _short(annotation)
-
-
-def _short(annotation: Any) -> str:
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
     return str(annotation).replace("typing.", "").replace("collections.abc.", "")

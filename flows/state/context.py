@@ -1,17 +1,18 @@
-"""The context of a run: what its steps read and write, isolated branch by branch at the price of what they touch.
+"""The context of a run: the fields that its steps read and write, isolated for each branch.
 
-A branch gets `context.fork()`, which copies nothing. A value is copied when the branch first reads it, and only if
-something in it could be changed; whatever the branch then does to its copy, however deep, shows up in its
-`delta()` and nowhere else until that delta is applied.
+A branch gets `context.fork()`, which copies nothing. A value is copied when the branch first reads it, and only if it
+is mutable. Any change that the branch then makes to its copy, at any depth, is in its `delta()` and nowhere else until
+that delta is applied.
 """
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from flows.errors import FatalError, OrchestrationError
-from flows.state.deltas import MISSING, Change, Delta, apply_change, diff
+from flows.state.deltas import MISSING, Change, Delta, Field, apply_change, diff
 from flows.state.progress import Progress
 from flows.state.services import Services
 from flows.state.values import fingerprint, own
@@ -23,7 +24,7 @@ SECTIONS = ("data", "tags", "documents", "processed", "log")
 
 @dataclass(frozen=True)
 class EffectFingerprint:
-    """What something rests on: a fingerprint of all that made it, and the handlers and steps among that."""
+    """The fingerprint of an outside effect: of everything that it depends on; and the handlers and steps in that."""
 
     fingerprint: str = ""
     steps: frozenset[str] = frozenset()
@@ -31,28 +32,30 @@ class EffectFingerprint:
 
 @dataclass(frozen=True)
 class Identity:
-    """What never changes during a run and is shared by all branches."""
+    """The part of a context that never changes during a run and is shared by all branches."""
 
     pipeline: str = "pipeline"
     run_id: str = "run"
     index: str = "default"
-    services: Services = field(default_factory=Services)
-    effect_fingerprints: Mapping[str, EffectFingerprint] = field(default_factory=dict[str, EffectFingerprint])
-    """What the effects of the run's pipeline rest on, see `flows.planning.fingerprints`."""
+    services: Services = dataclasses.field(default_factory=Services)
+    effect_fingerprints: Mapping[str, EffectFingerprint] = dataclasses.field(
+        default_factory=dict[str, EffectFingerprint]
+    )
+    """The fingerprints of the pipeline's outside effects, see `flows.planning.fingerprints`."""
     resumes: str = ""
-    """The run that this one goes on from, if any."""
+    """The run that this run resumes, if any."""
 
 
 class LogEntry(NamedTuple):
-    """One line that a handler leaves in the run's record."""
+    """One line that a handler writes into the log of its context."""
 
-    source: str
+    writer: str
     message: str
     level: str = "info"
 
 
 class UndeclaredAccess(FatalError, KeyError):
-    """A handler touched a field that its declared reads or writes do not name."""
+    """A handler used a field that is not among its declared reads or writes."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -69,7 +72,7 @@ _GONE = _Cell(MISSING, True)
 class Context:
     """Read-only identity and mutable state (`data`, `tags`, `documents`, `log`, processed marks) of one branch.
 
-    A parent must not be written while forks of it are in use; the engine sees to that.
+    A parent must not be written while its forks are in use; the engine makes sure of that.
     """
 
     def __init__(
@@ -83,15 +86,16 @@ class Context:
         self.identity = identity or Identity()
         self.progress_view = Progress()
         self._parent: Context | None = None
-        self._cells: dict[tuple[str, Any], _Cell] = {}
-        self._touched: dict[tuple[str, Any], Any] = {}
+        self._cells: dict[Field, _Cell] = {}
+        self._touched: dict[Field, Any] = {}
+        """Values that handlers have read for change, or written; nobody else owns them yet."""
         self._reads: frozenset[str] | None = None
         self._writes: frozenset[str] | None = None
         for section, values in (("data", data), ("tags", tags), ("documents", documents)):
             for key, value in (values or {}).items():
-                self._cells[section, key] = _Cell(*own(value, place=f"{section}[{key!r}]"))
+                self._cells[section, key] = _Cell(*own(value, where=f"{section}[{key!r}]"))
 
-    # What handlers use.
+    # For handlers.
 
     @property
     def index(self) -> str:
@@ -134,23 +138,23 @@ class Context:
     def log_entries(self) -> tuple[LogEntry, ...]:
         return tuple(self._get(("log", "entries"), ()))
 
-    def log(self, source: str, message: str, level: str = "info") -> None:
-        """Leave a line in the run's record; branches' lines are joined in declared order."""
+    def log(self, writer: str, message: str, level: str = "info") -> None:
+        """Write a line into the log of the run; the lines of branches are joined in declared order."""
         entries = self._get(("log", "entries"), [])
-        self._touched["log", "entries"] = [*entries, LogEntry(source, message, level)]
+        self._touched["log", "entries"] = [*entries, LogEntry(writer, message, level)]
 
     def already_processed_by(self, handler: str, sub_step: str | None = None) -> bool:
-        """Whether `mark_processed_by` was called for the same name before, in this run or the one it resumes."""
+        """Whether `mark_processed_by` was called with the same names, in this run or in a run that it resumes."""
         return self._get(("processed", _mark(handler, sub_step)), False) is True
 
     def mark_processed_by(self, handler: str, sub_step: str | None = None) -> None:
         self._touched["processed", _mark(handler, sub_step)] = True
 
-    # What the engine uses.
+    # For the engine.
 
     def fork(self, *, reads: frozenset[str] | None = None, writes: frozenset[str] | None = None) -> "Context":
-        """An isolated view of this context; copies nothing. `reads` and `writes` limit the data fields it may touch."""
-        self._settle()
+        """An isolated view of this context; copies nothing. `reads` and `writes` limit the data fields it may use."""
+        self._take_ownership()
         branch = Context.__new__(Context)
         branch.identity, branch.progress_view = self.identity, self.progress_view
         branch._parent, branch._cells, branch._touched = self, {}, {}
@@ -158,87 +162,85 @@ class Context:
         return branch
 
     def delta(self) -> Delta:
-        """What this branch changed since its fork, sections and keys in sorted order.
+        """The changes of this branch since its fork, sections and keys in sorted order.
 
         Raises:
-            UnsupportedValue: a field was given something that is not data.
+            UnsupportedValue: a field holds something that is not data.
         """
-        self._settle()
+        self._take_ownership()
         changes: list[Change] = []
-        for place, cell in sorted(self._cells.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-            before = self._parent._cell(place) if self._parent else _GONE
+        for field, cell in sorted(self._cells.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+            before = self._parent._cell(field) if self._parent else _GONE
             if before is not cell:
-                found = diff(before.value, cell.value, place)
+                found = diff(before.value, cell.value, field)
                 changes.extend(replace(each, immutable=True) if cell.immutable else each for each in found)
         return tuple(changes)
 
     def apply(self, delta: Delta) -> None:
         """Make the changes of a delta here, in their order."""
-        self._settle()
+        self._take_ownership()
         for change in delta:
-            place = (change.path[0], change.path[1])
+            field = (change.path[0], change.path[1])
             if change.immutable and change.kind == "set" and len(change.path) == 2:
-                self._cells[place] = _Cell(change.value, True)
+                self._cells[field] = _Cell(change.value, True)
                 continue
-            cell = self._cell(place)
-            value = cell.value if place in self._cells or cell.immutable else own(cell.value)[0]
-            self._cells[place] = _cell(apply_change(value, change))
+            cell = self._cell(field)
+            value = cell.value if field in self._cells or cell.immutable else own(cell.value)[0]
+            self._cells[field] = _cell(apply_change(value, change))
 
     def field_value(self, section: str, key: Any) -> Any:
-        """The value at the fork or since, not to be changed, or `MISSING`."""
-        place = (section, key)
-        return self._touched[place] if place in self._touched else self._cell(place).value
+        """The present value of a field, or `MISSING`; the caller must not change it."""
+        field = (section, key)
+        return self._touched[field] if field in self._touched else self._cell(field).value
 
     def fingerprint(self) -> str:
-        """SHA-256 over all state; equal for equal state, whatever order it came about in."""
+        """SHA-256 over all state; equal for equal state, in whatever order it was written."""
         return fingerprint({section: dict(_Section(self, section)) for section in SECTIONS})
 
-    def _settle(self) -> None:
-        """Take ownership of what handlers wrote or may have changed, so that nobody else holds on to it."""
-        for place, value in self._touched.items():
+    def _take_ownership(self) -> None:
+        """Copy the values that handlers wrote or may have changed, so that nobody else can change them."""
+        for field, value in self._touched.items():
             if value is MISSING:
-                self._cells[place] = _GONE
+                self._cells[field] = _GONE
             else:
-                self._cells[place] = _Cell(*own(value, place=f"{place[0]}[{place[1]!r}]"))
+                self._cells[field] = _Cell(*own(value, where=f"{field[0]}[{field[1]!r}]"))
         self._touched = {}
 
-    def _cell(self, place: tuple[str, Any]) -> _Cell:
+    def _cell(self, field: Field) -> _Cell:
         context: Context | None = self
         while context is not None:
-            cell = context._cells.get(place)
+            cell = context._cells.get(field)
             if cell is not None:
                 return cell
             context = context._parent
         return _GONE
 
-    def _get(self, place: tuple[str, Any], default: Any) -> Any:
-        if place in self._touched:
-            value = self._touched[place]
+    def _get(self, field: Field, default: Any) -> Any:
+        if field in self._touched:
+            value = self._touched[field]
             return default if value is MISSING else value
-        cell = self._cell(place)
+        cell = self._cell(field)
         if cell.value is MISSING:
             return default
         if cell.immutable:
             return cell.value
-        mine = self._touched[place] = own(cell.value)[0]
+        mine = self._touched[field] = own(cell.value)[0]
         return mine
 
-    def _set(self, place: tuple[str, Any], value: Any) -> None:
-        if place[0] == "data" and self._writes is not None and place[1] not in self._writes:
+    def _set(self, field: Field, value: Any) -> None:
+        section, key = field
+        if section == "data" and self._writes is not None and key not in self._writes:
             raise UndeclaredAccess(
-                f"a handler wrote the field {place[1]!r}, which it does not declare; "
+                f"a handler wrote the field {key!r}, which it does not declare; "
                 f"add it to `writes` (declared are: {', '.join(sorted(self._writes)) or 'none'})"
             )
-        self._touched[place] = value
+        self._touched[field] = value
 
-    def _check_read(self, place: tuple[str, Any]) -> None:
-        if (
-            place[0] == "data"
-            and self._reads is not None
-            and place[1] not in self._reads | (self._writes or frozenset())
-        ):
+    def _check_read(self, field: Field) -> None:
+        section, key = field
+        if section == "data" and self._reads is not None and key not in self._reads | (self._writes or frozenset()):
             raise UndeclaredAccess(
-                f"a handler read the field {place[1]!r}, which it does not declare; "
+                f"a handler read the field {key!r}, which it does not declare; "
                 f"add it to `reads` (declared are: {', '.join(sorted(self._reads)) or 'none'})"
             )
 
@@ -266,9 +268,9 @@ class _Section(MutableMapping[Any, Any]):
         self._context, self._section = context, section
 
     def __getitem__(self, key: Any) -> Any:
-        place = (self._section, key)
-        self._context._check_read(place)  # pyright: ignore[reportPrivateUsage]  (its other half)
-        value = self._context._get(place, MISSING)  # pyright: ignore[reportPrivateUsage]
+        field = (self._section, key)
+        self._context._check_read(field)  # pyright: ignore[reportPrivateUsage]  (its other half)
+        value = self._context._get(field, MISSING)  # pyright: ignore[reportPrivateUsage]
         if value is MISSING:
             raise KeyError(key)
         return value
@@ -303,10 +305,10 @@ def _mark(handler: str, sub_step: str | None) -> str:
 
 
 def read_path(context: Context, dotted: str) -> Any:
-    """The value at `field` or `field.inner.0`; mapping keys, attributes and list positions, in that order.
+    """The value at `field` or `field.inner.0`: each part is a mapping key, else a list index, else an attribute.
 
     Raises:
-        OrchestrationError: the path leads nowhere; the message names the part that is missing.
+        OrchestrationError: there is no such value; the message names the missing part.
     """
     return follow_path(context.data, dotted)
 
@@ -315,7 +317,7 @@ def follow_path(data: Mapping[str, Any], dotted: str) -> Any:
     """The value at `field` or `field.inner.0` in a mapping of fields.
 
     Raises:
-        OrchestrationError: as `read_path`.
+        OrchestrationError: there is no such value; the message names the missing part.
     """
     head, *rest = dotted.split(".")
     value = data.get(head, MISSING)

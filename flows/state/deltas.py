@@ -1,14 +1,16 @@
-"""What a branch changed: the difference between what it saw at the fork and what it left, as plain values."""
+"""The changes of a branch: the difference between its fields at the fork and at its end, as plain values."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from flows.state.values import equal, own, shown
+from flows.state.values import equal, own, short_repr
 
+Field: TypeAlias = tuple[str, Any]
+"""A field of a context: its section (`data`, `documents`, …) and its key."""
 Path: TypeAlias = tuple[Any, ...]
-"""Where a change is: section, key, and from there down through nested mappings."""
+"""The path of a change: section, key, and then the keys of nested mappings."""
 
 
 class _Missing:
@@ -26,17 +28,17 @@ MISSING: Any = _Missing()
 
 @dataclass(frozen=True)
 class Change:
-    """One write, deletion or append at one path; `before` is what a written number was, for summing."""
+    """One write, deletion or append at one path; `before` is the earlier value of a written number, for sums."""
 
     kind: Literal["set", "delete", "append"]
     path: Path
     value: Any = None
     before: Any = MISSING
     immutable: bool = dataclasses.field(default=False, compare=False, repr=False)
-    """Whether the value is known to be owned and immutable, and need not be looked through again."""
+    """Whether the value is known to be owned and immutable, so that it need not be checked again."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process makes values of its own, and arrays among them can be written.
+        # Without `immutable`: unpickling makes new values, and arrays among them are writable.
         return Change, (self.kind, self.path, self.value, self.before)
 
     @property
@@ -46,7 +48,7 @@ class Change:
         return ".".join(str(part) for part in parts)
 
     def __str__(self) -> str:
-        return {"set": shown(self.value), "delete": "nothing", "append": f"+ {shown(self.value)}"}[self.kind]
+        return {"set": short_repr(self.value), "delete": "nothing", "append": f"+ {short_repr(self.value)}"}[self.kind]
 
 
 Delta: TypeAlias = tuple[Change, ...]
@@ -54,7 +56,7 @@ Delta: TypeAlias = tuple[Change, ...]
 
 
 def diff(before: Any, after: Any, path: Path) -> Iterator[Change]:
-    """The changes that lead from one owned value to another: mappings key by key, lists by their new tail."""
+    """Yield the changes that lead from one owned value to another: mappings by key, lists by their new tail."""
     if before is after:
         return
     if after is MISSING:
@@ -83,7 +85,7 @@ def _starts_with(items: list[Any], head: list[Any]) -> bool:
 
 
 def apply_change(value: Any, change: Change) -> Any:
-    """`value`, which the caller owns and lets be changed, after one change; paths count from its section and key."""
+    """A field's value after one change; the caller owns `value`, which may be modified."""
     below = change.path[2:]
     if not below:
         return _changed(value, change)
@@ -116,13 +118,13 @@ def _changed(value: Any, change: Change) -> Any:
 
 
 def overlaps(first: Change, second: Change) -> bool:
-    """Whether two changes touch the same place: equal paths, or one inside the other."""
+    """Whether two changes concern the same value: their paths are equal, or one is inside the other."""
     shorter = min(len(first.path), len(second.path))
     return first.path[:shorter] == second.path[:shorter]
 
 
 def compatible(first: Change, second: Change) -> bool:
-    """Whether two changes of the same place can both hold: both append, or both leave the same value."""
+    """Whether two changes of the same value agree: both append, or both leave the same value."""
     if first.path != second.path:
         return False
     if first.kind == second.kind == "append":
@@ -131,4 +133,4 @@ def compatible(first: Change, second: Change) -> bool:
 
 
 Reducer: TypeAlias = Callable[[Any, Sequence[tuple[str, Change]]], Any]
-"""Combines the changes (branch, change) of one field, in declared order, with its value at the fork (or `MISSING`)."""
+"""Combines a field's value at the fork (or `MISSING`) with its changes: pairs (branch, change) in declared order."""

@@ -1,6 +1,6 @@
-"""Weave branches back into one context: three-way against the fork, in declared order, conflicts refused.
+"""Merge branches into one context: three-way against the fork, in declared order; conflicts are refused.
 
-The order in which branches finished plays no part anywhere here. That is what makes two runs agree.
+The merge never depends on the order in which branches finished. That is why two runs agree.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from flows.errors import MergeConflict, OrchestrationError, UnknownName
 from flows.state.context import Context
-from flows.state.deltas import MISSING, Change, Delta, Reducer, compatible, overlaps
+from flows.state.deltas import MISSING, Change, Delta, Field, Reducer, compatible, overlaps
 
 DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
 
@@ -23,41 +23,43 @@ def merge_deltas(
 ) -> None:
     """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
 
-    `reducers` names, by data field, how several branches' writes to it are combined. `ordered(i, j)` says whether
-    branch j saw what branch i wrote; what such a pair changes cannot conflict.
+    `reducers` gives, for a data field, the reducer that combines the writes of several branches. `ordered(i, j)` is
+    true if branch j saw the changes of branch i; the changes of such a pair cannot conflict.
 
     Raises:
-        MergeConflict: two branches changed one place differently, and no reducer is declared for the field.
+        MergeConflict: two branches changed one value differently, and no reducer is declared for the field.
     """
-    by_field: dict[tuple[str, Any], list[tuple[int, Change]]] = {}
-    for position, (_, delta) in enumerate(branches):
+    by_field: dict[Field, list[tuple[int, Change]]] = {}
+    for number, (_, delta) in enumerate(branches):
         for change in delta:
-            by_field.setdefault((change.path[0], change.path[1]), []).append((position, change))
+            by_field.setdefault((change.path[0], change.path[1]), []).append((number, change))
     merged: list[Change] = []
-    for place, changes in by_field.items():
-        name = reducers.get(place[1]) if place[0] == "data" else None
+    for field, changes in by_field.items():
+        name = reducers.get(field[1]) if field[0] == "data" else None
         if name is not None:
-            merged.append(_reduced(parent, place, name, [(branches[i][0], change) for i, change in changes]))
+            merged.append(_reduce(parent, field, name, [(branches[i][0], change) for i, change in changes]))
             continue
-        _check(changes, [name for name, _ in branches], ordered)
+        _check_conflicts(changes, [name for name, _ in branches], ordered)
         merged.extend(change for _, change in changes)
     parent.apply(tuple(merged))
 
 
-def _check(changes: Sequence[tuple[int, Change]], names: Sequence[str], ordered: Callable[[int, int], bool]) -> None:
-    """Refuse two branches' incompatible changes of one place; changes of separate places need no look at each other."""
+def _check_conflicts(
+    changes: Sequence[tuple[int, Change]], names: Sequence[str], ordered: Callable[[int, int], bool]
+) -> None:
+    """Refuse incompatible changes by two branches; only changes whose paths overlap are compared."""
     by_path: dict[tuple[Any, ...], list[tuple[int, Change]]] = {}
     depths: set[int] = set()
-    for position, change in changes:
+    for number, change in changes:
         for depth in sorted(depths | {len(change.path)}):
             for other, earlier in by_path.get(change.path[:depth], ()):
-                _check_pair(other, earlier, position, change, names, ordered)
-        # A later change may also lie above earlier ones.
+                _check_pair(other, earlier, number, change, names, ordered)
+        # The path of a later change may also enclose those of earlier ones.
         for path, found in by_path.items():
             if len(path) > len(change.path) and path[: len(change.path)] == change.path:
                 for other, earlier in found:
-                    _check_pair(other, earlier, position, change, names, ordered)
-        by_path.setdefault(change.path, []).append((position, change))
+                    _check_pair(other, earlier, number, change, names, ordered)
+        by_path.setdefault(change.path, []).append((number, change))
         depths.add(len(change.path))
 
 
@@ -69,14 +71,14 @@ def _check_pair(
     raise MergeConflict(earlier.field, names[first], names[second], str(earlier), str(later))
 
 
-def _reduced(parent: Context, place: tuple[str, Any], name: str, changes: list[tuple[str, Change]]) -> Change:
-    base = parent.field_value(*place)
+def _reduce(parent: Context, field: Field, name: str, changes: list[tuple[str, Change]]) -> Change:
+    base = parent.field_value(*field)
     before = base if isinstance(base, (int, float)) and not isinstance(base, bool) else MISSING
-    return Change("set", place, resolve_reducer(name)(base, changes), before)
+    return Change("set", field, resolve_reducer(name)(base, changes), before)
 
 
 def resolve_reducer(name: str) -> Reducer:
-    """What `name` stands for: `append`, `union_by(id)`, `sum`, `max`, `min`, `replace`, `namespaced`, or your own.
+    """The reducer of that name: `append`, `union_by(id)`, `sum`, `max`, `min`, `replace`, `namespaced`, or your own.
 
     Raises:
         UnknownName: nobody registered it.
@@ -92,7 +94,7 @@ def resolve_reducer(name: str) -> Reducer:
 
 
 def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callable[[Any, Sequence[Any]], Any]]:
-    """Register `function(base, values)` as a reducer: `base` at the fork (None if absent), one value a branch."""
+    """Register `function(base, values)` as a reducer: the value at the fork or None, and one value per branch."""
 
     def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
         def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
@@ -109,7 +111,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _written(base: Any, change: Change) -> Any:
-    """The value that the branch left in the field as a whole."""
+    """The whole value that a branch left in the field."""
     if len(change.path) > 2:
         raise OrchestrationError(
             f"a reducer is declared for {change.path[1]!r}, but a branch changed only {change.field!r} in it; "

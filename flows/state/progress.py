@@ -1,4 +1,4 @@
-"""Where a run is: steps done and to do, and the handlers of the current step; what people and handlers can ask."""
+"""The progress of a run, for handlers and people: steps done, steps to do, and the handlers of the current step."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from flows.model import Parallel, Step, handler_names
 
 
 class Progress:
-    """A queue of steps that knows how far it is; a parallel step counts as one, its handlers are tracked inside it."""
+    """A queue of steps; a parallel step counts as one step, within which its handlers are counted."""
 
     def __init__(self, steps: Sequence[Step] = ()) -> None:
         self.steps: tuple[Step, ...] = tuple(steps)
@@ -41,7 +41,10 @@ class Progress:
 
     @property
     def progress(self) -> float:
-        """Share of steps that are done, 0.0 to 1.0; 1.0 when there are none. Handlers done in a step count in part."""
+        """The share of completed steps, 0.0 to 1.0; completed handlers count as parts of their step.
+
+        Without any steps it is 1.0.
+        """
         if not self.steps:
             return 1.0
         names = self.current_handler_names
@@ -53,7 +56,7 @@ class Progress:
         return not self.remaining_steps
 
     def move_to_next_step(self) -> None:
-        """Count the current step, parallel or not, as done; nothing happens when there is none."""
+        """Count the current step, parallel or not, as completed; does nothing if there is no current step."""
         if self.remaining_steps:
             self.completed_steps = self.steps[: len(self.completed_steps) + 1]
             self._completed_handlers = []

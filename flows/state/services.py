@@ -1,4 +1,4 @@
-"""Services: the live objects a run shares (stores, models, storage), made on first use and never part of the state."""
+"""Services: live objects that a run shares (stores, models, storage), made on first use and never part of the state."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from flows.errors import UnknownName
 class Services:
     """Named factories; each is called once per process, when a handler first asks for its service.
 
-    Factories should be module-level callables (or partials of them) with plain arguments: then the services can
-    follow a handler into another process, where they are made anew.
+    Factories should be module-level callables (or partials of them) with plain arguments. Then the services can be
+    used in another process, where they are made anew.
     """
 
     def __init__(self, factories: Mapping[str, Callable[[], Any]] | None = None) -> None:
@@ -20,7 +20,7 @@ class Services:
         self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> Any:
-        """The service.
+        """The service of that name.
 
         Raises:
             UnknownName: no factory has that name.
@@ -36,11 +36,11 @@ class Services:
         return name in self._factories
 
     def with_factories(self, factories: Mapping[str, Callable[[], Any]]) -> "Services":
-        """The same services and these; nothing made so far is carried over."""
+        """These services and more; services that were made already are made anew."""
         return Services({**self._factories, **factories})
 
     def close(self) -> None:
-        """Close what was made and can be closed."""
+        """Close every service that was made and has a `close` method."""
         with self._lock:
             for service in self._made.values():
                 close = getattr(service, "close", None)

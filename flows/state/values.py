@@ -1,4 +1,4 @@
-"""What a context may hold, and how such values are owned, compared and fingerprinted.
+"""The values that a context may hold, and how they are owned, compared and fingerprinted.
 
 A context holds data: numbers, texts, bytes, times, paths, enums, lists, tuples, mappings, sets, dataclasses, pydantic
 models and numpy arrays, nested in any way. Live objects (connections, models, files) belong into services.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-class KeptElsewhere(Sequence[Item]):
-    """A sequence of data that never changes and is too long for memory: contexts share it as it is."""
+class ExternalSequence(Sequence[Item]):
+    """A sequence of data that lies outside of memory and never changes; contexts share it without copying it."""
 
 
 _ATOMS = (
@@ -47,54 +47,55 @@ _ATOMS = (
     pathlib.PurePath,
     enum.Enum,
     range,
-    KeptElsewhere,
+    ExternalSequence,
 )
-_DEEPEST = 200
+_MAX_DEPTH = 200
 
 
-def own(value: Any, *, place: str = "value") -> tuple[Any, bool]:
-    """A copy of `value` that nobody else can change, and whether it is immutable through and through.
+def own(value: Any, *, where: str = "value") -> tuple[Any, bool]:
+    """A copy of `value` that nobody else can change, and whether it is immutable at every depth.
 
-    Mutable containers are copied at every depth, immutable values are shared, arrays become read-only for good.
+    Mutable containers are copied at every depth, immutable values are shared, arrays become read-only for good. `where`
+    names the value in an error.
 
     Raises:
         UnsupportedValue: something inside is not data, or the value contains itself.
     """
-    return _own(value, place, 0)
+    return _own(value, where, 0)
 
 
-def _own(value: Any, place: str, depth: int) -> tuple[Any, bool]:
+def _own(value: Any, where: str, depth: int) -> tuple[Any, bool]:
     kind = cast("type[Any]", type(value))
     if kind in _EXACT_ATOMS or issubclass(kind, _ATOMS):
         return value, True
-    if depth > _DEEPEST:
-        raise UnsupportedValue(f"{place} is nested deeper than {_DEEPEST} levels, or contains itself")
+    if depth > _MAX_DEPTH:
+        raise UnsupportedValue(f"{where} is nested deeper than {_MAX_DEPTH} levels, or contains itself")
     if kind is list:
-        return [_own(item, place, depth + 1)[0] for item in value], False
+        return [_own(item, where, depth + 1)[0] for item in value], False
     if kind is dict:
-        return {_key(key, place): _own(item, f"{place}[{key!r}]", depth + 1)[0] for key, item in value.items()}, False
+        return {_key(key, where): _own(item, f"{where}[{key!r}]", depth + 1)[0] for key, item in value.items()}, False
     if isinstance(value, tuple):
-        return _own_tuple(cast("tuple[Any, ...]", value), place, depth)
+        return _own_tuple(cast("tuple[Any, ...]", value), where, depth)
     if kind is frozenset:
-        return value, all(_own(item, place, depth + 1)[1] for item in value)
+        return value, all(_own(item, where, depth + 1)[1] for item in value)
     if kind in (set, bytearray):
         return cast("Any", kind(value)), False
     if _is_array(value):
-        return _own_array(value, place), True
+        return _own_array(value, where), True
     if _is_scalar(value):
         return value, True
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = bool(kind.__dataclass_params__.frozen)
-        # Records of numbers and texts are most of what large contexts hold.
+        # A short way for records of numbers and texts, which large contexts mostly hold.
         if frozen and all(type(getattr(value, field.name)) in _EXACT_ATOMS for field in _fields(kind)):
             return value, True
-        return _own_fields(value, [field.name for field in _fields(kind)], frozen, place, depth)
+        return _own_fields(value, [field.name for field in _fields(kind)], frozen, where, depth)
     if isinstance(value, BaseModel):
-        return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), place, depth)
+        return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), where, depth)
     if isinstance(value, Mapping):  # views, proxies and other mappings become plain ones
-        return _own(dict(cast("Mapping[Any, Any]", value)), place, depth)
+        return _own(dict(cast("Mapping[Any, Any]", value)), where, depth)
     raise UnsupportedValue(
-        f"{place} is a {kind.__module__}.{kind.__qualname__}, which a context cannot hold; give plain data "
+        f"{where} is a {kind.__module__}.{kind.__qualname__}, which a context cannot hold; give plain data "
         "(numbers, texts, lists, mappings, dataclasses, arrays), a URI that refers to it, or make it a service"
     )
 
@@ -110,19 +111,19 @@ def _fields(kind: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
     return found
 
 
-def _key(key: Any, place: str) -> Any:
-    if not _own(key, f"key of {place}", 0)[1]:
-        raise UnsupportedValue(f"{place} has the mutable key {key!r}")
+def _key(key: Any, where: str) -> Any:
+    if not _own(key, f"key of {where}", 0)[1]:
+        raise UnsupportedValue(f"{where} has the mutable key {key!r}")
     return key
 
 
-def _own_tuple(value: tuple[Any, ...], place: str, depth: int) -> tuple[Any, bool]:
+def _own_tuple(value: tuple[Any, ...], where: str, depth: int) -> tuple[Any, bool]:
     kinds = set(map(type, value))
     if kinds <= _EXACT_ATOMS:
         return value, True
     if kinds == {tuple} and _EXACT_ATOMS.issuperset(map(type, chain.from_iterable(value))):
         return value, True
-    owned = [_own(item, place, depth + 1) for item in value]
+    owned = [_own(item, where, depth + 1) for item in value]
     if all(immutable for _, immutable in owned):
         if all(mine is theirs for (mine, _), theirs in zip(owned, value, strict=True)):
             return value, True
@@ -146,9 +147,9 @@ def _is_scalar(value: Any) -> "TypeGuard[np.generic[Any]]":
     return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
 
 
-def _own_array(value: "np.ndarray[Any, Any]", place: str) -> "np.ndarray[Any, Any]":
+def _own_array(value: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
     if value.dtype.hasobject:
-        raise UnsupportedValue(f"{place} is an array of objects, which a context cannot hold; give it a numeric dtype")
+        raise UnsupportedValue(f"{where} is an array of objects, which a context cannot hold; give it a numeric dtype")
     if not value.flags.writeable and isinstance(_root(value), bytes):
         return value
     import numpy as np
@@ -164,8 +165,8 @@ def _root(array: "np.ndarray[Any, Any]") -> Any:
     return base
 
 
-def _own_fields(value: Any, names: list[str], frozen: bool, place: str, depth: int) -> tuple[Any, bool]:
-    owned = {name: _own(getattr(value, name), f"{place}.{name}", depth + 1) for name in names}
+def _own_fields(value: Any, names: list[str], frozen: bool, where: str, depth: int) -> tuple[Any, bool]:
+    owned = {name: _own(getattr(value, name), f"{where}.{name}", depth + 1) for name in names}
     immutable = frozen and all(is_immutable for _, is_immutable in owned.values())
     if immutable and all(owned[name][0] is getattr(value, name) for name in names):
         return value, True
@@ -179,7 +180,7 @@ def _own_fields(value: Any, names: list[str], frozen: bool, place: str, depth: i
 
 
 def equal(first: Any, second: Any) -> bool:
-    """Whether two owned values are the same data: types count (1 is not True), and NaN equals itself."""
+    """Whether two owned values are the same data; types must be equal (1 is not True), and NaN equals itself."""
     if first is second:
         return True
     if type(first) is not type(second):
@@ -190,15 +191,15 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a value, hex: equal data, equal text, in every process; the order of mapping keys does not count."""
+    """SHA-256 of a value in hex, the same in every process for equal data; the order of mapping keys is ignored."""
     digest = hashlib.sha256()
     _feed(value, digest.update, 0)
     return digest.hexdigest()
 
 
 def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
-    if depth > _DEEPEST:
-        raise UnsupportedValue(f"a value is nested deeper than {_DEEPEST} levels, or contains itself")
+    if depth > _MAX_DEPTH:
+        raise UnsupportedValue(f"a value is nested deeper than {_MAX_DEPTH} levels, or contains itself")
     kind = cast("type[Any]", type(value))
     if isinstance(value, enum.Enum):
         _item(update, f"enum:{kind.__qualname__}.{value.name}", b"")
@@ -210,7 +211,7 @@ def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
         _item(update, "str", value.encode("utf-8", "surrogatepass"))
     elif isinstance(value, (bytes, bytearray)):
         _item(update, kind.__name__, bytes(value))
-    elif isinstance(value, (list, tuple, KeptElsewhere)):
+    elif isinstance(value, (list, tuple, ExternalSequence)):
         items = cast("Sequence[Any]", value)
         _item(update, "list" if kind is list else kind.__qualname__, str(len(items)).encode())
         for item in items:
@@ -247,13 +248,13 @@ def _sorted_keys(pairs: Mapping[Any, Any]) -> list[Any]:
 
 
 def _item(update: Callable[[bytes], None], kind: str, content: bytes) -> None:
-    # Kind and length first: no two different values can be spelt by the same bytes.
+    # With kind and length in front, two different values never feed the same bytes.
     update(f"{kind}:{len(content)}:".encode())
     update(content)
 
 
-def shown(value: Any, *, most: int = 60) -> str:
-    """A short text of a value for messages; never more than `most` characters."""
+def short_repr(value: Any, *, most: int = 60) -> str:
+    """A short text for a value in a message, at most `most` characters long."""
     if _is_array(value):
         return f"array of {value.dtype} {value.shape}"
     text = repr(value)

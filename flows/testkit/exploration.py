@@ -12,7 +12,7 @@ from flows.engine import run_plan
 from flows.errors import InvalidPipeline
 from flows.model import Pipeline
 from flows.planning import Group, Leaf, Limit, Overrides, Plan, Sub, make_plan
-from flows.state import Context, fingerprint, shown
+from flows.state import Context, fingerprint, short_repr
 from flows.testkit.effects import EffectWatch
 from flows.testkit.faults import Faults
 from flows.testkit.invariants import broken_promises
@@ -265,7 +265,9 @@ class _Bench:
         ]
         if not names:
             return "not the fields, but documents, tags, the log, marks, or what `observe` gave"
-        return "; ".join(f"{name} is {shown(mine.get(name))}, else {shown(usual.get(name))}" for name in names)
+        return "; ".join(
+            f"{name} is {short_repr(mine.get(name))}, else {short_repr(usual.get(name))}" for name in names
+        )
 
     def _run(
         self,

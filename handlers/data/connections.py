@@ -41,7 +41,7 @@ class Connections:
                 'BRAID_CONNECTIONS, for example {"sales": "postgresql+psycopg://…"}, and write `source: sales`'
             )
         if source not in self._urls:
-            raise UnknownName("connection", source, self._urls, place="BRAID_CONNECTIONS")
+            raise UnknownName("connection", source, self._urls, where="BRAID_CONNECTIONS")
         found = self._urls[source]
         return self._secrets(found) if self._secrets.is_reference(found) else found
 

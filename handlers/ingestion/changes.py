@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
-from flows.state import Spilled, Spool, chunked
+from flows.state import DiskSequence, Spool, chunked
 from flows.storage import Storage, compiled
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
@@ -102,7 +102,7 @@ def find_changes(
     vanished = gone - len(moves)
     if pruning.prune:
         _check_share(vanished, below, len(sources), pruning.max_prune_share, source)
-    process, refresh, restate = looking.process.spilled(), looking.refresh.spilled(), looking.restate.spilled()
+    process, refresh, restate = looking.process.finish(), looking.refresh.finish(), looking.restate.finish()
     changes = {
         "listed": len(sources),
         "unchanged": looking.unchanged,
@@ -120,7 +120,7 @@ def find_changes(
         "refreshes": batched(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
         "restatements": restate,
         "moves": moves,
-        "vanished": Spilled(listing.vanished() if pruning.prune else ()),
+        "vanished": DiskSequence(listing.vanished() if pruning.prune else ()),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(looking.stale)),
         "changes": changes,
@@ -205,7 +205,7 @@ def batched(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequen
         if batch:
             yield tuple(batch)
 
-    return Spilled(batches())
+    return DiskSequence(batches())
 
 
 @dataclass
@@ -299,7 +299,7 @@ def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename
             elif stale:
                 looking.refresh.add(source)
                 looking.stale |= stale
-    return moves.spilled()
+    return moves.finish()
 
 
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from flows.state import Spilled, Spool
+from flows.state import DiskSequence, Spool
 from flows.storage import Storage, compiled
 from handlers.extraction import MIME_TYPES, mime_type_of
 from handlers.records import SourceFile
@@ -39,7 +39,7 @@ def list_sources(
     number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
     get `tags`, and what folders and sidecar files say of them (see `handlers.sources.sidecars`).
 
-    The listing is on disk, see `flows.state.spilled`: its length is no matter.
+    The listing is on disk, see `flows.state.disk_sequences`: its length is no matter.
 
     A source `manifest:URI` is a listing that was made before: all that it names is taken as it is written there.
 
@@ -61,12 +61,12 @@ def list_sources(
     if not len(found):
         raise FatalError(_explain_nothing(source, pattern, ignored))
     call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
-    listed = found.spilled()
+    listed = found.finish()
     if not (tags or sidecars or limit is not None):
         return listed
     # A folder's tags may stand behind its files in the listing.
     given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
-    return Spilled(replace(each, tags=given.of(each.name)) for each in islice(listed, limit))
+    return DiskSequence(replace(each, tags=given.of(each.name)) for each in islice(listed, limit))
 
 
 def _files(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.errors import FatalError
-from flows.state import Spilled, Spool
+from flows.state import DiskSequence, Spool
 from flows.storage import Storage
 from handlers.records import SourceFile
 
@@ -35,7 +35,7 @@ def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[Sourc
     most = _SLACK * sum(source.size + _A_DOCUMENT for source in sources) / shards
     loads = [0] * shards
     chosen = array("H", bytes(2 * len(sources)))
-    for size, position, uri in by_size.spilled():
+    for size, position, uri in by_size.finish():
         weight = size + _A_DOCUMENT
         wishes = sorted(range(shards), key=lambda shard: _score(uri, shard))
         place = next((shard for shard in wishes if loads[shard] + weight <= most), None)
@@ -45,7 +45,7 @@ def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[Sourc
     parts = [Spool[SourceFile]() for _ in range(shards)]
     for place, source in zip(chosen, sources, strict=True):
         parts[place].add(source)
-    return [part.spilled() for part in parts if len(part)]
+    return [part.finish() for part in parts if len(part)]
 
 
 def write_manifest(storage: Storage, uri: str, sources: Sequence[SourceFile]) -> str:
@@ -63,7 +63,7 @@ def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
     uri = source.removeprefix(PREFIX)
     try:
         with storage.open(uri) as lines:
-            return Spilled(_source(json.loads(line)) for line in lines)
+            return DiskSequence(_source(json.loads(line)) for line in lines)
     except (ValueError, TypeError) as error:
         raise FatalError(f"{uri}: is not a manifest that `braid ingest --shards` has written: {error}") from error
 

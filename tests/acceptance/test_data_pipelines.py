@@ -88,8 +88,8 @@ def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Pa
         text = (DATA / f"{name}.yaml").read_text(encoding="utf-8")
         # The example's table has the name of a keyword, which no database takes unquoted, and its host is no real one.
         text = text.replace("FROM table", r"FROM \"table\"").replace("https://api.example.com", web.url)
-        loaded = load_pipeline_text(text, source=f"{name}.yaml")
-        plan = make_plan(loaded.pipeline, given=list(fields or {}), source=f"{name}.yaml", place=loaded.place)
+        loaded = load_pipeline_text(text, file=f"{name}.yaml")
+        plan = make_plan(loaded.pipeline, given=list(fields or {}), file=f"{name}.yaml", position_of=loaded.position_of)
         context = Context(fields or {}, identity=Identity(loaded.pipeline.name, services=services))
         try:
             result = asyncio.run(run_plan(plan, context))

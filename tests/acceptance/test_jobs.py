@@ -97,9 +97,9 @@ def run_stages(
     observer: Observer | None = None,
     services: Services | None = None,
 ) -> tuple[RunResult, Mapping[str, Any]]:
-    catalog = {"current": load_pipeline_text((STAGES / "current.yaml").read_text(), source="current.yaml").pipeline}
-    loaded = load_pipeline_text(text, source="stages.yaml")
-    plan = make_plan(loaded.pipeline, catalog=catalog, given=list(fields or {}), place=loaded.place)
+    catalog = {"current": load_pipeline_text((STAGES / "current.yaml").read_text(), file="current.yaml").pipeline}
+    loaded = load_pipeline_text(text, file="stages.yaml")
+    plan = make_plan(loaded.pipeline, catalog=catalog, given=list(fields or {}), position_of=loaded.position_of)
     context = Context(dict(fields or {}), identity=Identity("stages", "run-1", services=services or Services()))
     return asyncio.run(run_plan(plan, context, observer=observer)), context.data
 
@@ -151,7 +151,7 @@ def test_a_loop_over_what_a_job_found_runs_and_a_job_may_be_a_pipeline() -> None
 
 
 def test_names_that_stay_open_in_a_file_must_be_given() -> None:
-    loaded = load_pipeline_text((STAGES / "loop.yaml").read_text(), source="loop.yaml")
+    loaded = load_pipeline_text((STAGES / "loop.yaml").read_text(), file="loop.yaml")
     assert {name: one.required for name, one in loaded.pipeline.parameters.items()} == {"since": True}
 
 
@@ -208,7 +208,7 @@ stages:
       - {job: send_report, idempotency_key: nightly}
 """
     with pytest.raises(InvalidPipeline, match="send_report: its idempotency key 'nightly' is that of peek too"):
-        load_pipeline_text(text, source="stages.yaml")
+        load_pipeline_text(text, file="stages.yaml")
 
 
 def test_a_job_twice_in_a_stage_keeps_both_results_and_a_second_one_with_its_key_is_refused(tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ def test_a_job_that_ended_is_written_down_while_others_are_at_work(tmp_path: Pat
                 return
             until.wait(0.01)
 
-    loaded = load_pipeline_text("stages: [{name: s, max_workers: 2, jobs: [send_report, looks]}]", source="s.yaml")
-    plan = make_plan(loaded.pipeline, place=loaded.place)
+    loaded = load_pipeline_text("stages: [{name: s, max_workers: 2, jobs: [send_report, looks]}]", file="s.yaml")
+    plan = make_plan(loaded.pipeline, position_of=loaded.position_of)
     recorder = Recorder(store)
     context = Context({}, identity=Identity("s", "run-1"))
     result = asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))

@@ -218,7 +218,7 @@ def test_names_that_differ_by_a_dot_get_different_files() -> None:
 @pytest.mark.parametrize("text", ["- ''", "- a\n-", "steps: [{handler: ''}]"])
 def test_an_empty_step_is_refused_not_ignored(text: str) -> None:
     with pytest.raises(InvalidPipeline):
-        load_pipeline_text(text, source="p.yaml")
+        load_pipeline_text(text, file="p.yaml")
 
 
 # The content pipeline: chains with parallel groups.
@@ -242,7 +242,7 @@ def test_results_stand_in_the_order_of_declaration_not_of_completion(registry: R
 
 
 def test_a_retry_count_is_used(registry: Registry) -> None:
-    loaded = load_pipeline_text("prompt: x\nsteps: [{type: shaky, retry_count: 2}]", source="c.yaml")
+    loaded = load_pipeline_text("prompt: x\nsteps: [{type: shaky, retry_count: 2}]", file="c.yaml")
     tries = list[int]()
 
     async def shaky(*, call: Call) -> None:
@@ -376,7 +376,7 @@ def test_the_steps_that_a_failure_left_out_have_outcomes_too(registry: Registry)
 
 
 def test_a_loop_over_nothing_known_is_refused_not_an_empty_loop(registry: Registry) -> None:
-    loaded = load_pipeline_text("stages: [{name: s, loop: {over: '@run.peek.items', jobs: [a]}}]", source="s.yaml")
+    loaded = load_pipeline_text("stages: [{name: s, loop: {over: '@run.peek.items', jobs: [a]}}]", file="s.yaml")
     add(registry, "a", lambda: 1, writes="x")
     with pytest.raises(InvalidPipeline, match="no step before it is named 'peek'"):
         make_plan(loaded.pipeline, registry=registry)

@@ -78,7 +78,7 @@ def test_a_changed_heading_changes_what_is_embedded_below_it(settings: Settings,
 
 
 def changed_pipeline(settings: Settings, folder: Path, old: str, new: str) -> Any:
-    text = Path(str(load_catalog(settings).find("ingest").source)).read_text(encoding="utf-8")
+    text = Path(str(load_catalog(settings).find("ingest").file)).read_text(encoding="utf-8")
     assert text.count(old) >= 1
     place = folder / "changed.yaml"
     place.write_text(text.replace(old, new), encoding="utf-8")

@@ -44,8 +44,8 @@ def run_chain(
 ) -> tuple[RunResult, Mapping[str, Any]]:
     """How a chain, written as YAML, ends, and what its fields hold then."""
     load_modules(["handlers.content"])
-    loaded = load_pipeline_text(text, source="chain.yaml")
-    plan = make_plan(loaded.pipeline, given=list(fields or {}), place=loaded.place)
+    loaded = load_pipeline_text(text, file="chain.yaml")
+    plan = make_plan(loaded.pipeline, given=list(fields or {}), position_of=loaded.position_of)
     defaults = {name: one.default for name, one in loaded.pipeline.parameters.items() if one.default is not None}
     context = Context({**defaults, **(fields or {})}, identity=Identity("chain", run_id, services=services))
     result = asyncio.run(run_plan(plan, context))

@@ -32,7 +32,7 @@ def hangs_in_dying(first: int, marker: str) -> int:
 
 
 def main(engine: str, marker: str, tag: str) -> None:
-    settings, loaded = load_settings(), load_pipeline_text(PIPELINE, source="dying")
+    settings, loaded = load_settings(), load_pipeline_text(PIPELINE, file="dying")
     if engine == "inline":
         request = Request(loaded, {"marker": marker}, engine="inline")
         run_pipeline(request, settings=settings, catalog=load_catalog(settings))

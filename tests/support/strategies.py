@@ -98,7 +98,7 @@ def steps(handlers: Sequence[str], *, max_leaves: int = 8) -> st.SearchStrategy[
         | st.builds(SubPipeline, pipeline=names, parameters=options, **_common())
         | st.builds(
             MergeResults,
-            source=st.none() | names,
+            group=st.none() | names,
             inputs=st.lists(names, max_size=2).map(tuple),
             strategy=names,
             output=st.none() | names,

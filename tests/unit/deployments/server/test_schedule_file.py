@@ -14,7 +14,7 @@ parameters:
   limit: {type: integer, minimum: 1, default: 5}
 steps: [extract_text]
 """
-CATALOG = Catalog({"nightly": load_pipeline_text(PIPELINE, source="nightly.yaml")})
+CATALOG = Catalog({"nightly": load_pipeline_text(PIPELINE, file="nightly.yaml")})
 
 
 def test_every_kind_of_rule_is_read() -> None:
@@ -30,7 +30,7 @@ nightly:
     d: {interval: 90, anchor: 2026-01-01T00:00:00+01:00, parameters: {source: x}}
 """,
         CATALOG,
-        source="s.yaml",
+        file="s.yaml",
     )["nightly"]
     assert (read.overlap, read.max_runs) == ("cancel_new", 2)
     rules = read.schedules
@@ -73,7 +73,7 @@ nightly:
 )
 def test_what_is_wrong_is_named_where_it_stands(text: str, message: str) -> None:
     with pytest.raises(InvalidPipeline) as raised:
-        read_schedules(text, CATALOG, source="s.yaml")
+        read_schedules(text, CATALOG, file="s.yaml")
     assert str(raised.value).startswith(message)
 
 

@@ -79,7 +79,7 @@ def test_an_unknown_handler_is_named_with_the_nearest() -> None:
     with pytest.raises(
         UnknownHandler, match=r"x.yaml:6:9: no handler named 'embed_dens'; did you mean 'embed_dense'\?"
     ):
-        made.get("embed_dens", place="x.yaml:6:9")
+        made.get("embed_dens", where="x.yaml:6:9")
 
 
 def test_signatures_that_cannot_be_understood_are_refused() -> None:

@@ -13,7 +13,7 @@ from flows.engine import run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
-from flows.state import Context, KeptElsewhere
+from flows.state import Context, ExternalSequence
 from tests.support.profiles import scaled
 
 
@@ -91,7 +91,7 @@ async def test_a_long_list_is_not_a_task_an_item() -> None:
 async def test_items_on_disk_are_read_when_their_turn_comes_and_end_as_those_of_a_list_do() -> None:
     made = 0
 
-    class Numbers(KeptElsewhere[int]):
+    class Numbers(ExternalSequence[int]):
         def __len__(self) -> int:
             return 40
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from flows.author import Registry, handler
 from flows.engine import run_plan
 from flows.errors import InvalidPipeline, TransientError
-from flows.model import Breaker, Pipeline, Resource, RetryBudget, RetryCount, settle, tightest
+from flows.model import Breaker, Pipeline, Resource, RetryBudget, RetryCount, effective_resource, tightest
 from flows.planning import Overrides, make_plan
 from flows.state import Context
 
@@ -17,8 +17,8 @@ ORIGINS = {"own_origin": "pipeline p", "common_origin": "BRAID_RESOURCES"}
     ("own", "common", "said"),
     [
         (Resource(concurrency=2), None, "2 at once (pipeline p)"),
-        (None, Resource(per_minute=60), "60 a minute (BRAID_RESOURCES); shared by all runs"),
-        (None, Resource(per_minute=60, shared=False), "60 a minute (BRAID_RESOURCES)"),
+        (None, Resource(per_minute=60), "60 per minute (BRAID_RESOURCES); shared by all runs"),
+        (None, Resource(per_minute=60, shared=False), "60 per minute (BRAID_RESOURCES)"),
         (Resource(concurrency=2), Resource(concurrency=5), "2 at once (pipeline p); shared by all runs"),
         (
             Resource(concurrency=9),
@@ -35,13 +35,13 @@ ORIGINS = {"own_origin": "pipeline p", "common_origin": "BRAID_RESOURCES"}
     ],
 )
 def test_the_tighter_of_settings_and_pipeline_holds(own: Resource | None, common: Resource | None, said: str) -> None:
-    assert str(settle("api", own, common, **ORIGINS)) == said
+    assert str(effective_resource("api", own, common, **ORIGINS)) == said
 
 
 def test_what_is_shared_is_what_all_runs_agree_on() -> None:
-    settled = settle("api", Resource(concurrency=2), Resource(concurrency=5), **ORIGINS)
+    settled = effective_resource("api", Resource(concurrency=2), Resource(concurrency=5), **ORIGINS)
     assert settled.shared == {"api": Resource(concurrency=5)}
-    own = settle("api", Resource(concurrency=2, shared=True), None, **ORIGINS)
+    own = effective_resource("api", Resource(concurrency=2, shared=True), None, **ORIGINS)
     assert list(own.shared) == ["p/api"]
     both = tightest(settled, own)
     assert (both.resource.concurrency, set(both.shared)) == (2, {"api", "p/api"})

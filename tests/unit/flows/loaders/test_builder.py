@@ -41,7 +41,7 @@ def test_builder_models_and_yaml_give_equal_pipelines():
                 max_concurrency=2,
                 policy=Policy(on_branch_failure="cancel"),
             ),
-            MergeResults(source="group", strategy="union"),
+            MergeResults(group="group", strategy="union"),
             ForEach(over="docs", as_="doc", steps=(A, B)),
             Switch(cases=(Case(when="big", steps=(A,)), Case(when="small", steps=(B,))), default=(C,)),
             SubPipeline(pipeline="other", parameters={"x": 1}),

@@ -24,7 +24,7 @@ FOLDERS = {"hpd": "hpd", "chains": "chain", "data": "data", "stages": "stages"}
 def test_an_example_gives_the_native_form_beside_it(file: Path) -> None:
     loaded = load_pipeline(file)
     golden = file.with_name(f"{file.stem}.native.yaml")
-    native = load_pipeline_text(golden.read_text(), source=str(golden))
+    native = load_pipeline_text(golden.read_text(), file=str(golden))
     assert dump_pipeline(loaded.pipeline, policies=True) == golden.read_text()
     assert (native.pipeline, native.dialect) == (loaded.pipeline, "native")
     assert loaded.warnings == ()
@@ -36,17 +36,17 @@ def test_an_example_gives_the_native_form_beside_it(file: Path) -> None:
 def test_every_step_of_an_example_has_its_place_in_the_file(file: Path) -> None:
     loaded, lines = load_pipeline(file), file.read_text().splitlines()
     for path, node in loaded.positions.steps.items():
-        line, column = loaded.place(path)
-        assert (line, column) == node.place
+        line, column = loaded.position_of(path)
+        assert (line, column) == node.position
         if isinstance(node.scalar, str):
             assert lines[line - 1][column - 1 :].lstrip("'\"").startswith(node.scalar)
         elif node.entries and "handler" in node.entries:
-            line, column = loaded.place(path, "handler")
+            line, column = loaded.position_of(path, "handler")
             assert lines[line - 1][column - 1 :].lstrip("'\"").startswith(node.entries["handler"].scalar)
 
 
 def steps(text: str) -> tuple:
-    return load_pipeline_text(text, source="f.yaml").pipeline.steps
+    return load_pipeline_text(text, file="f.yaml").pipeline.steps
 
 
 def test_an_old_sequential_pipeline_gives_what_it_always_gave() -> None:
@@ -139,7 +139,7 @@ _anything = st.recursive(
 @settings(max_examples=scaled(80))
 def test_no_file_of_any_dialect_ends_in_anything_but_a_pipeline_or_its_problems(value: object) -> None:
     try:
-        load_pipeline_text(json.dumps(value), source="f.yaml")
+        load_pipeline_text(json.dumps(value), file="f.yaml")
         return
     except InvalidPipeline as invalid:
         found = invalid.problems

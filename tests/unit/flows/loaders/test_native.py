@@ -42,7 +42,7 @@ steps:
 
 def problems(text: str, source: str = "f.yaml") -> list[str]:
     with pytest.raises(InvalidPipeline) as caught:
-        load_pipeline_text(text, source=source)
+        load_pipeline_text(text, file=source)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -235,7 +235,7 @@ def test_endless_nesting_is_a_problem_like_any_other(depth):
         ("- parallel: {branches: [a, b], MaxConcurrency: 2}", (Parallel(branches=(A, B), max_concurrency=2),)),
         ("- for_each: docs\n  steps: [a]", (ForEach(over="docs", steps=(A,)),)),
         ("- for_each: {over: docs, as: d}\n  steps: [a]", (ForEach(over="docs", as_="d", steps=(A,)),)),
-        ("- merge_results: {from: g}", (MergeResults(source="g"),)),
+        ("- merge_results: {from: g}", (MergeResults(group="g"),)),
         ("- pipeline: other", (SubPipeline(pipeline="other"),)),
         (
             "- &x {handler: a, timeout_s: 3}\n- {<<: *x, handler: b}",
@@ -321,7 +321,7 @@ steps:
     ],
 )
 def test_every_step_and_key_has_its_place(path, keys, place):
-    assert load_pipeline_text(PLACED).place(path, *keys) == place
+    assert load_pipeline_text(PLACED).position_of(path, *keys) == place
 
 
 def test_places_follow_the_order_of_child_steps():
@@ -336,7 +336,7 @@ def test_places_follow_the_order_of_child_steps():
     assert list(loaded.positions.steps) == [path for path, _ in found]
     lines = PLACED.splitlines()
     for path, step in found:
-        line, column = loaded.place(path)
+        line, column = loaded.position_of(path)
         if isinstance(step, Handler):
             assert step.handler in lines[line - 1][column - 1 :]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.author import Call
-from flows.state import Identity, Services, Spilled
+from flows.state import DiskSequence, Identity, Services
 from flows.storage import Storage
 from flows.storage.locations import StoredObject
 from handlers.ingestion.changes import batched, find_changes
@@ -53,7 +53,7 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
 ) -> None:
     call = call_on(old, new, elsewhere)
     found = find_changes(
-        Spilled(source_of(name, new[name]) for name in sorted(new)),
+        DiskSequence(source_of(name, new[name]) for name in sorted(new)),
         ROOT,
         force,
         exclude=["skip/**"],

@@ -1,4 +1,4 @@
-"""Sequences whose items are on disk: a context holds them and steps go through them, without the memory for them."""
+"""Sequences whose items are on disk, so that a context can hold more items than fit into memory."""
 
 import pickle
 import sqlite3
@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast, overload
 
-from flows.state.values import KeptElsewhere, own
+from flows.state.values import ExternalSequence, own
 
 Item = TypeVar("Item")
-Other = TypeVar("Other")
-_PAGE = 100
+_PAGE_ITEMS = 100
 _BUFFER_BYTES = 100_000
 _CACHE_KIB = 512
 
 
-class Spilled(KeptElsewhere[Item]):
-    """The items that a `Spool` was given; equal to any other sequence of equal items.
+class DiskSequence(ExternalSequence[Item]):
+    """A sequence on disk, made by a `Spool`; equal to any list, tuple or other disk sequence of equal items.
 
-    They are in a file without a name: it goes with the last reference, also when the process is killed. Pickled, the
-    items travel along, compressed: what a journal kept of a run is there when the file is gone. Safe under threads.
-    An item is made anew each time it is asked for, so whatever is done to it stays with who asked.
+    The items are in a file without a name, which disappears with the last reference, also if the process is killed.
+    Pickling includes the items, compressed, so that the pickle remains valid when the file is gone. Safe under threads.
+    Every access makes a new object, so a change to it is seen by nobody else.
     """
 
     def __init__(self, items: "Iterable[Item] | Spool[Item]" = ()) -> None:
@@ -31,63 +30,63 @@ class Spilled(KeptElsewhere[Item]):
             spool.extend(items)
         else:
             spool = items
-        self._rows, self._length = spool.settle()
+        self._rows, self._length = spool.rows()
 
     def __len__(self) -> int:
         return self._length
 
     @overload
-    def __getitem__(self, place: int) -> Item: ...
+    def __getitem__(self, index: int) -> Item: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Item, ...]: ...
-    def __getitem__(self, place: int | slice) -> Item | tuple[Item, ...]:
-        if isinstance(place, slice):
-            start, stop, step = place.indices(self._length)
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(self._length)
             if step != 1:
-                return tuple(self[position] for position in range(start, stop, step))
-            return tuple(islice(self._from(start), max(0, stop - start)))
-        position = place + self._length if place < 0 else place
-        if not 0 <= position < self._length:
-            raise IndexError(f"{place} in a sequence of {self._length}")
-        return next(self._from(position, page=1))
+                return tuple(self[each] for each in range(start, stop, step))
+            return tuple(islice(self._items_from(start), max(0, stop - start)))
+        start = index + self._length if index < 0 else index
+        if not 0 <= start < self._length:
+            raise IndexError(f"{index} in a sequence of {self._length}")
+        return next(self._items_from(start, page=1))
 
     def __iter__(self) -> Iterator[Item]:
-        return self._from(0)
+        return self._items_from(0)
 
-    def _from(self, position: int, page: int = _PAGE) -> Iterator[Item]:
-        for content in self._contents(position, page):
+    def _items_from(self, start: int, page: int = _PAGE_ITEMS) -> Iterator[Item]:
+        for content in self._contents(start, page):
             yield pickle.loads(content)
 
-    def _contents(self, position: int = 0, page: int = _PAGE) -> Iterator[bytes]:
-        # Page by page: nobody holds the lock while an item is used.
-        while position < self._length:
-            rows = self._rows.ask("SELECT item FROM items WHERE rowid > ? ORDER BY rowid LIMIT ?", (position, page))
+    def _contents(self, start: int = 0, page: int = _PAGE_ITEMS) -> Iterator[bytes]:
+        # Page by page, so that nobody holds the lock while an item is used.
+        while start < self._length:
+            rows = self._rows.ask("SELECT item FROM items WHERE rowid > ? ORDER BY rowid LIMIT ?", (start, page))
             yield from (cast("bytes", content) for (content,) in rows)
-            position += len(rows)
+            start += len(rows)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, (Spilled, tuple, list)):
+        if not isinstance(other, (DiskSequence, tuple, list)):
             return NotImplemented
         theirs = cast("Sequence[object]", other)
         return len(self) == len(theirs) and all(mine == their for mine, their in zip(self, theirs, strict=True))
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  (as a list: equal to what has no hash)
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  (it may equal a list, which has no hash)
 
     def __repr__(self) -> str:
         return f"<{self._length} items on disk>"
 
-    def __reduce__(self) -> tuple[Callable[[bytes], "Spilled[Any]"], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Callable[[bytes], "DiskSequence[Any]"], tuple[bytes]]:
         packer = zlib.compressobj(1)
         parts: list[bytes] = []
         for content in self._contents():
             parts += [packer.compress(len(content).to_bytes(8, "big")), packer.compress(content)]
-        return _unpacked, (b"".join([*parts, packer.flush()]),)
+        return _unpack, (b"".join([*parts, packer.flush()]),)
 
 
-def _unpacked(packed: bytes) -> Spilled[Any]:
-    """What was pickled, in a new file."""
+def _unpack(packed: bytes) -> DiskSequence[Any]:
+    """The pickled items in a new file."""
     unpacker, rest = zlib.decompressobj(), packed
     held = bytearray()
 
@@ -106,13 +105,13 @@ def _unpacked(packed: bytes) -> Spilled[Any]:
     spool = Spool[Any]()
     while head := take(8):
         spool.add_content(take(int.from_bytes(head, "big")))
-    return Spilled(spool)
+    return DiskSequence(spool)
 
 
 class Spool(Generic[Item]):
-    """Takes items one by one, and gives them back as a `Spilled` sequence: in their order, or sorted by `key`.
+    """Collects items one by one for a `DiskSequence`, in the order in which they are added or sorted by `key`.
 
-    Sorting is by text, as Python sorts text; equal keys stay in the order in which they came.
+    Keys are sorted as Python sorts texts; items with equal keys keep their order.
     """
 
     def __init__(self, key: Callable[[Item], str] | None = None) -> None:
@@ -129,12 +128,12 @@ class Spool(Generic[Item]):
         return self._length
 
     def add(self, item: Item) -> None:
-        """Take one more.
+        """Add an item.
 
         Raises:
             UnsupportedValue: it is not data.
         """
-        own(item, place="an item")
+        own(item, where="an item")
         content = pickle.dumps(item, protocol=5)
         self._put((content,) if self._key is None else (sortable(self._key(item)), content))
 
@@ -143,15 +142,15 @@ class Spool(Generic[Item]):
             self.add(item)
 
     def add_content(self, content: bytes) -> None:
-        """Add an item as it was pickled."""
+        """Add an item that is pickled already."""
         self._put((content,))
 
-    def spilled(self) -> Spilled[Item]:
-        """All that was added; nothing can be added after."""
-        return Spilled(self)
+    def finish(self) -> DiskSequence[Item]:
+        """The sequence of all items; afterwards no item can be added."""
+        return DiskSequence(self)
 
-    def settle(self) -> "tuple[TemporaryRows, int]":
-        """The table `items` with rows counted from 1, and their number."""
+    def rows(self) -> "tuple[TemporaryRows, int]":
+        """The finished table `items`, whose rows are counted from 1, and the number of rows."""
         self._write()
         if self._key is not None:
             self._rows.ask("CREATE TABLE items (item BLOB NOT NULL)")
@@ -167,28 +166,28 @@ class Spool(Generic[Item]):
             self._write()
 
     def _write(self) -> None:
-        table, places = ("items", "?") if self._key is None else ("unsorted", "?, ?")
-        self._rows.tell(f"INSERT INTO {table} VALUES ({places})", self._waiting)
+        table, marks = ("items", "?") if self._key is None else ("unsorted", "?, ?")
+        self._rows.tell(f"INSERT INTO {table} VALUES ({marks})", self._waiting)
         self._waiting, self._waiting_bytes = [], 0
 
 
 class TemporaryRows:
-    """A private SQLite database on disk without a name, which is gone when nobody holds it any more."""
+    """A private SQLite database in a file without a name, which disappears with the last reference to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        # Nothing outlives a crash here, so nothing has to be safe from one.
+        # Nothing here outlives a crash, so nothing has to survive one.
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             self._connection.execute(f"PRAGMA {pragma}")
 
     def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """All rows of an answer, so ask for few."""
+        """Run a statement and return all rows at once, so limit how many there are."""
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 
     def tell(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """The same statement with the values of each row."""
+        """Run a statement once per row, in one transaction."""
         with self._lock:
             self._connection.execute("BEGIN")
             self._connection.executemany(statement, rows)
@@ -200,5 +199,5 @@ class TemporaryRows:
 
 
 def sortable(text: str) -> bytes:
-    """Bytes that sort as Python sorts the text."""
+    """The text as bytes that sort as Python sorts texts."""
     return text.encode("utf-8", "surrogatepass")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import UnsupportedValue
-from flows.state import Context, Spilled, Spool, fingerprint
+from flows.state import Context, DiskSequence, Spool, fingerprint
 from flows.state.values import equal
 
 LONG = 1234
@@ -26,7 +26,7 @@ places = st.lists(st.builds(Place, st.text(), st.integers()), max_size=20)
 
 @given(places, st.integers(-25, 25), st.integers(-25, 25))
 def test_it_is_read_as_the_list_it_was_made_of(listed: list[Place], start: int, stop: int) -> None:
-    spilled = Spilled(listed)
+    spilled = DiskSequence(listed)
     assert list(spilled) == listed
     assert spilled == tuple(listed)
     assert len(spilled) == len(listed)
@@ -45,13 +45,13 @@ def test_it_is_sorted_as_python_sorts_and_equal_keys_keep_their_order(listed: li
     by_name, by_size = Spool[Place](key=lambda each: each.name), Spool[Place](key=lambda each: str(each.size))
     by_name.extend(listed)
     by_size.extend(listed)
-    assert list(by_name.spilled()) == sorted(listed, key=lambda each: each.name)
-    assert list(by_size.spilled()) == sorted(listed, key=lambda each: each.size)
+    assert list(by_name.finish()) == sorted(listed, key=lambda each: each.name)
+    assert list(by_size.finish()) == sorted(listed, key=lambda each: each.size)
 
 
 def test_more_than_a_page_is_read_and_pickled_whole() -> None:
     listed = [Place(f"{number}" * 50, number) for number in range(LONG)]
-    spilled = Spilled(iter(listed))
+    spilled = DiskSequence(iter(listed))
     again = pickle.loads(pickle.dumps(spilled))
     del spilled
     assert again == listed
@@ -61,14 +61,14 @@ def test_more_than_a_page_is_read_and_pickled_whole() -> None:
 
 def test_its_value_is_what_it_holds() -> None:
     listed = [Place("a", 1), Place("b", 2)]
-    assert equal(Spilled(listed), pickle.loads(pickle.dumps(Spilled(listed))))
-    assert not equal(Spilled(listed), Spilled(reversed(listed)))
-    assert fingerprint(Spilled(listed)) == fingerprint(Spilled(listed))
-    assert fingerprint(Spilled(listed)) != fingerprint(tuple(listed))  # types count
+    assert equal(DiskSequence(listed), pickle.loads(pickle.dumps(DiskSequence(listed))))
+    assert not equal(DiskSequence(listed), DiskSequence(reversed(listed)))
+    assert fingerprint(DiskSequence(listed)) == fingerprint(DiskSequence(listed))
+    assert fingerprint(DiskSequence(listed)) != fingerprint(tuple(listed))  # types count
 
 
 def test_contexts_share_it_and_nothing_is_changed_by_whoever_reads_it() -> None:
-    spilled = Spilled([["a"], ["b"]])
+    spilled = DiskSequence([["a"], ["b"]])
     context = Context({"listed": spilled})
     branch = context.fork()
     assert branch.data["listed"] is spilled
@@ -79,11 +79,11 @@ def test_contexts_share_it_and_nothing_is_changed_by_whoever_reads_it() -> None:
 
 def test_what_is_no_data_is_refused() -> None:
     with pytest.raises(UnsupportedValue, match=r"an item is a _thread\.lock"):
-        Spilled([threading.Lock()])
+        DiskSequence([threading.Lock()])
 
 
 def test_threads_read_it_side_by_side() -> None:
-    spilled = Spilled(range(LONG))
+    spilled = DiskSequence(range(LONG))
     found: list[list[int]] = []
     threads = [threading.Thread(target=lambda: found.append(list(spilled))) for _ in range(4)]
     for thread in threads:
