@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from flows.author import Outcome, RunResult
 from flows.calling import LeafCall, LeafResult
-from flows.engine import Observer, RunLeaf, run_plan
+from flows.engine import Observer, Prepared, RunLeaf, run_plan
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
 from flows.model import StepPath
@@ -29,9 +29,7 @@ MOST_TURNS = 200_000
 class Engine(Protocol):
     """What runs a plan: `run_plan`, or a variant of it that a test of the kit has broken."""
 
-    def __call__(
-        self, plan: Plan, context: Context, *, run_leaf: RunLeaf, observer: Observer
-    ) -> Coroutine[Any, Any, RunResult]: ...
+    def __call__(self, prepared: Prepared, *, run_leaf: RunLeaf) -> Coroutine[Any, Any, RunResult]: ...
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def record_run(
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
-        recorder.whole = loop.create_task(engine(plan, context, run_leaf=recorder.run_leaf, observer=recorder))
+        recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder), run_leaf=recorder.run_leaf))
         record.result = loop.run_until_complete(recorder.whole)
     except WaitsForever as stuck:
         record.stuck = str(stuck)

@@ -8,7 +8,7 @@ import pytest
 
 from flows.author import Call, Registry, handler
 from flows.calling import LeafCall
-from flows.engine import Expected, Observer, Observers, Stuck, run_plan, stuck, usual_seconds
+from flows.engine import Expected, Observer, Observers, Prepared, Stuck, run_plan, stuck, usual_seconds
 from flows.engine.stuck import StuckWatch
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
@@ -94,7 +94,7 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
     live, text = LiveProgress(), list[str]()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
     watching: Any = Observers([live, Seen()])
-    result = await run_plan(plan, Context(), observer=watching, expected=Expected(after_s=0.05))
+    result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expected(after_s=0.05)))
     assert result.status == "succeeded"
     assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]
     assert "Stuck?" not in live.markdown()

@@ -7,7 +7,7 @@ import pytest
 
 from flows.author import Call, Registry, handler
 from flows.calling import CallResult
-from flows.engine import FinishedCall, Stuck, run_plan
+from flows.engine import FinishedCall, Prepared, Stuck, run_plan
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
 from flows.run_store import Recorder, RunningBranch, RunRecord, RunStore, pack
@@ -26,7 +26,7 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [{"parallel": ["waits", "waits"]}]}), registry=made)
     writer, reader = Recorder(RunStore(url)), RunStore(url)
     context = Context(identity=Identity("p", "run-1"))
-    running = asyncio.ensure_future(run_plan(plan, context, observer=writer, journal=writer))
+    running = asyncio.ensure_future(run_plan(Prepared(plan, context, observer=writer, journal=writer)))
 
     async def until(stuck: bool, done: int | None) -> list[RunningBranch]:
         async with asyncio.timeout(30):
