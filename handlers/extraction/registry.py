@@ -126,6 +126,15 @@ def mime_type_of(name: str) -> str | None:
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
+def formats_shown() -> str:
+    """The formats with their suffixes, for people."""
+    return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS)
+
+
+def _first(suffixes: tuple[str, ...]) -> str:
+    return " ".join(suffixes[:4]) + (f" and {len(suffixes) - 4} more" if len(suffixes) > 4 else "")
+
+
 def told_by_content(data: bytes, mime_type: str) -> str:
     """The media type that a file of office programs really has, whatever its name says; else that of its name."""
     if mime_type not in _OFFICE:

@@ -1,4 +1,4 @@
-"""OpenDocument texts, presentations and sheets: headings, paragraphs, lists, tables, notes and comments in reading order."""
+"""OpenDocument texts, presentations and sheets: text, lists, tables, notes and comments in reading order."""
 
 from lxml import etree
 

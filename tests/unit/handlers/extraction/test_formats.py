@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from handlers.extraction import MIME_TYPES, Extracted, RawFile, Unreadable
-from handlers.extraction.registry import FORMATS, format_of, mime_type_of, told_by_content
+from handlers.extraction import Extracted, RawFile, Unreadable
+from handlers.extraction.registry import FORMATS, MIME_TYPES, format_of, mime_type_of, told_by_content
 from tests.support.packages import make_epub, make_odf, make_ole
 
 
