@@ -5,12 +5,11 @@ from handlers.extraction.code import extract_code_blocks, merge_extractions
 from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.images import extract_images
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import MIME_TYPES, mime_type_of
+from handlers.extraction.registry import formats_shown, mime_type_of
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import extract_text, to_document
 
 __all__ = [
-    "MIME_TYPES",
     "Attachment",
     "Extracted",
     "RawFile",
@@ -21,6 +20,7 @@ __all__ = [
     "extract_images",
     "extract_tables",
     "extract_text",
+    "formats_shown",
     "heading_text",
     "merge_extractions",
     "mime_type_of",

@@ -20,6 +20,7 @@ _MOSTLY = 0.05
 """The share of characters that may be damaged in a text whose encoding is declared."""
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _BREAKS = re.compile("\r\n?|[\x0b\x85]")
+_NO_CHARSETS = ("undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape")
 # What web pages mean by these names: https://encoding.spec.whatwg.org/#names-and-labels
 _SUPERSETS = {
     "ascii": "cp1252",
@@ -92,7 +93,7 @@ def known_encoding(name: str | None) -> str | None:
         found = codecs.lookup((name or "").strip())
     except (LookupError, ValueError):  # a ValueError for a name with a NUL in it
         return None
-    if not found._is_text_encoding:
+    if not found._is_text_encoding or found.name in _NO_CHARSETS:
         return None
     return _SUPERSETS.get(found.name, found.name)
 
@@ -128,8 +129,8 @@ def _wide(data: bytes) -> Decoded:
     size = len(data) - len(data) % 4
     zeros = [data[at:size:4].count(0) * 4 / max(size, 1) for at in range(4)]
     for encoding, empty, full in (
-        ("utf-32-le", (2, 3), (0,)),
-        ("utf-32-be", (0, 1), (3,)),
+        ("utf-32-le", (3,), (0,)),
+        ("utf-32-be", (0,), (3,)),
         ("utf-16-le", (1, 3), (0, 2)),
         ("utf-16-be", (0, 2), (1, 3)),
     ):
@@ -154,6 +155,8 @@ def _guess(data: bytes) -> str:
     sample = data[:_SAMPLE_BYTES]
     if _looks_binary(sample):
         raise Unreadable("is binary, not text; give it the suffix of its real format")
+    if (japanese := _japanese(sample)) is not None:
+        return japanese
     first = known_encoding(chardet.detect(sample)["encoding"])
     short = sum(byte > 0x7F for byte in sample) < 300
     if first and _plausible(sample, first) > 0.6 and (not short or _common(first) > 0.9):
@@ -167,6 +170,19 @@ def _guess(data: bytes) -> str:
         if score > highest:
             best, highest = encoding, score
     return best
+
+
+def _japanese(sample: bytes) -> str | None:
+    """The encoding in which a good part of the sample is kana, which no other language has by chance."""
+    for encoding in ("cp932", "euc_jp"):
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(sample)
+        except UnicodeDecodeError:
+            continue
+        beyond = sum(character > "\x7f" for character in text)
+        if beyond and len(_KANA.findall(text)) >= 0.25 * beyond:
+            return encoding
+    return None
 
 
 def _looks_binary(sample: bytes) -> bool:
@@ -184,6 +200,7 @@ def _common(encoding: str) -> float:
     return 0.1  # EBCDIC and the like
 
 
+_KANA = re.compile("[ぁ-ゖァ-ヺ]")
 _WORD = re.compile(r"[^\W\d_]+")
 _ODD = frozenset("¤¦¨¬¯¸¹²³¼½¾×÷ˇ˘˙˛˝")
 

@@ -5,15 +5,29 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from handlers.extraction.decoding import decode
-from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, Extracted, RawFile
+from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, XLSX, Extracted, RawFile
 from handlers.extraction.readers.delimited import read_csv, read_tsv
+from handlers.extraction.readers.doc import read_doc
 from handlers.extraction.readers.docx import read_docx
+from handlers.extraction.readers.epub import read_epub
 from handlers.extraction.readers.html import read_html
 from handlers.extraction.readers.json_data import read_json, read_json_lines
+from handlers.extraction.readers.lines import read_log, read_settings
+from handlers.extraction.readers.mail import read_mail, read_mailbox
 from handlers.extraction.readers.markdown import read_markdown
+from handlers.extraction.readers.msg import read_msg
+from handlers.extraction.readers.notebook import read_notebook
+from handlers.extraction.readers.odf import read_odf
+from handlers.extraction.readers.org import read_org
 from handlers.extraction.readers.pdf import read_pdf
 from handlers.extraction.readers.plain import read_text
+from handlers.extraction.readers.ppt import read_ppt
 from handlers.extraction.readers.pptx import read_pptx
+from handlers.extraction.readers.rtf import read_rtf
+from handlers.extraction.readers.source_code import SOURCE_SUFFIXES, read_source
+from handlers.extraction.readers.spreadsheets import read_workbook
+from handlers.extraction.readers.tex import read_tex
+from handlers.extraction.readers.xml_data import read_xml
 
 
 @dataclass(frozen=True)
@@ -41,19 +55,67 @@ def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
 
 FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
-    Format("DOCX", DOCX, (".docx",), read_docx),
-    Format("PPTX", PPTX, (".pptx",), read_pptx),
+    Format("DOCX", DOCX, (".docx", ".docm", ".dotx"), read_docx),
+    Format("PPTX", PPTX, (".pptx", ".pptm", ".ppsx"), read_pptx),
+    Format("XLSX", XLSX, (".xlsx", ".xlsm", ".xltx"), read_workbook),
+    Format("DOC", "application/msword", (".doc",), read_doc),
+    Format("PPT", "application/vnd.ms-powerpoint", (".ppt", ".pps"), read_ppt),
+    Format("XLS", "application/vnd.ms-excel", (".xls",), read_workbook),
+    Format("XLSB", "application/vnd.ms-excel.sheet.binary.macroenabled.12", (".xlsb",), read_workbook),
+    Format("ODT", "application/vnd.oasis.opendocument.text", (".odt", ".ott"), read_odf),
+    Format("ODP", "application/vnd.oasis.opendocument.presentation", (".odp",), read_odf),
+    Format("ODS", "application/vnd.oasis.opendocument.spreadsheet", (".ods",), read_odf),
+    Format("RTF", "application/rtf", (".rtf",), read_rtf),
+    Format("EPUB", "application/epub+zip", (".epub",), read_epub),
     Format("HTML", HTML, (".html", ".htm", ".xhtml"), read_html),
     Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown)),
+    Format("Org", "text/org", (".org",), of_text(read_org)),
+    Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex)),
+    Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook)),
+    Format("mail", "message/rfc822", (".eml",), read_mail),
+    Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox),
+    Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg),
     Format("CSV", "text/csv", (".csv",), of_text(read_csv)),
     Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv)),
     Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True),
     Format("JSON Lines", "application/jsonl", (".jsonl", ".ndjson"), of_text(read_json_lines), is_data=True),
+    Format("XML", "application/xml", (".xml", ".nxml", ".rss", ".atom", ".dita", ".docbook"), read_xml),
+    Format("YAML", "application/yaml", (".yaml", ".yml"), of_text(read_settings), is_data=True),
+    Format("TOML", "application/toml", (".toml",), of_text(read_settings), is_data=True),
+    Format(
+        "settings", "text/x-properties", (".ini", ".cfg", ".conf", ".properties"), of_text(read_settings), is_data=True
+    ),
+    Format("log", "text/x-log", (".log",), of_text(read_log)),
+    Format("source code", "text/x-source", SOURCE_SUFFIXES, read_source, is_data=True),
     Format("text", "text/plain", (".txt", ".text", ".rst"), of_text(read_text)),
 )
 
 _BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 _BY_MIME_TYPE = {each.mime_type: each for each in FORMATS}
+
+_OFFICE = {
+    _BY_SUFFIX[suffix].mime_type
+    for suffix in ".pdf .docx .pptx .xlsx .doc .ppt .xls .xlsb .odt .odp .ods .rtf .msg".split()
+}
+_IN_ARCHIVES = (
+    (b"application/vnd.oasis.opendocument.text", ".odt"),
+    (b"application/vnd.oasis.opendocument.presentation", ".odp"),
+    (b"application/vnd.oasis.opendocument.spreadsheet", ".ods"),
+    (b"word/", ".docx"),
+    (b"ppt/", ".pptx"),
+    (b"xl/workbook.bin", ".xlsb"),
+    (b"xl/", ".xlsx"),
+)
+_IN_CONTAINERS = tuple(
+    (stream.encode("utf-16-le"), suffix)
+    for stream, suffix in (
+        ("__properties_version1.0", ".msg"),
+        ("WordDocument", ".doc"),
+        ("PowerPoint Document", ".ppt"),
+        ("Workbook", ".xls"),
+        ("Book", ".xls"),
+    )
+)
 
 MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 """Media types by suffix, lower case."""
@@ -62,6 +124,30 @@ MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 def mime_type_of(name: str) -> str | None:
     """The media type of a file that can be ingested, None of all others."""
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def formats_shown() -> str:
+    """The formats with their suffixes, for people."""
+    return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS)
+
+
+def _first(suffixes: tuple[str, ...]) -> str:
+    return " ".join(suffixes[:4]) + (f" and {len(suffixes) - 4} more" if len(suffixes) > 4 else "")
+
+
+def told_by_content(data: bytes, mime_type: str) -> str:
+    """The media type that a file of office programs really has, whatever its name says; else that of its name."""
+    if mime_type not in _OFFICE:
+        return mime_type
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"{\\rtf"):
+        return _BY_SUFFIX[".rtf"].mime_type
+    if start.startswith(b"%PDF-"):
+        return PDF
+    if start[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return HTML
+    signs = _IN_ARCHIVES if start.startswith(b"PK") else _IN_CONTAINERS if start.startswith(b"\xd0\xcf\x11\xe0") else ()
+    return next((_BY_SUFFIX[suffix].mime_type for sign, suffix in signs if sign in data), mime_type)
 
 
 def format_of(mime_type: str) -> Format:

@@ -12,7 +12,7 @@ from flows.storage import Storage
 from handlers.extraction.decoding import known_encoding
 from handlers.extraction.formats import PDF, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import format_of, mime_type_of
+from handlers.extraction.registry import format_of, mime_type_of, told_by_content
 from handlers.records import Document, SourceFile
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def to_document(
         raise Unreadable(f"is of a format that cannot be read ({PurePosixPath(source.name).suffix or 'no suffix'})")
     if not data.strip():
         raise Unreadable("is empty")
+    mime_type = told_by_content(data, mime_type)
     file = RawFile(data, source.name, mime_type, encoding, time.monotonic() + timeout_s)
     extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():

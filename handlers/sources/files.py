@@ -11,7 +11,7 @@ from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
 from flows.storage import Storage, compiled
-from handlers.extraction import MIME_TYPES, mime_type_of
+from handlers.extraction import formats_shown, mime_type_of
 from handlers.records import SourceFile
 from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
@@ -95,7 +95,7 @@ def _files(
 
 
 def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:
-    formats = ", ".join(sorted(MIME_TYPES))
+    formats = formats_shown()
     if ignored:
         return (
             f"{source}: none of its {ignored.total()} files is of a format that can be ingested; these are: {formats}"

@@ -34,7 +34,8 @@ def make_docx() -> bytes:
     document.add_heading("Sales", level=1)
     document.add_paragraph("Sales grew by a third in the second quarter.")
     for item in ("North", "South"):
-        numbering = document.add_paragraph(item)._p.get_or_add_pPr().get_or_add_numPr()
+        paragraph: Any = document.add_paragraph(item)._p
+        numbering = paragraph.get_or_add_pPr().get_or_add_numPr()
         numbering.get_or_add_ilvl().val, numbering.get_or_add_numId().val = 0, 1
     document.add_heading("Numbers", level=2)
     table = document.add_table(rows=2, cols=2)

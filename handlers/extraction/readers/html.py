@@ -77,14 +77,16 @@ def parse_page(text: str) -> etree._Element | None:
     """The tree of any text, as browsers would mend it; None if there is nothing in it."""
     # What a declaration says of the encoding holds no more.
     text = _DECLARATION.sub("", text)
+    parser = HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        return document_fromstring(
-            text.encode(), HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
-        )
+        root = document_fromstring(text.encode(), parser)
     except (etree.ParserError, AssertionError):
-        return None
+        root = None
     except etree.XMLSyntaxError as error:
         raise Unreadable(f"is no HTML that can be read ({error.msg})") from error
+    if any("depth" in entry.message for entry in parser.error_log):
+        raise Unreadable("is nested too deeply to be read")  # the rest of it would be missing
+    return root
 
 
 def write_page(
