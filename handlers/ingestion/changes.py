@@ -13,7 +13,7 @@ from typing import Any
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
 from flows.state import Spilled, Spool, chunked
-from flows.storage import Storage, compiled
+from flows.storage import Storage, glob_filter
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
@@ -76,7 +76,7 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = compiled(pruning.pattern), [compiled(glob) for glob in pruning.exclude]
+    included, excluded = glob_filter(pruning.pattern), [glob_filter(glob) for glob in pruning.exclude]
     listing = Listing(sources)
 
     def looked_at(name: str) -> bool:
