@@ -1,7 +1,7 @@
 """How a search compares and orders, the same in every store."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,24 @@ class Bm25(Options):
 
 
 BM25 = Bm25()
+
+
+@dataclass(frozen=True)
+class VectorQuery:
+    """A question by meaning: float32, shape (dim,), and the model that made it."""
+
+    vector: np.ndarray
+    top_k: int
+    model: str | None
+
+
+@dataclass(frozen=True)
+class TermQuery:
+    """A question by words: the weight of each term, as the index stores it."""
+
+    weights: Mapping[str, float]
+    top_k: int
+    bm25: Bm25
 
 
 def bm25_idf(documents: int, containing: int) -> float:

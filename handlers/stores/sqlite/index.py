@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
-from handlers.stores.ranking import Bm25
+from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
 
@@ -51,29 +51,11 @@ class SqliteIndexStore(SqlIndexStore):
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def _nearest(
-        self,
-        connection: Connection,
-        vector: np.ndarray,
-        *,
-        top_k: int,
-        model: str | None,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        documents = _selected_keys(connection, permitted)
-        return self._snapshot.nearest(connection, vector, top_k=top_k, model=model, documents=documents)
+    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return self._snapshot.nearest(connection, query, _selected_keys(connection, permitted))
 
-    def _matching(
-        self,
-        connection: Connection,
-        counts: Mapping[str, float],
-        *,
-        top_k: int,
-        bm25: Bm25,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        documents = _selected_keys(connection, permitted)
-        return self._snapshot.matching(connection, counts, top_k=top_k, bm25=bm25, documents=documents)
+    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return self._snapshot.matching(connection, query, _selected_keys(connection, permitted))
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
