@@ -20,7 +20,7 @@ from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
 from handlers.records import Chunk, SourceFile
 from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, written
+from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, format_facets
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -156,7 +156,7 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 @handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
-    made = written(wanted_facets(call))
+    made = format_facets(wanted_facets(call))
     return _upkeep(call).restate(
         [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
     )

@@ -1,4 +1,4 @@
-"""The index in PostgreSQL with pgvector: a schema each, any number of processes and machines that read and write it."""
+"""The index in PostgreSQL with pgvector: one schema per index, for any number of processes and machines."""
 
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -18,7 +18,7 @@ HNSW_FROM = 10_000
 
 
 class PostgresIndexStore(SqlIndexStore):
-    """An `IndexStore` in a schema of its own of the database at `url`, which names the index: `…/database?index=NAME`.
+    """An `IndexStore` in its own schema of the database at `url`, which names the index: `…/database?index=NAME`.
 
     Schema and tables are made on first use. Vectors are compared exactly until there are `hnsw_from` of them; then an
     HNSW index is built. It pickles as its URL.

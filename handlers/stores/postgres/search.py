@@ -112,7 +112,7 @@ def nearest_vectors(connection: Connection, query: VectorQuery, permitted: Selec
         )
         found = _nearest(connection, query, permitted, indexed=True)
     if len(found) < query.top_k:
-        # Without an index, or when its scan gave up for want of memory.
+        # There is no index, or its scan gave up because memory ran out.
         found = _nearest(connection, query, permitted, indexed=False)
     return found
 
@@ -151,7 +151,7 @@ def _visible_models(connection: Connection) -> list[str]:
 
 
 def _dimensions(connection: Connection, model: str) -> int:
-    """Of the model's visible vectors; 0 if there is none."""
+    """The dimensions of the model's visible vectors; 0 if there are none."""
     found = connection.execute(
         select(func.vector_dims(vectors_.c.vector))
         .join(passages_, passages_.c.key == vectors_.c.passage)
