@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -106,9 +107,7 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("seconds of all steps added up", f"{result.busy_seconds:.1f} s")
     table.add_row("saved by running side by side, at most", f"{result.time_saved:.1f} s")
     if answers:
-        table.add_row(
-            "a question, at the median", f"{sorted(a['seconds'] for a in answers)[len(answers) // 2] * 1000:.0f} ms"
-        )
+        table.add_row("a question, at the median", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")
     console.print()
     console.print(table)
     # The sum is no measurement of a run in order: a step that waits for a processor counts that as its own time.

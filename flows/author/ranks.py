@@ -1,8 +1,8 @@
 """Fusing rankings: what an item gains in each of several rankings adds up to one score."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import fsum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -22,6 +22,25 @@ def reciprocal_ranks(
         raise ValueError(f"k must be 1 or more, not {k}")
     gains = [[1.0 / (k + rank) for rank in range(1, len(ranking) + 1)] for ranking in rankings]
     return summed_gains(rankings, gains, weights=weights)
+
+
+def fuse_by_key(
+    rankings: Sequence[Sequence[Any]],
+    key: Callable[[Any], Hashable],
+    *,
+    k: int = 60,
+    weights: Sequence[float] | None = None,
+) -> list[Any]:
+    """The items of rankings as one, best first by `reciprocal_ranks` of their keys; each as the first ranking has it.
+
+    Raises:
+        ValueError: as `reciprocal_ranks`.
+    """
+    items: dict[Hashable, Any] = {}
+    for item in (item for ranking in rankings for item in ranking):
+        items.setdefault(key(item), item)
+    keys = [[key(item) for item in ranking] for ranking in rankings]
+    return [items[each] for each in reciprocal_ranks(keys, k=k, weights=weights)]
 
 
 def summed_gains(

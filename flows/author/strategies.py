@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
-from flows.author.ranks import reciprocal_ranks
+from flows.author.ranks import fuse_by_key
 from flows.errors import FatalError, OrchestrationError, UnknownName
 from flows.state import Services, fingerprint
 
@@ -193,13 +193,9 @@ def fuse_ranks(
     unknown = sorted((weights or {}).keys() - {result.branch for result in results})
     if unknown:
         raise UnknownName("branch", unknown[0], [result.branch for result in results], where="weights")
-    items: dict[Any, Any] = {}
-    for item in (item for ranking in rankings.values() for item in ranking):
-        items.setdefault(_lookup(item, key), item)
-    marks = [[_lookup(item, key) for item in ranking] for ranking in rankings.values()]
     chosen = [(weights or {}).get(branch, 1.0) for branch in rankings]
     try:
-        return [items[mark] for mark in reciprocal_ranks(marks, k=k, weights=chosen)]
+        return fuse_by_key(list(rankings.values()), lambda item: _lookup(item, key), k=k, weights=chosen)
     except ValueError as error:
         raise FatalError(f"reciprocal_rank_fusion: {error}") from error
 
@@ -240,10 +236,7 @@ def _ranked(item: Any) -> bool:
 
 def _fuse(values: Sequence[Sequence[Any]]) -> list[Any]:
     """Ranked lists as one, by reciprocal ranks, each item as the first list has it."""
-    items: dict[Any, Any] = {}
-    for item in (item for ranking in values for item in ranking):
-        items.setdefault(_lookup(item, "id"), item)
-    return [items[mark] for mark in reciprocal_ranks([[_lookup(item, "id") for item in one] for one in values])]
+    return fuse_by_key(values, lambda item: _lookup(item, "id"))
 
 
 def _unite(values: Sequence[Any]) -> dict[Any, Any]:

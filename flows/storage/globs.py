@@ -3,19 +3,24 @@
 import re
 from collections.abc import Callable
 
-from flows.errors import FatalError
+from flows.errors import StorageError
+
+EVERYTHING = "**/*"
 
 
-def compiled(glob: str) -> Callable[[str], bool]:
-    """Whether a name fits a glob.
+def glob_filter(glob: str) -> Callable[[str], bool]:
+    """A function that decides whether a name fits the glob.
 
     Raises:
-        FatalError: it is none.
+        StorageError: the glob cannot be understood.
     """
+    if glob == EVERYTHING:
+        return bool
+    # fsspec takes a tenth of a second to import.
     from fsspec import utils  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
 
     try:
         matches = re.compile(str(utils.glob_translate(glob))).match  # pyright: ignore[reportUnknownMemberType]
     except (ValueError, re.error) as error:
-        raise FatalError(f"the pattern {glob!r} cannot be used: {error}") from error
+        raise StorageError(f"the pattern {glob!r} cannot be used: {error}") from error
     return lambda name: matches(name) is not None

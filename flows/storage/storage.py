@@ -9,10 +9,11 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol
 from urllib.parse import quote
 
 from flows.errors import StorageError
+from flows.storage.globs import EVERYTHING, glob_filter
 from flows.storage.locations import Location, Scheme, StorageOptions, StoredObject, parse_file, parse_url
 
 
@@ -48,7 +49,7 @@ class Storage:
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return (type(self), (self.options,))
 
-    def list(self, url: str, *, pattern: str = "**/*", shown: Collection[str] = ()) -> Iterator[StoredObject]:
+    def list(self, url: str, *, pattern: str = EVERYTHING, shown: Collection[str] = ()) -> Iterator[StoredObject]:
         """Yield the files below `url`, or the one file that `url` names.
 
         Always in the same order: sorted by name, in S3 as the server sorts (AWS by key, SeaweedFS folder by folder).
@@ -58,7 +59,7 @@ class Storage:
         links that lead out of the folder, are left out. An
         S3 prefix is listed page by page as the iteration goes, an empty one is an error.
         """
-        accepts = _name_filter(pattern)
+        accepts = glob_filter(pattern)
         location = parse_url(url)
         backend = self._backend(location)
         with backend.explaining(location.uri):
@@ -152,22 +153,6 @@ def _encode_segment(segment: str) -> str:
 def _percent(character: str) -> str:
     # `quote` keeps the dot and the tilde whatever it is told.
     return f"%{ord(character):02X}" if character in ".~" else quote(character, safe="", errors="surrogatepass")
-
-
-def _name_filter(pattern: str) -> Callable[[str], bool]:
-    if pattern == "**/*":
-        return _anything
-    from fsspec import utils  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
-
-    try:
-        matches = re.compile(cast(Any, utils).glob_translate(pattern)).match
-    except (ValueError, re.error) as error:
-        raise StorageError(f"the pattern {pattern!r} cannot be used: {error}") from error
-    return lambda name: matches(name) is not None
-
-
-def _anything(name: str) -> bool:
-    return True
 
 
 def _connect(scheme: Scheme, options: StorageOptions) -> Backend:

@@ -43,8 +43,9 @@ class Pagination(BaseModel):
 
 @dataclass(frozen=True)
 class RestRequest(Options):
-    """A request to a REST service, and what of its answer is wanted; `{name}` in it stands for a value."""
+    """A request to a REST service, and which part of the answer is wanted; `{name}` in it stands for a value."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
     url: str | None = None
     method: Literal["GET", "POST"] = "GET"
     params: dict[str, Any] | None = None

@@ -14,7 +14,7 @@ from handlers.data.functions import call_function, named_inputs, output_names, p
 from handlers.data.query import QueryLimits, SourceQuery, declare_query, run_query
 from handlers.data.references import resolved
 from handlers.data.rest import RestRequest
-from handlers.data.skills import Skill, SkillRequest, check_skill, skill_named
+from handlers.data.skills import Skill, check_skill, skill_named
 from handlers.data.structured import Expected, InvalidOutput, expected
 from handlers.models import NOT_CONFIGURED, Chat, Completion
 from handlers.options import Options, spread
@@ -50,7 +50,7 @@ def declare_skill(options: Mapping[str, Any]) -> Declared:
     return Declared(reads, writes, (), None, ATTEMPTS, version)
 
 
-def _effects(request: SkillRequest | None) -> tuple[str, ...]:
+def _effects(request: RestRequest | None) -> tuple[str, ...]:
     return ("source.rest",) if request is not None and request.method == "POST" else ()
 
 
@@ -200,10 +200,9 @@ def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float
         asked = SourceQuery(action.source or "", action.query, action.credential_ref)
         request = RestRequest()
     else:
-        declared = skill.rest or (action.request if action is not None else None)
-        assert declared is not None, "a skill without a request"
-        asked = SourceQuery("rest")
-        request = RestRequest(**{name: getattr(declared, name) for name in type(declared).model_fields})
+        found = skill.rest or (action.request if action is not None else None)
+        assert found is not None, "a skill without a request"
+        asked, request = SourceQuery("rest"), found
     declare_query({**vars(asked), **vars(request), "output": "result"})
     limits = QueryLimits(timeout_s=action.timeout if action is not None else timeout_s)
     return run_query(values, asked, request, limits, call)

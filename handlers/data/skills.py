@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows.errors import DuplicateName, FatalError, OrchestrationError, UnknownName
-from handlers.data.rest import Auth, Pagination
+from handlers.data.rest import RestRequest
 
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?(.*)\Z", re.DOTALL | re.MULTILINE)
 _MOST_BYTES = 1_000_000
@@ -22,19 +22,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SkillRequest(_Part):
-    """An HTTP call; `{name}` in it is an input of the skill."""
-
-    url: str
-    method: Literal["GET", "POST"] = "GET"
-    params: dict[str, Any] | None = None
-    headers: dict[str, str] | None = None
-    body: Any = None
-    auth: Auth | None = None
-    select: str | None = None
-    pagination: Pagination | None = None
-
-
 class Action(_Part):
     """What an action skill does: call a registered function, run a query, or call a service."""
 
@@ -44,7 +31,7 @@ class Action(_Part):
     source: str | None = None
     query: str | dict[str, Any] | None = None
     credential_ref: str | None = None
-    request: SkillRequest | None = None
+    request: RestRequest | None = None
     timeout: float = Field(default=30.0, gt=0.0)
     retry: int = Field(default=0, ge=0, le=5)
 
@@ -60,7 +47,13 @@ class Action(_Part):
         missing = [name for name in needs[self.type] if getattr(self, name) is None]
         if missing:
             raise ValueError(f"an action of type {self.type} needs {missing[0]!r}")
+        _check_url(self.request)
         return self
+
+
+def _check_url(request: RestRequest | None) -> None:
+    if request is not None and request.url is None:
+        raise ValueError("a request needs 'url'")
 
 
 class Skill(_Part):
@@ -82,7 +75,7 @@ class Skill(_Part):
     temperature: float | None = None
     max_tokens: int | None = None
     action: Action | None = None
-    rest: SkillRequest | None = None
+    rest: RestRequest | None = None
     source: str = ""
 
     @model_validator(mode="after")
@@ -91,6 +84,7 @@ class Skill(_Part):
             raise ValueError("executor 'action' needs the key 'action'")
         if self.executor == "rest" and self.rest is None:
             raise ValueError("executor 'rest' needs the key 'rest'")
+        _check_url(self.rest)
         if self.executor == "llm" and not (self.prompt or self.system_prompt):
             raise ValueError("a skill for a language model needs a prompt: the text below the front matter")
         names = (*self.produces, *self.optional_produces)

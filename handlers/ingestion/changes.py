@@ -13,14 +13,14 @@ from typing import Any
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
 from flows.state import DiskSequence, Spool, chunked
-from flows.storage import Storage, compiled
+from flows.storage import Storage, glob_filter
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
 from handlers.records import Chunk, SourceFile
 from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, written
+from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, format_facets
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -76,7 +76,7 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = compiled(pruning.pattern), [compiled(glob) for glob in pruning.exclude]
+    included, excluded = glob_filter(pruning.pattern), [glob_filter(glob) for glob in pruning.exclude]
     listing = Listing(sources)
 
     def looked_at(name: str) -> bool:
@@ -156,7 +156,7 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 @handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Note how the facets of documents are made now; the number of documents."""
-    made = written(wanted_facets(call))
+    made = format_facets(wanted_facets(call))
     return _upkeep(call).restate(
         [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.author import Call
 from handlers.records import Chunk, stable_id
-from handlers.stores import ChunkState, IndexReader, made_otherwise, parse_facets
+from handlers.stores import ChunkState, IndexReader, outdated_facets, parse_facets
 
 DOCUMENTS = "documents"
 FACETS = (DOCUMENTS, "vectors", "terms", "graph")
@@ -51,4 +51,4 @@ def _has(state: ChunkState | None, facet: str, made: str, model: str | None) -> 
 
 def stale_facets(stored: str, wanted: Mapping[str, str], redo: Collection[str]) -> set[str]:
     """The facets that are stored in another way than they are wanted, or that are to be made again anyway."""
-    return made_otherwise(stored, wanted) | (wanted.keys() & set(redo))
+    return outdated_facets(stored, wanted) | (wanted.keys() & set(redo))

@@ -10,7 +10,7 @@ from handlers.extraction import artifact_ids, mime_type_of
 from handlers.ingestion.facets import DOCUMENTS
 from handlers.ingestion.partition import chunk_id
 from handlers.records import Artifact, Chunk, SourceFile
-from handlers.stores import DocumentState, IndexReader, Rename, StoredDocument, parse_facets, written
+from handlers.stores import DocumentState, IndexReader, Rename, StoredDocument, format_facets, parse_facets
 
 _PAGE = 100
 
@@ -57,7 +57,7 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
         chunks,
         artifacts if known else {},
         source.revision,
-        None if complete else written({name: made for name, made in facets.items() if name != DOCUMENTS}),
+        None if complete else format_facets({name: made for name, made in facets.items() if name != DOCUMENTS}),
     ), complete
 
 

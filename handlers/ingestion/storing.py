@@ -22,7 +22,7 @@ from handlers.records import (
     SparseVector,
     stable_id,
 )
-from handlers.stores import Facet, FailedDocument, IndexStore, IndexWriter, written
+from handlers.stores import Facet, FailedDocument, IndexStore, IndexWriter, format_facets
 
 
 @handler(writes="stored_documents", effects="index.documents", stages=True)
@@ -48,7 +48,7 @@ def store_documents(
         summaries=summaries,
         artifacts=artifacts,
         run_id=call.run_id,
-        fingerprint=written(wanted_facets(call)),
+        fingerprint=format_facets(wanted_facets(call)),
         revisions={each.document_id: each.revision for each in sources},
     )
     call.report_progress(len(stored), len(documents))

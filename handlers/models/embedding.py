@@ -18,6 +18,7 @@ import numpy as np
 from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE, model_file
 from handlers.models.tokens import EMBEDDING_MODEL
+from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
 _QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching relevant passages: "}
@@ -167,8 +168,8 @@ class HashingEmbedder:
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32, shape (len(texts), dim)."""
         width = 2 * self.dim  # the first half of a row counts up, the second one down
-        places = [row * width + _hashed(term) for row, text in enumerate(texts) for term in terms(text) or ["\0"]]
-        counts = np.bincount(np.array(places, dtype=np.int64), minlength=len(texts) * width).reshape(-1, 2, self.dim)
+        columns = [row * width + _hashed(term) for row, text in enumerate(texts) for term in terms(text) or ["\0"]]
+        counts = np.bincount(np.array(columns, dtype=np.int64), minlength=len(texts) * width).reshape(-1, 2, self.dim)
         vectors = (counts[:, 0] - counts[:, 1]).astype(np.float32)
         vectors[~vectors.any(axis=1), 0] = 1.0
         return unit_rows(vectors)
@@ -181,11 +182,5 @@ class HashingEmbedder:
 @lru_cache(maxsize=100_000)
 def _hashed(term: str) -> int:
     digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
-    place = int.from_bytes(digest[:4], "little") % HashingEmbedder.dim
-    return place if digest[4] & 1 else place + HashingEmbedder.dim
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """The rows with L2 norm 1, float32; a row of zeros stays one."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
+    column = int.from_bytes(digest[:4], "little") % HashingEmbedder.dim
+    return column if digest[4] & 1 else column + HashingEmbedder.dim

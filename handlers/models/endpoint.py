@@ -7,8 +7,8 @@ import numpy as np
 
 from flows.errors import FatalError
 from flows.state import chunked
-from handlers.models.embedding import unit_rows
 from handlers.models.http import Endpoint
+from handlers.models.vectors import unit_rows
 
 TEXTS_PER_REQUEST = 64
 

@@ -1,7 +1,7 @@
 """Indexes: how one is read, written, searched and kept in order; in SQLite, in PostgreSQL and in memory."""
 
 from handlers.stores.content import copy_index
-from handlers.stores.fingerprints import made_otherwise, parse_facets, written
+from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
 from handlers.stores.protocol import IndexReader, IndexSearch, IndexStore, IndexUpkeep, IndexWriter
 from handlers.stores.ranking import Bm25
@@ -32,8 +32,8 @@ __all__ = [
     "Restatement",
     "StoredDocument",
     "copy_index",
-    "made_otherwise",
+    "format_facets",
     "open_index",
+    "outdated_facets",
     "parse_facets",
-    "written",
 ]

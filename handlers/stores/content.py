@@ -1,4 +1,4 @@
-"""The content of an index as one hash that does not depend on order, and copies of it into another index."""
+"""The content of an index as one hash that does not depend on order; copies of an index."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def _digest(stored: StoredDocument) -> bytes:
 
 @dataclass(frozen=True)
 class CopyResult:
-    """How an index was copied; `matches` says whether counts and content are now the same."""
+    """The counts and content hashes of two indexes after a copy; `matches` if they are the same."""
 
     documents: int
     before: dict[str, int]
@@ -82,10 +82,10 @@ def copy_index(
     batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> CopyResult:
-    """Copy all that is visible, and the reasons of failures, in batches; then compare what both say they have.
+    """Copy everything visible, and the reasons of failures, in batches; then compare counts and content of both.
 
-    `progress` is told the documents done so far. Documents that only the target has are left as they are (and make
-    the comparison fail); what is only staged is not copied. Safe to repeat, for example after an interruption.
+    `progress` is called with the number of documents done so far. Documents that only the target has stay (and make
+    the comparison fail); staged versions are not copied. Safe to repeat, for example after an interruption.
     """
     done = 0
     for page in document_pages(source, batch_size):
@@ -101,7 +101,7 @@ def copy_index(
 
 
 def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:
-    """The ids of all documents, so many at a time."""
+    """The ids of all documents, in pages of `size`."""
     after = ""
     while states := store.document_states(after=after, limit=size):
         yield [state.id for state in states]
@@ -127,9 +127,9 @@ def _write(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fi
         target.put_vectors([chunks[chunk_id] for chunk_id in ids], Embeddings(ids, rows, model), run_id=run_id)
     sparse = [terms for each in visible for terms in each.terms]
     target.put_terms([chunks[terms.chunk_id] for terms in sparse], sparse, run_id=run_id)
-    told = {chunk_id for each in visible for chunk_id in each.facts}
+    with_facts = {chunk_id for each in visible for chunk_id in each.facts}
     target.put_graph(
-        [chunk for chunk_id, chunk in chunks.items() if chunk_id in told],
+        [chunk for chunk_id, chunk in chunks.items() if chunk_id in with_facts],
         [entity for each in visible for entity in each.entities],
         [relation for each in visible for relation in each.relations],
         run_id=run_id,

@@ -6,28 +6,28 @@ from typing import get_args
 from handlers.stores.rows import Facet
 
 _NAMES: dict[Facet, str] = {"vectors": "vectors", "terms": "terms", "facts": "graph"}
-"""What fingerprints call the facets of passages."""
+"""The names of the facets of passages in fingerprints."""
 assert _NAMES.keys() == set(get_args(Facet))
 
 
-def written(facets: Mapping[str, str]) -> str:
-    """Facets as the fingerprint that is stored with a document."""
+def format_facets(facets: Mapping[str, str]) -> str:
+    """The fingerprint that is stored with a document, of how each facet was made."""
     return " ".join(f"{facet}={made}" for facet, made in sorted(facets.items()))
 
 
 def parse_facets(fingerprint: str) -> dict[str, str]:
-    """The facets that a stored fingerprint tells of."""
+    """How each facet was made, as a stored fingerprint has it."""
     pairs = (part.partition("=") for part in fingerprint.split())
     return {facet: made for facet, _, made in pairs if made}
 
 
-def made_otherwise(stored: str, wanted: Mapping[str, str]) -> set[str]:
-    """The wanted facets that a stored fingerprint tells to be made in another way, or not at all."""
+def outdated_facets(stored: str, wanted: Mapping[str, str]) -> set[str]:
+    """The wanted facets that were made in another way by a stored fingerprint, or not at all."""
     found = parse_facets(stored)
     return {facet for facet, made in wanted.items() if found.get(facet) != made}
 
 
 def remade_facets(before: str, after: str) -> set[Facet]:
-    """The facets of passages that the later of two fingerprints says to be made in another way than the earlier."""
-    remade = made_otherwise(before, parse_facets(after))
+    """The facets of passages that the later of two fingerprints makes in another way than the earlier one."""
+    remade = outdated_facets(before, parse_facets(after))
     return {facet for facet, name in _NAMES.items() if name in remade}

@@ -1,4 +1,4 @@
-"""How what is stored is named and spelled, the same in every store."""
+"""Names of versions and spellings of terms, texts and entities, the same in every store."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ _LONGEST_TERM = 200
 
 
 def entity_key(name: str) -> str:
-    """By what two spellings of an entity are the same: compatibility forms, case, spacing and outer punctuation."""
+    """Equal for two spellings of one entity: compatibility forms, case, spacing and outer punctuation do not count."""
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return re.sub(r"^[^\w#@$€£+]+|[^\w#+%]+$", "", folded) or folded
 
@@ -24,7 +24,7 @@ def count_facts(entities: Iterable[Entity], relations: Iterable[Relation]) -> in
 
 
 def storable_text(text: str) -> str:
-    """The text without what databases refuse: NUL and halves of surrogate pairs, each replaced by a character."""
+    """The text without NUL and halves of surrogate pairs, which databases refuse; each is replaced by a character."""
     if "\0" in text:
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     try:
@@ -35,17 +35,17 @@ def storable_text(text: str) -> str:
 
 
 def stored_term(term: str) -> str:
-    """The term, or a digest of one that is too long for an index of a database (an encoded image in a text)."""
+    """The term, or a digest if it is too long for an index of a database (an encoded image in a text)."""
     return term if len(term) <= _LONGEST_TERM else f"{term[:32]}#{stable_id(term)}"
 
 
 def staged_name(document: Document, fingerprint: str, run_id: str) -> str:
-    """The name of the version that a run stages: the same when a step is tried again, another after an edit."""
+    """The name of the version that a run stages: the same when a step is tried again, different after an edit."""
     return f"{_made(document.content_sha256, fingerprint, document.tags)}-{run_id}"
 
 
 def is_the_same(name: str, content_sha256: str, fingerprint: str, tags: Iterable[tuple[str, str]]) -> bool:
-    """Whether a version with this name, whoever staged it, is made of that content, in that way, with those tags."""
+    """Whether the version of this name, by whatever run, has that content and those tags and was made in that way."""
     return name.startswith(f"{_made(content_sha256, fingerprint, tags)}-")
 
 

@@ -1,4 +1,4 @@
-"""Which index a path or URL names."""
+"""The index that a path or URL names."""
 
 import threading
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ _opening = threading.Lock()
 
 def open_index(url_or_path: str) -> IndexStore:
     """The index at a path, `sqlite:///path`, `postgresql://user:password@host/database?index=name` or `memory://name`
-    (one a process and name, gone when it ends).
+    (one per process and name; it is gone when the process ends).
 
     A picklable factory with `functools.partial(open_index, path)`; the file is made on first use.
 
@@ -33,7 +33,7 @@ def open_index(url_or_path: str) -> IndexStore:
     if scheme == "sqlite":
         path = url_or_path.removeprefix("sqlite:///")
     if (scheme and scheme != "sqlite") or not path or path.startswith("sqlite:"):
-        shown = f"{scheme}://…" if "@" in url_or_path else url_or_path  # before an @ may be a password
+        shown = f"{scheme}://…" if "@" in url_or_path else url_or_path  # a password may precede an @
         raise FatalError(
             f"{shown!r} names no index; give a path, sqlite:///PATH, memory://NAME or "
             "postgresql://USER:PASSWORD@HOST/DATABASE?index=NAME"

@@ -1,6 +1,6 @@
-"""What an index offers, as four small protocols: it is read, written, searched and kept in order.
+"""Four small protocols of an index: it is read, written, searched and kept in order.
 
-Take the narrowest that is enough: a step that searches needs an `IndexSearch`, and no more of a test's double. Every
+Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
 name, without regard to case and spacing (`entity_key`).
 """
@@ -30,7 +30,7 @@ from handlers.tags import TagFilter
 
 
 class IndexReader(Protocol):
-    """What an index knows of its documents and of itself."""
+    """How the documents of an index are looked up, and the index is measured."""
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         """The rows of those documents that the table has."""
@@ -47,7 +47,7 @@ class IndexReader(Protocol):
         ...
 
     def chunk_states(self, chunk_ids: Iterable[str]) -> dict[str, ChunkState]:
-        """What is stored of those chunks that are known, so that it is not computed again."""
+        """The facets stored of those chunks that are known, so that they are not computed again."""
         ...
 
     def read_documents(self, document_ids: Sequence[str]) -> list[StoredDocument]:
@@ -92,11 +92,11 @@ class IndexWriter(Protocol):
     """How documents get into an index: staged part by part, then published whole.
 
     The `put_…` methods stage: nothing they write for new chunks is found before `publish` has made the document's new
-    version visible, in one transaction that also removes what only the old version used. Rows belong to chunks, whose
-    ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. What is visible, or
-    staged by another run, is never written over: new vectors, terms and facts of such a chunk stay invisible until
-    `publish` makes the version visible that the same run has staged, or `restate` says that they are the document's.
-    Nothing that another run has staged becomes visible with either.
+    version visible, in one transaction that also removes everything that only the old version used. Rows belong to
+    chunks, whose ids derive from their content: a chunk that an edit left alone keeps its vector and its terms. Rows
+    that are visible, or staged by another run, are never written over: new vectors, terms and facts of such a chunk
+    stay invisible until `publish` or `restate` makes the version visible that the same run has staged. Nothing that
+    another run has staged becomes visible with it.
     """
 
     def put_documents(
@@ -133,8 +133,8 @@ class IndexWriter(Protocol):
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
         """Make staged versions visible, each at once, and remove the old ones; the number of documents.
 
-        A version that is gone because another run has published the same content meanwhile, made in the same way and
-        with the same tags, counts.
+        A version that is gone counts, if another run has published the same content meanwhile, made in the same way
+        and with the same tags.
 
         Raises:
             FatalError: a version, or an expected facet of one of its chunks, is not stored (another run may have
@@ -149,7 +149,7 @@ class IndexWriter(Protocol):
 
 
 class IndexSearch(Protocol):
-    """How an index is searched: by meaning, by words, and along its graph. Only what is visible is found."""
+    """How an index is searched: by meaning, by words, and along its graph. Only visible chunks are found."""
 
     def search_vectors(
         self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
@@ -208,8 +208,8 @@ class IndexUpkeep(Protocol):
         ...
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
-        """Note tags, URI, revision or fingerprint of searchable documents, with what a run has staged over them; the
-        number that were there. All of it becomes visible at once.
+        """Note tags, URI, revision or fingerprint of searchable documents, with everything that a run has staged over
+        them; the number that were there. All of it becomes visible at once.
 
         Raises:
             FatalError: a new fingerprint, given with a run, is not true, since another run has made a facet of the
@@ -224,7 +224,7 @@ class IndexUpkeep(Protocol):
     def sweep(
         self, *, alive: Collection[str] = (), dead: Collection[str] = (), older_than_s: float = 86_400.0
     ) -> SweepCounts:
-        """Remove what runs staged and never published.
+        """Remove everything that runs staged and never published.
 
         Nothing of a run in `alive` is touched, nor, unless its run is in `dead`, anything staged less than
         `older_than_s` ago: let that be longer than any run takes from staging a batch to publishing it.

@@ -1,7 +1,7 @@
-"""How a search compares and orders, the same in every store."""
+"""The parameters, formulas and orders of a search, the same in every store."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,31 @@ from handlers.options import Options
 
 @dataclass(frozen=True)
 class Bm25(Options):
-    """The parameters of BM25: how soon a repeated term adds nothing more, and how much a long chunk pays for it."""
+    """The parameters of BM25: how soon repetitions of a term stop to count, and how much long chunks are held back."""
 
     k1: float = 1.2
     b: float = 0.75
 
 
 BM25 = Bm25()
+
+
+@dataclass(frozen=True)
+class VectorQuery:
+    """A question by meaning: float32, shape (dim,), and the model that made it."""
+
+    vector: np.ndarray
+    top_k: int
+    model: str | None
+
+
+@dataclass(frozen=True)
+class TermQuery:
+    """A question by words: the weight of each term, as the index stores it."""
+
+    weights: Mapping[str, float]
+    top_k: int
+    bm25: Bm25
 
 
 def bm25_idf(documents: int, containing: int) -> float:
@@ -33,13 +51,13 @@ def choose_model(models: Sequence[str], wanted: str | None) -> str | None:
     """The model whose vectors a query compares with: the wanted one, else the only one; None in an empty index.
 
     Raises:
-        FatalError: the index has vectors, but none of the wanted model, or of several and none is wanted.
+        FatalError: the index has vectors, but none of the wanted model; or of several models, and none is wanted.
     """
     if wanted in models:
         return wanted
     if not models or (wanted is None and len(models) == 1):
         return models[0] if models else None
-    lacking = f"none of model {wanted!r}" if wanted is not None else "the query does not say which one it is for"
+    lacking = f"none of model {wanted!r}" if wanted is not None else "the query names no model"
     raise FatalError(
         f"the index has vectors of {', '.join(map(repr, models))}, and {lacking}: "
         "search with the model that the index was made with, or ingest again"
@@ -70,6 +88,6 @@ def contenders(scores: np.ndarray, top_k: int) -> np.ndarray:
 
 def best(keys: np.ndarray, scores: np.ndarray, top_k: int) -> list[int]:
     """Positions of the `top_k` greatest scores, best first; ties by key."""
-    # Everything that ties with the last place competes for it, so that the order of rows does not decide.
+    # Everything that ties with the last rank competes for it, so that the order of rows does not decide.
     candidates = contenders(scores, top_k)
     return candidates[np.lexsort((keys[candidates], -scores[candidates]))][: max(top_k, 0)].tolist()

@@ -1,4 +1,4 @@
-"""Writes that an index of any kind refuses, and the words for it."""
+"""The writes that every kind of index refuses, and the messages."""
 
 from collections.abc import Collection, Sequence
 
@@ -47,7 +47,7 @@ def check_new_ids(rename: Rename, chunk_ids: Collection[str]) -> None:
 
 
 def check_chunk_ids(given: Collection[str], written: Sequence[str]) -> None:
-    """What is written of chunks must be written once, and of chunks that were given with it.
+    """Each written row must be of a chunk that was given with it, and the only one of that chunk.
 
     Raises:
         ValueError: it is not.

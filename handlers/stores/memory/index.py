@@ -10,4 +10,4 @@ class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep):
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:
-        """Nothing to close; what is stored stays."""
+        """Close nothing: the content stays as long as the process."""

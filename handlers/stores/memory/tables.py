@@ -1,4 +1,4 @@
-"""What an index in memory keeps, and what of it can be seen."""
+"""The tables of an index in memory, and which of their rows are visible."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from handlers.tags import TagFilter
 
 @dataclass
 class Version:
-    """One version of a document, with what is stored of it beside its passages."""
+    """One version of a document: everything stored of it but its passages."""
 
     document: Document
     chunks: dict[str, Chunk]
@@ -45,7 +45,7 @@ class Passage:
 
     @property
     def facets(self) -> set[Facet]:
-        """What is stored of it."""
+        """The facets that are stored of it."""
         stored: dict[Facet, bool] = {
             "vectors": self.vector is not None,
             "terms": self.terms is not None,
@@ -55,7 +55,7 @@ class Passage:
 
 
 class MemoryTables:
-    """Documents, their versions and passages; whoever reads or writes holds the lock."""
+    """Documents, their versions and passages; every method that reads or writes them holds the lock."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -64,7 +64,7 @@ class MemoryTables:
         self._published: dict[str, tuple[str, Version]] = {}
         self._passages: dict[str, Passage] = {}
         self._over: dict[tuple[str, str], Passage] = {}
-        """What runs have staged over passages that are visible or another run's, by chunk id and run."""
+        """Passages that runs have staged over those that are visible or another run's, by chunk id and run."""
         self._tried: dict[str, str] = {}
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
@@ -111,7 +111,7 @@ class MemoryTables:
             self._passages.setdefault(chunk.id, Passage(chunk.document_id, run_id, time.time()))
 
     def _staging(self, chunk_id: str, run_id: str) -> Passage:
-        """Where a run writes what it stages of a chunk: beside it while it is visible or another run's."""
+        """Where a run writes a chunk's facets: beside the stored passage while that is visible or another run's."""
         passage = self._passages[chunk_id]
         if chunk_id not in self._visible() and passage.run_id == run_id:
             return passage
@@ -120,13 +120,13 @@ class MemoryTables:
         return over
 
     def _adopted(self, version: Version, run_id: str) -> dict[str, Passage]:
-        """The passages of a version with what a run has staged over them in its place, and nothing of other runs."""
+        """The passages of a version as a run has staged them, without anything that other runs have staged."""
         visible, adopted = self._visible(), dict[str, Passage]()
         for chunk_id in version.chunks:
             below, over = self._passages[chunk_id], self._over.get((chunk_id, run_id))
             if chunk_id not in visible and below.run_id != run_id:
                 below = Passage(below.document_id, run_id, below.staged_at)
-            adopted[chunk_id] = below if over is None else _with(below, over)
+            adopted[chunk_id] = below if over is None else _combined(below, over)
         return adopted
 
     def _check_made(self, version: Version, run_id: str, before: Version | None, facets: Collection[Facet]) -> None:
@@ -144,7 +144,7 @@ class MemoryTables:
                 raise facet_was_remade(version.document.id, len(kept - made), facet)
 
 
-def _with(passage: Passage, staged: Passage) -> Passage:
+def _combined(passage: Passage, staged: Passage) -> Passage:
     found = replace(passage)
     if staged.vector is not None:
         found.vector, found.model = staged.vector, staged.model

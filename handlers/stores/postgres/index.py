@@ -1,4 +1,4 @@
-"""The index in PostgreSQL with pgvector: a schema each, any number of processes and machines that read and write it."""
+"""The index in PostgreSQL with pgvector: one schema per index, for any number of processes and machines."""
 
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Engine, Select
 
 from handlers.stores.postgres.opening import Address, open_engine, translated
 from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
-from handlers.stores.ranking import Bm25
+from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.rows import Facet
 from handlers.stores.sql import SqlIndexStore
 
@@ -19,7 +18,7 @@ HNSW_FROM = 10_000
 
 
 class PostgresIndexStore(SqlIndexStore):
-    """An `IndexStore` in a schema of its own of the database at `url`, which names the index: `…/database?index=NAME`.
+    """An `IndexStore` in its own schema of the database at `url`, which names the index: `…/database?index=NAME`.
 
     Schema and tables are made on first use. Vectors are compared exactly until there are `hnsw_from` of them; then an
     HNSW index is built. It pickles as its URL.
@@ -54,27 +53,11 @@ class PostgresIndexStore(SqlIndexStore):
             build_vector_indexes(connection, self.address.schema, at_least=self._hnsw_from)
         return published
 
-    def _nearest(
-        self,
-        connection: Connection,
-        vector: np.ndarray,
-        *,
-        top_k: int,
-        model: str | None,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        return nearest_vectors(connection, vector, top_k=top_k, model=model, permitted=permitted)
+    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return nearest_vectors(connection, query, permitted)
 
-    def _matching(
-        self,
-        connection: Connection,
-        counts: Mapping[str, float],
-        *,
-        top_k: int,
-        bm25: Bm25,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        return match_terms(connection, self._totals, counts, top_k=top_k, bm25=bm25, permitted=permitted)
+    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return match_terms(connection, query, permitted, self._totals)
 
     def size_bytes(self) -> int:
         with self._read() as connection:

@@ -1,4 +1,4 @@
-"""How an index in PostgreSQL is reached: its URL, its schema, its tables, and what errors of the server mean."""
+"""How an index in PostgreSQL is reached: its URL, its schema, its tables, and the meaning of the server's errors."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from handlers.stores.sql import SCHEMA_VERSION, metadata, other_version, upgrade
 
 _PREFIX = "braid_"
 _LONGEST_IDENTIFIER = 63
-_LOCK = 0x42524149  # "BRAI": whoever makes schemas, tables or extensions holds it
+_LOCK = 0x42524149  # "BRAI": held while schemas, tables or extensions are created
 _TRANSIENT = ("08", "40", "53", "55P03", "57P")
 """Connection, rollback (deadlock, serialisation) and resource errors, locks, shutdown: SQLSTATEs worth another try."""
 
@@ -45,7 +45,7 @@ class Address:
 
     @property
     def schema(self) -> str:
-        """The schema of the index: its name, or what is left of one that is too long for PostgreSQL, and a digest."""
+        """The schema of the index: its name, shortened and with a digest if PostgreSQL takes no name as long."""
         full = f"{_PREFIX}{self.index}"
         if len(full.encode()) <= _LONGEST_IDENTIFIER:
             return full
@@ -57,22 +57,22 @@ class Address:
 
 @contextmanager
 def translated(address: Address) -> Generator[None]:
-    """Errors of the server as ours, if another try or another setting could help; others as they are."""
+    """Turn the server's errors into ours where another try or another setting could help; leave others as they are."""
     try:
         yield
     except DBAPIError as error:
         state: str | None = getattr(error.orig, "sqlstate", None)
         if state is None and not error.connection_invalidated and type(error).__name__ != "OperationalError":
             raise
-        said = str(error.orig).strip().split("\n")[0]
+        message = str(error.orig).strip().split("\n")[0]
         if state is None or state.startswith(_TRANSIENT) or error.connection_invalidated:
             if any(
-                word in said for word in ("password", "no pg_hba.conf entry", "does not exist", "permission denied")
+                word in message for word in ("password", "no pg_hba.conf entry", "does not exist", "permission denied")
             ):
-                raise FatalError(f"{address} cannot be opened: {said}; check BRAID_INDEX_URL") from error
-            raise TransientError(f"{address} could not be reached or was busy: {said}") from error
+                raise FatalError(f"{address} cannot be opened: {message}; check BRAID_INDEX_URL") from error
+            raise TransientError(f"{address} could not be reached or was busy: {message}") from error
         if state.startswith(("28", "3D", "42501")):
-            raise FatalError(f"{address} cannot be opened: {said}; check BRAID_INDEX_URL") from error
+            raise FatalError(f"{address} cannot be opened: {message}; check BRAID_INDEX_URL") from error
         raise
 
 
@@ -92,7 +92,7 @@ def open_engine(address: Address) -> Engine:
     with translated(address):
         extension = _prepare(address)
     path = ", ".join(_quoted(name) for name in dict.fromkeys((address.schema, extension, "public")))
-    # Not prepared: a plan made for any value would not know that a vector index is for this one model.
+    # Not prepared: a generic plan would not use a vector index, which is for one model.
     engine = create_engine(
         address.url, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={"prepare_threshold": None}
     )
@@ -108,7 +108,7 @@ def open_engine(address: Address) -> Engine:
 
 
 def index_names(url: str) -> list[str]:
-    """The indexes in the database of this URL (whatever index it names)."""
+    """All indexes in the database of this URL."""
     address = Address.parse(url)
     engine = create_engine(address.url, poolclass=NullPool)
     with translated(address), engine.connect() as connection:
@@ -123,7 +123,7 @@ def index_names(url: str) -> list[str]:
 
 
 def drop_index(url: str) -> bool:
-    """Remove the index of this URL with all that is in it; whether it was there."""
+    """Remove the index of this URL with all its content; whether it was there."""
     address = Address.parse(url)
     if address.index not in index_names(url):
         return False
@@ -137,7 +137,7 @@ _MARK = "Braid index "
 
 
 def _prepare(address: Address) -> str:
-    """Make extension, schema and tables where they are missing; the schema that has the extension."""
+    """Create extension, schema and tables where they are missing; the schema that has the extension."""
     engine = create_engine(address.url, poolclass=NullPool)
     schema = _quoted(address.schema)
     with engine.begin() as connection:
@@ -171,7 +171,7 @@ def _prepare(address: Address) -> str:
 
 
 def _upgrade(connection: Any) -> int:
-    """Lead the tables to the newest schema version; whoever comes second finds it done."""
+    """Upgrade the tables to the newest schema version; a second process finds it done."""
     found = connection.execute(text("SELECT value FROM counters WHERE name = 'schema' FOR UPDATE")).scalar_one()
     for statement in upgrades(found, "postgresql") or ():
         connection.exec_driver_sql(statement)

@@ -1,17 +1,14 @@
 """The two searches of the PostgreSQL index, computed in the database: BM25 from postings, neighbours by pgvector."""
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Double, Select, bindparam, cast, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 
 from handlers.records import stable_id
-from handlers.stores.keys import stored_term
-from handlers.stores.ranking import Bm25, bm25_idf, check_dimensions, choose_model
+from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model
 from handlers.stores.sql import PostgresVector, schema
 
 _MOST_DIMENSIONS = 2000
@@ -44,29 +41,22 @@ class Totals:
 
 
 def match_terms(
-    connection: Connection,
-    totals: Totals,
-    counts: Mapping[str, float],
-    *,
-    top_k: int,
-    bm25: Bm25,
-    permitted: Select[Any] | None,
+    connection: Connection, query: TermQuery, permitted: Select[Any] | None, totals: Totals
 ) -> dict[int, float]:
-    """BM25 scores of the best visible passages, by passage key; statistics are over all that is visible.
+    """BM25 scores of the best visible passages, by passage key; statistics are over everything visible.
 
-    The formula's operations come in the order in which the SQLite index does them, so scores are the same numbers.
+    The operations come in the same order as in the SQLite index, so scores are the same numbers.
     """
-    counts = {stored_term(term): weight for term, weight in counts.items()}
     number, average = totals.get(connection)
-    if not counts or not number or top_k <= 0:
+    if not query.weights or not number or query.top_k <= 0:
         return {}
     rows = connection.execute(
         select(postings_.c.term, func.count())
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(postings_.c.term.in_(sorted(counts)), passages_.c.visible)
+        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible)
         .group_by(postings_.c.term)
     )
-    weights = {term: counts[term] * bm25_idf(number, containing) for term, containing in rows}
+    weights = {term: query.weights[term] * bm25_idf(number, containing) for term, containing in rows}
     if not weights:
         return {}
     given = (
@@ -78,11 +68,11 @@ def match_terms(
         .render_derived()
     )
     tally = cast(postings_.c.count, Double)
-    k1, b = bm25.k1, bm25.b
+    k1, b = query.bm25.k1, query.bm25.b
     norm = _float(k1) * (_float(1 - b) + _float(b) * cast(passages_.c.length, Double) / _float(average))
     part = given.c.weight * tally * _float(k1 + 1) / (tally + norm)
     score = func.sum(aggregate_order_by(part, postings_.c.term)).label("score")
-    query = (
+    best = (
         select(passages_.c.key, score)
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
@@ -90,62 +80,61 @@ def match_terms(
         .where(passages_.c.visible)
         .group_by(passages_.c.key)
         .order_by(score.desc(), passages_.c.id)
-        .limit(top_k)
+        .limit(query.top_k)
     )
     if permitted is not None:
-        query = query.where(passages_.c.document.in_(permitted))
-    return {row.key: float(row.score) for row in connection.execute(query)}
+        best = best.where(passages_.c.document.in_(permitted))
+    return {row.key: float(row.score) for row in connection.execute(best)}
 
 
 def _float(value: float) -> Any:
     return cast(literal(value, Double), Double)
 
 
-def nearest_vectors(
-    connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, permitted: Select[Any] | None
-) -> dict[int, float]:
+def nearest_vectors(connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
     """Inner products of the nearest visible passages, by passage key."""
-    query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-    chosen = choose_model(_visible_models(connection), model)
-    if chosen is None:
+    model = choose_model(_visible_models(connection), query.model)
+    if model is None:
         return {}
-    check_dimensions(len(query), _dimensions(connection, chosen))
-    if top_k <= 0:
+    query = replace(query, model=model)
+    check_dimensions(len(query.vector), _dimensions(connection, model))
+    if query.top_k <= 0:
         return {}
     found: dict[int, float] = {}
-    if _index_name(chosen, len(query)) in _vector_indexes(connection):
-        # Goes on until enough permitted ones are found, however few there are: a filter must not leave places empty.
+    if _index_name(model, len(query.vector)) in _vector_indexes(connection):
+        # Goes on until enough permitted ones are found, however few there are: a filter must not shorten the answer.
         connection.execute(
             text(
                 "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
                 "set_config('hnsw.max_scan_tuples', '2147483647', true), set_config('hnsw.ef_search', :breadth, true)"
             ),
-            {"breadth": str(min(max(2 * top_k, 100), 1000))},
+            {"breadth": str(min(max(2 * query.top_k, 100), 1000))},
         )
-        found = _nearest(connection, query, chosen, top_k, permitted, indexed=True)
-    if len(found) < top_k:
-        # Without an index, or when its scan gave up for want of memory.
-        found = _nearest(connection, query, chosen, top_k, permitted, indexed=False)
+        found = _nearest(connection, query, permitted, indexed=True)
+    if len(found) < query.top_k:
+        # There is no index, or its scan gave up because memory ran out.
+        found = _nearest(connection, query, permitted, indexed=False)
     return found
 
 
 def _nearest(
-    connection: Connection, query: np.ndarray, model: str, top_k: int, permitted: Select[Any] | None, *, indexed: bool
+    connection: Connection, query: VectorQuery, permitted: Select[Any] | None, *, indexed: bool
 ) -> dict[int, float]:
     # Only an expression like that of the index makes the planner use it. Vectors have length 1, so inner products are
     # cosines; unlike the cosine operator, this one also ranks and indexes a vector of zeros.
-    kept: Any = cast(vectors_.c.vector, PostgresVector(len(query))) if indexed else vectors_.c.vector
-    distance = kept.op("<#>", return_type=Double())(bindparam("query", query, type_=vectors_.c.vector.type))
-    chosen = (
+    stored: Any = cast(vectors_.c.vector, PostgresVector(len(query.vector))) if indexed else vectors_.c.vector
+    given = bindparam("query", query.vector, type_=vectors_.c.vector.type)
+    distance = stored.op("<#>", return_type=Double())(given)
+    nearest = (
         select(passages_.c.key, distance.label("distance"))
         .join(vectors_, vectors_.c.passage == passages_.c.key)
-        .where(passages_.c.visible, vectors_.c.model == bindparam("model", model, literal_execute=True))
+        .where(passages_.c.visible, vectors_.c.model == bindparam("model", query.model, literal_execute=True))
         .order_by(distance, passages_.c.id)
-        .limit(top_k)
+        .limit(query.top_k)
     )
     if permitted is not None:
-        chosen = chosen.where(passages_.c.document.in_(permitted))
-    return {row.key: -float(row.distance) for row in connection.execute(chosen)}
+        nearest = nearest.where(passages_.c.document.in_(permitted))
+    return {row.key: -float(row.distance) for row in connection.execute(nearest)}
 
 
 def _visible_models(connection: Connection) -> list[str]:
@@ -162,7 +151,7 @@ def _visible_models(connection: Connection) -> list[str]:
 
 
 def _dimensions(connection: Connection, model: str) -> int:
-    """Of the model's visible vectors; 0 if there is none."""
+    """The dimensions of the model's visible vectors; 0 if there are none."""
     found = connection.execute(
         select(func.vector_dims(vectors_.c.vector))
         .join(passages_, passages_.c.key == vectors_.c.passage)

@@ -1,8 +1,7 @@
-"""What is staged over passages, and how it takes their place when its version is published.
+"""How facets that are staged over passages replace theirs when the version is published.
 
-Nothing that queries see or that another run has staged is ever written over (see `staging.stage_facets`): what belongs
-to a new version becomes visible with it, in one transaction, and what its run never published is swept like all that
-is staged.
+Rows that queries see, or that another run has staged, are never written over (see `staging.stage_facets`): the facets
+of a new version become visible with it, in one transaction. If its run never publishes it, they are swept.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -34,9 +33,9 @@ class _Over:
 
 
 def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[int]]:
-    """Let what runs have staged over passages of documents (run by document key) take their place; of which, by facet.
+    """Move the facets that runs have staged over passages to these; the keys of the passages, by facet.
 
-    The documents are locked.
+    `runs` has the run by document key; the documents are locked.
     """
     found = _staged_over(connection, runs)
     if not found:
@@ -68,9 +67,9 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
 
 
 def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -> None:
-    """Forget what other runs have staged of those passages (a query of their keys) that a run is about to make visible.
+    """Forget the facets that other runs have staged of passages that a run is about to make visible.
 
-    The run by document key; the documents are locked.
+    `runs` has the run by document key, `kept` selects the keys of the passages; the documents are locked.
     """
     documents: dict[str, list[int]] = {}
     for document, run_id in runs.items():
@@ -104,8 +103,8 @@ def check_made(
 ) -> None:
     """Refuse a fingerprint that is not true of visible passages, because another run has made them anew meanwhile.
 
-    Documents have stored and new fingerprints, by their keys; what they say to be made in another way now, of `facets`,
-    must have been adopted for each of the passages that were visible and are kept (a query of their keys).
+    `fingerprints` has the stored and the new one by document key. Each of `facets` that they make in different ways
+    must have been adopted for every passage that was visible and is kept (`kept` selects their keys).
 
     Raises:
         FatalError: it has not.

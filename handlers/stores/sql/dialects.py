@@ -1,4 +1,4 @@
-"""Where SQLite and PostgreSQL differ: how rows are stored and changed in bulk, how texts and vectors are kept."""
+"""The differences between SQLite and PostgreSQL: rows in bulk, texts and vectors."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -23,7 +23,7 @@ from handlers.stores.keys import storable_text
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:
-    """An INSERT that can say ON CONFLICT; both dialects say it with the same methods."""
+    """An INSERT with ON CONFLICT, which has the same methods in both dialects."""
     if connection.dialect.name == "postgresql":
         return cast(sqlite.Insert, postgresql.insert(table))
     return sqlite.insert(table)
@@ -38,8 +38,8 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         return
     names = ", ".join(f'"{name}"' for name in columns)
     kinds = [table.c[name].type for name in columns]
-    texts = [place for place, kind in enumerate(kinds) if isinstance(kind, StorableText)]
-    vectors = [place for place, kind in enumerate(kinds) if isinstance(kind, VectorColumn)]
+    texts = [index for index, kind in enumerate(kinds) if isinstance(kind, StorableText)]
+    vectors = [index for index, kind in enumerate(kinds) if isinstance(kind, VectorColumn)]
     if connection.dialect.name == "postgresql":
         prepared = _prepared(rows, texts, [], None)
         driver: Any = connection.connection.driver_connection
@@ -59,7 +59,7 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether the column has one of these values; in PostgreSQL one array, where `in_` sends a parameter for each.
 
-    To be negated only by `not_in`: SQLAlchemy makes `!= ANY` of the opposite.
+    Use `not_in` for the opposite: SQLAlchemy would negate this to `!= ANY`.
     """
     if connection.dialect.name != "postgresql":
         return column.in_(values)
@@ -72,9 +72,9 @@ def among(connection: Connection, column: ColumnElement[Any], values: Sequence[A
 def upsert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, conflict: str
 ) -> None:
-    """Insert rows in this order, and what `conflict` says (`(id) DO NOTHING`) where one is there already.
+    """Insert rows in this order; `conflict`, for example `(id) DO NOTHING`, decides where one is there already.
 
-    One statement in PostgreSQL, of an array a column: its text is the same for any number of rows.
+    In PostgreSQL one statement with one array per column: its text is the same for any number of rows.
     """
     names = ", ".join(f'"{name}"' for name in columns)
     insert = f'INSERT INTO "{table.name}" ({names})'
@@ -129,7 +129,7 @@ def _with_rows(
     if not rows:
         return
     kinds = [table.c[name].type for name in columns]
-    prepared = _prepared(rows, [place for place, kind in enumerate(kinds) if isinstance(kind, StorableText)], [], None)
+    prepared = _prepared(rows, [index for index, kind in enumerate(kinds) if isinstance(kind, StorableText)], [], None)
     if connection.dialect.name != "postgresql":
         connection.exec_driver_sql(sqlite, prepared)
         return
@@ -144,17 +144,17 @@ def _with_rows(
 def _prepared(
     rows: Sequence[tuple[Any, ...]], texts: Sequence[int], vectors: Sequence[int], encode: Any
 ) -> list[tuple[Any, ...]]:
-    distinct = (value for place in texts for value in {row[place] for row in rows})
+    distinct = (value for index in texts for value in {row[index] for row in rows})
     if not vectors and all(value is None or storable_text(value) == value for value in distinct):
         return list(rows)
     prepared: list[tuple[Any, ...]] = []
     for row in rows:
         values = list(row)
-        for place in texts:
-            if values[place] is not None:
-                values[place] = storable_text(values[place])
-        for place in vectors:
-            values[place] = encode(values[place])
+        for index in texts:
+            if values[index] is not None:
+                values[index] = storable_text(values[index])
+        for index in vectors:
+            values[index] = encode(values[index])
         prepared.append(tuple(values))
     return prepared
 
@@ -173,7 +173,7 @@ def _postgres_type(kind: TypeEngine[Any]) -> str:
 
 
 class StorableText(TypeDecorator[str]):
-    """Text that sorts as Python sorts it, without what databases refuse (see `storable_text`)."""
+    """Text that sorts as in Python, without characters that databases refuse (see `storable_text`)."""
 
     impl = Text
     cache_ok = True

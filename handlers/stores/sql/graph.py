@@ -1,4 +1,4 @@
-"""The graph of an index in SQL: mentions and relations hang on passages, so they vanish with their last source."""
+"""The graph of an index in SQL: mentions and relations belong to passages, and vanish with the last that states them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ def _entity_keys(connection: Connection, names: Sequence[str]) -> dict[str, int]
     stored = {name: storable_text(name) for name in names}
     keys: dict[str, int] = {}
     missing = sorted(set(stored.values()))
-    # Whoever removes an entity that nothing supported a moment ago locks it first; then it is made anew here.
+    # A writer that removes an unsupported entity locks it first; afterwards it is created anew here.
     while missing:
         for some in chunked(missing):
             rows = connection.execute(
@@ -158,7 +158,7 @@ def is_supported() -> ColumnElement[bool]:
 def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
     """Remove those of the entities that no passage names or relates any more.
 
-    Those that another writer is about to support are left alone; should nothing come of it, `sweep` finds them.
+    Entities that another writer is about to support are left alone; if it fails, `sweep` finds them.
     """
     supported = is_supported()
     for some in chunked(sorted(entities)):
@@ -170,14 +170,14 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
 
 
 def _is_permitted(where: TagFilter | None) -> ColumnElement[bool]:
-    """Whether a passage is visible, and of a document that the filter lets through."""
+    """Whether a passage is visible and belongs to a document that the filter lets through."""
     permitted = permitted_documents(where)
     visible = passages_.c.visible.is_(True)
     return visible if permitted is None else and_(visible, passages_.c.document.in_(permitted))
 
 
 def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter | None) -> dict[str, str]:
-    """The spelling to show of entities that visible and permitted passages support: the first by code points."""
+    """The spelling to show of each entity that visible and permitted passages support: the first by code points."""
     supports = [
         exists().where(end == entities_.c.key, passage == passages_.c.key, _is_permitted(where))
         for end, passage in (

@@ -12,5 +12,5 @@ from handlers.stores.sql.writes import SqlWriter
 class SqlIndexStore(SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep):
     """All of an `IndexStore` but how transactions begin, how passages are scored, and how much room it takes.
 
-    Every method is one transaction, but for `publish` and `sweep`, which take as many as they have batches.
+    Every method is one transaction; `publish` and `sweep` take one per batch.
     """

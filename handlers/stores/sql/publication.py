@@ -1,4 +1,4 @@
-"""Publication in an index in SQL: a staged version becomes visible, and whatever only the old one used goes."""
+"""Publication in an index in SQL: a staged version becomes visible, and the old one goes with all that only it used."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -107,7 +107,7 @@ def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Ro
 
 
 def _is_published(connection: Connection, name: str, visible: Row[Any] | None) -> bool:
-    """Whether what a version was made of, and how, is what queries see: another run has brought the same."""
+    """Whether the visible version has the content and tags of the named one and was made in the same way."""
     if visible is None:
         return False
     tags = connection.execute(

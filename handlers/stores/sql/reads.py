@@ -1,4 +1,4 @@
-"""What an index in SQL knows of its documents: the document table, statistics, chunks, artifacts, summaries, tags."""
+"""Reading an index in SQL: the document table, statistics, chunks, artifacts, summaries and tags."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, s
 
 
 class SqlReader(Transactions):
-    """Of an `IndexReader`, what people and pipelines look up of documents."""
+    """The part of `IndexReader` that looks up single documents and counts."""
 
     def known(self, document_ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._read() as connection:
@@ -88,7 +88,7 @@ class SqlReader(Transactions):
 
 
 def _count_queries() -> dict[str, Select[Any]]:
-    """A query for each count of what is visible."""
+    """A query for each count of visible things."""
     visible = select(passages_.c.key).where(passages_.c.visible)
     published = select(documents_.c.published).where(documents_.c.published.is_not(None))
     mentions, relations, entities = schema.mentions, schema.relations, schema.entities

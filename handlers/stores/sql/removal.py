@@ -1,4 +1,4 @@
-"""Removal from an index in SQL: of documents, and of what runs staged and never published."""
+"""Removal from an index in SQL: of documents, and of everything that runs staged and never published."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -56,7 +56,7 @@ class SqlRemoval(Transactions):
 
 
 def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
-    """Remove passages, all that hangs on them, and the entities that only they support."""
+    """Remove passages with their facets, and the entities that only they support."""
     touched = entities_of(connection, keys)
     for some in chunked(keys):
         connection.execute(delete(schema.postings).where(among(connection, schema.postings.c.passage, some)))
@@ -78,7 +78,7 @@ class _Leftover:
 
 
 def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
-    """Documents of which something is staged that may be swept, or that have never got anywhere."""
+    """Documents with staged rows that may be swept, and pending documents without any."""
     published = documents_.c.published
     candidates = select(documents_.c.id).where(
         or_(
@@ -101,7 +101,7 @@ def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
 
 
 def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Leftover) -> SweepCounts:
-    """Remove what is left of these documents' dead runs; decided anew under their locks."""
+    """Remove the leftovers of these documents, which are looked for anew under their locks."""
     keys = list(lock_documents(connection, document_ids).values())
     published = select(documents_.c.published).where(documents_.c.key.in_(keys), documents_.c.published.is_not(None))
     versions = connection.execute(
@@ -137,7 +137,7 @@ def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Lefto
 
 
 def _sweep_entities(connection: Connection) -> None:
-    """Remove the entities that nothing supports; a writer leaves those alone that another is about to use."""
+    """Remove the entities that no passage supports, but for those that another writer is about to use."""
     doubtful = select(schema.entities.c.key).where(~is_supported())
     for some in chunked(list(connection.scalars(doubtful))):
         forget_unsupported(connection, some)

@@ -1,4 +1,4 @@
-"""The tables of an index in SQL: versions of documents hold chunks; what is known of a chunk hangs on its passage."""
+"""The tables of an index in SQL: versions of documents hold chunks, and passages hold the facets of chunks."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from handlers.stores.sql.dialects import StorableText, VectorColumn
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
-# Marked as written over while it was visible, which does not happen any more.
+# A `~` marked versions that were written over while they were visible, in schema version 2.
 _SETTLE = "UPDATE versions SET fingerprint = '' WHERE substr(fingerprint, 1, 1) = '~'"
 _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     2: {
@@ -33,18 +33,18 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
         "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey", _SETTLE),
     },
 }
-"""What leads from an older schema version to the next, by dialect."""
+"""The statements that upgrade an older schema version to the next, by dialect."""
 
 
 def upgrades(version: int | None, dialect: str) -> list[str] | None:
-    """The statements that lead from a schema version to the newest; `None` where none do."""
+    """The statements that upgrade a schema version to the newest; `None` if it cannot be upgraded."""
     if version not in _UPGRADES:
         return [] if version == SCHEMA_VERSION else None
     return [statement for step in range(version, SCHEMA_VERSION) for statement in _UPGRADES[step][dialect]]
 
 
 def other_version(index: str, version: int | None, thing: str) -> str:
-    """What to say of an index that another version of Braid made and this one cannot upgrade."""
+    """The message for an index that another version of Braid made and this one cannot upgrade."""
     cure = "delete it" if thing == "index" else f"delete the {thing}"
     return f"{index} is an index of schema version {version}; this Braid needs schema version {SCHEMA_VERSION}: " + (
         "use the newer Braid that made it, or give another name"
@@ -54,7 +54,7 @@ def other_version(index: str, version: int | None, thing: str) -> str:
 
 
 metadata = MetaData()
-Key = BigInteger().with_variant(Integer, "sqlite")  # what SQLite counts up by itself
+Key = BigInteger().with_variant(Integer, "sqlite")  # the type that SQLite numbers automatically
 Text = StorableText
 
 
@@ -81,7 +81,7 @@ def _entity(name: str) -> "Column[Any]":
 
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
-"""`data`: raised by every transaction that changes what queries see."""
+"""`data`: raised by every transaction that changes the answers of queries."""
 
 documents = Table(
     "documents",
@@ -94,8 +94,8 @@ documents = Table(
     Column("reason", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
-    Column("published", Key),  # versions.key of what queries see
-    Column("tried", Text, nullable=False, server_default=""),  # of a failed document: what was tried
+    Column("published", Key),  # versions.key of the visible version
+    Column("tried", Text, nullable=False, server_default=""),  # of a failed document: its revision and how it was read
 )
 
 versions = Table(
@@ -145,8 +145,8 @@ passages = Table(
     Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
     Column("visible", Boolean, nullable=False),
     Column("length", Integer),  # number of terms; NULL until they are stored
-    Column("facts", Boolean, nullable=False),  # whether the graph has what it says, be it nothing
-    Column("run_id", Text, nullable=False),  # who staged it first, while it is not visible
+    Column("facts", Boolean, nullable=False),  # whether its facts are in the graph; it may state none
+    Column("run_id", Text, nullable=False),  # the run that staged it first, while it is not visible
     Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
     Index("passages_visible", "visible", "key", "document", "length"),
@@ -188,7 +188,7 @@ postings = Table(
     sqlite_with_rowid=False,
 )
 
-# A row a spelling: the one that is shown depends on what is visible, not on which came first.
+# One row per spelling: which one is shown depends on the visible passages, not on which came first.
 entities = Table(
     "entities",
     metadata,

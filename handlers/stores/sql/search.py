@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Select, and_, select
 
 from flows.state import chunked
 from handlers.records import Hit
-from handlers.stores.ranking import BM25, Bm25
+from handlers.stores.keys import stored_term
+from handlers.stores.ranking import BM25, Bm25, TermQuery, VectorQuery
 from handlers.stores.sql import schema
 from handlers.stores.sql.transactions import Transactions
 from handlers.tags import TagFilter
@@ -21,43 +22,27 @@ class SqlSearch(Transactions):
     """All of `IndexSearch` but the graph; how passages are scored is the database's own."""
 
     @abstractmethod
-    def _nearest(
-        self,
-        connection: Connection,
-        vector: np.ndarray,
-        *,
-        top_k: int,
-        model: str | None,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
+    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
         """Inner products of the nearest visible passages, by passage key; `permitted` selects keys of documents."""
 
     @abstractmethod
-    def _matching(
-        self,
-        connection: Connection,
-        counts: Mapping[str, float],
-        *,
-        top_k: int,
-        bm25: Bm25,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
+    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
         """BM25 scores of the best visible passages, by passage key; `permitted` selects keys of documents."""
 
     def search_vectors(
         self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
     ) -> list[Hit]:
+        query = VectorQuery(np.ascontiguousarray(vector, dtype=np.float32).reshape(-1), top_k, model)
         with self._read() as connection:
-            permitted = permitted_documents(where)
-            scores = self._nearest(connection, vector, top_k=top_k, model=model, permitted=permitted)
+            scores = self._nearest(connection, query, permitted_documents(where))
             return _hits(connection, scores, found_by="vector")
 
     def search_terms(
         self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
     ) -> list[Hit]:
+        query = TermQuery({stored_term(term): weight for term, weight in counts.items()}, top_k, bm25)
         with self._read() as connection:
-            permitted = permitted_documents(where)
-            scores = self._matching(connection, counts, top_k=top_k, bm25=bm25, permitted=permitted)
+            scores = self._matching(connection, query, permitted_documents(where))
             return _hits(connection, scores, found_by="keyword")
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:

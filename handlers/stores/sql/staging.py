@@ -1,7 +1,7 @@
-"""What every writer of an index in SQL begins with: rows for documents and passages, and the change counter.
+"""The beginning of every write to an index in SQL: rows for documents and passages, locks, and the change counter.
 
-Every write locks the rows of its documents first, in order of their ids: writers of one document take turns, writers
-of different documents go on, and none can wait for each other in a circle. (SQLite has one writer at a time anyway.)
+Every write locks the rows of its documents first, in order of their ids: writers of one document wait for each other,
+writers of different documents do not, and there are no deadlocks. (SQLite has one writer at a time anyway.)
 """
 
 import json
@@ -17,14 +17,14 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, insert_rows, upsert, upsert_rows
 
 OVER = "~"
-"""Between the id of a passage and the run that stages over it; no chunk id has it."""
+"""Separates the id of a passage from the run that stages over it; no chunk id contains it."""
 
 
 documents_, passages_ = schema.documents, schema.passages
 
 
 def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
-    """Rows for chunks, whichever of the writers comes first: key, document, run and whether visible, by chunk id."""
+    """Rows for chunks, created if no writer has yet: key, document, run and whether visible, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
     if missing:
@@ -48,11 +48,11 @@ def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str)
 def stage_facets(
     connection: Connection, chunks: Sequence[Chunk], run_id: str, *, written: Sequence[str] | None = None
 ) -> dict[str, int]:
-    """Keys of invisible rows by chunk id, for what is staged of the chunks; `written` are those that something is of.
+    """Keys of invisible rows by chunk id, which facets are staged in; `written` are the ids of chunks that have some.
 
-    What is staged of a passage that queries see, or that another run has staged, goes to a row of its own, invisible,
-    whose id is the passage's with the run's behind it: nothing visible and nothing of another run is ever written over;
-    the row takes the passage's place when its run publishes (`adoption`).
+    Facets of a passage that queries see, or that another run has staged, go to an invisible row of their own, whose id
+    is the passage's followed by the run's: nothing visible and nothing of another run is ever written over. The row
+    replaces the passage when its run publishes (`adoption`).
     """
     passages = stage_passages(connection, chunks, run_id)
     wanted = set(passages if written is None else written)
@@ -85,7 +85,7 @@ def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[st
 
 
 def touch(connection: Connection) -> None:
-    """Tell every process that what queries see has changed."""
+    """Raise the counter by which every process learns that answers have changed."""
     counters = schema.counters
     connection.execute(
         upsert(connection, counters)
@@ -113,7 +113,7 @@ def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]],
 
 
 def lock_documents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
-    """The keys of those documents that are in the table, which nobody else changes before this transaction ends."""
+    """The keys of those documents that are in the table, locked until this transaction ends."""
     keys: dict[str, int] = {}
     for some in chunked(sorted(set(ids))):
         found = connection.execute(

@@ -1,4 +1,4 @@
-"""What incremental ingestion and copies read of an index in SQL: states of documents and chunks, whole documents."""
+"""Reading an index in SQL for incremental ingestion and copies: states, whole documents, the hash of everything."""
 
 import json
 from collections import defaultdict
@@ -19,7 +19,7 @@ documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, s
 
 
 class SqlStates(Transactions):
-    """Of an `IndexReader`, what is compared: states, whole documents and the hash of everything."""
+    """The part of `IndexReader` that ingestions and copies compare."""
 
     def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
         with self._read() as connection:
@@ -133,7 +133,7 @@ def _read_documents(connection: Connection, document_ids: Sequence[str]) -> list
 
 
 class _Parts:
-    """Everything below some published versions, by version."""
+    """Everything that belongs to some published versions, by version."""
 
     def __init__(self, connection: Connection, versions: Sequence[int]) -> None:
         self.tags: dict[int, list[tuple[str, str]]] = defaultdict(list)

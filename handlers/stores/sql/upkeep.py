@@ -22,7 +22,7 @@ class SqlUpkeep(SqlRemoval):
 
     def rename(self, renames: Sequence[Rename]) -> int:
         with self._write() as connection:
-            # All are locked in one order first, then moved; a document may move to where another one has just left.
+            # All are locked in one order first, then moved; a document may take the id that another one has just left.
             lock_documents(connection, [name for each in renames for name in (each.document_id, each.document.id)])
             moved = sum(_rename(connection, each) for each in renames)
             if moved:
@@ -38,7 +38,7 @@ class SqlUpkeep(SqlRemoval):
             adopted = adopt(connection, runs)
             _check_fingerprints(connection, known, found, adopted)
             for each in known:
-                _note(connection, each, *found[each.document_id])
+                _restate(connection, each, *found[each.document_id])
             tags = {found[each.document_id][1]: each.tags for each in known if each.tags is not None}
             for some in chunked(tags):
                 connection.execute(delete(schema.tags).where(schema.tags.c.version.in_(some)))
@@ -147,7 +147,7 @@ def _searchable(connection: Connection, document_ids: Sequence[str]) -> dict[str
     return found
 
 
-def _note(connection: Connection, restatement: Restatement, document: int, version: int) -> None:
+def _restate(connection: Connection, restatement: Restatement, document: int, version: int) -> None:
     if restatement.uri is not None:
         connection.execute(update(documents_).where(documents_.c.key == document).values(uri=restatement.uri))
     given = {"revision": restatement.revision, "fingerprint": restatement.fingerprint}

@@ -1,4 +1,4 @@
-"""Staging in an index in SQL: versions of documents, vectors and terms, each written for a run and seen by no query."""
+"""Staging in an index in SQL: versions of documents, vectors and terms, which no query sees yet."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ class SqlWriter(Transactions):
             passages = stage_facets(connection, chunks, run_id, written=[each.chunk_id for each in sparse])
             keys = _keys_of(passages, [each.chunk_id for each in sparse])
             _clear(connection, schema.postings, keys)
-            # In the order of the table, which is quicker to fill so.
+            # In the order of the table, which is quicker to fill in that order.
             by_term: dict[str, list[tuple[int, int]]] = {}
             for key, each in sorted(zip(keys, sparse, strict=True), key=itemgetter(0)):
                 for term, n in each.counts:
@@ -125,7 +125,7 @@ class SqlWriter(Transactions):
 def _stage_versions(
     connection: Connection, keys: Mapping[str, int], fields: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Rows for versions of documents, without anything below them yet; keys by document id."""
+    """Rows for versions of documents, with neither chunks nor tags nor artifacts yet; keys by document id."""
     if not fields:
         return {}
     columns = list(next(iter(fields.values())))
@@ -154,7 +154,7 @@ def _stage_versions(
         if connection.execute(
             select(documents_.c.key).where(among(connection, documents_.c.published, some)).limit(1)
         ).first():
-            touch(connection)  # staged over what is already visible: the same run, tried again
+            touch(connection)  # a step that is tried again after its version has become visible
     return versions
 
 

@@ -1,9 +1,9 @@
-"""The index in one SQLite file: safe under threads and processes, nothing to install or start."""
+"""The index in one SQLite file: safe under threads and processes, without anything to install or start."""
 
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
-from handlers.stores.ranking import Bm25
+from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
 
@@ -51,29 +51,11 @@ class SqliteIndexStore(SqlIndexStore):
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def _nearest(
-        self,
-        connection: Connection,
-        vector: np.ndarray,
-        *,
-        top_k: int,
-        model: str | None,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        documents = _selected_keys(connection, permitted)
-        return self._snapshot.nearest(connection, vector, top_k=top_k, model=model, documents=documents)
+    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return self._snapshot.nearest(connection, query, _selected_keys(connection, permitted))
 
-    def _matching(
-        self,
-        connection: Connection,
-        counts: Mapping[str, float],
-        *,
-        top_k: int,
-        bm25: Bm25,
-        permitted: Select[Any] | None,
-    ) -> dict[int, float]:
-        documents = _selected_keys(connection, permitted)
-        return self._snapshot.matching(connection, counts, top_k=top_k, bm25=bm25, documents=documents)
+    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
+        return self._snapshot.matching(connection, query, _selected_keys(connection, permitted))
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
@@ -101,7 +83,7 @@ class SqliteIndexStore(SqlIndexStore):
             return self._engine
 
     def _open_writer(self) -> Engine:
-        # One connection for all writes: only one needs a large cache, and what is in it holds for the next write.
+        # One connection for all writes: only one large cache is needed, and it stays valid for the next write.
         with self._opening:
             if self._writer is None:
                 engine = _make_engine(self.path, self._busy_timeout_s, cache_kb=_WRITE_CACHE_KB, pool_size=1)
@@ -110,9 +92,9 @@ class SqliteIndexStore(SqlIndexStore):
 
 
 def may_be_index(path: str | os.PathLike[str]) -> bool:
-    """Whether a file may be an index, of whatever schema version or damaged: it is no database of something else."""
+    """Whether a file may be an index, of any schema version or damaged; false for a database of something else."""
     try:
-        # Not from the file's header: what was written last is in the log beside it.
+        # Not from the file's header: the latest value is in the log beside it.
         connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
         try:
             return connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
@@ -147,10 +129,10 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.isolation_level = None  # the driver would begin transactions by itself, and too late
+        connection.isolation_level = None  # the driver would begin transactions itself, and too late
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
-        # Room for the pages that the terms of a batch go to: with two megabytes, the default, each is written often.
+        # Room for all pages that the terms of a batch touch: with two megabytes, the default, each is written often.
         connection.execute(f"PRAGMA cache_size = -{cache_kb}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB
 
@@ -162,7 +144,7 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
 
 
 def _prepare(engine: Engine, path: Path) -> None:
-    """Make the tables of a new file, and refuse a file that is not ours.
+    """Create or upgrade the tables, and refuse a file that is not ours.
 
     Raises:
         FatalError: another kind of file, or an index of another schema version.
@@ -187,7 +169,7 @@ def _prepare(engine: Engine, path: Path) -> None:
 
 
 def _is_ours(connection: Connection, path: Path) -> bool:
-    """Whether the file is an index of our schema; false for an empty one, and for one that can be upgraded."""
+    """Whether the file is an index of our schema version; false for an empty file and for one that can be upgraded."""
     version = _version(connection)
     application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
     if application == APPLICATION_ID and version == SCHEMA_VERSION:

@@ -1,15 +1,13 @@
-"""What a process keeps in memory of the SQLite index to answer quickly: passage lengths and the matrix of vectors."""
+"""Arrays of the SQLite index in the memory of a process, for quick answers: passage lengths and vectors."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy import Connection, LargeBinary, select, type_coerce
 
 from flows.state import chunked
-from handlers.stores.keys import stored_term
-from handlers.stores.ranking import Bm25, bm25_idf, check_dimensions, choose_model, contenders
+from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
 from handlers.stores.sql import schema
 
 
@@ -22,7 +20,7 @@ class _Passages:
     lengths: np.ndarray
 
     def positions(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where these keys are, and which of them are there at all."""
+        """The positions of these keys, and which of the keys are there at all."""
         at = np.searchsorted(self.keys, keys)
         at[at == len(self.keys)] = 0
         there = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), dtype=bool)
@@ -41,7 +39,7 @@ class _Vectors:
 
 @dataclass
 class Snapshot:
-    """Arrays of what was visible at one value of the `data` counter, read anew when it has moved on.
+    """Arrays of the passages visible at one value of the `data` counter, read anew when it has moved on.
 
     Vectors are scanned exactly by one matrix product: 1 ms for 10,000 of 384 dimensions. Vector rows never change
     under their key, so after a change only new ones are read.
@@ -54,53 +52,41 @@ class Snapshot:
     _current: set[str] = field(default_factory=set)
     _models: tuple[str, ...] | None = None
 
-    def nearest(
-        self, connection: Connection, vector: np.ndarray, *, top_k: int, model: str | None, documents: np.ndarray | None
-    ) -> dict[int, float]:
+    def nearest(self, connection: Connection, query: VectorQuery, documents: np.ndarray | None) -> dict[int, float]:
         """Inner products of the nearest visible passages, of `documents` if given, by passage key."""
-        chosen = self._load_vectors(connection, model)
+        chosen = self._load_vectors(connection, query.model)
         if chosen is None:
             return {}
-        query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-        check_dimensions(len(query), chosen.matrix.shape[1])
-        scores, keys = chosen.matrix @ query, chosen.passages
+        check_dimensions(len(query.vector), chosen.matrix.shape[1])
+        scores, keys = chosen.matrix @ query.vector, chosen.passages
         if documents is not None:
             mask = np.isin(chosen.documents, documents)
             scores, keys = scores[mask], keys[mask]
-        return _best(connection, keys, scores, top_k)
+        return _best(connection, keys, scores, query.top_k)
 
-    def matching(
-        self,
-        connection: Connection,
-        counts: Mapping[str, float],
-        *,
-        top_k: int,
-        bm25: Bm25,
-        documents: np.ndarray | None,
-    ) -> dict[int, float]:
+    def matching(self, connection: Connection, query: TermQuery, documents: np.ndarray | None) -> dict[int, float]:
         """BM25 scores of the best visible passages, of `documents` if given, by passage key.
 
         Statistics are over everything visible.
         """
         passages = self._load_passages(connection)
-        if not len(passages.keys) or not counts:
+        if not len(passages.keys) or not query.weights:
             return {}
         average = float(passages.lengths.mean()) or 1.0
-        k1, b = bm25.k1, bm25.b
+        k1, b = query.bm25.k1, query.bm25.b
         norms = k1 * (1 - b + b * passages.lengths / average)
         totals = np.zeros(len(passages.keys))
-        counts = {stored_term(term): weight for term, weight in counts.items()}
-        for term, keys, tallies in _postings(connection, sorted(counts)):
+        for term, keys, tallies in _postings(connection, sorted(query.weights)):
             at, there = passages.positions(keys)
             at, tallies = at[there], tallies[there]
             if len(at):
                 idf = bm25_idf(len(passages.keys), len(at))
-                totals[at] += counts[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
+                totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
         if documents is not None:
             totals[~np.isin(passages.documents, documents)] = 0.0
         found = np.flatnonzero(totals)
         keys, scores = passages.keys[found], totals[found]
-        return _best(connection, keys, scores, top_k)
+        return _best(connection, keys, scores, query.top_k)
 
     def _load_passages(self, connection: Connection) -> _Passages:
         with self._lock:
@@ -134,24 +120,24 @@ class Snapshot:
 
 
 def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: int) -> dict[int, float]:
-    """The greatest scores by passage key; of those that tie for the last places, the ones with the first chunk ids.
+    """The greatest scores by passage key; of those that tie for the last ranks, the ones with the first chunk ids.
 
-    Keys tell when a passage was stored, ids do not: an index that was changed answers as one that was made anew.
+    Keys depend on when a passage was stored, ids do not: so an index that was changed answers as a new one does.
     """
-    places = contenders(scores, top_k)
-    if len(places) > top_k:
-        worst = scores[places].min()
-        tied = places[scores[places] == worst]
-        places = places[scores[places] > worst]
+    positions = contenders(scores, top_k)
+    if len(positions) > top_k:
+        worst = scores[positions].min()
+        tied = positions[scores[positions] == worst]
+        better = positions[scores[positions] > worst]
         ids: list[tuple[str, int]] = []
         for some in chunked(keys[tied].tolist()):
             rows = connection.execute(
                 select(schema.passages.c.id, schema.passages.c.key).where(schema.passages.c.key.in_(some))
             )
             ids += [(row.id, row.key) for row in rows]
-        chosen = {key for _, key in sorted(ids)[: top_k - len(places)]}
-        places = np.concatenate([places, tied[np.isin(keys[tied], list(chosen))]])
-    return {int(keys[place]): float(scores[place]) for place in places}
+        chosen = {key for _, key in sorted(ids)[: top_k - len(better)]}
+        positions = np.concatenate([better, tied[np.isin(keys[tied], list(chosen))]])
+    return {int(keys[position]): float(scores[position]) for position in positions}
 
 
 def _visible_models(connection: Connection) -> tuple[str, ...]:
@@ -186,7 +172,7 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
 
 
 def _postings(connection: Connection, terms: list[str]) -> "list[tuple[str, np.ndarray, np.ndarray]]":
-    # One text per term and parsed by numpy: eight times as fast as a row per posting (84,000 postings in 40 ms).
+    # One text per term, parsed by numpy, is eight times as fast as one row per posting (84,000 postings in 40 ms).
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
     for some in chunked(terms):
         marks = ",".join("?" * len(some))
