@@ -1,11 +1,11 @@
-"""What a handler may return to say how it went, and what a run reports: one outcome for everything declared."""
+"""The results that a handler may return, and the outcomes that a run reports: one for everything that was declared."""
 
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.author.call import ItemDone, ItemFailure
+from flows.author.call import ItemFailure, ItemStatus
 from flows.author.prices import add_up
 from flows.state import Context
 
@@ -16,14 +16,14 @@ Kind: TypeAlias = Literal["step", "group", "item", "sequence", "pipeline"]
 
 @dataclass(frozen=True)
 class Success:
-    """A handler with a `Context` may return it; returning nothing says the same."""
+    """The success that a handler with a `Context` may return; returning nothing means the same."""
 
     value: Any = None
 
 
 @dataclass(frozen=True)
 class TransientFailure:
-    """Return it to say that trying again may help."""
+    """A failure that a handler returns if trying again may help."""
 
     message: str
     exception: BaseException | None = None
@@ -32,7 +32,7 @@ class TransientFailure:
 
 @dataclass(frozen=True)
 class FatalFailure:
-    """Return it to say that trying again cannot help."""
+    """A failure that a handler returns if trying again cannot help."""
 
     message: str
     exception: BaseException | None = None
@@ -40,7 +40,7 @@ class FatalFailure:
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """Why something failed, as plain text that can be stored and shown."""
+    """The reason of a failure, as plain text that can be stored and shown."""
 
     kind: str
     message: str
@@ -49,7 +49,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at one step."""
+    """One attempt at one step."""
 
     number: int
     status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
@@ -62,10 +62,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one declared step, group, branch or item ended, also when it never started."""
+    """How one declared step, group, branch or item ended, even if it never started."""
 
     path: str
-    """Dotted position, items in brackets: `3[2].0.1`."""
+    """The path in the plan, with indices of items in brackets: `3[2].0.1`."""
     id: str
     kind: Kind
     status: Status
@@ -80,26 +80,26 @@ class Outcome:
     failures: tuple[ItemFailure, ...] = ()
     """Items that the step set aside."""
     reused: bool = False
-    """Taken over from the run that this one goes on from; its seconds and cost were spent there."""
-    items: tuple[ItemDone, ...] = field(default=(), compare=False, repr=False)
-    """How far items have come with it; the run store keeps only the last of each."""
+    """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
+    items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
+    """The statuses of items that it reported; the run store keeps only the last one of each item."""
 
     @property
     def is_leaf(self) -> bool:
         return self.kind == "step"
 
     def is_at_or_inside(self, path: str) -> bool:
-        """Whether it is what has that path, or below it."""
+        """Whether its path is `path`, or inside `path`."""
         return self.path == path or self.is_inside(path)
 
     def is_inside(self, path: str) -> bool:
-        """Whether it is below what has that path; everything is below the empty one."""
+        """Whether its path is inside `path`; every path is inside the empty one."""
         return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A whole run: its status, every outcome in declared order, and the context it left."""
+    """A whole run: its status, every outcome in declared order, and its final context."""
 
     pipeline: str
     run_id: str
@@ -110,26 +110,26 @@ class RunResult:
     seconds: float
     transient: bool = False
     stopped: str = ""
-    """Why a run that used up its budget started nothing more, and how to go on."""
+    """Why no further step was started in a run that used up its budget, and how to go on."""
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What calls reported after they had been given up; in no outcome, but in the cost of the run."""
+    """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two runs that left the same state."""
+        """The fingerprint of the final state; equal for two runs with the same final state."""
         return self.context.fingerprint()
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds of all steps added up; at most what running them one after another would have taken.
+        """The seconds of all steps added up, which include waits for a processor.
 
-        Steps that wait for a processor count that as well.
+        Running the steps one after another would have taken at most that long.
         """
         return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf and not outcome.reused)
 
     @property
     def time_saved(self) -> float:
-        """Seconds that running side by side saved at most; never negative."""
+        """The most seconds that running side by side can have saved; never negative."""
         return max(0.0, self.busy_seconds - self.seconds)
 
     @property
@@ -142,17 +142,17 @@ class RunResult:
 
     @property
     def errors(self) -> tuple[Outcome, ...]:
-        """The steps that failed by themselves, in declared order."""
+        """The outcomes of steps with an error of their own, in declared order."""
         return tuple(outcome for outcome in self.outcomes if outcome.is_leaf and outcome.error is not None)
 
 
 def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """Cost by unit over the steps, failed and cancelled ones included; without what an earlier run spent."""
+    """The cost of all steps by unit, failed and cancelled ones included, without the cost of earlier runs."""
     return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
 
 
 def failure_summary(failed: int, first: str) -> str:
-    """The summary line of a failed group."""
+    """The summary line for a failed group."""
     return f"Parallel step failed: {failed} handler(s) failed. First failure: {first}"
 
 
@@ -162,18 +162,18 @@ def now() -> float:
 
 
 def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
-    """An outcome as a run store or a JSON document has it."""
+    """The outcome in a row of a run store or in a JSON object."""
     return Outcome(
-        row["path"],
-        row["step_id"],
-        row["kind"],
-        row["status"],
-        row["started"],
-        row["seconds"],
-        row["attempts"],
-        dict(row["cost"]),
-        ErrorInfo(**row["error"]) if row["error"] else None,
-        row["reason"],
-        tuple(ItemFailure(**failure) for failure in row["failures"]),
-        bool(row.get("reused", False)),
+        path=row["path"],
+        id=row["step_id"],
+        kind=row["kind"],
+        status=row["status"],
+        started=row["started"],
+        seconds=row["seconds"],
+        attempts=row["attempts"],
+        cost=dict(row["cost"]),
+        error=ErrorInfo(**row["error"]) if row["error"] else None,
+        reason=row["reason"],
+        failures=tuple(ItemFailure(**failure) for failure in row["failures"]),
+        reused=bool(row.get("reused", False)),
     )
