@@ -1,21 +1,27 @@
-"""Names that fit a glob: `*` stays within a folder, `**/` is any number of folders."""
+"""Globs for names of files: `*` stays within a folder, `**/` is any number of folders."""
 
 import re
 from collections.abc import Callable
 
-from flows.errors import FatalError
+from flows.errors import StorageError
 
 
-def compiled(glob: str) -> Callable[[str], bool]:
-    """Whether a name fits a glob.
+def glob_filter(glob: str) -> Callable[[str], bool]:
+    """A function that tells whether a name fits a glob.
 
     Raises:
-        FatalError: it is none.
+        StorageError: the glob is invalid.
     """
+    if glob == "**/*":
+        return _is_any
     from fsspec import utils  # pyright: ignore[reportMissingTypeStubs]  (fsspec ships none)
 
     try:
         matches = re.compile(str(utils.glob_translate(glob))).match  # pyright: ignore[reportUnknownMemberType]
     except (ValueError, re.error) as error:
-        raise FatalError(f"the pattern {glob!r} cannot be used: {error}") from error
+        raise StorageError(f"the pattern {glob!r} cannot be used: {error}") from error
     return lambda name: matches(name) is not None
+
+
+def _is_any(name: str) -> bool:
+    return True

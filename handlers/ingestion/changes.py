@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
 from flows.state import DiskSequence, Spool
-from flows.storage import Storage, compiled
+from flows.storage import Storage, glob_filter
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
@@ -62,7 +62,7 @@ def find_changes(
     redo = _redo(call, force, only_step)
     looking = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = compiled(pattern), [compiled(glob) for glob in exclude]
+    included, excluded = glob_filter(pattern), [glob_filter(glob) for glob in exclude]
     listing = Listing(sources)
 
     def looked_at(name: str) -> bool:

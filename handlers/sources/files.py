@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
-from flows.storage import Storage, compiled
+from flows.storage import Storage, glob_filter
 from handlers.extraction import MIME_TYPES, mime_type_of
 from handlers.records import SourceFile
 from handlers.sources.manifests import is_manifest, read_manifest
@@ -79,8 +79,8 @@ def _files(
 ) -> Iterator[SourceFile]:
     """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
     now = time.time()
-    excluded = [compiled(glob) for glob in exclude]
-    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
+    excluded = [glob_filter(glob) for glob in exclude]
+    for stored in storage.list(source, pattern=pattern, including=SIDECARS):
         if is_sidecar(stored.name):
             sidecars[stored.name] = stored.uri
             continue

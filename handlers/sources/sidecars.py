@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ruamel.yaml import YAML, YAMLError
 
-from flows.storage import compiled
+from flows.storage import glob_filter
 from handlers.tags import InvalidTag, check_tags
 
 SIDECARS = (".tags.yaml", ".tags.yml")
@@ -90,7 +90,7 @@ def _read_folder(name: str, loaded: dict[str, Any]) -> _Folder:
         if not isinstance(rule, dict) or set(cast("dict[Any, Any]", rule)) != {"match", "tags"}:
             raise InvalidTag(f"{place} must have `match`, a glob, and `tags`, a mapping, and nothing else")
         made = cast("dict[str, Any]", rule)
-        rules.append((compiled(str(made["match"])), _values(made["tags"], place)))
+        rules.append((glob_filter(str(made["match"])), _values(made["tags"], place)))
     return _Folder(_values(loaded, name), tuple(rules))
 
 
