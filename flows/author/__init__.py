@@ -1,4 +1,4 @@
-"""What the author of a handler sees: the decorator, the call, results, strategies, prices."""
+"""What the author of a handler uses: the decorator, the call, results, strategies and prices."""
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import TRANSIENT_HTTP, classified, error_info, message_of, retry_after, traceback_text
@@ -6,10 +6,10 @@ from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
     REGISTRY,
-    Declared,
     HandlerSpec,
-    Read,
+    ReadParameter,
     Registry,
+    StepDeclaration,
     handler,
     load_entry_points,
     load_modules,
@@ -35,7 +35,7 @@ from flows.author.strategies import (
     RACES,
     SPLIT_STRATEGIES,
     BranchResult,
-    OnFiles,
+    DeferredCombination,
     merge_results,
     split_items,
 )
@@ -50,20 +50,20 @@ __all__ = [
     "Attempt",
     "BranchResult",
     "Call",
-    "Declared",
+    "DeferredCombination",
     "ErrorInfo",
     "FatalFailure",
     "HandlerSpec",
     "ItemFailure",
     "Kind",
-    "OnFiles",
     "Outcome",
     "Prices",
-    "Read",
+    "ReadParameter",
     "Registry",
     "RunResult",
     "RunStatus",
     "Status",
+    "StepDeclaration",
     "Success",
     "TransientFailure",
     "add_up",

@@ -1,4 +1,4 @@
-"""A handler's view of its own call: logger, services, cancellation, and what it reports (cost, progress, bad items)."""
+"""A handler's view of its own call: logger, services, cancellation, and reports of cost, progress and bad items."""
 
 import json
 import logging
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.author.prices import PriceOf, checked, priced, with_tokens
+from flows.author.prices import PriceOf, checked_amounts, money_for, with_tokens
 from flows.errors import StepCancelled
 from flows.state import Identity, Services
 
 
 @dataclass(frozen=True)
 class ItemFailure:
-    """One item that a handler set aside with its reason while the others went on."""
+    """One item that a handler set aside, with the reason, while it went on with the others."""
 
     item: str
     error: str
@@ -22,8 +22,8 @@ class ItemFailure:
 
 
 @dataclass(frozen=True)
-class ItemDone:
-    """How far a handler says that one item (a document) has come, for example `processing` or `processed`."""
+class ItemStatus:
+    """The status of one item (a document) as a handler reports it, for example `processing` or `processed`."""
 
     item: str
     status: str
@@ -31,7 +31,7 @@ class ItemDone:
 
 @dataclass
 class Call:
-    """Declare a keyword-only parameter `call: Call` to receive it; safe to use from the handler's own threads."""
+    """One call of a handler, received by a keyword-only parameter `call: Call`. Safe in threads of the handler."""
 
     step_id: str = "step"
     attempt: int = 1
@@ -39,17 +39,17 @@ class Call:
     item: str | None = None
     costs: dict[str, float] = field(default_factory=dict[str, float])
     failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
-    items: list[ItemDone] = field(default_factory=list[ItemDone])
+    items: list[ItemStatus] = field(default_factory=list[ItemStatus])
     done: int = 0
     total: int | None = None
     reports: int = 0
-    """How often it has said how far it is."""
+    """How many times progress was reported."""
     price: PriceOf | None = None
     """The handler's own price."""
     on_cost: Callable[[Mapping[str, float]], None] | None = None
-    """Told at once what is reported, also by a call that was given up."""
+    """Called at once with every reported cost, also of a call that was given up."""
     ledger: str | None = None
-    """In a worker process: the file in which reports outlive the process."""
+    """In a worker process: the file that keeps the reports if the process dies."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -78,7 +78,7 @@ class Call:
         """Stop here if the result is no longer wanted.
 
         Raises:
-            StepCancelled: it is not; let it pass through.
+            StepCancelled: the result is not wanted; do not catch it.
         """
         if self._cancelled.is_set():
             raise StepCancelled(f"{self.step_id}: the result is no longer wanted")
@@ -89,21 +89,21 @@ class Call:
     def report_cost(self, model: str | None = None, /, **units: float) -> None:
         """Add to the cost of this call, for example `report_cost("openai/gpt-x", input_tokens=812)`.
 
-        It counts also when the call fails, is cancelled or given up. Money is added by the handler's own price or by
-        the price table of the settings, where `model` (or resource) and unit are found, unless it is reported itself.
+        The cost counts even if the call fails, is cancelled or is given up. Unless money is reported, it is computed by
+        the handler's own price, or by the settings' price table if that has the `model` (or resource) and the unit.
 
         Raises:
-            FatalError: an amount is negative or no number.
+            FatalError: an amount is negative or not a number.
         """
-        amounts = checked(units)
+        amounts = checked_amounts(units)
         self.add_cost(with_tokens(amounts))
         prices = self.services["prices"] if "prices" in self.services else None  # noqa: SIM401  (no mapping)
-        money = priced(amounts, model=model, own=self.price, prices=prices)
+        money = money_for(amounts, model=model, own=self.price, prices=prices)
         if money:
             self.add_cost(money)
 
     def add_cost(self, units: Mapping[str, float]) -> None:
-        """Add to the cost as it is, without pricing it."""
+        """Add to the cost of this call without computing money."""
         with self._lock:
             for unit, amount in units.items():
                 self.costs[unit] = self.costs.get(unit, 0.0) + amount
@@ -112,27 +112,27 @@ class Call:
             self.on_cost(units)
 
     def report_progress(self, done: int, total: int | None = None) -> None:
-        """Say how far the call is: items done of `total`."""
+        """Report how many items of `total` are done."""
         with self._lock:
             self.done, self.total = done, total
             self.reports += 1
 
     def fail_item(self, item: str, error: BaseException | str) -> None:
-        """Set one item aside with its reason; the call goes on and the run ends `partial`."""
+        """Set one item aside with its reason; the call goes on, and the run ends as `partial`."""
         text = error if isinstance(error, str) else (str(error) or type(error).__name__)
         with self._lock:
             self.failures.append(ItemFailure(item, text, self.step_id))
             self._note({"item": item, "error": text})
 
     def done_items(self, items: Iterable[str], status: str = "processed") -> None:
-        """Say how far items have come; the run store keeps it of every item, if the call succeeds."""
-        done = [ItemDone(item, status) for item in items]
+        """Report the status of items; if the call succeeds, the run store keeps it for every item."""
+        done = [ItemStatus(item, status) for item in items]
         with self._lock:
             self.items.extend(done)
             self._note({"done": [each.item for each in done], "status": status})
 
     def read_ledger(self, path: str) -> None:
-        """Take over what a worker process noted before it ended, however it ended."""
+        """Take over the reports of a worker process, in whatever way it ended."""
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 if not line.endswith("\n"):  # it was killed while it wrote
@@ -141,7 +141,7 @@ class Call:
                 if "cost" in entry:
                     self.add_cost(entry["cost"])
                 elif "done" in entry:
-                    self.items.extend(ItemDone(item, entry["status"]) for item in entry["done"])
+                    self.items.extend(ItemStatus(item, entry["status"]) for item in entry["done"])
                 else:
                     self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
 

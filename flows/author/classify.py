@@ -1,4 +1,4 @@
-"""Whether trying again can help: any exception becomes transient or fatal, and says how long to wait if it knows."""
+"""Classifies every exception as transient or fatal, and finds how long to wait before the next attempt."""
 
 import traceback
 from collections.abc import Mapping
@@ -13,11 +13,10 @@ TRANSIENT_HTTP = frozenset({408, 425, 429})
 
 
 def classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
-    """The error that a handler's exception stands for; the handler's own `classify` is asked first."""
-    verdict = spec.classify(error) if spec.classify is not None else None
-    verdict = verdict or classify(error)
+    """A handler's exception as a transient or fatal error, by the handler's own `classify` or the common rules."""
+    own_kind = spec.classify(error) if spec.classify is not None else None
     message = message_of(error)
-    if verdict == "transient":
+    if (own_kind or classify(error)) == "transient":
         return TransientError(message, retry_after_s=retry_after(error))
     if not isinstance(error, OrchestrationError):
         message = f"Handler '{spec.name}' threw exception: {message}"
@@ -25,7 +24,7 @@ def classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalErr
 
 
 def classify(error: BaseException) -> Literal["transient", "fatal"]:
-    """Whether trying again may help: timeouts, lost connections and HTTP 408, 425, 429 and 5xx may pass."""
+    """Transient are timeouts, lost connections and HTTP 408, 425, 429 and 5xx; all other errors are fatal."""
     if isinstance(error, TransientError):
         return "transient"
     if isinstance(error, FatalError):
@@ -36,14 +35,14 @@ def classify(error: BaseException) -> Literal["transient", "fatal"]:
     if status is not None:
         return "transient" if status in TRANSIENT_HTTP or status >= 500 else "fatal"
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    # By name, so that no HTTP library has to be imported to be recognised.
+    # By name, so that the errors of an HTTP library are recognised without importing it.
     if kinds & {"TransportError", "ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout", "NetworkError"}:
         return "transient"
     return "fatal"
 
 
 def http_status(error: BaseException) -> int | None:
-    """The status of the HTTP response behind an error, whichever library raised it."""
+    """The HTTP status of the response that caused an error of any HTTP library; None if there is none."""
     response = getattr(error, "response", None)
     for holder in (error, response):
         for name in ("status_code", "status", "code"):
@@ -54,7 +53,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds that the other side asks us to wait: `retry_after_s`, or a Retry-After header (a number or a date)."""
+    """The seconds that a service asks to wait: `retry_after_s`, or a Retry-After header (a number or a date)."""
     direct = getattr(error, "retry_after_s", None)
     if isinstance(direct, (int, float)):
         return float(direct)
@@ -74,13 +73,13 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def error_info(error: BaseException) -> ErrorInfo:
-    """An error as plain text, its cause in front where that says more."""
+    """An error as plain text; its kind is the type of its cause, if it has one."""
     cause = error.__cause__
     if cause is None or isinstance(error, StepTimeout):
         cause = error
-    said = message_of(error)
-    notes = [note for note in getattr(error, "__notes__", ()) if note not in said]
-    return ErrorInfo(type(cause).__name__, "; ".join([said, *notes]), isinstance(error, TransientError))
+    message = message_of(error)
+    notes = [note for note in getattr(error, "__notes__", ()) if note not in message]
+    return ErrorInfo(type(cause).__name__, "; ".join([message, *notes]), isinstance(error, TransientError))
 
 
 def traceback_text(error: BaseException) -> str:
@@ -89,5 +88,5 @@ def traceback_text(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says, or what it is called if it says nothing."""
+    """The message of an error, or the name of its type if the message is empty."""
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Prices: from the units that a call used (tokens, seconds, images) to money, by a table or by a handler's function."""
+"""Prices: turn the units that a call used (tokens, seconds, images) into money, by a table or a handler's function."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from flows.errors import FatalError, OrchestrationError
 
 PriceOf: TypeAlias = Callable[[Mapping[str, float]], Mapping[str, float] | float]
-"""A handler's own price: the units of one report, to money by currency; a number alone is usd."""
+"""A handler's own price: takes the units of one report and returns money by currency; a plain number is usd."""
 ANY_MODEL = "*"
 _PRICE = re.compile(r"([a-z]{3})(?:_per_(thousand|million|minute|hour))?")
 _PER = {None: 1.0, "thousand": 1e3, "million": 1e6, "minute": 60.0, "hour": 3600.0}
@@ -21,7 +21,10 @@ class InvalidPrices(OrchestrationError, ValueError):
 
 @dataclass(frozen=True)
 class Prices:
-    """Money a unit, by model or resource, unit and currency: `{"openai/gpt-x": {"input_tokens": {"usd": 2.5e-06}}}`."""
+    """Money per unit, by model or resource, then unit, then currency.
+
+    For example `{"openai/gpt-x": {"input_tokens": {"usd": 2.5e-06}}}`.
+    """
 
     table: Mapping[str, Mapping[str, Mapping[str, float]]] = field(
         default_factory=dict[str, Mapping[str, Mapping[str, float]]]
@@ -32,7 +35,7 @@ class Prices:
         return frozenset(c for units in self.table.values() for prices in units.values() for c in prices)
 
     def price(self, model: str | None, units: Mapping[str, float]) -> dict[str, float]:
-        """The money that `units` of a model cost; entries under `*` are for every model that has none of its own."""
+        """The money that `units` of a model cost; the entry `*` holds for all models without an entry."""
         entries = self.table.get(model or "", self.table.get(ANY_MODEL, {}))
         money: dict[str, float] = {}
         for unit, amount in units.items():
@@ -44,7 +47,7 @@ class Prices:
 def read_prices(table: object) -> Prices:
     """Prices as people write them: model, unit, then `usd`, `usd_per_thousand`, `_million`, `_minute` or `_hour`.
 
-    Any currency of three letters will do. A minute is 60 units and an hour 3600, for what is counted in seconds.
+    A currency is any three letters. For units that are seconds, a minute is 60 units and an hour 3600.
 
     Raises:
         InvalidPrices: an entry has another form.
@@ -68,31 +71,30 @@ def read_prices(table: object) -> Prices:
     return Prices(found)
 
 
-def priced(
+def money_for(
     units: Mapping[str, float], *, model: str | None = None, own: PriceOf | None = None, prices: Prices | None = None
 ) -> dict[str, float]:
-    """The money that one report of units adds.
+    """The money to add for one report of units: by the handler's own price, else by the table.
 
-    A handler that reports money has said it itself (`usd`, or a currency of the table); else its own price counts,
-    else the table.
+    Nothing is added if the report has money in it (`usd`, or a currency of the table).
     """
     currencies = (prices.currencies if prices is not None else frozenset[str]()) | {"usd"}
     if any(unit in currencies for unit in units):
         return {}
     if own is not None:
         money = own(units)
-        return checked({"usd": money} if isinstance(money, (int, float)) else dict(money))
+        return checked_amounts({"usd": money} if isinstance(money, (int, float)) else dict(money))
     return prices.price(model, units) if prices is not None else {}
 
 
-def checked(units: Mapping[str, float]) -> dict[str, float]:
-    """`units`, if every amount can be added up.
+def checked_amounts(units: Mapping[str, float]) -> dict[str, float]:
+    """`units` as floats.
 
     Raises:
-        FatalError: an amount is negative, infinite or no number.
+        FatalError: an amount is negative, infinite or not a number.
     """
     for unit, amount in units.items():
-        # numpy's numbers are fine: what counts is that they become a float.
+        # Numbers of numpy are accepted, since they can become floats.
         value = float(amount) if hasattr(amount, "__float__") and not isinstance(amount, (str, bool)) else math.nan
         if not 0 <= value < math.inf:
             raise FatalError(f"a cost of {amount!r} {unit} was reported; it must be a number, 0 or more")
@@ -100,13 +102,13 @@ def checked(units: Mapping[str, float]) -> dict[str, float]:
 
 
 def with_tokens(units: Mapping[str, float]) -> dict[str, float]:
-    """`units` and, where only kinds of tokens are told apart (`input_tokens`, …), their sum as `tokens`."""
+    """`units`, and the sum of all kinds of tokens (`input_tokens`, …) as `tokens` if that is missing."""
     kinds = [amount for unit, amount in units.items() if unit.endswith("_tokens")]
     return {**units, "tokens": sum(kinds)} if kinds and "tokens" not in units else dict(units)
 
 
 def add_up(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Costs added up by unit; exactly rounded, so that no order of adding gives another sum."""
+    """Costs added up by unit; the sums are exact, so they do not depend on the order."""
     amounts: dict[str, list[float]] = {}
     for cost in costs:
         for unit, amount in cost.items():
@@ -115,7 +117,7 @@ def add_up(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def cost_text(cost: Mapping[str, float]) -> str:
-    """A cost for people, money first: `0.0125 usd, 5,000 tokens`."""
+    """A cost as people read it, money first: `0.0125 usd, 5,000 tokens`."""
     ordered = sorted(cost.items(), key=lambda pair: (len(pair[0]) != 3, pair[0]))
     return ", ".join(
         f"{amount:,.0f} {unit}" if amount >= 1e6 else f"{amount:,.4g} {unit}" if amount < 1 else f"{amount:,.6g} {unit}"

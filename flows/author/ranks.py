@@ -1,4 +1,4 @@
-"""Fusing rankings: what an item gains in each of several rankings adds up to one score."""
+"""Fuses rankings: the gains of an item in several rankings add up to one score."""
 
 from collections.abc import Callable, Hashable, Sequence
 from math import fsum
@@ -12,7 +12,7 @@ def reciprocal_ranks(
 ) -> dict[Item, float]:
     """The score of every item, best first; ties keep the order of `rankings`, then of ranks.
 
-    An item scores the sum over rankings of 1 / (k + rank), rank counted from 1, times the ranking's weight if given.
+    The score is the sum over rankings of 1 / (k + rank), times the weight of the ranking; ranks are counted from 1.
 
     Raises:
         ValueError: `k` is below 1, or `weights` do not fit.
@@ -46,12 +46,12 @@ def fuse_by_key(
 def summed_gains(
     rankings: Sequence[Sequence[Item]], gains: Sequence[Sequence[float]], *, weights: Sequence[float] | None = None
 ) -> dict[Item, float]:
-    """The weighted sum of what each item gains in each ranking, best first; ties as in `reciprocal_ranks`.
+    """The weighted sum of the gains of each item, best first; ties as in `reciprocal_ranks`.
 
-    A ranking votes once for an item: where it stands first.
+    If an item is in a ranking several times, only its best rank counts.
 
     Raises:
-        ValueError: `weights` are not as many as `rankings`, or one is negative.
+        ValueError: the number of `weights` is not that of `rankings`, or a weight is negative.
     """
     chosen = [1.0] * len(rankings) if weights is None else list(weights)
     if len(chosen) != len(rankings) or any(weight < 0 for weight in chosen):
@@ -63,6 +63,6 @@ def summed_gains(
             first.setdefault(item, gain)
         for item, gain in first.items():
             votes.setdefault(item, []).append(weight * gain)
-    # fsum does not depend on the order of its terms, and sorting is stable: equal sums stay in order of appearance.
+    # fsum does not depend on the order of its terms, and sorting is stable, so equal sums keep their order.
     scores = {item: fsum(gained) for item, gained in votes.items()}
     return dict(sorted(scores.items(), key=lambda pair: -pair[1]))

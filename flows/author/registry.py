@@ -21,8 +21,8 @@ Classify: TypeAlias = Callable[[BaseException], Literal["transient", "fatal"] | 
 
 
 @dataclass(frozen=True)
-class Read:
-    """A positional parameter: the field it is read from, and whether the handler can do without it."""
+class ReadParameter:
+    """A positional parameter of a handler: the field that it is read from, and whether the field is required."""
 
     name: str
     required: bool
@@ -30,14 +30,14 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What one step of a handler reads, writes and changes outside, where that depends on the step's options.
+class StepDeclaration:
+    """The reads, writes and effects of one step, for a handler whose declarations depend on the step's options.
 
-    `timeout_s` and `max_attempts` hold for a step that says nothing itself. `version` stands for what the result
-    rests on besides handler and options, for example the content of a file that the options name.
+    `timeout_s` and `max_attempts` hold if the step declares none. `version` stands for everything that the result
+    depends on besides handler and options, for example the content of a file that the options name.
     """
 
-    reads: tuple[Read, ...] = ()
+    reads: tuple[ReadParameter, ...] = ()
     writes: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     timeout_s: float | None = None
@@ -45,7 +45,7 @@ class Declared:
     version: str = ""
 
 
-Declares: TypeAlias = Callable[[Mapping[str, Any]], Declared]
+StepDeclarer: TypeAlias = Callable[[Mapping[str, Any]], StepDeclaration]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class HandlerSpec:
 
     name: str
     function: Callable[..., Any]
-    reads: tuple[Read, ...] | None
+    reads: tuple[ReadParameter, ...] | None
     writes: tuple[str, ...] | None
     effects: tuple[str, ...] | None
     reducers: Mapping[str, str]
@@ -78,7 +78,7 @@ class HandlerSpec:
     stages: bool = False
     """Whether what it leaves outside is temporary until a step that `publishes` has made it lasting."""
     publishes: bool = False
-    declares: Declares | None = None
+    declares: StepDeclarer | None = None
     """From a step's options to what the step reads and writes; asked when the step is planned."""
 
     @property
@@ -94,7 +94,7 @@ class Registry:
     handlers: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
 
     def add(self, spec: HandlerSpec) -> None:
-        """Register a handler; the same function again (a reloaded module) replaces itself.
+        """Register a handler; a function that is registered again (its module was reloaded) replaces itself.
 
         Raises:
             DuplicateName: another function has the name.
@@ -111,7 +111,7 @@ class Registry:
         """The handler of that name.
 
         Raises:
-            UnknownHandler: there is none; the message suggests the nearest.
+            UnknownHandler: there is none; the message suggests the nearest name.
         """
         if name not in self.handlers:
             raise UnknownHandler("handler", name, self.handlers, where=where)
@@ -135,7 +135,7 @@ def handler(
     undo: Callable[..., Any] | None = None,
     quality: Callable[[Any], float] | None = None,
     uses: str | Iterable[str] = (),
-    declares: Declares | None = None,
+    declares: StepDeclarer | None = None,
     price: PriceOf | None = None,
     stages: bool = False,
     publishes: bool = False,
@@ -216,9 +216,9 @@ def _describe(
         f"{label}_options", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **options
     )
     if takes_context:
-        declared_reads = None if reads is None else tuple(Read(read, True, Any) for read in reads)
+        declared_reads = None if reads is None else tuple(ReadParameter(read, True, Any) for read in reads)
     else:
-        declared_reads = tuple(Read(p.name, p.default is p.empty, hints.get(p.name, Any)) for p in positional)
+        declared_reads = tuple(ReadParameter(p.name, p.default is p.empty, hints.get(p.name, Any)) for p in positional)
     names = (writes,) if isinstance(writes, str) else (tuple(writes) if writes is not None else None)
     outside = (effects,) if isinstance(effects, str) else (tuple(effects) if effects is not None else None)
     return HandlerSpec(
@@ -247,7 +247,7 @@ def load_modules(names: Iterable[str]) -> None:
 
 
 def load_entry_points(group: str = "braid.handlers") -> None:
-    """Import what installed distributions offer as handlers."""
+    """Import the handlers of installed distributions."""
     for entry_point in importlib.metadata.entry_points(group=group):
         entry_point.load()
 

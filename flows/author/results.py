@@ -1,11 +1,11 @@
-"""What a handler may return to say how it went, and what a run reports: one outcome for everything declared."""
+"""The results that a handler may return, and the outcomes that a run reports: one for everything that was declared."""
 
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.author.call import ItemDone, ItemFailure
+from flows.author.call import ItemFailure, ItemStatus
 from flows.author.prices import add_up
 from flows.model import StepPath
 from flows.state import Context
@@ -17,14 +17,14 @@ Kind: TypeAlias = Literal["step", "group", "item", "sequence", "pipeline"]
 
 @dataclass(frozen=True)
 class Success:
-    """A handler with a `Context` may return it; returning nothing says the same."""
+    """The success that a handler with a `Context` may return; returning nothing means the same."""
 
     value: Any = None
 
 
 @dataclass(frozen=True)
 class TransientFailure:
-    """Return it to say that trying again may help."""
+    """A failure that a handler returns if trying again may help."""
 
     message: str
     exception: BaseException | None = None
@@ -33,7 +33,7 @@ class TransientFailure:
 
 @dataclass(frozen=True)
 class FatalFailure:
-    """Return it to say that trying again cannot help."""
+    """A failure that a handler returns if trying again cannot help."""
 
     message: str
     exception: BaseException | None = None
@@ -41,7 +41,7 @@ class FatalFailure:
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """Why something failed, as plain text that can be stored and shown."""
+    """The reason of a failure, as plain text that can be stored and shown."""
 
     kind: str
     message: str
@@ -50,7 +50,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at one step."""
+    """One attempt at one step."""
 
     number: int
     status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
@@ -63,7 +63,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one declared step, group, branch or item ended, also when it never started."""
+    """How one declared step, group, branch or item ended, even if it never started."""
 
     path: StepPath
     """Dotted position, items in brackets: `3[2].0.1`."""
@@ -82,9 +82,9 @@ class Outcome:
     failures: tuple[ItemFailure, ...] = ()
     """Items that the step set aside."""
     reused: bool = False
-    """Taken over from the run that this one goes on from; its seconds and cost were spent there."""
-    items: tuple[ItemDone, ...] = field(default=(), compare=False, repr=False)
-    """How far items have come with it; the run store keeps only the last of each."""
+    """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
+    items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
+    """The statuses of items that it reported; the run store keeps only the last one of each item."""
 
     @property
     def is_leaf(self) -> bool:
@@ -98,7 +98,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A whole run: its status, every outcome in declared order, and the context it left."""
+    """A whole run: its status, every outcome in declared order, and its final context."""
 
     pipeline: str
     run_id: str
@@ -109,26 +109,26 @@ class RunResult:
     seconds: float
     transient: bool = False
     stopped: str = ""
-    """Why a run that used up its budget started nothing more, and how to go on."""
+    """Why no further step was started in a run that used up its budget, and how to go on."""
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What calls reported after they had been given up; in no outcome, but in the cost of the run."""
+    """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two runs that left the same state."""
+        """The fingerprint of the final state; equal for two runs with the same final state."""
         return self.context.fingerprint()
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds of all steps added up; at most what running them one after another would have taken.
+        """The seconds of all steps added up, which include waits for a processor.
 
-        Steps that wait for a processor count that as well.
+        Running the steps one after another would have taken at most that long.
         """
         return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf and not outcome.reused)
 
     @property
     def time_saved(self) -> float:
-        """Seconds that running side by side saved at most; never negative."""
+        """The most seconds that running side by side can have saved; never negative."""
         return max(0.0, self.busy_seconds - self.seconds)
 
     @property
@@ -141,17 +141,17 @@ class RunResult:
 
     @property
     def errors(self) -> tuple[Outcome, ...]:
-        """The steps that failed by themselves, in declared order."""
+        """The outcomes of steps with an error of their own, in declared order."""
         return tuple(outcome for outcome in self.outcomes if outcome.is_leaf and outcome.error is not None)
 
 
 def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """Cost by unit over the steps, failed and cancelled ones included; without what an earlier run spent."""
+    """The cost of all steps by unit, failed and cancelled ones included, without the cost of earlier runs."""
     return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
 
 
 def failure_summary(failed: int, first: str) -> str:
-    """The summary line of a failed group."""
+    """The summary line for a failed group."""
     return f"Parallel step failed: {failed} handler(s) failed. First failure: {first}"
 
 
@@ -161,7 +161,7 @@ def now() -> float:
 
 
 def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
-    """An outcome as a run store or a JSON document has it."""
+    """The outcome in a row of a run store or in a JSON object."""
     return Outcome(
         path=StepPath(row["path"]),
         id=row["step_id"],

@@ -1,4 +1,4 @@
-"""Merge strategies, which make one named result of a group, and split strategies, which deal a list out to branches."""
+"""Merge strategies make one named result of a group; split strategies divide a list among its branches."""
 
 import inspect
 import zlib
@@ -13,7 +13,7 @@ from flows.state import Services, fingerprint
 
 @dataclass(frozen=True)
 class BranchResult:
-    """What one branch gave, in the order of declaration."""
+    """The result of one branch; strategies get them in declared order."""
 
     branch: str
     succeeded: bool
@@ -21,11 +21,11 @@ class BranchResult:
     error: str | None = None
     quality: float | None = None
     finished: int = 0
-    """1 for the branch that succeeded first, and so on; 0 if it did not."""
+    """1 for the branch that succeeded first, 2 for the second, and so on; 0 if it did not succeed."""
 
 
 class NothingToMerge(FatalError):
-    """A strategy needs a successful branch, and there is none."""
+    """A strategy needs a successful branch, but there is none."""
 
 
 MergeStrategy: TypeAlias = Callable[..., Any]
@@ -35,10 +35,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 MERGE_STRATEGIES: dict[str, MergeStrategy] = {}
 SPLIT_STRATEGIES: dict[str, SplitStrategy] = {}
 COMBINERS: dict[str, Callable[..., Any]] = {}
-"""By kind of value, or by a name of their own: `function(values)`, or `function(values, services)`, which then is
-called in a thread, because it works on files."""
+"""Functions by the kind of value that they combine, or by another name: `function(values)`, or
+`function(values, services)` for values that are files; the latter is called in a thread."""
 RACES = frozenset({"fastest_success"})
-"""Strategies that need one success only: the group cancels the rest."""
+"""Strategies that need only one success; the group then cancels the other branches."""
 
 
 def merge_strategy(name: str) -> Callable[[Function], Function]:
@@ -52,7 +52,7 @@ def merge_strategy(name: str) -> Callable[[Function], Function]:
 
 
 def split_strategy(name: str) -> Callable[[Function], Function]:
-    """Register `function(items, branches: int, **options)`, which gives one list of items a branch."""
+    """Register `function(items, branches: int, **options)`, which returns one list of items per branch."""
 
     def register(function: Function) -> Function:
         SPLIT_STRATEGIES[name] = function
@@ -62,11 +62,11 @@ def split_strategy(name: str) -> Callable[[Function], Function]:
 
 
 def merge_results(strategy: str, results: Sequence[BranchResult], options: Mapping[str, Any]) -> Any:
-    """The group's one result, or `OnFiles`: what still has to be done for it.
+    """The one result of a group, or a `DeferredCombination` that makes it.
 
     Raises:
-        UnknownName: nobody registered the strategy.
-        NothingToMerge: the strategy needs a success and there is none.
+        UnknownName: the strategy is not registered.
+        NothingToMerge: the strategy needs a success, but there is none.
         FatalError: the options do not fit the strategy.
     """
     if strategy not in MERGE_STRATEGIES:
@@ -78,10 +78,10 @@ def merge_results(strategy: str, results: Sequence[BranchResult], options: Mappi
 
 
 def split_items(strategy: str, items: Sequence[Any], branches: int, options: Mapping[str, Any]) -> list[list[Any]]:
-    """One list of items a branch.
+    """One list of items per branch.
 
     Raises:
-        UnknownName: nobody registered the strategy.
+        UnknownName: the strategy is not registered.
     """
     if strategy not in SPLIT_STRATEGIES:
         raise UnknownName("split strategy", strategy, SPLIT_STRATEGIES)
@@ -111,28 +111,28 @@ def collect_all(results: Sequence[BranchResult]) -> dict[str, Any]:
 
 @merge_strategy("by_name")
 def by_name(results: Sequence[BranchResult]) -> dict[str, Any]:
-    """The results of the branches that succeeded, each whole under its branch's name."""
+    """The results of the branches that succeeded, each under the name of its branch."""
     return {result.branch: result.value for result in _successes(results)}
 
 
 @merge_strategy("first_success")
 def first_success(results: Sequence[BranchResult]) -> Any:
-    """The first successful branch in the order of declaration."""
+    """The result of the first successful branch in declared order."""
     return _first(results).value
 
 
 @merge_strategy("fastest_success")
 def fastest_success(results: Sequence[BranchResult]) -> Any:
-    """The branch that succeeded first; the group cancels the others. The one strategy that depends on timing."""
+    """The result of the branch that succeeded first; the group cancels the others. Only this strategy needs timing."""
     _first(results)
     return min(_successes(results), key=lambda result: result.finished).value
 
 
 @merge_strategy("best_quality")
 def best_quality(results: Sequence[BranchResult], *, score: str | None = None, higher_is_better: bool = True) -> Any:
-    """The result of highest quality; ties go to the branch declared first.
+    """The result of the highest quality; ties go to the branch declared first.
 
-    Quality is the handler's declared score, or the value under the key `score` of each result.
+    The quality is the handler's declared score, or the value in each result under the key that `score` names.
     """
     _first(results)
 
@@ -152,7 +152,7 @@ def best_quality(results: Sequence[BranchResult], *, score: str | None = None, h
 def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = None) -> Any:
     """All successful results as one: texts joined, lists concatenated (lists of scored items fused), mappings united.
 
-    `combiner` names another way; what kinds of files have theirs is in `handlers/content/combining.py`.
+    `combiner` names another way. The combiners for kinds of files are in `handlers/content/combining.py`.
     """
     _first(results)
     values = [result.value for result in _successes(results)]
@@ -163,12 +163,14 @@ def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = N
     if name not in COMBINERS:
         raise UnknownName("combiner", name, COMBINERS)
     combine = COMBINERS[name]
-    return OnFiles(combine, values) if "services" in inspect.signature(combine).parameters else combine(values)
+    return (
+        DeferredCombination(combine, values) if "services" in inspect.signature(combine).parameters else combine(values)
+    )
 
 
 @dataclass(frozen=True)
-class OnFiles:
-    """A combination that needs services, and time."""
+class DeferredCombination:
+    """A combination that is still to be made, in a thread, since it needs services and time."""
 
     combine: Callable[[Sequence[Any], Services], Any]
     values: Sequence[Any]
@@ -176,7 +178,7 @@ class OnFiles:
 
 @merge_strategy("union")
 def union(results: Sequence[BranchResult], *, key: str = "id") -> list[Any]:
-    """The items of all successful lists, each key once; the branch declared first keeps its item."""
+    """The items of all successful lists, one per key; the item of the branch declared first is kept."""
     united: dict[Any, Any] = {}
     for result in _successes(results):
         for item in result.value or ():
@@ -202,7 +204,7 @@ def fuse_ranks(
 
 @merge_strategy("majority")
 def majority(results: Sequence[BranchResult]) -> Any:
-    """The value that most successful branches gave; ties go to the one declared first."""
+    """The most frequent value of the successful branches; ties go to the value declared first."""
     _first(results)
     votes: dict[str, list[Any]] = {}
     for result in _successes(results):
@@ -223,19 +225,19 @@ def _kind(value: Any) -> str:
         return "mapping"
     if isinstance(value, (list, tuple)):
         items = cast("Sequence[Any]", value)
-        return "ranking" if items and all(_ranked(item) for item in items) else "list"
+        return "ranking" if items and all(_has_score(item) for item in items) else "list"
     return type(cast("object", value)).__name__
 
 
-def _ranked(item: Any) -> bool:
-    """Whether it is one of a list in order of their scores."""
+def _has_score(item: Any) -> bool:
+    """Whether an item has an id and a score, as the items of a ranking have."""
     if isinstance(item, Mapping):
         return "id" in item and "score" in item
     return hasattr(item, "id") and hasattr(item, "score")
 
 
-def _fuse(values: Sequence[Sequence[Any]]) -> list[Any]:
-    """Ranked lists as one, by reciprocal ranks, each item as the first list has it."""
+def _fuse_rankings(values: Sequence[Sequence[Any]]) -> list[Any]:
+    """Fuse ranked lists by reciprocal ranks; an item is the same in all of them if its `id` is."""
     return fuse_by_key(values, lambda item: _lookup(item, "id"))
 
 
@@ -254,7 +256,7 @@ def _concatenate(values: Sequence[Sequence[Any]]) -> list[Any]:
 COMBINERS["text"] = _join
 COMBINERS["list"] = _concatenate
 COMBINERS["mapping"] = _unite
-COMBINERS["ranking"] = _fuse
+COMBINERS["ranking"] = _fuse_rankings
 
 
 @split_strategy("duplicate")
@@ -265,13 +267,13 @@ def duplicate(items: Sequence[Any], branches: int) -> list[list[Any]]:
 
 @split_strategy("round_robin")
 def round_robin(items: Sequence[Any], branches: int) -> list[list[Any]]:
-    """Items in turn: 10 items and 3 branches give 4, 3 and 3."""
+    """Every branch gets items in turn: of 10 items, 3 branches get 4, 3 and 3."""
     return [list(items[start::branches]) for start in range(branches)]
 
 
 @split_strategy("chunk")
 def chunk(items: Sequence[Any], branches: int) -> list[list[Any]]:
-    """Neighbouring items together, sizes as equal as can be, larger ones first."""
+    """Every branch gets neighbouring items; sizes are as equal as possible, larger ones first."""
     size, extra = divmod(len(items), branches)
     starts = [branch * size + min(branch, extra) for branch in range(branches + 1)]
     return [list(items[starts[branch] : starts[branch + 1]]) for branch in range(branches)]

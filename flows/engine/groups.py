@@ -9,8 +9,8 @@ from typing import Any, cast
 from flows.author import (
     RACES,
     BranchResult,
+    DeferredCombination,
     ErrorInfo,
-    OnFiles,
     Status,
     error_info,
     failure_summary,
@@ -174,7 +174,7 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
         OrchestrationError: it cannot be made.
     """
     found = merge_results(merge.strategy, results, merge.options)
-    if not isinstance(found, OnFiles):
+    if not isinstance(found, DeferredCombination):
         return found
     services = context.identity.services
     try:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from flows.author import Declared, HandlerSpec
+from flows.author import HandlerSpec, StepDeclaration
 from flows.errors import OrchestrationError, UnknownName, suggest
 from flows.model import Handler, Retry, check_expression, template_names
 from flows.planning.draft import Planning
@@ -74,7 +74,7 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
     )
 
 
-def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Declared | None:
+def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> StepDeclaration | None:
     """The declaration of a handler that `declares` by the step's options; None if it does not, or refuses them."""
     if spec.declares is None:
         return None

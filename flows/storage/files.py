@@ -27,12 +27,12 @@ class LocalFiles:
         return _explaining_os_errors(uri)
 
     def scan(
-        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+        self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
     ) -> Iterator[StoredObject]:
         status = os.stat(location.path)
         if stat.S_ISDIR(status.st_mode):
-            for path, name, found in _walk(location.path, "", os.path.realpath(location.path), shown):
-                if is_shown(name, shown) or accepts(name):
+            for path, name, found in _walk(location.path, "", os.path.realpath(location.path), including):
+                if is_included(name, including) or accepts(name):
                     yield StoredObject(f"file://{path}", name, found.st_size, found.st_mtime, None)
         elif location.is_folder:
             raise NotADirectoryError(location.path)
@@ -82,20 +82,20 @@ class LocalFiles:
         return open(location.path, "rb")
 
 
-def _walk(folder: str, prefix: str, root: str, shown: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
+def _walk(folder: str, prefix: str, root: str, including: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
     """Yield path, name and status of the files below `folder`, in the order of their full names."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".") or entry.name in shown]
+            visible = [entry for entry in entries if not entry.name.startswith(".") or entry.name in including]
     except FileNotFoundError:
         if not prefix:
             raise
         return  # deleted since its parent was listed
-    # `a-b` comes before `a/b`, as in S3: a folder sorts as if its name ended with the separator.
+    # A folder is sorted as if its name ended with a slash, so that `a-b` comes before `a/b`, as in S3.
     for entry in sorted(visible, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False)):
         name = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, name + "/", root, shown)
+            yield from _walk(entry.path, name + "/", root, including)
         elif (status := _file_status(entry, root)) is not None:
             yield entry.path, name, status
 
@@ -142,7 +142,7 @@ def _rename_exclusively(temporary: str, path: str) -> None:
 class MemoryFiles:
     """Files in fsspec's memory filesystem, shared by everything in this process; for tests and trials."""
 
-    # fsspec checks and then creates; exclusive means that both happen as one.
+    # fsspec checks and then creates; an exclusive write must do both at once.
     _write_lock = threading.Lock()
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class MemoryFiles:
         return _explaining_os_errors(uri)
 
     def scan(
-        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+        self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
     ) -> Iterator[StoredObject]:
         root = "/" + location.path if location.path else ""
         info: dict[str, Any] = self._files.info(root)
@@ -165,7 +165,7 @@ class MemoryFiles:
         found: dict[str, dict[str, Any]] = self._files.find(root, detail=True)
         for path in sorted(found):
             name = path[len(root) + 1 :]
-            if is_shown(name, shown) or (not is_hidden(name) and accepts(name)):
+            if is_included(name, including) or (not is_hidden(name) and accepts(name)):
                 yield _from_memory(f"memory://{path[1:]}", name, found[path])
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
@@ -195,7 +195,7 @@ class MemoryFiles:
                 raise _is_a_folder(location)
 
     def open(self, location: Location) -> IO[bytes]:
-        # A copy: the stream that fsspec opens is the stored object, with one position for all readers.
+        # A copy, since the stream that fsspec opens is the stored object, with one read position for all readers.
         return io.BytesIO(self._files.cat_file("/" + location.path))
 
 
@@ -210,17 +210,17 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or "/." in name
 
 
-def is_shown(name: str, shown: Collection[str]) -> bool:
-    """Whether a file is listed for its own name's sake, though it may be hidden; its folders must not be."""
+def is_included(name: str, including: Collection[str]) -> bool:
+    """Whether a file is listed because its name is in `including`; it may be hidden, its folders may not."""
     folder, _, own = name.rpartition("/")
-    return own in shown and not is_hidden(folder)
+    return own in including and not is_hidden(folder)
 
 
 def _is_a_folder(location: Location) -> StorageError:
     return StorageError(f"{location.uri}: is a folder; delete it with `recursive=True`")
 
 
-_PASSING = {errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
+_TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
 
 
 @contextmanager
@@ -230,18 +230,18 @@ def _explaining_os_errors(uri: str) -> Generator[None]:
     except OrchestrationError:
         raise
     except OSError as error:
-        raise explain_os_error(_place(uri, error), error) from error
+        raise explain_os_error(_failed_uri(uri, error), error) from error
 
 
-def _place(uri: str, error: OSError) -> str:
-    """The URI of what failed: while a folder is walked, it may lie somewhere below it."""
+def _failed_uri(uri: str, error: OSError) -> str:
+    """The URI of the file that caused an error; while a folder is listed, it may be any file below the folder."""
     path = error.filename
     inside = isinstance(path, str) and uri.startswith("file:") and not os.path.basename(path).startswith(_TEMPORARY)
     return f"file://{path}" if inside else uri
 
 
 def explain_os_error(uri: str, error: OSError) -> StorageError | TransientError:
-    """Our error for an operating system's one."""
+    """Our error for an error of the operating system."""
     match error:
         case FileNotFoundError():
             return MissingObject(f"{uri}: there is no such file or folder; check the path")
@@ -257,7 +257,7 @@ def explain_os_error(uri: str, error: OSError) -> StorageError | TransientError:
             return TransientError(f"{uri}: {error.strerror or error}")
         case _:
             pass
-    if error.errno in _PASSING:
+    if error.errno in _TRANSIENT:
         return TransientError(f"{uri}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageUnusable(f"{uri}: no space left; free some, or write elsewhere")

@@ -1,4 +1,4 @@
-"""Where stored things are: URLs taken apart, what a listing says of an object, and how to reach an S3 server."""
+"""URLs of files and objects, taken apart; the entries of listings; and the options for reaching an S3 server."""
 
 import os
 import re
@@ -12,7 +12,7 @@ Scheme = Literal["file", "memory", "s3"]
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How to reach S3; what is None is left to the AWS environment variables, profiles and instance roles."""
+    """How to reach S3; for an option that is None, AWS environment variables, profiles and instance roles decide."""
 
     s3_endpoint_url: str | None = None
     s3_key: str | None = None
@@ -23,7 +23,7 @@ class StorageOptions:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """A listed file: `name` is its path below the listed root with `/`, `modified` seconds since 1970."""
+    """A file in a listing: `name` is its path below the listed root with `/`, `modified` seconds since 1970."""
 
     uri: str
     name: str
@@ -55,7 +55,7 @@ class Location:
 
 
 def parse_url(url: str) -> Location:
-    """Parse a path or URL; a trailing slash says that a folder is meant."""
+    """Parse a path or URL; a trailing slash means that it names a folder."""
     if not url or "\0" in url:
         raise StorageError(f"{url!r} is no path or URL")
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
@@ -77,7 +77,7 @@ def parse_url(url: str) -> Location:
 def _parse_s3(path: str, is_folder: bool) -> Location:
     bucket = path.partition("/")[0]
     if "@" in bucket:
-        # Not echoed: what stands before the @ is a secret.
+        # The text before the @ is a secret, so the message does not repeat it.
         raise StorageError("s3://…@…: put credentials into BRAID_S3_KEY and BRAID_S3_SECRET, not into the URL")
     if not bucket:
         raise StorageError(f"s3://{path}: names no bucket; write s3://bucket/prefix")
@@ -104,6 +104,3 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-# Kept: letters and digits of every script and these; all else means something to a shell, a glob, a URL or Windows.

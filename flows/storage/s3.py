@@ -1,4 +1,4 @@
-"""Storage in S3 buckets, of AWS or of any server that speaks its protocol, through s3fs."""
+"""Storage in S3 buckets of AWS or of any server with the same protocol, through s3fs."""
 
 import io
 import logging
@@ -9,7 +9,7 @@ from typing import IO, Any
 import s3fs  # pyright: ignore[reportMissingTypeStubs]  (it ships none)
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable
-from flows.storage.files import is_hidden, is_shown
+from flows.storage.files import is_hidden, is_included
 from flows.storage.locations import Location, StorageOptions, StoredObject
 from flows.storage.s3_errors import code_of, explain, explain_refused_deletion, not_s3
 
@@ -17,23 +17,23 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 8 * 2**20
 _PAGE_KEYS = 1000
-"""No server gives more at once."""
+"""The most keys that a server lists at once."""
 _PART_BYTES = 50 * 2**20
-"""What is twice as long is written in parts of this length."""
+"""Objects of at least twice this length are written in parts of this length."""
 _UNKNOWN_CONDITION = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "405", "400"}
 
 
 class S3Objects:
-    """Objects by bucket and key; nothing is cached, so every call sees what is there now."""
+    """Objects by bucket and key; nothing is cached, so every call sees the present state."""
 
     def __init__(self, options: StorageOptions) -> None:
         self._options = options
         self._answered = False
         self._known_exclusive = False
-        # Retries: botocore tries a request three times, s3fs a broken answer twice; the rest is left to Prefect.
+        # botocore tries a request three times, s3fs a broken answer twice. All other retries are Prefect's.
         config: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 3}}
         if options.s3_endpoint_url:
-            # Servers of other makers often refuse the checksum trailers that AWS clients send since 2025.
+            # Other servers often refuse the checksum trailers that AWS clients send since 2025.
             config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
         # Typed as Any at the border: s3fs has no annotations.
         self._s3: Any = s3fs.S3FileSystem(
@@ -64,7 +64,7 @@ class S3Objects:
             self._answered = True
 
     def scan(
-        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+        self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
     ) -> Iterator[StoredObject]:
         bucket, _, key = location.path.partition("/")
         prefix = f"{key}/" if key else ""
@@ -73,8 +73,8 @@ class S3Objects:
             for entry in page:
                 is_empty = False
                 name: str = entry["Key"][len(prefix) :]
-                # A key that ends with a slash is how S3 consoles show an empty folder.
-                wanted = is_shown(name, shown) or (not is_hidden(name) and accepts(name))
+                # S3 consoles create a key that ends with a slash to show an empty folder.
+                wanted = is_included(name, including) or (not is_hidden(name) and accepts(name))
                 if name and not name.endswith("/") and wanted:
                     uri = f"s3://{bucket}/{entry['Key']}"
                     yield _stored(uri, name, entry["Size"], entry)
@@ -86,14 +86,14 @@ class S3Objects:
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         if max_bytes is None:
-            # One stream: more of them would need a request for the size first.
+            # In one stream, since several streams would need another request for the size.
             return self._s3.cat_file(location.path, max_concurrency=1)
         try:
             return self._s3.cat_file(location.path, start=0, end=max_bytes + 1)
         except OSError as error:
             if code_of(error) not in ("InvalidRange", "416"):
                 raise
-            return self._s3.cat_file(location.path, max_concurrency=1)  # of an empty object there is no range
+            return self._s3.cat_file(location.path, max_concurrency=1)  # an empty object has no range
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
         self._put(location, data, exclusive)
@@ -102,14 +102,14 @@ class S3Objects:
 
     def _put(self, location: Location, data: bytes, exclusive: bool) -> None:
         try:
-            # Part by part: of parts sent side by side, one that arrives after another made the upload fail and be
-            # aborted would stay in the bucket, unseen and paid for.
+            # One part after another. If parts are sent side by side and one fails, the upload is aborted; a part that
+            # arrives after that stays in the bucket, unseen and paid for.
             mode = "create" if exclusive else "overwrite"
             self._s3.pipe_file(location.path, data, chunksize=_PART_BYTES, max_concurrency=1, mode=mode)
         except OSError as error:
             if not exclusive:
                 raise
-            # The error for a failed precondition differs from server to server: AWS, moto, SeaweedFS.
+            # AWS, moto and SeaweedFS answer differently when a precondition fails.
             if isinstance(error, FileExistsError) or code_of(error) in ("PreconditionFailed", "412"):
                 raise ObjectExists(f"{location.uri}: exists already, and was to be created, not replaced") from error
             if code_of(error) in _UNKNOWN_CONDITION:
@@ -117,7 +117,7 @@ class S3Objects:
             raise
 
     def _check_exclusive(self, location: Location, data: bytes) -> None:
-        """Once a connection: a server that ignores the condition would let every writer win."""
+        """Check, once per connection, that a second exclusive write fails; some servers ignore the condition."""
         try:
             self._put(location, data, exclusive=True)
         except ObjectExists:
@@ -126,20 +126,20 @@ class S3Objects:
         except StorageUnusable:
             raise
         except Exception as error:
-            # What was to be written is written; the next one asks again.
+            # The object is written; the next exclusive write checks again.
             logger.debug("%s: not known whether writing it twice is refused (%s)", location.uri, type(error).__name__)
             return
         raise self._without_conditions(location, "ignores it")
 
-    def _without_conditions(self, location: Location, what: str) -> StorageUnusable:
+    def _without_conditions(self, location: Location, reaction: str) -> StorageUnusable:
         return StorageUnusable(
             f"{location.uri}: was to be created only if nobody else did, but this S3 server knows no conditional "
-            f"writes (If-None-Match: it {what}); use one that does, or a folder, for BRAID_ARTIFACTS_URL"
+            f"writes (If-None-Match: it {reaction}); use one that does, or a folder, for BRAID_ARTIFACTS_URL"
         )
 
     def exists(self, location: Location) -> bool:
         bucket, _, key = location.path.partition("/")
-        # Not left to s3fs: it takes the folders that SeaweedFS keeps after their last object for something.
+        # Not `s3fs.exists`, which finds the empty folders that SeaweedFS keeps after their last object.
         try:
             if not key:
                 return bool(self._s3.info(bucket))
@@ -151,7 +151,7 @@ class S3Objects:
         if self._file_info(location) is not None:
             self._s3.rm_file(location.path)
         bucket, _, key = location.path.partition("/")
-        # Always the first page again: continuing a listing while deleting from it skips keys on some servers.
+        # Always list the first page again: some servers skip keys if a listing continues while keys are deleted.
         while page := next(self._pages(bucket, f"{key}/", None if recursive else 1), None):
             if not recursive:
                 raise StorageError(f"{location.uri}: is a folder; delete it with `recursive=True`")
@@ -163,7 +163,7 @@ class S3Objects:
     def open(self, location: Location) -> IO[bytes]:
         if self._file_info(location) is None:
             bucket, _, key = location.path.partition("/")
-            next(self._pages(bucket, f"{key}/", 1), None)  # says so if it is the bucket that is missing
+            next(self._pages(bucket, f"{key}/", 1), None)  # raises if the whole bucket is missing
             raise MissingObject(
                 f"{location.uri}: there is no such object; it may have been deleted since it was listed"
             )
@@ -200,7 +200,7 @@ def _stored(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObje
 
 
 class _Stream(io.RawIOBase):
-    """An S3 object as a raw stream, whose late errors are explained too."""
+    """An S3 object as a raw stream; errors during reading are explained too."""
 
     def __init__(self, objects: S3Objects, location: Location) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What goes wrong with S3, as errors of ours: passing, of one object or of the whole place, each with its cure."""
+"""The errors of S3 as errors of ours, each with its cure: transient, of one object, or of the whole storage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from flows.storage.files import explain_os_error
 from flows.storage.locations import StorageOptions
 
 _KEYS = "BRAID_S3_KEY and BRAID_S3_SECRET"
-_PASSING = {
+_TRANSIENT = {
     *("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
     *("RequestTimeout", "InternalError", "OperationAborted", "ConditionalRequestConflict"),
     *("408", "409", "425", "429", "500", "502", "503", "504"),
@@ -24,7 +24,7 @@ _OF_BUCKETS = {"ListObjectsV2", "HeadBucket"}
 
 
 def code_of(error: BaseException) -> str:
-    """The server's error code; empty if it is not the server that complains."""
+    """The error code of the server; empty if the error is not the server's."""
     answer = _answer(error)
     code = answer.get("Error", {}).get("Code") or answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return str(code or "")
@@ -33,7 +33,7 @@ def code_of(error: BaseException) -> str:
 def explain(
     uri: str, error: Exception, options: StorageOptions, *, answered: bool
 ) -> StorageError | TransientError | None:
-    """Our error for one of s3fs, botocore or aiohttp, or None; `answered` says that the server answered before."""
+    """Our error for an error of s3fs, botocore or aiohttp, else None; `answered`: whether the server answered before."""
     where = _where(uri, options)
     if code := code_of(error):
         return _explain_code(where, code, error)
@@ -52,14 +52,14 @@ def explain(
             return StorageError(f"{where}: not a valid bucket or key; check the URL")
         case ResponseParserError():
             return not_s3(uri, options)
-        case RecursionError():  # botocore follows a redirect to the same place without end
+        case RecursionError():  # botocore follows a redirect to the same address without end
             return _explain_code(where, "301", error)
         case FileExpired():
             return TransientError(f"{where}: changed while it was read")
         case OSError():
             return explain_os_error(where, error)
         case aws.BotoCoreError() | ValueError():
-            return StorageError(f"{where}: {_scrubbed(str(error), options)}; check the BRAID_S3_… settings")
+            return StorageError(f"{where}: {_without_secret(str(error), options)}; check the BRAID_S3_… settings")
         case _ if type(error).__module__.startswith("aiohttp"):
             return TransientError(f"{where}: the connection broke ({type(error).__name__})")
         case _:
@@ -67,15 +67,15 @@ def explain(
 
 
 def not_s3(uri: str, options: StorageOptions) -> StorageUnusable:
-    """Our error for an answer that is not of S3: the page of a console or of a proxy."""
+    """Our error for an answer that is not S3's, such as the page of a console or a proxy."""
     return StorageUnusable(
         f"{_where(uri, options)}: something answers there, but not as S3 servers do; check BRAID_S3_ENDPOINT_URL"
     )
 
 
 def explain_refused_deletion(bucket: str, failures: Sequence[Mapping[str, Any]]) -> StorageError | TransientError:
-    """Our error for keys that a deletion of many left; passing if all of its reasons are."""
-    first = next((each for each in failures if each.get("Code") not in _PASSING), None)
+    """Our error for keys that a deletion did not delete; transient if all of the reasons are."""
+    first = next((each for each in failures if each.get("Code") not in _TRANSIENT), None)
     if first is None:
         return TransientError(f"s3://{bucket}/{failures[0].get('Key')}: not deleted, {failures[0].get('Code')}")
     return StorageError(
@@ -85,7 +85,7 @@ def explain_refused_deletion(bucket: str, failures: Sequence[Mapping[str, Any]])
 
 
 def _explain_code(where: str, code: str, error: Exception) -> StorageError | TransientError:
-    if code in _PASSING:
+    if code in _TRANSIENT:
         return TransientError(f"{where}: the server is busy ({code})", retry_after_s=_retry_after_s(error))
     if code in _WRONG_REGION:
         return StorageUnusable(f"{where}: the bucket lies in another region ({code}); set BRAID_S3_REGION")
@@ -114,14 +114,14 @@ def _explain_code(where: str, code: str, error: Exception) -> StorageError | Tra
         case "RequestTimeTooSkewed":
             return StorageUnusable(f"{where}: the clock of this machine is wrong; set it")
         case "AccessDenied" | "AllAccessDisabled" | "403":
-            # Perhaps only here: policies speak of keys too.
+            # Not StorageUnusable: a policy may deny access to single keys.
             return StorageError(f"{where}: access denied ({code}); check {_KEYS} and what that key may do here")
         case "InvalidBucketName":
             return StorageUnusable(f"{where}: not a valid bucket name; check the URL")
         case "InvalidObjectState":
             return StorageError(f"{where}: is archived; restore it, then ingest it again")
         case "400":
-            # An answer without a body (to HEAD) does not say more.
+            # The answer to a HEAD request has no body with a reason.
             return StorageUnusable(
                 f"{where}: the server refuses the request (400); check BRAID_S3_REGION, and whether the credentials "
                 "have expired"
@@ -131,13 +131,13 @@ def _explain_code(where: str, code: str, error: Exception) -> StorageError | Tra
 
 
 def _client_error(error: BaseException) -> aws.ClientError | None:
-    """s3fs raises Python's errors from botocore's."""
-    source = error if isinstance(error, aws.ClientError) else error.__cause__
-    return source if isinstance(source, aws.ClientError) else None
+    """The error of botocore, from which s3fs raises one of Python's errors."""
+    cause = error if isinstance(error, aws.ClientError) else error.__cause__
+    return cause if isinstance(cause, aws.ClientError) else None
 
 
 def _answer(error: BaseException) -> dict[str, Any]:
-    """What the server said."""
+    """The server's answer; empty if there is none."""
     response: Any = getattr(_client_error(error), "response", None)
     return response or {}
 
@@ -155,14 +155,14 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def _where(uri: str, options: StorageOptions) -> str:
-    return f"{uri} (at {_shown(options.s3_endpoint_url) if options.s3_endpoint_url else 'AWS'})"
+    return f"{uri} (at {_without_credentials(options.s3_endpoint_url) if options.s3_endpoint_url else 'AWS'})"
 
 
-def _shown(endpoint_url: str) -> str:
-    """The endpoint without a user name and password that somebody may have put into it."""
+def _without_credentials(endpoint_url: str) -> str:
+    """The endpoint without a user name and password, in case the URL has them."""
     parts = urlsplit(endpoint_url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _scrubbed(text: str, options: StorageOptions) -> str:
+def _without_secret(text: str, options: StorageOptions) -> str:
     return text.replace(options.s3_secret, "…") if options.s3_secret else text

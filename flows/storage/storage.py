@@ -1,8 +1,8 @@
-"""Storage: the one place where Braid touches files and objects, in folders, in memory and in S3 buckets.
+"""Files and objects in folders, in memory and in S3 buckets; all access of Braid to them goes through here.
 
-A URL is a plain path, `file://`, `memory://` or `s3://bucket/key`. As everywhere in fsspec, URLs are raw: what
-follows the scheme is the path itself, and a `%` in it is a `%`. Everything `Storage` returns is canonical (absolute,
-with its scheme), so two URIs are equal exactly when they name the same place.
+A URL is a plain path, `file://`, `memory://` or `s3://bucket/key`. As everywhere in fsspec, URLs are raw: the text
+after the scheme is the path itself, and a `%` in it is a `%`. All URIs that `Storage` returns are canonical (absolute,
+with the scheme), so two of them are equal exactly when they name the same file.
 """
 
 import os
@@ -18,11 +18,11 @@ from flows.storage.locations import Location, Scheme, StorageOptions, StoredObje
 
 
 class Backend(Protocol):
-    """What a kind of storage offers; its errors are anything that `explaining` turns into ours."""
+    """One kind of storage; its methods may raise any error that `explaining` turns into one of ours."""
 
     def explaining(self, uri: str) -> AbstractContextManager[None]: ...
     def scan(
-        self, location: Location, accepts: Callable[[str], bool], shown: Collection[str] = ()
+        self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
     ) -> Iterator[StoredObject]: ...
     def read(self, location: Location, max_bytes: int | None) -> bytes: ...
     def write(self, location: Location, data: bytes, exclusive: bool) -> None: ...
@@ -32,10 +32,10 @@ class Backend(Protocol):
 
 
 class Storage:
-    """Files and objects by URL, from any thread; pickled, it carries its options and connects anew.
+    """Files and objects by URL, usable from any thread; a pickled storage keeps its options and connects anew.
 
     Every method raises:
-        StorageError: with the URI and the cure; `MissingObject` (also a FileNotFoundError) when nothing is there.
+        StorageError: with the URI and the cure; `MissingObject` (also a FileNotFoundError) if nothing is there.
         TransientError: throttling, timeouts, dropped connections, and a server that answered before and is now down.
     """
 
@@ -49,24 +49,24 @@ class Storage:
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return (type(self), (self.options,))
 
-    def list(self, url: str, *, pattern: str = EVERYTHING, shown: Collection[str] = ()) -> Iterator[StoredObject]:
+    def list(self, url: str, *, pattern: str = EVERYTHING, including: Collection[str] = ()) -> Iterator[StoredObject]:
         """Yield the files below `url`, or the one file that `url` names.
 
-        Always in the same order: sorted by name, in S3 as the server sorts (AWS by key, SeaweedFS folder by folder).
+        The order is always the same: sorted by name, or as an S3 server sorts (AWS by key, SeaweedFS by folder).
 
-        `pattern` is matched against the name (`*` stays within a folder, `**/` is any number of folders) and does not
-        apply to a single file. Hidden files and folders (but for files called as in `shown`, whatever the pattern), and
-        links that lead out of the folder, are left out. An
-        S3 prefix is listed page by page as the iteration goes, an empty one is an error.
+        Only files whose names fit `pattern` are listed (`*` stays within a folder, `**/` is any number of folders);
+        the pattern does not apply to a single file. Hidden files and folders are left out, and so are links that lead
+        out of the folder. Files with a name in `including` are listed in any case, even if hidden. An S3 prefix is
+        listed page by page during the iteration; an empty prefix is an error.
         """
         accepts = glob_filter(pattern)
         location = parse_url(url)
         backend = self._backend(location)
         with backend.explaining(location.uri):
-            yield from backend.scan(location, accepts, shown)
+            yield from backend.scan(location, accepts, including)
 
     def read(self, uri: str, *, max_bytes: int | None = None) -> bytes:
-        """The whole content; a StorageError, never a shortened content, when it is longer than `max_bytes`."""
+        """The whole content; if it is longer than `max_bytes`, a StorageError, never a part of it."""
         location = parse_file(uri)
         backend = self._backend(location)
         with backend.explaining(location.uri):
@@ -79,8 +79,8 @@ class Storage:
         """Write all or nothing, creating folders as needed, and return the canonical URI.
 
         Raises:
-            ObjectExists: (also a FileExistsError) with `exclusive`, when it is there already. Of several exclusive
-                writers one succeeds.
+            ObjectExists: (also a FileExistsError) with `exclusive`, if the file exists already. Of several exclusive
+                writers exactly one succeeds.
         """
         location = parse_file(uri)
         backend = self._backend(location)
@@ -89,14 +89,14 @@ class Storage:
         return location.uri
 
     def exists(self, uri: str) -> bool:
-        """Whether there is a file, or a folder or prefix with something in it."""
+        """Whether there is a file of that URI, or a folder or prefix that is not empty."""
         location = parse_url(uri)
         backend = self._backend(location)
         with backend.explaining(location.uri):
             return backend.exists(location)
 
     def delete(self, uri: str, *, recursive: bool = False) -> None:
-        """Delete a file, or with `recursive` a folder and all in it; what is gone already is no error."""
+        """Delete a file, or with `recursive` a folder and everything in it; it is no error if there is nothing."""
         location = parse_url(uri)
         if location.is_root:
             raise StorageError(f"{location.uri}: a whole bucket or disk is never deleted; name a folder in it")
@@ -105,7 +105,7 @@ class Storage:
             backend.delete(location, recursive)
 
     def open(self, uri: str) -> IO[bytes]:
-        """A seekable stream of the content, read in blocks; close it."""
+        """A seekable stream of the content, which is read in blocks; the caller closes it."""
         location = parse_file(uri)
         backend = self._backend(location)
         with backend.explaining(location.uri):
@@ -113,10 +113,10 @@ class Storage:
 
     @staticmethod
     def join(root: str, *parts: str) -> str:
-        """The URI of the name `"/".join(parts)` below `root`: never outside it, and another one for every other name.
+        """The URI of the name `"/".join(parts)` below `root`: never outside `root`, and different for every name.
 
-        Without parts, it is `root` made canonical. Characters that some storage treats specially are percent-encoded
-        (also a leading dot, which would hide the file), so `urllib.parse.unquote` gives the name back.
+        Without parts, it is the canonical `root`. Characters that some storage treats specially are percent-encoded
+        (also a leading dot, which would hide the file), so `urllib.parse.unquote` returns the name.
 
         Raises:
             StorageError: a part is empty, absolute, or contains `..` or NUL.
@@ -130,18 +130,20 @@ class Storage:
         return location.child_uri("/".join(_encode_segment(segment) for segment in "/".join(parts).split("/")))
 
     def _backend(self, location: Location) -> Backend:
-        # Keyed by process: the connections of a parent do not survive a fork. `setdefault` settles races of threads.
+        # Keyed by process, since connections do not survive a fork. Of threads that race, `setdefault` lets one win.
         key = (os.getpid(), location.scheme)
         found = self._backends.get(key)
         return found if found is not None else self._backends.setdefault(key, _connect(location.scheme, self.options))
 
 
+# Safe are letters and digits of every script and these characters; others are special to a shell, a glob, a URL or
+# Windows.
 _UNSAFE = re.compile(r"[^\w.,;=+@()!&$'~^ -]")
 
 
 def _encode_segment(segment: str) -> str:
     if not segment:
-        return "%"  # `a//b` must differ from `a/b`; a `%` of the name itself reads %25
+        return "%"  # `a//b` must differ from `a/b`; a `%` in the name is encoded as %25
     encoded = _UNSAFE.sub(lambda found: _percent(found[0]), segment)
     if encoded[0] in ". ~":
         encoded = _percent(encoded[0]) + encoded[1:]
@@ -151,7 +153,7 @@ def _encode_segment(segment: str) -> str:
 
 
 def _percent(character: str) -> str:
-    # `quote` keeps the dot and the tilde whatever it is told.
+    # `quote` never encodes the dot and the tilde.
     return f"%{ord(character):02X}" if character in ".~" else quote(character, safe="", errors="surrogatepass")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flows.author import Call, Declared, Read, handler
+from flows.author import Call, ReadParameter, StepDeclaration, handler
 from flows.errors import MissingRead, OrchestrationError, TransientError
 from flows.state import Context, follow_path
 from handlers.data.binding import BadQuery, Lookup, fields_in, refuse_templates
@@ -17,7 +17,7 @@ from handlers.secrets import hide
 _TEXTS = ("query", "url", "params", "headers", "body")
 
 
-def declare_query(options: Mapping[str, Any]) -> Declared:
+def declare_query(options: Mapping[str, Any]) -> StepDeclaration:
     """Reads are the fields of the placeholders, the write is `output`; only a query that may write has an effect."""
     refuse_templates(options)
     source = str(options.get("source", ""))
@@ -34,9 +34,11 @@ def declare_query(options: Mapping[str, Any]) -> Declared:
 
             check_sql(options["query"])
     changes = options.get("read_only", True) is False or options.get("method", "GET") == "POST"
-    reads = tuple(Read(name, True, Any) for name in fields_in(*(options.get(name) for name in _TEXTS)))
+    reads = tuple(ReadParameter(name, True, Any) for name in fields_in(*(options.get(name) for name in _TEXTS)))
     output = options.get("output")
-    return Declared(reads, (output,) if isinstance(output, str) else (), (f"source.{source}",) if changes else ())
+    return StepDeclaration(
+        reads, (output,) if isinstance(output, str) else (), (f"source.{source}",) if changes else ()
+    )
 
 
 @dataclass(frozen=True)

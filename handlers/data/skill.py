@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from flows.author import Call, Declared, Read, handler
+from flows.author import Call, ReadParameter, StepDeclaration, handler
 from flows.errors import FatalError, MissingRead, TransientError
 from flows.model import render, template_names
 from flows.state import Context, fingerprint
@@ -23,16 +23,16 @@ ATTEMPTS = 3
 """How often a language model is asked where the step says nothing; answers that do not fit count."""
 
 
-def declare_skill(options: Mapping[str, Any]) -> Declared:
+def declare_skill(options: Mapping[str, Any]) -> StepDeclaration:
     """Reads are the inputs and what the skill requires, writes are `output` or what it produces."""
     chosen = _skill(options)
     if chosen is None:
-        return Declared()
+        return StepDeclaration()
     check_skill(chosen)
     inputs = named_inputs(options.get("inputs"))
     fields = {**inputs, **{name: name for name in (*chosen.requires, *chosen.optional) if name not in inputs}}
     required = {*inputs, *chosen.requires}
-    reads = tuple(Read(field, name in required, Any) for name, field in fields.items())
+    reads = tuple(ReadParameter(field, name in required, Any) for name, field in fields.items())
     produces = (*chosen.produces, *chosen.optional_produces)
     output = options.get("output")
     if isinstance(output, (list, tuple)):
@@ -44,10 +44,10 @@ def declare_skill(options: Mapping[str, Any]) -> Declared:
     version = fingerprint(chosen.model_dump(exclude={"source"}))[:16] if options.get("skill") is not None else ""
     if action is not None:
         effects: tuple[str, ...] = () if action.type != "http_call" else _effects(action.request)
-        return Declared(reads, writes, effects, action.timeout, action.retry + 1, version)
+        return StepDeclaration(reads, writes, effects, action.timeout, action.retry + 1, version)
     if chosen.rest is not None:
-        return Declared(reads, writes, _effects(chosen.rest), version=version)
-    return Declared(reads, writes, (), None, ATTEMPTS, version)
+        return StepDeclaration(reads, writes, _effects(chosen.rest), version=version)
+    return StepDeclaration(reads, writes, (), None, ATTEMPTS, version)
 
 
 def _effects(request: RestRequest | None) -> tuple[str, ...]:

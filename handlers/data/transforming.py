@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.author import MERGE_STRATEGIES, BranchResult, Call, Declared, Read, handler, merge_results
+from flows.author import MERGE_STRATEGIES, BranchResult, Call, ReadParameter, StepDeclaration, handler, merge_results
 from flows.errors import FatalError, UnknownName
 from flows.state import Context
 from handlers.data.functions import (
@@ -18,13 +18,15 @@ from handlers.data.functions import (
 from handlers.data.references import resolved
 
 
-def declare_transform(options: Mapping[str, Any]) -> Declared:
+def declare_transform(options: Mapping[str, Any]) -> StepDeclaration:
     """Reads are the inputs, writes the outputs; the function must be there and take these inputs."""
     name = options.get("function")
     if isinstance(name, str):
         bind_inputs(name, function_named(name), options.get("inputs"), options.get("params") or {})
-    reads = tuple(Read(field, True, Any) for field in dict.fromkeys(named_inputs(options.get("inputs")).values()))
-    return Declared(reads, output_names(options.get("output")))
+    reads = tuple(
+        ReadParameter(field, True, Any) for field in dict.fromkeys(named_inputs(options.get("inputs")).values())
+    )
+    return StepDeclaration(reads, output_names(options.get("output")))
 
 
 @handler(declares=declare_transform)
@@ -46,7 +48,7 @@ def transform(
     return pick_outputs(result, output, step=f"function {function!r}")
 
 
-def declare_merge(options: Mapping[str, Any]) -> Declared:
+def declare_merge(options: Mapping[str, Any]) -> StepDeclaration:
     """Reads are the inputs, the write is `output`."""
     inputs = options.get("inputs")
     fields = list(named_inputs(inputs).values())
@@ -55,7 +57,9 @@ def declare_merge(options: Mapping[str, Any]) -> Declared:
     strategy = options.get("strategy", "by_name")
     if strategy not in MERGE_STRATEGIES:
         raise UnknownName("merge strategy", str(strategy), MERGE_STRATEGIES)
-    return Declared(tuple(Read(field, True, Any) for field in fields), output_names(options.get("output", "merged")))
+    return StepDeclaration(
+        tuple(ReadParameter(field, True, Any) for field in fields), output_names(options.get("output", "merged"))
+    )
 
 
 @handler(declares=declare_merge)

@@ -80,7 +80,7 @@ def _files(
     """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
     now = time.time()
     excluded = [glob_filter(glob) for glob in exclude]
-    for stored in storage.list(source, pattern=pattern, shown=SIDECARS):
+    for stored in storage.list(source, pattern=pattern, including=SIDECARS):
         if is_sidecar(stored.name):
             sidecars[stored.name] = stored.uri
             continue

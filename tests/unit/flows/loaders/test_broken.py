@@ -8,7 +8,7 @@ import pytest
 
 from deployments.catalog import Catalog
 from deployments.commands.validate import check
-from flows.author import Declared, Read, Registry, handler
+from flows.author import ReadParameter, Registry, StepDeclaration, handler
 from flows.loaders import load_pipeline_text
 from flows.state import Context
 
@@ -42,10 +42,10 @@ def registry() -> Registry:
     def store(chunks: list[str], *, table: str) -> None:
         return None
 
-    def declares(options: Mapping[str, Any]) -> Declared:
+    def declares(options: Mapping[str, Any]) -> StepDeclaration:
         inputs = options.get("inputs", ())
-        reads = tuple(Read(name, True, Any) for name in inputs if isinstance(inputs, list))
-        return Declared(reads, (options["output"],) if "output" in options else (), ())
+        reads = tuple(ReadParameter(name, True, Any) for name in inputs if isinstance(inputs, list))
+        return StepDeclaration(reads, (options["output"],) if "output" in options else (), ())
 
     @handler(registry=made, declares=declares)
     def query(context: Context, *, source: str, query: str, output: str) -> None:

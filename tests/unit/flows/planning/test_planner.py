@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.author import Call, Declared, Read, Registry, handler
+from flows.author import Call, ReadParameter, Registry, StepDeclaration, handler
 from flows.errors import FatalError, InvalidPipeline
 from flows.model import Pipeline
 from flows.planning import Group, Overrides, make_plan
@@ -178,11 +178,11 @@ def test_the_fingerprint_changes_with_the_pipeline_and_with_a_handlers_version()
 
 
 def test_a_handler_may_tell_from_its_options_what_a_step_reads_and_writes(registry: Registry) -> None:
-    def declares(options: Mapping[str, Any]) -> Declared:
+    def declares(options: Mapping[str, Any]) -> StepDeclaration:
         if "secret" in options["inputs"]:
             raise FatalError("'secret' is not for reading")
-        reads = tuple(Read(name, True, Any) for name in options["inputs"])
-        return Declared(reads, (options["output"],), ("mail",), timeout_s=5.0, max_attempts=3)
+        reads = tuple(ReadParameter(name, True, Any) for name in options["inputs"])
+        return StepDeclaration(reads, (options["output"],), ("mail",), timeout_s=5.0, max_attempts=3)
 
     @handler(registry=registry, declares=declares)
     def send(context: Context, *, inputs: list[str], output: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Endless(Storage):
         super().__init__()
         self.files = files
 
-    def list(self, url: str, *, pattern: str = "**/*", shown: Collection[str] = ()) -> Iterator[StoredObject]:
+    def list(self, url: str, *, pattern: str = "**/*", including: Collection[str] = ()) -> Iterator[StoredObject]:
         for number in range(self.files):
             name = f"{number:07}.txt"
             yield StoredObject(f"{url}/{name}", name, 1000, 1.0, None)
