@@ -106,7 +106,7 @@ def _document_rows() -> Select[Any]:
     ).join(versions_, versions_.c.key == documents_.c.published, isouter=True)
 
 
-def _document_row(row: Row[Any]) -> DocumentRow:
+def _document_row(row: Row) -> DocumentRow:
     return DocumentRow(
         id=row.id,
         name=row.name,

@@ -6,7 +6,6 @@ of different documents go on, and none can wait for each other in a circle. (SQL
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
@@ -22,7 +21,7 @@ OVER = "~"
 documents_, passages_ = schema.documents, schema.passages
 
 
-def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
+def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> dict[str, Row]:
     """Rows for chunks, whichever of the writers comes first: key, document, run and whether visible, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
@@ -70,9 +69,9 @@ def stage_facets(
     return keys | {chunk_id: rows[each].key for each, chunk_id in ids.items()}
 
 
-def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row[Any]]:
+def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row]:
     """The rows of those passages that are stored, by id."""
-    found: dict[str, Row[Any]] = {}
+    found: dict[str, Row] = {}
     for some in batches(list(dict.fromkeys(chunk_ids))):
         rows = connection.execute(
             select(
