@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -103,7 +103,8 @@ def _versions(_: Settings) -> Iterator[Finding]:
     yield Finding("versions", "ok", f"Braid {own}, Python {python}, SQLite {sqlite}, {machine}")
     there = [name for name in _DISTRIBUTIONS if _installed(name)]
     yield Finding("versions", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there))
-    yield from breaking_pairs({name: importlib.metadata.version(name) for name in ("prefect", "fastapi")})
+    for name in filter(_installed, ("braid-pipelines", "prefect")):
+        yield from unmet_requirements(name)
     for name in _DISTRIBUTIONS:
         if name not in there:
             optional = name in _OPTIONAL
@@ -111,14 +112,20 @@ def _versions(_: Settings) -> Iterator[Finding]:
             yield Finding("versions", "note" if optional else "error", f"{name} is not installed; {cure}")
 
 
-def breaking_pairs(versions: Mapping[str, str]) -> Iterator[Finding]:
-    """Versions that do not work together, by the distributions' names."""
-    fastapi = versions.get("fastapi", "0")
-    major, minor = (int(part) for part in [*fastapi.split("."), "0"][:2])
-    if versions.get("prefect", "").startswith("3.") and (major, minor) >= (0, 151):
-        text = f"the server of Prefect {versions['prefect']} does not start with FastAPI {fastapi}; "
-        text += "pip install 'fastapi<0.151'"
-        yield Finding("versions", "error", text)
+def unmet_requirements(distribution: str) -> Iterator[Finding]:
+    """Packages in a version that this distribution refuses: pip installs them later with no more than a warning."""
+    from packaging.requirements import Requirement
+
+    own = f"{distribution} {importlib.metadata.version(distribution)}"
+    for requirement in map(Requirement, importlib.metadata.requires(distribution) or ()):
+        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if not needed or not _installed(requirement.name):
+            continue
+        installed = importlib.metadata.version(requirement.name)
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wanted = f"{requirement.name}{requirement.specifier}"
+            text = f"{own} does not work with {requirement.name} {installed}; pip install '{wanted}'"
+            yield Finding("versions", "error", text)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def _publish(connection: Connection, names: Mapping[str, str], expect: Collectio
     touch(connection)
 
 
-def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row[Any]]:
+def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row]:
     """Key, document, run and fingerprint of versions by document id, in the order of `names`."""
     rows = connection.execute(
         select(
@@ -96,7 +96,7 @@ def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapp
     return {document_id: version for document_id, version in found.items() if version is not None}
 
 
-def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Row[Any]]:
+def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Row]:
     """Key, content hash and fingerprint of the visible versions of documents, by document key."""
     rows = connection.execute(
         select(versions_.c.key, versions_.c.document, versions_.c.content_sha256, versions_.c.fingerprint)
@@ -106,7 +106,7 @@ def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Ro
     return {row.document: row for row in rows}
 
 
-def _is_published(connection: Connection, name: str, visible: Row[Any] | None) -> bool:
+def _is_published(connection: Connection, name: str, visible: Row | None) -> bool:
     """Whether the visible version has the content and tags of the named one and was made in the same way."""
     if visible is None:
         return False

@@ -123,7 +123,7 @@ def _count_queries() -> dict[str, Select[Any]]:
     }
 
 
-def chunk_from(row: Row[Any], document_id: str) -> Chunk:
+def chunk_from(row: Row, document_id: str) -> Chunk:
     """The chunk of a row that has its passage's id and text beside the columns of `chunks`."""
     return Chunk(
         id=row.id,
@@ -138,7 +138,7 @@ def chunk_from(row: Row[Any], document_id: str) -> Chunk:
     )
 
 
-def artifact_from(row: Row[Any], document_id: str) -> Artifact:
+def artifact_from(row: Row, document_id: str) -> Artifact:
     return Artifact(row.id, document_id, row.kind, row.content, uri=row.uri, page=row.page, language=row.language)
 
 
@@ -149,7 +149,7 @@ def _document_rows() -> Select[Any]:
     ).join(versions_, versions_.c.key == documents_.c.published, isouter=True)
 
 
-def _document_row(row: Row[Any]) -> DocumentRow:
+def _document_row(row: Row) -> DocumentRow:
     return DocumentRow(
         id=row.id,
         name=row.name,

@@ -23,7 +23,7 @@ OVER = "~"
 documents_, passages_ = schema.documents, schema.passages
 
 
-def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> "dict[str, Row[Any]]":
+def stage_passages(connection: Connection, chunks: Sequence[Chunk], run_id: str) -> dict[str, Row]:
     """Rows for chunks, created if no writer has yet: key, document, run and whether visible, by chunk id."""
     documents = lock_documents(connection, [chunk.document_id for chunk in chunks])
     missing = {chunk.document_id for chunk in chunks} - documents.keys()
@@ -71,9 +71,9 @@ def stage_facets(
     return keys | {chunk_id: rows[each].key for each, chunk_id in ids.items()}
 
 
-def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row[Any]]:
+def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[str, Row]:
     """The rows of those passages that are stored, by id."""
-    found: dict[str, Row[Any]] = {}
+    found: dict[str, Row] = {}
     for some in chunked(dict.fromkeys(chunk_ids)):
         rows = connection.execute(
             select(

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
@@ -137,8 +136,8 @@ class _Parts:
 
     def __init__(self, connection: Connection, versions: Sequence[int]) -> None:
         self.tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
-        self.artifacts: dict[int, list[Row[Any]]] = defaultdict(list)
-        self.chunks: dict[int, list[Row[Any]]] = defaultdict(list)
+        self.artifacts: dict[int, list[Row]] = defaultdict(list)
+        self.chunks: dict[int, list[Row]] = defaultdict(list)
         tags, artifacts = schema.tags, schema.artifacts
         for row in connection.execute(
             select(tags).where(tags.c.version.in_(versions)).order_by(tags.c.name, tags.c.value)
@@ -188,7 +187,7 @@ class _Parts:
                 self.relations[passage].append((relation[0], relation[1], relation[2], relation[3]))
 
 
-def _stored(row: Row[Any], parts: _Parts) -> StoredDocument:
+def _stored(row: Row, parts: _Parts) -> StoredDocument:
     version = row.published
     document = Document(
         id=row.id,

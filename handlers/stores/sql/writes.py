@@ -169,7 +169,7 @@ def _insert_artifacts(connection: Connection, versions: Mapping[str, int], artif
 
 
 def _insert_chunks(
-    connection: Connection, versions: Mapping[str, int], passages: Mapping[str, Row[Any]], chunks: Sequence[Chunk]
+    connection: Connection, versions: Mapping[str, int], passages: Mapping[str, Row], chunks: Sequence[Chunk]
 ) -> None:
     rows = [
         (

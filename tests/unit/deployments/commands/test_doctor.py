@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
-from deployments.commands.doctor import breaking_pairs, examine
+from deployments.commands.doctor import examine, unmet_requirements
 from deployments.server.checks import clock, version
 from deployments.server.findings import Finding
 from deployments.settings import Settings, load_settings
@@ -132,13 +132,25 @@ def _refuse(_: Settings) -> str:
     raise OrchestrationError("the Prefect server http://127.0.0.1:9/api does not answer; start it")
 
 
-def test_the_pair_of_versions_that_breaks_is_an_error() -> None:
-    (finding,) = breaking_pairs({"prefect": "3.8.8", "fastapi": "0.151.0"})
-    assert (finding.level, finding.text) == (
-        "error",
-        "the server of Prefect 3.8.8 does not start with FastAPI 0.151.0; pip install 'fastapi<0.151'",
-    )
-    assert list(breaking_pairs({"prefect": "3.8.8", "fastapi": "0.150.0"})) == []
+def test_a_package_in_a_version_that_another_refuses_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requires = ("fastapi<0.151,>=0.139", "sqlalchemy[asyncio]<3,>=2", "starlette<1; extra == 'old'", "absent>=9")
+    _distribution(tmp_path, "server-of-ours", "3.9.1", *requires)
+    _distribution(tmp_path, "fastapi", "0.151.0")
+    _distribution(tmp_path, "sqlalchemy", "2.2.0rc1")
+    _distribution(tmp_path, "starlette", "1.10.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = unmet_requirements("server-of-ours")
+    text = "server-of-ours 3.9.1 does not work with fastapi 0.151.0; pip install 'fastapi<0.151,>=0.139'"
+    assert (finding.level, finding.text) == ("error", text)
+
+
+def _distribution(folder: Path, name: str, version: str, *requires: str) -> None:
+    metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    lines = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
+    metadata.write_text("\n".join([*lines, *(f"Requires-Dist: {each}" for each in requires), ""]), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
