@@ -4,14 +4,13 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
 from deployments.runs import find_run, prepare, request_to_resume
-from deployments.screen import STATUS_STYLE
+from deployments.screen import STATUS_STYLE, plain_table
 from deployments.settings import load_settings
 from flows.state import Change
 
@@ -83,9 +82,7 @@ def replay(
         )
         if outcome.error is not None:
             console.print(f"{outcome.error.kind}: {outcome.error.message}", markup=False)
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in ("field", "now", "then"):
-            table.add_column(column, overflow="fold")
+        table = plain_table("field", "now", "then", overflow="fold")
         then = {change.field: str(change) for change in replayed.recorded or ()}
         now = {change.field: str(change) for change in replayed.writes}
         for field in {**now, **then}:

@@ -16,7 +16,7 @@ INDEXED = ("processed", "failed", "pending")
 
 
 @dataclass(frozen=True)
-class DocumentListing:
+class DocumentEntry:
     """One document as people see it."""
 
     name: str
@@ -34,14 +34,14 @@ class DocumentListing:
 
 
 @dataclass(frozen=True)
-class Documents:
+class DocumentTable:
     """The documents of one index, in its store and in the run store."""
 
     index: str
     store: "IndexStore"
     runs: "RunStore"
 
-    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentListing]:
+    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentEntry]:
         """So many documents by name."""
         if status in (None, *INDEXED):
             rows = self.store.documents(status=status, limit=limit, offset=offset)  # pyright: ignore[reportArgumentType]
@@ -61,7 +61,7 @@ class Documents:
         }
         return found | {"searchable": counted["documents"]}
 
-    def find(self, names: Sequence[str]) -> list[DocumentListing]:
+    def find(self, names: Sequence[str]) -> list[DocumentEntry]:
         """The documents of these names, ids or URIs.
 
         Raises:
@@ -108,21 +108,21 @@ class Documents:
             ],
         }
 
-    def delete(self, found: Sequence[DocumentListing]) -> int:
+    def delete(self, found: Sequence[DocumentEntry]) -> int:
         """Remove documents from the index, and what is noted of them; how many there were."""
         removed = self.store.delete([each.id for each in found])
         self.runs.forget_documents(self.index, [each.name for each in found])
         return removed
 
-    def requeue(self, found: Sequence[DocumentListing]) -> int:
+    def requeue(self, found: Sequence[DocumentEntry]) -> int:
         """Let failed documents be tried again by the next ingestion; how many were failed."""
         return self.store.requeue([each.id for each in found])
 
 
-def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> DocumentListing:
+def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> DocumentEntry:
     if row is None:
         assert said is not None
-        return DocumentListing(
+        return DocumentEntry(
             said.name,
             stable_id("doc", said.name),
             "",
@@ -136,7 +136,7 @@ def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> Documen
             said.reason,
             said.updated,
         )
-    return DocumentListing(
+    return DocumentEntry(
         row.name,
         row.id,
         row.uri,

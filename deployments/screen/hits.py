@@ -1,21 +1,21 @@
-"""How search results look: for a reader in a terminal, for a program, and with how each got its place."""
+"""Hits of a search: for a reader in a terminal, as JSON, and with the reasons for their ranks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from deployments.screen.passages import excerpt, marked
+from deployments.screen.tables import plain_table
 
-SOURCES = ("vector", "keyword", "graph", "multi_query", "hyde")
+RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
 _NEAREST = 10
 
 
 def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
-    """Of each hit its document, heading, the stretch that answers with the question's words marked, and its place."""
+    """Print each hit: document, heading, the sentences that answer best, and where they stand."""
     empty = True
     for rank, hit in enumerate(hits, start=1):
         empty = False
@@ -32,19 +32,20 @@ def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
         if hit.heading:
             console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
         console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
-        console.print(Padding(Text(f"{source_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
+        console.print(Padding(Text(f"{position_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
     if empty:
         console.print("Nothing found.")
 
 
-def source_line(hit: Any) -> str:
-    """Where in the document it stands: page, and characters of the document's text."""
+def position_line(hit: Any) -> str:
+    """The position in the document: page, and characters of the document's text."""
     return ", ".join([f"page {hit.page}"] * bool(hit.page) + [f"characters {hit.start}–{hit.end}"])
 
 
 def score_line(hit: Any) -> str:
-    """Every source's own score."""
-    return " · ".join(f"{source} {score:.3f}" for source, score in (hit.scores or {hit.source: hit.score}).items())
+    """The score that each retriever gave it."""
+    scores: Mapping[str, float] = hit.scores or {hit.source: hit.score}
+    return " · ".join(f"{retriever} {score:.3f}" for retriever, score in scores.items())
 
 
 def hit_json(rank: int, hit: Any) -> dict[str, Any]:
@@ -67,11 +68,11 @@ def hit_json(rank: int, hit: Any) -> dict[str, Any]:
 
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
-    """What a search made of its question, and at which rank each of its sources has each hit (from 1; None: not)."""
+    """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
     ranks = {
-        source: {hit.id: rank for rank, hit in enumerate(data[f"{source}_hits"], start=1)}
-        for source in SOURCES
-        if f"{source}_hits" in data
+        retriever: {hit.id: rank for rank, hit in enumerate(data[f"{retriever}_hits"], start=1)}
+        for retriever in RETRIEVERS
+        if f"{retriever}_hits" in data
     }
     reached = data.get("query_neighbourhood") or {}
     nearest = sorted(reached.items(), key=lambda each: (-each[1].nearness, each[0]))[:_NEAREST]
@@ -82,8 +83,8 @@ def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
             {"entity": name, "nearness": each.nearness, "path": [hop.described() for hop in each.path]}
             for name, each in nearest
         ],
-        "found": {source: len(ranked) for source, ranked in ranks.items()},
-        "ranks": [{source: ranked.get(hit.id) for source, ranked in ranks.items()} for hit in hits],
+        "found": {retriever: len(ranked) for retriever, ranked in ranks.items()},
+        "ranks": [{retriever: ranked.get(hit.id) for retriever, ranked in ranks.items()} for hit in hits],
     }
 
 
@@ -94,15 +95,12 @@ def show_explanation(console: Console, explained: Mapping[str, Any], hits: Seque
         if each["path"]:
             way = ", ".join(each["path"])
             console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("passage")
-    for source, count in explained["found"].items():
-        table.add_column(f"{source} (of {count})", justify="right")
+    counted = [f"{retriever} (of {count})" for retriever, count in explained["found"].items()]
+    table = plain_table("", "passage", *counted, right=counted)
     for rank, (hit, ranks) in enumerate(zip(hits, explained["ranks"], strict=True), start=1):
         cells = [
-            f"#{place} ({hit.scores[source]:.3f})" if place is not None and source in hit.scores else "–"
-            for source, place in ranks.items()
+            f"#{own_rank} ({hit.scores[retriever]:.3f})" if own_rank is not None and retriever in hit.scores else "–"
+            for retriever, own_rank in ranks.items()
         ]
         table.add_row(f"{rank}.", Text(hit.name or hit.document_id), *cells)
     console.print(table)

@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployments.settings import InvalidSettings, Settings, index_name
+from deployments.setting_values import InvalidSettings, index_name
+from deployments.settings import Settings
 from flows.errors import UnknownName
 from flows.storage import Storage
 

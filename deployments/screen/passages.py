@@ -32,13 +32,13 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
     return shown if len(shown) <= 2 * most else f"{shown[: 2 * most]}…"
 
 
-def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
-    """`text` with the words that the question has too in `style`."""
+def marked(text: str, question: str) -> Text:
+    """`text` with the words that it shares with the question in bold yellow."""
     from handlers.retrieval import highlights
 
     found = Text(text)
     for start, end in highlights(text, _stems(question)):
-        found.stylize(style, start, end)
+        found.stylize("bold yellow", start, end)
     return found
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from deployments.screen import how_to_resume
 from deployments.server.findings import Finding
 from deployments.settings import Settings
 
@@ -26,7 +27,7 @@ def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
         zombies = [record for record in running if not record.is_alive(time.time())]
         for record in zombies:
             marked = repair and store.interrupt(record.run_id)
-            yield Finding(TOPIC, "ok" if marked else "warning", _told(record, store, marked))
+            yield Finding(TOPIC, "ok" if marked else "warning", _zombie_text(record, store, marked))
         for record in running:
             for step in store.going(record.run_id) if record not in zombies else ():
                 if step.stuck:
@@ -69,10 +70,6 @@ async def server_zombies(client: "PrefectClient", settings: Settings, *, repair:
     return found
 
 
-def way_on(run_id: str) -> str:
-    return f"What had been finished is kept; go on with `braid resume {run_id}`"
-
-
 def _state(record: "RunRecord") -> Any:
     from prefect.states import Completed, Crashed, Failed
 
@@ -82,16 +79,16 @@ def _state(record: "RunRecord") -> Any:
         case "partial":
             return Completed(name="PartialSuccess", message="The run ended so; the server was not told")
         case "failed":
-            return Failed(message=f"The run failed; the server was not told. {way_on(record.run_id)}")
+            return Failed(message=f"The run failed; the server was not told. {how_to_resume(record.run_id)}")
         case _:
-            return Crashed(message=f"The process of the run is gone. {way_on(record.run_id)}")
+            return Crashed(message=f"The process of the run is gone. {how_to_resume(record.run_id)}")
 
 
-def _told(record: "RunRecord", store: "RunStore", marked: bool) -> str:
+def _zombie_text(record: "RunRecord", store: "RunStore", marked: bool) -> str:
     where = ", ".join(step.step_id for step in store.going(record.run_id)) or "between two steps"
     text = f"{record.run_id} ({record.pipeline}): process {record.process} on {record.host} is gone; it was at {where}"
     if marked:
-        return f"{text}. It is marked as interrupted. {way_on(record.run_id)}"
+        return f"{text}. It is marked as interrupted. {how_to_resume(record.run_id)}"
     return f"{text}; `braid doctor --repair` marks it, `braid resume {record.run_id}` goes on"
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployments.runs import InvalidParameters, Request, check_parameters, load_handlers, make_services
-from deployments.settings import WORK_POOL, Settings, index_name
+from deployments.setting_values import index_name
+from deployments.settings import WORK_POOL, Settings
 from deployments.shards.flow_runs import ConnectShards
 from deployments.shards.report import CombinedReport, make_report
 from deployments.shards.tracks import Track, Tracks
