@@ -1,4 +1,4 @@
-"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; the defaults just work."""
+"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; all have defaults."""
 
 import json
 import os
@@ -25,11 +25,11 @@ from flows.storage import StorageOptions
 
 PREFIX = "BRAID_"
 WORK_POOL = "braid"
-"""The work pool on the Prefect server where no other is named."""
+"""The default work pool on the Prefect server."""
 
 
 class Settings(BaseSettings):
-    """What the environment says; without anything set, everything lives in `.braid` in the working directory."""
+    """The settings of a process; by default, everything is kept in `.braid` in the working directory."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -178,7 +178,7 @@ class Settings(BaseSettings):
         """The URL of an index.
 
         Raises:
-            InvalidSettings: it cannot be the name of one.
+            InvalidSettings: the name cannot be that of an index.
         """
         return self.index_template.replace("{index}", index_name(name))
 
@@ -204,13 +204,13 @@ class Settings(BaseSettings):
 
     @property
     def max_workers_origin(self) -> str:
-        """Which variable `max_workers` came from."""
+        """The variable that set `max_workers`."""
         upper = {name.upper() for name in os.environ}
         return "BRAID_MAX_WORKERS" if "BRAID_MAX_WORKERS" in upper else "LORCHESTRA_MAX_WORKERS"
 
 
 def load_settings() -> Settings:
-    """The settings that the environment gives.
+    """The settings in the environment.
 
     Raises:
         InvalidSettings: every variable that cannot be used.
@@ -226,7 +226,7 @@ def load_settings() -> Settings:
 
 
 def misspelt_variables(environment: Mapping[str, str] | None = None) -> list[tuple[str, str | None]]:
-    """`BRAID_…` variables that set nothing, each with the one that may have been meant."""
+    """`BRAID_…` variables that set nothing, each with the nearest name that does."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     found = [name for name in (environment if environment is not None else os.environ) if name.startswith(PREFIX)]
     return [
@@ -240,5 +240,5 @@ def _variable(place: Iterable[int | str]) -> str:
 
 
 def _inside(place: tuple[int | str, ...]) -> str:
-    """Where in a table, for a variable that is one."""
+    """The keys of a value inside a table."""
     return f"{'.'.join(map(str, place[1:]))}: " if len(place) > 1 else ""

@@ -1,7 +1,7 @@
 """`braid documents`: what an index has of each document, which failed and why, and what to do about it."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
+from deployments.runs import open_run_store
 from deployments.screen import STATUS_STYLE, DocumentEntry, DocumentTable, local_time, plain_table, require_index
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
@@ -238,14 +239,9 @@ def _print_document(found: dict[str, Any], *, passages: bool) -> None:
 
 @contextmanager
 def _opened(index: str) -> Generator[DocumentTable]:
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-    from handlers.stores import open_index
+    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     settings = load_settings()
     require_index(settings, index)
-    store, runs = open_index(settings.index_location(index)), RunStore(settings.run_store_url)
-    try:
+    with open_run_store(settings) as runs, closing(open_index(settings.index_location(index))) as store:
         yield DocumentTable(index, store, runs)
-    finally:
-        store.close()
-        runs.close()

@@ -9,7 +9,7 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
-from deployments.runs import find_run, prepare, request_to_resume
+from deployments.runs import find_run, open_run_store, prepare, request_to_resume
 from deployments.screen import STATUS_STYLE, plain_table
 from deployments.settings import load_settings
 from flows.state import Change
@@ -36,19 +36,18 @@ def replay(
       braid replay 261121-0529 '1.batches.2.partition_text[3]' --json
     """
     from flows.engine import replay_step
-    from flows.run_store import Recorder, RunStore
+    from flows.run_store import Recorder
 
     settings = load_settings()
     catalog = load_catalog(settings)
     record = find_run(run, settings)
     request = request_to_resume(record, catalog=catalog, given=read_parameters(parameter or ()))
     prepared = prepare(request, settings=settings, catalog=catalog, run_id=record.run_id)
-    store = RunStore(settings.run_store_url)
-    journal = Recorder(store, resumes=record)
     try:
-        replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
+        with open_run_store(settings) as store:
+            journal = Recorder(store, resumes=record)
+            replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
     finally:
-        store.close()
         prepared.context.services.close()
     outcome = replayed.outcome
     verdict = (

@@ -1,18 +1,14 @@
 """`braid runs`: recorded runs, and how every step of a run ended."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deployments.commands.common import JsonOption, emit, reported, stdout
+from deployments.runs import open_run_store
 from deployments.screen import read_run, read_runs, run_json, run_tables, runs_table
 from deployments.settings import load_settings
-
-if TYPE_CHECKING:
-    from flows.run_store import RunStore
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
@@ -35,7 +31,7 @@ def runs(
     """
     if context.invoked_subcommand is not None:
         return
-    with _store() as store:
+    with open_run_store(load_settings()) as store:
         found = read_runs(store, pipeline=pipeline, limit=limit)
     if json_output:
         emit({"runs": [asdict(record) for record in found]})
@@ -52,20 +48,9 @@ def show(
     json_output: JsonOption = False,
 ) -> None:
     """Show one run: how every step, group and batch ended, and which items were set aside."""
-    with _store() as store:
+    with open_run_store(load_settings()) as store:
         found = read_run(store, run)
     if json_output:
         emit(run_json(found))
     else:
         stdout().print(run_tables(found))
-
-
-@contextmanager
-def _store() -> "Iterator[RunStore]":
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-
-    store = RunStore(load_settings().run_store_url)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -1,4 +1,4 @@
-"""What all our tables have in common: their look, colours by status, and times of day."""
+"""The look of all our tables: columns, colours by status, and times of day."""
 
 from collections.abc import Collection
 from datetime import datetime
