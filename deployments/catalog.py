@@ -27,11 +27,11 @@ class Catalog:
         return {name: found.pipeline for name, found in self.loaded.items()}
 
     def find(self, name: str) -> LoadedPipeline:
-        """The pipeline called `ingest`, `pipeline.ingest`, or in the file `path/to/ingest.yaml`.
+        """The pipeline with the name `ingest` or `pipeline.ingest`, or in the file `path/to/ingest.yaml`.
 
         Raises:
             InvalidPipeline: the file has problems.
-            UnknownName: there is none of that name; the message suggests the nearest.
+            UnknownName: no pipeline has that name; the message suggests the nearest.
         """
         if name.endswith((*SUFFIXES, ".json")) and ("/" in name or Path(name).exists()):
             return load_pipeline(name)
@@ -47,10 +47,10 @@ class Catalog:
 
 
 def load_catalog(settings: Settings) -> Catalog:
-    """All pipelines of our folder and of the settings' folders.
+    """The pipelines in our folder and in the folders of the settings.
 
     Raises:
-        DuplicateName: two files define pipelines of one name.
+        DuplicateName: two files define pipelines with the same name.
     """
     loaded: dict[str, LoadedPipeline] = {}
     broken: dict[Path, InvalidPipeline] = {}

@@ -58,7 +58,7 @@ def braid(
 
       braid search "a question" --index NAME
 
-      braid plan ingest                            see what runs side by side, and every limit
+      braid plan ingest                            see which steps run in parallel, and every limit
     """
     if version:
         from importlib.metadata import PackageNotFoundError
@@ -96,7 +96,7 @@ app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 
 def main() -> None:
-    """The entry point of `braid`."""
+    """Run the command that the command line names."""
     shadowed = shadowing()
     if shadowed is not None:
         stderr().print(f"error: {shadowed}", style="red")
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def shadowing(load: Callable[[str], ModuleType] = importlib.import_module) -> str | None:
-    """Which other package has taken the name of one of ours, and what to do; None if all is well."""
+    """A message about another package that has the name of one of ours, with the cure; None if there is none."""
     for name in ("flows", "handlers"):
         found = load(name)
         path = Path(found.__file__ or next(iter(getattr(found, "__path__", ())), ""))

@@ -1,4 +1,4 @@
-"""What Prefect is told before it is imported; whatever the user has set stays."""
+"""Defaults of ours for settings of Prefect; settings of the user take precedence."""
 
 import os
 from collections.abc import MutableMapping
@@ -13,13 +13,13 @@ DEFAULTS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
-    # On the terminal our progress says what happens; the server still gets every record.
+    # The terminal shows our progress instead; the server still gets every record.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
 
 
 def set_prefect_defaults(environment: MutableMapping[str, str] | None = None) -> None:
-    """Set what is not set yet; call it before the first import of Prefect."""
+    """Set the variables that are not set; call it before the first import of Prefect."""
     chosen = os.environ if environment is None else environment
     for name, value in DEFAULTS.items():
         chosen.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; the defaults just work."""
+"""Settings: everything that can be set from outside, as `BRAID_…` environment variables; all have defaults."""
 
 import json
 import os
@@ -10,48 +10,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from ruamel.yaml import YAML, YAMLError
 
+from deployments.setting_values import (
+    InvalidSettings,
+    index_name,
+    read_budget,
+    read_list,
+    read_table,
+    with_index_placeholder,
+)
 from flows.author import read_prices
-from flows.errors import OrchestrationError
 from flows.model import Resource
 from flows.storage import StorageOptions
 
 PREFIX = "BRAID_"
 WORK_POOL = "braid"
-"""The work pool on the Prefect server where no other is named."""
-_INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
-_MOST_CHARACTERS = 64
-
-
-class InvalidSettings(OrchestrationError, ValueError):
-    """Settings that cannot be used; the message names each variable and what is wrong with it."""
-
-
-def index_name(name: str) -> str:
-    """`name`, if it can be the name of an index: it becomes part of a path, so it must not lead anywhere else.
-
-    Raises:
-        InvalidSettings: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
-    """
-    if len(name) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(name) is None:
-        raise InvalidSettings(
-            f"{name!r} cannot be the name of an index; use up to {_MOST_CHARACTERS} letters, digits, '-', '_' and "
-            "single dots, starting with a letter or digit, for example 'manuals-2026'"
-        )
-    return name
-
-
-def _with_place_for_name(template: str | None) -> str | None:
-    if template is not None and template.startswith(("postgresql", "postgres:")) and "{index}" not in template:
-        return f"{template}{'&' if '?' in template else '?'}index={{index}}"  # a database holds any number of them
-    if template is not None and "{index}" not in template:
-        raise ValueError("needs the placeholder {index}, else all indexes would be one")
-    return template
+"""The default work pool on the Prefect server."""
 
 
 class Settings(BaseSettings):
-    """What the environment says; without anything set, everything lives in `.braid` in the working directory."""
+    """The settings of a process; by default, everything is kept in `.braid` in the working directory."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -66,7 +44,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
     )
-    index_url: Annotated[str | None, AfterValidator(_with_place_for_name)] = Field(
+    index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
         default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
     )
     keep_results_days: float = Field(
@@ -159,28 +137,28 @@ class Settings(BaseSettings):
     @classmethod
     def _prices(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = _read_table(value)
+            value = read_table(value)
         return read_prices(value).table if value is not None else None
 
     @field_validator("budget", mode="before")
     @classmethod
     def _budget(cls, value: Any) -> Any:
-        return read_budget(_separated(value, ",")) if isinstance(value, str) else value
+        return read_budget(read_list(value, ",")) if isinstance(value, str) else value
 
     @field_validator("resources", "content_models", mode="before")
     @classmethod
     def _tables(cls, value: Any) -> Any:
-        return _read_table(value) if isinstance(value, str) else value
+        return read_table(value) if isinstance(value, str) else value
 
     @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        return _separated(value, ",")
+        return read_list(value, ",")
 
     @field_validator("pipelines_dirs", "skills_dirs", mode="before")
     @classmethod
     def _folders(cls, value: Any) -> Any:
-        return _separated(value, f"{re.escape(os.pathsep)},")
+        return read_list(value, f"{re.escape(os.pathsep)},")
 
     @field_validator("connections", mode="before")
     @classmethod
@@ -200,7 +178,7 @@ class Settings(BaseSettings):
         """The URL of an index.
 
         Raises:
-            InvalidSettings: it cannot be the name of one.
+            InvalidSettings: the name cannot be that of an index.
         """
         return self.index_template.replace("{index}", index_name(name))
 
@@ -226,47 +204,13 @@ class Settings(BaseSettings):
 
     @property
     def max_workers_origin(self) -> str:
-        """Which variable `max_workers` came from."""
+        """The variable that set `max_workers`."""
         upper = {name.upper() for name in os.environ}
         return "BRAID_MAX_WORKERS" if "BRAID_MAX_WORKERS" in upper else "LORCHESTRA_MAX_WORKERS"
 
 
-def read_budget(texts: Iterable[str]) -> dict[str, float]:
-    """`usd=5` texts as a budget by unit.
-
-    Raises:
-        InvalidSettings: one is no unit with a number above 0, or a unit is given twice.
-    """
-    found: dict[str, float] = {}
-    for text in texts:
-        unit, _, amount = (part.strip() for part in text.partition("="))
-        try:
-            value = float(amount)
-        except ValueError:
-            value = 0.0
-        if not unit.isidentifier() or not 0 < value < float("inf"):
-            raise InvalidSettings(f"{text!r} is no budget; write UNIT=AMOUNT, for example usd=5 or seconds=3600")
-        if unit in found:
-            raise InvalidSettings(f"the budget of {unit!r} is given twice")
-        found[unit] = value
-    return found
-
-
-def _read_table(text: str) -> Any:
-    """A table that is written as JSON, or stands in a JSON or YAML file."""
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
-    try:
-        return YAML(typ="safe", pure=True).load(text)  # JSON is YAML
-    except YAMLError as error:
-        raise ValueError(f"cannot be read: {error}") from error
-
-
 def load_settings() -> Settings:
-    """The settings that the environment gives.
+    """The settings in the environment.
 
     Raises:
         InvalidSettings: every variable that cannot be used.
@@ -282,18 +226,12 @@ def load_settings() -> Settings:
 
 
 def misspelt_variables(environment: Mapping[str, str] | None = None) -> list[tuple[str, str | None]]:
-    """`BRAID_…` variables that set nothing, each with the one that may have been meant."""
+    """`BRAID_…` variables that set nothing, each with the nearest name that does."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     found = [name for name in (environment if environment is not None else os.environ) if name.startswith(PREFIX)]
     return [
         (name, next(iter(get_close_matches(name, known, n=1)), None)) for name in sorted(found) if name not in known
     ]
-
-
-def _separated(value: Any, separators: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in re.split(f"[{separators}]", value) if part.strip())
 
 
 def _variable(place: Iterable[int | str]) -> str:
@@ -302,5 +240,5 @@ def _variable(place: Iterable[int | str]) -> str:
 
 
 def _inside(place: tuple[int | str, ...]) -> str:
-    """Where in a table, for a variable that is one."""
+    """The keys of a value inside a table."""
     return f"{'.'.join(map(str, place[1:]))}: " if len(place) > 1 else ""

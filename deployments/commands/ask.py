@@ -18,8 +18,9 @@ from deployments.commands.search import (
     require_chat,
     run_search,
 )
-from deployments.screen import cost_text, failure_tables, require_index
+from deployments.screen import failure_tables, require_index
 from deployments.settings import load_settings
+from flows.author import cost_text
 
 
 @reported

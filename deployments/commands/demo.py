@@ -17,7 +17,8 @@ from deployments.commands.execution import EngineOption, ceiling_from, excluding
 from deployments.commands.search import run_search
 from deployments.runs import Request, make_services
 from deployments.screen import failure_tables, hit_json, remove_index, result_json, show_hits, step_table
-from deployments.settings import InvalidSettings, load_settings
+from deployments.setting_values import InvalidSettings
+from deployments.settings import load_settings
 from flows.author import RunResult
 
 INDEX = "demo"

@@ -18,7 +18,7 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
 from deployments.environment import DEFAULTS
-from deployments.runs import load_handlers, make_services
+from deployments.runs import load_handlers, make_services, open_run_store
 from deployments.screen import index_names, is_postgres
 from deployments.server.checks import check_server
 from deployments.server.findings import Finding
@@ -153,13 +153,8 @@ def _pipelines(settings: Settings) -> Iterator[Finding]:
 def _run_store(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy.engine import make_url
 
-    from flows.run_store import RunStore
-
-    store = RunStore(settings.run_store_url)
-    try:
+    with open_run_store(settings) as store:
         last = store.recent(limit=1)
-    finally:
-        store.close()
     shown = make_url(settings.run_store_url).render_as_string(hide_password=True)
     yield Finding("run store", "ok", f"{shown}; last run: {last[0].run_id if last else 'none yet'}")
 

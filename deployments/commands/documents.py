@@ -1,18 +1,18 @@
 """`braid documents`: what an index has of each document, which failed and why, and what to do about it."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
-from deployments.screen import STATUS_STYLE, DocumentListing, Documents, require_index
-from deployments.settings import InvalidSettings, load_settings
+from deployments.runs import open_run_store
+from deployments.screen import STATUS_STYLE, DocumentEntry, DocumentTable, local_time, plain_table, require_index
+from deployments.setting_values import InvalidSettings
+from deployments.settings import load_settings
 from flows.storage import Storage
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
@@ -76,9 +76,8 @@ def list_documents(
             }
         )
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("document", "status", "passages", "last step", "run", "runs", "updated", "why"):
-        table.add_column(column, justify="right" if column in ("passages", "runs") else "left", overflow="fold")
+    columns = ("document", "status", "passages", "last step", "run", "runs", "updated", "why")
+    table = plain_table(*columns, right=("passages", "runs"), overflow="fold")
     for each in found:
         table.add_row(
             Text(each.name),
@@ -87,7 +86,7 @@ def list_documents(
             Text(each.step),
             each.run_id,
             str(each.runs or ""),
-            _local_time(each.updated),
+            local_time(each.updated),
             Text(each.reason),
         )
     stdout().print(table)
@@ -198,8 +197,8 @@ def requeue(
         stdout().print(f"{count} documents will be tried again by the next `braid ingest`.")
 
 
-def _all_failed(documents: Documents) -> list[DocumentListing]:
-    found: list[DocumentListing] = []
+def _all_failed(documents: DocumentTable) -> list[DocumentEntry]:
+    found: list[DocumentEntry] = []
     while page := documents.page(status="failed", limit=1000, offset=len(found)):
         found += page
     return found
@@ -212,7 +211,7 @@ def _print_document(found: dict[str, Any], *, passages: bool) -> None:
         Text.assemble(
             (found["status"], _STYLE.get(found["status"], "")),
             f", {found['chunks']} passages, {found['mime_type']}, ",
-            f"run {found['run_id']}, {_local_time(found['updated'])}",
+            f"run {found['run_id']}, {local_time(found['updated'])}",
         )
     )
     if found["reason"]:
@@ -238,20 +237,11 @@ def _print_document(found: dict[str, Any], *, passages: bool) -> None:
         console.print(Text(each["text"]))
 
 
-def _local_time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
 @contextmanager
-def _opened(index: str) -> Generator[Documents]:
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-    from handlers.stores import open_index
+def _opened(index: str) -> Generator[DocumentTable]:
+    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     settings = load_settings()
     require_index(settings, index)
-    store, runs = open_index(settings.index_location(index)), RunStore(settings.run_store_url)
-    try:
-        yield Documents(index, store, runs)
-    finally:
-        store.close()
-        runs.close()
+    with open_run_store(settings) as runs, closing(open_index(settings.index_location(index))) as store:
+        yield DocumentTable(index, store, runs)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.runs import load_handlers, make_services
-from deployments.screen import require_index
+from deployments.screen import plain_table, require_index
 from deployments.settings import load_settings
 from flows.author import Call
 from flows.errors import OrchestrationError
@@ -83,10 +82,8 @@ def evaluate(
     if json_output:
         emit({"index": index, "questions": len(asked), "unjudged": len(questions) - len(asked), "searches": rows})
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("search")
-    for name in ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered"):
-        table.add_column(name, justify="right")
+    numbers = ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered")
+    table = plain_table("search", *numbers, right=numbers)
     for way, row in rows.items():
         table.add_row(way, *(f"{row[name]:.3f}" for name in MEASURES), f"{row['median_ms']:.1f}", str(row["answered"]))
     stdout().print(table)

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from deployments.commands.common import JsonOption, emit, reported, stdout
 from deployments.runs import load_handlers
+from deployments.screen import plain_table
 from deployments.settings import load_settings
 from flows.author import REGISTRY, HandlerSpec
 
@@ -43,12 +43,10 @@ def handlers(
 
 
 def _show_all(found: list[HandlerSpec]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("handler", style="cyan", no_wrap=True)
-    for column in ("reads", "writes", "what it does"):
-        table.add_column(column, overflow="fold")
+    table = plain_table("handler", "reads", "writes", "what it does", overflow="fold")
+    table.columns[0].no_wrap = True
     for spec in found:
-        table.add_row(spec.name, _reads(spec), ", ".join(spec.writes or ()), escape(spec.summary))
+        table.add_row(Text(spec.name, "cyan"), _reads(spec), ", ".join(spec.writes or ()), escape(spec.summary))
     stdout().print(table)
 
 
@@ -63,9 +61,7 @@ def _show_one(spec: HandlerSpec) -> None:
     console.print(
         f"defined  {spec.function.__module__}, version {spec.version}, runs in a {spec.isolation}", markup=False
     )
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("option", "type", "default"):
-        table.add_column(column, overflow="fold")
+    table = plain_table("option", "type", "default", overflow="fold")
     for option in _options_json(spec):
         table.add_row(
             option["name"],

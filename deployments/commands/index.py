@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
-from deployments.screen import index_names, locate_index, remove_index, require_index
-from deployments.settings import InvalidSettings, load_settings
+from deployments.screen import index_names, locate_index, plain_table, remove_index, require_index
+from deployments.setting_values import InvalidSettings
+from deployments.settings import load_settings
 from flows.errors import OrchestrationError
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def _show_indexes(found: list[dict[str, Any]], unusable: dict[str, str]) -> None
         if not unusable:
             stdout().print("No indexes yet; `braid ingest FOLDER --index NAME` makes one.")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("index", no_wrap=True)
-    for column in (*_COUNTED, "MB"):
-        table.add_column(column, justify="right")
+    table = plain_table("index", *_COUNTED, "MB", right=(*_COUNTED, "MB"))
+    table.columns[0].no_wrap = True
     for each in found:
         table.add_row(each["index"], *(f"{each[column]:,}" for column in _COUNTED), f"{each['bytes'] / 1e6:,.1f}")
     stdout().print(table)

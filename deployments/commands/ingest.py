@@ -9,7 +9,8 @@ from deployments.commands.common import BudgetOption, IndexOption, JsonOption, R
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, execute
 from deployments.commands.sharded import execute_in_shards
 from deployments.runs import Request
-from deployments.settings import load_settings, read_budget
+from deployments.setting_values import read_budget
+from deployments.settings import load_settings
 from handlers.tags import read_tags
 
 

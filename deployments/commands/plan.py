@@ -9,9 +9,9 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import ceiling_from
-from deployments.runs import Request, load_handlers, plan_request
+from deployments.runs import Request, load_handlers, open_run_store, plan_request
 from deployments.screen import estimate_text, moved_steps, plan_json, plan_tree
-from deployments.settings import load_settings
+from deployments.settings import Settings, load_settings
 from flows.model import Pipeline, pipeline_differences
 from flows.planning import Plan
 from flows.reports import Estimate, draw_mermaid, estimate
@@ -52,7 +52,7 @@ def plan(
         return
     request = Request(found, ceiling=ceiling_from(max_workers), task_runner=task_runner)
     made = plan_request(request, settings=settings, catalog=catalog)
-    expected = _estimate(settings.run_store_url, made) if not as_mermaid else None
+    expected = _estimate(settings, made) if not as_mermaid else None
     if json_output:
         emit(
             plan_json(made)
@@ -91,15 +91,10 @@ def _show_differences(first: Pipeline, second: Pipeline, json_output: bool) -> N
         stdout().print("no differences")
 
 
-def _estimate(url: str, made: Plan) -> Estimate | None:
-    """From the recorded runs; planning makes no run store where there is none."""
-    parsed = url.removeprefix("sqlite:///")
-    if parsed != url and not Path(parsed).exists():
+def _estimate(settings: Settings, made: Plan) -> Estimate | None:
+    """An estimate from recorded runs; planning creates no run store where there is none."""
+    file = settings.run_store_url.removeprefix("sqlite:///")
+    if file != settings.run_store_url and not Path(file).exists():
         return None
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-
-    store = RunStore(url)
-    try:
+    with open_run_store(settings) as store:
         return estimate(made, store.step_statistics(made.pipeline.name))
-    finally:
-        store.close()

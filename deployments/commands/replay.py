@@ -4,14 +4,13 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
 from deployments.commands.run import read_parameters
-from deployments.runs import find_run, prepare, request_to_resume
-from deployments.screen import STATUS_STYLE
+from deployments.runs import find_run, open_run_store, prepare, request_to_resume
+from deployments.screen import STATUS_STYLE, plain_table
 from deployments.settings import load_settings
 from flows.state import Change
 
@@ -37,19 +36,18 @@ def replay(
       braid replay 261121-0529 '1.batches.2.partition_text[3]' --json
     """
     from flows.engine import replay_step
-    from flows.run_store import Recorder, RunStore
+    from flows.run_store import Recorder
 
     settings = load_settings()
     catalog = load_catalog(settings)
     record = find_run(run, settings)
     request = request_to_resume(record, catalog=catalog, given=read_parameters(parameter or ()))
     prepared = prepare(request, settings=settings, catalog=catalog, run_id=record.run_id)
-    store = RunStore(settings.run_store_url)
-    journal = Recorder(store, resumes=record)
     try:
-        replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
+        with open_run_store(settings) as store:
+            journal = Recorder(store, resumes=record)
+            replayed = asyncio.run(replay_step(prepared.plan, prepared.context, journal, step))
     finally:
-        store.close()
         prepared.context.services.close()
     outcome = replayed.outcome
     verdict = (
@@ -83,9 +81,7 @@ def replay(
         )
         if outcome.error is not None:
             console.print(f"{outcome.error.kind}: {outcome.error.message}", markup=False)
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in ("field", "now", "then"):
-            table.add_column(column, overflow="fold")
+        table = plain_table("field", "now", "then", overflow="fold")
         then = {change.field: str(change) for change in replayed.recorded or ()}
         now = {change.field: str(change) for change in replayed.writes}
         for field in {**now, **then}:

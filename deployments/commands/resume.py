@@ -20,7 +20,8 @@ from deployments.commands.execution import EngineOption, ceiling_from, run_watch
 from deployments.commands.run import read_parameters
 from deployments.runs import find_run, request_to_resume
 from deployments.screen import result_json, result_tables
-from deployments.settings import load_settings, read_budget
+from deployments.setting_values import read_budget
+from deployments.settings import load_settings
 
 
 @reported

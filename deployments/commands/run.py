@@ -22,7 +22,8 @@ from deployments.commands.common import (
 from deployments.commands.execution import EngineOption, ceiling_from, execute
 from deployments.runs import InvalidParameters, Request
 from deployments.server.connecting import connect
-from deployments.settings import Settings, load_settings, read_budget
+from deployments.setting_values import read_budget
+from deployments.settings import Settings, load_settings
 
 
 @reported

@@ -10,7 +10,8 @@ from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.runs import InvalidParameters, Request, run_pipeline
 from deployments.screen import explanation, failure_tables, hit_json, require_index, show_explanation, show_hits
-from deployments.settings import InvalidSettings, Settings, load_settings
+from deployments.setting_values import InvalidSettings
+from deployments.settings import Settings, load_settings
 from flows.author import RunResult
 from flows.loaders import LoadedPipeline
 from flows.state import Services

@@ -1,5 +1,6 @@
-"""A run from its request to its record: request, parameters, wiring, running, recording, resuming."""
+"""One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
+from deployments.runs.opening import open_run_store
 from deployments.runs.parameters import InvalidParameters, check_parameters, convert
 from deployments.runs.preparing import new_run_id, plan_request, prepare
 from deployments.runs.recording import start_recording
@@ -19,6 +20,7 @@ __all__ = [
     "load_handlers",
     "make_services",
     "new_run_id",
+    "open_run_store",
     "plan_request",
     "prepare",
     "request_to_resume",

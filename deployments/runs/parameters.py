@@ -1,4 +1,4 @@
-"""A run's parameters: what was given, checked against what the pipeline declares and turned into its types."""
+"""Parameters of a run: checked against the declarations of the pipeline, and converted to the declared types."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
 
 class InvalidParameters(OrchestrationError, ValueError):
-    """Parameters that a pipeline cannot run with; the message says everything that is wrong with them."""
+    """Parameters that a pipeline cannot run with; the message lists every problem."""
 
 
 def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def convert(value: Any, parameter: Parameter) -> Any:
     """`value` as the parameter's type.
 
     Raises:
-        ValueError: it is not of that type, or not within the bounds; the message reads after the parameter's name.
+        ValueError: the value has another type or is out of bounds; the message reads after the parameter's name.
     """
     converted = _READ[parameter.type](value)
     match parameter.type:
@@ -74,7 +74,7 @@ def convert(value: Any, parameter: Parameter) -> Any:
 
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they may be stored and shown: secrets, and passwords in URLs, are left out."""
+    """Parameters that may be stored and shown: `***` stands for secrets, and for passwords in URLs."""
     return {name: LEFT_OUT if _SECRET.search(name) else _clean(value) for name, value in parameters.items()}
 
 

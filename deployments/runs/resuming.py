@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
+from deployments.runs.opening import open_run_store
 from deployments.runs.parameters import LEFT_OUT, InvalidParameters
 from deployments.runs.request import Request
 from deployments.settings import Settings
@@ -22,14 +23,9 @@ def find_run(run: str, settings: Settings) -> "RunRecord":
     Raises:
         UnknownName: there is no such run.
     """
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-
-    store = RunStore(settings.run_store_url)
-    try:
+    with open_run_store(settings) as store:
         record = store.get(run)
         known = [one.run_id for one in store.recent(limit=200)] if record is None else []
-    finally:
-        store.close()
     if record is None:
         raise UnknownName("run", run, known)
     return record

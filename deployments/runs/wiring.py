@@ -87,7 +87,7 @@ def _open_index(url: str) -> Any:
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:
     from handlers.models import EMBEDDING_MODEL, is_local, make_embedder
 
-    # An endpoint that only answers questions does not take the bundled model's place.
+    # An endpoint that is there for the chat model only does not replace the bundled model.
     chosen = name or EMBEDDING_MODEL
     return make_embedder(chosen, model_dir=model_dir, base_url=None if is_local(chosen) else base_url, api_key=api_key)
 

@@ -1,43 +1,48 @@
-"""What people see in a terminal."""
+"""What people see in a terminal: plans, progress, results, recorded runs, hits, documents and indexes."""
 
-from deployments.screen.documents import DocumentListing, Documents
+from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
+from deployments.screen.plan_json import plan_json
+from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
 from deployments.screen.progress import watch
-from deployments.screen.views import (
-    STATUS_STYLE,
-    cost_table,
-    cost_text,
-    estimate_text,
-    failure_tables,
-    moved_steps,
-    plan_json,
-    plan_tree,
-    result_json,
-    result_tables,
-    step_table,
+from deployments.screen.recorded_runs import (
+    how_to_resume,
+    read_run,
+    read_runs,
+    run_json,
+    run_tables,
+    runs_table,
 )
+from deployments.screen.results import failure_tables, result_json, result_tables, step_table
+from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
 
 __all__ = [
     "STATUS_STYLE",
-    "DocumentListing",
-    "Documents",
-    "cost_table",
-    "cost_text",
+    "DocumentEntry",
+    "DocumentTable",
     "estimate_text",
     "explanation",
     "failure_tables",
     "hit_json",
+    "how_to_resume",
     "index_names",
     "is_postgres",
+    "local_time",
     "locate_index",
     "moved_steps",
+    "plain_table",
     "plan_json",
     "plan_tree",
+    "read_run",
+    "read_runs",
     "remove_index",
     "require_index",
     "result_json",
     "result_tables",
+    "run_json",
+    "run_tables",
+    "runs_table",
     "show_explanation",
     "show_hits",
     "step_table",

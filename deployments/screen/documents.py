@@ -1,4 +1,4 @@
-"""Documents of an index: what the index has of them, and how far the runs say that they have come."""
+"""The documents of an index with their status: from the index itself, and from the records of runs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from handlers.stores import DocumentRow, IndexStore
 
 INDEXED = ("processed", "failed", "pending")
-"""What an index says itself; any other status is only known of runs."""
+"""The statuses that an index knows; any other comes from the run store."""
 
 
 @dataclass(frozen=True)
-class DocumentListing:
-    """One document as people see it."""
+class DocumentEntry:
+    """A row of the table."""
 
     name: str
     id: str
@@ -34,26 +34,25 @@ class DocumentListing:
 
 
 @dataclass(frozen=True)
-class Documents:
-    """The documents of one index, in its store and in the run store."""
+class DocumentTable:
+    """Reads and changes the documents of one index, in its store and in the run store."""
 
     index: str
     store: "IndexStore"
     runs: "RunStore"
 
-    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentListing]:
-        """So many documents by name."""
+    def page(self, *, status: str | None = None, limit: int = 50, offset: int = 0) -> list[DocumentEntry]:
+        """`limit` documents in the order of their names, after the first `offset`."""
         if status in (None, *INDEXED):
             rows = self.store.documents(status=status, limit=limit, offset=offset)  # pyright: ignore[reportArgumentType]
-            said = {each.name: each for each in self.runs.documents(self.index, names=[row.name for row in rows])}
-            return [_listed(row, said.get(row.name)) for row in rows]
-        said = self.runs.documents(self.index, status=status, limit=limit, offset=offset)
-        known = self.store.known([stable_id("doc", each.name) for each in said])
-        rows = {row.name: row for row in known.values()}
-        return [_listed(rows.get(each.name), each) for each in said]
+            return self._with_records(rows)
+        records = self.runs.documents(self.index, status=status, limit=limit, offset=offset)
+        known = self.store.known([stable_id("doc", each.name) for each in records])
+        by_name = {row.name: row for row in known.values()}
+        return [_entry(by_name.get(each.name), each) for each in records]
 
     def counts(self) -> dict[str, int]:
-        """How many there are of each status, and how many can be searched."""
+        """The number of documents by status, and of those that can be searched."""
         counted = self.store.statistics()
         found = {status: counted[status] for status in INDEXED}
         found |= {
@@ -61,7 +60,7 @@ class Documents:
         }
         return found | {"searchable": counted["documents"]}
 
-    def find(self, names: Sequence[str]) -> list[DocumentListing]:
+    def find(self, names: Sequence[str]) -> list[DocumentEntry]:
         """The documents of these names, ids or URIs.
 
         Raises:
@@ -75,17 +74,20 @@ class Documents:
             if row is None:
                 raise UnknownName("document", name, [row.name for row in self.store.documents(limit=10_000)])
             found.append(row)
-        said = {each.name: each for each in self.runs.documents(self.index, names=[row.name for row in found])}
-        return [_listed(row, said.get(row.name)) for row in found]
+        return self._with_records(found)
+
+    def _with_records(self, rows: "Sequence[DocumentRow]") -> list[DocumentEntry]:
+        records = {each.name: each for each in self.runs.documents(self.index, names=[row.name for row in rows])}
+        return [_entry(row, records.get(row.name)) for row in rows]
 
     def described(self, name: str) -> dict[str, Any]:
-        """Everything that the index has of one document, but for its vectors and its terms."""
-        (listed,) = self.find([name])
-        (stored,) = self.store.read_documents([listed.id])
+        """Everything in the index about one document, except vectors and terms."""
+        (entry,) = self.find([name])
+        (stored,) = self.store.read_documents([entry.id])
         entities: dict[tuple[str, str], int] = {}
         for each in stored.entities:
             entities[each.name, each.kind] = entities.get((each.name, each.kind), 0) + 1
-        return asdict(listed) | {
+        return asdict(entry) | {
             "mime_type": stored.document.mime_type,
             "sha256": stored.document.content_sha256,
             "tags": [list(tag) for tag in stored.document.tags],
@@ -108,45 +110,45 @@ class Documents:
             ],
         }
 
-    def delete(self, found: Sequence[DocumentListing]) -> int:
-        """Remove documents from the index, and what is noted of them; how many there were."""
+    def delete(self, found: Sequence[DocumentEntry]) -> int:
+        """Remove documents and their records; returns how many were in the index."""
         removed = self.store.delete([each.id for each in found])
         self.runs.forget_documents(self.index, [each.name for each in found])
         return removed
 
-    def requeue(self, found: Sequence[DocumentListing]) -> int:
-        """Let failed documents be tried again by the next ingestion; how many were failed."""
+    def requeue(self, found: Sequence[DocumentEntry]) -> int:
+        """Let the next ingestion try failed documents again; returns how many had failed."""
         return self.store.requeue([each.id for each in found])
 
 
-def _listed(row: "DocumentRow | None", said: "DocumentRecord | None") -> DocumentListing:
+def _entry(row: "DocumentRow | None", known: "DocumentRecord | None") -> DocumentEntry:
     if row is None:
-        assert said is not None
-        return DocumentListing(
-            said.name,
-            stable_id("doc", said.name),
-            "",
-            "",
-            said.status,
-            False,
-            0,
-            said.step,
-            said.run_id,
-            said.runs,
-            said.reason,
-            said.updated,
+        assert known is not None
+        return DocumentEntry(
+            name=known.name,
+            id=stable_id("doc", known.name),
+            uri="",
+            title="",
+            status=known.status,
+            searchable=False,
+            chunks=0,
+            step=known.step,
+            run_id=known.run_id,
+            runs=known.runs,
+            reason=known.reason,
+            updated=known.updated,
         )
-    return DocumentListing(
-        row.name,
-        row.id,
-        row.uri,
-        row.title,
-        row.status,
-        row.searchable,
-        row.chunks,
-        said.step if said else "",
-        said.run_id if said else row.run_id,
-        said.runs if said else 0,
-        row.reason or (said.reason if said else ""),
-        max(row.updated_at, said.updated if said else 0.0),
+    return DocumentEntry(
+        name=row.name,
+        id=row.id,
+        uri=row.uri,
+        title=row.title,
+        status=row.status,
+        searchable=row.searchable,
+        chunks=row.chunks,
+        step=known.step if known else "",
+        run_id=known.run_id if known else row.run_id,
+        runs=known.runs if known else 0,
+        reason=row.reason or (known.reason if known else ""),
+        updated=max(row.updated_at, known.updated if known else 0.0),
     )

@@ -1,21 +1,21 @@
-"""How search results look: for a reader in a terminal, for a program, and with how each got its place."""
+"""Hits of a search: for a reader in a terminal, as JSON, and with the reasons for their ranks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from deployments.screen.passages import excerpt, marked
+from deployments.screen.tables import plain_table
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
 _NEAREST = 10
 
 
 def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
-    """Of each hit its document, heading, the stretch that answers with the question's words marked, and its place."""
+    """Print each hit: document, heading, the sentences that answer best, and where they stand."""
     empty = True
     for rank, hit in enumerate(hits, start=1):
         empty = False
@@ -32,18 +32,18 @@ def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
         if hit.heading:
             console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
         console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
-        console.print(Padding(Text(f"{passage_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
+        console.print(Padding(Text(f"{position_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
     if empty:
         console.print("Nothing found.")
 
 
-def passage_line(hit: Any) -> str:
-    """Where in the document it stands: page, and characters of the document's text."""
+def position_line(hit: Any) -> str:
+    """The position in the document: page, and characters of the document's text."""
     return ", ".join([f"page {hit.page}"] * bool(hit.page) + [f"characters {hit.start}–{hit.end}"])
 
 
 def score_line(hit: Any) -> str:
-    """Every retriever's own score."""
+    """The score that each retriever gave it."""
     return " · ".join(f"{retriever} {score:.3f}" for retriever, score in hit.own_scores.items())
 
 
@@ -67,7 +67,7 @@ def hit_json(rank: int, hit: Any) -> dict[str, Any]:
 
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
-    """What a search made of its question, and at which rank each retriever has each hit (from 1; None: not)."""
+    """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
     ranks = {
         retriever: {hit.id: rank for rank, hit in enumerate(data[f"{retriever}_hits"], start=1)}
         for retriever in RETRIEVERS
@@ -94,15 +94,12 @@ def show_explanation(console: Console, explained: Mapping[str, Any], hits: Seque
         if each["path"]:
             way = ", ".join(each["path"])
             console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("passage")
-    for retriever, count in explained["found"].items():
-        table.add_column(f"{retriever} (of {count})", justify="right")
+    counted = [f"{retriever} (of {count})" for retriever, count in explained["found"].items()]
+    table = plain_table("", "passage", *counted, right=counted)
     for rank, (hit, ranks) in enumerate(zip(hits, explained["ranks"], strict=True), start=1):
         cells = [
-            "–" if found_rank is None or retriever not in hit.scores else f"#{found_rank} ({hit.scores[retriever]:.3f})"
-            for retriever, found_rank in ranks.items()
+            f"#{own_rank} ({hit.scores[retriever]:.3f})" if own_rank is not None and retriever in hit.scores else "–"
+            for retriever, own_rank in ranks.items()
         ]
         table.add_row(f"{rank}.", Text(hit.name or hit.document_id), *cells)
     console.print(table)

@@ -1,11 +1,12 @@
-"""Indexes by name: which there are, and how one is removed."""
+"""Indexes by name: listed, found, and removed with their artifacts."""
 
 import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployments.settings import InvalidSettings, Settings, index_name
+from deployments.setting_values import InvalidSettings, index_name
+from deployments.settings import Settings
 from flows.errors import UnknownName
 from flows.storage import Storage
 
@@ -14,7 +15,7 @@ _PROBE = "x"
 
 
 def index_names(settings: Settings) -> list[str] | None:
-    """The indexes there are; None where they cannot be listed, because they are only in memory."""
+    """The names of all indexes; None where they cannot be listed, because they are in memory only."""
     url = settings.index_location(_PROBE)
     if is_postgres(url):
         from handlers.stores.postgres import index_names as names_in_database
@@ -25,10 +26,10 @@ def index_names(settings: Settings) -> list[str] | None:
 
 
 def require_index(settings: Settings, name: str) -> None:
-    """Refuse an index that is not there; opening it would make an empty one.
+    """Refuse a name without an index, since opening it would create an empty one.
 
     Raises:
-        UnknownName: there is none; the message suggests the nearest.
+        UnknownName: there is no such index; the message suggests the nearest.
     """
     names = index_names(settings)
     if not _is_there(settings.index_location(name), index_name(name), names):
@@ -39,7 +40,7 @@ def remove_index(settings: Settings, name: str) -> None:
     """Delete an index with its artifacts.
 
     Raises:
-        InvalidSettings: it is neither a file nor in a database.
+        InvalidSettings: the index is neither a file nor in a database.
     """
     url = settings.index_location(name)
     if is_postgres(url):
@@ -55,10 +56,10 @@ def remove_index(settings: Settings, name: str) -> None:
 
 
 def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> str:
-    """The URL of an index that a name of the settings, or a URL anywhere else, stands for.
+    """The URL of the index with this name, or the URL itself.
 
     Raises:
-        UnknownName: it must exist and does not.
+        UnknownName: it must exist, and does not.
     """
     if "://" not in name_or_url:
         if must_exist:
@@ -89,7 +90,7 @@ def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
 
 
 def _names_of_files(template: str) -> list[str]:
-    """What stands for `{index}` in the paths of the index files that there are."""
+    """The names that stand for `{index}` in the paths of index files."""
     from handlers.stores.sqlite import may_be_index
 
     before, *after = template.split("{index}")

@@ -1,16 +1,16 @@
-"""The part of a passage that answers a question: its best stretch of sentences, with the question's words marked."""
+"""The sentences of a passage that answer a question best, with the words of the question marked."""
 
 import re
 
 from rich.text import Text
 
-# A dot within a number or a name ends nothing; the stops of other scripts end a sentence without a space after them.
+# A dot inside a number or a name ends no sentence; full stops of other scripts need no space after them.
 _SENTENCE = re.compile(r"(?:[^.!?\n。！？｡।؟]|[.!?](?!\s|$))+(?:[.!?]+|[。！？｡।؟]+|\n\s*\n|\n|$)\s*")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def excerpt(content: str, question: str, *, most: int = 320) -> str:
-    """The stretch of whole sentences of `content`, about `most` characters long, with most of the question's words."""
+    """Consecutive whole sentences of `content`, about `most` characters, with the most words of the question."""
     wanted = _weights(question)
     flowing = (
         re.sub(r"(?<!\n)\n(?!\n)", " ", re.sub(r"^#{1,6} .*$", "", content, flags=re.MULTILINE)).strip() or content
@@ -23,7 +23,7 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
             if stretch and len(stretch) + len(sentence) > most:
                 break
             stretch += sentence
-            # Rarely more than a few words of a question matter; a shorter stretch that has them reads better.
+            # Only a few words of a question matter as a rule; fewer sentences with the same words read better.
             found = sum(wanted[stem] for stem in _stems(stretch) & wanted.keys())
             score = found - len(stretch) / (4.0 * most)
             if score > best_score:
@@ -32,18 +32,18 @@ def excerpt(content: str, question: str, *, most: int = 320) -> str:
     return shown if len(shown) <= 2 * most else f"{shown[: 2 * most]}…"
 
 
-def marked(text: str, question: str, *, style: str = "bold yellow") -> Text:
-    """`text` with the words that the question has too in `style`."""
+def marked(text: str, question: str) -> Text:
+    """`text` with the words that it shares with the question in bold yellow."""
     from handlers.retrieval import highlights
 
     found = Text(text)
     for start, end in highlights(text, _stems(question)):
-        found.stylize(style, start, end)
+        found.stylize("bold yellow", start, end)
     return found
 
 
 def _weights(question: str) -> dict[str, float]:
-    """How much each word of a question says; names say most."""
+    """The weight of each word of a question; names weigh most."""
     weights = dict.fromkeys(_stems(question), 1.0)
     for match in list(_WORD.finditer(question))[1:]:
         if match.group()[0].isupper():

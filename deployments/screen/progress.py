@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a bar a step that counts its batches, or plain lines where nobody watches."""
+"""Progress of a run: on a terminal a bar per step that counts its batches, elsewhere plain lines."""
 
 import time
 from collections.abc import Callable

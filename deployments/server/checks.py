@@ -1,4 +1,4 @@
-"""What `braid doctor` asks a Prefect server: whether it answers, fits, is on time, and has what runs need."""
+"""Checks of a Prefect server for `braid doctor`: its version, clock, work pools, limits, and runs left behind."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from deployments.runs import open_run_store
 from deployments.server.connecting import connect
 from deployments.server.findings import Finding
 from deployments.server.zombies import server_zombies
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 TOPIC = "prefect"
 SKEW_S = 5.0
-"""Clocks may differ by so much; leases and heartbeats are counted in tens of seconds."""
+"""The clocks may differ by this; leases and heartbeats are counted in tens of seconds."""
 
 
 def check_server(settings: Settings, *, repair: bool) -> Iterator[Finding]:
-    """Everything about the server that is set, or that `braid up` runs; imports Prefect.
+    """All findings about the server; imports Prefect.
 
     Raises:
-        OrchestrationError: it does not answer.
+        OrchestrationError: there is no server, or it does not answer.
     """
     url = connect(settings)
     yield Finding(TOPIC, "ok", f"runs go to {url}, which answers")
@@ -47,7 +48,7 @@ async def _ask(settings: Settings, url: str, repair: bool) -> list[Finding]:
 
 
 def clock(server: float, before: float, after: float) -> Finding:
-    """Whether the server's time, told in whole seconds, lies in the time in which it was asked."""
+    """Whether the time of the server, in whole seconds, lies between the times before and after it was read."""
     skew = server - after if server > after else min(0.0, server + 1.0 - before)
     if abs(skew) <= SKEW_S:
         return Finding(TOPIC, "ok", "its clock agrees with ours")
@@ -98,7 +99,6 @@ async def _pools(client: "PrefectClient") -> list[Finding]:
 
 
 async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
-    from flows.run_store import RunStore
     from flows.translator import LEASE_S, PREFIX
 
     known = {
@@ -111,11 +111,8 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
         for name, resource in settings.resources.items()
         if resource.concurrency is not None and resource.shared is not False
     }
-    store = RunStore(settings.run_store_url)
-    try:
+    with open_run_store(settings) as store:
         alive = any(record.is_alive(time.time()) for record in store.running())
-    finally:
-        store.close()
     found: list[Finding] = []
     for name, most in wanted.items():
         limit = known.get(name)
@@ -128,8 +125,8 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
     for name, limit in known.items():
         if limit.active_slots and not alive:
             text = (
-                f"{limit.active_slots} of {limit.limit} places of {name} are taken, and no run of this run store is "
-                f"alive: either other machines use it, or they come back within {LEASE_S:.0f} s; if they do not, "
+                f"{limit.active_slots} of {limit.limit} slots of {name} are taken, and no run of this run store is "
+                f"alive: either other machines use them, or they come back within {LEASE_S:.0f} s; if they do not, "
                 f"prefect gcl update {name} --active-slots 0"
             )
             found.append(Finding(TOPIC, "warning", text))

@@ -1,4 +1,4 @@
-"""Which Prefect server commands talk to: the one that is set, else the one that `braid up` runs."""
+"""Connect to the Prefect server: the one in Prefect's settings, else the one that `braid up` runs."""
 
 import os
 
@@ -9,10 +9,10 @@ from flows.errors import OrchestrationError
 
 
 def connect(settings: Settings) -> str:
-    """Make Prefect's clients in this process talk to the server, whose API's URL is returned.
+    """Make Prefect's clients in this process talk to the server; returns the URL of its API.
 
     Raises:
-        OrchestrationError: none is set, none of ours runs, or it does not answer.
+        OrchestrationError: no server is set and none of ours runs, or it does not answer.
     """
     set_prefect_defaults()
     local = running_url(settings.home / "server")
@@ -30,7 +30,7 @@ def connect(settings: Settings) -> str:
     try:
         httpx.get(f"{url}/health", timeout=10).raise_for_status()
     except httpx.HTTPStatusError as error:
-        if error.response.status_code not in (401, 403):  # whether our key is good is for the client to say
+        if error.response.status_code not in (401, 403):  # the client reports that our key is wrong
             raise OrchestrationError(f"the Prefect server {url} answers {error.response.status_code}") from error
     except httpx.HTTPError as error:
         raise OrchestrationError(

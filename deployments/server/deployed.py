@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import Flow
 
 from deployments.catalog import Catalog
-from deployments.runs import Request, find_run, prepare, request_to_resume, start_recording
+from deployments.runs import Request, find_run, open_run_store, prepare, request_to_resume, start_recording
 from deployments.server.form import controls_of, read_form
 from deployments.server.services import all_services
 from deployments.settings import Settings, load_settings
@@ -55,18 +55,13 @@ def _earlier_execution(flow_run_id: str | None, settings: Settings) -> "RunRecor
     """The last execution of this flow run, if it has been retried."""
     if flow_run_id is None:
         return None
-    from flows.run_store import RunStore
-
-    store = RunStore(settings.run_store_url)
-    try:
+    with open_run_store(settings) as store:
         record = store.of_flow_run(flow_run_id)
         if record is not None and record.status == "running" and record.host != socket.gethostname():
             # We cannot see that machine's processes, but Prefect starts a flow run again only when it is over there.
             store.stop(record.run_id, "interrupted")
             record = store.of_flow_run(flow_run_id)
         return record
-    finally:
-        store.close()
 
 
 def _resuming(request: Request, run: str, catalog: Catalog, settings: Settings) -> Request:

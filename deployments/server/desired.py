@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.server.form import controls_of
-from deployments.server.schedule_file import DeploymentSchedules, Schedule
+from deployments.server.schedule_file import DeploymentSchedules, ScheduleEntry
 from flows.loaders import LoadedPipeline
 from flows.translator import form_schema
 
@@ -25,7 +25,7 @@ class DesiredDeployment:
     fields: Mapping[str, Any]
     concurrency: tuple[int, str] | None
     """Runs at once, and Prefect's strategy for further ones; None lets runs overlap."""
-    schedules: Mapping[str, Schedule] = field(default_factory=dict[str, Schedule])
+    schedules: Mapping[str, ScheduleEntry] = field(default_factory=dict[str, ScheduleEntry])
     """By name, as in the file."""
 
     @property

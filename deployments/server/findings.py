@@ -1,4 +1,4 @@
-"""What `braid doctor` says of one thing that it looked at."""
+"""The result of one check of `braid doctor`."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -6,7 +6,7 @@ Level: TypeAlias = Literal["ok", "note", "warning", "error"]
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; a trouble says what to do about it."""
+    """One thing that was examined; the text of a trouble names the cure."""
 
     topic: str
     level: Level

@@ -1,8 +1,7 @@
-"""A Prefect server and a worker of our own on this machine: started, found again, and stopped with all they started."""
+"""A Prefect server and a worker of our own on this machine: started, found again by other commands, and stopped."""
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,60 +13,45 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from deployments.environment import DEFAULTS
+from deployments.server.child_processes import ChildProcess, child_process, stop_tree
 from flows.errors import OrchestrationError
 
 HOST = "127.0.0.1"
 PORT = 4200
 SIGNS_OF_LIFE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-"""Without them nobody notices a run whose process is gone."""
-_STOP_S = 15.0
-
-
-@dataclass(frozen=True)
-class Child:
-    """A process, told from another that later gets its number by the time at which it started."""
-
-    pid: int
-    started: float
-
-    @property
-    def process(self) -> psutil.Process | None:
-        """The process, if it still runs."""
-        try:
-            found = psutil.Process(self.pid)
-            ours = abs(found.create_time() - self.started) < 1.0 and found.status() != psutil.STATUS_ZOMBIE
-            return found if ours else None
-        except psutil.NoSuchProcess:
-            return None
+"""Heartbeats of flow runs: without them nobody notices a run whose process is gone."""
+_START_S = 120.0
+"""For the server to answer."""
+_TAIL_LINES = 15
 
 
 @dataclass
-class State:
-    """Who runs in a state folder, as its `up.json` says."""
+class ServerState:
+    """The processes that run in a folder, as its `up.json` lists them."""
 
     url: str
-    owner: Child
-    children: list[Child] = field(default_factory=list[Child])
+    owner: ChildProcess
+    children: list[ChildProcess] = field(default_factory=list[ChildProcess])
 
     @property
     def ui(self) -> str:
         return self.url.removesuffix("/api")
 
 
-def read_state(folder: Path) -> State | None:
-    """What was last started in a folder; None if nothing was, or if its file cannot be read."""
+def read_state(folder: Path) -> ServerState | None:
+    """The processes that were last started in a folder; None if there were none, or their file cannot be read."""
     try:
         data = json.loads((folder / "up.json").read_text(encoding="utf-8"))
-        return State(data["url"], Child(**data["owner"]), [Child(**child) for child in data["children"]])
+        return ServerState(
+            data["url"], ChildProcess(**data["owner"]), [ChildProcess(**child) for child in data["children"]]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def running_url(folder: Path) -> str | None:
-    """The API's URL of the server that runs in a folder; None if there is none."""
+    """The URL of the API of the server that runs in a folder; None if none runs."""
     state = read_state(folder)
     return state.url if state is not None and state.owner.process is not None else None
 
@@ -81,7 +65,7 @@ class LocalServer:
         self.port = port or (PORT if _is_free(PORT) else _free_port())
         if not _is_free(self.port):
             raise OrchestrationError(f"port {self.port} of {HOST} is taken by another program; choose one with --port")
-        self.state = State(f"http://{HOST}:{self.port}/api", _child(os.getpid()))
+        self.state = ServerState(f"http://{HOST}:{self.port}/api", child_process(os.getpid()))
         self._opened: list[IO[bytes]] = []
 
     @property
@@ -90,7 +74,7 @@ class LocalServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the server, its worker and its clients are started with."""
+        """The environment of the server, of its worker and of its clients."""
         return {
             **DEFAULTS,
             **SIGNS_OF_LIFE,
@@ -113,14 +97,14 @@ class LocalServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start_server(self, *, within_s: float = 120.0) -> None:
+    def start_server(self) -> None:
         """Start the server and wait until it answers.
 
         Raises:
             OrchestrationError: it ended, or did not answer in time; the end of its log is in the message.
         """
         server = self._start("server", ["server", "start", "--host", HOST, "--port", str(self.port)])
-        until = time.monotonic() + within_s
+        until = time.monotonic() + _START_S
         while time.monotonic() < until and server.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=2):
@@ -132,7 +116,7 @@ class LocalServer:
         )
 
     def start_worker(self, pool: str, *, limit: int | None = None) -> "subprocess.Popen[bytes]":
-        """Start a process worker of a pool; `limit` are its runs at once."""
+        """Start a process worker of a pool, with at most `limit` runs at once."""
         more = ["--limit", str(limit)] if limit is not None else []
         return self._start("worker", ["worker", "start", "--pool", pool, "--type", "process", *more])
 
@@ -140,7 +124,7 @@ class LocalServer:
         return self.folder / f"{name}.log"
 
     def stop(self) -> None:
-        """End all that was started, the last first, with everything that they started."""
+        """End everything that was started, the last first, with all descendants."""
         for child in reversed(self.state.children):
             stop_tree(child)
         for file in self._opened:
@@ -159,7 +143,7 @@ class LocalServer:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.state.children.append(_child(started.pid))
+        self.state.children.append(child_process(started.pid))
         self._write()
         return started
 
@@ -169,36 +153,8 @@ class LocalServer:
         new.replace(self.folder / "up.json")
 
 
-def stop_tree(child: Child, *, within_s: float = _STOP_S) -> None:
-    """End a process and all that it started; what does not end when asked to is killed."""
-    root = child.process
-    if root is None:
-        return
-    family = [root, *_descendants(root)]
-    for process in family:
-        _signal(process, signal.SIGTERM)
-    _, left = psutil.wait_procs(family, timeout=within_s)
-    for process in left:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=5)
-
-
-def _descendants(root: psutil.Process) -> list[psutil.Process]:
-    try:
-        return root.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
-
-
 def _claim(folder: Path) -> None:
-    """Make the folder ours: refuse if somebody runs there, and end what one that was killed left behind."""
+    """Take the folder: refuse if a server runs there, and end the processes that a killed one left behind."""
     folder.mkdir(parents=True, exist_ok=True)
     known = read_state(folder)
     if known is None:
@@ -210,10 +166,6 @@ def _claim(folder: Path) -> None:
         )
     for child in reversed(known.children):
         stop_tree(child)
-
-
-def _child(pid: int) -> Child:
-    return Child(pid, psutil.Process(pid).create_time())
 
 
 def _is_free(port: int) -> bool:
@@ -232,8 +184,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _tail(path: Path, lines: int = 15) -> str:
+def _tail(path: Path) -> str:
     try:
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
     except OSError as error:
         return str(error)

@@ -31,7 +31,7 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-class Schedule(Frozen):
+class ScheduleEntry(Frozen):
     """When a deployment runs by itself: one of cron, interval and rrule."""
 
     cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
@@ -78,7 +78,7 @@ class DeploymentSchedules(Frozen):
         description="Whether a run that is due while max_runs are running runs, waits, or is cancelled.",
     )
     max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
-    schedules: dict[str, Schedule] = Field(default_factory=dict[str, Schedule], description="By name.")
+    schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
 
 
 def load_schedules(path: Path, catalog: Catalog) -> dict[str, DeploymentSchedules]:
@@ -153,7 +153,7 @@ def _reason(error: ValueError) -> str:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
-        known = [*Schedule.model_fields, *DeploymentSchedules.model_fields]
+        known = [*ScheduleEntry.model_fields, *DeploymentSchedules.model_fields]
         return f"unknown key {error['loc'][-1]!r}{suggest(str(error['loc'][-1]), known)}"
     where = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")

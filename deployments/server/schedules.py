@@ -8,23 +8,23 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
-from deployments.server.schedule_file import Schedule
+from deployments.server.schedule_file import ScheduleEntry
 
 SLUG = "braid-"
 """The names of our schedules on the server begin with it; others are not touched."""
 
 
-def new_schedules(schedules: Mapping[str, Schedule]) -> list[DeploymentScheduleCreate]:
+def new_schedules(schedules: Mapping[str, ScheduleEntry]) -> list[DeploymentScheduleCreate]:
     """The schedules of a deployment that is about to be created."""
     return [_for_prefect(name, schedule) for name, schedule in schedules.items()]
 
 
-def schedule_line(name: str, schedule: Schedule) -> str:
+def schedule_line(name: str, schedule: ScheduleEntry) -> str:
     return f"schedule {name}: {_rule_text(schedule)}"
 
 
 async def update_schedules(
-    client: PrefectClient, known: DeploymentResponse, schedules: Mapping[str, Schedule], *, dry_run: bool
+    client: PrefectClient, known: DeploymentResponse, schedules: Mapping[str, ScheduleEntry], *, dry_run: bool
 ) -> list[str]:
     """Bring the schedules of a deployment to what the file says; returns a line for each that differed.
 
@@ -57,7 +57,7 @@ async def update_schedules(
     return changes
 
 
-def _for_prefect(name: str, schedule: Schedule) -> DeploymentScheduleCreate:
+def _for_prefect(name: str, schedule: ScheduleEntry) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
         schedule=schedule.prefect(),
         slug=SLUG + name,
@@ -66,13 +66,13 @@ def _for_prefect(name: str, schedule: Schedule) -> DeploymentScheduleCreate:
     )
 
 
-def _rule(installed: DeploymentSchedule | DeploymentScheduleCreate, declared: Schedule) -> dict[str, Any]:
+def _rule(installed: DeploymentSchedule | DeploymentScheduleCreate, declared: ScheduleEntry) -> dict[str, Any]:
     rule = installed.schedule.model_dump(mode="json")
     # Prefect sets it to the time of deployment where the file has none.
     return {key: value for key, value in rule.items() if key != "anchor_date" or declared.anchor is not None}
 
 
-def _rule_text(schedule: Schedule) -> str:
+def _rule_text(schedule: ScheduleEntry) -> str:
     every = f"{schedule.interval:g} s" if schedule.interval else None
     kinds = {"cron": schedule.cron, "rrule": schedule.rrule, "every": every}
     text = next(f"{kind} {value}" for kind, value in kinds.items() if value is not None)

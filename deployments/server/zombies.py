@@ -1,11 +1,12 @@
-"""Runs whose process is gone although they still read running: in the run store, and on the Prefect server."""
+"""Runs that still count as running although their process is gone: in the run store, and on the Prefect server."""
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from deployments.runs import open_run_store
+from deployments.screen import how_to_resume
 from deployments.server.findings import Finding
 from deployments.settings import Settings
 
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
 
 TOPIC = "runs"
 _LOOKED_AT = 200
-"""How many of the newest runs are compared with what the server says of them."""
+"""The newest runs, whose state on the server is compared with the run store."""
 
 
 def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
-    """The runs of the run store that read running and whose process is gone; with `repair`, they are marked."""
-    with _open(settings) as store:
+    """A finding for each run of the run store whose process is gone; with `repair`, it is marked as interrupted."""
+    with open_run_store(settings) as store:
         running = store.running()
         zombies = [record for record in running if not record.is_alive(time.time())]
         for record in zombies:
             marked = repair and store.interrupt(record.run_id)
-            yield Finding(TOPIC, "ok" if marked else "warning", _told(record, store, marked))
+            yield Finding(TOPIC, "ok" if marked else "warning", _zombie_text(record, store, marked))
         for record in running:
             for step in store.going(record.run_id) if record not in zombies else ():
                 if step.stuck:
@@ -36,15 +37,15 @@ def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
 
 
 async def server_zombies(client: "PrefectClient", settings: Settings, *, repair: bool) -> list[Finding]:
-    """The flow runs that read Running on the server although their run has ended or its process is gone.
+    """A finding for each flow run that is Running on the server although its run has ended or lost its process.
 
-    With `repair` they get the state that their run has: Crashed with the way to go on, or how it ended.
+    With `repair`, the flow run gets the state in which its run ended, or Crashed with the command that resumes it.
     """
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState
     from prefect.client.schemas.filters import FlowRunFilterStateType as OfType
     from prefect.client.schemas.objects import StateType
 
-    with _open(settings) as store:
+    with open_run_store(settings) as store:
         newest: dict[str, RunRecord] = {}
         for record in [*store.recent(limit=_LOOKED_AT), *store.running()]:
             if record.flow_run_id is not None:
@@ -69,38 +70,25 @@ async def server_zombies(client: "PrefectClient", settings: Settings, *, repair:
     return found
 
 
-def way_on(run_id: str) -> str:
-    return f"What had been finished is kept; go on with `braid resume {run_id}`"
-
-
 def _state(record: "RunRecord") -> Any:
     from prefect.states import Completed, Crashed, Failed
 
     match record.status:
         case "succeeded":
-            return Completed(message="The run succeeded; the server was not told")
+            return Completed(message="The run succeeded; the server was not informed")
         case "partial":
-            return Completed(name="PartialSuccess", message="The run ended so; the server was not told")
+            return Completed(
+                name="PartialSuccess", message="The run was a partial success; the server was not informed"
+            )
         case "failed":
-            return Failed(message=f"The run failed; the server was not told. {way_on(record.run_id)}")
+            return Failed(message=f"The run failed; the server was not informed. {how_to_resume(record.run_id)}")
         case _:
-            return Crashed(message=f"The process of the run is gone. {way_on(record.run_id)}")
+            return Crashed(message=f"The process of the run is gone. {how_to_resume(record.run_id)}")
 
 
-def _told(record: "RunRecord", store: "RunStore", marked: bool) -> str:
+def _zombie_text(record: "RunRecord", store: "RunStore", marked: bool) -> str:
     where = ", ".join(step.step_id for step in store.going(record.run_id)) or "between two steps"
     text = f"{record.run_id} ({record.pipeline}): process {record.process} on {record.host} is gone; it was at {where}"
     if marked:
-        return f"{text}. It is marked as interrupted. {way_on(record.run_id)}"
+        return f"{text}. It is marked as interrupted. {how_to_resume(record.run_id)}"
     return f"{text}; `braid doctor --repair` marks it, `braid resume {record.run_id}` goes on"
-
-
-@contextmanager
-def _open(settings: Settings) -> "Iterator[RunStore]":
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-
-    store = RunStore(settings.run_store_url)
-    try:
-        yield store
-    finally:
-        store.close()

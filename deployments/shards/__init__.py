@@ -1,4 +1,4 @@
-"""One ingestion in several deployment runs: split the list, watch the runs, report them together."""
+"""One ingestion in several deployment runs: the list is split, the runs are watched, one report adds them up."""
 
 from deployments.shards.flow_runs import ConnectShards, FlowRunState, ShardServer
 from deployments.shards.ingest import Sharding, ingest_in_shards, read_tolerance

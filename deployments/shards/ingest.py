@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployments.runs import InvalidParameters, Request, check_parameters, load_handlers, make_services
-from deployments.settings import WORK_POOL, Settings, index_name
+from deployments.runs import InvalidParameters, Request, check_parameters, load_handlers, make_services, open_run_store
+from deployments.setting_values import index_name
+from deployments.settings import WORK_POOL, Settings
 from deployments.shards.flow_runs import ConnectShards
 from deployments.shards.report import CombinedReport, make_report
 from deployments.shards.tracks import Track, Tracks
@@ -48,8 +49,6 @@ async def ingest_in_shards(
         InvalidParameters: they do not fit the pipeline, or need to see all documents at once.
         FatalError: there is nothing to ingest.
     """
-    from flows.run_store import RunStore  # SQLAlchemy takes a while to import
-
     began = time.monotonic()
     load_handlers(settings)
     values = check_parameters(request.pipeline, request.parameters)
@@ -60,12 +59,12 @@ async def ingest_in_shards(
             "then once without them and with prune: that processes nothing again"
         )
     services = make_services(settings, request.index)
-    store = RunStore(settings.run_store_url)
     try:
         storage: Storage = services["storage"]
         track = _find_or_begin(request, sharding.shards, values, settings, services, announce)
         async with connect(_shared_by_shards(request), sharding.work_pool) as server:
-            runs = await run_shards(server, track, store=store, announce=announce)
+            with open_run_store(settings) as store:
+                runs = await run_shards(server, track, store=store, announce=announce)
         report = make_report(
             track,
             runs,
@@ -78,7 +77,6 @@ async def ingest_in_shards(
         track.finish(storage)
         return report
     finally:
-        store.close()
         services.close()
 
 

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from deployments.screen import STATUS_STYLE
+from deployments.screen import STATUS_STYLE, plain_table
 from deployments.shards.tracks import Track
 from deployments.shards.watch import ShardRun, ShardStatus
 from flows.author import RunStatus, add_up, cost_text
@@ -119,10 +118,8 @@ def report_json(report: CombinedReport) -> dict[str, Any]:
 
 def report_tables(report: CombinedReport) -> RenderableType:
     """A table with a row per shard and one for all, and the messages of those that failed."""
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("shard")
-    for name in ("ended", "documents", "processed", "failed", "missing", "restarts", "seconds", "cost"):
-        table.add_column(name, justify="left" if name in ("ended", "cost") else "right")
+    numbers = ("documents", "processed", "failed", "missing", "restarts", "seconds")
+    table = plain_table("shard", "ended", *numbers, "cost", right=numbers)
     for shard in report.shards:
         table.add_row(str(shard.number), Text(shard.status, STATUS_STYLE[shard.status]), *_cells(shard))
     everything = [str(report.total(name)) for name in ("documents", "processed", "failed", "missing", "restarts")]

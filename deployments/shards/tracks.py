@@ -1,4 +1,4 @@
-"""Tracks: what one sharded ingestion has set out to do, kept with the artifacts so that it can be continued."""
+"""Tracks: the shards of one sharded ingestion, kept with the artifacts so that it can be continued."""
 
 import contextlib
 import hashlib
@@ -24,22 +24,22 @@ class Shard:
     number: int
     """Counted from 1."""
     source: str
-    """What its run is given as source: its manifest."""
+    """The URI of its manifest, which is the source of its run."""
     documents: int
     bytes: int
 
 
 @dataclass(frozen=True)
 class Track:
-    """A sharded ingestion; the same command finds it again until it is done."""
+    """A sharded ingestion; the same command finds it again until it has ended."""
 
     id: str
     shards: tuple[Shard, ...]
     uri: str
-    """Of its file, less the suffix."""
+    """The URI of its file without the suffix."""
 
     def finish(self, storage: Storage) -> None:
-        """Note that it is over: the same command begins anew."""
+        """Record the end: from now on, the same command begins a new track."""
         storage.write(f"{self.uri}.done", b"")
 
 
@@ -51,14 +51,14 @@ class Tracks:
         self._storage, self._folder = storage, Storage.join(root, "shards", key)
 
     def unfinished(self) -> Track | None:
-        """What this command began and did not end."""
+        """The track that this command has begun and not ended."""
         number = self._newest()
         if number == 0 or self._storage.exists(f"{self._uri(number)}.done"):
             return None
         return self._read(number)
 
     def begin(self, sources: Sequence[SourceFile], shards: int) -> Track:
-        """A new track with its manifests; that of another coordinator where that one was quicker."""
+        """A new track with its manifests, or the track of another coordinator that was quicker."""
         id, number = new_run_id(), self._newest() + 1
         parts = partition(sources, shards)
         made = [

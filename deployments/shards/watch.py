@@ -59,7 +59,6 @@ async def run_shards(
     *,
     store: "RunStore",
     announce: Announce = lambda line: None,
-    start_s: float = START_S,
 ) -> list[ShardRun]:
     """Start the shards that have not been started, and wait until every shard has ended.
 
@@ -67,7 +66,7 @@ async def run_shards(
         OrchestrationError: the server refuses, or has given no good answer for ten minutes; the shards go on.
     """
     runs: list[ShardRun] = []
-    watch = _Watch(server, store, announce, len(track.shards), start_s, began=time.time())
+    watch = _ShardWatch(server, store, announce, len(track.shards), began=time.time())
     answered, silent = time.monotonic(), False
     while True:
         try:
@@ -98,14 +97,13 @@ async def _start(server: ShardServer, track: Track, shard: Shard) -> ShardRun:
 
 
 @dataclass
-class _Watch:
+class _ShardWatch:
     """Looks at flow runs, and decides which have ended and which are to be started again."""
 
     server: ShardServer
     store: "RunStore"
     announce: Announce
     shards: int
-    start_s: float
     began: float
     warned: bool = False
 
@@ -155,7 +153,7 @@ class _Watch:
                 return None if record.is_alive(time.time()) else "its process is gone"
             ended = record.started + (record.seconds or 0.0)
             return "its process was gone before it had reported its end" if time.time() - ended > ENDING_S else None
-        return "its process has not begun" if time.time() - state.since > self.start_s else None
+        return "its process has not begun" if time.time() - state.since > START_S else None
 
     async def _end(self, run: ShardRun, status: ShardStatus, message: str) -> None:
         run.status, run.message = status, message

@@ -24,7 +24,3 @@ def glob_filter(glob: str) -> Callable[[str], bool]:
     except (ValueError, re.error) as error:
         raise StorageError(f"the pattern {glob!r} cannot be used: {error}") from error
     return lambda name: matches(name) is not None
-
-
-def _is_any(name: str) -> bool:
-    return True

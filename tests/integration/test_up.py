@@ -12,7 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from deployments.server.local import Child, LocalServer, running_url
+from deployments.server.child_processes import ChildProcess
+from deployments.server.local import LocalServer, running_url
 from tests.support.operated import wait_for
 from tests.support.paths import ROOT
 
@@ -70,8 +71,8 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
 
 def test_a_process_that_got_the_number_of_another_is_not_taken_for_it() -> None:
     us = psutil.Process()
-    assert Child(us.pid, us.create_time()).process is not None
-    assert Child(us.pid, us.create_time() - 60).process is None
+    assert ChildProcess(us.pid, us.create_time()).process is not None
+    assert ChildProcess(us.pid, us.create_time() - 60).process is None
 
 
 def test_what_a_killed_writer_left_of_the_state_is_no_obstacle(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.settings import InvalidSettings, Settings, index_name, load_settings, misspelt_variables
+from deployments.setting_values import InvalidSettings, index_name
+from deployments.settings import Settings, load_settings, misspelt_variables
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
-from deployments.settings import InvalidSettings, Settings
+from deployments.setting_values import InvalidSettings
+from deployments.settings import Settings
 from handlers.stores import open_index
 from tests.support.index_stores import document, ingest
 

@@ -10,7 +10,8 @@ import pytest
 from deployments.catalog import load_catalog
 from deployments.environment import DEFAULTS, set_prefect_defaults
 from deployments.runs import Request, load_handlers, make_services, new_run_id, plan_request, prepare
-from deployments.settings import InvalidSettings, Settings
+from deployments.setting_values import InvalidSettings
+from deployments.settings import Settings
 from flows.errors import OrchestrationError
 from flows.planning import Limit
 

@@ -1,0 +1,190 @@
+"""Runs of the run store: a list of them as a table, and one of them with every step, as tables and as JSON."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group as Rows
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from deployments.screen.results import cost_table, failure_tables
+from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
+from flows.author import Outcome, cost_text, outcome_from_row
+from flows.engine import usual_seconds
+from flows.errors import UnknownName
+from flows.model import StepPath
+from flows.reports import cost_json, cost_report, error_json, error_report
+
+if TYPE_CHECKING:
+    from flows.run_store import RunningBranch, RunRecord, RunStore
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """Everything that the run store has of one run."""
+
+    record: "RunRecord"
+    outcomes: Sequence[Mapping[str, Any]]
+    attempts: Sequence[Mapping[str, Any]]
+    related: Sequence[str]
+    """Ids of the runs that it continues, and that continue it."""
+    going: "Sequence[RunningBranch]"
+    usual_s: Mapping[str, float]
+    """The usual seconds of steps, by path in the plan."""
+
+    @property
+    def ended(self) -> list[Outcome]:
+        return [outcome_from_row(row) for row in self.outcomes]
+
+
+def read_runs(store: "RunStore", *, pipeline: str | None, limit: int) -> "list[RunRecord]":
+    """The newest runs, each with its cost so far, which is known of running and killed ones, too."""
+    return [replace(record, cost=store.spent(record)) for record in store.recent(pipeline=pipeline, limit=limit)]
+
+
+def read_run(store: "RunStore", run: str) -> RecordedRun:
+    """The run whose id is, or begins with, `run`.
+
+    Raises:
+        UnknownName: there is no such run.
+    """
+    record = store.get(run)
+    if record is None:
+        raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
+    going = store.going(record.run_id)
+    return RecordedRun(
+        replace(record, cost=store.spent(record)),
+        store.outcomes(record.run_id),
+        store.attempts(record.run_id),
+        [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id],
+        going,
+        usual_seconds(store.step_statistics(record.pipeline)) if going else {},
+    )
+
+
+def runs_table(records: "Iterable[RunRecord]") -> Table:
+    """A row per run."""
+    columns = ("run", "pipeline", "index", "status", "started", "seconds", "cost", "parameters")
+    table = plain_table(*columns, right=("seconds",))
+    for column in table.columns:
+        column.no_wrap = column.header not in ("cost", "parameters")
+    for record in records:
+        given = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
+        table.add_row(
+            record.run_id,
+            record.pipeline,
+            record.index,
+            _status_text(record.status),
+            local_time(record.started),
+            "" if record.seconds is None else f"{record.seconds:.1f}",
+            Text(cost_text(record.cost or {})),
+            Text(given if len(given) <= 80 else f"{given[:79]}…"),
+        )
+    return table
+
+
+def run_json(run: RecordedRun) -> dict[str, Any]:
+    ended = run.ended
+    return asdict(run.record) | {
+        "outcomes": run.outcomes,
+        "attempts": run.attempts,
+        "related": run.related,
+        "going": [asdict(step) | {"usual_s": run.usual_s.get(StepPath(step.path).plain)} for step in run.going],
+        "errors": error_json(error_report(ended)),
+        "costs": cost_json(cost_report(ended)),
+    }
+
+
+def run_tables(run: RecordedRun) -> RenderableType:
+    """Status and parameters, the steps that are running, how every other step ended, costs and failures."""
+    record, ended = run.record, run.ended
+    alive = record.is_alive(time.time())
+    lines: list[RenderableType] = [
+        Text.assemble(
+            (record.pipeline, "bold"),
+            f" {record.run_id} on index {record.index}: ",
+            (record.status, STATUS_STYLE.get(record.status, "")),
+            f", started {local_time(record.started)}",
+            f", {record.seconds:.1f} s" if record.seconds is not None else "",
+            f", {cost_text(record.cost)}" if record.cost else "",
+        )
+    ]
+    if record.resumed_from is not None:
+        lines.append(Text(f"It continues run {record.resumed_from}; steps taken over from there are marked."))
+    if run.related:
+        lines.append(Text(f"Runs that continue each other with it: {', '.join(run.related)}", "dim"))
+    lines += [Text(f"  {name}: {value}") for name, value in record.parameters.items()]
+    if run.going:
+        lines.append(_running_table(run, "Running" if alive else "When it was stopped"))
+    elif record.status == "running":
+        lines.append(Text("Nothing of it is running at the moment."))
+    if record.status == "running" and not alive:
+        lines.append(Text("Its process is gone; `braid doctor --repair` marks it, `braid resume` goes on.", "yellow"))
+    if record.status == "interrupted":
+        lines.append(Text(f"It was interrupted. {how_to_resume(record.run_id)}", "yellow"))
+    lines += [_outcome_table(run.outcomes), *_failed_attempts(run.attempts)]
+    return Rows(*lines, *cost_table(cost_report(ended)), *failure_tables(ended))
+
+
+def how_to_resume(run_id: str) -> str:
+    return f"Finished steps are kept; go on with `braid resume {run_id}`"
+
+
+def _running_table(run: RecordedRun, title: str) -> Table:
+    numbers = ("seconds", "usually", "done")
+    table = plain_table("path", "step", "since", "seconds", "usually", "done", "", right=numbers, title=title)
+    for step in run.going:
+        usual = run.usual_s.get(StepPath(step.path).plain)
+        done = "" if step.done is None else f"{step.done}{'' if step.total is None else f' of {step.total}'}"
+        table.add_row(
+            step.path,
+            Text(step.step_id),
+            local_time(step.started),
+            f"{time.time() - step.started:.0f}",
+            "" if usual is None else f"{usual:.1f}",
+            done,
+            Text("stuck?" if step.stuck else "", "yellow"),
+        )
+    return table
+
+
+def _outcome_table(outcomes: Iterable[Mapping[str, Any]]) -> Table:
+    numbers = ("seconds", "attempts")
+    table = plain_table("path", "what", "ended", "seconds", "attempts", "why", right=numbers, overflow="fold")
+    for row in outcomes:
+        reason = row["error"]["message"] if row["error"] else row["reason"]
+        table.add_row(
+            row["path"],
+            Text(row["step_id"], "" if row["kind"] == "step" else "dim"),
+            _status_text(row["status"]),
+            f"{row['seconds']:.2f}",
+            str(row["attempts"]),
+            Text(reason or ("taken over" if row["reused"] else "")),
+        )
+    return table
+
+
+def _failed_attempts(attempts: Iterable[Mapping[str, Any]]) -> list[Table]:
+    """The attempts that were followed by another one, or that ended their step; empty when none failed."""
+    failed = [row for row in attempts if row["status"] != "succeeded"]
+    if not failed:
+        return []
+    columns = ("what", "attempt", "ended", "at", "seconds", "why")
+    table = plain_table(*columns, right=("seconds", "attempt"), overflow="fold", title="Attempts that failed")
+    for row in failed:
+        table.add_row(
+            Text(row["step_id"]),
+            str(row["number"]),
+            row["status"].replace("_", " "),
+            local_time(row["started"]),
+            f"{row['seconds']:.2f}",
+            Text(row["error"]["message"] if row["error"] else ""),
+        )
+    return [table]
+
+
+def _status_text(status: str) -> Text:
+    return Text(status, STATUS_STYLE.get(status, ""))

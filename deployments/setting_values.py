@@ -1,0 +1,89 @@
+"""How values of settings are written: names of indexes, budgets, tables and lists."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from flows.errors import OrchestrationError
+
+_INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+_MOST_CHARACTERS = 64
+
+
+class InvalidSettings(OrchestrationError, ValueError):
+    """Settings that cannot be used; the message names each variable and what is wrong with it."""
+
+
+def index_name(name: str) -> str:
+    """`name`, if it can be the name of an index: it becomes part of a path, so it must not lead anywhere else.
+
+    Raises:
+        InvalidSettings: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
+    """
+    if len(name) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(name) is None:
+        raise InvalidSettings(
+            f"{name!r} cannot be the name of an index; use up to {_MOST_CHARACTERS} letters, digits, '-', '_' and "
+            "single dots, starting with a letter or digit, for example 'manuals-2026'"
+        )
+    return name
+
+
+def with_index_placeholder(template: str | None) -> str | None:
+    """The URL of every index; to one in PostgreSQL, a missing placeholder for the index's name is added.
+
+    Raises:
+        ValueError: the placeholder is missing elsewhere; the message reads after the name of the setting.
+    """
+    if template is not None and template.startswith(("postgresql", "postgres:")) and "{index}" not in template:
+        return f"{template}{'&' if '?' in template else '?'}index={{index}}"  # a database holds any number of them
+    if template is not None and "{index}" not in template:
+        raise ValueError("needs the placeholder {index}, else all indexes would be one")
+    return template
+
+
+def read_budget(texts: Iterable[str]) -> dict[str, float]:
+    """`usd=5` texts as a budget by unit.
+
+    Raises:
+        InvalidSettings: one is no unit with a number above 0, or a unit is given twice.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        unit, _, amount = (part.strip() for part in text.partition("="))
+        try:
+            value = float(amount)
+        except ValueError:
+            value = 0.0
+        if not unit.isidentifier() or not 0 < value < float("inf"):
+            raise InvalidSettings(f"{text!r} is no budget; write UNIT=AMOUNT, for example usd=5 or seconds=3600")
+        if unit in found:
+            raise InvalidSettings(f"the budget of {unit!r} is given twice")
+        found[unit] = value
+    return found
+
+
+def read_table(text: str) -> Any:
+    """The table in a JSON text, or in the JSON or YAML file that the text names.
+
+    Raises:
+        ValueError: it is neither; the message reads after the name of the setting.
+    """
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
+    try:
+        return YAML(typ="safe", pure=True).load(text)  # JSON is YAML
+    except YAMLError as error:
+        raise ValueError(f"cannot be read: {error}") from error
+
+
+def read_list(value: Any, separators: str) -> Any:
+    """The parts of a text between `separators`; anything else is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in re.split(f"[{separators}]", value) if part.strip())
