@@ -1,6 +1,7 @@
 """What nodes read and write, checked: unwritten reads, branches that need a sibling, two writers of one field."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
@@ -14,7 +15,7 @@ def node_access(nodes: Sequence[Node]) -> Access:
     total = Access()
     for node in nodes:
         reads = node.access.reads - total.writes
-        total = total | Access(reads, node.access.writes, node.access.effects, node.access.known)
+        total = total | replace(node.access, reads=reads)
     return total
 
 
