@@ -69,6 +69,10 @@ class UnknownHandler(UnknownName):
     """A step names a handler that is not registered."""
 
 
+class InvalidHandler(OrchestrationError, TypeError):
+    """Something that cannot be a handler, or a declaration that `@handler` does not know; the message has the cure."""
+
+
 class DuplicateName(OrchestrationError, ValueError):
     """Two handlers have the same name."""
 

@@ -2,6 +2,7 @@
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import TRANSIENT_HTTP, classified, error_info, message_of, retry_after, traceback_text
+from flows.author.decorator import handler, spec_of
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -10,7 +11,6 @@ from flows.author.registry import (
     ReadParameter,
     Registry,
     StepDeclaration,
-    handler,
     load_entry_points,
     load_modules,
 )
@@ -81,6 +81,7 @@ __all__ = [
     "read_prices",
     "reciprocal_ranks",
     "retry_after",
+    "spec_of",
     "split_items",
     "summed_gains",
     "traceback_text",

@@ -1,6 +1,7 @@
 """Checks of reads and writes: fields that nothing writes, branches that read a sibling's field, two writers of one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from flows.planning.dependencies import all_before
@@ -22,7 +23,7 @@ def node_access(nodes: Sequence[Node]) -> Access:
     total = Access()
     for node in nodes:
         reads = node.access.reads - total.writes
-        total = total | Access(reads, node.access.writes, node.access.effects, node.access.known)
+        total = total | replace(node.access, reads=reads)
     return total
 
 

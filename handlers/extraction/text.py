@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import TypedDict
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
@@ -25,6 +26,13 @@ class RegistryExtractor:
         return format_of(file.mime_type).read(file)
 
 
+class ReadSources(TypedDict):
+    """What `extract_text` writes."""
+
+    documents: tuple[Document, ...]
+    unreadable: tuple[ItemFailure, ...]
+
+
 @handler(writes=("documents", "unreadable"), effects=(), version="2")
 def extract_text(
     sources: Sequence[SourceFile],
@@ -33,7 +41,7 @@ def extract_text(
     timeout_per_document_s: float = 60.0,
     encoding: str | None = None,
     call: Call,
-) -> dict[str, tuple[Document, ...] | tuple[ItemFailure, ...]]:
+) -> ReadSources:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
     A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)
