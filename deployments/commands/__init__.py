@@ -1,6 +1,6 @@
-"""The commands of braid, one module each.
+"""The command line, a module per command; `execution`, `sharded`, `common` and `problem_formats` serve several of them.
 
-Nothing is re-exported: `braid` imports the module of a command.
+Nothing is re-exported: `deployments.cli` imports the module of each command.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""`braid ask`: one question, an answer by a language model that cites the passages it rests on."""
+"""`braid ask`: one question, an answer by a language model that cites passages."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ def ask(
     """Let a language model answer a question from the passages of an index, with numbered citations.
 
     Needs BRAID_OPENAI_BASE_URL and BRAID_CHAT_MODEL. The passages that are found are sent to that endpoint. Citations
-    of passages that were not given to the model are taken out of its answer, and said to be.
+    of passages that were not given to the model are removed from its answer, and reported.
 
     Examples:
 
@@ -92,6 +92,6 @@ def _show(answer: Any) -> None:
         stdout().print(Text.assemble((f"[{each.number}] ", "bold"), (place(each), "cyan")))
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
-        stderr().print(f"The model cited passages that it was not given ({numbers}); taken out.", style="yellow")
+        stderr().print(f"Citations of passages that the model was not given are removed: {numbers}.", style="yellow")
     if not answer.citations:
         stderr().print("The answer cites no passage: check it against `braid search`.", style="yellow")

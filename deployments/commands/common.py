@@ -1,4 +1,4 @@
-"""What all commands share: where they write, how they end, how they say what is wrong."""
+"""Common to all commands: options, output, exit codes and error messages."""
 
 import functools
 import inspect
@@ -28,18 +28,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 IndexOption = Annotated[str, typer.Option("--index", "-i", help="The index to work on.", metavar="NAME")]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--max-workers", "-w", min=1, metavar="N", help="A ceiling for steps at once, over the pipeline's."),
+    typer.Option("--max-workers", "-w", min=1, metavar="N", help="The most steps at once, instead of the pipeline's."),
 ]
 RunnerOption = Annotated[
     Literal["threads", "dask", "ray"] | None,
-    typer.Option(help="Where sync handlers run, over the pipeline's: in threads here, or on a Dask or Ray cluster."),
+    typer.Option(help="Where sync handlers run, instead of the pipeline's: threads here, a Dask or a Ray cluster."),
 ]
 BudgetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--budget",
         metavar="UNIT=AMOUNT",
-        help="What the run may use: usd=5, tokens=100000, seconds=3600; "
+        help="The most that the run may use: usd=5, tokens=100000, seconds=3600; "
         "may be repeated. When it is used up, nothing more starts.",
     ),
 ]
@@ -51,12 +51,12 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """For progress and complaints."""
+    """For progress and errors."""
     return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
 
 
 def _width(terminal: bool) -> int | None:
-    """A terminal says how wide it is; what goes to a file or a pipe should not be cut at 80 characters."""
+    """The width of the output: a terminal has its own, and lines in a file or a pipe should not be cut at 80."""
     return None if terminal or os.environ.get("COLUMNS") else 160
 
 
@@ -67,7 +67,7 @@ def emit(document: Any) -> None:
 
 
 def reported(command: Command) -> Command:
-    """Let a command's errors end it with a message and an exit code, never with a traceback; Ctrl-C with 130."""
+    """The command, ended by its errors with a message and an exit code, never with a traceback; by Ctrl-C with 130."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ def reported(command: Command) -> Command:
             complain(error, as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            stderr().print("Interrupted; what had finished is kept: see `braid runs`, `braid resume`.", style="yellow")
+            stderr().print("Interrupted; finished steps are kept: see `braid runs`, `braid resume`.", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
 
     run.__signature__ = inspect.signature(command)  # pyright: ignore[reportAttributeAccessIssue]
@@ -86,7 +86,7 @@ def reported(command: Command) -> Command:
 
 
 def complain(error: OrchestrationError, *, as_json: bool) -> None:
-    """Say what is wrong, all of it."""
+    """Print the error, with all its problems."""
     problems = error.problems if isinstance(error, InvalidPipeline) else ()
     if as_json:
         described = {"kind": type(error).__name__, "message": str(error)}
@@ -108,7 +108,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def show_logs(verbose: bool) -> None:
-    """Send our log to stderr when asked to; without that, progress and tables say what matters."""
+    """Send our log to stderr if `verbose`; else only progress and tables are shown."""
     for name in ("flows", "handlers"):
         logger = logging.getLogger(name)
         if not verbose:

@@ -1,4 +1,4 @@
-"""`braid demo`: the whole thing on real documents, in a few minutes."""
+"""`braid demo`: ingestion and search of real documents, in a few minutes."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def demo(
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
-    """Ingest the example documents into the index `demo`, made anew, and answer questions from it.
+    """Ingest the example documents into a new index `demo`, and answer questions from it.
 
     One of the documents is broken on purpose: it is set aside and the others go on, so the ingestion ends partial.
     The demo as a whole then still ends with exit code 0.
@@ -106,18 +106,18 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("steps failed", str(len(result.errors)))
     table.add_row("time", f"{result.seconds:.1f} s")
     table.add_row("seconds of all steps added up", f"{result.busy_seconds:.1f} s")
-    table.add_row("saved by running side by side, at most", f"{result.time_saved:.1f} s")
+    table.add_row("saved by running in parallel, at most", f"{result.time_saved:.1f} s")
     if answers:
         table.add_row("a question, at the median", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")
     console.print()
     console.print(table)
-    # The sum is no measurement of a run in order: a step that waits for a processor counts that as its own time.
+    # The sum does not measure a run in order: a step that waits for a processor counts that as its own time.
     console.print(
         "\nSteps that share a processor count their waiting too, so less than that may be saved; compare with "
         "braid demo --max-workers 1.",
         style="dim",
     )
-    console.print(f"All of it again: braid runs show {result.run_id}", style="dim")
+    console.print(f"Every step: braid runs show {result.run_id}", style="dim")
 
 
 def _questions() -> list[dict[str, str]]:

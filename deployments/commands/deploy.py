@@ -1,4 +1,4 @@
-"""`braid deploy`: the catalog and the schedules, brought to a Prefect server."""
+"""`braid deploy`: pipelines and their schedules as deployments on a Prefect server."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -23,18 +23,18 @@ def deploy(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Pipelines of the catalog; without any, all.")
     ] = None,
     work_pool: Annotated[
-        str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; made if missing.")
+        str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; created if missing.")
     ] = WORK_POOL,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove our deployments whose pipelines are gone from the catalog.")
+        bool, typer.Option("--prune", help="Remove our deployments whose pipelines are no longer in the catalog.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Make each pipeline a deployment on the Prefect server, with its form and the schedules of schedules.yaml.
 
-    The server is that of PREFECT_API_URL, else that of `braid up`. What is there already is left alone; deploying twice
-    changes nothing. Runs find their settings (BRAID_…) in the environment of the worker.
+    The server is that of PREFECT_API_URL, else that of `braid up`. Deployments that are up to date are left alone. Runs
+    find their settings (BRAID_…) in the environment of the worker.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""`braid doctor`: whether everything that Braid needs is there, and what to do where it is not."""
+"""`braid doctor`: check everything that Braid needs, and name the cure for each trouble."""
 
 import importlib.metadata
 import importlib.util
@@ -53,10 +53,10 @@ def doctor(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Look at versions, settings, stores, runs, models, disk and Prefect, and say what to do about each trouble.
+    """Check versions, settings, stores, runs, models, disk and Prefect; each trouble comes with its cure.
 
-    Without --repair nothing is changed, apart from the folder of the settings, which is made. Exit code 1 if something
-    is broken.
+    Without --repair nothing is changed, except that the folder of the settings is created. Exit code 1 if something is
+    broken.
     """
     settings = load_settings()
     found = list(examine(settings, repair=repair))
@@ -72,7 +72,7 @@ def doctor(
 
 
 def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
-    """Everything, topic by topic; a topic that breaks is a finding and hides no other."""
+    """All findings, topic by topic; a check that fails is a finding, and the others go on."""
     topics: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "versions": _versions,
         "settings": _settings,
@@ -147,7 +147,7 @@ def _pipelines(settings: Settings) -> Iterator[Finding]:
         yield Finding("pipelines", "error", f"{path}: {len(invalid.problems)} problems; see `braid validate {path}`")
     for folder in settings.pipelines_dirs:
         if not folder.is_dir():
-            yield Finding("pipelines", "warning", f"BRAID_PIPELINES_DIRS names {folder}, which is no folder")
+            yield Finding("pipelines", "warning", f"BRAID_PIPELINES_DIRS names {folder}, which is not a folder")
 
 
 def _run_store(settings: Settings) -> Iterator[Finding]:
@@ -225,7 +225,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         text = " and ".join(named) or "used for nothing; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL"
         yield Finding("models", "ok" if named else "note", f"{settings.openai_base_url}: {text}; it is not called here")
     elif settings.chat_model:
-        yield Finding("models", "warning", "BRAID_CHAT_MODEL without BRAID_OPENAI_BASE_URL, where it would be")
+        yield Finding("models", "warning", "BRAID_CHAT_MODEL is set without BRAID_OPENAI_BASE_URL")
     for name in KNOWN_MODELS:
         folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent
         yield Finding("models", "ok", f"{name}: checked, in {folder}")
@@ -245,11 +245,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
-    # Prefect itself takes seconds to import, so it is only asked where there is a server to ask.
+    # Prefect takes seconds to import, so it is only imported where there is a server.
     if os.environ.get("PREFECT_API_URL") or running_url(settings.home / "server"):
         yield from check_server(settings, repair=repair)
     else:
-        where = "runs start a server of their own; `braid up` runs one that stays, PREFECT_API_URL names another"
+        where = "each run starts a server of its own; `braid up` runs one that stays, PREFECT_API_URL names another"
         yield Finding("prefect", "ok", where)
     for name, value in DEFAULTS.items():
         if os.environ.get(name, value) != value:

@@ -1,4 +1,4 @@
-"""`braid documents`: what an index has of each document, which failed and why, and what to do about it."""
+"""`braid documents`: the documents of an index, with those that failed and the reasons; delete and requeue them."""
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -55,7 +55,7 @@ def list_documents(
     offset: OffsetOption = 0,
     json_output: JsonOption = False,
 ) -> None:
-    """List documents by name: status, last step, the run that had to do with them last, and why they failed.
+    """List documents by name: status, last step, last run, and the reason why they failed.
 
     Examples:
 
@@ -143,9 +143,9 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Delete documents from an index with all that only they support; the files they were made from stay.
+    """Delete documents from an index, with the facts that only they support; their source files stay.
 
-    While such a file is there, the next ingestion puts its document back.
+    While such a file is there, the next ingestion adds its document again.
 
     Examples:
 
@@ -176,7 +176,7 @@ def requeue(
     status: StatusOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Let documents that failed be tried again by the next ingestion, although they have not changed.
+    """Let the next ingestion try failed documents again, although they have not changed.
 
     Examples:
 
@@ -185,7 +185,7 @@ def requeue(
       braid documents requeue scans/page-7.pdf --index manuals
     """
     if bool(documents) == bool(status):
-        raise InvalidSettings("name the documents to try again, or say --status failed")
+        raise InvalidSettings("name the documents to try again, or give --status failed")
     if status not in (None, "failed"):
         raise InvalidSettings(f"only failed documents can be requeued, not those that are {status}")
     with _opened(index) as opened:

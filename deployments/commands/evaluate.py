@@ -1,4 +1,4 @@
-"""`braid evaluate`: how well an index finds, measured on questions of yours, per way of searching."""
+"""`braid evaluate`: the quality of every way of searching an index, measured on judged questions."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ def evaluate(
         Path, typer.Option("--qrels", help="Judgements: TREC's (query 0 document gain) or query, document, gain.")
     ],
     index: IndexOption = "default",
-    rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which takes its time.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.

@@ -1,4 +1,4 @@
-"""Run a pipeline for a command: progress on stderr, the result on stdout, and an exit code that tells how it ended."""
+"""Run a pipeline for a command: progress on stderr, the result on stdout, and the exit code for how it ended."""
 
 from collections.abc import Sequence
 from typing import Annotated, NoReturn

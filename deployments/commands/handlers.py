@@ -1,4 +1,4 @@
-"""`braid handlers`: what steps can do."""
+"""`braid handlers`: the handlers that steps can name."""
 
 import inspect
 from typing import Annotated, Any

@@ -13,9 +13,9 @@ def import_pipeline(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML or JSON file in any dialect.")],
     json_output: JsonOption = False,
 ) -> None:
-    """Print a pipeline of any dialect in its native form, with what its system takes for granted written out.
+    """Print a pipeline of any dialect in native form, with the defaults of its system written out.
 
-    The dialect is told by what the file holds. Such files also run as they are; nothing has to be converted.
+    The dialect is recognised by the content of the file. Such files also run as they are; nothing has to be converted.
 
     Examples:
 

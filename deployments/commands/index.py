@@ -1,4 +1,4 @@
-"""`braid index`: which indexes there are, copies of them between stores, and their removal."""
+"""`braid index`: list, copy, compare and delete indexes."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,9 +24,9 @@ _COUNTED = ("documents", "failed", "chunks", "vectors", "terms", "entities", "re
 @app.command("list")
 @reported
 def list_indexes(json_output: JsonOption = False) -> None:
-    """List the indexes with what is in them and how much room they take.
+    """List the indexes with their content and size.
 
-    Indexes that cannot be opened are told with the reason, and the exit code is 1.
+    Indexes that cannot be opened are reported with the reason, and the exit code is 1.
 
     Examples:
 
@@ -38,7 +38,7 @@ def list_indexes(json_output: JsonOption = False) -> None:
     names = index_names(settings)
     if names is None:
         raise InvalidSettings(
-            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with what made them"
+            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with their process"
         )
     found: list[dict[str, Any]] = []
     unusable: dict[str, str] = {}
@@ -74,7 +74,7 @@ def _show_indexes(found: list[dict[str, Any]], unusable: dict[str, str]) -> None
 @reported
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="An index by name, or by URL in another place.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; made if it is not there.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; created if missing.")],
     add: Annotated[
         bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
     ] = False,
@@ -100,14 +100,14 @@ def copy(
 
     with _opened(from_url) as origin, _opened(to_url) as copied_to:
         if copied_to.document_states(limit=1) and not add:
-            raise InvalidSettings(f"{_shown(target)} has documents already; delete it first, or say --add")
+            raise InvalidSettings(f"{_without_password(target)} has documents already; delete it first, or give --add")
         with _bar(sum(origin.statistics()[status] for status in ("processed", "failed"))) as progress:
             copied = copy_index(origin, copied_to, progress=progress)
     if json_output:
         emit(
             {
-                "from": _shown(source),
-                "to": _shown(target),
+                "from": _without_password(source),
+                "to": _without_password(target),
                 "documents": copied.documents,
                 "matches": copied.matches,
                 "counts": {"from": copied.before, "to": copied.after},
@@ -116,7 +116,9 @@ def copy(
         )
     else:
         if copied.matches:
-            stdout().print(f"Copied {copied.documents} documents; counts and content are the same ({_short(copied)}).")
+            stdout().print(
+                f"Copied {copied.documents} documents; counts and content are the same ({copied.fingerprints[0][:12]})."
+            )
         else:
             differing = [
                 f"{name}: {copied.before[name]} and {copied.after[name]}"
@@ -140,7 +142,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Delete an index with its artifacts; the documents it was made from stay.
+    """Delete an index with its artifacts; the source files of its documents stay.
 
     Examples:
 
@@ -168,7 +170,7 @@ def delete(
 def fingerprint(
     name: Annotated[str, typer.Argument(help="By name, or by URL in another place.")], json_output: JsonOption = False
 ) -> None:
-    """Print a hash of the content: equal for two indexes, wherever they are, that answer every query alike.
+    """Print a hash of the content: equal for two indexes, wherever they are, that answer every query in the same way.
 
     Examples:
 
@@ -177,7 +179,7 @@ def fingerprint(
     with _opened(locate_index(load_settings(), name, must_exist=True)) as store:
         found = store.fingerprint()
     if json_output:
-        emit({"index": _shown(name), "fingerprint": found})
+        emit({"index": _without_password(name), "fingerprint": found})
     else:
         stdout().print(found)
 
@@ -201,11 +203,7 @@ def _bar(total: int) -> Generator[Any]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _shown(name_or_url: str) -> str:
-    """Without the password."""
+def _without_password(name_or_url: str) -> str:
+    """The name, or the URL without its password."""
     scheme, separator, rest = name_or_url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else name_or_url
-
-
-def _short(copied: Any) -> str:
-    return copied.fingerprints[0][:12]

@@ -37,7 +37,8 @@ def ingest(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Process everything again, changed or not.")] = False,
     only_step: Annotated[
-        str | None, typer.Option(metavar="STEP", help="Do this step again for all documents, and what follows from it.")
+        str | None,
+        typer.Option(metavar="STEP", help="Run this step again for all documents, and the steps that depend on it."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unreadable documents again, although they have not changed.")
@@ -62,7 +63,7 @@ def ingest(
     """Read documents, cut them into passages, embed and store them, so that `braid search` finds them.
 
     A document that cannot be read is set aside with its reason, and the others go on (exit code 3). Ingesting again
-    processes only what is new or changed, and of that only what is needed.
+    processes new and changed documents only, and of those only the steps that are needed.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""`braid new`: a pipeline or a handler to begin with, which passes all checks as it is."""
+"""`braid new`: a pipeline or a handler to begin with, which passes all checks unchanged."""
 
 import keyword
 from pathlib import Path
@@ -16,9 +16,9 @@ _PIPELINE = """\
 # Check it: braid validate {path}    See it: braid plan {path}
 # Run it:   braid run {path} -p text="A lighthouse at dawn"
 name: {name}
-description: Say in one sentence what comes out.
+description: One sentence about the result.
 parameters:
-  text: {{required: true, description: What it begins with.}}
+  text: {{required: true, description: The text to begin with.}}
 steps:
   - text_generation
   - parallel:
@@ -29,7 +29,7 @@ steps:
         - text_to_speech
 """
 _HANDLER = '''\
-"""{words}: say in one sentence what this step gives."""
+"""{words}: one sentence about the result of this step."""
 
 from flows import Call, handler
 
@@ -93,7 +93,7 @@ def new_handler(
     module = ".".join([*(part for part in folder.parts if part not in (".", "/")), _checked(name)])
     words = name.replace("_", " ").capitalize()
     if folder.is_absolute():
-        raise OrchestrationError(f"{folder} is no package below this folder; give a relative path, such as handlers")
+        raise OrchestrationError(f"{folder} is not a package below this folder; give a relative path, such as handlers")
     _write(
         {
             folder / f"{name}.py": _HANDLER.format(name=name, words=words),
@@ -103,7 +103,7 @@ def new_handler(
 
 
 def _sorted_imports(text: str, module: str) -> str:
-    """The import of the handler's module in its place among the others."""
+    """The text with the import of the handler's module sorted in among the others."""
     lines = text.splitlines(keepends=True)
     mine = next(line for line in lines if line.startswith(f"from {module} "))
     others = [line for line in lines if line.startswith("from ") and line != mine]

@@ -1,4 +1,4 @@
-"""`braid plan`: what a pipeline would do, without doing it."""
+"""`braid plan`: the plan of a pipeline, without running it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,13 +25,13 @@ def plan(
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,
     diff: Annotated[
         str | None,
-        typer.Option("--diff", metavar="OTHER", help="Show instead what OTHER, a name or file, does not share."),
+        typer.Option("--diff", metavar="OTHER", help="Show instead the differences to OTHER, a name or file."),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Show what a pipeline would run: its steps, what runs side by side, every limit and where it came from.
+    """Show the plan of a pipeline: its steps, which of them run in parallel, every limit and where it comes from.
 
-    "4 (step)" is what the step declares, "2 (--max-workers, below the step's 4)" what a run made of it.
+    "4 (step)" is a limit that the step declares, "2 (--max-workers, below the step's 4)" one that the run lowers.
 
     Examples:
 
@@ -41,7 +41,7 @@ def plan(
 
       braid plan my_pipeline.yaml --mermaid > plan.mmd
 
-      braid plan ingest --diff my_ingest.yaml     # what my_ingest adds (+), removes (-), moves (>), changes (~)
+      braid plan ingest --diff my_ingest.yaml     # added (+), removed (-), moved (>), changed (~) steps
     """
     settings = load_settings()
     load_handlers(settings)
@@ -68,7 +68,7 @@ def plan(
     console.print(plan_tree(made))
     moved = moved_steps(made)
     if moved:
-        console.print("\nOrder derived from what the steps declare:", style="bold")
+        console.print("\nOrder derived from the declarations of the steps:", style="bold")
         for line in moved:
             console.print(f"  {line}", markup=False)
     elif found.pipeline.mode == "dag":

@@ -1,4 +1,4 @@
-"""Problems for machines: SARIF 2.1.0 for code scanning, workflow commands for GitHub's annotations."""
+"""Problems as SARIF 2.1.0 for code scanning, and as workflow commands for annotations on GitHub."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schem
 
 
 def sarif(problems: Mapping[str, Sequence[Problem]]) -> dict[str, Any]:
-    """All problems as one SARIF log, each code a rule."""
+    """All problems as one SARIF log with a rule per code."""
     found = [problem for listed in problems.values() for problem in listed]
     codes = sorted({problem.code for problem in found})
     rules = [
@@ -38,7 +38,7 @@ def _result(problem: Problem, rule: int) -> dict[str, Any]:
 
 
 def _uri(source: str) -> str:
-    """A path as the URI that SARIF wants: relative where it can be, with `/`, and what is special in URIs quoted."""
+    """A path as a URI: relative to this folder if it is below, with `/`, and with special characters quoted."""
     from urllib.parse import quote
 
     path = PurePath(source)

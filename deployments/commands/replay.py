@@ -1,4 +1,4 @@
-"""`braid replay`: do one step of an earlier run again, on what it saw then."""
+"""`braid replay`: run one step of an earlier run again, on the inputs it had then."""
 
 import asyncio
 from typing import Annotated, Any
@@ -21,13 +21,15 @@ def replay(
     step: Annotated[str, typer.Argument(metavar="STEP", help="The step's id or path, as `braid runs show` lists it.")],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter over the run's; may be repeated."),
+        typer.Option(
+            "--parameter", "-p", metavar="KEY=VALUE", help="Replaces a parameter of the run; may be repeated."
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Do one step of an earlier run again, on exactly the inputs it had then; nothing before or after it is run.
+    """Run one step of an earlier run again, on exactly the inputs it had then, and no other step.
 
-    What the step does outside of Braid, such as storing, it does again. Nothing is recorded.
+    Effects of the step outside of Braid, such as storing, happen again. Nothing is recorded.
 
     Examples:
 
@@ -53,7 +55,7 @@ def replay(
     verdict = (
         "it had not succeeded then"
         if replayed.recorded is None
-        else ("it left the same as then" if replayed.same else "it left something else than then")
+        else ("it wrote the same as then" if replayed.same else "it wrote something else than then")
     )
     if json_output:
         emit(
@@ -65,8 +67,10 @@ def replay(
                 "seconds": outcome.seconds,
                 "error": outcome.error and outcome.error.message,
                 "same": replayed.same,
-                "writes": [_change(change) for change in replayed.writes],
-                "recorded": None if replayed.recorded is None else [_change(change) for change in replayed.recorded],
+                "writes": [_change_json(change) for change in replayed.writes],
+                "recorded": None
+                if replayed.recorded is None
+                else [_change_json(change) for change in replayed.recorded],
             }
         )
     else:
@@ -90,5 +94,5 @@ def replay(
     raise typer.Exit(OK if outcome.status == "succeeded" else FAILED)
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change_json(change: Change) -> dict[str, Any]:
     return {"field": change.field, "kind": change.kind, "value": str(change)}

@@ -1,4 +1,4 @@
-"""`braid resume`: go on from a run that did not come to its end."""
+"""`braid resume`: continue a run that has not succeeded."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -29,20 +29,22 @@ def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one: see `braid runs`.")],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter over the run's; may be repeated."),
+        typer.Option(
+            "--parameter", "-p", metavar="KEY=VALUE", help="Replaces a parameter of the run; may be repeated."
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Do finished steps again that a changed pipeline does not fit any more.")
+        bool, typer.Option("--force", help="Run finished steps again that no longer fit the changed pipeline.")
     ] = False,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
-    """Do what a run left undone, as a new run that is linked to it; what had succeeded is taken over.
+    """Continue a run as a new run that is linked to it; steps that had succeeded are taken over.
 
-    Works after a failure, an interruption, a crash or a power cut. Mend the pipeline first if that is what it takes: a
-    changed step that had not finished is no obstacle, one that had is named and needs --force.
+    Works after a failure, an interruption, a crash or a power cut. Mend the pipeline first if necessary: steps that had
+    not finished may change freely; a changed step that had finished is reported, and needs --force.
 
     Examples:
 
@@ -50,7 +52,7 @@ def resume(
 
       braid resume 261121-0529 --max-workers 2
 
-      braid resume 261121-0529 --budget usd=10        (in all, what the earlier runs used included)
+      braid resume 261121-0529 --budget usd=10        (in all, including the earlier runs)
     """
     settings = load_settings()
     catalog = load_catalog(settings)

@@ -1,4 +1,4 @@
-"""`braid run`: any pipeline."""
+"""`braid run`: run any pipeline, here or as a run of its deployment."""
 
 from collections.abc import Iterable
 from typing import Annotated, NoReturn
@@ -40,11 +40,11 @@ def run(
     deployed: Annotated[
         bool, typer.Option("--deployed", help="Start a run of its deployment on the Prefect server instead.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="With --deployed: until it has ended.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --deployed: wait until it has ended.")] = False,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
-    """Run a pipeline: one of the catalog, or one in a file.
+    """Run a pipeline of the catalog or in a file.
 
     Values are read as the types that the pipeline declares: lists as a,b or JSON, mappings as JSON.
 
@@ -59,9 +59,11 @@ def run(
       braid run ingest --deployed -p source=/srv/documents --index manuals --wait
     """
     if wait and not deployed:
-        raise InvalidParameters("--wait goes with --deployed; without it a run is waited for anyhow")
+        raise InvalidParameters("--wait needs --deployed; without --deployed, the command always waits for the run")
     if deployed and task_runner is not None:
-        raise InvalidParameters("--task-runner does not go with --deployed: BRAID_TASK_RUNNER of the worker counts")
+        raise InvalidParameters(
+            "--task-runner cannot be combined with --deployed, where BRAID_TASK_RUNNER of the worker counts"
+        )
     settings = load_settings()
     catalog = load_catalog(settings)
     request = Request(
@@ -104,7 +106,7 @@ def read_parameters(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise InvalidParameters(f"{text!r} is no parameter; write -p KEY=VALUE")
+            raise InvalidParameters(f"{text!r} is not a parameter; write -p KEY=VALUE")
         if key in found:
             raise InvalidParameters(f"the parameter {key!r} is given twice")
         found[key] = value

@@ -1,4 +1,4 @@
-"""`braid search`: one question, the passages that answer it. Never imports Prefect: an answer takes milliseconds."""
+"""`braid search`: the passages that answer a question, in milliseconds, since Prefect is never imported."""
 
 import time
 from collections.abc import Mapping
@@ -27,22 +27,22 @@ TagOption = Annotated[
 ]
 MultiQueryOption = Annotated[bool, typer.Option("--multi-query", help="Let a language model reword the question too.")]
 HydeOption = Annotated[
-    bool, typer.Option("--hyde", help="Let a language model invent an answer and search what is near it too.")
+    bool, typer.Option("--hyde", help="Let a language model invent an answer, and also search for passages near it.")
 ]
 
 
 @reported
 def search(
-    question: Annotated[str, typer.Argument(help="In plain words; put it in quotes.")],
+    question: Annotated[str, typer.Argument(help="The question in plain words, in quotes.")],
     index: IndexOption = "default",
-    top: Annotated[int, typer.Option("--top", "-n", min=1, max=1000, help="How many passages.")] = 5,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, max=1000, help="The number of passages.")] = 5,
     tag: TagOption = None,
     multi_query: MultiQueryOption = False,
     hyde: HydeOption = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show how each passage got its place.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the reasons for the rank of each passage.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Answer a question with the passages of an index: by meaning, by words and by entities at once.
+    """Answer a question with passages of an index, found by meaning, by words and by entities at once.
 
     Examples:
 
@@ -111,7 +111,7 @@ def run_search(
 
 
 def checked_question(question: str) -> str:
-    """The question, if there is one.
+    """The question, unless it is empty.
 
     Raises:
         InvalidParameters: it is empty.
@@ -122,10 +122,10 @@ def checked_question(question: str) -> str:
 
 
 def filters_of(tags: list[str] | None) -> dict[str, list[str]]:
-    """What `--tag` options ask for.
+    """The filters of `--tag` options.
 
     Raises:
-        InvalidTag: one cannot be a tag.
+        InvalidTag: an option is not a tag.
     """
     from handlers.tags import read_tags
 
@@ -133,7 +133,7 @@ def filters_of(tags: list[str] | None) -> dict[str, list[str]]:
 
 
 def require_chat(settings: Settings) -> None:
-    """Refuse what needs a language model where there is none, with what to set.
+    """Refuse to go on without a language model; the message names the settings.
 
     Raises:
         InvalidSettings: none is configured.

@@ -1,4 +1,4 @@
-"""`braid up`: a Prefect server on this machine with everything deployed and a worker, until Ctrl-C."""
+"""`braid up`: a Prefect server on this machine with all pipelines deployed and a worker, until Ctrl-C."""
 
 import os
 import signal
@@ -28,8 +28,8 @@ def up(
 ) -> None:
     """Start a Prefect server with its UI, deploy every pipeline, and start a worker; Ctrl-C stops all of it.
 
-    Everything is on 127.0.0.1, and its state in the folder `server` below BRAID_HOME: runs, schedules and artifacts are
-    there again after the next `braid up`. Other commands (`braid deploy`, `braid run --deployed`) find this server.
+    Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
+    schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.
 
     Examples:
 
@@ -69,7 +69,7 @@ def _announce(server: LocalServer) -> None:
 
 
 def _make_paths_absolute(settings: Settings) -> None:
-    """Runs of the worker do not work in this folder; what names a place in it must mean the same to them."""
+    """Make settings that name folders absolute, since runs of the worker have another working directory."""
     os.environ["BRAID_HOME"] = str(settings.home.absolute())
     for name, folders in {"PIPELINES_DIRS": settings.pipelines_dirs, "SKILLS_DIRS": settings.skills_dirs}.items():
         if folders:
@@ -81,7 +81,7 @@ def _make_paths_absolute(settings: Settings) -> None:
 
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end what is inside, which is how a server ends; neither can interrupt the ending."""
+    """Let Ctrl-C and SIGTERM end the block, as usual for a server; neither can interrupt the ending."""
 
     def stop(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

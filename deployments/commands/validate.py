@@ -1,4 +1,4 @@
-"""`braid validate`: everything that is wrong with pipeline files, each problem at its line and column."""
+"""`braid validate`: all problems of pipeline files, each at its line and column."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def validate(
 ) -> None:
     """Check pipelines of any dialect: keys, types, handlers, options, and whether every step can read what it needs.
 
-    All problems are reported at once as file:line:column. Exit code 2 if there is any; warnings do not count.
+    All problems are reported at once as file:line:column. Exit code 2 if there is an error; warnings do not count.
 
     Examples:
 
@@ -76,7 +76,7 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
     try:
         return _planned(catalog.find(name), catalog, registry)
     except InvalidPipeline as invalid:
-        # What can be read of a broken file is checked further: people mend all of it at once.
+        # The readable part of a broken file is checked further, so that people can mend everything at once.
         more = _planned(invalid.draft, catalog, registry) if isinstance(invalid.draft, LoadedPipeline) else ()
         known = {(problem.line, problem.code) for problem in invalid.problems}
         known |= {(line, "unwritten-read") for line, code in known if code == "type-flow"}
@@ -92,7 +92,7 @@ def check(name: str, catalog: Catalog, *, registry: Registry | None = None) -> t
 
 
 def _planned(found: LoadedPipeline, catalog: Catalog, registry: Registry | None) -> tuple[Problem, ...]:
-    """What the planner finds wrong with a pipeline, or its warnings."""
+    """The problems that the planner finds, or its warnings."""
     known = Catalog({**catalog.loaded, found.pipeline.name: found})
     unclear = [
         Problem(found.file, *found.position_of(path, *keys), code, message, "warning")

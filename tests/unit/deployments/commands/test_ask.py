@@ -58,7 +58,7 @@ def test_an_answer_cites_what_it_was_given(model: OpenAIServer) -> None:
     assert "It opens at 4 bar [1], some say 5." in out
     assert "[1] " in out
     assert "characters " in out
-    assert "cited passages that it was not given (42); taken out" in err
+    assert "Citations of passages that the model was not given are removed: 42." in err
     assert " input_tokens" in err
     [prompt] = model.prompts
     assert "opens at 4 bar" in prompt

@@ -63,7 +63,7 @@ def test_a_copy_is_compared_with_its_original(tmp_path: Path) -> None:
     assert braid("fingerprint", "zoo")[1].strip() == copied["fingerprints"][0]
     code, _, err = braid("copy", "zoo", elsewhere)
     assert code == 2
-    assert "has documents already; delete it first, or say --add" in err
+    assert "has documents already; delete it first, or give --add" in err
     make_index("more", "a", "b", "c")
     code, _, err = braid("copy", "zoo", "more", "--add")
     assert code == 1

@@ -1,0 +1,67 @@
+"""The form of a deployment: written from a request, read back, and the schema that the server checks it by."""
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from deployments.catalog import Catalog
+from deployments.runs import InvalidParameters, Request
+from deployments.server.deployed import make_flow
+from deployments.server.form import controls_of, form_values, read_form
+from flows.loaders import load_pipeline_text
+from flows.planning import Limit
+from flows.translator import form_schema
+
+PIPELINE = """
+name: nightly
+parameters:
+  source: {type: text, required: true}
+  limit: {type: integer, minimum: 1, default: 5}
+steps:
+  - parallel: [extract_text, list_sources]
+"""
+LOADED = load_pipeline_text(PIPELINE, source="nightly.yaml")
+
+
+def test_a_request_comes_through_the_form_as_it_was() -> None:
+    request = Request(
+        LOADED,
+        {"source": "s", "limit": 3},
+        index="manuals",
+        ceiling=Limit(2, "max_concurrency of the run"),
+        budget={"usd": 5.0, "seconds": 60.0},
+    )
+    assert read_form(LOADED, form_values(request)).request == request
+
+
+def test_an_empty_form_leaves_everything_to_the_pipeline_and_the_settings() -> None:
+    form = read_form(LOADED, {"source": "s", "budget_usd": None, "resume_from": None})
+    assert form.request == Request(LOADED, {"source": "s"})
+    assert (form.dry_run, form.resume_from) == (False, None)
+
+
+def test_a_budget_in_a_unit_that_the_form_lacks_is_refused() -> None:
+    with pytest.raises(InvalidParameters, match="cannot be in coins, only in usd, tokens, seconds"):
+        form_values(Request(LOADED, {}, budget={"coins": 1.0}))
+
+
+def test_a_parameter_of_the_pipeline_takes_the_place_of_a_control_of_that_name() -> None:
+    loaded = load_pipeline_text("name: own\nparameters: {index: {type: integer}}\nsteps: [list_sources]", source="own")
+    request = read_form(loaded, {"index": 7}).request
+    assert (request.parameters, request.index) == ({"index": 7}, "default")
+
+
+def test_the_policy_is_asked_for_where_a_group_declares_none() -> None:
+    declared = load_pipeline_text(
+        "name: own\nsteps: [{parallel: {branches: [list_sources], policy: fail_fast}}]", source="own"
+    )
+    assert "policy" in {control.name for control in controls_of(LOADED.pipeline)}
+    assert "policy" not in {control.name for control in controls_of(declared.pipeline)}
+    policy = read_form(LOADED, {"source": "s", "policy": "best_effort"}).request.policy
+    assert policy is not None
+    assert policy.name == "best_effort"
+
+
+def test_the_server_has_the_schema_of_the_flow() -> None:
+    flow = make_flow(LOADED, Catalog({"nightly": LOADED}))
+    schema = form_schema(LOADED.pipeline, controls_of(LOADED.pipeline))
+    assert schema == parameter_schema(flow).model_dump_for_openapi()
