@@ -120,10 +120,14 @@ async def test_two_runs_together_have_no_more_seats_than_the_server_gives() -> N
 
     name = f"desk-{uuid4().hex[:8]}"
     notes: list[tuple[float, str]] = []
+    both_taken = asyncio.Event()
 
     async def sit(seats: PrefectSeats) -> None:
         async with seats.seat(name, 2):
             notes.append((time.monotonic(), "start"))
+            if len(notes) == 2:
+                both_taken.set()
+            await both_taken.wait()
             await asyncio.sleep(0.05)
             notes.append((time.monotonic(), "end"))
 

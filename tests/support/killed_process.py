@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+from deployments.settings import load_settings
+from flows.run_store import RunStore
 from tests.support.paths import ROOT
 
 
@@ -25,7 +28,11 @@ def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
         assert process.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < until, "the run did not begin"
         time.sleep(0.05)
-    time.sleep(1.5)  # what goes on is noted within a second
+    with closing(RunStore(load_settings().run_store_url)) as store:
+        while not any(store.going(record.run_id) for record in store.running()):
+            assert time.monotonic() < until, "the step was not written down"
+            time.sleep(0.05)
+    time.sleep(1)  # a flow run's first sign of life is on its way to the server
     process.send_signal(signal.SIGKILL)
     process.wait()
     return marker

@@ -14,12 +14,13 @@ from tests.support.openai_server import OpenAIServer, run_openai_server
 from tests.support.operated import Operated, run_operated
 from tests.support.s3 import S3Server, run_s3_server
 
-# Written sooner than by default, so that a test sees what a run left without waiting for it.
+# Written sooner than by default, so that a test sees what a run left without waiting for it; and a busy machine is no error.
 RECORDER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }

@@ -17,7 +17,7 @@ from tests.support.killed_process import run_and_kill
 
 
 def braid(*arguments: str) -> tuple[int, str]:
-    ended = CliRunner().invoke(app, list(arguments), prog_name="braid")
+    ended = CliRunner().invoke(app, list(arguments), prog_name="braid", env={"COLUMNS": "300"})
     return ended.exit_code, ended.stdout
 
 
