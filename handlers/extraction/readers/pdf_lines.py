@@ -10,6 +10,7 @@ _LINE_END = "\x02"
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 # TeX's fonts have ligatures where others have control characters, and some files do not say what those are.
 _TEX_LIGATURES = {11: "ff", 12: "fi", 13: "fl", 14: "ffi", 15: "ffl"}
+_HYPHENS = "-\u00ad\u2010"
 _SAME_LINE = 0.35
 """How far apart, in font sizes, letters may stand above each other on one line."""
 _WORD_GAP = 0.2
@@ -93,14 +94,14 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
 
 def _line(letters: list[_Letter]) -> Line | None:
     text = "".join(letter.text for letter in letters)
-    hyphenated = text.rstrip().endswith(_LINE_END)
-    text = text.replace(_LINE_END, "-").translate(_LIGATURES)
+    text = text.replace(_LINE_END, "-").translate(_LIGATURES).strip()
+    hyphenated = len(text) > 1 and text[-1] in _HYPHENS and text[-2].isalnum()
     seen = [letter for letter in letters if not letter.text.isspace()]
     if not seen:
         return None
     sizes = sorted(letter.size for letter in seen)
     return Line(
-        text.strip(),
+        f"{text[:-1]}-" if hyphenated else text,
         min(letter.left for letter in seen),
         max(letter.right for letter in seen),
         seen[0].bottom,
