@@ -49,6 +49,7 @@ def texts(data: bytes) -> list[tuple[str, str]]:
             [("heading", "# Title"), ("paragraph", ("words " * 9).strip())],
         ),
         (at(100, 700, "- one") + at(100, 685, "- two"), [("list", "- one"), ("list", "- two")]),
+        (at(100, 700, "a") + at(100, 690, "b"), [("paragraph", "a\nb")]),
         (at(100, 700, "outside") + at(-500, 700, "beyond"), [("paragraph", "outside")]),
     ],
 )
