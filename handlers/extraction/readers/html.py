@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
@@ -60,9 +61,12 @@ def read_page(text: str, file: RawFile) -> Extracted:
         return Extracted("")
     title = " ".join(all_text(next(root.iter("title"), root.makeelement("title"))).split())
     metadata = _metadata(root)
+    whole = deepcopy(root)
     drop_navigation(root)
     assembly = Assembly()
     write_page(root, assembly, file)
+    if not assembly.blocks:  # a page that is nothing but a menu
+        write_page(whole, assembly, file)
     return Extracted(assembly.text, assembly.blocks, title, metadata)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from ctypes import byref, c_double
 from dataclasses import dataclass
+from math import atan2, hypot, pi
 from typing import Any
 
 _LINE_END = "\x02"
@@ -10,8 +11,10 @@ _LINE_END = "\x02"
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 # TeX's fonts have ligatures where others have control characters, and some files do not say what those are.
 _TEX_LIGATURES = {11: "ff", 12: "fi", 13: "fl", 14: "ffi", 15: "ffl"}
+_HYPHENS = "-\u00ad\u2010"
 _SAME_LINE = 0.35
 """How far apart, in font sizes, letters may stand above each other on one line."""
+_OTHER_LINE = 0.6
 _WORD_GAP = 0.2
 _LARGEST_GAP = 1.5
 _ODD_SIZE = 1000.0
@@ -62,8 +65,10 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
     textpage = page.get_textpage()
     shown = page.get_bbox()
     handle = textpage.raw
-    left, right, bottom, top = c_double(), c_double(), c_double(), c_double()
+    left, right, bottom, top, x, y = (c_double() for _ in range(6))
+    matrix = raw.FS_MATRIX()
     run: list[_Letter] = []
+    quarters = 0
     for at in range(textpage.count_chars()):
         code = raw.FPDFText_GetUnicode(handle, at)
         if code in (10, 13) and raw.FPDFText_IsGenerated(handle, at):
@@ -74,15 +79,22 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
         if not code or code in (0xFFFE, 0xFFFF):
             continue
         raw.FPDFText_GetCharBox(handle, at, byref(left), byref(right), byref(bottom), byref(top))
-        # Small caps and the like change the size, and some files scale all letters: their height says more.
-        size = raw.FPDFText_GetFontSize(handle, at)
-        x, y = c_double(), c_double()
         raw.FPDFText_GetCharOrigin(handle, at, byref(x), byref(y))
         if not (shown[0] - 1 <= right.value and left.value <= shown[2] + 1):
             continue
         if not (shown[1] - 1 <= top.value and bottom.value <= shown[3] + 1):
             continue
-        run.append(_Letter(_TEX_LIGATURES.get(code) or chr(code), left.value, right.value, y.value, size))
+        # Some files have fonts of size 1, and all the size in the matrix.
+        raw.FPDFText_GetMatrix(handle, at, matrix)
+        size = raw.FPDFText_GetFontSize(handle, at) * hypot(matrix.c, matrix.d)
+        if not run:
+            quarters = round(atan2(matrix.b, matrix.a) / (pi / 2)) % 4
+        begin, end, base = _turned(quarters, (left.value, bottom.value, right.value, top.value), x.value, y.value)
+        letter = _Letter(_TEX_LIGATURES.get(code) or chr(code), begin, end, base, size)
+        if run and _is_apart(run[-1], letter):
+            yield run
+            run = []
+        run.append(letter)
         if chr(code) == _LINE_END:
             yield run
             run = []
@@ -91,16 +103,38 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
     textpage.close()
 
 
+def _is_apart(last: _Letter, letter: _Letter) -> bool:
+    """Whether PDFium has joined what stands on two lines, or far apart on one."""
+    if last.text.isspace() or letter.text.isspace():
+        return False
+    size = max(last.size, letter.size, 1.0)
+    return abs(letter.bottom - last.bottom) > _OTHER_LINE * size or letter.left - last.right > _LARGEST_GAP * size
+
+
+def _turned(quarters: int, box: tuple[float, float, float, float], x: float, y: float) -> tuple[float, float, float]:
+    """Where a letter begins and ends along its line, and how high the line stands, as if it were not turned."""
+    left, bottom, right, top = box
+    match quarters:
+        case 1:
+            return bottom, top, -x
+        case 2:
+            return -right, -left, -y
+        case 3:
+            return -top, -bottom, x
+        case _:
+            return left, right, y
+
+
 def _line(letters: list[_Letter]) -> Line | None:
     text = "".join(letter.text for letter in letters)
-    hyphenated = text.rstrip().endswith(_LINE_END)
-    text = text.replace(_LINE_END, "-").translate(_LIGATURES)
+    text = text.replace(_LINE_END, "-").translate(_LIGATURES).strip()
+    hyphenated = len(text) > 1 and text[-1] in _HYPHENS and text[-2].isalnum()
     seen = [letter for letter in letters if not letter.text.isspace()]
     if not seen:
         return None
     sizes = sorted(letter.size for letter in seen)
     return Line(
-        text.strip(),
+        f"{text[:-1]}-" if hyphenated else text,
         min(letter.left for letter in seen),
         max(letter.right for letter in seen),
         seen[0].bottom,

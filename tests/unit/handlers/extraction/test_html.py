@@ -70,6 +70,10 @@ def test_navigation_is_left_out_and_text_around_the_page_is_not():
     ]
 
 
+def test_a_page_that_is_only_a_menu_keeps_it():
+    assert read("<nav><a href=a>Valves</a></nav>") == [("paragraph", "Valves")]
+
+
 def test_the_head_is_metadata():
     head = '<title> A\n b </title><meta name="description" content="of pumps"><meta name=author content=Ann>'
     found = read_html(RawFile(f"<html lang=de><head>{head}</head><body>x</body></html>".encode()))
