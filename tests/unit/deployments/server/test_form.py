@@ -19,7 +19,7 @@ parameters:
 steps:
   - parallel: [extract_text, list_sources]
 """
-LOADED = load_pipeline_text(PIPELINE, source="nightly.yaml")
+LOADED = load_pipeline_text(PIPELINE, file="nightly.yaml")
 
 
 def test_a_request_comes_through_the_form_as_it_was() -> None:
