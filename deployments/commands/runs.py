@@ -87,8 +87,8 @@ def show(
         record = replace(record, cost=store.spent(record))
         outcomes = store.outcomes(record.run_id)
         attempts = store.attempts(record.run_id)
-        related = [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id]
-        going = store.going(record.run_id)
+        related = [one.run_id for one in store.chain(record.chain) if one.run_id != record.run_id]
+        going = store.running_branches(record.run_id)
         usual = usual_seconds(store.step_statistics(record.pipeline)) if going else {}
     ended = [outcome_from_row(row) for row in outcomes]
     if json_output:

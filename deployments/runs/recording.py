@@ -53,8 +53,8 @@ class KnownRuns:
             recent, now = store.recent(limit=_MOST_RECENT), time.time()
         finally:
             store.close()
-        lineages = {run.lineage for run in recent if run.status == "running" and run.is_alive(now)}
-        alive = {run.run_id for run in recent if run.lineage in lineages}
+        lineages = {run.chain for run in recent if run.status == "running" and run.is_alive(now)}
+        alive = {run.run_id for run in recent if run.chain in lineages}
         return alive, {run.run_id for run in recent} - alive
 
 
@@ -90,10 +90,10 @@ def start_recording(
                     "stop it first, or wait for its end"
                 )
             if not force:
-                measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
+                measure_fit(prepared.plan, prepared.context, store.finished_calls(resumes.chain)).check()
             if resumes.status == "running":
                 store.stop(resumes.run_id, "interrupted")
-            earlier = store.lineage(resumes.lineage)
+            earlier = store.chain(resumes.chain)
             spent = add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
     except BaseException:
         store.close()

@@ -201,4 +201,4 @@ class _Watch:
 def _records(store: RunStore, flow_run_id: str) -> list[RunRecord]:
     """The executions of a flow run, the first one first."""
     last = store.of_flow_run(flow_run_id)
-    return store.lineage(last.lineage) if last is not None else []
+    return store.chain(last.chain) if last is not None else []

@@ -33,7 +33,7 @@ def code_of(error: BaseException) -> str:
 def explain(
     uri: str, error: Exception, options: StorageOptions, *, answered: bool
 ) -> StorageError | TransientError | None:
-    """Our error for an error of s3fs, botocore or aiohttp, else None; `answered`: whether the server answered before."""
+    """Our error for an error of s3fs, botocore or aiohttp, else None. `answered`: the server has answered before."""
     where = _where(uri, options)
     if code := code_of(error):
         return _explain_code(where, code, error)
