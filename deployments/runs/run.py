@@ -86,17 +86,7 @@ def _run(
     if engine == "inline":
         from flows.engine import run_plan
 
-        return asyncio.run(
-            run_plan(
-                prepared.plan,
-                prepared.context,
-                observer=prepared.observer,
-                journal=prepared.journal,
-                spent=prepared.spent,
-                rates=prepared.rates,
-                expected=prepared.expected,
-            )
-        )
+        return asyncio.run(run_plan(prepared))
     set_prefect_defaults()
     from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
 

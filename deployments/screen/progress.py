@@ -1,6 +1,5 @@
 """Progress of a run on the terminal: a bar a step that counts its batches, or plain lines where nobody watches."""
 
-import re
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from flows.author import Outcome
 from flows.engine import Observer, Stuck
+from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Plan
 
 
@@ -44,7 +44,7 @@ class Lines(Watch):
         self._began = self._clock()
         self._console.print(f"{plan.pipeline.name}: run {run_id} started, {len(plan.leaves)} steps")
 
-    def loop_started(self, path: str, id: str, items: int) -> None:
+    def loop_started(self, path: StepPath, id: str, items: int) -> None:
         self._console.print(f"{self._clock() - self._began:7.1f} s  {id}: {items} items or batches", markup=False)
 
     def stuck(self, found: Stuck) -> None:
@@ -73,8 +73,8 @@ class Bars(Watch):
             TimeElapsedColumn(),
             console=console,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._loops: dict[str, str] = {}
+        self._tasks: dict[StepPath, TaskID] = {}
+        self._loops: set[StepPath] = set()
         self._running: dict[TaskID, int] = {}
         self._bad: dict[TaskID, list[str]] = {}
 
@@ -90,23 +90,22 @@ class Bars(Watch):
     def run_started(self, plan: Plan, run_id: str) -> None:
         self._progress.console.print(f"{plan.pipeline.name}: run {run_id}", style="dim")
         for node in plan.nodes:
-            if isinstance(node, (Leaf, FanIn)) and node.path not in self._tasks:
-                depth = node.path.count(".")
-                label = Text("  " * depth + node.label).plain
-                self._tasks[node.path] = self._progress.add_task(label, total=1, start=False, note="")
+            path = StepPath(node.path)
+            if isinstance(node, (Leaf, FanIn)) and path not in self._tasks:
+                label = Text("  " * len(path.around) + node.label).plain
+                self._tasks[path] = self._progress.add_task(label, total=1, start=False, note="")
 
-    def loop_started(self, path: str, id: str, items: int) -> None:
-        inside = f"{_plain(path)}."
-        again = _plain(path) in self._loops
-        self._loops[_plain(path)] = path
+    def loop_started(self, path: StepPath, id: str, items: int) -> None:
+        again = path.plain in self._loops
+        self._loops.add(path.plain)
         for step, task in self._tasks.items():
-            if step.startswith(inside):
+            if step.inside(path.plain):
                 # A loop in a loop begins once for every item of the outer one.
                 before = int(self._progress.tasks[task].total or 0) if again else 0
                 self._progress.update(task, total=before + items)
 
-    def step_started(self, path: str, id: str) -> None:
-        task = self._tasks.get(_plain(path))
+    def step_started(self, path: StepPath, id: str) -> None:
+        task = self._tasks.get(path.plain)
         if task is None:
             return
         if not self._running.get(task) and not self._progress.tasks[task].started:
@@ -118,7 +117,7 @@ class Bars(Watch):
         self._progress.console.print(str(found), style="yellow", markup=False)
 
     def finished(self, outcome: Outcome) -> None:
-        task = self._tasks.get(_plain(outcome.path)) if outcome.is_leaf else None
+        task = self._tasks.get(outcome.path.plain) if outcome.is_leaf else None
         if task is None:
             return
         if outcome.started is not None:
@@ -137,8 +136,3 @@ class Bars(Watch):
         bad = self._bad.get(task, [])
         parts += [f"[yellow]{bad.count(word)} {word}[/]" for word in dict.fromkeys(bad)]
         self._progress.update(task, note=" ".join(parts))
-
-
-def _plain(path: str) -> str:
-    """The path in the plan, without the indices of items."""
-    return re.sub(r"\[\d+\]", "", path)

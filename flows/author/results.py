@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemFailure, ItemStatus
 from flows.author.prices import add_up
+from flows.model import StepPath
 from flows.state import Context
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
@@ -64,9 +65,10 @@ class Attempt:
 class Outcome:
     """How one declared step, group, branch or item ended, even if it never started."""
 
-    path: str
+    path: StepPath
     """The path in the plan, with indices of items in brackets: `3[2].0.1`."""
     id: str
+    """The id of the step in the plan, and the items that it is in: `embed[2]`."""
     kind: Kind
     status: Status
     started: float | None = None
@@ -88,13 +90,10 @@ class Outcome:
     def is_leaf(self) -> bool:
         return self.kind == "step"
 
-    def is_at_or_inside(self, path: str) -> bool:
-        """Whether its path is `path`, or inside `path`."""
-        return self.path == path or self.is_inside(path)
-
-    def is_inside(self, path: str) -> bool:
-        """Whether its path is inside `path`; every path is inside the empty one."""
-        return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))
+    @property
+    def step(self) -> str:
+        """The id of the step in the plan: the same for all items of a loop."""
+        return StepPath(self.id).step
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def now() -> float:
 def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
     """The outcome in a row of a run store or in a JSON object."""
     return Outcome(
-        path=row["path"],
+        path=StepPath(row["path"]),
         id=row["step_id"],
         kind=row["kind"],
         status=row["status"],

@@ -7,8 +7,8 @@ from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared
 from flows.engine.replay import replay_step
 from flows.engine.retries import next_delay
-from flows.engine.run_state import Observer, Observers, RunLeaf, path_key
-from flows.engine.stuck import Expected, Stuck, plain, usual_seconds
+from flows.engine.run_state import Observer, Observers, RunLeaf
+from flows.engine.stuck import Expected, Stuck, usual_seconds
 
 __all__ = [
     "Expected",
@@ -21,8 +21,6 @@ __all__ = [
     "Stuck",
     "attempt",
     "next_delay",
-    "path_key",
-    "plain",
     "replay_step",
     "run_leaf",
     "run_plan",

@@ -104,8 +104,8 @@ class _Items:
         path = self.scope.path(self.loop)
         return replace(
             self.scope,
-            prefix=f"{path}[{position}]",
-            strip=len(self.loop.path),
+            start=self.loop.path,
+            run_path=path.of_item(position),
             item=f"{self.scope.item}[{position}]",
             key=f"{self.scope.key}[{key}]" if key else "",
         )
@@ -124,7 +124,7 @@ class _Items:
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(
             Outcome(
-                f"{self.scope.path(self.loop)}[{position}]",
+                self.scope.path(self.loop).of_item(position),
                 scope.name(self.loop),
                 "item",
                 result.status,
@@ -142,7 +142,7 @@ class _Items:
 
     def never(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
-        path = f"{self.scope.path(self.loop)}[{position}]"
+        path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
             why = self.reason or reason
             state.record(Outcome(path, self._scope(position).name(self.loop), "item", "cancelled", reason=why))

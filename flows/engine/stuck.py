@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.calling import LeafCall
+from flows.model import StepPath
 
 logger = logging.getLogger(__name__)
 EVERY_S = 5.0
@@ -26,35 +26,30 @@ class Expected:
     """If set, it counts for every step, whatever is usual."""
     usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
-    def limit_s(self, path: str) -> float:
+    def limit_s(self, path: StepPath) -> float:
         """For how long a call may give no sign of progress."""
         usual = self.usual(path)
         if self.after_s is not None:
             return self.after_s
         return max(TIMES * usual, LEAST_S) if usual is not None else UNKNOWN_S
 
-    def usual(self, path: str) -> float | None:
-        return self.usual_s.get(plain(path))
+    def usual(self, path: StepPath) -> float | None:
+        return self.usual_s.get(path.plain)
 
 
 def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """What nine of ten recorded calls took at most, by path in the plan; rows have `path` and `seconds`."""
     taken: dict[str, list[float]] = {}
     for row in rows:
-        taken.setdefault(plain(row["path"]), []).append(row["seconds"])
+        taken.setdefault(StepPath(row["path"]).plain, []).append(row["seconds"])
     return {path: sorted(found)[(len(found) * 9 - 1) // 10] for path, found in taken.items()}
-
-
-def plain(path: str) -> str:
-    """The path in the plan, without the indices of items."""
-    return re.sub(r"\[\d+\]", "", path)
 
 
 @dataclass(frozen=True)
 class Stuck:
     """A call that has been silent for longer than expected."""
 
-    path: str
+    path: StepPath
     step_id: str
     silent_s: float
     """Since its attempt began, or since it last reported progress."""
@@ -82,7 +77,7 @@ class StuckWatch:
         self,
         expected: Expected,
         *,
-        progressed: Callable[[str, str, int, int | None], None],
+        progressed: Callable[[StepPath, str, int, int | None], None],
         stuck: Callable[[Stuck], None],
     ) -> None:
         self._expected, self._progressed, self._stuck = expected, progressed, stuck

@@ -14,6 +14,7 @@ from flows.model.limits import (
 from flows.model.lint import remarks
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
+from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
     MAX_CONCURRENCY_NAMES,
     NAME_PATTERN,
@@ -33,6 +34,7 @@ from flows.model.steps import (
 )
 
 __all__ = [
+    "ITEM",
     "KIND_BY_KEY",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
@@ -60,6 +62,7 @@ __all__ = [
     "Split",
     "Step",
     "StepFields",
+    "StepPath",
     "SubPipeline",
     "Switch",
     "Tolerance",

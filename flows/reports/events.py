@@ -2,7 +2,6 @@
 
 import logging
 import queue
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from flows.author import Outcome, RunResult
 from flows.engine import Observer
+from flows.model import StepPath
 from flows.planning import Group, Leaf, Loop, Plan
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class JobEvents(Observer):
         self._teller.start()
         self._events.put(JobEvent("run_start", text=f"{plan.pipeline.name}: run {run_id}"))
 
-    def step_started(self, path: str, id: str) -> None:
+    def step_started(self, path: StepPath, id: str) -> None:
         stage = self._stage_of(path)
         if stage and stage not in self._begun:
             self._begun.add(stage)
@@ -87,12 +87,11 @@ class JobEvents(Observer):
             except Exception:
                 logger.exception("the callback for %s %s failed; the run goes on", event.kind, event.job)
 
-    def _stage_of(self, path: str) -> str:
-        first = re.split(r"[.\[/]", path, maxsplit=1)[0]
+    def _stage_of(self, path: StepPath) -> str:
+        first = next(iter(path.around), path)
         return first if first in self._stages else ""
 
-    def _job(self, path: str, id: str) -> str:
+    def _job(self, path: StepPath, id: str) -> str:
         """What people call it: its handler's name, with the item where it is in a loop."""
-        item = "".join(re.findall(r"\[\d+\]", path))
-        label = self._jobs.get(re.sub(r"\[\d+\]", "", path))
-        return f"{label}{item}" if label is not None else id
+        label = self._jobs.get(path.plain)
+        return f"{label}{path.item}" if label is not None else id

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncGenerator
 
 from flows.author import Outcome
 from flows.engine import Observer, Stuck
+from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Node, Plan, Sub, node_children
 from flows.reports.tables import cell, markdown_table
 
@@ -19,9 +19,9 @@ class LiveProgress(Observer):
     def __init__(self) -> None:
         self.changes = 0
         """Grows with everything that happens, so that nothing need be written twice."""
-        self._steps: dict[str, _Step] = {}
-        self._loops: set[str] = set()
-        self._stuck: dict[str, Stuck] = {}
+        self._steps: dict[StepPath, _Step] = {}
+        self._loops: set[StepPath] = set()
+        self._stuck: dict[StepPath, Stuck] = {}
 
     def run_started(self, plan: Plan, run_id: str) -> None:
         self._expect(plan.root, "")
@@ -29,24 +29,24 @@ class LiveProgress(Observer):
 
     def _expect(self, node: Node, prefix: str) -> None:
         if isinstance(node, (Leaf, FanIn)):
-            self._steps[prefix + node.path] = _Step(node.id)
+            self._steps[StepPath(prefix + node.path)] = _Step(node.id)
         for child in node_children(node):
             self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
 
-    def loop_started(self, path: str, id: str, items: int) -> None:
-        again = _plain(path) in self._loops
-        self._loops.add(_plain(path))
+    def loop_started(self, path: StepPath, id: str, items: int) -> None:
+        again = path.plain in self._loops
+        self._loops.add(path.plain)
         for plain, step in self._steps.items():
-            if plain.startswith((f"{_plain(path)}.", f"{_plain(path)}/")):
+            if plain.inside(path.plain):
                 # A loop in a loop begins once for every item of the outer one.
                 step.total = step.total + items if again else items
         self.changes += 1
 
-    def step_started(self, path: str, id: str) -> None:
+    def step_started(self, path: StepPath, id: str) -> None:
         self._at(path, id).running += 1
         self.changes += 1
 
-    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
         if self._stuck.pop(path, None) is not None:
             self.changes += 1
 
@@ -107,8 +107,8 @@ class LiveProgress(Observer):
                 shown = self.changes
                 yield self.markdown()
 
-    def _at(self, path: str, id: str) -> "_Step":
-        return self._steps.setdefault(_plain(path), _Step(id.split("[")[0]))
+    def _at(self, path: StepPath, id: str) -> "_Step":
+        return self._steps.setdefault(path.plain, _Step(StepPath(id).step))
 
 
 class _Step:
@@ -125,7 +125,3 @@ class _Step:
 def _bar(step: _Step) -> str:
     full = _WIDTH if step.known == step.ended else int(_WIDTH * step.ended / step.known)
     return "█" * full + "░" * (_WIDTH - full)
-
-
-def _plain(path: str) -> str:
-    return re.sub(r"\[\d+\]", "", path)

@@ -14,6 +14,7 @@ from flows.author import Attempt, Outcome, RunResult, now
 from flows.engine import FinishedCall, Journal, Observer, Stuck
 from flows.errors import OrchestrationError
 from flows.loaders import dump_pipeline
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.run_store.records import HEARTBEAT_S, ProcessIdentity, RunningBranch, RunRecord
 from flows.run_store.store import RunStore
@@ -98,10 +99,10 @@ class Recorder(Observer, Journal):
         )
         self._writer.start()
 
-    def step_started(self, path: str, id: str) -> None:
+    def step_started(self, path: StepPath, id: str) -> None:
         self._goes_on(RunningBranch(path, id, now()))
 
-    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
+    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
         known = self._going.get(path)
         if known is not None:
             self._goes_on(replace(known, done=done, total=total, heard=now(), stuck=False))
@@ -117,7 +118,7 @@ class Recorder(Observer, Journal):
         with self._lock:
             self._waiting.going[step.path] = step
 
-    def attempted(self, path: str, id: str, attempt: Attempt) -> None:
+    def attempted(self, path: StepPath, id: str, attempt: Attempt) -> None:
         with self._lock:
             self._waiting.attempts.append((path, id, attempt))
         self._wake.set()

@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from flows.author import Outcome, RunResult
 from flows.calling import LeafCall, LeafResult
-from flows.engine import Observer, RunLeaf, run_plan
+from flows.engine import Observer, Prepared, RunLeaf, run_plan
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context
 from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
@@ -28,9 +29,7 @@ MOST_TURNS = 200_000
 class Engine(Protocol):
     """What runs a plan: `run_plan`, or a variant of it that a test of the kit has broken."""
 
-    def __call__(
-        self, plan: Plan, context: Context, *, run_leaf: RunLeaf, observer: Observer
-    ) -> Coroutine[Any, Any, RunResult]: ...
+    def __call__(self, prepared: Prepared, *, run_leaf: RunLeaf) -> Coroutine[Any, Any, RunResult]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Event:
 
     at: float
     kind: Kind
-    path: str
+    path: StepPath
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Record:
     events: list[Event] = field(default_factory=list[Event])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     """As they were reported, so also those of a run that was stopped."""
-    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
     """Items by path of a loop."""
     result: RunResult | None = None
     stopped: Stop | None = None
@@ -80,7 +79,7 @@ class _Recorder(Observer):
         self.dead = False
         self.whole: asyncio.Task[RunResult] | None = None
 
-    def note(self, kind: Kind, path: str) -> None:
+    def note(self, kind: Kind, path: StepPath) -> None:
         if self.dead:
             return
         loop = asyncio.get_running_loop()
@@ -93,10 +92,10 @@ class _Recorder(Observer):
             else:
                 self.whole.cancel()
 
-    def step_started(self, path: str, id: str) -> None:
+    def step_started(self, path: StepPath, id: str) -> None:
         self.note("started", path)
 
-    def loop_started(self, path: str, id: str, items: int) -> None:
+    def loop_started(self, path: StepPath, id: str, items: int) -> None:
         self.record.sizes[path] = items
 
     def finished(self, outcome: Outcome) -> None:
@@ -203,7 +202,7 @@ def record_run(
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
-        recorder.whole = loop.create_task(engine(plan, context, run_leaf=recorder.run_leaf, observer=recorder))
+        recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder), run_leaf=recorder.run_leaf))
         record.result = loop.run_until_complete(recorder.whole)
     except WaitsForever as stuck:
         record.stuck = str(stuck)

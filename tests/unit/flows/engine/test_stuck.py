@@ -8,9 +8,9 @@ import pytest
 
 from flows.author import Call, Registry, handler
 from flows.calling import LeafCall
-from flows.engine import Expected, Observer, Observers, Stuck, run_plan, stuck, usual_seconds
+from flows.engine import Expected, Observer, Observers, Prepared, Stuck, run_plan, stuck, usual_seconds
 from flows.engine.stuck import StuckWatch
-from flows.model import Pipeline
+from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
 from flows.reports import LiveProgress
 from flows.state import Context
@@ -23,7 +23,7 @@ def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[Stuck], list
     def work() -> None: ...
 
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["work"]}), registry=made)
-    call = LeafCall(plan.leaves[0], "0", "0.work", Context())
+    call = LeafCall(plan.leaves[0], StepPath("0"), "0.work", Context())
     found: list[Stuck] = []
     progress: list[tuple[int, int | None]] = []
     watch = StuckWatch(
@@ -70,7 +70,7 @@ def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck
     ],
 )
 def test_the_limit_is_what_is_set_or_ten_times_what_is_usual(expected: Expected, limit: float) -> None:
-    assert expected.limit_s("1[4].0") == limit
+    assert expected.limit_s(StepPath("1[4].0")) == limit
 
 
 def test_usual_is_what_nine_of_ten_calls_took_at_most() -> None:
@@ -94,7 +94,7 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
     live, text = LiveProgress(), list[str]()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
     watching: Any = Observers([live, Seen()])
-    result = await run_plan(plan, Context(), observer=watching, expected=Expected(after_s=0.05))
+    result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expected(after_s=0.05)))
     assert result.status == "succeeded"
     assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]
     assert "Stuck?" not in live.markdown()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.author import Registry, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.run_store import Recorder, RunStore, measure_fit
@@ -71,7 +71,7 @@ def test_results_that_cannot_be_read_are_made_again_with_a_warning(
     measure_fit(plan, context, calls).check()
 
     recorder = Recorder(RunStore(store.url), index="docs", resumes=record)
-    result = asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    result = asyncio.run(run_plan(Prepared(plan, context, recorder, journal=recorder)))
     assert (result.status, context.data["counts"], called) == ("succeeded", 4, ["split_words", "count_words"])
     assert "0.split_words: what was kept of it cannot be read" in caplog.text
     assert [one.run_id for one in store.chain(RUN)] == [RUN, "resumed"]
