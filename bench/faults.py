@@ -36,7 +36,7 @@ from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.reports.tables import markdown_table
 from flows.run_store import Recorder, RunRecord, RunStore, RunStoreFailed
-from flows.run_store.tables import kept
+from flows.run_store.tables import finished_calls
 from flows.state import Context, Identity
 from tests.support import killing
 
@@ -77,7 +77,7 @@ class Place:
         store = RunStore(self.url)
         record = store.get(run_id)
         assert record is not None, f"{run_id} is not in the store"
-        found = {call.key for call in store.kept_calls(record.lineage)}
+        found = {call.key for call in store.finished_calls(record.chain)}
         store.close()
         return record, found
 
@@ -245,7 +245,7 @@ def concurrent_runs(runs: int) -> Row:
         for number in range(runs):
             run_id = f"run-{number}"
             lost += len(wanted.outcomes) - len(store.outcomes(run_id))
-            lost += killing.CALLS_OF_A_RUN - len(store.kept_calls(run_id))
+            lost += killing.CALLS_OF_A_RUN - len(store.finished_calls(run_id))
         store.close()
     return Row(f"{runs} runs at once in one SQLite file", runs, ended.count(0), lost)
 
@@ -340,12 +340,14 @@ def corrupt_content(tries: int) -> Row:
         killing.run(RunStore(place.url), "rot", place.handlers())
         engine = sa.create_engine(place.url)
         with engine.begin() as connection:
-            keys = list(connection.execute(sa.select(kept.c.key).order_by(kept.c.key)).scalars())
+            keys = list(connection.execute(sa.select(finished_calls.c.key).order_by(finished_calls.c.key)).scalars())
             broken = chosen.sample(keys, 1 + number % 8)
             for key in broken:
-                content = connection.execute(sa.select(kept.c.content).where(kept.c.key == key)).scalar_one()
+                content = connection.execute(
+                    sa.select(finished_calls.c.content).where(finished_calls.c.key == key)
+                ).scalar_one()
                 rotten = content[: len(content) // 2] if chosen.random() < 0.5 else b"\x00" * len(content)
-                connection.execute(sa.update(kept).where(kept.c.key == key).values(content=rotten))
+                connection.execute(sa.update(finished_calls).where(finished_calls.c.key == key).values(content=rotten))
         engine.dispose()
         before = len(place.called())
         record, _ = place.record("rot")

@@ -184,7 +184,7 @@ def _stored(folder: Path) -> set[str]:
 
     store = RunStore(f"sqlite:///{folder / 'home' / 'runs.db'}")
     try:
-        return {call.key for record in store.recent() for call in store.kept_calls(record.lineage)}
+        return {call.key for record in store.recent() for call in store.finished_calls(record.chain)}
     finally:
         store.close()
 

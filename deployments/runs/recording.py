@@ -80,9 +80,9 @@ def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, f
             "stop it first, or wait for its end"
         )
     if not force:
-        measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
+        measure_fit(prepared.plan, prepared.context, store.finished_calls(resumes.chain)).check()
     if resumes.status == "running":
         store.stop(resumes.run_id, "interrupted")
     prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
-    earlier = store.lineage(resumes.lineage)
+    earlier = store.chain(resumes.chain)
     return add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])

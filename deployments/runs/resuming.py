@@ -52,14 +52,14 @@ def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[s
 
 
 def _pipeline(record: "RunRecord", catalog: Catalog) -> LoadedPipeline:
-    if record.source is not None and Path(record.source).exists():
-        return catalog.find(record.source)
+    if record.file is not None and Path(record.file).exists():
+        return catalog.find(record.file)
     try:
         return catalog.find(record.pipeline)
     except UnknownName as error:
-        if record.definition is None:
+        if record.yaml is None:
             raise OrchestrationError(
-                f"run {record.run_id}: its pipeline {record.pipeline!r} was read from {record.source or 'Python'}, "
+                f"run {record.run_id}: its pipeline {record.pipeline!r} was read from {record.file or 'Python'}, "
                 "which is not there any more, and it could not be recorded"
             ) from error
-    return load_pipeline_text(record.definition, file=f"run {record.run_id}")
+    return load_pipeline_text(record.yaml, file=f"run {record.run_id}")

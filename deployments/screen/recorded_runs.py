@@ -54,12 +54,12 @@ def read_run(store: "RunStore", run: str) -> RecordedRun:
     record = store.get(run)
     if record is None:
         raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
-    going = store.going(record.run_id)
+    going = store.running_branches(record.run_id)
     return RecordedRun(
         replace(record, cost=store.spent(record)),
         store.outcomes(record.run_id),
         store.attempts(record.run_id),
-        [one.run_id for one in store.lineage(record.lineage) if one.run_id != record.run_id],
+        [one.run_id for one in store.chain(record.chain) if one.run_id != record.run_id],
         going,
         usual_seconds(store.step_statistics(record.pipeline)) if going else {},
     )

@@ -29,7 +29,7 @@ def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
             marked = repair and store.interrupt(record.run_id)
             yield Finding(TOPIC, "ok" if marked else "warning", _zombie_text(record, store, marked))
         for record in running:
-            for step in store.going(record.run_id) if record not in zombies else ():
+            for step in store.running_branches(record.run_id) if record not in zombies else ():
                 if step.stuck:
                     text = f"{record.run_id}: {step.step_id} gives no sign of progress; see `braid runs show`"
                     yield Finding(TOPIC, "warning", text)
@@ -87,7 +87,7 @@ def _state(record: "RunRecord") -> Any:
 
 
 def _zombie_text(record: "RunRecord", store: "RunStore", marked: bool) -> str:
-    where = ", ".join(step.step_id for step in store.going(record.run_id)) or "between two steps"
+    where = ", ".join(step.step_id for step in store.running_branches(record.run_id)) or "between two steps"
     text = f"{record.run_id} ({record.pipeline}): process {record.process} on {record.host} is gone; it was at {where}"
     if marked:
         return f"{text}. It is marked as interrupted. {how_to_resume(record.run_id)}"

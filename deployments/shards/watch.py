@@ -170,4 +170,4 @@ class _ShardWatch:
 def _executions(store: "RunStore", flow_run_id: str) -> "list[RunRecord]":
     """The executions of a flow run, the first one first."""
     last = store.of_flow_run(flow_run_id)
-    return store.lineage(last.lineage) if last is not None else []
+    return store.chain(last.chain) if last is not None else []

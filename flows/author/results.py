@@ -66,7 +66,7 @@ class Outcome:
     """How one declared step, group, branch or item ended, even if it never started."""
 
     path: StepPath
-    """Dotted position, items in brackets: `3[2].0.1`."""
+    """The path in the plan, with indices of items in brackets: `3[2].0.1`."""
     id: str
     """The id of the step in the plan, and the items that it is in: `embed[2]`."""
     kind: Kind

@@ -1,4 +1,4 @@
-"""The database of the run store: opened with what SQLite needs, and brought to the newest tables by its migrations."""
+"""Opens the database of the run store, with the settings that SQLite needs, and migrates it to the newest tables."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from sqlalchemy.engine import make_url
 from flows.errors import OrchestrationError
 
 HEAD = "0005"
-"""The newest migration; a test holds it against the files."""
+"""The newest migration; a test compares it with the files."""
 _LOCK = 7_264_915_001
-"""Any number of our own, for PostgreSQL's advisory lock."""
+"""An arbitrary number for PostgreSQL's advisory lock."""
 
 
 class NewerRunStore(OrchestrationError):
-    """The database was made by a newer Braid than this one."""
+    """The database belongs to a newer version of Braid."""
 
 
 def open_database(url: str) -> sa.Engine:
-    """An engine for `url`; a SQLite file gets its folder, waits for other writers, and lets readers go on."""
+    """An engine for `url`; for SQLite, the folder is created, writers wait for each other, and readers never wait."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
@@ -30,7 +30,7 @@ def open_database(url: str) -> sa.Engine:
 
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        # First, since even the change to WAL has to wait for others who open the same new file.
+        # The timeout comes first, since the change to WAL may have to wait for others who open the same new file.
         for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -40,19 +40,19 @@ def open_database(url: str) -> sa.Engine:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring a database to the newest tables; many processes may do this at the same time.
+    """Migrate a database to the newest tables; several processes may do so at the same time.
 
     Raises:
-        NewerRunStore: a newer Braid has been here.
+        NewerRunStore: the database belongs to a newer version of Braid.
     """
     with engine.connect() as connection:
         found = _revision(connection)
     if found == HEAD:
         return
     if found is not None and found > HEAD:
-        shown = engine.url.render_as_string(hide_password=True)
+        url = engine.url.render_as_string(hide_password=True)
         raise NewerRunStore(
-            f"the run store {shown} is at version {found}, this Braid knows {HEAD}; update Braid, or set "
+            f"the run store {url} is at version {found}, this Braid knows {HEAD}; update Braid, or set "
             "BRAID_DATABASE_URL to another database"
         )
     with engine.connect() as connection:
@@ -68,7 +68,7 @@ def _revision(connection: sa.Connection) -> str | None:
 
 
 def _lock(connection: sa.Connection) -> None:
-    """Let others who want to migrate wait until this transaction ends."""
+    """Make other migrations wait until this transaction ends."""
     match connection.dialect.name:
         case "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -79,12 +79,12 @@ def _lock(connection: sa.Connection) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    from alembic import command  # a third of a second, and needed once a database
+    from alembic import command  # takes a third of a second, and is needed only once per database
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     if _revision(connection) is None and sa.inspect(connection).has_table("runs"):
-        command.stamp(config, "0001")  # made before there were migrations
+        command.stamp(config, "0001")  # the database is older than the first migration
     command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""How far the documents of each index have come: the last word that a step said of each."""
+"""The status of each document of each index: the last one that a step reported."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,21 +17,21 @@ class DocumentRecord:
 
     name: str
     status: str
-    """`processing`, `processed`, `failed`, or whatever else a handler says."""
+    """`processing`, `processed`, `failed`, or another status that a handler reports."""
     step: str
-    """The last step that said something of it."""
+    """The last step that reported a status."""
     run_id: str
-    """The run of that step, by which what became of the document can be traced."""
+    """The run of that step."""
     reason: str
-    """Why it failed; empty otherwise."""
+    """Why it failed; empty if it did not fail."""
     runs: int
-    """How many runs had to do with it."""
+    """How many runs reported a status."""
     updated: float
     """Seconds since the epoch."""
 
 
-def said_of(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecord]:
-    """The last word of each document in these outcomes, in their order; a failure outweighs the rest of its step."""
+def document_records(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecord]:
+    """The last status of each document in these outcomes, in their order; within one step, a failure decides."""
     found: dict[str, DocumentRecord] = {}
     for outcome in outcomes:
         if outcome.reused:
@@ -43,20 +43,20 @@ def said_of(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecor
     return found
 
 
-def write(connection: sa.Connection, index: str, said: dict[str, DocumentRecord]) -> None:
-    """Note what was said, counting the runs that had to do with a document."""
-    for names in chunked(list(said)):
-        mine = (documents.c.index_name == index) & documents.c.name.in_(names)
+def write(connection: sa.Connection, index: str, records: dict[str, DocumentRecord]) -> None:
+    """Replace the records of documents, and count the runs that reported a status of each."""
+    for names in chunked(list(records)):
+        same = (documents.c.index == index) & documents.c.name.in_(names)
         before = {
             row.name: (row.run_id, row.runs)
-            for row in connection.execute(sa.select(documents.c.name, documents.c.run_id, documents.c.runs).where(mine))
+            for row in connection.execute(sa.select(documents.c.name, documents.c.run_id, documents.c.runs).where(same))
         }
         rows: list[dict[str, Any]] = []
         for name in names:
             run_id, runs = before.get(name, ("", 0))
-            again = run_id == said[name].run_id
-            rows.append({"index_name": index, **asdict(said[name]), "runs": runs if again else runs + 1})
-        connection.execute(sa.delete(documents).where(mine))
+            again = run_id == records[name].run_id
+            rows.append({"index": index, **asdict(records[name]), "runs": runs if again else runs + 1})
+        connection.execute(sa.delete(documents).where(same))
         connection.execute(sa.insert(documents), rows)
 
 
@@ -69,9 +69,9 @@ def read(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[DocumentRecord]:
-    """Those documents by name."""
+    """The records of an index's documents, sorted by name; of all documents, or of those in `names`."""
     columns = [documents.c[each.name] for each in fields(DocumentRecord)]
-    query = sa.select(*columns).where(documents.c.index_name == index).order_by(documents.c.name)
+    query = sa.select(*columns).where(documents.c.index == index).order_by(documents.c.name)
     if status is not None:
         query = query.where(documents.c.status == status)
     if names is None:
@@ -79,16 +79,16 @@ def read(
         return [DocumentRecord(**row) for row in rows]
     return [
         DocumentRecord(**row)
-        for some in chunked(sorted(names))
-        for row in connection.execute(query.where(documents.c.name.in_(some))).mappings()
+        for chunk in chunked(sorted(names))
+        for row in connection.execute(query.where(documents.c.name.in_(chunk))).mappings()
     ]
 
 
 def count(connection: sa.Connection, index: str) -> dict[str, int]:
-    """How many documents there are of each status."""
+    """How many documents have each status."""
     query = (
         sa.select(documents.c.status, sa.func.count())
-        .where(documents.c.index_name == index)
+        .where(documents.c.index == index)
         .group_by(documents.c.status)
         .order_by(documents.c.status)
     )
@@ -96,6 +96,6 @@ def count(connection: sa.Connection, index: str) -> dict[str, int]:
 
 
 def forget(connection: sa.Connection, index: str, names: Sequence[str]) -> None:
-    """Drop what is known of documents that are gone."""
-    for some in chunked(names):
-        connection.execute(sa.delete(documents).where(documents.c.index_name == index, documents.c.name.in_(some)))
+    """Drop the records of documents that no longer exist."""
+    for chunk in chunked(names):
+        connection.execute(sa.delete(documents).where(documents.c.index == index, documents.c.name.in_(chunk)))

@@ -1,4 +1,4 @@
-"""How much of an earlier run fits a pipeline as it is now."""
+"""Which finished calls of an earlier run fit a plan, so that a resumed run can reuse them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,37 +6,37 @@ from dataclasses import dataclass
 from flows.errors import OrchestrationError
 from flows.model import StepPath
 from flows.planning import Plan, step_fingerprints
-from flows.run_store.store import KeptCall
+from flows.run_store.stored_calls import CallSummary
 from flows.state import Context
 
 
 class ChangedPipeline(OrchestrationError):
-    """The pipeline is not the one whose results are to be taken over."""
+    """The pipeline has changed since the run that is to be resumed."""
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The finished calls of an earlier run, by what a run of the plan can do with them; ids of steps in order."""
+class PlanFit:
+    """The finished calls of an earlier run, by whether a run of a plan can reuse them; ids of steps in their order."""
 
-    reusable: tuple[KeptCall, ...]
+    reusable: tuple[CallSummary, ...]
     changed: tuple[str, ...]
-    """Steps that are defined in another way now."""
+    """Steps that have changed."""
     gone: tuple[str, ...]
-    """Steps that are no longer there."""
+    """Steps that no longer exist."""
     after: tuple[str, ...]
-    """Steps as they were, after something that is not."""
+    """Unchanged steps that come after a change."""
 
     def check(self) -> None:
-        """Refuse results that would have to be thrown away.
+        """Make sure that all finished calls can be reused.
 
         Raises:
-            ChangedPipeline: names the steps whose finished work does not fit any more.
+            ChangedPipeline: the message names the steps whose calls cannot.
         """
         if not (self.changed or self.gone or self.after):
             return
         parts = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (
+            f"{reason}: {', '.join(names)}"
+            for reason, names in (
                 ("changed", self.changed),
                 ("no longer there", self.gone),
                 ("after a change", self.after),
@@ -50,10 +50,10 @@ class Fit:
         )
 
 
-def measure_fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
-    """Compare what was kept with what a run of `plan` that starts with `context` would do."""
+def measure_fit(plan: Plan, context: Context, calls: Sequence[CallSummary]) -> PlanFit:
+    """Compare finished calls with the steps of a run of `plan` that starts with `context`."""
     now = step_fingerprints(plan, context.fingerprint())
-    reusable: list[KeptCall] = []
+    reusable: list[CallSummary] = []
     changed: dict[str, None] = {}
     gone: dict[str, None] = {}
     after: dict[str, None] = {}
@@ -62,14 +62,14 @@ def measure_fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
         found = now.get(step)
         if found is None:
             gone[step] = None
-        elif found.chained == call.definition:
+        elif found.chained == call.chained_fingerprint:
             reusable.append(call)
-        elif found.own != call.own:
+        elif found.own != call.own_fingerprint:
             changed[step] = None
         else:
             after[step] = None
     order = {step: position for position, step in enumerate(now)}
-    return Fit(
+    return PlanFit(
         tuple(reusable),
         *(tuple(sorted(names, key=lambda step: order.get(step, 0))) for names in (changed, gone, after)),
     )

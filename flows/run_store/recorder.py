@@ -26,8 +26,9 @@ from flows.engine import (
 from flows.errors import OrchestrationError
 from flows.loaders import dump_pipeline
 from flows.planning import Plan
-from flows.run_store.records import HEARTBEAT_S, Process, RunningBranch, RunRecord
-from flows.run_store.store import RunStore, StoredCall, pack
+from flows.run_store.records import HEARTBEAT_S, ProcessIdentity, RunningBranch, RunRecord
+from flows.run_store.store import RunStore
+from flows.run_store.stored_calls import StoredCall, pack
 
 logger = logging.getLogger(__name__)
 NOTED_S = 1.0
@@ -70,8 +71,8 @@ class Recorder(Journal):
         self._waiting = _Waiting()
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._run_id, self._began = "", 0.0
-        self._lineage = resumes.lineage if resumes is not None else ""
-        self._known = {call.key for call in store.kept_calls(self._lineage)} if resumes is not None else set[str]()
+        self._lineage = resumes.chain if resumes is not None else ""
+        self._known = {call.key for call in store.finished_calls(self._lineage)} if resumes is not None else set[str]()
         self._going: dict[str, RunningBranch] = {}
         self._ended = False
         self._error: Exception | None = None
@@ -117,13 +118,13 @@ class Recorder(Journal):
                 shown,
                 "running",
                 self._began,
-                lineage=self._lineage,
+                chain=self._lineage,
                 resumed_from=self._resumes.run_id if self._resumes is not None else None,
                 flow_run_id=self.flow_run_id,
-                source=self._source,
-                definition=_definition(plan),
+                file=self._source,
+                yaml=_definition(plan),
                 heartbeat=self._began,
-                **asdict(Process()),
+                **asdict(ProcessIdentity()),
             )
         )
         # In this context, so that what it logs goes where the run's log goes.
@@ -170,7 +171,7 @@ class Recorder(Journal):
         if key not in self._known:
             return None
         try:
-            return await asyncio.to_thread(self._store.kept, self._lineage, key)
+            return await asyncio.to_thread(self._store.finished_call, self._lineage, key)
         except Exception as error:  # whatever unpickling raises
             logger.warning("%s: what was kept of it cannot be read (%s); it is done again", key, error)
             return None
@@ -209,10 +210,10 @@ class Recorder(Journal):
                     self._store.write(
                         self._run_id,
                         self._lineage,
-                        outcomes_=batch.outcomes,
-                        attempts_=batch.attempts,
+                        ended=batch.outcomes,
+                        tried=batch.attempts,
+                        running=list(batch.going.values()),
                         keep=batch.keep,
-                        going_=list(batch.going.values()),
                         index=self._index,
                     )
                 if now() - beaten >= HEARTBEAT_S:

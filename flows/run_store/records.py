@@ -1,4 +1,4 @@
-"""One run as the store has it."""
+"""The records of one run in the run store."""
 
 import os
 import socket
@@ -9,14 +9,14 @@ from typing import Any
 import psutil
 
 HEARTBEAT_S = 10.0
-"""Seconds between two signs of life of a run."""
+"""Seconds between two heartbeats of a run."""
 SILENT_S = 90.0
-"""A run on another machine that gave no sign of life for this long is taken for dead."""
+"""After this long without a heartbeat, a run on another machine counts as dead."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run; `status` is `running` until it has ended."""
+    """A run; its `status` is `running` until it ends."""
 
     run_id: str
     pipeline: str
@@ -28,14 +28,14 @@ class RunRecord:
     seconds: float | None = None
     busy_seconds: float | None = None
     cost: Mapping[str, float] | None = None
-    lineage: str = ""
-    """The first of the runs that go on from each other."""
+    chain: str = ""
+    """The id of the first run in the chain of runs that resume each other."""
     resumed_from: str | None = None
     flow_run_id: str | None = None
-    """Prefect's id of the flow run, if it is one."""
-    source: str | None = None
-    """Where the pipeline was read from."""
-    definition: str | None = None
+    """The id of its Prefect flow run, if it has one."""
+    file: str | None = None
+    """The file that the pipeline was read from."""
+    yaml: str | None = None
     """The pipeline as native YAML."""
     host: str | None = None
     process: int | None = None
@@ -44,17 +44,17 @@ class RunRecord:
 
     @property
     def lasted(self) -> float:
-        """Seconds from its beginning to its end; of one that was killed, or goes on, to its last sign of life."""
+        """Seconds from the start of the run to its end, or to its last heartbeat if it is running or was killed."""
         if self.seconds is not None:
             return self.seconds
         return max(0.0, (self.heartbeat or self.started) - self.started)
 
     def is_alive(self, now: float) -> bool:
-        """Whether the process that runs it is still there, as far as can be told from here."""
+        """Whether the run has not ended and its process still exists, as far as can be told from here."""
         return self.status == "running" and not self.has_lost_its_process(now)
 
     def has_lost_its_process(self, now: float) -> bool:
-        """Whether the process that ran it is gone, as far as can be told from here; it may have ended well before."""
+        """Whether the process of the run is gone, as far as can be told from here; the run may have ended before."""
         if self.host == socket.gethostname() and self.process is not None:
             return not _is_running(self.process, self.process_started)
         return self.heartbeat is None or now - self.heartbeat >= SILENT_S
@@ -62,23 +62,23 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunningBranch:
-    """A step that has begun and not ended."""
+    """A step that has started but not ended."""
 
     path: str
     step_id: str
     started: float
     done: int | None = None
-    """Items done of `total`, as far as its handler said."""
+    """Items done of `total`, as its handler reported."""
     total: int | None = None
     heard: float | None = None
-    """When it last said so."""
+    """The time of that report."""
     stuck: bool = False
-    """Silent for longer than expected."""
+    """Whether it has made no progress for longer than expected."""
 
 
 @dataclass(frozen=True)
-class Process:
-    """The process that we are, so that others can tell whether it is still there."""
+class ProcessIdentity:
+    """The identity of this process, by which others can tell whether it still exists."""
 
     host: str = field(default_factory=socket.gethostname)
     process: int = field(default_factory=os.getpid)
@@ -90,7 +90,7 @@ def _is_running(process: int, started: float | None) -> bool:
         found = psutil.Process(process)
         if found.status() == psutil.STATUS_ZOMBIE:
             return False
-        # Numbers of processes are used again; the time at which they started is not.
+        # The number of a process is reused later, but not with the same start time.
         return started is None or abs(found.create_time() - started) < 1.0
     except psutil.NoSuchProcess:
         return False

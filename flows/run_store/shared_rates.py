@@ -1,12 +1,12 @@
-"""Calls and tokens a minute, counted for all runs in a table of the run store's database.
+"""Calls and tokens per minute, counted for all runs in a table of the run store's database.
 
-Prefect's rate limits let slots decay evenly: a minute's worth at once and then what decays, nearly twice the limit in
-the first window. A table of places with the time until which each is taken is exact. A grant is one transaction that
-first locks the resource, so grants of all processes are one sequence, timed by the database's clock (by the machine's
-for SQLite, whose users share the machine). A place stays taken for a window and the slack within which its call has
-begun; a grant that took longer to arrive is asked for anew. So the place outlives the window after the call's start,
-which is what `flows/limits/resources.py` shows to be enough; nothing has to be given back, and a killed worker's
-places run out like any others.
+The slots of Prefect's rate limits decay evenly, so that nearly twice the limit can be used in the first minute. A table
+of slots, each taken until a certain time, is exact. A grant is one transaction that first locks the rate, so that the
+grants of all processes form one sequence, timed by the clock of the database (with SQLite, of the machine that all its
+users share). A slot stays taken for a window plus a slack, and its call must begin within that slack; a grant that
+arrives later is discarded and requested anew. So a slot is taken until at least one window after the start of its call,
+which is enough, as `flows/limits/resources.py` shows. Slots expire, so nothing has to be released, not even by a worker
+that was killed.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from flows.calling import call_in_thread
 from flows.errors import TransientError
 from flows.limits import MINUTE_S, Demand
 from flows.run_store.database import migrate, open_database
-from flows.run_store.tables import rate_meters as meters
-from flows.run_store.tables import rate_places as places
+from flows.run_store.tables import rate_slots as slots
+from flows.run_store.tables import rates
 
 logger = logging.getLogger(__name__)
 SLACK_S = 1.0
 UNSETTLED_WINDOWS = 10
-"""Windows for which tokens stay taken that a call was expected to use and of which nothing was heard again."""
+"""For how many windows the expected tokens of a call count if the call never reports how many it used."""
 
 
 @dataclass(frozen=True)
-class _Want:
-    meter: str
+class _SlotRequest:
+    rate: str
     amount: float
     limit: float
     lasts_s: float
@@ -55,7 +55,7 @@ class DatabaseRates:
         self._engine.dispose()
 
     async def take(self, demands: Sequence[Demand]) -> "DatabaseUse":
-        """Wait until all have their places; calls of this process in order of arrival.
+        """Wait until all demands have their slots; calls of this process are served in the order of arrival.
 
         Raises:
             TransientError: the database does not answer.
@@ -63,13 +63,13 @@ class DatabaseRates:
         loop = asyncio.get_running_loop()
         names = tuple(sorted(demand.name for demand in demands))
         slack_s = self._slack_s
-        # One asks for all that wait: the others would only ask in vain.
+        # Only the first of the waiting calls asks, since the others would ask in vain.
         async with self._queues.setdefault(loop, {}).setdefault(names, asyncio.Lock()):
             while True:
                 asked = loop.time()
-                wants = [want for demand in demands for want in self._wants(demand, slack_s)]
+                requests = [request for demand in demands for request in self._requests(demand, slack_s)]
                 try:
-                    answer = await call_in_thread(lambda wants=wants: self._grant(wants), name="braid-rates")
+                    answer = await call_in_thread(lambda requests=requests: self._grant(requests), name="braid-rates")
                 except SQLAlchemyError as error:
                     text = f"the shared limits of {', '.join(names)} cannot be counted: {type(error).__name__}"
                     raise TransientError(text) from error
@@ -81,65 +81,61 @@ class DatabaseRates:
                 else:
                     return DatabaseUse(self, tuple(demands), answer)
 
-    def _wants(self, demand: Demand, slack_s: float) -> list[_Want]:
-        found: list[_Want] = []
+    def _requests(self, demand: Demand, slack_s: float) -> list[_SlotRequest]:
+        found: list[_SlotRequest] = []
         limits = demand.limits
         if limits.per_minute is not None:
-            found.append(_Want(f"{demand.name} calls", 1, limits.per_minute, self.window_s + slack_s))
+            found.append(_SlotRequest(f"{demand.name} calls", 1, limits.per_minute, self.window_s + slack_s))
         if limits.tokens_per_minute is not None:
             lasts_s = self.window_s * UNSETTLED_WINDOWS
-            found.append(_Want(f"{demand.name} tokens", demand.tokens, limits.tokens_per_minute, lasts_s))
+            found.append(_SlotRequest(f"{demand.name} tokens", demand.tokens, limits.tokens_per_minute, lasts_s))
         return found
 
-    def _grant(self, wants: Sequence[_Want]) -> dict[str, int] | float:
-        """The places by meter; or, if not all can be had, in how many seconds to ask again."""
-        wants = sorted(wants, key=lambda want: want.meter)
-        self._make_known([want.meter for want in wants])
+    def _grant(self, requests: Sequence[_SlotRequest]) -> dict[str, int] | float:
+        """The granted slots by rate; or, if one is not available, the seconds after which to ask again."""
+        requests = sorted(requests, key=lambda request: request.rate)
+        self._insert_rates([request.rate for request in requests])
         with self._engine.begin() as connection:
-            # Writing first, and in one order, is a lock in every database.
-            for want in wants:
-                connection.execute(
-                    meters.update().where(meters.c.name == want.meter).values(grants=meters.c.grants + 1)
-                )
+            # Writing first, and always in the same order, is a lock in every database.
+            for request in requests:
+                connection.execute(rates.update().where(rates.c.name == request.rate).values(grants=rates.c.grants + 1))
             moment = self._clock(connection)
-            connection.execute(
-                places.delete().where(places.c.meter.in_([want.meter for want in wants]), places.c.until <= moment)
-            )
-            wait_s = max(self._wait(connection, want, moment) for want in wants)
+            names = [request.rate for request in requests]
+            connection.execute(slots.delete().where(slots.c.rate.in_(names), slots.c.until <= moment))
+            wait_s = max(self._wait(connection, request, moment) for request in requests)
             if wait_s > 0:
                 return wait_s
             granted: dict[str, int] = {}
-            for want in wants:
-                made = connection.execute(
-                    places.insert().values(meter=want.meter, amount=want.amount, until=moment + want.lasts_s)
-                )
-                granted[want.meter] = int((made.inserted_primary_key or (0,))[0])
+            for request in requests:
+                slot = {"rate": request.rate, "amount": request.amount, "until": moment + request.lasts_s}
+                inserted = connection.execute(slots.insert().values(slot))
+                granted[request.rate] = int((inserted.inserted_primary_key or (0,))[0])
             return granted
 
-    def _wait(self, connection: sa.Connection, want: _Want, moment: float) -> float:
-        """Seconds until so much has run out that there is room."""
+    def _wait(self, connection: sa.Connection, request: _SlotRequest, moment: float) -> float:
+        """Seconds until so many slots have expired that the request can be granted."""
         rows = connection.execute(
-            sa.select(places.c.amount, places.c.until).where(places.c.meter == want.meter).order_by(places.c.until)
+            sa.select(slots.c.amount, slots.c.until).where(slots.c.rate == request.rate).order_by(slots.c.until)
         ).all()
         taken = sum(amount for amount, _ in rows)
         wait_s = 0.0
         for amount, until in rows:
-            if taken < want.limit and (taken + want.amount <= want.limit or taken <= 0):
+            if taken < request.limit and (taken + request.amount <= request.limit or taken <= 0):
                 break
             taken -= amount
             wait_s = until - moment
         return wait_s
 
-    def _make_known(self, names: Sequence[str]) -> None:
+    def _insert_rates(self, names: Sequence[str]) -> None:
         for name in names:
             if name in self._known:
                 continue
             try:
                 with self._engine.begin() as connection:
-                    if connection.execute(sa.select(meters.c.name).where(meters.c.name == name)).first() is None:
-                        connection.execute(meters.insert().values(name=name, grants=0))
+                    if connection.execute(sa.select(rates.c.name).where(rates.c.name == name)).first() is None:
+                        connection.execute(rates.insert().values(name=name, grants=0))
             except IntegrityError:
-                logger.debug("another process has just made the meter %s", name)
+                logger.debug("another process has just inserted the rate %s", name)
             self._known.add(name)
 
     def _clock(self, connection: sa.Connection) -> float:
@@ -149,10 +145,10 @@ class DatabaseRates:
 
     def _drop(self, granted: dict[str, int]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(places.delete().where(places.c.id.in_(granted.values())))
+            connection.execute(slots.delete().where(slots.c.id.in_(granted.values())))
 
     def settle(self, demands: Sequence[Demand], granted: dict[str, int], tokens: float | None) -> None:
-        """Replace the tokens that calls were expected to use by those they did."""
+        """Replace the expected tokens of calls by the tokens that they used."""
         with self._engine.begin() as connection:
             for demand in demands:
                 limit = demand.limits.tokens_per_minute
@@ -161,22 +157,22 @@ class DatabaseRates:
                 used = demand.tokens if tokens is None else tokens
                 until = self._clock(connection) + self.window_s * max(1.0, used / limit)
                 connection.execute(
-                    places.update()
-                    .where(places.c.id == granted[f"{demand.name} tokens"])
+                    slots.update()
+                    .where(slots.c.id == granted[f"{demand.name} tokens"])
                     .values(amount=used, until=until)
                 )
 
 
 @dataclass(frozen=True)
 class DatabaseUse:
-    """Places that one call has in a database."""
+    """The slots of one call in a database."""
 
     rates: DatabaseRates
     demands: tuple[Demand, ...]
     granted: dict[str, int]
 
     async def settle(self, tokens: float | None) -> None:
-        """Say what was used. Never raises: a call has not failed because its count could not be written."""
+        """Report how many tokens were used. Never raises, since the call itself has not failed."""
         if all(demand.limits.tokens_per_minute is None for demand in self.demands):
             return
         try:

@@ -1,16 +1,13 @@
-"""Runs, outcomes, attempts and finished calls in a database: which run did what, and what another can go on from.
+"""The run store: runs, outcomes, attempts and finished calls in a database, for reading and for resuming runs.
 
-SQLite by default, any database by its SQLAlchemy URL. Several processes may write to one SQLite file: every write is
-a short transaction, and waits for the others.
+The database is SQLite by default, or any other by its SQLAlchemy URL. Several processes may write to one SQLite file:
+every write is a short transaction that waits for the others.
 """
 
-import pickle
-import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
-import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, RunResult, add_up, now
@@ -20,113 +17,75 @@ from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
-from flows.run_store.tables import attempts, going, kept, outcomes, runs
-
-_WORTH_PACKING = 4_000
-
-
-@dataclass(frozen=True)
-class KeptCall:
-    """What is kept of a finished call, without what it gave."""
-
-    key: str
-    step_id: str
-    definition: str
-    own: str
-    run_id: str
-
-
-@dataclass(frozen=True)
-class StoredCall:
-    """A finished call as it is stored."""
-
-    call: FinishedCall
-    content: bytes
-
-
-def pack(call: FinishedCall) -> StoredCall:
-    """A finished call, ready to be stored.
-
-    Raises:
-        Exception: whatever the pickling of a value raises that cannot be pickled.
-    """
-    content = cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
-    # Texts and term counts shrink to a third, and what is written takes longer than this.
-    return StoredCall(call, zlib.compress(content, level=1) if len(content) >= _WORTH_PACKING else content)
-
-
-def unpack(content: bytes) -> FinishedCall:
-    """A finished call as it was stored."""
-    # A pickle never begins as a zlib stream does.
-    return pickle.loads(content if content[:1] == b"\x80" else zlib.decompress(content))
+from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
+from flows.run_store.tables import attempts, finished_calls, outcomes, running_branches, runs
 
 
 class RunStore:
-    """Safe under threads and processes."""
+    """The runs in one database; safe under threads and processes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_database(url)
         migrate(self._engine)
 
-    # Written while a run goes on.
+    # Writing while a run is running.
 
     def start(self, record: RunRecord) -> None:
-        """Note that a run has begun."""
-        values = asdict(record)
-        values["index_name"] = values.pop("index")
-        values["lineage"] = record.lineage or record.run_id
+        """Record the start of a run."""
         with self._engine.begin() as connection:
-            connection.execute(sa.insert(runs).values(**values))
+            connection.execute(sa.insert(runs).values(asdict(record) | {"chain": record.chain or record.run_id}))
 
     def write(
         self,
         run_id: str,
-        lineage: str,
+        chain: str,
         *,
-        outcomes_: Sequence[Outcome] = (),
-        attempts_: Sequence[tuple[str, str, Attempt]] = (),
+        ended: Sequence[Outcome] = (),
+        tried: Sequence[tuple[str, str, Attempt]] = (),
+        running: Sequence[RunningBranch] = (),
         keep: Mapping[str, StoredCall | None] | None = None,
-        going_: Sequence[RunningBranch] = (),
         index: str = "default",
     ) -> None:
-        """Note what happened, in one transaction; an outcome or a kept call of the same name is replaced.
+        """Record, in one transaction, steps that ended, attempts that were made and steps that are running.
 
-        `attempts_` are (path, step id, attempt); a kept call that is None is forgotten, and the step of any
-        other has ended. What the outcomes say of documents is noted for `index`.
+        `tried` are (path, step id, attempt). `keep` are finished calls by key: None drops a call; the step of any other
+        call has ended. Outcomes and calls replace those with the same path or key. The statuses of documents in the
+        outcomes are recorded for `index`.
         """
-        rows = [_outcome_row(run_id, outcome) for outcome in {o.path: o for o in outcomes_}.values()]
-        tried = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in attempts_]
-        keys = list(keep or {})
-        calls = [_kept_row(run_id, lineage, key, call) for key, call in (keep or {}).items() if call is not None]
-        done = {call.call.step_id for call in (keep or {}).values() if call is not None}
-        running = [{"run_id": run_id, **asdict(step)} for step in going_ if step.step_id not in done]
-        changed = [row["path"] for row in (*rows, *running)]
+        outcome_rows = [_outcome_row(run_id, outcome) for outcome in {each.path: each for each in ended}.values()]
+        attempt_rows = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in tried]
+        kept = {key: call for key, call in (keep or {}).items() if call is not None}
+        kept_steps = {call.call.step_id for call in kept.values()}
+        running_rows = [{"run_id": run_id, **asdict(step)} for step in running if step.step_id not in kept_steps]
+        changed = [row["path"] for row in (*outcome_rows, *running_rows)]
         with self._engine.begin() as connection:
-            if changed or done:
-                over = going.c.path.in_(changed) | going.c.step_id.in_(done)
-                connection.execute(sa.delete(going).where(going.c.run_id == run_id, over))
-            if running:
-                connection.execute(sa.insert(going), running)
-            if rows:
-                mine = outcomes.c.run_id == run_id
-                connection.execute(sa.delete(outcomes).where(mine, outcomes.c.path.in_([row["path"] for row in rows])))
-                connection.execute(sa.insert(outcomes), rows)
-            if said := documents.said_of(outcomes_, run_id):
-                documents.write(connection, index, said)
-            if tried:
-                connection.execute(sa.insert(attempts), tried)
-            if keys:
-                connection.execute(sa.delete(kept).where(kept.c.lineage == lineage, kept.c.key.in_(keys)))
-            if calls:
-                connection.execute(sa.insert(kept), calls)
+            if changed or kept_steps:
+                over = running_branches.c.path.in_(changed) | running_branches.c.step_id.in_(kept_steps)
+                connection.execute(sa.delete(running_branches).where(running_branches.c.run_id == run_id, over))
+            if running_rows:
+                connection.execute(sa.insert(running_branches), running_rows)
+            if outcome_rows:
+                replaced = outcomes.c.path.in_([row["path"] for row in outcome_rows])
+                connection.execute(sa.delete(outcomes).where(outcomes.c.run_id == run_id, replaced))
+                connection.execute(sa.insert(outcomes), outcome_rows)
+            if statuses := documents.document_records(ended, run_id):
+                documents.write(connection, index, statuses)
+            if attempt_rows:
+                connection.execute(sa.insert(attempts), attempt_rows)
+            if keep:
+                same = finished_calls.c.key.in_(list(keep))
+                connection.execute(sa.delete(finished_calls).where(finished_calls.c.chain == chain, same))
+            if kept:
+                rows = [_finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
+                connection.execute(sa.insert(finished_calls), rows)
 
     def beat(self, run_id: str) -> None:
-        """Note that a run is alive."""
+        """Record that a run is alive."""
         self._update(run_id, heartbeat=now())
 
     def finish(self, result: RunResult) -> None:
-        """Note how a run ended."""
+        """Record the end of a run."""
         self._update(
             result.run_id,
             status=result.status,
@@ -136,34 +95,34 @@ class RunStore:
         )
 
     def interrupt(self, run_id: str) -> bool:
-        """Note that a run was interrupted, unless it has ended meanwhile; whether that was so."""
-        mine = sa.update(runs).where(runs.c.run_id == run_id, runs.c.status == "running")
+        """Record that a run was interrupted and return True; return False if the run has ended already."""
+        update = sa.update(runs).where(runs.c.run_id == run_id, runs.c.status == "running")
         with self._engine.begin() as connection:
-            return connection.execute(mine.values(status="interrupted")).rowcount > 0
+            return connection.execute(update.values(status="interrupted")).rowcount > 0
 
     def stop(self, run_id: str, status: str, seconds: float | None = None) -> None:
-        """Note that a run ended without a result: it was interrupted, or its process is gone."""
+        """Record that a run ended without a result: it was interrupted, or its process is gone."""
         self._update(run_id, status=status, **({} if seconds is None else {"seconds": seconds}))
 
     def forget(self, *, older_than: float) -> int:
-        """Drop the finished calls that were kept before a time (seconds since the epoch); how many they were.
+        """Drop the finished calls kept before a time (seconds since the epoch), and return how many were dropped.
 
-        The runs stay; they can no longer be resumed or replayed.
+        The records of their runs stay, but those runs can no longer be resumed or replayed.
         """
         with self._engine.begin() as connection:
-            return connection.execute(sa.delete(kept).where(kept.c.kept_at < older_than)).rowcount
+            return connection.execute(sa.delete(finished_calls).where(finished_calls.c.kept_at < older_than)).rowcount
 
-    # Read.
+    # Reading.
 
     def recent(self, *, pipeline: str | None = None, limit: int = 50) -> list[RunRecord]:
-        """The newest runs first."""
+        """The newest runs, newest first."""
         query = sa.select(runs).order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(limit)
         if pipeline is not None:
             query = query.where(runs.c.pipeline == pipeline)
         return self._records(query)
 
     def get(self, run_id: str) -> RunRecord | None:
-        """The run of that id, or the only one whose id begins so; None if there is none or several."""
+        """The run with that id, or the only one whose id begins with it; None if there is none, or more than one."""
         query = (
             sa.select(runs).where(runs.c.run_id.startswith(run_id, autoescape=True)).order_by(runs.c.run_id).limit(2)
         )
@@ -172,20 +131,20 @@ class RunStore:
         return (exact or found)[0] if len(exact or found) == 1 else None
 
     def running(self) -> list[RunRecord]:
-        """The runs that have not ended, as far as they could say."""
+        """The runs whose end is not recorded; they may have died."""
         return self._records(sa.select(runs).where(runs.c.status == "running").order_by(runs.c.started))
 
-    def lineage(self, lineage: str) -> list[RunRecord]:
-        """The runs that go on from each other, the first one first."""
-        return self._records(sa.select(runs).where(runs.c.lineage == lineage).order_by(runs.c.started, runs.c.run_id))
+    def chain(self, chain: str) -> list[RunRecord]:
+        """The runs that resume each other, in the order in which they started."""
+        return self._records(sa.select(runs).where(runs.c.chain == chain).order_by(runs.c.started, runs.c.run_id))
 
     def of_flow_run(self, flow_run_id: str) -> RunRecord | None:
-        """The newest run that was this flow run of Prefect."""
+        """The newest run of a Prefect flow run."""
         query = sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()).limit(1)
         return next(iter(self._records(query)), None)
 
     def outcomes(self, run_id: str) -> list[dict[str, Any]]:
-        """The outcomes of a run as they were noted, in declared order."""
+        """The outcomes of a run as rows, in declared order."""
         query = sa.select(outcomes).where(outcomes.c.run_id == run_id)
         with self._engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
@@ -214,9 +173,9 @@ class RunStore:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def spent(self, record: RunRecord) -> dict[str, float]:
-        """What a run cost, by unit; of one that was killed, or goes on, what is written down of its attempts.
+        """The cost of a run by unit; for a run that was killed or is running, the cost of its recorded attempts.
 
-        An attempt is written down at the latest with what is kept of its call.
+        An attempt is recorded before, or together with, the finished call.
         """
         if record.cost is not None:
             return dict(record.cost)
@@ -224,11 +183,11 @@ class RunStore:
         with self._engine.connect() as connection:
             return add_up(connection.execute(query).scalars())
 
-    def going(self, run_id: str) -> list[RunningBranch]:
-        """The steps that have begun and not ended, in declared order; of a run that was killed, where it was."""
-        columns = [going.c[field.name] for field in fields(RunningBranch)]
+    def running_branches(self, run_id: str) -> list[RunningBranch]:
+        """The steps that have started but not ended, in declared order; also of a run that was killed."""
+        columns = [running_branches.c[field.name] for field in fields(RunningBranch)]
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(*columns).where(going.c.run_id == run_id)).mappings()
+            rows = connection.execute(sa.select(*columns).where(running_branches.c.run_id == run_id)).mappings()
             return sorted((RunningBranch(**row) for row in rows), key=lambda step: StepPath(step.path).sort_key)
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
@@ -237,23 +196,23 @@ class RunStore:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def kept_calls(self, lineage: str) -> list[KeptCall]:
-        """The finished calls of a run and of those it goes on from, in the order of their keys."""
-        columns = [kept.c[field.name] for field in fields(KeptCall)]
-        query = sa.select(*columns).where(kept.c.lineage == lineage).order_by(kept.c.key)
+    def finished_calls(self, chain: str) -> list[CallSummary]:
+        """The finished calls of the runs in a chain, in the order of their keys."""
+        columns = [finished_calls.c[field.name] for field in fields(CallSummary)]
+        query = sa.select(*columns).where(finished_calls.c.chain == chain).order_by(finished_calls.c.key)
         with self._engine.connect() as connection:
-            return [KeptCall(**row) for row in connection.execute(query).mappings()]
+            return [CallSummary(*row) for row in connection.execute(query)]
 
-    def kept(self, lineage: str, key: str) -> FinishedCall | None:
-        """What was kept of one call.
+    def finished_call(self, chain: str, key: str) -> FinishedCall | None:
+        """One finished call with its result; None if it is not kept.
 
         Raises:
-            Exception: whatever the loading of a value raises whose class is no longer there.
+            Exception: any error that unpickling raises, for example for a class that no longer exists.
         """
-        query = sa.select(kept.c.content, kept.c.undoing).where(kept.c.lineage == lineage, kept.c.key == key)
+        query = sa.select(finished_calls.c.content).where(finished_calls.c.chain == chain, finished_calls.c.key == key)
         with self._engine.connect() as connection:
-            found = connection.execute(query).first()
-        return unpack(found.content) if found is not None else None
+            content: bytes | None = connection.execute(query).scalar()
+        return unpack(content) if content is not None else None
 
     def documents(
         self,
@@ -264,17 +223,17 @@ class RunStore:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[DocumentRecord]:
-        """How far those documents of an index have come, by name."""
+        """The documents of an index as the runs left them, by name."""
         with self._engine.connect() as connection:
             return documents.read(connection, index, names=names, status=status, limit=limit, offset=offset)
 
     def count_documents(self, index: str) -> dict[str, int]:
-        """How many documents of an index there are of each status."""
+        """How many documents of an index have each status."""
         with self._engine.connect() as connection:
             return documents.count(connection, index)
 
     def forget_documents(self, index: str, names: Sequence[str]) -> None:
-        """Drop what is known of documents that are gone."""
+        """Drop the records of documents that no longer exist."""
         with self._engine.begin() as connection:
             documents.forget(connection, index, names)
 
@@ -287,7 +246,7 @@ class RunStore:
 
     def _records(self, query: "sa.Select[Any]") -> list[RunRecord]:
         with self._engine.connect() as connection:
-            return [_record(dict(row)) for row in connection.execute(query).mappings()]
+            return [_run_record(row) for row in connection.execute(query).mappings()]
 
 
 def _outcome_row(run_id: str, outcome: Outcome) -> dict[str, Any]:
@@ -322,21 +281,20 @@ def _attempt_row(run_id: str, path: str, step_id: str, attempt: Attempt) -> dict
     }
 
 
-def _kept_row(run_id: str, lineage: str, key: str, packed: StoredCall) -> dict[str, Any]:
-    call = packed.call
+def _finished_call_row(run_id: str, chain: str, key: str, stored: StoredCall) -> dict[str, Any]:
+    call = stored.call
     return {
-        "lineage": lineage,
+        "chain": chain,
         "key": key,
         "run_id": run_id,
         "step_id": call.step_id,
-        "definition": call.definition,
-        "own": call.own,
+        "chained_fingerprint": call.definition,
+        "own_fingerprint": call.own,
         "undoing": call.undoing,
         "kept_at": now(),
-        "content": packed.content,
+        "content": stored.content,
     }
 
 
-def _record(row: Mapping[Any, Any]) -> RunRecord:
-    values = {**row, "index": row["index_name"]}
-    return RunRecord(**{field.name: values[field.name] for field in fields(RunRecord)})
+def _run_record(row: sa.RowMapping) -> RunRecord:
+    return RunRecord(**{field.name: row[runs.c[field.name]] for field in fields(RunRecord)})

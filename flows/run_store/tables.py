@@ -1,4 +1,7 @@
-"""The tables of the run store; `migrations/` leads every older database here."""
+"""The tables of the run store; `migrations/` leads every older database to these.
+
+Some tables and columns have other names in the database than in Python (`key`). So a renaming here needs no migration.
+"""
 
 import sqlalchemy as sa
 
@@ -9,19 +12,19 @@ runs = sa.Table(
     sa.Column("run_id", sa.String(64), primary_key=True),
     sa.Column("pipeline", sa.String(200), nullable=False, index=True),
     sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("index_name", sa.String(200), nullable=False),
+    sa.Column("index_name", sa.String(200), nullable=False, key="index"),
     sa.Column("parameters", sa.JSON, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("started", sa.Float(), nullable=False, index=True),
     sa.Column("seconds", sa.Float()),
     sa.Column("busy_seconds", sa.Float()),
     sa.Column("cost", sa.JSON),
-    # The first run of those that go on from each other; what is kept of finished calls is kept under it.
-    sa.Column("lineage", sa.String(64), nullable=False, index=True),
+    # The first run of a chain of runs that resume each other; finished calls are kept under it.
+    sa.Column("lineage", sa.String(64), nullable=False, index=True, key="chain"),
     sa.Column("resumed_from", sa.String(64)),
     sa.Column("flow_run_id", sa.String(64), index=True),
-    sa.Column("source", sa.Text),
-    sa.Column("definition", sa.Text),
+    sa.Column("source", sa.Text, key="file"),
+    sa.Column("definition", sa.Text, key="yaml"),
     sa.Column("host", sa.String(200)),
     sa.Column("process", sa.Integer),
     sa.Column("process_started", sa.Float()),
@@ -58,7 +61,7 @@ attempts = sa.Table(
     sa.Column("cost", sa.JSON, nullable=False),
     sa.Column("error", sa.JSON),
 )
-going = sa.Table(
+running_branches = sa.Table(
     "going",
     metadata,
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
@@ -70,11 +73,11 @@ going = sa.Table(
     sa.Column("heard", sa.Float()),
     sa.Column("stuck", sa.Boolean, nullable=False, server_default=sa.false()),
 )
-# Of every index: how far each of its documents has come, by what handlers say (`Call.done_items`, `Call.fail_item`).
+# The status of each document of every index, as handlers report it (`Call.done_items`, `Call.fail_item`).
 documents = sa.Table(
     "documents",
     metadata,
-    sa.Column("index_name", sa.String(200), primary_key=True),
+    sa.Column("index_name", sa.String(200), primary_key=True, key="index"),
     sa.Column("name", sa.String(1000), primary_key=True),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("step", sa.String(300), nullable=False),
@@ -82,33 +85,33 @@ documents = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("runs", sa.Integer, nullable=False),
     sa.Column("updated", sa.Float(), nullable=False),
-    sa.Index("ix_documents_status", "index_name", "status", "name"),
+    sa.Index("ix_documents_status", "index", "status", "name"),
 )
-kept = sa.Table(
+finished_calls = sa.Table(
     "kept",
     metadata,
-    sa.Column("lineage", sa.String(64), primary_key=True),
+    sa.Column("lineage", sa.String(64), primary_key=True, key="chain"),
     sa.Column("key", sa.String(400), primary_key=True),
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("step_id", sa.String(300), nullable=False),
-    sa.Column("definition", sa.String(64), nullable=False),
-    sa.Column("own", sa.String(64), nullable=False),
+    sa.Column("definition", sa.String(64), nullable=False, key="chained_fingerprint"),
+    sa.Column("own", sa.String(64), nullable=False, key="own_fingerprint"),
     sa.Column("undoing", sa.Boolean, nullable=False),
     sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
-# Rates that several processes keep together, see `flows.run_store.shared_rates`.
-rate_meters = sa.Table(
+# The rates of resources that all runs share, see `flows.run_store.shared_rates`.
+rates = sa.Table(
     "rate_meters",
     metadata,
     sa.Column("name", sa.String(300), primary_key=True),
     sa.Column("grants", sa.BigInteger, nullable=False),
 )
-rate_places = sa.Table(
+rate_slots = sa.Table(
     "rate_places",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("meter", sa.String(300), nullable=False, index=True),
+    sa.Column("meter", sa.String(300), nullable=False, index=True, key="rate"),
     sa.Column("amount", sa.Float(), nullable=False),
     sa.Column("until", sa.Float(), nullable=False),
 )

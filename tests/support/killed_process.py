@@ -29,7 +29,7 @@ def run_and_kill(engine: str, folder: Path, *, tag: str = "dying") -> Path:
         assert time.monotonic() < until, "the run did not begin"
         time.sleep(0.05)
     with closing(RunStore(load_settings().run_store_url)) as store:
-        while not any(store.going(record.run_id) for record in store.running()):
+        while not any(store.running_branches(record.run_id) for record in store.running()):
             assert time.monotonic() < until, "the step was not written down"
             time.sleep(0.05)
     time.sleep(1)  # a flow run's first sign of life is on its way to the server

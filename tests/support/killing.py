@@ -132,7 +132,7 @@ def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:
     store = RunStore(url)
     record = store.get(run_id)
     assert record is not None
-    kept = {call.key for call in store.kept_calls(run_id)}
+    kept = {call.key for call in store.finished_calls(run_id)}
     paid = store.spent(record).get("doubles", 0)
     first = Counter(calls.read_text().splitlines())
     resumed = run(store, f"{run_id}-on", registry(calls, folder), record)

@@ -43,7 +43,7 @@ def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp
     run_and_kill("inline", tmp_path)
     store = RunStore(settings.run_store_url)
     (record,) = store.running()
-    assert [step.step_id for step in store.going(record.run_id)] == ["1.hangs_in_dying"]
+    assert [step.step_id for step in store.running_branches(record.run_id)] == ["1.hangs_in_dying"]
     zombie, rest = found(settings, "runs")
     assert zombie.level == "warning"
     assert f"{record.run_id} (dying): process {record.process} on" in zombie.text
@@ -69,9 +69,9 @@ def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp
 
 def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings) -> None:
     from flows.author import now
-    from flows.run_store.records import Process
+    from flows.run_store.records import ProcessIdentity
 
-    store, here = RunStore(settings.run_store_url), Process()
+    store, here = RunStore(settings.run_store_url), ProcessIdentity()
     store.start(
         RunRecord(
             "alive",
@@ -86,7 +86,7 @@ def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings)
             process_started=here.process_started,
         )
     )
-    store.write("alive", "alive", going_=[RunningBranch("0", "0.slow", now(), stuck=True)])
+    store.write("alive", "alive", running=[RunningBranch("0", "0.slow", now(), stuck=True)])
     stuck, running = found(settings, "runs", repair=True)
     assert stuck == Finding("runs", "warning", "alive: 0.slow gives no sign of progress; see `braid runs show`")
     assert running == Finding("runs", "ok", "1 running")

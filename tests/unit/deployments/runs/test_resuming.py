@@ -121,7 +121,7 @@ def test_a_failed_run_goes_on_where_it_was(folder: Path) -> None:
     store = RunStore(load_settings().run_store_url)
     record = store.get(result["run_id"])
     assert record is not None
-    assert (record.resumed_from, record.lineage) == (run, run)
+    assert (record.resumed_from, record.chain) == (run, run)
     store.close()
 
 

@@ -45,14 +45,14 @@ def test_a_budget_in_a_unit_that_the_form_lacks_is_refused() -> None:
 
 
 def test_a_parameter_of_the_pipeline_takes_the_place_of_a_control_of_that_name() -> None:
-    loaded = load_pipeline_text("name: own\nparameters: {index: {type: integer}}\nsteps: [list_sources]", source="own")
+    loaded = load_pipeline_text("name: own\nparameters: {index: {type: integer}}\nsteps: [list_sources]", file="own")
     request = read_form(loaded, {"index": 7}).request
     assert (request.parameters, request.index) == ({"index": 7}, "default")
 
 
 def test_the_policy_is_asked_for_where_a_group_declares_none() -> None:
     declared = load_pipeline_text(
-        "name: own\nsteps: [{parallel: {branches: [list_sources], policy: fail_fast}}]", source="own"
+        "name: own\nsteps: [{parallel: {branches: [list_sources], policy: fail_fast}}]", file="own"
     )
     assert "policy" in {control.name for control in controls_of(LOADED.pipeline)}
     assert "policy" not in {control.name for control in controls_of(declared.pipeline)}

@@ -31,7 +31,7 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     async def until(stuck: bool, done: int | None) -> list[RunningBranch]:
         async with asyncio.timeout(30):
             while True:
-                found = reader.going("run-1")
+                found = reader.running_branches("run-1")
                 if len(found) == 2 and (found[0].stuck, found[0].done) == (stuck, done):
                     return found
                 await asyncio.sleep(0.02)
@@ -43,7 +43,7 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     assert (await until(False, 3))[0].total == 7
     go_on.set()
     assert (await running).status == "succeeded"
-    assert reader.going("run-1") == []
+    assert reader.running_branches("run-1") == []
     reader.close()
 
 
@@ -51,9 +51,9 @@ def test_a_step_whose_result_is_kept_goes_on_no_more(tmp_path: Path) -> None:
     store = RunStore(f"sqlite:///{tmp_path / 'runs.db'}")
     store.start(RunRecord("run-1", "p", "f", "default", {}, "running", 1.0))
     both = [RunningBranch("0", "0.first", 1.0), RunningBranch("1", "1.second", 2.0)]
-    kept = pack(FinishedCall("definition", "own", CallResult((), 7), "0.first"))
-    store.write("run-1", "run-1", going_=both[:1])
+    kept = pack(FinishedCall("chained", "own", CallResult((), 7), "0.first"))
+    store.write("run-1", "run-1", running=both[:1])
     # A process that is killed now has not written the outcome of the first.
-    store.write("run-1", "run-1", going_=both, keep={"0.first": kept})
-    assert store.going("run-1") == both[1:]
+    store.write("run-1", "run-1", running=both, keep={"0.first": kept})
+    assert store.running_branches("run-1") == both[1:]
     store.close()

@@ -49,12 +49,12 @@ def write(run_id):
     store = RunStore(sys.argv[1])
     store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
     for number in range(25):
-        kept = pack(FinishedCall("definition", "own", CallResult((), number)))
+        kept = pack(FinishedCall("chained", "own", CallResult((), number)))
         outcome = Outcome(
             path=StepPath(f"{number}"), id=f"{number}.step", kind="step", status="succeeded",
             started=1.0, seconds=0.5, attempts=1,
         )
-        store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
+        store.write(run_id, run_id, ended=[outcome], keep={f"{number}.step": kept})
 
 
 for number in range(20):
@@ -104,7 +104,7 @@ def test_a_run_is_there_with_its_outcomes_costs_and_errors(url: str) -> None:
     assert rows[2]["error"]["message"] == "broken"
     tried = [(row["step_id"], row["number"], row["status"], row["cost"]) for row in store.attempts("run-1")]
     assert tried == [("0.good", 1, "succeeded", {"tokens": 7.0}), ("1.0.bad", 1, "fatal", {})]
-    assert [call.key for call in store.kept_calls("run-1")] == ["0.good"]
+    assert [call.key for call in store.finished_calls("run-1")] == ["0.good"]
     store.close()
 
 
@@ -127,8 +127,8 @@ def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
     store = RunStore(url)
     assert len(store.recent()) == 20
     assert {len(store.outcomes(record.run_id)) for record in store.recent()} == {25}
-    assert {len(store.kept_calls(record.run_id)) for record in store.recent()} == {25}
-    kept = store.kept("run-7", "24.step")
+    assert {len(store.finished_calls(record.run_id)) for record in store.recent()} == {25}
+    kept = store.finished_call("run-7", "24.step")
     assert kept is not None
     assert kept.done.value == 24
     store.close()
@@ -179,7 +179,7 @@ def test_a_database_from_before_there_were_migrations_keeps_its_runs(any_url: st
     store = RunStore(any_url)
     record = store.get("old")
     assert record is not None
-    assert (record.status, record.parameters, record.lineage) == ("failed", {"source": "x"}, "old")
+    assert (record.status, record.parameters, record.chain) == ("failed", {"source": "x"}, "old")
     store.close()
 
 
@@ -215,11 +215,11 @@ def test_a_store_that_cannot_be_written_does_not_stop_the_run_but_is_said(url: s
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_large_calls_gave_takes_less_room_and_comes_back(url: str, packed: bool) -> None:
-    store, call = RunStore(url), FinishedCall("definition", "own", CallResult((), "storm over the river " * 5000))
+    store, call = RunStore(url), FinishedCall("chained", "own", CallResult((), "storm over the river " * 5000))
     plain = pickle.dumps(call)
     # Stored by a Braid that did not pack, it must still be there.
     stored = pack(call) if packed else StoredCall(call, plain)
     assert len(stored.content) < len(plain) / 3 if packed else stored.content == plain
     store.write("r", "r", keep={"step": stored})
-    assert store.kept("r", "step") == call
+    assert store.finished_call("r", "step") == call
     store.close()
