@@ -1,4 +1,4 @@
-"""The graph of an index in SQL: mentions and relations belong to passages, and vanish with the last that states them."""
+"""The graph of an index in SQL: mentions and relations belong to passages, and vanish with the last that has them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
