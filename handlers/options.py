@@ -15,7 +15,7 @@ class Options:
 def spread(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make every field of the function's keyword-only parameters that are `Options` a keyword of its own.
 
-    A handler with many options takes and passes on a few values; pipelines, and whoever calls it, name each option:
+    A handler with many options takes a few values and passes them on; pipelines and callers still name each option:
 
         @handler(writes="keyword_hits")
         @spread

@@ -1,4 +1,4 @@
-"""What ingestion and retrieval pass from step to step: frozen, small, with stable content-derived ids."""
+"""The records that ingestion and retrieval pass from step to step: frozen, small, with ids derived from content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ class SourceFile:
     etag: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     certain: bool = False
-    """Whether it was left alone for long enough before it was listed that no later change can look the same."""
+    """Whether it had been unchanged for so long when it was listed that any later change looks different."""
 
     @property
     def revision(self) -> str:
-        """What the listing says of the content: equal only if it is the same, provided that it is `certain`."""
+        """Size, ETag and time of the listing: if `certain`, they are equal only for the same content."""
         return f"{'' if self.certain else '~'}{self.size}:{self.etag or ''}:{self.modified!r}"
 
     @property
@@ -46,7 +46,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Document:
-    """One document's text and structure; `text` is what chunks' offsets refer to."""
+    """One document's text and structure; the offsets of chunks refer to `text`."""
 
     id: str
     name: str
@@ -93,7 +93,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One vector a chunk: float32, shape (len(chunk_ids), dim), every row of L2 norm 1."""
+    """One vector per chunk: float32, shape (len(chunk_ids), dim), every row of L2 norm 1."""
 
     chunk_ids: tuple[str, ...]
     vectors: np.ndarray
@@ -121,7 +121,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Relation:
-    """Two entities that a chunk connects; undirected co-occurrence unless `kind` says more."""
+    """Two entities that a chunk connects; an undirected co-occurrence if `kind` is `co_occurs`."""
 
     start: str
     end: str
@@ -149,9 +149,9 @@ class Hit:
     scores: Mapping[str, float] = field(default_factory=dict)
     """After fusion: every retriever's own score."""
     highlights: tuple[tuple[int, int], ...] = ()
-    """Stretches of `content` that match the question, in order and apart; add `start` for places in the document."""
+    """Stretches of `content` that match the question, in order and apart; add `start` for offsets in the document."""
     duplicates: tuple[tuple[str, str], ...] = ()
-    """Chunk and document id of the results below this one that say nearly the same and are shown only here."""
+    """Chunk and document ids of near duplicates ranked below this one, which are shown only here."""
 
     @property
     def own_scores(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Secrets by reference: pipelines name them (`env:CRM_TOKEN`), the process knows them, messages never show them."""
+"""Secrets by reference: pipelines name them (`env:CRM_TOKEN`), the process looks them up, messages never show them."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -6,16 +6,16 @@ from urllib.parse import unquote, urlsplit
 
 from flows.errors import FatalError
 
-HIDDEN = "***"
+REDACTED = "***"
 _SHORTEST = 4
 
 
 class MissingSecret(FatalError):
-    """A reference that leads to no secret; the message shows the reference, which is none."""
+    """A reference without a secret behind it; the message shows the reference, which is not secret."""
 
 
 class Secrets:
-    """Call it with a reference, get the secret; `env:NAME` is built in, other kinds are given by `loaders`."""
+    """Call it with a reference to get the secret; `env:NAME` is built in, `loaders` add other kinds."""
 
     def __init__(self, loaders: Mapping[str, Callable[[str], str]] | None = None) -> None:
         self._loaders = {"env": _from_environment, **(loaders or {})}
@@ -24,11 +24,11 @@ class Secrets:
         """The secret.
 
         Raises:
-            MissingSecret: it is no reference, or there is nothing behind it.
+            MissingSecret: it is not a reference, or there is no secret behind it.
         """
         kind, separator, name = reference.partition(":")
         if not separator or kind not in self._loaders or not name or "/" in name:
-            # Perhaps it is the secret itself: not shown.
+            # It may be the secret itself, so it is not shown.
             kinds = ", ".join(f"{kind}:NAME" for kind in sorted(self._loaders))
             raise MissingSecret(f"a secret is given by reference, as {kinds}; never write the secret itself")
         return self._loaders[kind](name)
@@ -49,7 +49,7 @@ def hide(text: str, secrets: Iterable[str | None]) -> str:
     """`text` without the secrets, and without the password of any of them that is a URL."""
     parts = {part for secret in secrets if secret for part in (secret, *_passwords(secret)) if len(part) >= _SHORTEST}
     for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, HIDDEN)
+        text = text.replace(part, REDACTED)
     return text
 
 

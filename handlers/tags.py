@@ -22,13 +22,11 @@ RESERVED = frozenset(
         "__index",
     }
 )
-"""Names that the system itself uses in the formats it takes in; no document is given one by hand."""
-CONVENTIONAL = ("user", "organization", "department", "project", "visibility", "category", "version", "language")
-"""Names worth agreeing on; any other will do as well."""
+"""Names that the formats Braid reads use themselves; nobody may tag a document with them."""
 
 
 class InvalidTag(OrchestrationError, ValueError):
-    """A tag that cannot be; the message names it and says what may be."""
+    """A tag that is not valid; the message names it and the rule that it breaks."""
 
 
 def tag_name(name: str) -> str:
@@ -49,16 +47,17 @@ def tag_name(name: str) -> str:
 
 
 def check_tags(tags: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    """The pairs that a mapping from name to value or values stands for, sorted, each once: as `Document.tags` wants.
+    """The pairs of a mapping from name to value or values, sorted, each once, in the form of `Document.tags`.
 
     Raises:
-        InvalidTag: a name cannot be, or a value is not a text with something in it.
+        InvalidTag: a name is not valid, or a value is empty or not a text.
     """
     pairs: set[tuple[str, str]] = set()
     for name, values in tags.items():
-        for value in (values,) if isinstance(values, str) else values:
-            if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise InvalidTag(f"tag {name!r}: {value!r} is no value; give a text, in quotes where it is a number")
+        several = isinstance(values, Iterable) and not isinstance(values, str)
+        for value in values if several else (values,):
+            if not isinstance(value, str) or not value.strip():
+                raise InvalidTag(f"tag {name!r}: {value!r} is not a value; give a text, in quotes if it is a number")
             pairs.add((tag_name(name), value))
     return tuple(sorted(pairs))
 
@@ -67,13 +66,13 @@ def read_tags(written: Iterable[str]) -> dict[str, list[str]]:
     """The names and values of `NAME=VALUE` as given on a command line; a name may come with several values.
 
     Raises:
-        InvalidTag: one has no `=`, no value, or a name that cannot be.
+        InvalidTag: one has no `=`, no value, or a name that is not valid.
     """
     found: dict[str, list[str]] = {}
     for each in written:
         name, equals, value = each.partition("=")
         if not equals or not value.strip():
-            raise InvalidTag(f"{each!r} is no tag: write NAME=VALUE, for example department=legal")
+            raise InvalidTag(f"{each!r} is not a tag: write NAME=VALUE, for example department=legal")
         values = found.setdefault(tag_name(name.strip()), [])
         if value.strip() not in values:
             values.append(value.strip())
@@ -82,9 +81,9 @@ def read_tags(written: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class TagFilter:
-    """All keys must match (AND), each by any of its values (OR); no key at all matches everything.
+    """All keys must match (AND), each by any of its values (OR); a filter without keys matches everything.
 
-    A key with no values matches nothing: an empty list of permitted values permits nothing.
+    A key without values matches nothing: an empty list of permitted values permits nothing.
     """
 
     wanted: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -106,7 +105,7 @@ class TagFilter:
 
     @classmethod
     def all_of(cls, *filters: "Mapping[str, str | Sequence[str]] | TagFilter | None") -> "TagFilter":
-        """What every one of them lets through: who asks and what is asked for may name the same key."""
+        """Lets through only documents that every filter lets through; several may have the same key."""
         pairs = [pair for each in filters for pair in cls.of(each).wanted]
         return cls(tuple(sorted(set(pairs))))
 

@@ -24,7 +24,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
 )
-# What many writers leave out: Hebrew and Arabic points, the stretching of Arabic words, and the invisible characters.
+# Many writers leave these out: Hebrew and Arabic points, the stretching of Arabic words, and invisible characters.
 _OPTIONAL = re.compile(
     f"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670{_INVISIBLE}]+"
 )
@@ -59,7 +59,7 @@ def terms(text: str) -> list[str]:
 
 @lru_cache(maxsize=50_000)
 def _alone(word: str) -> tuple[str, ...] | None:
-    """The terms of a word wherever it stands; None if they depend on what is around it."""
+    """The terms of a word wherever it stands; None if they depend on the words around it."""
     found = tuple(term for term, _, _ in _of_word(word, 0, len(word)))
     return None if any(map(str.isupper, found)) else found
 
@@ -78,14 +78,14 @@ def located_terms(text: str) -> list[tuple[str, int, int]]:
 
 def _normalised(text: str) -> tuple[str, list[int], list[int]]:
     """`text` in compatibility form, and for each cluster of characters that change together where it starts in that
-    form, and where in `text`; the latter has one more place, the end."""
+    form, and where in `text`; the latter has one more entry, the end."""
     parts: list[str] = []
     starts: list[int] = []
     origins: list[int] = []
     length = begin = 0
     while begin < len(text):
         end = begin + 1
-        # What composes with the character before belongs to it: accents, vowel signs, parts of Korean syllables.
+        # A character that composes with the one before belongs to it: accents, vowel signs, parts of Korean syllables.
         while end < len(text) and not text[end].isascii() and _joins(text[begin:end], text[end]):
             end += 1
         part = unicodedata.normalize("NFKC", text[begin:end])
@@ -148,7 +148,7 @@ def _folded(word: str) -> str:
 
 
 def _shouted(text: str, start: int, end: int) -> bool:
-    """Whether the words around are all in capitals, as in a heading; a word or two alone are no shouting."""
+    """Whether all words around are in capitals, as in a heading; one or two words alone do not count."""
     before = text[max(0, start - 40) : start].rpartition("\n")[2]
     after = text[end : end + 40].partition("\n")[0]
     around = before + after

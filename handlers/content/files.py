@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar, cast
+from typing import cast
 
 from flows.author import Call
 from flows.errors import FatalError
@@ -60,10 +60,6 @@ class VideoFile(MediaFile):
     width: int
     height: int
     seconds: float
-
-
-AnyFile: TypeAlias = AudioFile | ImageFile | VideoFile
-Known = TypeVar("Known", bound=MediaFile)
 
 
 def keep(data: bytes, media_type: str, *, name: str, folder: str, call: Call) -> dict[str, object]:

@@ -13,6 +13,8 @@ from handlers.content.speech import speak
 from handlers.ingestion import split_sentences, summarise
 from handlers.models import Endpoint, ask_model
 
+SPEECH_TIMEOUT_S = 120.0
+
 
 class ContentProvider(Protocol):
     """What content steps ask of a provider; safe to use from several threads. Costs are reported to `call`.
@@ -54,11 +56,8 @@ class OfflineProvider:
     name = "offline"
     draws = False
 
-    def __init__(self, *, timeout_s: float = 120.0) -> None:
-        self._timeout_s = timeout_s
-
     def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
-        return speak(text, voice=voice, language=language, speed=speed, timeout_s=self._timeout_s)
+        return speak(text, voice=voice, language=language, speed=speed, timeout_s=SPEECH_TIMEOUT_S)
 
     def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
         return draw_poster(prompt, model=model, size=parse_size(size))

@@ -2,7 +2,6 @@
 
 import ipaddress
 import socket
-import ssl
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -57,7 +56,7 @@ def _is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
 
 
-def make_client(hosts: AllowedHosts, *, verify: ssl.SSLContext | bool = True) -> Any:
+def make_client(hosts: AllowedHosts) -> Any:
     """An `httpx.Client` that reaches allowed hosts only; it follows no redirects and asks no proxy."""
     import httpx
 
@@ -78,4 +77,4 @@ def make_client(hosts: AllowedHosts, *, verify: ssl.SSLContext | bool = True) ->
             finally:
                 request.url = asked
 
-    return httpx.Client(transport=Checked(verify=verify), follow_redirects=False, trust_env=False)
+    return httpx.Client(transport=Checked(), follow_redirects=False, trust_env=False)

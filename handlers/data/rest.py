@@ -1,7 +1,6 @@
 """REST: GET or POST to an allowed host, page by page if asked, and the part of the answer that a JSONPath selects."""
 
 import json
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -59,16 +58,14 @@ class RestRequest(Options):
 class Rest:
     """What REST queries share: the allowed hosts, the secrets and the open connections."""
 
-    def __init__(
-        self, hosts: AllowedHosts, secrets: Secrets | None = None, *, verify: ssl.SSLContext | bool = True
-    ) -> None:
-        self.hosts, self.secrets, self._verify = hosts, secrets or Secrets(), verify
+    def __init__(self, hosts: AllowedHosts, secrets: Secrets | None = None) -> None:
+        self.hosts, self.secrets = hosts, secrets or Secrets()
         self._client: Any = None
 
     @property
     def client(self) -> Any:
         if self._client is None:
-            self._client = make_client(self.hosts, verify=self._verify)
+            self._client = make_client(self.hosts)
         return self._client
 
     def close(self) -> None:

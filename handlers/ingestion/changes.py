@@ -1,8 +1,8 @@
-"""`find_changes`: what a listing has that the index has not, so that nothing is done twice; and the steps that need it.
+"""`find_changes`: the difference between a listing and the index, so that nothing is done twice.
 
-A document is known unchanged by what its listing says of it (`SourceFile.revision`), else by the hash of its content.
-How it was made is recorded per facet (`handlers.ingestion.facets`): where only vectors, terms or facts are made in
-another way now, they are made anew from the stored passages, and nothing is read.
+A document is unchanged if its listing is (`SourceFile.revision`), else if the hash of its content is. How it was made
+is recorded per facet (`handlers.ingestion.facets`): if only vectors, terms or facts are made in another way now, they
+are made anew from the stored passages, without reading the file.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_f
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
-from handlers.records import Chunk, SourceFile
+from handlers.records import SourceFile
 from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, format_facets
+from handlers.stores import DocumentState, IndexReader, Rename, Restatement
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -28,7 +28,7 @@ _MOVED_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Pruning(Options):
-    """Of which documents a listing says that they are gone, and whether those are removed."""
+    """Which documents a listing covers, so that they are gone if it lacks them, and whether those are removed."""
 
     pattern: str = "**/*"
     exclude: Sequence[str] = HIDDEN
@@ -38,7 +38,7 @@ class Pruning(Options):
 
 @dataclass(frozen=True)
 class Batching(Options):
-    """How much one batch takes."""
+    """How much goes into one batch."""
 
     batch_documents: int = 8
     batch_bytes: int = 4_000_000
@@ -60,26 +60,26 @@ def find_changes(
     batching: Batching,
     call: Call,
 ) -> dict[str, Any]:
-    """What has to be done so that the index says what the sources say.
+    """The work that brings the index up to date with the sources.
 
-    `batches` are sources to be processed, of at most `batch_documents` and `batch_bytes` each (more documents where
-    there are very many); `refreshes` are batches of those whose stored passages need new vectors, terms or facts, and
-    `stale` says which of these; `restatements` and `moves` only concern what is noted of documents; `vanished` are ids
-    of documents below `source` that are no longer there, empty without `prune`. `redo` names facets of which nothing
-    stored is used again, and `changes` counts. With `force` everything is processed, with `only_step` only what that
-    step's work goes into.
+    `batches` are sources to be processed, of at most `batch_documents` and `batch_bytes` each (more documents if there
+    are very many). `refreshes` are batches of sources whose stored passages need new vectors, terms or facts, and
+    `stale` names these facets. `restatements` and `moves` change documents without processing them. `vanished` are ids
+    of documents below `source` that are no longer there, empty without `prune`. `redo` names facets that are made
+    again even if they are stored, and `changes` has counts. `force` processes everything; `only_step` makes only the
+    facets again that the step's work goes into.
 
     Raises:
         FatalError: `prune` would remove more than `max_prune_share` of the documents below `source`; or no step is
             called `only_step`.
     """
-    redo = _redo(call, force, only_step)
-    looking = _Comparison(call, redo, force, retry_failed)
+    redo = _facets_to_redo(call, force, only_step)
+    comparison = _Comparison(call, redo, force, retry_failed)
     root = Storage.join(source).rstrip("/") + "/" if source else ""
     included, excluded = glob_filter(pruning.pattern), [glob_filter(glob) for glob in pruning.exclude]
     listing = Listing(sources)
 
-    def looked_at(name: str) -> bool:
+    def is_covered(name: str) -> bool:
         return included(name) and not any(matches(name) for matches in excluded)
 
     below = gone = 0
@@ -91,105 +91,48 @@ def find_changes(
             inside = bool(root) and state.uri.startswith(root)
             below += inside
             if state.id in here:
-                looking.compare(state, here[state.id])
-            elif inside and looked_at(state.uri.removeprefix(root)):
+                comparison.compare(state, here[state.id])
+            elif inside and is_covered(state.uri.removeprefix(root)):
                 missing.append(state)
         elsewhere = listing.uris([state.uri for state in missing])
         missing = [state for state in missing if state.uri not in elsewhere]
         listing.miss(missing)
         gone += len(missing)
-    moves = _moves(listing, gone, looking)
+    moves = _moves(listing, gone, comparison)
     vanished = gone - len(moves)
     if pruning.prune:
         _check_share(vanished, below, len(sources), pruning.max_prune_share, source)
-    process, refresh, restate = looking.process.finish(), looking.refresh.finish(), looking.restate.finish()
+    process, refresh = comparison.process.finish(), comparison.refresh.finish()
+    restate = comparison.restate.finish()
     changes = {
         "listed": len(sources),
-        "unchanged": looking.unchanged,
+        "unchanged": comparison.unchanged,
         "process": len(process),
         "refresh": len(refresh),
         "restate": len(restate),
         "move": len(moves),
-        "quarantined": looking.quarantined,
+        "quarantined": comparison.quarantined,
         "vanished": vanished,
         "removed": vanished if pruning.prune else 0,
     }
     call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
     return {
-        "batches": batched(process, batching.batch_documents, batching.batch_bytes),
-        "refreshes": batched(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
+        "batches": make_batches(process, batching.batch_documents, batching.batch_bytes),
+        "refreshes": make_batches(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
         "restatements": restate,
         "moves": moves,
         "vanished": DiskSequence(listing.vanished() if pruning.prune else ()),
         "redo": tuple(sorted(redo)),
-        "stale": tuple(sorted(looking.stale)),
+        "stale": tuple(sorted(comparison.stale)),
         "changes": changes,
     }
 
 
-@handler(writes="restated_documents", effects=("index.documents", "index.revisions"))
-def restate_documents(restatements: Sequence[Restatement], *, call: Call) -> int:
-    """Note new tags and what is new of files whose content stayed; the number of documents."""
-    return sum(_upkeep(call).restate(some) for some in chunked(restatements, _PAGE))
+def make_batches(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequence[tuple[SourceFile, ...]]:
+    """Batches in order, none of more documents or bytes than given, except for single documents that are larger.
 
-
-@handler(writes="moved_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
-def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
-    """Move documents with all that is stored of them to where their sources are now; the number moved."""
-    store: IndexStore = call.services["index_store"]
-    moved = 0
-    for some in chunked(moves, _MOVED_AT_ONCE):
-        before = [row.name for row in store.known([each.document_id for each in some]).values()]
-        moved += store.rename(some)
-        call.done_items(before, "removed")
-        call.done_items(each.document.name for each in some)
-    return moved
-
-
-@handler(writes="chunks", effects=())
-def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ...]:
-    """The stored passages of documents, in their order."""
-    store: IndexReader = call.services["index_store"]
-    return tuple(chunk for source in sources for chunk in store.chunks_of(source.document_id))
-
-
-@handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
-def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
-    """Note how the facets of documents are made now; the number of documents."""
-    made = format_facets(wanted_facets(call))
-    return _upkeep(call).restate(
-        [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
-    )
-
-
-@handler(writes="swept", effects=("index.documents", "index.leftovers"))
-def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
-    """Remove what earlier runs staged and never published; how many versions and passages.
-
-    Of runs that the run store knows to be dead at once, of others when it is older than `older_than_s`. A dead run that
-    is resumed afterwards stages again what it has not published.
-    """
-    alive, dead = {call.run_id}, set[str]()
-    if "known_runs" in call.services:
-        known_alive, known_dead = call.services["known_runs"].alive_and_dead()
-        alive, dead = alive | known_alive, known_dead - alive
-    swept = _upkeep(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
-    if swept.versions or swept.chunks or swept.documents:
-        call.logger.info(
-            "index %s: swept %d versions, %d passages and %d documents that crashed runs left",
-            call.index,
-            swept.versions,
-            swept.chunks,
-            swept.documents,
-        )
-    return swept.versions + swept.chunks
-
-
-def batched(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequence[tuple[SourceFile, ...]]:
-    """Batches in order, none of more documents or bytes than said, but for a document that is larger alone.
-
-    Where there are more than 200 batches they take more documents, up to eight times as many: a run keeps about 10 kB
-    of what the steps of each batch did; still larger ones would take more memory than that saves.
+    If there are more than 200 batches, they take more documents, up to eight times as many: a run keeps about 10 kB of
+    each batch. Still larger batches would take more memory than that saves.
     """
     most = min(8 * most, max(most, len(sources) // 200))
 
@@ -210,7 +153,7 @@ def batched(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequen
 
 @dataclass
 class _Comparison:
-    """Sorts documents by what has to be done with them."""
+    """Sorts documents by the work that they need."""
 
     call: Call
     redo: set[str]
@@ -231,7 +174,7 @@ class _Comparison:
         if self.force or state.status == "pending":
             self.process.add(source)
         elif state.status == "failed":
-            if self.retry_failed or state.tried != tried(source, self.call):
+            if self.retry_failed or state.tried != attempt_key(source, self.call):
                 self.process.add(source)
             else:
                 self.quarantined += 1
@@ -268,8 +211,8 @@ class _Comparison:
             return ""
 
 
-def tried(source: SourceFile, call: Call) -> str:
-    """What of a source is tried, and how: a failed document is not read again before either changes."""
+def attempt_key(source: SourceFile, call: Call) -> str:
+    """The revision of a source and how it is read: a failed document is not tried again before either changes."""
     return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
 
 
@@ -277,28 +220,28 @@ def _name(source: SourceFile) -> str:
     return source.name
 
 
-def _moves(listing: Listing, gone: int, looking: _Comparison) -> Sequence[Rename]:
-    """Documents that are found elsewhere with the same content; all else that is new is to be processed."""
+def _moves(listing: Listing, gone: int, comparison: _Comparison) -> Sequence[Rename]:
+    """Documents that are found elsewhere with the same content; other new sources are to be processed."""
     moves = Spool[Rename]()
     for some in chunked(listing.new(), _MOVED_AT_ONCE):
         pairs: list[tuple[DocumentState, SourceFile]] = []
         for source in some:
             state = None
-            if gone and not looking.force and listing.may_be_moved(source):
-                state = listing.take_moved(looking.digest(source))
+            if gone and not comparison.force and listing.may_be_moved(source):
+                state = listing.take_moved(comparison.digest(source))
             if state is None:
-                looking.process.add(source)
+                comparison.process.add(source)
             else:
                 pairs.append((state, source))
-        renames, again = renames_of(pairs, looking.call.services["index_store"])
+        renames, again = renames_of(pairs, comparison.call.services["index_store"])
         for (state, source), move in zip(pairs, renames, strict=True):
             moves.add(move)
-            stale = stale_facets(state.fingerprint, looking.wanted, looking.redo)
+            stale = stale_facets(state.fingerprint, comparison.wanted, comparison.redo)
             if source.document_id in again or DOCUMENTS in stale:
-                looking.process.add(source)
+                comparison.process.add(source)
             elif stale:
-                looking.refresh.add(source)
-                looking.stale |= stale
+                comparison.refresh.add(source)
+                comparison.stale |= stale
     return moves.finish()
 
 
@@ -314,7 +257,7 @@ def _check_share(vanished: int, below: int, listed: int, most: float, source: st
         )
 
 
-def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
+def _facets_to_redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     if force:
         return set(FACETS)
     if not only_step:
@@ -323,7 +266,7 @@ def _redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     if not found:
         known = sorted({step for each in call.identity.effect_fingerprints.values() for step in each.steps})
         raise FatalError(
-            f"only_step: no step of this pipeline that makes what is stored is called {only_step!r}"
+            f"only_step: no step that makes something stored is called {only_step!r} in this pipeline"
             f"{suggest(only_step, known)}"
         )
     return found
@@ -334,7 +277,3 @@ def _pages(store: IndexReader) -> Iterator[list[DocumentState]]:
     while page := store.document_states(after=after, limit=_PAGE):
         yield page
         after = page[-1].id
-
-
-def _upkeep(call: Call) -> IndexUpkeep:
-    return call.services["index_store"]

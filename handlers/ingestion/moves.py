@@ -1,4 +1,4 @@
-"""Documents that were moved: the ids that their chunks and artifacts have at the new place."""
+"""Documents that were moved: the new ids of their chunks and artifacts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ _PAGE = 100
 def renames_of(pairs: Sequence[tuple[DocumentState, SourceFile]], store: IndexReader) -> tuple[list[Rename], set[str]]:
     """The renames from stored documents to sources of the same content, in order.
 
-    Also the new ids of those that have to be processed again, since something of them depends on their name: a title
-    that was taken from it, pictures that are stored below it, another format. Their passages and vectors stay.
+    Also the new ids of those that have to be processed again, since a part of them depends on their name: a title taken
+    from it, pictures stored under it, or the format. Their passages and vectors stay.
     """
     renames: list[Rename] = []
     again: set[str] = set()
@@ -39,7 +39,7 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
     artifacts = dict(zip(artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True))
     known = artifacts.keys() == {each.id for each in stored.artifacts} and not _pictures(stored.artifacts)
     title, stem = stored.document.title, PurePosixPath(stored.document.name).stem[:500]
-    named = title == stem  # by its name, or by a heading that says the same
+    named = title == stem  # by its name, or by a heading with the same words
     plain = stored.document.mime_type == "text/plain" and not any(each.heading for each in stored.chunks)
     complete = known and same_ids and (plain or not named) and mime_type_of(source.name) == stored.document.mime_type
     document = replace(
@@ -62,16 +62,16 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
 
 
 def _chunk_ids(chunks: Sequence[Chunk], old: str, new: str) -> tuple[dict[str, str], bool]:
-    """New ids by old ones; and whether the old ones are what they would be today."""
+    """New ids by old ones; and whether the old ones are those that they would get today."""
     found: dict[str, str] = {}
     same = True
     seen: Counter[tuple[str, str]] = Counter()
     for each in sorted(chunks, key=lambda chunk: chunk.position):
-        place = (each.heading, each.text)
-        before, after = (chunk_id(document, each.heading, each.text, seen[place]) for document in (old, new))
+        content = (each.heading, each.text)
+        before, after = (chunk_id(document, *content, seen[content]) for document in (old, new))
         same &= before == each.id
-        found[each.id] = after if before == each.id else chunk_id(new, each.id, each.text, seen[place])
-        seen[place] += 1
+        found[each.id] = after if before == each.id else chunk_id(new, each.id, each.text, seen[content])
+        seen[content] += 1
     return found, same
 
 

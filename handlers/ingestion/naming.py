@@ -1,6 +1,5 @@
-"""Rules that find named things in a text: few, conservative, and the same everywhere."""
+"""Rules that find entities in a text: few, conservative, and the same everywhere."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,8 +9,8 @@ from typing import NamedTuple
 from handlers.text import STOP_WORDS
 
 
-class Mention(NamedTuple):
-    """A name in its canonical spelling, and what kind of thing it names."""
+class EntityMention(NamedTuple):
+    """The name of an entity in its canonical spelling, and its kind."""
 
     name: str
     kind: str
@@ -19,7 +18,7 @@ class Mention(NamedTuple):
 
 @dataclass(frozen=True)
 class Usage:
-    """How one document writes its words, which tells names from words that only stand in a title."""
+    """How one document writes its words, by which names differ from words that are capitalised only in titles."""
 
     common: frozenset[str] = frozenset()
     """Words that it also writes in lower case."""
@@ -32,7 +31,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\(")
 _ITEM = re.compile(r"\s*(?:[-*+•>#|]|\d+[.)]\s|$)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-ZÀ-ÖØ-Þ0-9])|[\t|]|\s[–—-]{1,3}\s")
 _WRAPPED = 50
-"""Characters from which on a line is taken for one that goes on in the next."""
+"""A line of at least this many characters is taken to go on in the next line."""
 _LOWER = re.compile(r"(?<![\w/.@\\-])[a-zß-öø-ÿ][a-zß-öø-ÿ'’-]+(?![\w/@\\])")
 _INSIDE = re.compile(r"(?<=[a-z,;] )[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]{2,}(?![\w/@\\-])")
 
@@ -72,7 +71,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("NAME", re.compile(rf"\b{_WORD}\b")),
 )
 _DIGIT = re.compile(r"\d")
-_DEFINITION = re.compile(r"((?:[\w'’-]+[ ]){1,8})\(([A-Z][A-Z0-9]{1,7})s?\)")
+_EXPLAINED_ACRONYM = re.compile(r"((?:[\w'’-]+[ ]){1,8})\(([A-Z][A-Z0-9]{1,7})s?\)")
 _PREFIX = re.compile(r"(RFC|PEP|BCP|STD|IEEE|ISO(?:/IEC)?|ISBN)[ -]?")
 _OPENERS = frozenset(
     "see also note however although since many several use using given unlike like despite every another one two "
@@ -81,13 +80,8 @@ _OPENERS = frozenset(
 _WORDS_IN_NAME = 6
 
 
-def usage_of(texts: Iterable[str]) -> Usage:
-    """How a document, given as its chunks or whole, writes its words."""
-    return usage_in(segment for text in texts for segment in segments(text))
-
-
 def usage_in(found: Iterable[str]) -> Usage:
-    """The same, of a document given as its segments."""
+    """How a document, given as its segments, writes its words."""
     common: set[str] = set()
     inside: Counter[str] = Counter()
     for segment in found:
@@ -116,20 +110,20 @@ def segments(text: str) -> Iterator[str]:
 
 def _sentences(paragraph: str) -> Iterator[str]:
     for sentence in _SENTENCE.split(paragraph):
-        plain = " ".join(sentence.replace("**", " ").replace("’", "'").split()).lstrip("#>*+•- ")
-        if plain:
-            yield plain
+        cleaned = " ".join(sentence.replace("**", " ").replace("’", "'").split()).lstrip("#>*+•- ")
+        if cleaned:
+            yield cleaned
 
 
-def mentions(segment: str, usage: Usage) -> list[Mention]:
-    """What one segment names, in its order."""
+def mentions(segment: str, usage: Usage) -> list[EntityMention]:
+    """The mentions in one segment, in their order."""
     words = segment.split()
     shouted = len(words) > 3 and sum(word.isupper() for word in words) * 2 > len(words)
     taken: list[tuple[int, int]] = []
-    found: list[tuple[int, Mention]] = []
+    found: list[tuple[int, EntityMention]] = []
     numbers = _DIGIT.search(segment) is not None
     for kind, pattern in _PATTERNS:
-        # Most segments lack what a match of these cannot do without; looking for that is quicker.
+        # Most segments lack a character that every match of these has; looking for that is quicker.
         if kind in ("IDENTIFIER", "DATE", "MONEY") and not numbers:
             continue
         if (kind == "URL" and "://" not in segment) or (kind == "EMAIL" and "@" not in segment):
@@ -140,15 +134,15 @@ def mentions(segment: str, usage: Usage) -> list[Mention]:
             start, end = match.span()
             if any(start < other_end and end > other_start for other_start, other_end in taken):
                 continue
-            name = _name(match.group(), kind, usage, first=start == 0, words=len(words))
+            name = _canonical_name(match.group(), kind, usage, first=start == 0, words=len(words))
             if name:
                 taken.append((start, end))
-                found.append((start, Mention(name, kind)))
+                found.append((start, EntityMention(name, kind)))
     return [mention for _, mention in sorted(found)]
 
 
-def _name(text: str, kind: str, usage: Usage, *, first: bool, words: int) -> str:
-    """The canonical spelling, or nothing if this is no name after all; `words` says how long the segment is."""
+def _canonical_name(text: str, kind: str, usage: Usage, *, first: bool, words: int) -> str:
+    """The canonical spelling, empty if this is no name after all; `words` is the length of the segment."""
     match kind:
         case "IDENTIFIER":
             return _PREFIX.sub(r"\1 ", text)
@@ -177,7 +171,7 @@ def _name(text: str, kind: str, usage: Usage, *, first: bool, words: int) -> str
 def canonical(name: str, *, first: bool = False) -> str:
     """One spelling of a name: single spaces, no article in front, no possessive; `first` in its sentence.
 
-    A capital at the head of a sentence says nothing, so a common word there is not part of the name.
+    Every sentence begins with a capital, so a common word there is not part of the name.
     """
     words = name.replace("’", "'").split()
     while words and (words[0].casefold() in STOP_WORDS or (first and words[0].casefold() in _OPENERS)):
@@ -187,11 +181,11 @@ def canonical(name: str, *, first: bool = False) -> str:
     return " ".join(words).rstrip(".,;:")
 
 
-def definitions(segment: str) -> dict[str, str]:
-    """The acronyms that a segment explains, as in `write-ahead log (WAL)`, with what each stands for."""
+def acronyms_in(segment: str) -> dict[str, str]:
+    """The acronyms that a segment explains, as in `write-ahead log (WAL)`, with the term that each stands for."""
     if "(" not in segment:
         return {}
-    found = {short: _expansion(long, short) for long, short in _DEFINITION.findall(segment)}
+    found = {short: _expansion(long, short) for long, short in _EXPLAINED_ACRONYM.findall(segment)}
     return {short: long for short, long in found.items() if long}
 
 
@@ -209,16 +203,10 @@ def _expansion(long: str, short: str) -> str:
     return ""
 
 
-def entities_in(text: str) -> list[tuple[str, str]]:
-    """Name and kind of everything that the rules find in a text, in order, each once."""
-    usage = usage_of([text])
-    return list(dict.fromkeys(itertools.chain.from_iterable(explained(part, usage) for part in segments(text))))
-
-
-def explained(segment: str, usage: Usage) -> list[Mention]:
-    """The mentions of a segment, and the terms that its acronyms stand for where it says so."""
-    meanings = definitions(segment)
+def mentions_and_meanings(segment: str, usage: Usage) -> list[EntityMention]:
+    """The mentions of a segment, and the acronyms and terms that it explains."""
+    meanings = acronyms_in(segment)
     found = mentions(segment, usage)
     known = {mention.name for mention in found}
-    shorts = [Mention(short, "ACRONYM") for short in meanings if short not in known]
-    return [*found, *shorts, *(Mention(long, "TERM") for long in meanings.values() if long not in known)]
+    shorts = [EntityMention(short, "ACRONYM") for short in meanings if short not in known]
+    return [*found, *shorts, *(EntityMention(long, "TERM") for long in meanings.values() if long not in known)]

@@ -8,7 +8,7 @@ from typing import Literal
 from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.extraction import heading_text
-from handlers.ingestion.splitting import Count, Span, bounded, split_lines, split_prose, split_sentences, tail
+from handlers.ingestion.splitting import Count, Span, bounded, split_at_sentences, split_lines, split_prose, tail
 from handlers.records import Block, Chunk, Document, stable_id
 
 By = Literal["tokens", "sentences"]
@@ -47,15 +47,17 @@ def partition_text(
     for number, document in enumerate(documents):
         call.check_cancelled()
         call.report_progress(number, len(documents))
-        chunks.extend(partition(document, count_tokens, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by))
+        chunks.extend(
+            partition_document(document, count_tokens, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
+        )
     call.report_progress(len(documents), len(documents))
     return tuple(chunks)
 
 
-def partition(
+def partition_document(
     document: Document, count: Count, *, max_tokens: int = 220, overlap_tokens: int = 30, by: By = "tokens"
 ) -> list[Chunk]:
-    """The passages of one document; `count` says how many tokens a text has."""
+    """The passages of one document; `count` returns the number of tokens of a text."""
     text, size = document.text, bounded(count)
     units = _units(document, size, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
     chunks: list[Chunk] = []
@@ -80,13 +82,13 @@ def partition(
 
 
 def chunk_id(document_id: str, heading: str, text: str, before: int) -> str:
-    """The id of a passage, with so many of the same headings and text `before` it: by what is embedded of it."""
+    """The id of a passage, by its headings and text; `before` counts the passages before it that have the same."""
     return stable_id(document_id, heading, text, str(before))
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """What is never cut any more: a block, or a part of one; headings are joined to the first unit below them."""
+    """A block, or a part of one, that is not cut any further; headings are joined to the first unit below them."""
 
     start: int
     end: int
@@ -148,7 +150,7 @@ def _split(text: str, block: Block, count: Count, *, max_tokens: int, budget: in
         whole = count(text[span.start : span.end]) + ahead <= max_tokens
         return [span] if whole else split_lines(text, span, budget, count)
     if by == "sentences":
-        return split_sentences(text, span, budget, count)
+        return split_at_sentences(text, span, budget, count)
     if count(text[span.start : span.end]) + ahead <= max_tokens:
         return [span]
     split = split_lines if block.kind == "list" else split_prose

@@ -6,13 +6,13 @@ from flows.author import Call, handler
 from flows.errors import FatalError
 
 
-class ShardedIngestion(Protocol):
-    """What the service `sharded_ingestion` must offer."""
+class ShardedIngestionService(Protocol):
+    """The service `sharded_ingestion`."""
 
     async def __call__(
         self, parameters: dict[str, Any], shards: int, *, index: str, work_pool: str, tolerated_failure: str
     ) -> dict[str, Any]:
-        """The report, as JSON; what was begun and not ended is continued."""
+        """The report, as JSON; an ingestion that was begun and has not ended is continued."""
         ...
 
 
@@ -28,12 +28,12 @@ async def ingest_in_shards(
 ) -> dict[str, Any]:
     """Ingest `source` in at most `shards` runs on a work pool, and report them together; it can be called again.
 
-    What the shards cost is theirs: it is in the report, not in the cost of this call.
+    The report has the cost of the shards; it is not part of the cost of this call.
 
     Raises:
         FatalError: more shards failed than tolerated.
     """
-    ingest: ShardedIngestion = call.services["sharded_ingestion"]
+    ingest: ShardedIngestionService = call.services["sharded_ingestion"]
     report = await ingest(
         {"source": source, "pattern": pattern},
         shards,

@@ -1,4 +1,4 @@
-"""Ranges of a text cut into ranges that fit a number of tokens: by lines, sentences, meaning or characters."""
+"""Cutting ranges of a text so that each fits a number of tokens: by lines, sentences, meaning or characters."""
 
 import re
 from bisect import bisect_left
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias, cast
 
 Count: TypeAlias = Callable[[str], int]
-"""Tokens of a text."""
+"""Returns the number of tokens of a text."""
 
 
 class Span(NamedTuple):
@@ -16,7 +16,7 @@ class Span(NamedTuple):
     end: int
 
 
-# A word of hundreds of letters is one unknown token to WordPiece, and a chunk of a megabyte would pass as small.
+# To WordPiece a word of hundreds of letters is one unknown token, so a chunk of a megabyte would pass as small.
 _CHARACTERS_PER_TOKEN = 12
 _SENTENCE_END = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+(?:[^\sa-z]|$))|[。！？｡]+[”’」』）]*|[؟۔।॥።]+(?=\s|$))|\n\s*\n"
@@ -27,7 +27,7 @@ _LINE = re.compile(r"[^\n]*\n?")
 
 
 def bounded(count: Count) -> Count:
-    """The count, but at least what so many characters usually have."""
+    """The count, but at least as many tokens as a text of that length usually has."""
     return lambda text: max(count(text), -(-len(text) // _CHARACTERS_PER_TOKEN))
 
 
@@ -51,7 +51,7 @@ def split_lines(text: str, span: Span, size: int, count: Count) -> list[Span]:
     return _pack(text, lines, size, count)
 
 
-def split_sentences(text: str, span: Span, size: int, count: Count) -> list[Span]:
+def split_at_sentences(text: str, span: Span, size: int, count: Count) -> list[Span]:
     """One range for every sentence; one that is longer than `size` tokens is split as prose."""
     pieces = [piece for sentence in sentences(text, span) for piece in split_prose(text, sentence, size, count)]
     return _stripped(text, pieces)
@@ -70,7 +70,7 @@ def sentences(text: str, span: Span) -> list[Span]:
 def tail(text: str, span: Span, size: int, count: Count) -> int:
     """Where the longest ending of a range with at most `size` tokens starts, at a sentence if one is short enough.
 
-    `span.end` if none fits. Never `span.start`: an overlap is a part of what comes before, not all of it.
+    `span.end` if none fits. Never `span.start`: an overlap is a part of the text before, not all of it.
     """
     if size < 1:
         return span.end
@@ -104,7 +104,7 @@ def _pack(text: str, pieces: Iterator[Span], size: int, count: Count) -> list[Sp
 
 
 def _fit(text: str, span: Span, size: int, count: Count) -> Iterator[Span]:
-    """The range itself if it fits, else what fits of it again and again, cut between characters."""
+    """The range itself if it fits, else the longest pieces that fit, cut between characters."""
     start, end = span
     while start < end:
         if count(text[start:end]) <= size:

@@ -1,6 +1,6 @@
 """Writes to the index: each store handler stages its part, and `publish_documents` makes a document visible whole.
 
-Their order does not matter and they may run side by side; repeated, they change nothing.
+They may run in any order and side by side; repeated, they change nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
-from handlers.ingestion.changes import tried
+from handlers.ingestion.changes import attempt_key
 from handlers.ingestion.facets import wanted_facets
 from handlers.records import (
     Artifact,
@@ -37,9 +37,9 @@ def store_documents(
 ) -> dict[str, str]:
     """Stage documents with chunks, summaries (by document id) and artifacts; the staged version by document id.
 
-    With them goes what the listing said of their `sources`, and how this pipeline makes what is stored. A resumed run
-    leaves documents out whose sources have changed since they were listed: another run may have stored them as they
-    are now, and the next one finds them if not.
+    The revisions of their `sources` and the fingerprint of this pipeline are stored with them. A resumed run leaves
+    out documents whose sources have changed since they were listed: either another run has stored them as they are
+    now, or the next one will.
     """
     documents = _unchanged(documents, sources, call)
     stored = _writer(call).put_documents(
@@ -57,7 +57,7 @@ def store_documents(
 
 @handler(writes="stored_vectors", effects="index.vectors", stages=True)
 def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
-    """Stage a vector a chunk; the number stored."""
+    """Stage one vector per chunk; the number stored."""
     return _writer(call).put_vectors(chunks, embeddings, run_id=call.run_id)
 
 
@@ -71,7 +71,7 @@ def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector]
 def store_graph(
     chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
 ) -> int:
-    """Stage what chunks say of entities and their relations; the number of mentions and relations."""
+    """Stage the facts of chunks: their entities and relations; the number of mentions and relations."""
     return _writer(call).put_graph(chunks, entities, relations, run_id=call.run_id)
 
 
@@ -91,11 +91,11 @@ def publish_documents(
 ) -> int:
     """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
 
-    What the pipeline stored must be there for every chunk: with `stored_vectors` in the context a vector, with
-    `stored_terms` the terms, with `stored_facts` what it says.
+    Every chunk must have a vector if `stored_vectors` is in the context, its terms if `stored_terms` is, and its facts
+    if `stored_facts` is.
 
     Raises:
-        FatalError: it is not; the old version stays visible.
+        FatalError: a chunk lacks one; the old version stays visible.
     """
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
@@ -112,13 +112,13 @@ def record_failures(failures: Sequence[ItemFailure], sources: Sequence[SourceFil
     The item of a failure is the name, URI or document id of its source.
     """
     known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
-    noted = [_failed(failure, known.get(failure.item), call) for failure in failures]
+    noted = [_failed_document(failure, known.get(failure.item), call) for failure in failures]
     return _writer(call).put_failures(noted, run_id=call.run_id)
 
 
 @handler(writes="removed_documents", effects=("index.documents", "index.vectors", "index.terms", "index.graph"))
 def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
-    """Remove documents, by id, with their pictures and all that only they support; the number that were there."""
+    """Remove documents by id, with their pictures and the facts that only they support; the number that were there."""
     store: IndexStore = call.services["index_store"]
     removed = 0
     for some in chunked(vanished):
@@ -133,7 +133,7 @@ def remove_documents(vanished: Sequence[str], *, call: Call) -> int:
 
 
 def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], call: Call) -> list[Document]:
-    """The documents that a run may still bring: all of them, unless it goes on from what an earlier one had listed."""
+    """The documents that a run may still store: all, unless it resumes an earlier run and its listing."""
     if not call.identity.resumes:
         return list(documents)
     known = {each.document_id: each for each in sources}
@@ -156,10 +156,10 @@ def _is_as_listed(source: SourceFile, call: Call) -> bool:
     return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
 
 
-def _failed(failure: ItemFailure, source: SourceFile | None, call: Call) -> FailedDocument:
+def _failed_document(failure: ItemFailure, source: SourceFile | None, call: Call) -> FailedDocument:
     if source is None:
         return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
-    return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried(source, call))
+    return FailedDocument(source.document_id, source.name, source.uri, failure.error, attempt_key(source, call))
 
 
 def _writer(call: Call) -> IndexWriter:

@@ -11,12 +11,13 @@ from handlers.text import terms
 
 MOST_SENTENCES = 400
 _DAMPING = 0.85
+_ROUNDS = 50
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-ZÀ-ÖØ-Þ0-9])|(?<=[。！？])")
 
 
 @handler(writes="summaries")
 def generate_summary(documents: Sequence[Document], *, sentences: int = 3, call: Call) -> dict[str, str]:
-    """A summary a document, by document id; documents without prose have none."""
+    """One summary per document, by document id; documents without prose have none."""
     summaries: dict[str, str] = {}
     for done, document in enumerate(documents, start=1):
         call.check_cancelled()
@@ -28,7 +29,7 @@ def generate_summary(documents: Sequence[Document], *, sentences: int = 3, call:
 
 
 def prose_sentences(document: Document) -> list[str]:
-    """The sentences of a document's paragraphs, white space collapsed; other blocks are no prose."""
+    """The sentences of a document's paragraphs, white space collapsed; other blocks are not prose."""
     found: list[str] = []
     for block in document.blocks:
         if block.kind == "paragraph":
@@ -73,11 +74,11 @@ def _similarities(found: Sequence[str]) -> np.ndarray:
     return cosines
 
 
-def _ranks(similarities: np.ndarray, *, rounds: int = 50) -> np.ndarray:
+def _ranks(similarities: np.ndarray) -> np.ndarray:
     count = len(similarities)
     totals = similarities.sum(axis=0, keepdims=True)
     moves = np.divide(similarities, totals, out=np.full_like(similarities, 1.0 / count), where=totals > 0)
     ranks = np.full(count, 1.0 / count)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         ranks = (1 - _DAMPING) / count + _DAMPING * (moves @ ranks)
     return ranks

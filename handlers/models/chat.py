@@ -118,7 +118,6 @@ def ask_model(
     system: str = "",
     most_tokens: int = 1000,
     model: str | None = None,
-    temperature: float = 0.0,
     image: tuple[str, bytes] | None = None,
 ) -> str:
     """What the run's language model answers to one prompt; its tokens are reported as the call's cost.
@@ -138,7 +137,7 @@ def ask_model(
         content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": address}}]
     messages = [{"role": "system", "content": system}] if system else []
     completion = cast("Chat", call.services["chat"]).complete(
-        [*messages, {"role": "user", "content": content}], max_tokens=most_tokens, temperature=temperature, model=model
+        [*messages, {"role": "user", "content": content}], max_tokens=most_tokens, temperature=0.0, model=model
     )
     call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
     if not completion.text.strip():

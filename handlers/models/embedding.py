@@ -50,7 +50,6 @@ def make_embedder(
     model_dir: str | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
-    workers: int | None = None,
 ) -> Embedder:
     """The embedder that settings describe: an endpoint if there is a `base_url`, else a local model.
 
@@ -65,7 +64,7 @@ def make_embedder(
         return OpenAIEmbedder(name, base_url=base_url, api_key=api_key)
     if name == "hashing":
         return HashingEmbedder()
-    return LocalEmbedder(name, model_dir=model_dir, workers=workers)
+    return LocalEmbedder(name, model_dir=model_dir)
 
 
 def is_local(name: str) -> bool:

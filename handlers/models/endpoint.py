@@ -16,10 +16,10 @@ TEXTS_PER_REQUEST = 64
 class OpenAIEmbedder:
     """Any endpoint that speaks OpenAI's `/embeddings`; what it has cost so far, in tokens, is in `tokens_used`."""
 
-    def __init__(self, name: str, *, base_url: str, api_key: str | None = None, timeout_s: float = 60.0) -> None:
+    def __init__(self, name: str, *, base_url: str, api_key: str | None = None) -> None:
         self.name = name
         self.tokens_used = 0
-        self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
+        self._endpoint = Endpoint(base_url, api_key=api_key)
         self._url = self._endpoint.url("embeddings")
         self._dim = 0
         self._lock = threading.Lock()

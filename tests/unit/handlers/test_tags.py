@@ -26,16 +26,16 @@ def test_pairs_are_sorted_and_each_once() -> None:
         ("team", "sea"),
     )
     for value in ("", " ", 3):
-        with pytest.raises(InvalidTag, match=f"tag 'level': {value!r} is no value"):
+        with pytest.raises(InvalidTag, match=f"tag 'level': {value!r} is not a value"):
             check_tags({"level": [value]})  # pyright: ignore[reportArgumentType]
 
 
 def test_tags_are_read_as_written_on_a_command_line() -> None:
     written = ["team=law", "when = 2026-01-01T10:00", "team=sea", "team=law"]
     assert read_tags(written) == {"team": ["law", "sea"], "when": ["2026-01-01T10:00"]}
-    with pytest.raises(InvalidTag, match=r"'departmnt' is no tag: write NAME=VALUE"):
+    with pytest.raises(InvalidTag, match=r"'departmnt' is not a tag: write NAME=VALUE"):
         read_tags(["departmnt"])
-    with pytest.raises(InvalidTag, match="'team=' is no tag"):
+    with pytest.raises(InvalidTag, match="'team=' is not a tag"):
         read_tags(["team="])
     with pytest.raises(InvalidTag, match="reserved"):
         read_tags(["__index=x"])

@@ -13,7 +13,7 @@ from flows.author import Call
 from flows.state import DiskSequence, Identity, Services
 from flows.storage import Storage
 from flows.storage.locations import StoredObject
-from handlers.ingestion.changes import batched, find_changes
+from handlers.ingestion.changes import find_changes, make_batches
 from handlers.records import Document, SourceFile
 from handlers.sources import list_sources
 from handlers.stores.memory import MemoryIndexStore
@@ -87,7 +87,7 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 5), st.integers(1, 60))
 def test_batches_hold_all_in_order_and_no_more_than_they_may(sizes: list[int], most: int, most_bytes: int) -> None:
     sources = [SourceFile(f"u{n}", f"{n}", size) for n, size in enumerate(sizes)]
-    batches = batched(sources, most, most_bytes)
+    batches = make_batches(sources, most, most_bytes)
     assert [source for batch in batches for source in batch] == sources
     for batch, following in pairwise(batches):
         size = sum(each.size for each in batch)

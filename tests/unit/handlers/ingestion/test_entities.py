@@ -5,7 +5,7 @@ import pytest
 from flows.author import Call
 from handlers.ingestion import summarise
 from handlers.ingestion.entities import extract_entities
-from handlers.ingestion.naming import canonical, entities_in
+from handlers.ingestion.naming import canonical, mentions_and_meanings, segments, usage_in
 from handlers.ingestion.summary import generate_summary, prose_sentences
 from handlers.records import Block, Chunk, Document
 
@@ -50,7 +50,8 @@ from handlers.records import Block, Chunk, Document
     ],
 )
 def test_rules_find_named_things(text: str, found: set[tuple[str, str]]) -> None:
-    assert set(entities_in(text)) == found
+    parts = list(segments(text))
+    assert {each for part in parts for each in mentions_and_meanings(part, usage_in(parts))} == found
 
 
 @pytest.mark.parametrize(

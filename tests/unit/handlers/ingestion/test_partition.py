@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flows.errors import FatalError
 from handlers.extraction.readers.markdown import read_markdown
-from handlers.ingestion.partition import partition, partition_text
+from handlers.ingestion.partition import partition_document, partition_text
 from handlers.ingestion.splitting import Span, bounded, sentences, tail
 from handlers.models import count_tokens
 from handlers.records import Document
@@ -34,13 +34,13 @@ def document_of(text: str) -> Document:
 
 
 def pieces(text: str, **options) -> list[str]:
-    return [chunk.text for chunk in partition(document_of(text), count_tokens, **options)]
+    return [chunk.text for chunk in partition_document(document_of(text), count_tokens, **options)]
 
 
 @given(TEXTS, st.sampled_from([(8, 0), (20, 5), (60, 30)]), st.sampled_from(["tokens", "sentences"]))
 def test_passages_are_exact_small_and_complete(text: str, sizes: tuple[int, int], by):
     document = document_of(text)
-    chunks = partition(document, count_tokens, max_tokens=sizes[0], overlap_tokens=sizes[1], by=by)
+    chunks = partition_document(document, count_tokens, max_tokens=sizes[0], overlap_tokens=sizes[1], by=by)
     covered = set[int]()
     for position, chunk in enumerate(chunks):
         assert chunk.text == text[chunk.start : chunk.end]
@@ -56,7 +56,7 @@ def test_passages_are_exact_small_and_complete(text: str, sizes: tuple[int, int]
 def test_a_heading_stays_with_its_text_and_names_the_place():
     sentence = "One two three four five six seven eight nine ten. "
     text = f"# A\n\n{sentence * 4}\n\n## B\n\n{sentence * 4}\n\n## C\n\n{sentence * 9}"
-    chunks = partition(document_of(text), count_tokens, max_tokens=60, overlap_tokens=12)
+    chunks = partition_document(document_of(text), count_tokens, max_tokens=60, overlap_tokens=12)
     assert [chunk.heading for chunk in chunks] == ["A", "A > B", *["A > C"] * 3]
     assert [chunk.text.split()[0] for chunk in chunks][:3] == ["#", "##", "##"]
     assert all(count_tokens(chunk.text) > 20 for chunk in chunks[:3])
@@ -101,11 +101,12 @@ def test_sentences_are_never_cut_when_they_fit():
 
 def test_editing_a_paragraph_leaves_the_ids_of_other_sections_alone():
     sections = [f"## S{n}\n\n" + f"Section {n} tells about topic {n} at some length. " * 6 for n in range(6)]
-    before = {chunk.id for chunk in partition(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)}
+    before = {chunk.id for chunk in partition_document(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)}
     sections[2] = sections[2].replace("topic 2 at", "a wholly new matter at")
-    after = {chunk.id for chunk in partition(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)}
+    after = {chunk.id for chunk in partition_document(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)}
     changed = sum(
-        "Section 2" in c.text for c in partition(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)
+        "Section 2" in c.text
+        for c in partition_document(document_of("\n\n".join(sections)), count_tokens, max_tokens=80)
     )
     assert len(after - before) == changed < len(after) / 2
 

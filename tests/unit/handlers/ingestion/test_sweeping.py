@@ -2,7 +2,7 @@
 
 from flows.author import Call
 from flows.state import Identity, Services
-from handlers.ingestion.changes import sweep_leftovers
+from handlers.ingestion.upkeep import sweep_leftovers
 from handlers.records import Document
 from handlers.stores.memory import MemoryIndexStore
 

@@ -51,5 +51,5 @@ def test_a_manifest_is_listed_as_it_was_written() -> None:
 def test_what_is_no_manifest_is_named() -> None:
     storage = Storage()
     storage.write("memory://manifests/x.jsonl", b'{"uri": 1}\n')
-    with pytest.raises(FatalError, match=r"memory://manifests/x\.jsonl: is not a manifest that `braid ingest"):
+    with pytest.raises(FatalError, match=r"memory://manifests/x\.jsonl: is not a manifest of `braid ingest"):
         read_manifest(storage, "manifest:memory://manifests/x.jsonl")

@@ -45,7 +45,7 @@ def test_sidecars_are_told_by_their_names() -> None:
         (b"a: [", "x.tags.yaml: cannot be read as YAML"),
         (b"\xff", "x.tags.yaml: cannot be read as YAML"),
         (b"__part_n: x", "'__part_n' is reserved"),
-        (b"a: 1", "x.tags.yaml: tag 'a': 1 is no value"),
+        (b"a: 1", "x.tags.yaml: tag 'a': 1 is not a value"),
         (b"'a=b': c", "x.tags.yaml: tag 'a=b'"),
     ],
 )
