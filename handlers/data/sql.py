@@ -1,5 +1,6 @@
 """SQL: `{name}` becomes a bound parameter of SQLAlchemy, wherever a value may stand, and is refused elsewhere."""
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +108,8 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, 
     from sqlalchemy import exc
 
     statement, values = bind(sql, lookup)
+    if engine.dialect.name == "sqlite":
+        values = {label: _as_sqlite_keeps(value) for label, value in values.items()}
     try:
         with engine.begin() as connection, _watched(connection, call, timeout_s) as timed_out:
             try:
@@ -121,6 +124,19 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, 
         raise _explained(error) from None
     except exc.SQLAlchemyError as error:
         raise BadQuery(f"{type(error).__name__}: {error}") from None
+
+
+def _as_sqlite_keeps(value: Any) -> Any:
+    """A date as the text that SQLite's driver made of it, which it is about to stop (deprecated in Python 3.12)."""
+    match value:
+        case list():
+            return [_as_sqlite_keeps(each) for each in value]
+        case dt.datetime():
+            return value.isoformat(" ")
+        case dt.date():
+            return value.isoformat()
+        case _:
+            return value
 
 
 def _rows(result: Any, most_rows: int) -> list[Any]:

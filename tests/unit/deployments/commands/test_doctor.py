@@ -57,7 +57,8 @@ def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp
     ended = store.get(record.run_id)
     assert ended is not None
     assert ended.status == "interrupted"
-    assert f"go on with `braid resume {record.run_id}`" in braid("runs", "show", record.run_id)[1]
+    shown = " ".join(braid("runs", "show", record.run_id)[1].split())  # long lines are wrapped
+    assert f"go on with `braid resume {record.run_id}`" in shown
     code, resumed = braid_json("resume", record.run_id, "--engine", "inline")
     assert (code, resumed["status"]) == (0, "succeeded")
     assert [(o["id"], o["reused"]) for o in resumed["outcomes"]] == [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from handlers.extraction import to_document
-from handlers.ingestion.partition import partition
+from handlers.ingestion.partition import partition_document
 from handlers.records import Chunk, Document, SourceFile
 
 FOLDER = Path(__file__).parents[3] / "cases" / "documents"
@@ -37,7 +37,7 @@ CASES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 def read(name: str) -> tuple[Document, list[Chunk]]:
     data = (FOLDER / name).read_bytes()
     document = to_document(SourceFile(name, name, len(data)), data)
-    return document, partition(document, lambda text: 2 * len(text.split()))
+    return document, partition_document(document, lambda text: 2 * len(text.split()))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -89,6 +89,6 @@ def test_every_passage_of_a_table_names_its_columns():
 def test_a_cell_may_be_long():
     data = b"id,text\n1," + b"word " * 30_000 + b"end\n2,short\n"
     document = to_document(SourceFile("long.csv", "long.csv", len(data)), data)
-    chunks = partition(document, lambda text: 2 * len(text.split()))
+    chunks = partition_document(document, lambda text: 2 * len(text.split()))
     assert any("end" in chunk.text for chunk in chunks)
     assert any("short" in chunk.text for chunk in chunks)
