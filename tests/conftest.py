@@ -83,11 +83,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     Some tests leave threads behind on purpose, calls that were given up. While such a thread lives, DuckDB's binding
     takes its own objects for leaks and writes a page about them after pytest's summary.
     """
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
     if config.stash.get(_STATUS, None) not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return  # pytest has more to say
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()  # servers and worker processes end here
-    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
     sys.stdout.flush()
     os._exit(config.stash[_STATUS])
