@@ -7,12 +7,13 @@ from handlers.extraction.images import extract_images
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.registry import formats_shown, mime_type_of
 from handlers.extraction.tables import extract_tables
-from handlers.extraction.text import extract_text, to_document
+from handlers.extraction.text import RegistryExtractor, extract_text, read_document, to_document
 
 __all__ = [
     "Attachment",
     "Extracted",
     "RawFile",
+    "RegistryExtractor",
     "TextExtractor",
     "Unreadable",
     "artifact_ids",
@@ -24,5 +25,6 @@ __all__ = [
     "heading_text",
     "merge_extractions",
     "mime_type_of",
+    "read_document",
     "to_document",
 ]

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 from flows.author import Call, handler
 from handlers.extraction.artifacts import FoundArtifact, collect
-from handlers.extraction.registry import format_of
+from handlers.extraction.registry import is_data
 from handlers.records import Artifact, Document
 
 _FENCED = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n]*\n(.*?)(?:\n?[ \t]*\1[`~]*)?\s*\Z", re.DOTALL)
@@ -30,7 +30,7 @@ def merge_extractions(
 
 
 def _code_blocks(document: Document) -> Iterator[FoundArtifact]:
-    if format_of(document.mime_type).is_data:
+    if is_data(document.mime_type):
         return  # a JSON file or a program is no code in a document
     for block in document.blocks:
         if block.kind != "code":

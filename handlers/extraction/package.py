@@ -41,9 +41,8 @@ class Package:
 
     def __init__(self, data: bytes, kind: str) -> None:
         self.kind = kind
+        check_password(data)
         if data.startswith(_OLE_MAGIC):
-            if _ENCRYPTED_PACKAGE in data:
-                raise Unreadable("is protected by a password; save it without one")
             raise Unreadable(f"is in a format of before 2007, whatever its name says; save it as {kind}")
         if not data.startswith(b"PK"):
             raise Unreadable(f"is no {kind} file, whatever its name says")
@@ -146,6 +145,16 @@ _PROPERTIES = {
     "created": "created_at",
     "modified": "modified_at",
 }
+
+
+def check_password(data: bytes) -> None:
+    """Refuse a document that office programs have encrypted.
+
+    Raises:
+        Unreadable: it is.
+    """
+    if data.startswith(_OLE_MAGIC) and _ENCRYPTED_PACKAGE in data:
+        raise Unreadable("is protected by a password; save it without one")
 
 
 def relation_id(node: etree._Element, name: str = "id") -> str:

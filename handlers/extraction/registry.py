@@ -25,8 +25,9 @@ from handlers.extraction.readers.ppt import read_ppt
 from handlers.extraction.readers.pptx import read_pptx
 from handlers.extraction.readers.rtf import read_rtf
 from handlers.extraction.readers.source_code import SOURCE_SUFFIXES, read_source
-from handlers.extraction.readers.spreadsheets import read_workbook
+from handlers.extraction.readers.spreadsheets import read_xls
 from handlers.extraction.readers.tex import read_tex
+from handlers.extraction.readers.xlsx import read_xlsx
 from handlers.extraction.readers.xml_data import read_xml
 
 
@@ -57,11 +58,10 @@ FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
     Format("DOCX", DOCX, (".docx", ".docm", ".dotx"), read_docx),
     Format("PPTX", PPTX, (".pptx", ".pptm", ".ppsx"), read_pptx),
-    Format("XLSX", XLSX, (".xlsx", ".xlsm", ".xltx"), read_workbook),
+    Format("XLSX", XLSX, (".xlsx", ".xlsm", ".xltx"), read_xlsx),
     Format("DOC", "application/msword", (".doc",), read_doc),
     Format("PPT", "application/vnd.ms-powerpoint", (".ppt", ".pps"), read_ppt),
-    Format("XLS", "application/vnd.ms-excel", (".xls",), read_workbook),
-    Format("XLSB", "application/vnd.ms-excel.sheet.binary.macroenabled.12", (".xlsb",), read_workbook),
+    Format("XLS", "application/vnd.ms-excel", (".xls",), read_xls),
     Format("ODT", "application/vnd.oasis.opendocument.text", (".odt", ".ott"), read_odf),
     Format("ODP", "application/vnd.oasis.opendocument.presentation", (".odp",), read_odf),
     Format("ODS", "application/vnd.oasis.opendocument.spreadsheet", (".ods",), read_odf),
@@ -94,8 +94,7 @@ _BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 _BY_MIME_TYPE = {each.mime_type: each for each in FORMATS}
 
 _OFFICE = {
-    _BY_SUFFIX[suffix].mime_type
-    for suffix in ".pdf .docx .pptx .xlsx .doc .ppt .xls .xlsb .odt .odp .ods .rtf .msg".split()
+    _BY_SUFFIX[suffix].mime_type for suffix in ".pdf .docx .pptx .xlsx .doc .ppt .xls .odt .odp .ods .rtf .msg".split()
 }
 _IN_ARCHIVES = (
     (b"application/vnd.oasis.opendocument.text", ".odt"),
@@ -103,7 +102,6 @@ _IN_ARCHIVES = (
     (b"application/vnd.oasis.opendocument.spreadsheet", ".ods"),
     (b"word/", ".docx"),
     (b"ppt/", ".pptx"),
-    (b"xl/workbook.bin", ".xlsb"),
     (b"xl/", ".xlsx"),
 )
 _IN_CONTAINERS = tuple(
@@ -148,6 +146,11 @@ def told_by_content(data: bytes, mime_type: str) -> str:
         return HTML
     signs = _IN_ARCHIVES if start.startswith(b"PK") else _IN_CONTAINERS if start.startswith(b"\xd0\xcf\x11\xe0") else ()
     return next((_BY_SUFFIX[suffix].mime_type for sign, suffix in signs if sign in data), mime_type)
+
+
+def is_data(mime_type: str) -> bool:
+    """Whether files of that media type are data or code as a whole."""
+    return mime_type in _BY_MIME_TYPE and _BY_MIME_TYPE[mime_type].is_data
 
 
 def format_of(mime_type: str) -> Format:

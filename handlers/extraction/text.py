@@ -11,7 +11,7 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
 from flows.storage import Storage
 from handlers.extraction.decoding import known_encoding
-from handlers.extraction.formats import PDF, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.formats import PDF, Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.registry import format_of, mime_type_of, told_by_content
 from handlers.records import Document, SourceFile
@@ -89,6 +89,22 @@ def to_document(
     Raises:
         Unreadable: no text can be taken from them.
     """
+    return read_document(source, data, extractor, timeout_s=timeout_s, encoding=encoding)[0]
+
+
+def read_document(
+    source: SourceFile,
+    data: bytes,
+    extractor: TextExtractor | None = None,
+    *,
+    timeout_s: float = 60.0,
+    encoding: str | None = None,
+) -> tuple[Document, tuple[Attachment, ...]]:
+    """The document that these bytes of `source` are, and the files in it that are documents of their own.
+
+    Raises:
+        Unreadable: no text can be taken from them.
+    """
     mime_type = mime_type_of(source.name)
     if mime_type is None:
         raise Unreadable(f"is of a format that cannot be read ({PurePosixPath(source.name).suffix or 'no suffix'})")
@@ -102,7 +118,7 @@ def to_document(
         raise Unreadable(f"contains no text{scanned}")
     first = next((block for block in extracted.blocks if block.kind == "heading"), None)
     heading = _heading(extracted.text[first.start : first.end]) if first else ""
-    return Document(
+    document = Document(
         id=source.document_id,
         name=source.name,
         uri=source.uri,
@@ -114,6 +130,7 @@ def to_document(
         tags=source.tags,
         metadata=extracted.metadata,
     )
+    return document, extracted.attachments
 
 
 def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:

@@ -6,7 +6,8 @@ from lxml import etree
 
 _FLOW = ("table", "ul", "ol", "pre", "h1", "h2", "h3", "h4", "form", "dl", "section", "article")
 _LONGEST_CELL = 3_000
-_MOST_SPANNED = 1_000
+_MOST_SPANNED = 100
+_MOST_COVERED = 500_000
 
 
 def rows_of(table: etree._Element, words: Callable[[etree._Element], str]) -> list[list[str]] | None:
@@ -28,6 +29,8 @@ def rows_of(table: etree._Element, words: Callable[[etree._Element], str]) -> li
             cells.extend([""] * (width - 1))
             for below in range(1, min(height, len(found) - number)):
                 taken.update(dict.fromkeys((number + below, column + at) for at in range(width)))
+            if len(taken) > _MOST_COVERED:
+                return None
         grid.append(cells)
     filled = [cell for row in grid for cell in row if cell]
     widest = max((sum(map(bool, row)) for row in grid), default=0)

@@ -79,7 +79,8 @@ def write_body(plain: str, html: str, assembly: Assembly, file: RawFile, *, belo
 def _begins(data: bytes, at: int) -> bool:
     """Whether a message starts here: an empty line is before it, and a header after it."""
     line = data.find(b"\n", at) + 1
-    return (at == 0 or data[:at].endswith((b"\n\n", b"\n\r\n"))) and b":" in data[line : line + 200].split(b"\n")[0]
+    after_gap = at == 0 or data[max(0, at - 3) : at].endswith((b"\n\n", b"\n\r\n"))
+    return after_gap and b":" in data[line : line + 200].split(b"\n")[0]
 
 
 def _parse(data: bytes) -> EmailMessage:

@@ -35,6 +35,7 @@ _METHOD = re.compile(
 )
 _BEFORE = re.compile(r"[ \t]*(?:#(?!include|define|if|endif|pragma)|//|/\*|\*|\*/|--|@|;;|%|\[\w+\]$)")
 _LONGEST_DECLARATION = 400
+_LONGEST_LINE = 2_000
 
 
 class _Declaration(NamedTuple):
@@ -83,6 +84,8 @@ def _python(text: str) -> list[_Declaration] | None:
 
 def _others(text: str) -> Iterator[_Declaration]:
     """By how languages write declarations: a keyword, or a name with parameters before a brace."""
+    if any(len(line) > _LONGEST_LINE for line in text.split("\n")):
+        return  # made by a program for programs
     ends: dict[int, int] = {}
     for pattern in (_DECLARED, _C_FUNCTION, _METHOD):
         for found in pattern.finditer(text):

@@ -169,9 +169,9 @@ CASES: list[tuple[str, bytes, list[tuple[str, str]]]] = [
                 "| part | count | price | since |\n| --- | --- | --- | --- |\n| valve | 12 | 19.9 | 2024-03-01 |",
             ),
             ("table", "| city | yes |\n| --- | --- |\n| Bonn | TRUE |"),
+            ("paragraph", "Comment (B3): counted twice"),
             ("heading", "## Hidden"),
             ("paragraph", "kept"),
-            ("paragraph", "Comment (B3): counted twice"),
         ],
     ),
     (
@@ -405,6 +405,17 @@ def test_every_format_has_suffixes_and_a_media_type_of_its_own():
     assert len({each.mime_type for each in FORMATS}) == len(FORMATS)
     assert mime_type_of("A/B.PDF") == "application/pdf"
     assert mime_type_of("b.exe") is None
+
+
+def test_a_sheet_with_one_word_in_its_last_cell_costs_nothing():
+    import xlsxwriter
+
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer) as book:
+        sheet = book.add_worksheet("S")
+        sheet.write(0, 0, "first")
+        sheet.write(1_048_575, 16_383, 0.125, book.add_format({"num_format": "0.0%"}))
+    assert read("a.xlsx", buffer.getvalue()).text == "## S\n\nfirst\n\n12.5%"
 
 
 def test_entities_of_xml_are_not_expanded():

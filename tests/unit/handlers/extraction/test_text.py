@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from flows.errors import StepCancelled
+from flows.errors import FatalError, StepCancelled
 from handlers.extraction import Extracted, RawFile, Unreadable, extract_text
 from handlers.records import Block, Document
 from handlers.sources import list_sources
@@ -96,6 +96,19 @@ def test_html_in_the_encoding_it_declares():
 )
 def test_text_of_every_encoding(encoded: bytes):
     assert extract_one("g.txt", encoded).text == "Größe – „süß“\nund mehr"
+
+
+def test_an_encoding_can_be_said_for_texts_that_declare_none():
+    files = {
+        "a.txt": "Ζήτω".encode("iso8859-7"),
+        "b.txt": "Ζήτω".encode(),
+        "c.html": '<meta charset="cp1253">Ζήτω'.encode("cp1253"),
+    }
+    documents, _ = extract(files, encoding="iso-8859-7")
+    assert [document.text for document in documents] == ["Ζήτω"] * 3
+    assert dict(documents[0].metadata) == {"encoding": "iso8859-7"}
+    with pytest.raises(FatalError, match="'klingon' is none that Python knows"):
+        extract(files, encoding="klingon")
 
 
 def test_csv_is_a_table_whatever_its_delimiter():
