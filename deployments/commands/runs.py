@@ -16,8 +16,9 @@ from deployments.screen import STATUS_STYLE, cost_table, failure_tables
 from deployments.server.zombies import way_on
 from deployments.settings import load_settings
 from flows.author import cost_text, outcome_from_row
-from flows.engine import plain, usual_seconds
+from flows.engine import usual_seconds
 from flows.errors import UnknownName
+from flows.model import StepPath
 from flows.reports import cost_json, cost_report, error_json, error_report
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def show(
     ended = [outcome_from_row(row) for row in outcomes]
     if json_output:
         errors, costs = error_json(error_report(ended)), cost_json(cost_report(ended))
-        goes_on = [asdict(step) | {"usual_s": usual.get(plain(step.path))} for step in going]
+        goes_on = [asdict(step) | {"usual_s": usual.get(StepPath(step.path).plain)} for step in going]
         emit(
             asdict(record)
             | {
@@ -143,7 +144,7 @@ def _going_table(going: "list[RunningBranch]", usual: Mapping[str, float], headi
     for column in ("path", "step", "since", "seconds", "usually", "done", ""):
         table.add_column(column, justify="right" if column in ("seconds", "usually", "done") else "left")
     for step in going:
-        known = usual.get(plain(step.path))
+        known = usual.get(StepPath(step.path).plain)
         done = "" if step.done is None else f"{step.done}{'' if step.total is None else f' of {step.total}'}"
         table.add_row(
             step.path,

@@ -5,6 +5,7 @@ from flows.model.expressions import check_expression, condition_names, evaluate_
 from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
 from flows.model.lint import remarks
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
     KIND_BY_KEY,
     MAX_CONCURRENCY_NAMES,
@@ -27,6 +28,7 @@ from flows.model.steps import (
 )
 
 __all__ = [
+    "ITEM",
     "KIND_BY_KEY",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
@@ -54,6 +56,7 @@ __all__ = [
     "Step",
     "StepFields",
     "StepLike",
+    "StepPath",
     "SubPipeline",
     "Switch",
     "Tolerance",
