@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 
 class OrchestrationError(Exception):
@@ -117,11 +118,15 @@ class BudgetUsedUp(OrchestrationError):
 
 
 class PipelineFailed(OrchestrationError):
-    """A run that ended as `failed`; `transient` is true if each of its failures is transient."""
+    """A run that ended as `failed`; `transient` is true if each of its failures is transient.
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    `result` is the `RunResult`, where the run got so far as to have one.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, result: Any = None) -> None:
         super().__init__(message)
         self.transient = transient
+        self.result = result
 
 
 class StorageError(FatalError, OSError):

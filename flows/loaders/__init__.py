@@ -1,5 +1,6 @@
 """Pipelines from files and Python: each dialect of YAML is a module here, and all end in `flows.model.Pipeline`."""
 
+from flows.loaders.builder import PipelineBuilder, parallel, pipeline
 from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
@@ -9,11 +10,14 @@ from flows.loaders.yaml_nodes import Position, YamlNode, read_yaml
 __all__ = [
     "UNREADABLE",
     "LoadedPipeline",
+    "PipelineBuilder",
     "Position",
     "YamlNode",
     "dump_pipeline",
     "load_pipeline",
     "load_pipeline_text",
+    "parallel",
+    "pipeline",
     "pipeline_data",
     "pipeline_schema",
     "read_yaml",

@@ -28,8 +28,10 @@ from flows.model.steps import (
     Sequential,
     Step,
     StepFields,
+    StepLike,
     SubPipeline,
     Switch,
+    handler_name,
     handler_names,
 )
 
@@ -62,6 +64,7 @@ __all__ = [
     "Split",
     "Step",
     "StepFields",
+    "StepLike",
     "StepPath",
     "SubPipeline",
     "Switch",
@@ -70,6 +73,7 @@ __all__ = [
     "condition_names",
     "effective_resource",
     "evaluate_condition",
+    "handler_name",
     "handler_names",
     "pipeline_differences",
     "remarks",

@@ -4,8 +4,8 @@ YAML, the builder and plain lists all become these models, so the three spelling
 models themselves read the short forms (`flows.model.short_forms`).
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
@@ -73,6 +73,10 @@ class Parallel(StepFields):
         default_factory=dict, description="Field: how the branches' writes to it are combined."
     )
 
+    if TYPE_CHECKING:  # for this and the other steps with steps inside: short forms are fine in Python as in YAML
+
+        def __init__(self, *, branches: "Sequence[StepLike]", **fields: Any) -> None: ...
+
 
 class ForEach(StepFields):
     """The same steps for every item or batch of a list; items are isolated from each other."""
@@ -100,6 +104,10 @@ class ForEach(StepFields):
         default_factory=dict,
         description="Field the steps write: the name of the field that receives the list of all items' values.",
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, over: str, steps: "Sequence[StepLike]", **fields: Any) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -133,6 +141,10 @@ class Case(Frozen):
     when: str = Field(description="A condition over the context.")
     steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run if it is the first to hold.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, when: str, steps: "Sequence[StepLike]") -> None: ...
+
 
 class Switch(StepFields):
     """The first case whose condition holds runs; the others are reported as skipped."""
@@ -142,6 +154,12 @@ class Switch(StepFields):
         min_length=1, validation_alias=AliasChoices("cases", "switch"), description="Tried in order."
     )
     default: tuple["Step", ...] = Field(default=(), description="The steps that run if no condition holds.")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, cases: Sequence[Case | Mapping[str, Any]], default: "Sequence[StepLike]" = (), **fields: Any
+        ) -> None: ...
 
 
 class SubPipeline(StepFields):
@@ -158,6 +176,10 @@ class Sequential(StepFields):
     type: Literal["sequential"] = "sequential"
     steps: tuple["Step", ...] = Field(min_length=1, description="In order.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, steps: "Sequence[StepLike]", **fields: Any) -> None: ...
+
 
 Step: TypeAlias = Annotated[
     Annotated[
@@ -166,6 +188,8 @@ Step: TypeAlias = Annotated[
     ],
     BeforeValidator(full_step),
 ]
+StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
+"""A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
 
 
 class Parameter(Frozen):
@@ -220,6 +244,10 @@ class Pipeline(Frozen):
     resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")
     steps: tuple[Step, ...] = Field(min_length=1, description="In order.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, steps: Sequence[StepLike], **fields: Any) -> None: ...
+
 
 def child_steps(step: Step) -> tuple[Step, ...]:
     """The steps directly inside `step`, in declared order."""
@@ -239,6 +267,11 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         yield step
         yield from walk(child_steps(step))
+
+
+def handler_name(function: Any) -> str | None:
+    """The name under which `@handler` registered a function; None if it is no handler."""
+    return getattr(getattr(function, "__braid__", None), "name", None)
 
 
 def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
