@@ -29,8 +29,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from flows.author import REGISTRY, Outcome, Registry, RunResult, handler
-from flows.engine import Observer, Observers, run_plan
+from flows.author import REGISTRY, Registry, RunResult, handler
+from flows.engine import Event, Prepared, StepFinished, combine_observers, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -187,7 +187,7 @@ def dead_workers(tries: int) -> Row:
     assert fault_handlers.dies_once
     with tempfile.TemporaryDirectory() as name:
         context = Context({"items": list(range(tries)), "marker": f"{name}/died"})
-        result = asyncio.run(run_plan(plan, context))
+        result = asyncio.run(run_plan(Prepared(plan, context)))
         died = len(list(Path(name).glob("died-*")))
     right = list(result.context.data["survivor"]) == [2 * item for item in range(tries)]
     good = sum(1 for outcome in result.outcomes if outcome.is_leaf and outcome.status == "succeeded")
@@ -211,7 +211,7 @@ def endless_threads(tries: int) -> Row:
 
         group = {"parallel": [{"handler": "never_ends", "timeout_s": 0.05}, "beside"], "policy": "best_effort"}
         plan = make_plan(Pipeline.model_validate({"name": "threads", "steps": [group]}), registry=made)
-        result = asyncio.run(run_plan(plan, Context()))
+        result = asyncio.run(run_plan(Prepared(plan, Context())))
         before = result.fingerprint
         end.set()
         states = [outcome.status for outcome in result.outcomes if outcome.is_leaf]
@@ -250,13 +250,13 @@ def concurrent_runs(runs: int) -> Row:
     return Row(f"{runs} runs at once in one SQLite file", runs, ended.count(0), lost)
 
 
-class _CancelAfter(Observer):
+class _CancelAfter:
     def __init__(self, events: int) -> None:
         self._left = events
         self.task: asyncio.Task[RunResult] | None = None
 
-    def finished(self, outcome: Outcome) -> None:
-        self._left -= 1
+    def __call__(self, event: Event) -> None:
+        self._left -= isinstance(event, StepFinished)
         if self._left == 0 and self.task is not None:
             self.task.cancel()
 
@@ -269,14 +269,9 @@ def cancelled(tries: int) -> Row:
         async def run() -> None:
             plan = make_plan(Pipeline.model_validate(killing.PIPELINE), registry=place.handlers())
             recorder, stop = Recorder(RunStore(place.url)), _CancelAfter(number + 1)
-            stop.task = task = asyncio.ensure_future(
-                run_plan(
-                    plan,
-                    Context(identity=Identity("killed", "cut")),
-                    observer=Observers([recorder, stop]),
-                    journal=recorder,
-                )
-            )
+            context = Context(identity=Identity("killed", "cut"))
+            prepared = Prepared(plan, context, combine_observers(recorder, stop), journal=recorder)
+            stop.task = task = asyncio.ensure_future(run_plan(prepared))
             with suppress(asyncio.CancelledError):
                 await task
 
@@ -311,7 +306,7 @@ def storms(tries: int) -> Row:
         )
         recorder = Recorder(RunStore(place.url))
         context = Context(identity=Identity("killed", "storm"))
-        result = asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+        result = asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
         return _same(result, killing.CALLS_OF_A_RUN - len(place.called()), wanted)
 
     return _rows("storm of transient failures (3 of 10 calls)", tries, attempt)
@@ -397,7 +392,7 @@ def undo_interrupted(tries: int) -> Row:
         plan = make_plan(Pipeline.model_validate({"name": "undo", "steps": steps}), registry=made)
         recorder = Recorder(store, resumes=resumes)
         context = Context(identity=Identity("undo", run_id))
-        return asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+        return asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
 
     def attempt(place: Place, number: int) -> int | None:
         child = os.fork()

@@ -50,7 +50,7 @@ import asyncio
 
 from {module} import {name}
 from flows import Call, Context
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.model import Pipeline
 from flows.planning import make_plan
 
@@ -62,7 +62,7 @@ def test_{name}_counts_words() -> None:
 def test_{name}_is_a_step() -> None:
     plan = make_plan(Pipeline.model_validate({{"name": "p", "steps": ["{name}"]}}), given=["text"])
     context = Context({{"text": "a b a"}})
-    result = asyncio.run(run_plan(plan, context))
+    result = asyncio.run(run_plan(Prepared(plan, context)))
     assert result.status == "succeeded", result.errors
     assert context.data["{name}_result"] == {{"a": 2, "b": 1}}
 '''

@@ -12,7 +12,7 @@ from deployments.runs.recording import start_recording
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import RunResult
-from flows.engine import Observer, Prepared
+from flows.engine import Observer, Prepared, ignore_event
 from flows.state import Services
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run_pipeline(
     settings: Settings,
     catalog: Catalog,
     services: Services | None = None,
-    progress: Observer | None = None,
+    progress: Observer = ignore_event,
     before_prefect: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """The result of the run; a failed run is a result, not an exception.
@@ -37,14 +37,13 @@ def run_pipeline(
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
     """
     prepared = prepare(request, settings=settings, catalog=catalog, services=services)
-    watching = progress or Observer()
     if request.engine == "prefect":
         before_prefect()
     try:
         if not request.recorded:
-            return _run(request, replace(prepared, observer=watching))
+            return _run(request, replace(prepared, observer=progress))
         recording = start_recording(prepared, request, settings=settings)
-        return _run(request, recording.of(prepared, watching), recording.recorder)
+        return _run(request, recording.of(prepared, progress), recording.recorder)
     finally:
         if services is None:
             prepared.context.services.close()
@@ -54,17 +53,7 @@ def _run(request: Request, prepared: Prepared, recorder: "Recorder | None" = Non
     if request.engine == "inline":
         from flows.engine import run_plan
 
-        return asyncio.run(
-            run_plan(
-                prepared.plan,
-                prepared.context,
-                observer=prepared.observer,
-                journal=prepared.journal,
-                spent=prepared.spent,
-                rates=prepared.rates,
-                expected=prepared.expected,
-            )
-        )
+        return asyncio.run(run_plan(prepared))
     set_prefect_defaults()
     from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
 

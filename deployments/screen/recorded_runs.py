@@ -13,8 +13,9 @@ from rich.text import Text
 from deployments.screen.results import cost_table, failure_tables
 from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
 from flows.author import Outcome, cost_text, outcome_from_row
-from flows.engine import plain, usual_seconds
+from flows.engine import usual_seconds
 from flows.errors import UnknownName
+from flows.model import StepPath
 from flows.reports import cost_json, cost_report, error_json, error_report
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def run_json(run: RecordedRun) -> dict[str, Any]:
         "outcomes": run.outcomes,
         "attempts": run.attempts,
         "related": run.related,
-        "going": [asdict(step) | {"usual_s": run.usual_s.get(plain(step.path))} for step in run.going],
+        "going": [asdict(step) | {"usual_s": run.usual_s.get(StepPath(step.path).plain)} for step in run.going],
         "errors": error_json(error_report(ended)),
         "costs": cost_json(cost_report(ended)),
     }
@@ -136,7 +137,7 @@ def _running_table(run: RecordedRun, title: str) -> Table:
     numbers = ("seconds", "usually", "done")
     table = plain_table("path", "step", "since", "seconds", "usually", "done", "", right=numbers, title=title)
     for step in run.going:
-        usual = run.usual_s.get(plain(step.path))
+        usual = run.usual_s.get(StepPath(step.path).plain)
         done = "" if step.done is None else f"{step.done}{'' if step.total is None else f' of {step.total}'}"
         table.add_row(
             step.path,

@@ -62,7 +62,7 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
     by_step: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.is_leaf:
-            by_step.setdefault(outcome.id.split("[")[0], []).append(outcome)
+            by_step.setdefault(outcome.step, []).append(outcome)
     for step, ended in by_step.items():
         statuses = {
             status: sum(1 for o in ended if o.status == status) for status in dict.fromkeys(o.status for o in ended)

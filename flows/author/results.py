@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemDone, ItemFailure
 from flows.author.prices import add_up
+from flows.model import StepPath
 from flows.state import Context
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
@@ -64,9 +65,10 @@ class Attempt:
 class Outcome:
     """How one declared step, group, branch or item ended, also when it never started."""
 
-    path: str
+    path: StepPath
     """Dotted position, items in brackets: `3[2].0.1`."""
     id: str
+    """The id of the step in the plan, and the items that it is in: `embed[2]`."""
     kind: Kind
     status: Status
     started: float | None = None
@@ -88,13 +90,10 @@ class Outcome:
     def is_leaf(self) -> bool:
         return self.kind == "step"
 
-    def is_at_or_inside(self, path: str) -> bool:
-        """Whether it is what has that path, or below it."""
-        return self.path == path or self.is_inside(path)
-
-    def is_inside(self, path: str) -> bool:
-        """Whether it is below what has that path; everything is below the empty one."""
-        return not path or (self.path.startswith(path) and self.path[len(path) : len(path) + 1] in tuple(".[/:"))
+    @property
+    def step(self) -> str:
+        """The id of the step in the plan: the same for all items of a loop."""
+        return StepPath(self.id).step
 
 
 @dataclass(frozen=True)
@@ -164,16 +163,16 @@ def now() -> float:
 def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
     """An outcome as a run store or a JSON document has it."""
     return Outcome(
-        row["path"],
-        row["step_id"],
-        row["kind"],
-        row["status"],
-        row["started"],
-        row["seconds"],
-        row["attempts"],
-        dict(row["cost"]),
-        ErrorInfo(**row["error"]) if row["error"] else None,
-        row["reason"],
-        tuple(ItemFailure(**failure) for failure in row["failures"]),
-        bool(row.get("reused", False)),
+        path=StepPath(row["path"]),
+        id=row["step_id"],
+        kind=row["kind"],
+        status=row["status"],
+        started=row["started"],
+        seconds=row["seconds"],
+        attempts=row["attempts"],
+        cost=dict(row["cost"]),
+        error=ErrorInfo(**row["error"]) if row["error"] else None,
+        reason=row["reason"],
+        failures=tuple(ItemFailure(**failure) for failure in row["failures"]),
+        reused=bool(row.get("reused", False)),
     )

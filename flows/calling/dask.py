@@ -11,6 +11,7 @@ from distributed import Client, KilledWorker, LocalCluster
 from flows.calling.processes import CORES
 from flows.calling.remote import serve, stop_here
 from flows.errors import TransientError
+from flows.model import StepPath
 
 logger = logging.getLogger(__name__)
 # dask ships few types of its own.
@@ -58,7 +59,7 @@ class DaskEngine:
 
     def submit(self, message: bytes, *, id: str, name: str) -> "_DaskCall":
         # The name before the last dash is what Dask's dashboard groups by.
-        future = self._client.submit(serve, message, id, key=f"{name.split('[')[0]}-{id}", pure=False, retries=0)
+        future = self._client.submit(serve, message, id, key=f"{StepPath(name).step}-{id}", pure=False, retries=0)
         answer = asyncio.ensure_future(self._answer(future, name))
         self._waiting.add(answer)
         answer.add_done_callback(self._waiting.discard)

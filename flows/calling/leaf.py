@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from flows.author import Attempt, Call, Status
 from flows.calling.clusters import Cluster
 from flows.limits import Budget, Slot, Window
-from flows.model import RetryCount
+from flows.model import RetryCount, StepPath
 from flows.planning import Leaf
 from flows.state import Context, Delta
 
@@ -27,7 +27,7 @@ class LeafCall:
     """One handler call as the engine hands it to a runner, and what its attempts leave behind."""
 
     node: Leaf
-    path: str
+    path: StepPath
     id: str
     context: Context
     """The branch's context; not to be written: what the call changes comes back as a delta."""

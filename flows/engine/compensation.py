@@ -22,7 +22,7 @@ def takes_back(policy: Policy) -> bool:
 async def compensate(state: RunState, group: Group, scope: Scope) -> None:
     """Undo every call in a failed group that succeeded and can be undone, the latest first."""
     here = scope.path(group)
-    inside = [one for one in state.undoable if _is_inside(one.call.path, here)]
+    inside = [one for one in state.undoable if one.call.path.inside(here)]
     state.undoable = [one for one in state.undoable if one not in inside]
     for one in reversed(inside):
         await _undo(state, one, group.label)
@@ -42,7 +42,3 @@ async def _undo(state: RunState, one: Undoable, group: str) -> None:
     else:
         state.amend(path, f"{group} failed, and undoing this too: {ended.error or ended.status}", call.costs)
         logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, ended.error or ended.status)
-
-
-def _is_inside(path: str, group: str) -> bool:
-    return not group or (path.startswith(group) and path[len(group) : len(group) + 1] in ("", ".", "[", "/"))

@@ -12,17 +12,18 @@ from typing import Any, assert_never
 
 from flows.author import BranchResult, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
 from flows.calling import LeafCall, RunLeaf, open_cluster
+from flows.engine.events import AttemptFinished, RunFinished, RunStarted, StepStarted
 from flows.engine.groups import merged_result, run_group
 from flows.engine.inline import run_leaf as run_inline
-from flows.engine.journal import Journal, journaled
+from flows.engine.journal import journaled
 from flows.engine.loops import run_loop
-from flows.engine.run_state import NodeResult, Observer, RunState, Scope, Undoable, expire, inside, kind_of
+from flows.engine.prepared import Prepared
+from flows.engine.run_state import NodeResult, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.engine.stuck import Expected, StuckWatch
 from flows.errors import BudgetUsedUp, OrchestrationError
 from flows.limits import (
     Admission,
     Budget,
-    SharedRates,
     SharedSeats,
     Window,
     more_budget,
@@ -30,42 +31,32 @@ from flows.limits import (
     warn_of_what_is_not_shared,
 )
 from flows.model import RetryCount, evaluate_condition, render
-from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, step_fingerprints
+from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub, step_fingerprints
 from flows.state import Context, Progress, read_path
 
 logger = logging.getLogger(__name__)
 
 
 async def run_plan(
-    plan: Plan,
-    context: Context,
-    *,
-    run_leaf: RunLeaf = run_inline,
-    observer: Observer | None = None,
-    spent: Mapping[str, float] | None = None,
-    journal: Journal | None = None,
-    seats: SharedSeats | None = None,
-    rates: SharedRates | None = None,
-    expected: Expected | None = None,
+    prepared: Prepared, *, run_leaf: RunLeaf = run_inline, seats: SharedSeats | None = None
 ) -> RunResult:
-    """Run a plan on a context, which is changed; the result has one outcome for every step, branch and item declared.
+    """Run a plan on its context, which is changed; the result has one outcome for every step, branch and item declared.
 
-    What the journal has of earlier runs is taken over, and what succeeds is kept in it; `spent` is what they used
-    of the budget. `seats` and `rates` count what resources share with other processes; without them they are
-    counted in this one, for all its runs. With `expected`, steps that take too long are named. A failed run is a
-    result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are recorded, and the
-    cancellation goes on.
+    What the journal has of earlier runs is taken over, and what succeeds is kept in it. `seats` counts the calls at
+    once that resources share with other processes; without it, they are counted in this one, for all its runs. A failed
+    run is a result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are recorded,
+    and the cancellation goes on.
     """
-    journal = journal or Journal()
+    plan, context, journal = prepared.plan, prepared.context, prepared.journal
     state = RunState(
         plan,
         journaled(run_leaf, journal),
-        observer or Observer(),
+        prepared.observer,
         run_id=context.execution_id,
-        turns=Admission(plan.all_resources, process_resources(), seats, rates),
+        turns=Admission(plan.all_resources, process_resources(), seats, prepared.rates),
         retries=RetryCount(plan.retry_budget),
         calls=Window(plan.limit.value),
-        meter=Budget(plan.budget, spent=spent),
+        meter=Budget(plan.budget, spent=prepared.spent),
         fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
         cluster=await open_cluster(plan),
@@ -74,9 +65,9 @@ async def run_plan(
     began = loop.time()
     warn_of_what_is_not_shared(state.turns)
     context.progress_view = Progress(plan.pipeline.steps)
-    state.observer.run_started(plan, context.execution_id)
+    state.observe(RunStarted(plan, context.execution_id))
     scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
-    watching = _watch(state, expected)
+    watching = _watch(state, prepared.expected)
     # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
     walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
     try:
@@ -85,7 +76,7 @@ async def run_plan(
         if isinstance(error, asyncio.CancelledError):
             walk.cancel()
             await walk
-        state.observer.run_finished(None)
+        state.observe(RunFinished(None))
         raise
     finally:
         if watching is not None:
@@ -105,14 +96,14 @@ async def run_plan(
         stopped=_stopped(state, outcomes),
         late_cost=dict(state.meter.late),
     )
-    state.observer.run_finished(ended)
+    state.observe(RunFinished(ended))
     return ended
 
 
 def _watch(state: RunState, expected: Expected | None) -> "asyncio.Task[None] | None":
     if expected is None:
         return None
-    state.watch = StuckWatch(expected, progressed=state.observer.progressed, stuck=state.observer.stuck)
+    state.watch = StuckWatch(expected, state.observe)
     return asyncio.ensure_future(state.watch.forever())
 
 
@@ -132,7 +123,7 @@ def _run_status(result: NodeResult, state: RunState) -> RunStatus:
     if not result.ok:
         return "failed"
     # What a racer that lost did not bring is missing nowhere.
-    counted = [one for one in state.outcomes.values() if not any(one.is_at_or_inside(path) for path in state.lost)]
+    counted = [one for one in state.outcomes.values() if not any(one.path.inside(path) for path in state.lost)]
     if any(outcome.path in state.fails_run for outcome in counted):
         return "failed"
     # A branch that had no time to start has no error of its own, and what was only stopped is no failure.
@@ -199,7 +190,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     path, name = scope.path(node), scope.name(node)
     if not state.meter.may_start(node.spec.name):
         return state.never_started(node, scope, "cancelled", state.meter.refusal)
-    state.observer.step_started(path, name)
+    state.observe(StepStarted(path, name))
     call = LeafCall(
         node,
         path,
@@ -211,7 +202,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         item=scope.item or None,
         meter=state.meter,
         key=node.id + scope.key,
-        tried=lambda tried: state.observer.attempted(path, name, tried),
+        tried=lambda tried: state.observe(AttemptFinished(path, name, tried)),
         turn=state.turn if node.uses else None,
         retries=state.retries,
         cluster=state.cluster,
@@ -300,7 +291,7 @@ async def _chain(state: RunState, node: Chain, context: Context, scope: Scope) -
                     result.reason if stopped else f"{child.label} {result.status}",
                 )
             return result
-        if not node.path and not scope.prefix:
+        if not node.path and not scope.run_path:
             context.progress_view.move_to_next_step()
     return replace(result, status="succeeded")
 

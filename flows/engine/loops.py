@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from flows.author import ErrorInfo, Outcome, Status, error_info, now
+from flows.engine.events import LoopStarted
 from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
 from flows.errors import OrchestrationError
 from flows.limits import Slot, Window
@@ -35,7 +36,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
     batches = _Batches(listed, loop.batch_size)
-    state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
+    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
     items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
@@ -104,8 +105,8 @@ class _Items:
         path = self.scope.path(self.loop)
         return replace(
             self.scope,
-            prefix=f"{path}[{position}]",
-            strip=len(self.loop.path),
+            start=self.loop.path,
+            run_path=path.of_item(position),
             item=f"{self.scope.item}[{position}]",
             key=f"{self.scope.key}[{key}]" if key else "",
         )
@@ -124,7 +125,7 @@ class _Items:
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(
             Outcome(
-                f"{self.scope.path(self.loop)}[{position}]",
+                self.scope.path(self.loop).of_item(position),
                 scope.name(self.loop),
                 "item",
                 result.status,
@@ -142,7 +143,7 @@ class _Items:
 
     def never(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
-        path = f"{self.scope.path(self.loop)}[{position}]"
+        path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
             why = self.reason or reason
             state.record(Outcome(path, self._scope(position).name(self.loop), "item", "cancelled", reason=why))

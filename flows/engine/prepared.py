@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
-from flows.engine.run_state import Observer
 from flows.engine.stuck import Expected
 from flows.limits import SharedRates
 from flows.planning import Plan
@@ -13,17 +13,19 @@ from flows.state import Context
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, the context it starts with, who is told what happens, and where finished calls are kept."""
+    """A plan, the context it starts with, and what else belongs to a run of it; a plan and a context are enough."""
 
     plan: Plan
     context: Context
-    observer: Observer = field(default_factory=Observer)
+    observer: Observer = ignore_event
+    """Called with every event of the run."""
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)
+    """Where finished calls are kept, and taken over from earlier runs; by default nowhere."""
     expected: Expected | None = None
-    """How long steps may take before they are named as stuck."""
+    """How long steps may take before they are named as stuck; None: nobody looks."""
     rates: SharedRates | None = None
-    """Who counts calls a minute for all runs, if resources of the plan are shared."""
+    """Who counts calls and tokens a minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""

@@ -8,6 +8,7 @@ from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
 from flows.engine.journal import Journal
+from flows.engine.prepared import Prepared
 from flows.errors import OrchestrationError, suggest
 from flows.planning import Plan
 from flows.state import Context, Delta, fingerprint
@@ -41,7 +42,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
         OrchestrationError: there is no such step, or something before it had not succeeded in that run.
     """
     replaying = _Replay(journal, step)
-    result = await run_plan(plan, context, run_leaf=replaying, journal=_Keys())
+    result = await run_plan(Prepared(plan, context, journal=_Keys()), run_leaf=replaying)
     if not replaying.path:
         names = [outcome.id for outcome in result.outcomes if outcome.is_leaf]
         if step in names or step in [outcome.path for outcome in result.outcomes]:

@@ -1,84 +1,20 @@
-"""What a run keeps while it goes on: outcomes, windows, the results of groups; and who is told about them."""
+"""What a run keeps while it goes on: outcomes, windows, the results of groups."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from flows.author import Attempt, BranchResult, ErrorInfo, Kind, Outcome, RunResult, Status, add_up
+from flows.author import BranchResult, ErrorInfo, Kind, Outcome, Status, add_up
 from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
+from flows.engine.events import Observer, StepFinished
 from flows.engine.journal import Journal
-from flows.engine.stuck import Stuck, StuckWatch
+from flows.engine.stuck import StuckWatch
 from flows.limits import Admission, Budget, Resources, Slot, Window
-from flows.model import RetryCount
+from flows.model import RetryCount, StepPath
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
-
-
-class Observer:
-    """Told what happens, on the event loop, in the order it happens; override what you need."""
-
-    def run_started(self, plan: Plan, run_id: str) -> None: ...
-
-    def step_started(self, path: str, id: str) -> None: ...
-
-    def loop_started(self, path: str, id: str, items: int) -> None: ...
-
-    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
-        """A call that goes on has said how far it is; told now and then, not every time."""
-
-    def stuck(self, found: Stuck) -> None:
-        """A call is silent for longer than expected; told again when the silence has doubled."""
-
-    def attempted(self, path: str, id: str, attempt: Attempt) -> None: ...
-
-    def finished(self, outcome: Outcome) -> None:
-        """An outcome is known; one of the same path replaces what was said before."""
-
-    def run_finished(self, result: RunResult | None) -> None:
-        """The run has ended; without a result if it was stopped from outside."""
-
-
-class Observers(Observer):
-    """Several observers as one."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
-
-    def run_started(self, plan: Plan, run_id: str) -> None:
-        for observer in self._observers:
-            observer.run_started(plan, run_id)
-
-    def step_started(self, path: str, id: str) -> None:
-        for observer in self._observers:
-            observer.step_started(path, id)
-
-    def loop_started(self, path: str, id: str, items: int) -> None:
-        for observer in self._observers:
-            observer.loop_started(path, id, items)
-
-    def progressed(self, path: str, id: str, done: int, total: int | None) -> None:
-        for observer in self._observers:
-            observer.progressed(path, id, done, total)
-
-    def stuck(self, found: Stuck) -> None:
-        for observer in self._observers:
-            observer.stuck(found)
-
-    def attempted(self, path: str, id: str, attempt: Attempt) -> None:
-        for observer in self._observers:
-            observer.attempted(path, id, attempt)
-
-    def finished(self, outcome: Outcome) -> None:
-        for observer in self._observers:
-            observer.finished(outcome)
-
-    def run_finished(self, result: RunResult | None) -> None:
-        for observer in self._observers:
-            observer.run_finished(result)
-
 
 OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
 """How what is in a group or loop ends if nothing but time was wrong."""
@@ -111,9 +47,10 @@ class Scope:
     """Where in the run a node is being run: which items it is in, until when, and in whose slot."""
 
     deadline: float | None = None
-    prefix: str = ""
-    """Put before a node's path; it replaces `strip` characters of it."""
-    strip: int = 0
+    start: str = ""
+    """The path in the plan that the paths of the nodes begin with."""
+    run_path: str = ""
+    """What stands for it in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
     item: str = ""
     """Indices of the items around, as text: `[2][0]`."""
     key: str = ""
@@ -124,8 +61,8 @@ class Scope:
     def time_is_up(self) -> bool:
         return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
 
-    def path(self, node: Node) -> str:
-        return self.prefix + node.path[self.strip :]
+    def path(self, node: Node) -> StepPath:
+        return StepPath(node.path).moved(self.start, self.run_path)
 
     def name(self, node: Node) -> str:
         return node.id + self.item
@@ -151,8 +88,8 @@ class RunState:
 
     plan: Plan
     run_leaf: RunLeaf
-    observer: Observer
-    outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    observe: Observer
+    outcomes: dict[StepPath, Outcome] = field(default_factory=dict[StepPath, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
     turns: Admission = field(default_factory=lambda: Admission({}, Resources()))
     retries: RetryCount = field(default_factory=RetryCount)
@@ -163,20 +100,20 @@ class RunState:
     """By id of the step; empty if nothing is kept."""
     undoable: list[Undoable] = field(default_factory=list[Undoable])
     """In the order in which they ended."""
-    lost: list[str] = field(default_factory=list[str])
+    lost: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
-    fails_run: list[str] = field(default_factory=list[str])
+    fails_run: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of what went on after a failure by a rule that says that the run has failed all the same."""
     watch: StuckWatch | None = None
     cluster: Cluster | None = None
     """Where sync handlers run, if not here."""
 
-    def amend(self, path: str, reason: str, cost: Mapping[str, float]) -> None:
+    def amend(self, path: StepPath, reason: str, cost: Mapping[str, float]) -> None:
         """Say more of an outcome that is known already, and what more it cost."""
         known = self.outcomes[path]
         outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
-        self.observer.finished(outcome)
+        self.observe(StepFinished(outcome))
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, the only one of its path.
@@ -184,7 +121,7 @@ class RunState:
         A second one would be a fault of the engine.
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
-        self.observer.finished(outcome)
+        self.observe(StepFinished(outcome))
         # What is said of items is for who watches; a run over very many would else hold all their names.
         self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 
@@ -200,17 +137,13 @@ class RunState:
 
     def in_order(self) -> tuple[Outcome, ...]:
         """All outcomes in declared order."""
-        return tuple(sorted(self.outcomes.values(), key=lambda outcome: path_key(outcome.path)))
+        return tuple(sorted(self.outcomes.values(), key=lambda outcome: outcome.path.sort_key))
 
-    def only_refused(self, path: str) -> bool:
+    def only_refused(self, path: StepPath) -> bool:
         """Whether nothing below `path` failed, and something was not started because the budget is used up."""
         if not self.meter.refusal:
             return False
-        below = [
-            outcome
-            for outcome in self.outcomes.values()
-            if outcome.is_leaf and (not path or outcome.path[: len(path) + 1].rstrip(".[/:") == path)
-        ]
+        below = [outcome for outcome in self.outcomes.values() if outcome.is_leaf and outcome.path.inside(path)]
         return not any(outcome.error for outcome in below) and any(
             outcome.reason == self.meter.refusal for outcome in below
         )
@@ -228,7 +161,7 @@ class RunState:
 def inside(node: Node, scope: Scope) -> Scope:
     """The scope of what is declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
     if isinstance(node, Sub):
-        return replace(scope, prefix=f"{scope.path(node)}/", strip=0)
+        return replace(scope, start="", run_path=f"{scope.path(node)}/")
     return scope
 
 
@@ -243,11 +176,6 @@ def kind_of(node: Node) -> Kind | None:
             return None
         case _:
             return "group"
-
-
-def path_key(path: str) -> tuple[int, ...]:
-    """Sorts paths in declared order: `3[2].0` after `3` and before `3[10]`."""
-    return tuple(int(number) for number in re.findall(r"\d+", path))
 
 
 def expire(deadline: float | None, timeout_s: float | None) -> float | None:

@@ -5,6 +5,7 @@ from flows.model.expressions import check_expression, condition_names, evaluate_
 from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
 from flows.model.lint import remarks
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
     KIND_BY_KEY,
     MAX_CONCURRENCY_NAMES,
@@ -25,6 +26,7 @@ from flows.model.steps import (
 )
 
 __all__ = [
+    "ITEM",
     "KIND_BY_KEY",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
@@ -51,6 +53,7 @@ __all__ = [
     "Split",
     "Step",
     "StepFields",
+    "StepPath",
     "SubPipeline",
     "Switch",
     "Tolerance",

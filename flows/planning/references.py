@@ -17,7 +17,7 @@ from flows.planning.plan import Access
 ROOTS = ("payload", "ctx", "run", "item")
 _REFERENCE = re.compile(r"@(payload|ctx|run|item|self)(?=[.\[]|$)(.*)", re.DOTALL)
 _PART = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
-_MISSPELT = re.compile(r"@(\w+)((?:\.[A-Za-z_]\w*|\[\d+\])+)")
+_MISSPELT = re.compile(rf"@(\w+)((?:{_PART.pattern})+)")
 Target: TypeAlias = tuple[str, tuple[str | int, ...]]
 """A field, and the way into its value."""
 

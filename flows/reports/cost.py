@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flows.author import Outcome, add_up, cost_text
+from flows.model import StepPath
 from flows.reports.tables import cell, markdown_table
 
 
@@ -60,14 +61,14 @@ def cost_report(
     }
     steps: dict[str, list[Outcome]] = {}
     for outcome in paid:
-        steps.setdefault(outcome.id.split("[")[0], []).append(outcome)
+        steps.setdefault(outcome.step, []).append(outcome)
     return CostReport(
         total=add_up([*(outcome.cost for outcome in paid), late or {}]),
         in_vain=_vain(paid),
         late=dict(late or {}),
         steps=tuple(
             CostRow(
-                _plain(calls[0].path),
+                calls[0].path.plain,
                 step,
                 "step",
                 sum(o.attempts for o in calls),
@@ -84,13 +85,12 @@ def cost_report(
     )
 
 
-def _inside(paid: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+def _inside(paid: Iterable[Outcome]) -> dict[StepPath, list[Outcome]]:
     """For every path above a step that cost something, those steps."""
-    found: dict[str, list[Outcome]] = {}
+    found: dict[StepPath, list[Outcome]] = {}
     for outcome in paid:
-        for position, character in enumerate(outcome.path):
-            if character in ".[/:":
-                found.setdefault(outcome.path[:position], []).append(outcome)
+        for path in outcome.path.around:
+            found.setdefault(path, []).append(outcome)
     return found
 
 
@@ -107,10 +107,6 @@ def _row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
 
 def _vain(outcomes: Iterable[Outcome]) -> dict[str, float]:
     return add_up(outcome.cost for outcome in outcomes if outcome.status != "succeeded")
-
-
-def _plain(path: str) -> str:
-    return "".join(part.split("]", 1)[-1] for part in path.split("["))
 
 
 def cost_json(report: CostReport) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flows.author import Outcome, failure_summary
+from flows.model import ITEM, StepPath
 from flows.reports.causes import hint_for
 from flows.reports.tables import cell, markdown_table, shortened
 
@@ -20,7 +21,7 @@ _PLACEHOLDERS = (
         re.compile(r"\b[\w-]+\.(?:pdf|docx?|pptx?|xlsx?|html?|md|txt|csv|json|ya?ml|xml|png|jpe?g)\b", re.IGNORECASE),
         "<file>",
     ),
-    (re.compile(r"\[\d+\]"), ""),
+    (ITEM, ""),
 )
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _BEFORE_STATUS = re.compile(r"(?:http|status|code|error|errno|answered|returned)\W*$", re.IGNORECASE)
@@ -130,13 +131,12 @@ def _entries(failed: Iterable[Outcome]) -> Iterator[_Entry]:
     for outcome in failed:
         error = outcome.error
         kind = error.kind if error is not None else outcome.kind
-        item = outcome.id[outcome.id.index("[") :] if "[" in outcome.id else ""
         yield _Entry(
             kind,
             _message(outcome),
             outcome.path,
-            _step(outcome.id),
-            item,
+            outcome.step,
+            outcome.path.item,
             outcome.status,
             error is not None and error.transient,
         )
@@ -145,7 +145,7 @@ def _entries(failed: Iterable[Outcome]) -> Iterator[_Entry]:
 def _items(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
     for outcome in outcomes:
         for failure in outcome.failures:
-            yield _Entry("set aside", failure.error, outcome.path, _step(outcome.id), failure.item, "set aside", False)
+            yield _Entry("set aside", failure.error, outcome.path, outcome.step, failure.item, "set aside", False)
 
 
 def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
@@ -175,14 +175,14 @@ def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
     return sorted(causes, key=lambda cause: (cause.kind == "set aside", -cause.count))
 
 
-def _told(outcomes: Iterable[Outcome]) -> dict[str, set[str]]:
+def _told(outcomes: Iterable[Outcome]) -> dict[StepPath, set[str]]:
     """For every path, why things below it did not succeed."""
-    found: dict[str, set[str]] = {}
+    found: dict[StepPath, set[str]] = {}
     for outcome in outcomes:
         text = _message(outcome)
         if text and outcome.status not in ("succeeded", "skipped"):
-            for mark in re.finditer(r"[.\[/:]", outcome.path):
-                found.setdefault(outcome.path[: mark.start()], set()).add(text)
+            for path in outcome.path.around:
+                found.setdefault(path, set()).add(text)
     return found
 
 
@@ -197,10 +197,6 @@ def _is_cause(outcome: Outcome, told: Collection[str]) -> bool:
 
 def _message(outcome: Outcome) -> str:
     return outcome.error.message if outcome.error is not None else outcome.reason
-
-
-def _step(id: str) -> str:
-    return id.split("[")[0]
 
 
 def error_json(report: ErrorReport) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What a run will take and cost, from what recorded runs took: per step, in all, and where side by side is worth it."""
 
 import heapq
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from flows.author import add_up
+from flows.model import StepPath
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 
 WORTH_IT_S = 0.1
@@ -65,11 +65,11 @@ class Estimate:
 
 def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
     """The estimate of a plan from rows of recorded steps (`run_id`, `path`, `seconds`, `cost`); None without any."""
-    by_path: dict[str, list[Mapping[str, Any]]] = {}
+    by_path: dict[StepPath, list[Mapping[str, Any]]] = {}
     runs: set[str] = set()
     for row in rows:
         runs.add(row["run_id"])
-        by_path.setdefault(re.sub(r"\[\d+\]", "", row["path"]), []).append(row)
+        by_path.setdefault(StepPath(row["path"]).plain, []).append(row)
     if not runs:
         return None
     leaves = list(_leaves(plan.root, ""))
@@ -116,9 +116,9 @@ def _total_cost(steps: Iterable[StepEstimate], which: str) -> dict[str, float]:
     return add_up({unit: amount * step.calls for unit, amount in getattr(step, which).items()} for step in steps)
 
 
-def _leaves(node: Node, prefix: str) -> Iterable[tuple[str, Leaf | FanIn]]:
+def _leaves(node: Node, prefix: str) -> Iterable[tuple[StepPath, Leaf | FanIn]]:
     if isinstance(node, (Leaf, FanIn)):
-        yield prefix + node.path, node
+        yield StepPath(prefix + node.path), node
     inner = f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix
     for child in node_children(node):
         yield from _leaves(child, inner)
@@ -134,7 +134,7 @@ class _Span:
 class _Clock:
     """Walks a plan with a time for every step, keeping the limits of groups and loops."""
 
-    def __init__(self, seconds: Mapping[str, float], steps: Mapping[str, StepEstimate]) -> None:
+    def __init__(self, seconds: Mapping[StepPath, float], steps: Mapping[StepPath, StepEstimate]) -> None:
         self._seconds, self._steps = seconds, steps
         self.groups: list[GroupEstimate] = []
         self._times: float = 1.0
@@ -143,7 +143,7 @@ class _Clock:
     def node(self, node: Node, prefix: str) -> _Span:
         match node:
             case Leaf() | FanIn():
-                seconds = self._seconds.get(prefix + node.path, 0.0)
+                seconds = self._seconds.get(StepPath(prefix + node.path), 0.0)
                 return _Span(seconds, seconds, (node.id,) if seconds else ())
             case Chain():
                 return _in_order([self.node(child, prefix) for child in node.children])
@@ -188,7 +188,7 @@ class _Clock:
         return total
 
     def _loop(self, loop: Loop, prefix: str) -> _Span:
-        inside = [step.calls for path, step in self._steps.items() if path.startswith(f"{prefix}{loop.path}.")]
+        inside = [step.calls for path, step in self._steps.items() if path.inside(prefix + loop.path)]
         items, outer = max(inside, default=0.0) / self._times, self._times
         self._times = max(1.0, outer * items)
         body = self.node(loop.body, prefix)

@@ -17,7 +17,7 @@ _CLASSES = {
 
 def draw_mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
     """The text of a flowchart, top down; the same plan always gives the same text."""
-    chart = _Chart({outcome.path.split("[")[0]: outcome.status for outcome in outcomes if "[" not in outcome.path})
+    chart = _Chart({outcome.path: outcome.status for outcome in outcomes if not outcome.path.item})
     lines = ["flowchart TD"]
     inner, _, _ = chart.node(plan.root, "", 1)
     lines += inner

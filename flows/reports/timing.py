@@ -1,10 +1,10 @@
 """When what ran: the critical path of a run, what running side by side saved, and a chart of block characters."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flows.author import Outcome
+from flows.model import StepPath
 from flows.reports.tables import shortened
 
 WIDTH = 100
@@ -72,7 +72,7 @@ def _path_lines(path: Sequence[Link], *, most: int = 8) -> list[str]:
     total = sum(link.outcome.seconds for link in path) or 1.0
     by_step: dict[str, list[Link]] = {}
     for link in path:
-        by_step.setdefault(_step(link.outcome), []).append(link)
+        by_step.setdefault(link.outcome.step, []).append(link)
     dearest = sorted(by_step.items(), key=lambda pair: -sum(link.outcome.seconds for link in pair[1]))
     lines: list[str] = []
     for step, links in dearest[:most]:
@@ -89,15 +89,15 @@ def _chart(
 ) -> list[str]:
     """A row a step, those of a group below it; at most `WIDTH` characters wide."""
     critical = {link.outcome.path for link in path}
-    rows: dict[str, list[Outcome]] = {}
-    depth: dict[str, int] = {}
-    groups = {_plain(outcome.path) for outcome in outcomes if outcome.kind in ("group", "sequence")}
-    heads: dict[str, Outcome] = {}
+    rows: dict[StepPath, list[Outcome]] = {}
+    depth: dict[StepPath, int] = {}
+    groups = {outcome.path.plain for outcome in outcomes if outcome.kind in ("group", "sequence")}
+    heads: dict[StepPath, Outcome] = {}
     for outcome in outcomes:
-        plain = _plain(outcome.path)
+        plain = outcome.path.plain
         if outcome.is_leaf or outcome.kind in ("group", "sequence"):
             if plain not in depth:
-                depth[plain] = sum(1 for group in groups if _within(plain, group))
+                depth[plain] = len(groups.intersection(plain.around))
             if outcome.is_leaf:
                 rows.setdefault(plain, []).append(outcome)
             else:
@@ -116,7 +116,7 @@ def _chart(
             lines.append(shortened(f"{indent}{_name(heads[plain])}", _LABEL + bar).rstrip())
             continue
         began = [call for call in calls if call.started is not None]
-        label = shortened(f"{indent}{_step(calls[0])}", _LABEL - 1)
+        label = shortened(f"{indent}{calls[0].step}", _LABEL - 1)
         if not began:
             lines.append(f"{label:{_LABEL}}{'':{bar}} {calls[0].status}")
             continue
@@ -127,7 +127,7 @@ def _chart(
     return lines
 
 
-def _bar(calls: Sequence[Outcome], critical: set[str], *, started: float, seconds: float, width: int) -> str:
+def _bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: int) -> str:
     scale = width / seconds if seconds > 0 else 0.0
     busy, marked, failed = [False] * width, [False] * width, [False] * width
     for call in calls:
@@ -158,20 +158,8 @@ def _end(outcome: Outcome) -> float:
     return (outcome.started or 0.0) + outcome.seconds
 
 
-def _step(outcome: Outcome) -> str:
-    return outcome.id.split("[")[0]
-
-
 def _name(outcome: Outcome) -> str:
-    return _step(outcome) if outcome.status == "succeeded" else f"{_step(outcome)} ({outcome.status})"
-
-
-def _plain(path: str) -> str:
-    return re.sub(r"\[\d+\]", "", path)
-
-
-def _within(path: str, outer: str) -> bool:
-    return path.startswith(outer) and path[len(outer) : len(outer) + 1] in tuple("./:")
+    return outcome.step if outcome.status == "succeeded" else f"{outcome.step} ({outcome.status})"
 
 
 def _time(seconds: float) -> str:

@@ -37,11 +37,10 @@ def said_of(outcomes: Iterable[Outcome], run_id: str) -> dict[str, DocumentRecor
     for outcome in outcomes:
         if outcome.reused:
             continue
-        step = outcome.id.partition("[")[0]
         for each in outcome.items:
-            found[each.item] = DocumentRecord(each.item, each.status, step, run_id, "", 1, now())
+            found[each.item] = DocumentRecord(each.item, each.status, outcome.step, run_id, "", 1, now())
         for failure in outcome.failures if outcome.items or outcome.is_leaf else ():
-            found[failure.item] = DocumentRecord(failure.item, "failed", step, run_id, failure.error, 1, now())
+            found[failure.item] = DocumentRecord(failure.item, "failed", outcome.step, run_id, failure.error, 1, now())
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.errors import OrchestrationError
+from flows.model import StepPath
 from flows.planning import Plan, step_fingerprints
 from flows.run_store.store import KeptCall
 from flows.state import Context
@@ -57,7 +58,7 @@ def measure_fit(plan: Plan, context: Context, calls: Sequence[KeptCall]) -> Fit:
     gone: dict[str, None] = {}
     after: dict[str, None] = {}
     for call in calls:
-        step = call.key.split("[", 1)[0]
+        step = StepPath(call.key).step
         found = now.get(step)
         if found is None:
             gone[step] = None

@@ -14,7 +14,8 @@ import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, RunResult, add_up, now
-from flows.engine import FinishedCall, path_key
+from flows.engine import FinishedCall
+from flows.model import StepPath
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord
@@ -188,7 +189,7 @@ class RunStore:
         query = sa.select(outcomes).where(outcomes.c.run_id == run_id)
         with self._engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
-        return sorted(rows, key=lambda row: path_key(row["path"]))
+        return sorted(rows, key=lambda row: StepPath(row["path"]).sort_key)
 
     def step_statistics(self, pipeline: str, *, last: int = 20, most: int = 20_000) -> list[dict[str, Any]]:
         """`run_id`, `path`, `seconds` and `cost` of steps that succeeded in the last finished runs of a pipeline."""
@@ -228,7 +229,7 @@ class RunStore:
         columns = [going.c[field.name] for field in fields(RunningBranch)]
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(*columns).where(going.c.run_id == run_id)).mappings()
-            return sorted((RunningBranch(**row) for row in rows), key=lambda step: path_key(step.path))
+            return sorted((RunningBranch(**row) for row in rows), key=lambda step: StepPath(step.path).sort_key)
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         """The attempts of a run in the order in which they ended."""

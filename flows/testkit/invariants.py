@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from flows.author import RACES, Status
+from flows.model import StepPath
 from flows.planning import Group, Leaf, Loop, Sub
 from flows.testkit.oracle import FINE, judge
 from flows.testkit.recorder import ENDS, Record
@@ -29,11 +30,11 @@ def broken_promises(record: Record) -> list[str]:
     return found
 
 
-def _open_paths(record: Record, places: dict[str, Place]) -> set[str]:
+def _open_paths(record: Record, places: dict[StepPath, Place]) -> set[StepPath]:
     return set(places) - {outcome.path for outcome in record.outcomes}
 
 
-def _outcomes(record: Record, places: dict[str, Place]) -> Iterator[str]:
+def _outcomes(record: Record, places: dict[StepPath, Place]) -> Iterator[str]:
     """Exactly one outcome for everything declared, and none for anything else."""
     reported = Counter(outcome.path for outcome in record.outcomes)
     # The outcome of an item that never started stands for the steps in it, too.
@@ -56,9 +57,9 @@ def _outcomes(record: Record, places: dict[str, Place]) -> Iterator[str]:
 
 def _order(record: Record) -> Iterator[str]:
     """A step starts once and before its handler is called; an outcome is the last of it."""
-    started: set[str] = set()
-    finished: set[str] = set()
-    over: dict[str, str] = {}
+    started: set[StepPath] = set()
+    finished: set[StepPath] = set()
+    over: dict[StepPath, str] = {}
     for event in record.events:
         if event.path in finished:
             yield f"{event.path}: {event.kind} after its outcome"
@@ -76,12 +77,12 @@ def _order(record: Record) -> Iterator[str]:
             finished.add(event.path)
 
 
-def _windows(record: Record, places: dict[str, Place]) -> Iterator[str]:
+def _windows(record: Record, places: dict[StepPath, Place]) -> Iterator[str]:
     """Never more at once than a limit allows: branches of a group, items of a loop, calls in all or of a resource."""
     limits: dict[str, int] = {}
     running: dict[str, Counter[object]] = {}
     reported: set[str] = set()
-    held: dict[str, list[tuple[str, object]]] = {}
+    held: dict[StepPath, list[tuple[str, object]]] = {}
     for event in record.events:
         if event.kind == "entered":
             if event.path not in places:
@@ -126,7 +127,7 @@ def _windows_of(record: Record, place: Place, limits: dict[str, int]) -> Iterato
                 yield f"resource {name}", place.path
 
 
-def _refused_merges(record: Record, places: dict[str, Place]) -> Iterator[str]:
+def _refused_merges(record: Record, places: dict[StepPath, Place]) -> Iterator[str]:
     """Branches whose changes do not fit together: the pipeline must say how to combine them."""
     for outcome in record.outcomes:
         place = places.get(outcome.path)
@@ -136,10 +137,10 @@ def _refused_merges(record: Record, places: dict[str, Place]) -> Iterator[str]:
                 yield f"{outcome.path} ({place.node.label}): {said}"
 
 
-def _after_stops(record: Record, places: dict[str, Place]) -> Iterator[str]:
+def _after_stops(record: Record, places: dict[StepPath, Place]) -> Iterator[str]:
     """Nothing starts after what stops it: a cancelled run, a branch that failed where the policy stops the others."""
     ended: dict[str, Status] = {outcome.path: outcome.status for outcome in record.outcomes}
-    stops: list[tuple[float, str, set[str], str]] = []
+    stops: list[tuple[float, str, set[StepPath], str]] = []
     if record.stopped == "cancel":
         stops.append((record.stopped_at, "the run was cancelled", set(places), ""))
     at = {event.path: event.at for event in record.events if event.kind == "finished"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flows.author import RACES, Outcome, RunStatus, Status
-from flows.model import Policy, Tolerance
+from flows.model import Policy, StepPath, Tolerance
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Sub, all_before
 from flows.testkit.recorder import ENDS, Kind, Record
 from flows.testkit.shape import Place
@@ -22,8 +22,8 @@ class Judgement:
     """What the tree of outcomes should say, and where it says something else."""
 
     record: Record
-    outcomes: Mapping[str, Outcome]
-    ends: dict[str, Kind] = field(default_factory=dict[str, Kind])
+    outcomes: Mapping[StepPath, Outcome]
+    ends: dict[StepPath, Kind] = field(default_factory=dict[StepPath, Kind])
     """How the last attempt at each leaf ended."""
     complaints: list[str] = field(default_factory=list[str])
 
@@ -40,9 +40,7 @@ def judge(record: Record, root: Place) -> list[str]:
     status = _status(judgement, root)
     result = record.result
     if result is not None:
-        counted = [
-            one for one in record.outcomes if not any(one.is_at_or_inside(path) for path in _lost(judgement, root))
-        ]
+        counted = [one for one in record.outcomes if not any(one.path.inside(path) for path in _lost(judgement, root))]
         expected = "failed" if result.stopped else _run_status(status, counted)
         if result.status != expected:
             judgement.complain(root, f"the run says {result.status}, but it {_means(expected)}")

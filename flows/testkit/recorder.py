@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from flows.author import Outcome, RunResult
 from flows.calling import LeafCall, LeafResult
-from flows.engine import Observer, RunLeaf, run_plan
+from flows.engine import Event, LoopStarted, Prepared, RunLeaf, StepFinished, StepStarted, run_plan
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context
 from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
@@ -28,18 +29,16 @@ MOST_TURNS = 200_000
 class Engine(Protocol):
     """What runs a plan: `run_plan`, or a variant of it that a test of the kit has broken."""
 
-    def __call__(
-        self, plan: Plan, context: Context, *, run_leaf: RunLeaf, observer: Observer
-    ) -> Coroutine[Any, Any, RunResult]: ...
+    def __call__(self, prepared: Prepared, *, run_leaf: RunLeaf) -> Coroutine[Any, Any, RunResult]: ...
 
 
 @dataclass(frozen=True)
-class Event:
+class LoggedEvent:
     """Something that happened to the thing at `path`."""
 
     at: float
     kind: Kind
-    path: str
+    path: StepPath
 
 
 @dataclass
@@ -48,10 +47,10 @@ class Record:
 
     plan: Plan
     schedule: Schedule
-    events: list[Event] = field(default_factory=list[Event])
+    events: list[LoggedEvent] = field(default_factory=list[LoggedEvent])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     """As they were reported, so also those of a run that was stopped."""
-    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
     """Items by path of a loop."""
     result: RunResult | None = None
     stopped: Stop | None = None
@@ -72,7 +71,7 @@ class Watch(Protocol):
     def __call__(self, leaf: LeafCall, before: Any = None) -> Any: ...
 
 
-class _Recorder(Observer):
+class _Recorder:
     """Notes what happens, and makes happen what the schedule says."""
 
     def __init__(self, record: Record, faults: Faults | None, stop: tuple[Stop, int] | None, watch: Watch | None):
@@ -80,11 +79,11 @@ class _Recorder(Observer):
         self.dead = False
         self.whole: asyncio.Task[RunResult] | None = None
 
-    def note(self, kind: Kind, path: str) -> None:
+    def note(self, kind: Kind, path: StepPath) -> None:
         if self.dead:
             return
         loop = asyncio.get_running_loop()
-        self.record.events.append(Event(loop.time(), kind, path))
+        self.record.events.append(LoggedEvent(loop.time(), kind, path))
         if self.stop is not None and len(self.record.events) == self.stop[1] and self.whole is not None:
             self.record.stopped, self.record.stopped_at = self.stop[0], loop.time()
             if self.stop[0] == "crash":
@@ -93,16 +92,17 @@ class _Recorder(Observer):
             else:
                 self.whole.cancel()
 
-    def step_started(self, path: str, id: str) -> None:
-        self.note("started", path)
-
-    def loop_started(self, path: str, id: str, items: int) -> None:
-        self.record.sizes[path] = items
-
-    def finished(self, outcome: Outcome) -> None:
-        if not self.dead:
-            self.record.outcomes.append(outcome)
-            self.note("finished", outcome.path)
+    def observe(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self.note("started", event.path)
+            case LoopStarted():
+                self.record.sizes[event.path] = event.items
+            case StepFinished() if not self.dead:
+                self.record.outcomes.append(event.outcome)
+                self.note("finished", event.outcome.path)
+            case _:
+                pass
 
     async def run_leaf(self, leaf: LeafCall) -> LeafResult:
         """Run the leaf as direct calls do, but on the event loop, and as slowly as the schedule says."""
@@ -203,7 +203,7 @@ def record_run(
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
-        recorder.whole = loop.create_task(engine(plan, context, run_leaf=recorder.run_leaf, observer=recorder))
+        recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder.observe), run_leaf=recorder.run_leaf))
         record.result = loop.run_until_complete(recorder.whole)
     except WaitsForever as stuck:
         record.stuck = str(stuck)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flows.model import StepPath
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 
@@ -10,7 +11,7 @@ from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 class Place:
     """One node in one item; an item of a loop is a place too, with the loop's body in it."""
 
-    path: str
+    path: StepPath
     node: Node
     item: bool = False
     children: "list[Place]" = field(default_factory=lambda: list[Place]())
@@ -46,31 +47,29 @@ class Place:
             inner, outer = outer, outer.parent
 
 
-def declared_places(root: Node, sizes: Mapping[str, int]) -> Place:
+def declared_places(root: Node, sizes: Mapping[StepPath, int]) -> Place:
     """The tree of a plan's root; `sizes` gives the number of items by path of a loop, none for loops without."""
-    return _place(root, "", 0, sizes)
+    return _place(root, "", "", sizes)
 
 
-def _place(node: Node, prefix: str, strip: int, sizes: Mapping[str, int]) -> Place:
-    path = prefix + node.path[strip:]
+def _place(node: Node, start: str, run_path: str, sizes: Mapping[StepPath, int]) -> Place:
+    path = StepPath(node.path).moved(start, run_path)
     match node:
         case Chain() | Group():
-            inside = [_place(child, prefix, strip, sizes) for child in node.children]
+            inside = [_place(child, start, run_path, sizes) for child in node.children]
         case Choice():
-            inside = [_place(case, prefix, strip, sizes) for _, case in node.cases]
+            inside = [_place(case, start, run_path, sizes) for _, case in node.cases]
         case Sub():
-            inside = [_place(node.plan.root, f"{path}/", 0, sizes)]
+            inside = [_place(node.plan.root, "", f"{path}/", sizes)]
         case Loop():
-            items = [f"{path}[{number}]" for number in range(sizes.get(path, 0))]
-            inside = [
-                _around(item, node, [_place(node.body, item, len(node.path), sizes)], item=True) for item in items
-            ]
+            items = [path.of_item(index) for index in range(sizes.get(path, 0))]
+            inside = [_around(item, node, [_place(node.body, node.path, item, sizes)], item=True) for item in items]
         case Leaf() | FanIn():
             inside = list[Place]()
     return _around(path, node, inside)
 
 
-def _around(path: str, node: Node, inside: list[Place], *, item: bool = False) -> Place:
+def _around(path: StepPath, node: Node, inside: list[Place], *, item: bool = False) -> Place:
     place = Place(path, node, item, inside)
     for position, child in enumerate(inside):
         child.parent, child.position = place, position

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from prefect.utilities.annotations import quote
 
 from flows.author import RunResult, traceback_text
 from flows.calling import CallResult, LeafCall, LeafResult
-from flows.engine import Observers, Prepared, attempt, next_delay, run_plan, status_of
+from flows.engine import Prepared, attempt, combine_observers, next_delay, run_plan, status_of
 from flows.engine import run_leaf as run_inline
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.model import Pipeline
@@ -130,17 +131,8 @@ async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
     async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
-        result = await run_plan(
-            prepared.plan,
-            prepared.context,
-            run_leaf=run_task,
-            spent=prepared.spent,
-            seats=seats,
-            rates=prepared.rates,
-            expected=prepared.expected,
-            observer=Observers([prepared.observer, live]),
-            journal=prepared.journal,
-        )
+        watched = replace(prepared, observer=combine_observers(prepared.observer, live))
+        result = await run_plan(watched, run_leaf=run_task, seats=seats)
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result
 

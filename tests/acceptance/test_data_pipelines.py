@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flows.author import load_modules
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
@@ -91,7 +91,7 @@ def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Pa
         plan = make_plan(loaded.pipeline, given=list(fields or {}), source=f"{name}.yaml", place=loaded.place)
         context = Context(fields or {}, identity=Identity(loaded.pipeline.name, services=services))
         try:
-            result = asyncio.run(run_plan(plan, context))
+            result = asyncio.run(run_plan(Prepared(plan, context)))
         finally:
             services.close()
         assert result.status == "succeeded", result.errors

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from flows.author import REGISTRY, load_modules
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.loaders import load_pipeline_text
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -63,7 +63,7 @@ def test_the_tutorial_counts_words() -> None:
     (text, _) = blocks(ROOT / "docs" / "tutorial.md", "yaml")
     plan = make_plan(load_pipeline_text(text).pipeline, given=["text"])
     context = Context({"text": "to be or not to be"})
-    result = asyncio.run(run_plan(plan, context))
+    result = asyncio.run(run_plan(Prepared(plan, context)))
     assert result.status == "succeeded"
     assert context.data["word_counts"] == {"to": 2, "be": 2, "or": 1, "not": 1}
     assert context.data["longest_word"] == "not"
@@ -86,5 +86,5 @@ def test_the_function_on_the_page_of_data_steps_is_called_by_its_name() -> None:
     options = {"function": "totals_by_region", "inputs": ["sales_data"], "output": "totals"}
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [{"handler": "transform", "options": options}]}))
     context = Context({"sales_data": [{"region": "north", "amount": 2.0}, {"region": "north", "amount": 3.0}]})
-    asyncio.run(run_plan(plan, context))
+    asyncio.run(run_plan(Prepared(plan, context)))
     assert context.data["totals"] == {"north": 5.0}

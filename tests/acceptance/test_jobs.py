@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.cli import app
 from flows.author import REGISTRY, Call, RunResult
-from flows.engine import Observer, run_plan
+from flows.engine import Observer, Prepared, ignore_event, run_plan
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
@@ -93,14 +93,14 @@ def jobs(gauge: Gauge) -> Iterator[None]:
 def run_stages(
     text: str,
     fields: Mapping[str, Any] | None = None,
-    observer: Observer | None = None,
+    observer: Observer = ignore_event,
     services: Services | None = None,
 ) -> tuple[RunResult, Mapping[str, Any]]:
     catalog = {"current": load_pipeline_text((STAGES / "current.yaml").read_text(), source="current.yaml").pipeline}
     loaded = load_pipeline_text(text, source="stages.yaml")
     plan = make_plan(loaded.pipeline, catalog=catalog, given=list(fields or {}), place=loaded.place)
     context = Context(dict(fields or {}), identity=Identity("stages", "run-1", services=services or Services()))
-    return asyncio.run(run_plan(plan, context, observer=observer)), context.data
+    return asyncio.run(run_plan(Prepared(plan, context, observer=observer))), context.data
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_how_many_jobs_run_at_once_is_for_the_run_to_say(
 def test_a_loop_over_what_a_job_found_runs_and_a_job_may_be_a_pipeline() -> None:
     text = (STAGES / "loop.yaml").read_text()
     result, fields = run_stages(text, {"since": "2026-01-01"})
-    ended = {outcome.path: outcome.status for outcome in result.outcomes}
+    ended = {str(outcome.path): outcome.status for outcome in result.outcomes}
     assert [ended[f"1[{item}]"] for item in range(3)] == ["succeeded", "failed", "succeeded"]
     assert fields["send_report"] == "sent"
     assert {f"ingest_gmail_acct{n}": f"ingest_gmail_acct{n}" for n in range(1, 5)}.items() <= dict(fields).items()
@@ -249,7 +249,7 @@ def test_a_job_that_ended_is_written_down_while_others_are_at_work(tmp_path: Pat
     plan = make_plan(loaded.pipeline, place=loaded.place)
     recorder = Recorder(store)
     context = Context({}, identity=Identity("s", "run-1"))
-    result = asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    result = asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
     store.close()
     assert result.status == "succeeded", result.errors
     assert "0.0" in written

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, InvalidPipeline, TransientError
 from flows.loaders import load_pipeline_text
 from flows.model import Pipeline
@@ -33,7 +33,7 @@ async def run_async(
 ) -> tuple[RunResult, Context]:
     declared = Pipeline.model_validate({"name": "p", "steps": steps, **pipeline})
     context = Context(dict(fields or {}))
-    return await run_plan(make_plan(declared, registry=registry, given=list(fields or {})), context), context
+    return await run_plan(Prepared(make_plan(declared, registry=registry, given=list(fields or {})), context)), context
 
 
 def run(
@@ -250,7 +250,9 @@ def test_a_retry_count_is_used(registry: Registry) -> None:
         raise TransientError("busy", retry_after_s=0)
 
     add(registry, "shaky", shaky, effects=())
-    asyncio.run(run_plan(make_plan(loaded.pipeline, registry=registry, given=["text"]), Context({"text": "x"})))
+    asyncio.run(
+        run_plan(Prepared(make_plan(loaded.pipeline, registry=registry, given=["text"]), Context({"text": "x"})))
+    )
     assert tries == [1, 2, 3]
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from flows.author import REGISTRY, RunResult
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import OrchestrationError
 from flows.model import Pipeline
 from flows.planning import Overrides, make_plan
@@ -62,7 +62,7 @@ async def run(
         pipeline = Pipeline.model_validate({"name": "p", **pipeline})
     overrides = Overrides(task_runner=runner, clusters={"dask": address} if address else {})  # type: ignore[arg-type]
     plan = make_plan(pipeline, given=list(data), overrides=overrides)
-    return await run_plan(plan, Context(data, identity=Identity("p", "run", "index", services())))
+    return await run_plan(Prepared(plan, Context(data, identity=Identity("p", "run", "index", services()))))
 
 
 def seen(result: RunResult) -> list[Any]:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from flows.author import Call, Registry, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -56,7 +56,7 @@ async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyP
     retry = {"max_attempts": 3, "delay_s": 0.0}
     steps = ["gives", {"handler": "flaky", "retry": retry}, {"handler": "broken", "retry": retry}]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made)
-    result = await run_plan(plan, Context(), run_leaf=translator.run_task)
+    result = await run_plan(Prepared(plan, Context()), run_leaf=translator.run_task)
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "succeeded", "failed"]
     assert result.context.data["x"] == 7
     assert calls == ["gives", "flaky", "flaky", "flaky", "broken"]

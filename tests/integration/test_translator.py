@@ -231,7 +231,7 @@ def test_the_same_plan_gives_the_same_hash_inline_and_on_prefect(seed: int) -> N
     start = {"seed": "s", "items": ["a", "b"]}
     handlers = mixing_registry(lambda: 1)
     plan = make_plan(pipeline, registry=handlers, given=start)
-    inline = asyncio.run(run_plan(plan, Context(start)))
+    inline = asyncio.run(run_plan(Prepared(plan, Context(start))))
     result, _ = run(
         [step.model_dump(by_alias=True) for step in pipeline.steps],
         handlers,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from flows.author import RunResult, load_modules
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
@@ -47,7 +47,7 @@ def run_chain(
     plan = make_plan(loaded.pipeline, given=list(fields or {}), place=loaded.place)
     defaults = {name: one.default for name, one in loaded.pipeline.parameters.items() if one.default is not None}
     context = Context({**defaults, **(fields or {})}, identity=Identity("chain", run_id, services=services))
-    result = asyncio.run(run_plan(plan, context))
+    result = asyncio.run(run_plan(Prepared(plan, context)))
     return result, context.data
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.author import RunResult, load_modules
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
@@ -44,7 +44,7 @@ def run_steps(
     plan = make_plan(declared, given=list(fields or {}))
     context = Context(dict(fields or {}), identity=Identity("test", services=services))
     try:
-        return asyncio.run(run_plan(plan, context)), context
+        return asyncio.run(run_plan(Prepared(plan, context))), context
     finally:
         services.close()
 

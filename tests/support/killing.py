@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.run_store import Recorder, RunRecord, RunStore
@@ -115,7 +115,7 @@ def run(store: RunStore, run_id: str, handlers: Registry, resumes: RunRecord | N
     plan = make_plan(Pipeline.model_validate(PIPELINE), registry=handlers)
     recorder = Recorder(store, resumes=resumes)
     context = Context(identity=Identity("killed", run_id))
-    return asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    return asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
 
 
 def at(point: int, *, before: bool, url: str, folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flows.author import Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -137,7 +137,7 @@ def run(stores: Stores, run_id: str, *, resume: bool = False) -> RunResult:
     store = RunStore(stores.runs)
     recorder = Recorder(store, resumes=store.recent()[0] if resume else None)
     context = Context({"record": RECORD}, identity=Identity("three_stores", run_id))
-    return asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    return asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
 
 
 def arguments(stores: Stores) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 import flows.calling.places
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -64,7 +64,7 @@ class Blocked:
     async def run(self, steps: list[Any], context: Context) -> RunResult:
         pipeline = Pipeline.model_validate({"name": "p", "steps": steps})
         try:
-            return await run_plan(make_plan(pipeline, registry=self.registry, given=context.data), context)
+            return await run_plan(Prepared(make_plan(pipeline, registry=self.registry, given=context.data), context))
         finally:
             self.released.set()
 
@@ -159,7 +159,7 @@ async def test_a_late_result_does_not_replace_that_of_a_later_attempt(late: Call
     # On a busy machine also a later attempt may be too slow; then another one gives the answer.
     retry = {"max_attempts": 50, "delay_s": 0, "attempt_timeout_s": 0.1}
     pipeline = Pipeline.model_validate({"name": "p", "steps": [{"handler": "tries", "retry": retry}, "release"]})
-    result = await run_plan(make_plan(pipeline, registry=made, given=START), Context(START))
+    result = await run_plan(Prepared(make_plan(pipeline, registry=made, given=START), Context(START)))
     outcome = result.outcomes[0]
     assert (result.status, outcome.status, outcome.error, outcome.failures) == ("succeeded", "succeeded", None, ())
     assert outcome.attempts > 1

@@ -18,7 +18,7 @@ import pytest
 import tests.unit.flows.calling.process_handlers as process_handlers
 from flows.author import REGISTRY, RunResult
 from flows.calling.processes import CORES, call_in_process, stop_processes
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -36,7 +36,7 @@ def workers() -> Iterator[None]:
 async def run(steps: Any, data: dict[str, Any] | None = None, **fields: Any) -> RunResult:
     given = {"text": "hello", "seen": [], **(data or {})}
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps, **fields})
-    return await run_plan(make_plan(pipeline, given=list(given)), Context(given))
+    return await run_plan(Prepared(make_plan(pipeline, given=list(given)), Context(given)))
 
 
 def until(holds: Callable[[], Any], what: str, *, within_s: float = 60) -> None:
@@ -79,7 +79,7 @@ async def test_what_a_process_reported_counts_also_when_it_fails_or_is_killed() 
             ],
         }
     )
-    result = await run_plan(make_plan(pipeline, given=[]), Context())
+    result = await run_plan(Prepared(make_plan(pipeline, given=[]), Context()))
     assert [(o.status, dict(o.cost)) for o in result.outcomes if o.is_leaf] == [
         ("timed_out", {"tokens": 5, "usd": 0.5}),
         ("failed", {"tokens": 7}),

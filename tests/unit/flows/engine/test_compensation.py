@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import FinishedCall, Journal, run_plan
+from flows.engine import FinishedCall, Journal, Prepared, run_plan
 from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
@@ -69,7 +69,7 @@ def stores(*names: str) -> list[Any]:
 def run(steps: Any, registry: Registry, journal: Journal | None = None) -> RunResult:
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps})
     plan = make_plan(pipeline, registry=registry)
-    return asyncio.run(run_plan(plan, Context({"record": "r1"}), journal=journal))
+    return asyncio.run(run_plan(Prepared(plan, Context({"record": "r1"}), journal=journal or Journal())))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flows.author import Call, FatalFailure, Registry, RunResult, Success, TransientFailure, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import Overrides, make_plan
@@ -39,7 +39,7 @@ async def run(steps: Any, registry: Registry, data: dict[str, Any] | None = None
     overrides = pipeline.pop("overrides", None)
     model = Pipeline.model_validate({"name": "test", "steps": steps, **pipeline})
     plan = make_plan(model, registry=registry, given=data or {}, overrides=overrides)
-    return await run_plan(plan, Context(data or {}))
+    return await run_plan(Prepared(plan, Context(data or {})))
 
 
 def statuses(result: RunResult) -> dict[str, str]:
@@ -543,7 +543,9 @@ async def test_a_sub_pipeline_keeps_its_parameters_limits_and_reducers() -> None
         }
     )
     context = Context({"topic": "cats"})
-    result = await run_plan(make_plan(outer, registry=made, catalog={"inner": inner}, given=["topic"]), context)
+    result = await run_plan(
+        Prepared(make_plan(outer, registry=made, catalog={"inner": inner}, given=["topic"]), context)
+    )
     assert result.status == "succeeded", result.errors
     assert dict(context.data) == {"topic": "cats", "found": ["CATS"] * 3}
     assert probe.most == 1

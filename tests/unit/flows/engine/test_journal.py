@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.author import Registry, RunResult, handler
 from flows.calling import LeafCall, LeafResult
-from flows.engine import FinishedCall, Journal, replay_step, run_leaf, run_plan
+from flows.engine import FinishedCall, Journal, Prepared, replay_step, run_leaf, run_plan
 from flows.engine.journal import MemoryJournal
 from flows.errors import FatalError, OrchestrationError
 from flows.model import Pipeline
@@ -26,7 +26,7 @@ def run(
     steps: Any, registry: Registry, journal: Journal, data: dict[str, Any] | None = None, **fields: Any
 ) -> RunResult:
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps, **fields})
-    return asyncio.run(run_plan(make_plan(pipeline, registry=registry), Context(data or {}), journal=journal))
+    return asyncio.run(run_plan(Prepared(make_plan(pipeline, registry=registry), Context(data or {}), journal=journal)))
 
 
 @pytest.fixture
@@ -159,11 +159,11 @@ def test_a_resumed_run_of_any_pipeline_ends_like_an_undisturbed_one(seed: int, a
     handlers, pipeline = mixing_registry(pauses), random_pipeline(random.Random(seed))
     plan = make_plan(pipeline, registry=handlers)
     data = {"items": [1, 2, 3], "flag": True}
-    undisturbed = asyncio.run(run_plan(plan, Context(data)))
+    undisturbed = asyncio.run(run_plan(Prepared(plan, Context(data))))
     whole, made, journal = made, 0, MemoryJournal()
-    asyncio.run(run_plan(plan, Context(data), run_leaf=Broken(after), journal=journal))
+    asyncio.run(run_plan(Prepared(plan, Context(data), journal=journal), run_leaf=Broken(after)))
     kept, made = len(journal.kept), 0
-    resumed = asyncio.run(run_plan(plan, Context(data), journal=journal))
+    resumed = asyncio.run(run_plan(Prepared(plan, Context(data), journal=journal)))
     assert resumed.fingerprint == undisturbed.fingerprint
     assert made == whole - kept
     assert [(o.path, o.status) for o in resumed.outcomes] == [(o.path, o.status) for o in undisturbed.outcomes]
@@ -173,7 +173,7 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
     journal, data = MemoryJournal(), {"items": [1, 2, 3]}
     pipeline = Pipeline.model_validate({"name": "p", "steps": loop()})
     plan = make_plan(pipeline, registry=registry)
-    await run_plan(plan, Context(data), journal=journal)
+    await run_plan(Prepared(plan, Context(data), journal=journal))
     calls.clear()
     again = await replay_step(plan, Context(data), journal, "0.0.double[1]")
     assert (calls, again.outcome.status, again.same) == ([2], "succeeded", True)
@@ -192,7 +192,7 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
 async def test_what_is_kept_says_what_it_took(registry: Registry) -> None:
     journal = MemoryJournal()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": loop()}), registry=registry)
-    await run_plan(plan, Context({"items": [1]}), journal=journal)
+    await run_plan(Prepared(plan, Context({"items": [1]}), journal=journal))
     kept: FinishedCall = next(iter(journal.kept.values()))
     assert (kept.step_id, kept.attempts, kept.undoing) == ("0.0.double[0]", 1, False)
 

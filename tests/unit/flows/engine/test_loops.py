@@ -9,7 +9,7 @@ import pytest
 
 import flows.engine.loops
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -18,7 +18,7 @@ from flows.state import Context, KeptElsewhere
 
 async def run(steps: Any, registry: Registry, data: dict[str, Any], **fields: Any) -> RunResult:
     model = Pipeline.model_validate({"name": "test", "steps": steps, **fields})
-    return await run_plan(make_plan(model, registry=registry, given=data), Context(data))
+    return await run_plan(Prepared(make_plan(model, registry=registry, given=data), Context(data)))
 
 
 def registry_of(function: Callable[..., Any], **declared: Any) -> Registry:

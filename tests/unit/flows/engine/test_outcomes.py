@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flows.author import Call, Outcome, Registry, handler
 from flows.engine import engine as real_engine
 from flows.engine import groups, loops, run_state
-from flows.model import MinRatio, MinSuccess, Tolerance
+from flows.model import MinRatio, MinSuccess, StepPath, Tolerance
 from flows.planning import Group, Leaf, Loop, make_plan
 from flows.state import Context, fingerprint
 from flows.testkit import Faults, Schedule
@@ -74,8 +74,8 @@ def wrong(record: Record, worked: Counter[str]) -> list[str]:
     return found
 
 
-def _not_one_each(record: Record, root: Place, outcomes: dict[str, Outcome]) -> Iterator[str]:
-    declared: set[str] = set()
+def _not_one_each(record: Record, root: Place, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
+    declared: set[StepPath] = set()
 
     def declare(place: Place) -> None:
         if place.declared:
@@ -89,13 +89,12 @@ def _not_one_each(record: Record, root: Place, outcomes: dict[str, Outcome]) -> 
     reported = Counter(outcome.path for outcome in record.outcomes)
     if reported != Counter(declared):
         yield f"declared, not reported: {declared - set(reported)}; else: {reported - Counter(declared)}"
-    if record.result is not None and [one.path for one in record.result.outcomes] != sorted(
-        reported, key=run_state.path_key
-    ):
+    listed = record.result.outcomes if record.result is not None else ()
+    if record.result is not None and [one.path for one in listed] != sorted(reported, key=lambda path: path.sort_key):
         yield "the result does not list them in declared order"
 
 
-def _odd(outcome: Outcome, place: Place, entered: Counter[str], worked: Counter[str]) -> Iterator[str]:
+def _odd(outcome: Outcome, place: Place, entered: Counter[StepPath], worked: Counter[str]) -> Iterator[str]:
     """Fields that do not fit together, or do not fit what happened."""
     status, started = outcome.status, outcome.started is not None
     if status not in STATUSES or (type(place.node).__name__ not in KINDS[outcome.kind].split() and not place.item):
@@ -126,7 +125,7 @@ def _odd(outcome: Outcome, place: Place, entered: Counter[str], worked: Counter[
         yield f"costs {cost}"
 
 
-def _disagreeing(record: Record, root: Place, outcomes: dict[str, Outcome]) -> Iterator[str]:
+def _disagreeing(record: Record, root: Place, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
     """Places that say something else than what is in them, and a run that does not say what its outcomes do."""
     lost: list[str] = []
 
@@ -151,7 +150,7 @@ def _disagreeing(record: Record, root: Place, outcomes: dict[str, Outcome]) -> I
         flawed = any(
             one.error is not None or one.failures or one.status in ("failed", "timed_out")
             for one in record.outcomes
-            if not any(one.is_at_or_inside(path) for path in lost)
+            if not any(one.path.inside(path) for path in lost)
         )
         status = "failed" if whole != "fine" else "partial" if flawed else "succeeded"
         if record.result.status != status:

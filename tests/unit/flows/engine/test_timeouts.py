@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flows.author import Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -64,14 +64,14 @@ def nested(times: dict[str, float], registry: Registry, *, retry: dict[str, Any]
         }
     )
     plan = make_plan(outer, registry=registry, catalog={"inner": inner}, given=["items"])
-    return run_virtually(run_plan(plan, Context({"items": ["one"]})))
+    return run_virtually(run_plan(Prepared(plan, Context({"items": ["one"]}))))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["2 s for the"])
 def test_the_shortest_time_around_a_call_ends_it(row: Row, registry: Registry) -> None:
     short = row["2 s for the"]
     result = nested({level: SHORT_S if level == short else LONG_S for level in LEVELS}, registry)
-    outcomes = {outcome.path: outcome for outcome in result.outcomes}
+    outcomes = {str(outcome.path): outcome for outcome in result.outcomes}
     ended = {name: outcomes[path].status for name, path in PATHS.items()}
     assert ended == {name: row[name] for name in PATHS}
     assert result.status == row["run"]
@@ -103,7 +103,7 @@ def test_attempts_and_the_waits_between_them_are_in_the_time_of_what_is_around(l
 def test_no_retry_begins_that_would_come_too_late(registry: Registry) -> None:
     steps = [{"handler": "busy", "timeout_s": 8, "retry": {"max_attempts": 9}}]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
-    (outcome,) = run_virtually(run_plan(plan, Context({}))).outcomes
+    (outcome,) = run_virtually(run_plan(Prepared(plan, Context({})))).outcomes
     # From 0 to 1 and from 4 to 5; the next would begin when the time is up.
     assert (outcome.status, outcome.attempts, outcome.seconds) == ("failed", 2, 5.0)
     assert outcome.error is not None
@@ -117,7 +117,7 @@ def test_each_item_and_each_branch_has_the_time_of_its_own_step(registry: Regist
         "max_concurrency": 1,
     }
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [loop]}), registry=registry, given=["items"])
-    result = run_virtually(run_plan(plan, Context({"items": [1, 2, 3]})))
+    result = run_virtually(run_plan(Prepared(plan, Context({"items": [1, 2, 3]}))))
     assert (result.status, result.seconds) == ("succeeded", 9.0)
 
 
@@ -126,5 +126,5 @@ def test_a_loop_reads_timed_out_only_if_nothing_but_time_was_wrong(mixed: bool, 
     steps: list[Any] = [{"switch": [{"when": "item == 1", "steps": ["busy"]}], "default": ["client"]}]
     loop = {"for_each": "items", "id": "loop", "steps": steps, "timeout_s": 2, "tolerated_failure": 1}
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [loop]}), registry=registry, given=["items"])
-    result = run_virtually(run_plan(plan, Context({"items": [1 if mixed else 2, 3]})))
+    result = run_virtually(run_plan(Prepared(plan, Context({"items": [1 if mixed else 2, 3]}))))
     assert result.outcomes[0].status == ("failed" if mixed else "timed_out")

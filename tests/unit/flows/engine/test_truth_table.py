@@ -8,7 +8,7 @@ import pytest
 
 import flows.calling.places
 from flows.author import Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -36,7 +36,9 @@ async def run(stage: Stage, group: dict[str, Any]) -> RunResult:
     steps = [group, {"handler": "quick", "id": "next", "options": {"value": "next"}, "writes": {"out": "next"}}]
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps, "resources": {"desk": {"concurrency": 1}}})
     try:
-        return await run_plan(make_plan(pipeline, registry=truth_table.registry(stage)), Context({}), observer=stage)
+        return await run_plan(
+            Prepared(make_plan(pipeline, registry=truth_table.registry(stage)), Context({}), observer=stage)
+        )
     finally:
         stage.released.set()
 
@@ -93,7 +95,7 @@ async def test_items_fail(row: Row) -> None:
         loop["tolerated_failure"] = told if "%" in told else int(told)
     pipeline = Pipeline.model_validate({"name": "p", "steps": [loop]})
     context = Context({"items": list(range(5))})
-    result = await run_plan(make_plan(pipeline, registry=made, given=["items"]), context)
+    result = await run_plan(Prepared(make_plan(pipeline, registry=made, given=["items"]), context))
     items = Counter(outcome.status for outcome in result.outcomes if outcome.kind == "item")
     assert (
         ", ".join(f"{items[status]} {status}" for status in ("succeeded", "failed", "cancelled") if items[status])
@@ -129,7 +131,7 @@ def test_a_race(row: Row) -> None:
         "parallel": [branch(name, after_s) for after_s, name in enumerate(RACERS, 1)],
     }
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [group]}), registry=made)
-    result = run_virtually(run_plan(plan, Context({})))
+    result = run_virtually(run_plan(Prepared(plan, Context({}))))
     outcomes = {outcome.id: outcome for outcome in result.outcomes}
     ended = {name: outcomes[name].status for name in ("race", *RACERS)}
     assert ended == {name: row[name] for name in ("race", *RACERS)}
@@ -153,7 +155,7 @@ def test_what_failed_in_the_winner_of_a_race_makes_the_run_partial() -> None:
     for steps, status in ((["fatal", "ok"], "partial"), (["ok"], "succeeded")):
         race = {"parallel": [{"parallel": steps, "policy": "best_effort"}, "fatal"], "merge": "fastest_success"}
         plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [race]}), registry=made)
-        assert run_virtually(run_plan(plan, Context({}))).status == status
+        assert run_virtually(run_plan(Prepared(plan, Context({})))).status == status
 
 
 def test_the_page_asks_every_question() -> None:

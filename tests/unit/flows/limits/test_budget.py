@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.limits import Budget
 from flows.model import Pipeline
@@ -44,7 +44,9 @@ def plan_of(steps: Any, registry: Registry, **fields: Any) -> Any:
 
 
 async def run(steps: Any, registry: Registry, spent: dict[str, float] | None = None, **fields: Any) -> RunResult:
-    return await run_plan(plan_of(steps, registry, **fields), Context({"xs": list(range(6))}), spent=spent)
+    return await run_plan(
+        Prepared(plan_of(steps, registry, **fields), Context({"xs": list(range(6))}), spent=spent or {})
+    )
 
 
 def statuses(result: RunResult) -> list[str]:
@@ -79,7 +81,7 @@ async def test_what_runs_finishes_and_nothing_else_starts_whatever_the_policy(re
     }
     steps = [group, {"for_each": "xs", "steps": ["pay"]}, {"merge_results": None, "inputs": ["xs"], "output": "y"}]
     result = await run(steps, registry, budget={"usd": 1.5})
-    by_path = {outcome.path: outcome for outcome in result.outcomes}
+    by_path = {str(outcome.path): outcome for outcome in result.outcomes}
     assert [by_path[f"0.{i}"].status for i in range(4)] == ["succeeded", "succeeded", "cancelled", "cancelled"]
     assert [by_path[path].status for path in ("1", "2")] == ["cancelled", "cancelled"]
     assert all(o.reason.startswith("budget: ") for o in result.outcomes if o.status == "cancelled")
@@ -201,7 +203,7 @@ def test_the_costs_of_all_outcomes_add_up_to_what_was_reported(fates: list[str],
         registry=made,
         given=[],
     )
-    result = asyncio.run(run_plan(plan, Context()))
+    result = asyncio.run(run_plan(Prepared(plan, Context())))
     assert result.cost.get("usd", 0.0) == sum(reported)
     assert sum(o.cost.get("usd", 0.0) for o in result.outcomes) == sum(reported)
     assert sum(o.attempts for o in result.outcomes if o.is_leaf) == len(reported)

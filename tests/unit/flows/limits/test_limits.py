@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.author import Registry, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import InvalidPipeline, TransientError
 from flows.model import Breaker, Pipeline, Resource, RetryBudget, RetryCount, settle, tightest
 from flows.planning import Overrides, make_plan
@@ -82,7 +82,7 @@ async def test_a_run_makes_no_more_retries_than_its_budget_allows(budget: object
             "steps": [{"parallel": [{"handler": "ask", "retry": {"max_attempts": 3, "delay_s": 0}}] * 5}],
         }
     )
-    result = await run_plan(make_plan(pipeline, registry=registry), Context())
+    result = await run_plan(Prepared(make_plan(pipeline, registry=registry), Context()))
     assert len(made_calls) == calls
     said = [outcome.error.message for outcome in result.errors if outcome.error]
     assert len(said) == 5

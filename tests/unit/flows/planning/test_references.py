@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flows.author import Registry, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import InvalidPipeline
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -41,7 +41,7 @@ def pipeline(*steps: Any) -> Pipeline:
 
 async def told(registry: Registry, *steps: Any) -> Any:
     context = Context({"since": "monday"})
-    result = await run_plan(make_plan(pipeline(*steps), registry=registry), context)
+    result = await run_plan(Prepared(make_plan(pipeline(*steps), registry=registry), context))
     assert result.status == "succeeded", result.outcomes
     return context.fork().data["told"]
 
@@ -121,7 +121,7 @@ def test_a_loop_over_a_reference_to_nothing_is_refused(registry: Registry) -> No
 async def test_a_field_that_nothing_writes_is_told_at_plan_time_and_fails_the_run(registry: Registry) -> None:
     step = {"handler": "tell", "options": {"what": "@ctx.nowhere"}}
     plan = make_plan(pipeline(step), registry=registry)
-    result = await run_plan(plan, Context({"since": "monday"}))
+    result = await run_plan(Prepared(plan, Context({"since": "monday"})))
     assert result.status == "failed"
     assert "nowhere" in result.outcomes[0].error.message  # pyright: ignore[reportOptionalMemberAccess]
 

@@ -4,7 +4,7 @@ import pytest
 
 import flows.reports.causes
 from flows.author import Call, Registry, RunResult, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -39,7 +39,7 @@ async def failed_run(policy: str = "all_or_nothing") -> RunResult:
     branches = [{"handler": "call_service", "id": f"c{i}", "options": {"number": i}} for i in range(10)]
     steps = ["sets_aside", {"parallel": branches, "policy": policy, "id": "services"}, "never"]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made, given=[])
-    return await run_plan(plan, Context())
+    return await run_plan(Prepared(plan, Context()))
 
 
 async def test_ten_branches_with_two_causes_are_two_groups_and_the_line_people_know() -> None:
@@ -86,7 +86,7 @@ async def test_a_merge_that_fails_is_a_cause_of_its_own_and_items_are_one_cause(
     group = {"parallel": [{"handler": "clash", "id": name} for name in "ab"], "id": "both"}
     loop = {"for_each": "xs", "steps": ["checks"], "tolerated_failure": 9, "id": "all"}
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [loop, group]}), registry=made, given=["xs"])
-    report = error_report((await run_plan(plan, Context({"xs": [1, 2, 3]}))).outcomes)
+    report = error_report((await run_plan(Prepared(plan, Context({"xs": [1, 2, 3]})))).outcomes)
     first, second = report.causes
     assert (first.count, first.steps, first.example_item) == (3, ("0.0.checks",), "[0]")
     assert first.text == "Handler <value> threw exception: item <n> is bad"

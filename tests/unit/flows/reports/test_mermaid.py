@@ -1,7 +1,7 @@
 """The picture of a plan."""
 
-from flows.author import Outcome
-from flows.model import Pipeline
+from flows.author import Outcome, Status
+from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
 from flows.reports import draw_mermaid
 from tests.support.random_pipelines import mixing_registry
@@ -11,6 +11,10 @@ def mix(name: str, **fields: object) -> dict[str, object]:
     return {"handler": "mix", "name": name, "writes": {"out": name}, **fields}
 
 
+def ended(path: str, status: Status) -> Outcome:
+    return Outcome(path=StepPath(path), id=f"{path}.mix", kind="step", status=status)
+
+
 def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None:
     steps = [
         mix("extract"),
@@ -18,7 +22,7 @@ def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None
         {"for_each": "docs", "as": "doc", "batch_size": 8, "steps": [mix("d")]},
     ]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=mixing_registry(lambda: 0))
-    text = draw_mermaid(plan, [Outcome("0", "0.mix", "step", "succeeded"), Outcome("1.0", "1.0.mix", "step", "failed")])
+    text = draw_mermaid(plan, [ended("0", "succeeded"), ended("1.0", "failed")])
     assert text.splitlines() == [
         "flowchart TD",
         '    s0["extract"]:::succeeded',

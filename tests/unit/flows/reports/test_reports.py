@@ -3,7 +3,7 @@
 import asyncio
 
 from flows.author import Call, Registry, handler
-from flows.engine import run_plan
+from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -39,7 +39,7 @@ def test_the_outline_and_the_table_say_what_runs_and_how_it_ended() -> None:
         "- **for each item of xs, 2 a batch, at once at most 4 (default)**:",
         "  - good",
     ]
-    table = outcome_table(asyncio.run(run_plan(plan, Context({"xs": [1, 2, 3]}))))
+    table = outcome_table(asyncio.run(run_plan(Prepared(plan, Context({"xs": [1, 2, 3]})))))
     assert "**p** run: **partial** in" in table
     assert "| 1.0.bad | failed |" in table
     assert "| broken |" in table

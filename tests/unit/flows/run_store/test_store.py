@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 
 from flows.author import Call, Registry, handler
 from flows.calling import CallResult
-from flows.engine import FinishedCall, run_plan
+from flows.engine import FinishedCall, Prepared, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -40,12 +40,21 @@ import sys
 from flows.calling import CallResult
 from flows.engine import FinishedCall
 from flows.author import Outcome
+from flows.model import StepPath
 from flows.run_store import RunRecord, RunStore, pack
 store, run_id = RunStore(sys.argv[1]), sys.argv[2]
 store.start(RunRecord(run_id, "p", "f", "default", {}, "running", 1.0))
 for number in range(25):
     kept = pack(FinishedCall("definition", "own", CallResult((), number)))
-    outcome = Outcome(f"{number}", f"{number}.step", "step", "succeeded", 1.0, 0.5, 1)
+    outcome = Outcome(
+        path=StepPath(f"{number}"),
+        id=f"{number}.step",
+        kind="step",
+        status="succeeded",
+        started=1.0,
+        seconds=0.5,
+        attempts=1,
+    )
     store.write(run_id, run_id, outcomes_=[outcome], keep={f"{number}.step": kept})
 """
 
@@ -72,7 +81,7 @@ def test_a_run_is_there_with_its_outcomes_costs_and_errors(url: str) -> None:
     store = RunStore(url)
     recorder = Recorder(store, index="docs", parameters={"source": Path("x")})
     context = Context(identity=Identity("p", "run-1", "docs"))
-    asyncio.run(run_plan(plan, context, observer=recorder, journal=recorder))
+    asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))
     store = RunStore(url)
     record = store.get("run-")
     assert record is not None
@@ -193,7 +202,7 @@ def test_a_store_that_cannot_be_written_does_not_stop_the_run_but_is_said(url: s
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
     recorder = Recorder(RunStore(url))
     with pytest.raises(RunStoreFailed, match="the run store could not be written: .*kept"):
-        asyncio.run(run_plan(plan, Context(), observer=recorder, journal=recorder))
+        asyncio.run(run_plan(Prepared(plan, Context(), observer=recorder, journal=recorder)))
     assert calls == [0, 1, 2, 3]
 
 

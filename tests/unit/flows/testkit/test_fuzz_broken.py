@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from flows.author import Call, Outcome, Registry, handler
+from flows.engine import Prepared, groups, run_plan, run_state
 from flows.engine import engine as real_engine
-from flows.engine import groups, run_plan, run_state
 from flows.errors import FatalError
 from flows.limits import Slot, Window
 from flows.model import Pipeline
@@ -124,12 +124,12 @@ def test_a_failure_that_reads_as_success(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_engine_that_tries_again_what_failed_for_good() -> None:
-    async def engine(plan: Any, context: Context, *, run_leaf: Any, observer: Any) -> Any:
+    async def engine(prepared: Prepared, *, run_leaf: Any) -> Any:
         async def run(leaf: Any) -> Any:
             ended = await run_leaf(leaf)
             return await run_leaf(leaf) if isinstance(ended.error, FatalError) else ended
 
-        return await run_plan(plan, context, run_leaf=run, observer=observer)
+        return await run_plan(prepared, run_leaf=run)
 
     shown = explore(
         pipeline(leaf("a")),
