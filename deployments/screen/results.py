@@ -43,7 +43,7 @@ def result_tables(result: RunResult) -> RenderableType:
             (f"{result.pipeline} ", "bold"),
             f"{result.run_id}: ",
             (result.status, STATUS_STYLE[result.status]),
-            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running side by side "
+            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running in parallel "
             f"saved at most {result.time_saved:.1f} s",
         ),
         step_table(result.outcomes),
