@@ -234,11 +234,11 @@ def misspelt_variables(environment: Mapping[str, str] | None = None) -> list[tup
     ]
 
 
-def _variable(place: Iterable[int | str]) -> str:
-    name = str(next(iter(place), ""))
+def _variable(location: Iterable[int | str]) -> str:
+    name = str(next(iter(location), ""))
     return name if name.isupper() else f"{PREFIX}{name.upper()}"
 
 
-def _inside(place: tuple[int | str, ...]) -> str:
+def _inside(location: tuple[int | str, ...]) -> str:
     """The keys of a value inside a table."""
-    return f"{'.'.join(map(str, place[1:]))}: " if len(place) > 1 else ""
+    return f"{'.'.join(map(str, location[1:]))}: " if len(location) > 1 else ""

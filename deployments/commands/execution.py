@@ -8,7 +8,7 @@ import typer
 from deployments.catalog import Catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
 from deployments.runs import Engine, Request, run_pipeline
-from deployments.screen import result_json, result_tables, watch
+from deployments.screen import result_json, result_tables, show_progress
 from deployments.server.services import all_services
 from deployments.settings import Settings
 from flows.author import RunResult
@@ -44,7 +44,7 @@ def run_watched(request: Request, *, settings: Settings, catalog: Catalog, quiet
 
     services = all_services(settings, request.index)
     try:
-        with watch(console, quiet=quiet) as progress:
+        with show_progress(console, quiet=quiet) as progress:
             return run_pipeline(
                 request,
                 settings=settings,

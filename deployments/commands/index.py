@@ -73,7 +73,7 @@ def _show_indexes(found: list[dict[str, Any]], unusable: dict[str, str]) -> None
 @app.command()
 @reported
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="An index by name, or by URL in another place.")],
+    original: Annotated[str, typer.Argument(metavar="FROM", help="An index by name, or by URL in another place.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; created if missing.")],
     add: Annotated[
         bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
@@ -92,10 +92,10 @@ def copy(
       braid index copy manuals 'postgresql://braid@db.example/braid?index=manuals'
     """
     settings = load_settings()
-    from_url = locate_index(settings, source, must_exist=True)
+    from_url = locate_index(settings, original, must_exist=True)
     to_url = locate_index(settings, target, must_exist=False)
     if from_url == to_url:
-        raise InvalidSettings(f"{source!r} and {target!r} are the same index")
+        raise InvalidSettings(f"{original!r} and {target!r} are the same index")
     from handlers.stores import copy_index
 
     with _opened(from_url) as origin, _opened(to_url) as copied_to:
@@ -106,7 +106,7 @@ def copy(
     if json_output:
         emit(
             {
-                "from": _without_password(source),
+                "from": _without_password(original),
                 "to": _without_password(target),
                 "documents": copied.documents,
                 "matches": copied.matches,

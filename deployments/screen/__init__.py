@@ -5,7 +5,7 @@ from deployments.screen.hits import explanation, hit_json, show_explanation, sho
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
-from deployments.screen.progress import watch
+from deployments.screen.progress import show_progress
 from deployments.screen.recorded_runs import (
     how_to_resume,
     read_run,
@@ -45,6 +45,6 @@ __all__ = [
     "runs_table",
     "show_explanation",
     "show_hits",
+    "show_progress",
     "step_table",
-    "watch",
 ]

@@ -44,7 +44,7 @@ def estimate_text(found: Estimate | None, pipeline: str) -> Text:
         return Text(f"Time and cost: no recorded runs of {pipeline} yet.", "dim")
     lines = [
         f"From {found.runs} recorded run(s): {found.seconds_p50:.2f} s at the median (p90 {found.seconds_p90:.2f} s); "
-        f"in order {found.in_order_s:.2f} s, so running side by side saves about "
+        f"in order {found.in_order_s:.2f} s, so running in parallel saves about "
         f"{max(0.0, found.in_order_s - found.seconds_p50):.2f} s."
     ]
     if found.cost_p50:

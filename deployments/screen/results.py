@@ -43,7 +43,7 @@ def result_tables(result: RunResult) -> RenderableType:
             (f"{result.pipeline} ", "bold"),
             f"{result.run_id}: ",
             (result.status, STATUS_STYLE[result.status]),
-            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running side by side "
+            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running in parallel "
             f"saved at most {result.time_saved:.1f} s",
         ),
         step_table(result.outcomes),
@@ -62,7 +62,7 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
     by_step: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.is_leaf:
-            by_step.setdefault(outcome.id.split("[")[0], []).append(outcome)
+            by_step.setdefault(outcome.step, []).append(outcome)
     for step, ended in by_step.items():
         statuses = {
             status: sum(1 for o in ended if o.status == status) for status in dict.fromkeys(o.status for o in ended)

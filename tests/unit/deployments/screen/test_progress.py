@@ -1,0 +1,65 @@
+"""Progress of a run as it is printed: bars on a terminal, lines elsewhere, nothing if quiet."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from deployments.screen import show_progress
+from flows.author import Registry, handler
+from flows.engine import Prepared, run_plan
+from flows.errors import FatalError
+from flows.model import Pipeline
+from flows.planning import make_plan
+from flows.state import Context
+
+PIPELINE = Pipeline.model_validate(
+    {
+        "name": "numbers",
+        "steps": ["count", {"for_each": "numbers", "steps": ["check"], "tolerated_failure": 1, "max_concurrency": 1}],
+    }
+)
+REGISTRY = Registry()
+
+
+@handler(registry=REGISTRY, writes="numbers")
+def count() -> list[int]:
+    return [0, 1, 2]
+
+
+@handler(registry=REGISTRY, writes="checked")
+def check(item: int) -> int:
+    if item == 1:
+        raise FatalError("one is not a number")
+    return item
+
+
+async def printed(*, terminal: bool, quiet: bool = False) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, color_system=None)
+    with show_progress(console, quiet=quiet) as observer:
+        await run_plan(Prepared(make_plan(PIPELINE, registry=REGISTRY), Context({}), observer))
+    return out.getvalue()
+
+
+async def test_elsewhere_a_line_says_how_each_step_ended() -> None:
+    lines = [re.sub(r"\d+\.\d+ s", "… s", line.strip()) for line in (await printed(terminal=False)).splitlines()]
+    assert re.fullmatch(r"numbers: run .* started, 2 steps", lines[0])
+    assert lines[1:] == [
+        "… s  0.count succeeded in … s",
+        "… s  1.for_each: 3 items or batches",
+        "… s  1.0.check[0] succeeded in … s",
+        "… s  1.0.check[1] failed in … s: one is not a number",
+        "… s  1.0.check[2] succeeded in … s",
+    ]
+
+
+async def test_on_a_terminal_the_bar_of_a_step_counts_its_items_and_its_troubles() -> None:
+    last = (await printed(terminal=True)).splitlines()[-2]
+    assert re.search(r"check.* 3/3 1 failed", last)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_quiet_prints_nothing(terminal: bool) -> None:
+    assert await printed(terminal=terminal, quiet=True) == ""
