@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 
+from flows.planning import make_plan
 from flows.state import Context
 from flows.testkit import Faults, explore
 from tests.support.random_pipelines import mixing_registry, random_tree
@@ -26,13 +27,12 @@ def main() -> int:
     began, done, number = time.process_time(), 0, chosen.first
     while done < chosen.schedules:
         pipeline, inner = random_tree(random.Random(number))
+        registry = mixing_registry(lambda: 0)
         shown = explore(
-            pipeline,
+            make_plan(pipeline, registry=registry, catalog={"inner": inner}, given=START),
             lambda: Context(START),
             schedules=min(chosen.each, chosen.schedules - done),
             faults=Faults(),
-            registry=mixing_registry(lambda: 0),
-            catalog={"inner": inner},
             first_seed=number * chosen.each,
         )
         done += shown.schedules

@@ -141,7 +141,7 @@ def _named(steps: Any) -> Any:
         return steps
     name = handler_name(steps)
     if name is None:
-        raise InvalidHandler(f"{_function_name(steps)} is no handler and cannot be a step; put @handler above its definition")
+        raise InvalidHandler(f"{_quoted(steps)} is no handler and cannot be a step; put @handler above its definition")
     return name
 
 
@@ -169,10 +169,10 @@ def _within(steps: Any) -> list[Any]:
     steps(builder)
     if not builder.steps:
         raise InvalidHandler(
-            f"{_function_name(steps)} added no steps to its builder; if it is a handler, put @handler above its definition"
+            f"{_quoted(steps)} added no steps to its builder; if it is a handler, put @handler above its definition"
         )
     return builder.steps
 
 
-def _function_name(function: Callable[..., Any]) -> str:
+def _quoted(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__qualname__", function)).rpartition("<locals>.")[2]

@@ -1,16 +1,16 @@
-"""Test pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
+"""Tests pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
 
 from flows.testkit.clock import VirtualLoop, WaitsForever, run_virtually
-from flows.testkit.exploration import Exploration, Failure, explore, replay_schedule
+from flows.testkit.exploration import Exploration, ScheduleFailure, explore, replay_schedule
 from flows.testkit.faults import Faults
 from flows.testkit.schedules import Schedule
 from flows.testkit.standins import stand_ins
 
 __all__ = [
     "Exploration",
-    "Failure",
     "Faults",
     "Schedule",
+    "ScheduleFailure",
     "VirtualLoop",
     "WaitsForever",
     "explore",

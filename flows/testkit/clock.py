@@ -1,4 +1,4 @@
-"""An event loop whose clock is not the wall's: when nothing can run, time jumps to the next timer; nobody sleeps."""
+"""An event loop in virtual time: when nothing can run, time jumps to the next timer, so nobody sleeps."""
 
 import asyncio
 import concurrent.futures
@@ -8,37 +8,37 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-MOST_TURNS = 1_000_000
-"""Turns of the loop after which a run counts as never ending."""
-PATIENCE_S = 5.0
-"""Real seconds that a thread may keep a run waiting while nothing else can happen."""
+MAX_TURNS = 1_000_000
+"""After this many turns of the loop, a run counts as endless."""
+THREAD_PATIENCE_S = 5.0
+"""How many real seconds the loop waits for a thread while nothing else can happen."""
 
 
 class WaitsForever(Exception):
-    """Nothing is ready, no timer is set and no thread is at work: whoever waits would wait for ever."""
+    """The loop would wait for ever: nothing is ready, no timer is set and no thread is at work."""
 
 
-class _Jumps(selectors.BaseSelector):
-    """A selector that lets virtual time pass instead of waiting, except for work that is under way in threads."""
+class _VirtualTimeSelector(selectors.BaseSelector):
+    """A selector that advances virtual time instead of waiting; it waits only for work in threads."""
 
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.now = 0.0
         self.turns = 0
-        self.most_turns = MOST_TURNS
+        self.max_turns = MAX_TURNS
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.turns += 1
-        if self.turns > self.most_turns:
-            raise WaitsForever(f"the run did not end within {self.most_turns:,} turns of the event loop")
+        if self.turns > self.max_turns:
+            raise WaitsForever(f"the run did not end within {self.max_turns:,} turns of the event loop")
         if timeout is not None and timeout <= 0 and not self.threads and self.turns % 64:
-            return []  # something is ready; what comes in from outside can wait a few turns
+            return []  # something is ready; events from outside can wait a few turns
         events = self._real.select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
         if self.threads:
-            events = self._real.select(PATIENCE_S)
+            events = self._real.select(THREAD_PATIENCE_S)
             if events:
                 return events
         if timeout is None:
@@ -63,41 +63,41 @@ class _Jumps(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time, which starts at 0; what runs in its executor takes no virtual time."""
+    """An event loop in virtual time, which starts at 0; calls in its executor take no virtual time."""
 
-    def __init__(self, *, most_turns: int = MOST_TURNS) -> None:
-        self._jumps = _Jumps()
-        self._jumps.most_turns = most_turns
-        super().__init__(self._jumps)
+    def __init__(self, *, max_turns: int = MAX_TURNS) -> None:
+        self._virtual_time = _VirtualTimeSelector()
+        self._virtual_time.max_turns = max_turns
+        super().__init__(self._virtual_time)
 
     def time(self) -> float:
-        return self._jumps.now
+        return self._virtual_time.now
 
     def allow_more_turns(self) -> None:
-        """Let a loop that had no turns left run its tasks to their end."""
-        self._jumps.turns = 0
+        """Reset the count of turns, so that a loop that reached the limit can end its tasks."""
+        self._virtual_time.turns = 0
 
     def run_in_executor(  # type: ignore[override]
         self, executor: concurrent.futures.Executor | None, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":
         future = super().run_in_executor(executor, func, *args)
-        self._jumps.threads += 1
+        self._virtual_time.threads += 1
         future.add_done_callback(self._thread_ended)
         return future
 
     def _thread_ended(self, _: "asyncio.Future[Any]") -> None:
-        self._jumps.threads -= 1
+        self._virtual_time.threads -= 1
 
 
-def run_virtually(work: Coroutine[Any, Any, Result], *, most_turns: int = MOST_TURNS) -> Result:
+def run_virtually(work: Coroutine[Any, Any, Result], *, max_turns: int = MAX_TURNS) -> Result:
     """Run a coroutine to its end on a new loop in virtual time; sleeping costs nothing.
 
-    Sockets and subprocesses do not fit into virtual time: time may jump while an answer is on its way.
+    Do not use sockets or subprocesses in it: time may jump while an answer is on its way.
 
     Raises:
-        WaitsForever: it would never end.
+        WaitsForever: the coroutine would never end.
     """
-    loop = VirtualLoop(most_turns=most_turns)
+    loop = VirtualLoop(max_turns=max_turns)
     try:
         return loop.run_until_complete(work)
     finally:
@@ -105,9 +105,9 @@ def run_virtually(work: Coroutine[Any, Any, Result], *, most_turns: int = MOST_T
         loop.close()
 
 
-def end_tasks(loop: asyncio.AbstractEventLoop, *, most_rounds: int = 50) -> None:
-    """Cancel what is left on a loop that has stopped, so that nothing is destroyed while it is pending."""
-    for _ in range(most_rounds):
+def end_tasks(loop: asyncio.AbstractEventLoop, *, max_rounds: int = 50) -> None:
+    """Cancel the tasks that are left on a stopped loop, so that no pending task is destroyed."""
+    for _ in range(max_rounds):
         left = asyncio.all_tasks(loop)
         if not left:
             return

@@ -1,4 +1,4 @@
-"""Watches what handlers change outside of their context, one call at a time: what they declare, and what they do."""
+"""Finds changes that handlers make outside of their context without declaring them, one call at a time."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _PLAIN = (list, dict, set, bytearray)
 
 
 class EffectWatch:
-    """Compares what `observe` sees, and the plain data that a handler's function can reach, around every call."""
+    """Compares, before and after every call, the result of `observe` and the plain data that the function can reach."""
 
     def __init__(self, observe: Callable[[Context], Any] | None) -> None:
         self.observe = observe

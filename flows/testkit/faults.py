@@ -1,4 +1,4 @@
-"""What may go wrong in a schedule: calls that fail or hang, and runs that are cancelled or die."""
+"""The faults of a schedule: calls that fail or hang, and runs that are cancelled or killed."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -11,18 +11,19 @@ Stop: TypeAlias = Literal["cancel", "crash"]
 
 @dataclass(frozen=True)
 class Faults:
-    """How often, as shares from 0.0 to 1.0: the first three of all attempts, the last two of the schedules with faults.
+    """How often each fault happens, as shares from 0.0 to 1.0.
 
-    A hanging call waits until its timeout, or until it is stopped; calls that no timeout bounds never hang.
+    The first three are shares of all attempts, the last two shares of the schedules with faults. A call that hangs
+    waits until its timeout or until it is stopped; a call without a timeout never hangs.
     """
 
     transient: float = 0.15
     fatal: float = 0.08
     hang: float = 0.05
     cancel: float = 0.15
-    """The run is cancelled after some event."""
+    """The run is cancelled after an event."""
     crash: float = 0.15
-    """Everything stops after some event, as if the process had been killed; then it runs again from the start."""
+    """The run stops after an event as if the process had been killed; then it runs again from the start."""
 
     def __post_init__(self) -> None:
         for name in ("transient", "fatal", "hang", "cancel", "crash"):
@@ -33,11 +34,11 @@ class Faults:
             raise ValueError("Faults: shares of attempts, and shares of schedules, must not add up to more than 1.0")
 
     def of_call(self, schedule: Schedule, call: str, *, bounded: bool) -> Fault | None:
-        """What goes wrong with one attempt; `bounded` says whether a timeout would end a call that hangs."""
+        """The fault of one attempt; `bounded` is true if a timeout would end a call that hangs."""
         name = f"{call} fault"
         if not schedule.allows(name):
             return None
-        # Few faults, some, or many: a run in which half of all calls fail never gets to its later steps.
+        # Schedules have few, some or many faults: if half of all calls failed, no run would reach its later steps.
         share = schedule.fraction(name) / schedule.one_of("how many faults", (0.3, 1.0, 1.0, 2.0))
         fault: Fault | None = None
         if share < self.transient:
@@ -51,7 +52,7 @@ class Faults:
         return fault
 
     def of_run(self, schedule: Schedule, events: int) -> tuple[Stop, int] | None:
-        """Whether the whole run is stopped, and after which event, counted from 1."""
+        """How the whole run is stopped, and after which event, counted from 1; None if it is not stopped."""
         share = schedule.fraction("stop")
         if share >= self.cancel + self.crash or not schedule.allows("stop"):
             return None

@@ -1,7 +1,7 @@
-"""What every outcome must be, told from the handlers' own ends and the declared policies; knows nothing of the engine.
+"""Checks every outcome against the ends of the handlers and the declared policies, without any code of the engine.
 
-It goes through the declared tree from the leaves up. A leaf's outcome must agree with how its last attempt ended,
-everything else with the outcomes directly inside it, so that the whole agrees when every place does.
+It goes through the declared tree from the leaves upwards. The outcome of a leaf must agree with the end of its last
+attempt, every other outcome with the outcomes directly inside it. If each of them agrees, the whole run does.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from flows.author import RACES, Outcome, RunStatus, Status
 from flows.model import Policy, StepPath, Tolerance
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Sub, all_before
-from flows.testkit.recorder import ENDS, Kind, Record
-from flows.testkit.shape import Place
+from flows.testkit.shape import NodeInstance
+from flows.testkit.trace import ENDS, RunTrace, TraceEventKind
 
 FINE = ("succeeded", "skipped")
 _OUT_OF_TIME = ("timed_out", "abandoned", "cancelled")
@@ -19,28 +19,28 @@ _OUT_OF_TIME = ("timed_out", "abandoned", "cancelled")
 
 @dataclass
 class Judgement:
-    """What the tree of outcomes should say, and where it says something else."""
+    """The outcomes of a run, and the complaints about them."""
 
-    record: Record
+    trace: RunTrace
     outcomes: Mapping[StepPath, Outcome]
-    ends: dict[StepPath, Kind] = field(default_factory=dict[StepPath, Kind])
-    """How the last attempt at each leaf ended."""
+    ends: dict[StepPath, TraceEventKind] = field(default_factory=dict[StepPath, TraceEventKind])
+    """The end of the last attempt at each leaf."""
     complaints: list[str] = field(default_factory=list[str])
 
-    def complain(self, place: Place, text: str) -> None:
-        self.complaints.append(f"{place.path or 'the run'} ({place.node.label}): {text}")
+    def complain(self, instance: NodeInstance, text: str) -> None:
+        self.complaints.append(f"{instance.path or 'the run'} ({instance.node.label}): {text}")
 
 
-def judge(record: Record, root: Place) -> list[str]:
-    """Every disagreement between the outcomes of a run that ended and what they must be."""
-    judgement = Judgement(record, {outcome.path: outcome for outcome in record.outcomes})
-    for event in record.events:
+def judge(trace: RunTrace, root: NodeInstance) -> list[str]:
+    """Every outcome of a finished run that is not what it must be, in words."""
+    judgement = Judgement(trace, {outcome.path: outcome for outcome in trace.outcomes})
+    for event in trace.events:
         if event.kind in ENDS:
             judgement.ends[event.path] = event.kind
     status = _status(judgement, root)
-    result = record.result
+    result = trace.result
     if result is not None:
-        counted = [one for one in record.outcomes if not any(one.path.inside(path) for path in _lost(judgement, root))]
+        counted = [one for one in trace.outcomes if not any(one.path.inside(path) for path in _lost(judgement, root))]
         expected = "failed" if result.stopped else _run_status(status, counted)
         if result.status != expected:
             judgement.complain(root, f"the run says {result.status}, but it {_means(expected)}")
@@ -53,15 +53,17 @@ def _run_status(root: Status, outcomes: list[Outcome]) -> RunStatus:
     return "partial" if any(one.error is not None or one.failures for one in outcomes) else "succeeded"
 
 
-def _lost(judgement: Judgement, root: Place) -> list[str]:
-    """The branches that did not succeed in races that others won."""
-    silent = Judgement(judgement.record, judgement.outcomes, judgement.ends)
+def _lost(judgement: Judgement, root: NodeInstance) -> list[str]:
+    """The branches that did not succeed in races that another branch won."""
+    silent = Judgement(judgement.trace, judgement.outcomes, judgement.ends)
     return [
         branch.path
-        for place in root.walk()
-        if isinstance(place.node, Group) and place.node.merge is not None and place.node.merge.strategy in RACES
-        if (around := judgement.outcomes.get(place.path)) is not None and around.status == "succeeded"
-        for branch in place.children
+        for instance in root.walk()
+        if isinstance(instance.node, Group)
+        and instance.node.merge is not None
+        and instance.node.merge.strategy in RACES
+        if (around := judgement.outcomes.get(instance.path)) is not None and around.status == "succeeded"
+        for branch in instance.children
         if _status(silent, branch) not in FINE
     ]
 
@@ -74,61 +76,67 @@ def _means(status: RunStatus) -> str:
     }[status]
 
 
-def _status(judgement: Judgement, place: Place) -> Status:
-    """The status of a place: what its outcome says, or what follows from inside where it has no outcome of its own."""
-    outcome = judgement.outcomes.get(place.path) if place.declared else None
-    inside: list[Status] = [_status(judgement, child) for child in place.children]
-    if outcome is None and place.declared:
-        return "succeeded"  # its absence is reported as such
+def _status(judgement: Judgement, instance: NodeInstance) -> Status:
+    """The status in the outcome of an instance; without an outcome, the status that follows from its children."""
+    outcome = judgement.outcomes.get(instance.path) if instance.declared else None
+    inside: list[Status] = [_status(judgement, child) for child in instance.children]
+    if outcome is None and instance.declared:
+        return "succeeded"  # the missing outcome is reported elsewhere
     if outcome is not None and outcome.started is None:
-        _check_never_started(judgement, place, outcome)
+        _check_never_started(judgement, instance, outcome)
         return outcome.status
-    allowed = list(_allowed(judgement, place, inside, outcome))
+    allowed = list(_allowed(judgement, instance, inside, outcome))
     if outcome is None:
         return allowed[0]
-    if place.children and _may_be_stopped(judgement, place):
+    if instance.children and _may_be_stopped(judgement, instance):
         allowed.append("cancelled")
     if outcome.status not in allowed:
-        told = ", ".join(inside) if place.children else judgement.ends.get(place.path, "never called")
-        judgement.complain(place, f"is {outcome.status}; it can only be {' or '.join(dict.fromkeys(allowed))} ({told})")
+        reason = ", ".join(inside) if instance.children else judgement.ends.get(instance.path, "never called")
+        judgement.complain(
+            instance, f"is {outcome.status}; it can only be {' or '.join(dict.fromkeys(allowed))} ({reason})"
+        )
     return outcome.status
 
 
-def _check_never_started(judgement: Judgement, place: Place, outcome: Outcome) -> None:
+def _check_never_started(judgement: Judgement, instance: NodeInstance, outcome: Outcome) -> None:
     if outcome.status in ("succeeded", "abandoned"):
-        judgement.complain(place, f"is {outcome.status}, but it never started")
+        judgement.complain(instance, f"is {outcome.status}, but it never started")
     if outcome.status == "failed" and outcome.error is None and not outcome.reason:
-        judgement.complain(place, "failed without an error")
-    for inner in place.walk():
-        if inner is not place and inner.path in judgement.ends:
-            judgement.complain(inner, f"was called, though {place.path} around it never started")
+        judgement.complain(instance, "failed without an error")
+    for inner in instance.walk():
+        if inner is not instance and inner.path in judgement.ends:
+            judgement.complain(inner, f"was called, though {instance.path} around it never started")
 
 
-def _allowed(judgement: Judgement, place: Place, inside: list[Status], outcome: Outcome | None) -> Iterator[Status]:
-    """Every status that a place which started may have, the likeliest first; all but leaves may be stopped, too."""
-    if place.item:
+def _allowed(
+    judgement: Judgement, instance: NodeInstance, inside: list[Status], outcome: Outcome | None
+) -> Iterator[Status]:
+    """Every status that an instance which started may have, the likeliest first; stops of its children aside."""
+    if instance.item:
         yield inside[0]
         return
-    match place.node:
+    match instance.node:
         case Leaf():
-            yield from _of_leaf(judgement, place, outcome)
+            yield from _of_leaf(judgement, instance, outcome)
         case Chain():
-            yield _of_chain(judgement, place, inside)
+            yield _of_chain(judgement, instance, inside)
         case Group(derived=True):
             failing: list[Status] = [status for status in inside if status not in FINE]
             failing.sort(key=lambda status: status == "cancelled")
             fine: Status = "succeeded"
             yield failing[0] if failing else fine
         case Group():
-            yield from _of_group(judgement, place, place.node, inside, outcome)
+            yield from _of_group(judgement, instance, instance.node, inside, outcome)
         case Loop():
-            yield from _of_loop(judgement, place, place.node, inside)
+            yield from _of_loop(judgement, instance, instance.node, inside)
         case Choice():
             chosen: list[Status] = [
-                status for case, status in zip(place.children, inside, strict=True) if not _all_skipped(judgement, case)
+                status
+                for case, status in zip(instance.children, inside, strict=True)
+                if not _all_skipped(judgement, case)
             ]
             if len(chosen) > 1:
-                judgement.complain(place, f"{len(chosen)} cases of one switch were chosen")
+                judgement.complain(instance, f"{len(chosen)} cases of one switch were chosen")
             yield chosen[0] if chosen else "succeeded"
             if not chosen and outcome is not None and outcome.reason:
                 yield "failed"
@@ -142,14 +150,14 @@ def _allowed(judgement: Judgement, place: Place, inside: list[Status], outcome: 
                 yield "failed"
 
 
-def _all_skipped(judgement: Judgement, place: Place) -> bool:
-    inside = (judgement.outcomes.get(inner.path) for inner in place.walk() if inner.declared)
+def _all_skipped(judgement: Judgement, instance: NodeInstance) -> bool:
+    inside = (judgement.outcomes.get(inner.path) for inner in instance.walk() if inner.declared)
     return all(outcome is not None and outcome.status == "skipped" for outcome in inside)
 
 
-def _of_leaf(judgement: Judgement, place: Place, outcome: Outcome | None) -> Iterator[Status]:
-    end = judgement.ends.get(place.path)
-    stopped = _may_be_stopped(judgement, place)
+def _of_leaf(judgement: Judgement, instance: NodeInstance, outcome: Outcome | None) -> Iterator[Status]:
+    end = judgement.ends.get(instance.path)
+    stopped = _may_be_stopped(judgement, instance)
     if end == "returned":
         yield "succeeded"
         if outcome is not None and outcome.error is not None:
@@ -159,50 +167,52 @@ def _of_leaf(judgement: Judgement, place: Place, outcome: Outcome | None) -> Ite
     elif end == "raised":
         yield from ("failed", "timed_out")
     elif end == "stopped":
-        yield from ("timed_out", "abandoned") if _bounded(judgement, place) else ()
+        yield from ("timed_out", "abandoned") if _bounded(judgement, instance) else ()
     elif outcome is not None and outcome.error is not None:
         yield "failed"  # its inputs or options do not fit
     if stopped:
         yield "cancelled"
 
 
-def _of_chain(judgement: Judgement, place: Place, inside: list[Status]) -> Status:
+def _of_chain(judgement: Judgement, instance: NodeInstance, inside: list[Status]) -> Status:
     first = next((i for i, status in enumerate(inside) if status not in FINE), None)
     if first is None:
         return "succeeded"
-    for later in place.children[first + 1 :]:
+    for later in instance.children[first + 1 :]:
         started = next((inner for inner in later.walk() if inner.path in judgement.ends), None)
         if started is not None:
-            judgement.complain(started, f"was called after {place.children[first].path} ended {inside[first]}")
+            judgement.complain(started, f"was called after {instance.children[first].path} ended {inside[first]}")
     return inside[first]
 
 
 def _of_group(
-    judgement: Judgement, place: Place, group: Group, inside: list[Status], outcome: Outcome | None
+    judgement: Judgement, instance: NodeInstance, group: Group, inside: list[Status], outcome: Outcome | None
 ) -> Iterator[Status]:
     race = group.merge is not None and group.merge.strategy in RACES
     policy = Policy(success_when="any") if race else group.policy
     counted = [status for status in inside if status != "skipped"]
-    _check_branches(judgement, place, group, inside, race)
+    _check_branches(judgement, instance, group, inside, race)
     if policy.satisfied(counted.count("succeeded"), len(counted)):
         yield "succeeded"
         if outcome is not None and outcome.reason:
-            yield "failed"  # what it brought cannot be merged; that is looked at elsewhere
+            yield "failed"  # its results cannot be merged; that is checked elsewhere
     else:
         yield "failed"
         failing = [status for status in inside if status not in FINE]
-        if all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, place):
+        if all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, instance):
             yield "timed_out"
 
 
-def _check_branches(judgement: Judgement, place: Place, group: Group, inside: list[Status], race: bool) -> None:
+def _check_branches(
+    judgement: Judgement, instance: NodeInstance, group: Group, inside: list[Status], race: bool
+) -> None:
     own = {status for status in inside if status not in (*FINE, "cancelled")}
     stops = "succeeded" in inside if race else group.policy.on_branch_failure != "continue" and bool(own)
-    for branch, status in zip(place.children, inside, strict=True):
-        if status == "cancelled" and not stops and not _may_be_stopped(judgement, place):
+    for branch, status in zip(instance.children, inside, strict=True):
+        if status == "cancelled" and not stops and not _may_be_stopped(judgement, instance):
             judgement.complain(branch, "was cancelled, but nothing around it stops its branches")
         node = branch.node
-        before = all_before(group.after, branch.position)
+        before = all_before(group.after, branch.index)
         waits = any(inside[earlier] not in FINE for earlier in before)
         if status == "succeeded" and waits:
             judgement.complain(branch, "succeeded, though what it depends on did not")
@@ -211,29 +221,29 @@ def _check_branches(judgement: Judgement, place: Place, group: Group, inside: li
             judgement.complain(branch, "was skipped without a reason")
 
 
-def _of_loop(judgement: Judgement, place: Place, loop: Loop, inside: list[Status]) -> Iterator[Status]:
-    if place.path not in judgement.record.sizes:
-        yield "failed"  # what it goes over is no list, or too long
+def _of_loop(judgement: Judgement, instance: NodeInstance, loop: Loop, inside: list[Status]) -> Iterator[Status]:
+    if instance.path not in judgement.trace.sizes:
+        yield "failed"  # the field that it goes over is no list, or a list that is too long
         return
     failed = sum(1 for status in inside if status not in (*FINE, "cancelled"))
     exceeded = (loop.tolerated or Tolerance()).exceeded(failed, len(inside))
-    if not exceeded and "cancelled" in inside and not _may_be_stopped(judgement, place):
-        judgement.complain(place, "items were cancelled, though no more failed than may")
+    if not exceeded and "cancelled" in inside and not _may_be_stopped(judgement, instance):
+        judgement.complain(instance, "items were cancelled, though no more failed than may")
     yield "failed" if exceeded else "succeeded"
     failing = [status for status in inside if status not in FINE]
-    if exceeded and all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, place):
+    if exceeded and all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, instance):
         yield "timed_out"
-    outcome = judgement.outcomes.get(place.path)
+    outcome = judgement.outcomes.get(instance.path)
     if not exceeded and outcome is not None and outcome.reason:
-        yield "failed"  # what the items brought cannot be merged; that is looked at elsewhere
+        yield "failed"  # the results of the items cannot be merged; that is checked elsewhere
 
 
-def _may_be_stopped(judgement: Judgement, place: Place) -> bool:
-    """Whether something around a place could have cancelled it: the run's end, a policy, or a race."""
-    result = judgement.record.result
-    if judgement.record.stopped == "cancel" or (result is not None and result.stopped):  # the latter by its budget
+def _may_be_stopped(judgement: Judgement, instance: NodeInstance) -> bool:
+    """Whether something around an instance could have cancelled it: the end of the run, a policy, or a race."""
+    result = judgement.trace.result
+    if judgement.trace.stopped == "cancel" or (result is not None and result.stopped):  # `stopped` by its budget
         return True
-    for outer, _ in place.above:
+    for outer, _ in instance.above:
         node = outer.node
         if isinstance(node, Group) and not outer.item:
             race = node.merge is not None and node.merge.strategy in RACES
@@ -242,17 +252,17 @@ def _may_be_stopped(judgement: Judgement, place: Place) -> bool:
     return False
 
 
-def _bounded(judgement: Judgement, place: Place) -> bool:
-    """Whether a timeout applies to a place."""
-    node = place.node
+def _bounded(judgement: Judgement, instance: NodeInstance) -> bool:
+    """Whether a timeout applies to an instance."""
+    node = instance.node
     if isinstance(node, Leaf) and node.retry.attempt_timeout_s is not None:
         return True
-    if judgement.record.plan.pipeline.timeout_s is not None or node.timeout_s is not None:
+    if judgement.trace.plan.pipeline.timeout_s is not None or node.timeout_s is not None:
         return True
-    return any(_own_timeout(outer) for outer, _ in place.above)
+    return any(_own_timeout(outer) for outer, _ in instance.above)
 
 
-def _own_timeout(place: Place) -> bool:
-    return place.node.timeout_s is not None or (
-        isinstance(place.node, Sub) and place.node.plan.pipeline.timeout_s is not None
+def _own_timeout(instance: NodeInstance) -> bool:
+    return instance.node.timeout_s is not None or (
+        isinstance(instance.node, Sub) and instance.node.plan.pipeline.timeout_s is not None
     )

@@ -1,9 +1,9 @@
-"""One schedule: how long every call takes and what goes wrong with it, all of it drawn from one number.
+"""One schedule: the delay and the fault of every call, all drawn from one number.
 
-asyncio promises that what becomes ready first runs first, and the engine may rely on it. What nobody promises is how
-long a call takes, how many turns its answer needs, and which of two calls at the same instant is answered first.
-These are chosen here, each by its own name (the call's path and attempt), so that one can be left out and the others
-stay what they are: that is how a failing schedule shrinks.
+asyncio runs tasks in the order in which they become ready, and the engine may rely on that. Nothing determines how long
+a call takes, how many turns its answer needs, and which of two calls at the same instant is answered first. A schedule
+chooses these, each by its own name (path and attempt of the call). So one choice can be left out while the others stay
+the same, which is how a failing schedule is reduced.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TypeVar
 
-Choice = TypeVar("Choice")
+Option = TypeVar("Option")
 _TICKS = (1, 1, 2, 2, 3, 5, 8, 13)
-"""Few and small, so that calls often end at the same instant."""
+"""Few and small numbers, so that calls often end at the same instant."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,27 @@ class Delay:
 
 @dataclass
 class Schedule:
-    """The choices that follow from a seed; with `kept`, only those of these names are made."""
+    """The choices that follow from a seed; with `kept`, only the choices of these names are made."""
 
     seed: int
     tick_s: float = 0.1
     kept: frozenset[str] | None = None
     made: dict[str, str] = field(default_factory=dict[str, str])
-    """What was chosen, in words, by name; choices that change nothing are left out."""
+    """The choices made so far, in words, by name; choices without an effect are left out."""
 
     def fraction(self, name: str) -> float:
-        """A number in [0, 1) that depends on the seed and the name, and on nothing else."""
+        """A number in [0, 1) that depends only on the seed and the name."""
         digest = blake2b(name.encode(), digest_size=8, key=str(self.seed).encode()).digest()
         return int.from_bytes(digest, "big") / 2**64
 
-    def one_of(self, name: str, options: Sequence[Choice]) -> Choice:
+    def one_of(self, name: str, options: Sequence[Option]) -> Option:
         return options[int(self.fraction(name) * len(options))]
 
     def allows(self, name: str) -> bool:
         return self.kept is None or name in self.kept
 
     def delay(self, name: str) -> Delay:
-        """How long the thing of that name takes."""
+        """The delay of that name."""
         if not self.allows(name):
             return Delay()
         kind = self.fraction(f"{name} kind")

@@ -1,4 +1,4 @@
-"""Everything that a run declared, as a tree of places: nodes with the items that loops turned out to have."""
+"""Everything that was declared in a run, as a tree: the nodes of the plan, repeated for every item of their loops."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 
 @dataclass
-class Place:
-    """One node in one item; an item of a loop is a place too, with the loop's body in it."""
+class NodeInstance:
+    """One node of the plan in one item. An item of a loop is an instance too, with the body of the loop inside."""
 
     path: StepPath
     node: Node
     item: bool = False
-    children: "list[Place]" = field(default_factory=lambda: list[Place]())
-    parent: "Place | None" = None
-    position: int = 0
-    """Among the children of its parent."""
+    children: "list[NodeInstance]" = field(default_factory=lambda: list[NodeInstance]())
+    parent: "NodeInstance | None" = None
+    index: int = 0
+    """Its index among the children of its parent."""
 
     @property
     def declared(self) -> bool:
@@ -32,45 +32,45 @@ class Place:
             case Group(derived=derived, own_outcome=own):
                 return own or not derived
 
-    def walk(self) -> "Iterator[Place]":
-        """This place and all in it, parents first, in declared order."""
+    def walk(self) -> "Iterator[NodeInstance]":
+        """Yield this instance and all instances inside it, parents first, in declared order."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     @property
-    def above(self) -> "Iterator[tuple[Place, int]]":
-        """The places around, nearest first, each with the position of its child that this place is in."""
+    def above(self) -> "Iterator[tuple[NodeInstance, int]]":
+        """The enclosing instances, nearest first, each with the index of its child that this one is inside."""
         inner, outer = self, self.parent
         while outer is not None:
-            yield outer, inner.position
+            yield outer, inner.index
             inner, outer = outer, outer.parent
 
 
-def declared_places(root: Node, sizes: Mapping[StepPath, int]) -> Place:
-    """The tree of a plan's root; `sizes` gives the number of items by path of a loop, none for loops without."""
-    return _place(root, "", "", sizes)
+def node_instances(root: Node, sizes: Mapping[StepPath, int]) -> NodeInstance:
+    """The tree of a plan's root; `sizes` has the number of items by path of a loop."""
+    return _instance(root, "", "", sizes)
 
 
-def _place(node: Node, start: str, run_path: str, sizes: Mapping[StepPath, int]) -> Place:
+def _instance(node: Node, start: str, run_path: str, sizes: Mapping[StepPath, int]) -> NodeInstance:
     path = StepPath(node.path).moved(start, run_path)
     match node:
         case Chain() | Group():
-            inside = [_place(child, start, run_path, sizes) for child in node.children]
+            inside = [_instance(child, start, run_path, sizes) for child in node.children]
         case Choice():
-            inside = [_place(case, start, run_path, sizes) for _, case in node.cases]
+            inside = [_instance(case, start, run_path, sizes) for _, case in node.cases]
         case Sub():
-            inside = [_place(node.plan.root, "", f"{path}/", sizes)]
+            inside = [_instance(node.plan.root, "", f"{path}/", sizes)]
         case Loop():
             items = [path.of_item(index) for index in range(sizes.get(path, 0))]
-            inside = [_around(item, node, [_place(node.body, node.path, item, sizes)], item=True) for item in items]
+            inside = [_around(item, node, [_instance(node.body, node.path, item, sizes)], item=True) for item in items]
         case Leaf() | FanIn():
-            inside = list[Place]()
+            inside = list[NodeInstance]()
     return _around(path, node, inside)
 
 
-def _around(path: StepPath, node: Node, inside: list[Place], *, item: bool = False) -> Place:
-    place = Place(path, node, item, inside)
-    for position, child in enumerate(inside):
-        child.parent, child.position = place, position
-    return place
+def _around(path: StepPath, node: Node, inside: list[NodeInstance], *, item: bool = False) -> NodeInstance:
+    instance = NodeInstance(path, node, item, inside)
+    for index, child in enumerate(inside):
+        child.parent, child.index = instance, index
+    return instance

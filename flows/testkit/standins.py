@@ -1,4 +1,4 @@
-"""Stand-ins for a pipeline's handlers: what they declare, without what they do; for testing the shape of a pipeline."""
+"""Stand-ins for a pipeline's handlers, with the same declarations but without their work, for tests of pipelines."""
 
 import functools
 from collections.abc import Mapping
@@ -13,11 +13,10 @@ from flows.state import Context, fingerprint
 def stand_ins(
     *pipelines: Pipeline, registry: Registry | None = None, answers: Mapping[str, Any] | None = None
 ) -> Registry:
-    """Handlers under the names that the pipelines use, with the declarations of the real ones and made-up results.
+    """Handlers with the names and declarations of those in the pipelines, but with made-up results.
 
-    A result is a list of two texts that depend on everything the handler reads and on its options; `answers` gives the
-    value to write for a handler instead. A handler that nobody registered stands for one that reads nothing and writes
-    a field of its own name.
+    A result is a list of two texts that depend on all reads and options of the handler, or the handler's value in
+    `answers`. A handler that is not registered reads nothing and writes a field of its own name.
     """
     known = (registry or REGISTRY).handlers
     made = Registry()

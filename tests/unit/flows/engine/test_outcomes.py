@@ -17,8 +17,8 @@ from flows.model import MinRatio, MinSuccess, StepPath, Tolerance
 from flows.planning import Group, Leaf, Loop, make_plan
 from flows.state import Context, fingerprint
 from flows.testkit import Faults, Schedule
-from flows.testkit.recorder import Record, record_run
-from flows.testkit.shape import Place, declared_places
+from flows.testkit.shape import NodeInstance, node_instances
+from flows.testkit.trace import RunTrace, trace_run
 from tests.support.profiles import scaled
 from tests.support.random_pipelines import CONDITIONS, random_tree
 
@@ -50,40 +50,40 @@ class Bench:
             call.fail_item(mark, "unreadable")
         return mark
 
-    def run(self, tree: int, schedule: int) -> Record:
+    def run(self, tree: int, schedule: int) -> RunTrace:
         """Run a random tree under a schedule with faults; every condition among its steps' may be one that cannot hold."""
         pipeline, inner = random_tree(random.Random(tree), conditions=(*CONDITIONS, "no_such_field > 1"))
         plan = make_plan(pipeline, registry=self.registry, catalog={"inner": inner}, given=START)
         chosen = Schedule(schedule)
-        return record_run(plan, Context(START), chosen, faults=FAULTS, stop=FAULTS.of_run(chosen, 60))
+        return trace_run(plan, Context(START), chosen, faults=FAULTS, stop=FAULTS.of_run(chosen, 60))
 
 
-def wrong(record: Record, worked: Counter[str]) -> list[str]:
+def wrong(record: RunTrace, worked: Counter[str]) -> list[str]:
     """Everything that is wrong with the outcomes of a run, by the rules of docs/failure.md; knows nothing of the engine."""
     assert not record.stuck, record.stuck
     assert record.broken is None, record.broken
-    root = declared_places(record.plan.root, record.sizes)
+    root = node_instances(record.plan.root, record.sizes)
     outcomes = {outcome.path: outcome for outcome in record.outcomes}
     entered = Counter(event.path for event in record.events if event.kind == "entered")
     found = list(_not_one_each(record, root, outcomes))
-    for place in root.walk():
-        outcome = outcomes.get(place.path) if place.declared else None
+    for instance in root.walk():
+        outcome = outcomes.get(instance.path) if instance.declared else None
         if outcome is not None:
-            found += [f"{place.path}: {text} in {outcome}" for text in _odd(outcome, place, entered, worked)]
+            found += [f"{instance.path}: {text} in {outcome}" for text in _odd(outcome, instance, entered, worked)]
     if not found:
         found += _disagreeing(record, root, outcomes)
     return found
 
 
-def _not_one_each(record: Record, root: Place, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
+def _not_one_each(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
     declared: set[StepPath] = set()
 
-    def declare(place: Place) -> None:
-        if place.declared:
-            declared.add(place.path)
-        if place.item and place.path in outcomes and outcomes[place.path].started is None:
+    def declare(instance: NodeInstance) -> None:
+        if instance.declared:
+            declared.add(instance.path)
+        if instance.item and instance.path in outcomes and outcomes[instance.path].started is None:
             return  # an item that never started stands for the steps in it, too
-        for child in place.children:
+        for child in instance.children:
             declare(child)
 
     declare(root)
@@ -95,23 +95,25 @@ def _not_one_each(record: Record, root: Place, outcomes: dict[StepPath, Outcome]
         yield "the result does not list them in declared order"
 
 
-def _odd(outcome: Outcome, place: Place, entered: Counter[StepPath], worked: Counter[str]) -> Iterator[str]:
+def _odd(outcome: Outcome, instance: NodeInstance, entered: Counter[StepPath], worked: Counter[str]) -> Iterator[str]:
     """Fields that do not fit together, or do not fit what happened."""
     status, started = outcome.status, outcome.started is not None
-    if status not in STATUSES or (type(place.node).__name__ not in KINDS[outcome.kind].split() and not place.item):
+    if status not in STATUSES or (
+        type(instance.node).__name__ not in KINDS[outcome.kind].split() and not instance.item
+    ):
         yield "unknown status or kind"
-    if place.item != (outcome.kind == "item"):
+    if instance.item != (outcome.kind == "item"):
         yield "an item is told by its kind"
     if outcome.seconds < 0 or (outcome.seconds and not started):
         yield "seconds"
     if (outcome.attempts >= 1) != started:
         yield "attempts without a start, or the other way round"
-    if started != any(inner.path in entered for inner in place.walk()) and isinstance(place.node, Leaf):
+    if started != any(inner.path in entered for inner in instance.walk()) and isinstance(instance.node, Leaf):
         yield "a start that did not happen, or one that is not told"
-    if not started and any(inner.path in entered for inner in place.walk()):
+    if not started and any(inner.path in entered for inner in instance.walk()):
         yield "something in it was called"
-    if isinstance(place.node, Leaf) and not place.item and outcome.attempts != entered[place.path]:
-        yield f"{entered[place.path]} attempts were made"
+    if isinstance(instance.node, Leaf) and not instance.item and outcome.attempts != entered[instance.path]:
+        yield f"{entered[instance.path]} attempts were made"
     by_itself = status in ("failed", "timed_out", "abandoned") and (started or status == "failed" or not outcome.reason)
     if (outcome.error is not None) != by_itself:
         yield "an error where it did not fail by itself, or none where it did"
@@ -126,22 +128,22 @@ def _odd(outcome: Outcome, place: Place, entered: Counter[StepPath], worked: Cou
         yield f"costs {cost}"
 
 
-def _disagreeing(record: Record, root: Place, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
+def _disagreeing(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
     """Places that say something else than what is in them, and a run that does not say what its outcomes do."""
     lost: list[str] = []
 
-    def fate(place: Place) -> str:
-        outcome = outcomes.get(place.path) if place.declared else None
-        if outcome is not None and (outcome.started is None or not place.children or outcome.status == "cancelled"):
+    def fate(instance: NodeInstance) -> str:
+        outcome = outcomes.get(instance.path) if instance.declared else None
+        if outcome is not None and (outcome.started is None or not instance.children or outcome.status == "cancelled"):
             return "stopped" if outcome.status == "cancelled" else _told(outcome)
-        fates = [fate(child) for child in place.children]
-        made = _made(place, fates)
+        fates = [fate(child) for child in instance.children]
+        made = _made(instance, fates)
         if outcome is not None and made == "fine" and _told(outcome) == "failed" and _by_its_own_fault(outcome, fates):
             made = "failed"
         if outcome is not None and made != _told(outcome):
-            disagreements.append(f"{place.path} is {outcome.status}, but what is in it makes it {made} ({fates})")
-        if made == "fine" and _race(place):
-            lost.extend(child.path for child, one in zip(place.children, fates, strict=True) if one != "fine")
+            disagreements.append(f"{instance.path} is {outcome.status}, but what is in it makes it {made} ({fates})")
+        if made == "fine" and _race(instance):
+            lost.extend(child.path for child, one in zip(instance.children, fates, strict=True) if one != "fine")
         return made
 
     disagreements: list[str] = []
@@ -162,11 +164,11 @@ def _told(outcome: Outcome) -> str:
     return {"succeeded": "fine", "skipped": "skipped"}.get(outcome.status, "failed")
 
 
-def _race(place: Place) -> bool:
-    node = place.node
+def _race(instance: NodeInstance) -> bool:
+    node = instance.node
     return (
         isinstance(node, Group)
-        and not place.item
+        and not instance.item
         and node.merge is not None
         and node.merge.strategy == "fastest_success"
     )
@@ -177,14 +179,14 @@ def _by_its_own_fault(outcome: Outcome, fates: list[str]) -> bool:
     return outcome.error is not None and (outcome.error.kind != "PipelineException" or set(fates) <= {"skipped"})
 
 
-def _made(place: Place, fates: list[str]) -> str:
+def _made(instance: NodeInstance, fates: list[str]) -> str:
     """What becomes of a place whose parts ended so: "fine", "failed" or "stopped"."""
-    node = place.node
-    if isinstance(node, Loop) and not place.item:
+    node = instance.node
+    if isinstance(node, Loop) and not instance.item:
         return "failed" if fates.count("failed") > _tolerated(node, len(fates)) else "fine"
-    if isinstance(node, Group) and not place.item and not node.derived:
+    if isinstance(node, Group) and not instance.item and not node.derived:
         counted = [one for one in fates if one != "skipped"]
-        needed = _needed("any" if _race(place) else node.policy.success_when, len(counted))
+        needed = _needed("any" if _race(instance) else node.policy.success_when, len(counted))
         return "fine" if counted.count("fine") >= needed else "failed"
     return next((one for one in fates if one in ("failed", "stopped")), "fine")
 

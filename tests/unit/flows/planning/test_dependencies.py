@@ -12,7 +12,7 @@ from flows.model import Pipeline
 from flows.planning import Group, Overrides, make_plan
 from flows.state import Context
 from flows.testkit import Faults, Schedule
-from flows.testkit.recorder import record_run
+from flows.testkit.trace import trace_run
 from tests.support.random_pipelines import mixing_registry, random_list
 
 START = {"seed": "s", "f0": "0", "f1": "1", "f2": "2", "f3": "3"}
@@ -27,7 +27,7 @@ def run(
 ) -> RunResult:
     pipeline = Pipeline.model_validate(steps)
     plan = make_plan(pipeline, registry=mixing_registry(lambda: 0), given=START, overrides=overrides)
-    result = record_run(plan, Context(START), Schedule(schedule), faults=faults).result
+    result = trace_run(plan, Context(START), Schedule(schedule), faults=faults).result
     assert result is not None
     return result
 

@@ -9,6 +9,7 @@ from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 from flows.loaders.templates import TEMPLATES
 from flows.model import Pipeline
+from flows.planning import make_plan
 from flows.state import Context
 from flows.testkit import Faults, explore, stand_ins
 from tests.support.paths import ROOT
@@ -32,15 +33,8 @@ def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None
 @pytest.mark.parametrize("number", range(scaled(16)))
 def test_random_trees_of_policies_timeouts_races_and_retries_keep_every_promise(number: int) -> None:
     pipeline, inner = random_tree(random.Random(number))
-    explore(
-        pipeline,
-        lambda: Context(START),
-        schedules=30,
-        faults=Faults(),
-        registry=mixing_registry(lambda: 0),
-        catalog={"inner": inner},
-        first_seed=1000 * number,
-    ).check()
+    plan = make_plan(pipeline, registry=mixing_registry(lambda: 0), catalog={"inner": inner}, given=START)
+    explore(plan, lambda: Context(START), schedules=30, faults=Faults(), first_seed=1000 * number).check()
 
 
 GIVEN = {

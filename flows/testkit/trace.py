@@ -1,4 +1,4 @@
-"""One run of a plan under one schedule, in virtual time, and a log of everything that happened in it."""
+"""Runs a plan under one schedule in virtual time, and traces everything that happens."""
 
 import asyncio
 import functools
@@ -20,38 +20,38 @@ from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
 from flows.testkit.faults import Faults, Stop
 from flows.testkit.schedules import Delay, Schedule
 
-Kind: TypeAlias = Literal["started", "entered", "returned", "failed", "raised", "stopped", "finished"]
-"""A step; its handler, which returns, fails for good, raises or is stopped; the outcome of whatever is declared."""
-ENDS: tuple[Kind, ...] = ("returned", "failed", "raised", "stopped")
-MOST_TURNS = 200_000
+TraceEventKind: TypeAlias = Literal["started", "entered", "returned", "failed", "raised", "stopped", "finished"]
+"""The event of a step, of the handler that it calls (entered to stopped), or of an outcome that was reported."""
+ENDS: tuple[TraceEventKind, ...] = ("returned", "failed", "raised", "stopped")
+MAX_TURNS = 200_000
 
 
-class Engine(Protocol):
-    """What runs a plan: `run_plan`, or a variant of it that a test of the kit has broken."""
+class PlanRunner(Protocol):
+    """Runs a plan: `run_plan`, or a broken variant of it in the tests of this kit."""
 
     def __call__(self, prepared: Prepared, *, run_leaf: RunLeaf) -> Coroutine[Any, Any, RunResult]: ...
 
 
 @dataclass(frozen=True)
-class LoggedEvent:
-    """Something that happened to the thing at `path`."""
+class TraceEvent:
+    """One event in a run, at a virtual time, about the step or group at a path."""
 
     at: float
-    kind: Kind
+    kind: TraceEventKind
     path: StepPath
 
 
 @dataclass
-class Record:
-    """All that one run left."""
+class RunTrace:
+    """Everything that happened in one run."""
 
     plan: Plan
     schedule: Schedule
-    events: list[LoggedEvent] = field(default_factory=list[LoggedEvent])
+    events: list[TraceEvent] = field(default_factory=list[TraceEvent])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
-    """As they were reported, so also those of a run that was stopped."""
+    """The outcomes in the order in which they were reported, also of a run that was stopped."""
     sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
-    """Items by path of a loop."""
+    """By path of a loop: the number of its items."""
     result: RunResult | None = None
     stopped: Stop | None = None
     stopped_at: float = 0.0
@@ -61,31 +61,31 @@ class Record:
 
     @property
     def faulty(self) -> bool:
-        """Whether anything was made to go wrong."""
+        """Whether any fault was injected."""
         return any(name.endswith(" fault") or name == "stop" for name in self.schedule.made)
 
 
-class Watch(Protocol):
-    """Called before and after a handler does its work; the call before returns what the call after is given."""
+class CallWatch(Protocol):
+    """Called before and after the work of a handler; the second call gets the result of the first one."""
 
     def __call__(self, leaf: LeafCall, before: Any = None) -> Any: ...
 
 
-class _Recorder:
-    """Notes what happens, and makes happen what the schedule says."""
+class _TraceRecorder:
+    """Traces a run, and injects the delays and faults of its schedule."""
 
-    def __init__(self, record: Record, faults: Faults | None, stop: tuple[Stop, int] | None, watch: Watch | None):
-        self.record, self.faults, self.stop, self.watch = record, faults, stop, watch
+    def __init__(self, trace: RunTrace, faults: Faults | None, stop: tuple[Stop, int] | None, watch: CallWatch | None):
+        self.trace, self.faults, self.stop, self.watch = trace, faults, stop, watch
         self.dead = False
         self.whole: asyncio.Task[RunResult] | None = None
 
-    def note(self, kind: Kind, path: StepPath) -> None:
+    def note(self, kind: TraceEventKind, path: StepPath) -> None:
         if self.dead:
             return
         loop = asyncio.get_running_loop()
-        self.record.events.append(LoggedEvent(loop.time(), kind, path))
-        if self.stop is not None and len(self.record.events) == self.stop[1] and self.whole is not None:
-            self.record.stopped, self.record.stopped_at = self.stop[0], loop.time()
+        self.trace.events.append(TraceEvent(loop.time(), kind, path))
+        if self.stop is not None and len(self.trace.events) == self.stop[1] and self.whole is not None:
+            self.trace.stopped, self.trace.stopped_at = self.stop[0], loop.time()
             if self.stop[0] == "crash":
                 self.dead = True
                 loop.stop()
@@ -97,15 +97,15 @@ class _Recorder:
             case StepStarted():
                 self.note("started", event.path)
             case LoopStarted():
-                self.record.sizes[event.path] = event.items
+                self.trace.sizes[event.path] = event.items
             case StepFinished() if not self.dead:
-                self.record.outcomes.append(event.outcome)
+                self.trace.outcomes.append(event.outcome)
                 self.note("finished", event.outcome.path)
             case _:
                 pass
 
     async def run_leaf(self, leaf: LeafCall) -> LeafResult:
-        """Run the leaf as direct calls do, but on the event loop, and as slowly as the schedule says."""
+        """Run a leaf as direct calls do, but on the event loop and with the delays of the schedule."""
         leaf.node = replace(leaf.node, spec=replace(leaf.node.spec, is_async=True, function=self._played(leaf)))
         try:
             await self._pause(f"{leaf.path} begins")
@@ -125,7 +125,7 @@ class _Recorder:
             if self.dead:
                 await _for_ever()
             try:
-                late = self.record.schedule.fraction(f"{call} late") < 0.5
+                late = self.trace.schedule.fraction(f"{call} late") < 0.5
                 await self._pause(call)
                 if not late:
                     await self._fail(leaf, call)
@@ -136,7 +136,7 @@ class _Recorder:
                 if self.watch is not None:
                     self.watch(leaf, seen)
                 await self._pause(f"{call} answer")
-                # Also when the work is done a call may fail: what it did has then been done once too often.
+                # A call may also fail after its work is done; a retry then does the work a second time.
                 if late:
                     await self._fail(leaf, call)
             except asyncio.CancelledError:
@@ -154,7 +154,7 @@ class _Recorder:
         return played
 
     async def _pause(self, name: str) -> None:
-        delay: Delay = self.record.schedule.delay(name)
+        delay: Delay = self.trace.schedule.delay(name)
         if delay.seconds:
             await asyncio.sleep(delay.seconds)
         for _ in range(delay.turns):
@@ -166,7 +166,7 @@ class _Recorder:
         if self.faults is None:
             return
         bounded = leaf.deadline is not None or leaf.node.retry.attempt_timeout_s is not None
-        match self.faults.of_call(self.record.schedule, call, bounded=bounded):
+        match self.faults.of_call(self.trace.schedule, call, bounded=bounded):
             case "transient":
                 raise TransientError(f"injected into {call}: fails for now")
             case "fatal":
@@ -178,45 +178,45 @@ class _Recorder:
 
 
 def _ignore(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
-    """What a loop says of tasks that failed while a run was killed interests nobody."""
+    """Ignore the reports of a loop about tasks that failed while their run was killed."""
 
 
 async def _for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def record_run(
+def trace_run(
     plan: Plan,
     context: Context,
     schedule: Schedule,
     *,
     faults: Faults | None = None,
     stop: tuple[Stop, int] | None = None,
-    watch: Watch | None = None,
-    engine: Engine = run_plan,
-) -> Record:
-    """Run a plan under a schedule; whatever comes of it, also a broken engine, is in the record."""
-    record = Record(plan, schedule)
-    recorder = _Recorder(record, faults, stop, watch)
-    loop = VirtualLoop(most_turns=MOST_TURNS)
+    watch: CallWatch | None = None,
+    engine: PlanRunner = run_plan,
+) -> RunTrace:
+    """Run a plan under a schedule and return its trace; an error of a broken engine is in the trace too."""
+    trace = RunTrace(plan, schedule)
+    recorder = _TraceRecorder(trace, faults, stop, watch)
+    loop = VirtualLoop(max_turns=MAX_TURNS)
     loop.set_exception_handler(_ignore)
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
         recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder.observe), run_leaf=recorder.run_leaf))
-        record.result = loop.run_until_complete(recorder.whole)
+        trace.result = loop.run_until_complete(recorder.whole)
     except WaitsForever as stuck:
-        record.stuck = str(stuck)
+        trace.stuck = str(stuck)
     except asyncio.CancelledError as cancelled:
-        if record.stopped != "cancel":
-            record.broken = cancelled
+        if trace.stopped != "cancel":
+            trace.broken = cancelled
     except Exception as error:
         if not recorder.dead:
-            record.broken = error
+            trace.broken = error
     finally:
         recorder.dead = True
         loop.allow_more_turns()
         end_tasks(loop)
         loop.close()
         random.setstate(chance)
-    return record
+    return trace
