@@ -83,13 +83,13 @@ def ask(
 
 
 def _show(answer: Any) -> None:
-    from handlers.retrieval import place
+    from handlers.retrieval import location_of
 
     stdout().print(Text(answer.text))
     if answer.citations:
         stdout().print()
     for each in answer.citations:
-        stdout().print(Text.assemble((f"[{each.number}] ", "bold"), (place(each), "cyan")))
+        stdout().print(Text.assemble((f"[{each.number}] ", "bold"), (location_of(each), "cyan")))
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
         stderr().print(f"Citations of passages that the model was not given are removed: {numbers}.", style="yellow")

@@ -1,7 +1,15 @@
 """What the author of a handler uses: the decorator, the call, results, strategies and prices."""
 
 from flows.author.call import Call, ItemFailure
-from flows.author.classify import TRANSIENT_HTTP, classified, error_info, message_of, retry_after, traceback_text
+from flows.author.classify import (
+    TRANSIENT_HTTP,
+    classified,
+    error_info,
+    message_of,
+    parse_retry_after,
+    retry_after,
+    traceback_text,
+)
 from flows.author.decorator import handler, spec_of
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
@@ -78,6 +86,7 @@ __all__ = [
     "message_of",
     "now",
     "outcome_from_row",
+    "parse_retry_after",
     "read_prices",
     "reciprocal_ranks",
     "retry_after",

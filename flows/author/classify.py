@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, cast
 
@@ -62,14 +63,20 @@ def retry_after(error: BaseException) -> float | None:
         return None
     pairs = cast("Mapping[str, Any]", headers)
     value = next((str(pairs[name]) for name in pairs if name.lower() == "retry-after"), None)
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
+    return None if value is None else parse_retry_after(value)
+
+
+def parse_retry_after(header: str) -> float | None:
+    """The seconds of a Retry-After header, which is a number or a date (RFC 9110, 10.2.3); None if it is neither."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(header)
     except ValueError:
         return None
+    return max(0.0, until.replace(tzinfo=until.tzinfo or UTC).timestamp() - now())
 
 
 def error_info(error: BaseException) -> ErrorInfo:

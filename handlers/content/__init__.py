@@ -1,4 +1,4 @@
-"""Content: text to speech and images, images to text, by an endpoint or by what is on this machine."""
+"""Content: text to speech and images, images to text, by an endpoint or by programs on this machine."""
 
 from handlers.content.providers import make_provider
 

@@ -1,4 +1,4 @@
-"""What can be said of a picture without a model that sees: what its file says of it, its form and its colours."""
+"""Descriptions of pictures without a model that sees: from the file's metadata, the form and the colours."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -23,17 +23,17 @@ _NAMED = {
 }
 
 
-def describe(image: bytes, *, place: str) -> str:
-    """Two or three sentences; nothing in them is seen, and the last one says so."""
-    picture = open_image(image, place=place)
+def describe(image: bytes, *, where: str) -> str:
+    """Two or three sentences from metadata alone, as the last one says."""
+    picture = open_image(image, where=where)
     about = cast("Mapping[str, object]", picture.info)
     title = next((str(about[key]) for key in ("Title", "Description", "parameters") if about.get(key)), "")
     form = "wide" if picture.width > picture.height else "tall" if picture.height > picture.width else "square"
     colours = _colours(np.asarray(picture.convert("RGB").resize((32, 32))))
     detail = "much detail" if image_quality(picture) > 100 else "little detail"
-    told = f"{title.rstrip('.')}. " if title else ""
+    caption = f"{title.rstrip('.')}. " if title else ""
     return (
-        f"{told}A {form} {picture.format or 'image'} of {picture.width} by {picture.height} pixels with {detail}, "
+        f"{caption}A {form} {picture.format or 'image'} of {picture.width} by {picture.height} pixels with {detail}, "
         f"mostly {' and '.join(colours)}. Described by its metadata, not by a model that sees."
     )
 

@@ -1,4 +1,4 @@
-"""What content steps pass on: files by reference, with what is known of them; and how such files are kept."""
+"""Files that content steps pass on: by reference, with their properties; writing and reading them."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ MOST_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class MediaFile:
-    """A file that a step made; `placeholder` says that it only stands for what a model would make."""
+    """A file that a step made; a `placeholder` stands for a file that a model would make."""
 
     uri: str
     media_type: str
@@ -31,7 +31,7 @@ class MediaFile:
     provider: str
     model: str = ""
     text: str = ""
-    """What it was made of."""
+    """The text that it was made of."""
     placeholder: bool = False
 
 
@@ -62,11 +62,11 @@ class VideoFile(MediaFile):
     seconds: float
 
 
-def keep(data: bytes, media_type: str, *, name: str, folder: str, call: Call) -> dict[str, object]:
-    """Write a file among the artifacts, and what is known of every file.
+def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Call) -> dict[str, object]:
+    """Write a file among the artifacts; the properties that every file has.
 
-    Without a `folder` of the author's choice it is one of the run and the step, so that nothing is ever overwritten
-    but by the same step's next attempt. The suffix is that of what the file is, whatever `name` says.
+    Without a `folder` the file goes to one of the run and the step, so that only the step's next attempt ever
+    overwrites it. The suffix is that of the media type, whatever `name` has.
 
     Raises:
         FatalError: `name` or `folder` leads out of the artifacts.
@@ -83,11 +83,11 @@ def keep(data: bytes, media_type: str, *, name: str, folder: str, call: Call) ->
                 f"{part!r} leads out of the artifacts; use a relative path, and BRAID_ARTIFACTS_URL for where they are"
             )
     uri = storage.join(cast("str", call.services["artifacts_url"]), call.index, *parts, file)
-    return kept(storage, uri, data, media_type)
+    return write_file(storage, uri, data, media_type)
 
 
-def kept(storage: Storage, uri: str, data: bytes, media_type: str) -> dict[str, object]:
-    """Write a file, and what is known of every file."""
+def write_file(storage: Storage, uri: str, data: bytes, media_type: str) -> dict[str, object]:
+    """Write a file; the properties that every file has."""
     written = storage.write(uri, data)
     return {"uri": written, "media_type": media_type, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
@@ -105,6 +105,6 @@ def content_of(file: MediaFile, services: Services) -> bytes:
     return data
 
 
-def beside(file: MediaFile, name: str) -> str:
+def sibling_uri(file: MediaFile, name: str) -> str:
     """The URI of another file in the same folder."""
     return f"{file.uri.rsplit('/', 1)[0]}/{name}"

@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 MOST_SECONDS = 3600
 MOST_PIXELS = 50_000_000
 _COMPARED_AT = 512
-"""Pixels of the longer side at which sharpness is measured, so that size alone is no quality."""
+"""Pixels of the longer side at which sharpness is measured, so that size alone does not count as quality."""
 
 
-def read_wav(data: bytes, *, place: str) -> tuple[np.ndarray, int]:
-    """Samples, float32 in [-1, 1], shape (frames, channels), and the frames a second.
+def read_wav(data: bytes, *, where: str) -> tuple[np.ndarray, int]:
+    """Samples, float32 in [-1, 1], shape (frames, channels), and the frames per second.
 
     Raises:
-        FatalError: it is no WAV of 8, 16 or 32 bits, or too long.
+        FatalError: it is not a WAV of 8, 16 or 32 bits, or too long; `where` names it.
     """
     try:
         with wave.open(io.BytesIO(data)) as file:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            # Streamed files do not know their length in their head; what is there counts.
+            # Streamed files have a wrong length in their header; the frames that are there count.
             frames = file.readframes(min(file.getnframes(), rate * MOST_SECONDS + 1))
     except (wave.Error, EOFError) as error:
-        raise FatalError(f"{place} is no WAV file that can be read: {error}") from error
+        raise FatalError(f"{where} is not a WAV file that can be read: {error}") from error
     kinds: dict[int, Any] = {1: np.uint8, 2: np.dtype("<i2"), 4: np.dtype("<i4")}
     if width not in kinds:
-        raise FatalError(f"{place} has samples of {8 * width} bits; use 8, 16 or 32")
+        raise FatalError(f"{where} has samples of {8 * width} bits; use 8, 16 or 32")
     values = np.frombuffer(frames[: len(frames) // (width * channels) * width * channels], dtype=kinds[width])
     if len(values) > rate * channels * MOST_SECONDS:
-        raise FatalError(f"{place} is longer than {MOST_SECONDS} seconds")
+        raise FatalError(f"{where} is longer than {MOST_SECONDS} seconds")
     scaled = (values.astype(np.float32) - 128) / 128 if width == 1 else values.astype(np.float32) / 2 ** (8 * width - 1)
     return scaled.reshape(-1, channels), rate
 
@@ -53,21 +53,21 @@ def write_wav(samples: np.ndarray, rate: int) -> bytes:
     return file.getvalue()
 
 
-def open_image(data: bytes, *, place: str) -> "Image.Image":
-    """A picture, decoded whole.
+def open_image(data: bytes, *, where: str) -> "Image.Image":
+    """A picture, decoded completely.
 
     Raises:
-        FatalError: it is none that can be read, or too large.
+        FatalError: it cannot be read as a picture, or is too large; `where` names it.
     """
     from PIL import Image
 
     try:
         picture = Image.open(io.BytesIO(data))
         if picture.width * picture.height > MOST_PIXELS:
-            raise FatalError(f"{place} has {picture.width} by {picture.height} pixels, more than {MOST_PIXELS} in all")
+            raise FatalError(f"{where} has {picture.width} by {picture.height} pixels, more than {MOST_PIXELS} in all")
         picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FatalError(f"{place} is no picture that can be read: {error}") from error
+        raise FatalError(f"{where} is not a picture that can be read: {error}") from error
     return picture
 
 

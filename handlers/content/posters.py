@@ -1,6 +1,6 @@
-"""Placeholders for pictures: no model that draws ships in a package, so the prompt is typeset as a poster.
+"""Placeholders for pictures: no package ships a model that draws, so the prompt is typeset as a poster.
 
-Every poster says that it is one, in the picture and in the file's metadata.
+Every poster is labelled as a placeholder, in the picture and in the file's metadata.
 """
 
 import colorsys
@@ -20,12 +20,12 @@ def parse_size(size: str) -> tuple[int, int]:
     """Width and height of a text such as `1024x768`.
 
     Raises:
-        FatalError: it is no size, or one below 64 or above 4096.
+        FatalError: it is not a size, or below 64 or above 4096.
     """
     found = SIZE.fullmatch(size)
     width, height = (int(found[1]), int(found[2])) if found else (0, 0)
     if not (64 <= width <= 4096 and 64 <= height <= 4096):
-        raise FatalError(f"{size!r} is no size; write WIDTHxHEIGHT, each from 64 to 4096, for example 768x768")
+        raise FatalError(f"{size!r} is not a size; write WIDTHxHEIGHT, each from 64 to 4096, for example 768x768")
     return width, height
 
 
@@ -46,7 +46,7 @@ def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
         draw.ellipse(
             (x - radius, y - radius, x + radius, y + radius), outline=_colour(digest[22 + number], 0.8), width=3
         )
-    text, font_size = _fitted(prompt, width, height)
+    text, font_size = _fit_words(prompt, width, height)
     font, small = ImageFont.load_default(size=font_size), ImageFont.load_default(size=max(10, width // 40))
     at = (width // 2, height // 2)
     draw.multiline_text(
@@ -77,11 +77,11 @@ def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def moving_poster(image: bytes, *, seconds: float, place: str) -> tuple[bytes, tuple[int, int]]:
+def moving_poster(image: bytes, *, seconds: float, where: str) -> tuple[bytes, tuple[int, int]]:
     """An animated WebP that slowly goes closer to the middle of a picture, and its size."""
     from handlers.content.media import open_image
 
-    picture = open_image(image, place=place).convert("RGB")
+    picture = open_image(image, where=where).convert("RGB")
     picture.thumbnail((480, 480))
     count = max(2, min(120, int(seconds * 8)))
     frames = [
@@ -98,7 +98,7 @@ def _colour(number: int, lightness: float) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _fitted(prompt: str, width: int, height: int) -> tuple[str, int]:
+def _fit_words(prompt: str, width: int, height: int) -> tuple[str, int]:
     """The prompt in lines, and the largest size of letters at which they fit."""
     words = prompt.split()
     shown = " ".join(words[:_MOST_WORDS]) + (" …" if len(words) > _MOST_WORDS else "")

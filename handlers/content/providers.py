@@ -1,4 +1,4 @@
-"""Providers: who speaks, draws, looks and writes. One is an OpenAI-compatible endpoint, one is on this machine."""
+"""Providers that speak, draw, describe and write: an OpenAI-compatible endpoint, or programs on this machine."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ SPEECH_TIMEOUT_S = 120.0
 
 
 class ContentProvider(Protocol):
-    """What content steps ask of a provider; safe to use from several threads. Costs are reported to `call`.
+    """The models behind content steps; safe to use from several threads. Costs are reported to `call`.
 
     Every method raises:
         TransientError: it is busy or away.
@@ -26,7 +26,7 @@ class ContentProvider(Protocol):
 
     name: str
     draws: bool
-    """Whether its pictures are what was asked for, not placeholders."""
+    """Whether it makes real pictures, not placeholders."""
 
     def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
         """A WAV."""
@@ -36,11 +36,11 @@ class ContentProvider(Protocol):
         """A picture in a format that Pillow reads."""
         ...
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
-        """What can be seen in a picture."""
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
+        """A description of a picture; `where` names it in errors."""
         ...
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
         """An animated WebP that begins with a picture."""
         ...
 
@@ -50,8 +50,8 @@ class ContentProvider(Protocol):
 
 
 class OfflineProvider:
-    """What needs nothing but installed packages: espeak-ng's voices, typeset posters, descriptions by metadata, and
-    texts whose sentences are taken out of what they are made of."""
+    """Content from installed packages alone: espeak-ng's voices, typeset posters, descriptions by metadata, and texts
+    made of sentences of the given text."""
 
     name = "offline"
     draws = False
@@ -62,11 +62,11 @@ class OfflineProvider:
     def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
         return draw_poster(prompt, model=model, size=parse_size(size))
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
-        return describe(image, place=place)
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
+        return describe(image, where=where)
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
-        return moving_poster(image, seconds=seconds, place=place)[0]
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
+        return moving_poster(image, seconds=seconds, where=where)[0]
 
     def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
         return " ".join(summarise(split_sentences(text), sentences=sentences))
@@ -75,7 +75,7 @@ class OfflineProvider:
 class OpenAIProvider:
     """Any endpoint that speaks OpenAI's `/audio/speech`, `/images/generations` and `/chat/completions`.
 
-    `models` says what the models that pipelines name are called at the endpoint.
+    `models` maps the names of models in pipelines to their names at the endpoint.
     """
 
     name = "openai"
@@ -93,7 +93,7 @@ class OpenAIProvider:
         self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
 
     def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
-        chosen = self._named(model, "text_to_speech")
+        chosen = self._model_name(model, "text_to_speech")
         body = {"model": chosen, "input": text, "voice": voice, "speed": speed, "response_format": "wav"}
         data = self._endpoint.post_for_bytes("audio/speech", body)
         call.report_cost(chosen, characters=len(text))
@@ -101,7 +101,7 @@ class OpenAIProvider:
 
     def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
         parse_size(size)
-        chosen = self._named(model, "text_to_image")
+        chosen = self._model_name(model, "text_to_image")
         answer: Any = self._endpoint.post(
             "images/generations", {"model": chosen, "prompt": prompt, "size": size, "n": 1}
         )
@@ -113,11 +113,11 @@ class OpenAIProvider:
         call.report_cost(chosen, images=1)
         return data
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, place: str, call: Call) -> str:
+    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
         asked = prompt or "Describe this picture in a few sentences."
         return ask_model(call, asked, image=(media_type, image), model=self._models.get(model, model) or None)
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, place: str, call: Call) -> bytes:
+    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
         raise FatalError(
             "OpenAI-compatible endpoints make no videos of pictures; write a handler for the service that "
             "does, or set BRAID_CONTENT_PROVIDER=offline for a placeholder"
@@ -130,10 +130,10 @@ class OpenAIProvider:
     def close(self) -> None:
         self._endpoint.close()
 
-    def _named(self, model: str, step: str) -> str:
+    def _model_name(self, model: str, step: str) -> str:
         chosen = self._models.get(model, model)
         if not chosen:
-            raise FatalError(f"{step}: an endpoint needs to be told the model; give the step `model`")
+            raise FatalError(f"{step}: an endpoint needs the name of a model; give the step `model`")
         return chosen
 
 
@@ -152,5 +152,5 @@ def make_provider(
     if kind == "offline":
         return OfflineProvider()
     if base_url is None:
-        raise FatalError("BRAID_CONTENT_PROVIDER is openai, so BRAID_OPENAI_BASE_URL must say where the endpoint is")
+        raise FatalError("BRAID_CONTENT_PROVIDER is openai, so BRAID_OPENAI_BASE_URL must be the URL of the endpoint")
     return OpenAIProvider(base_url=base_url, api_key=api_key, models=models)

@@ -1,4 +1,4 @@
-"""How good a sound or a picture is, as one number: what best_quality compares."""
+"""The quality of a sound or a picture as one number, which `best_quality` compares."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _CLIPPING_COUNTS = 10.0
 
 
 def audio_quality(samples: np.ndarray, rate: int) -> float:
-    """From 0 to 1: how much of it is sound, less ten times the share of clipped samples.
+    """From 0 to 1: the share of windows with sound, less ten times the share of clipped samples.
 
     `samples` are floats in [-1, 1], shape (frames,) or (frames, channels). Silence is a window of 20 ms whose root mean
     square is below -40 dBFS.
@@ -27,7 +27,7 @@ def audio_quality(samples: np.ndarray, rate: int) -> float:
 
 
 def sharpness(pixels: np.ndarray) -> float:
-    """The variance of the Laplacian of a grey picture: 0 where it is all one grey, higher the more edges it has.
+    """The variance of the Laplacian of a grey picture: 0 for a picture of one grey, higher the more edges it has.
 
     `pixels` are from 0 to 255, shape (height, width); the borders do not count.
     """

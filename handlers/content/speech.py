@@ -1,4 +1,4 @@
-"""Speech on this machine: espeak-ng as a process of its own. It sounds like a machine, and needs no model."""
+"""Speech on this machine: espeak-ng in its own process. It sounds like a machine, and needs no model."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ _VOICE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*(\+[A-Za-z0-9]+)?")
 
 
 def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: float) -> bytes:
-    """A WAV of 22 050 frames a second.
+    """A WAV of 22 050 frames per second.
 
     `voice` is one of espeak-ng's own (`en-us+f3`, `de`), or any name: each name has a timbre, a pitch and a pace that
     are always the same, so that narrators can be told apart.
@@ -40,7 +40,7 @@ def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: floa
         raise FatalError(f"speed is {speed}; use a number from 0.25 to 4")
     chosen, pitch, pace = _timbre(voice, language)
     if _VOICE.fullmatch(chosen) is None:
-        raise FatalError(f"{language!r} is no language; use a code such as en-us or de")
+        raise FatalError(f"{language!r} is not a language; use a code such as en-us or de")
     with tempfile.TemporaryDirectory(prefix="braid-speech-") as folder:
         file = Path(folder) / "speech.wav"
         # The text goes through a pipe: it cannot become an option, and no other process sees it.
@@ -51,13 +51,13 @@ def speak(text: str, *, voice: str, language: str, speed: float, timeout_s: floa
         except subprocess.TimeoutExpired as error:
             raise TransientError(f"{PROGRAM} was not ready after {timeout_s:g} s") from error
         if ended.returncode or not file.is_file():
-            said = ended.stderr.decode(errors="replace").strip()[:200]
-            raise FatalError(f"{PROGRAM} cannot speak with voice {chosen!r}: {said}")
+            message = ended.stderr.decode(errors="replace").strip()[:200]
+            raise FatalError(f"{PROGRAM} cannot speak with voice {chosen!r}: {message}")
         return file.read_bytes()
 
 
 def _timbre(voice: str, language: str) -> tuple[str, int, int]:
-    """espeak-ng's voice, its pitch (0 to 99) and words a minute."""
+    """espeak-ng's voice, its pitch (0 to 99) and words per minute."""
     if not voice or voice == "default":
         return language, 50, 165
     if voice.partition("+")[0] in _languages(PROGRAM) and _VOICE.fullmatch(voice):

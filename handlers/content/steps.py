@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, keep
+from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, store_file
 from handlers.content.media import image_quality, open_image, read_wav
 from handlers.content.providers import ContentProvider
 from handlers.content.quality import audio_quality
@@ -34,15 +34,15 @@ def text_to_speech(
     """The text, spoken: a WAV among the artifacts."""
     provider = _provider(call)
     data = provider.speech(text, model=model, voice=voice, language=language, speed=speed, call=call)
-    samples, rate = read_wav(data, place=f"what {provider.name} answered")
+    samples, rate = read_wav(data, where=f"the answer of {provider.name}")
     if not len(samples):
         raise FatalError(f"{provider.name} answered with a sound of no length")
-    about: Any = keep(data, "audio/wav", name=output_file, folder=output_dir, call=call)
+    about: Any = store_file(data, "audio/wav", name=output_file, folder=output_dir, call=call)
     return AudioFile(
         **about,
         provider=provider.name,
         model=model,
-        text=_short(text),
+        text=_shortened(text),
         voice=voice,
         seconds=round(len(samples) / rate, 3),
         quality=audio_quality(samples, rate),
@@ -64,15 +64,15 @@ def text_to_image(
     if not text.strip():
         raise FatalError("there is nothing to draw: the text is empty")
     data = provider.image(text, model=model, size=size, call=call)
-    picture = open_image(data, place=f"what {provider.name} answered")
+    picture = open_image(data, where=f"the answer of {provider.name}")
     if picture.format not in _PICTURES:
         raise FatalError(f"{provider.name} answered with a {picture.format} picture; PNG, JPEG and WebP are kept")
-    about: Any = keep(data, _PICTURES[picture.format], name=output_file, folder=output_dir, call=call)
+    about: Any = store_file(data, _PICTURES[picture.format], name=output_file, folder=output_dir, call=call)
     return ImageFile(
         **about,
         provider=provider.name,
         model=model,
-        text=_short(text),
+        text=_shortened(text),
         width=picture.width,
         height=picture.height,
         quality=image_quality(picture),
@@ -82,16 +82,16 @@ def text_to_image(
 
 @handler(writes="text")
 def image_to_text(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
-    """What is in a picture; offline only what the file itself says, its form and colours."""
+    """A description of a picture; offline only from the file's metadata, its form and colours."""
     data = content_of(image, call.services)
     return _provider(call).describe(
-        data, media_type=image.media_type, prompt=prompt, model=model, place=image.uri, call=call
+        data, media_type=image.media_type, prompt=prompt, model=model, where=image.uri, call=call
     )
 
 
 @handler(writes="text", name="image_understanding")
 def understand_image(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
-    """What is in a picture, by another name."""
+    """A description of a picture: `image_to_text` under another name."""
     return image_to_text(image, model=model, prompt=prompt, call=call)
 
 
@@ -109,10 +109,10 @@ def image_to_video(
     """A picture that moves; offline a placeholder, an animated WebP that goes closer to the picture."""
     provider = _provider(call)
     data = provider.video(
-        content_of(image, call.services), prompt=prompt, model=model, seconds=seconds, place=image.uri, call=call
+        content_of(image, call.services), prompt=prompt, model=model, seconds=seconds, where=image.uri, call=call
     )
-    moving: Any = open_image(data, place=f"what {provider.name} answered")
-    about: Any = keep(data, "video/webp", name=output_file, folder=output_dir, call=call)
+    moving: Any = open_image(data, where=f"the answer of {provider.name}")
+    about: Any = store_file(data, "video/webp", name=output_file, folder=output_dir, call=call)
     return VideoFile(
         **about,
         provider=provider.name,
@@ -127,7 +127,7 @@ def image_to_video(
 
 @handler(writes="text")
 def text_generation(text: str, *, prompt: str = "", model: str = "", sentences: int = 3, call: Call) -> str:
-    """A text made of another; offline its `sentences` most telling sentences, in their order."""
+    """A text made of another; offline the `sentences` sentences that most of the others resemble, in their order."""
     if not text.strip():
         raise FatalError("there is nothing to write about: the text is empty")
     return _provider(call).write(text, prompt=prompt, model=model, sentences=sentences, call=call)
@@ -138,5 +138,5 @@ def _provider(call: Call) -> ContentProvider:
     return call.services["content"]
 
 
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 500 else f"{text[:499]}…"

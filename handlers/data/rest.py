@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.author import TRANSIENT_HTTP, Call, retry_after
+from flows.author import TRANSIENT_HTTP, Call, parse_retry_after
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
 from handlers.data.hosts import AllowedHosts, make_client
@@ -196,15 +196,8 @@ def _check_status(response: Any, content: bytes, url: str) -> None:
         return
     text = f"{_without_query(url)} answered {status}: {content[:200].decode(errors='replace')}"
     if status in TRANSIENT_HTTP or status >= 500:
-        error = TransientError(text)
-        error.retry_after_s = retry_after(_WithHeaders(dict(response.headers)))
-        raise error
+        raise TransientError(text, retry_after_s=parse_retry_after(response.headers.get("retry-after", "")))
     raise BadQuery(text)
-
-
-class _WithHeaders(Exception):
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self.headers = headers
 
 
 def _pages(

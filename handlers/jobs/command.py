@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from flows.author import Call, handler
 from flows.errors import FatalError, TransientError
-from handlers.jobs.keys import claimed
+from handlers.jobs.keys import claim
 from handlers.options import Options, spread
 from handlers.secrets import Secrets, hide
 
@@ -25,7 +25,7 @@ TRY_AGAIN_LATER = 75
 
 @dataclass(frozen=True)
 class Program(Options):
-    """What is run, and where."""
+    """A program with its arguments, folder, environment and input."""
 
     argv: list[str]
     cwd: str | None = None
@@ -45,11 +45,11 @@ def command(
     idempotency_key: str | None = None,
     call: Call,
 ) -> dict[str, Any]:
-    """What a program gave: `exit_code`, `stdout`, `stderr`, and whether either was cut at `max_output_bytes`.
+    """The `exit_code`, `stdout` and `stderr` of a program, and whether either was `cut` at `max_output_bytes`.
 
-    `argv` is the program and its arguments, one by one; no shell reads them. The program must be one that
-    BRAID_COMMANDS names. It sees `env` (a value `env:NAME` is a secret by reference) and of this process's environment
-    only where programs, the home and temporary files are. It ends, with all that it started, when the time is up or the
+    `argv` is the program and its arguments, one by one; no shell reads them. BRAID_COMMANDS must name the program. It
+    sees `env` (a value `env:NAME` is a secret by reference) and, of this process's environment, only the paths of
+    programs, home and temporary files. It is ended, with all processes that it started, when the time is up or the
     result is no longer wanted.
     """
     allowed: Sequence[str] = call.services["commands"] if "commands" in call.services else ()  # noqa: SIM401  (no mapping)
@@ -57,14 +57,14 @@ def command(
     name, cwd = program.argv[0], program.cwd
     env, secrets = _environment(program.env or {})
     if cwd is not None and not Path(cwd).is_dir():
-        raise FatalError(f"{cwd!r} is no folder to run {name!r} in")
+        raise FatalError(f"{cwd!r} is not a folder to run {name!r} in")
     whole = replace(program, argv=[path, *program.argv[1:]], env=env)
-    with claimed(idempotency_key, call):
+    with claim(idempotency_key, call):
         ended, output, cut = _run(whole, timeout_s, max_output_bytes, call)
     texts = [hide(part.decode("utf-8", errors="replace"), secrets) for part in output]
     if ended not in (ok_codes or [0]):
-        said = (texts[1].strip() or texts[0].strip())[-400:]
-        text = f"{name} ended with {_ending(ended)}{f': {said}' if said else ''}"
+        message = (texts[1].strip() or texts[0].strip())[-400:]
+        text = f"{name} ended with {_ending_text(ended)}{f': {message}' if message else ''}"
         raise (TransientError if ended in (transient_codes or [TRY_AGAIN_LATER]) else FatalError)(text)
     return {"exit_code": ended, "stdout": texts[0], "stderr": texts[1], "cut": cut}
 
@@ -142,7 +142,7 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
                 time.sleep(_LOOK_EVERY_S / 10)
         finally:
             waiting.close()
-            # All that it started, also what it left behind.
+            # All processes that it started, also those that it left behind.
             if hasattr(os, "killpg"):
                 try:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -166,5 +166,5 @@ def _feed(waiting: selectors.BaseSelector, feed: IO[bytes], to_write: memoryview
     return to_write
 
 
-def _ending(code: int) -> str:
+def _ending_text(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -11,7 +11,7 @@ from flows.author import Call
 from flows.errors import FatalError
 
 _held: dict[str, str] = {}
-"""By key: the job of this process that works on it."""
+"""The job of this process that holds each key."""
 _lock = threading.Lock()
 
 
@@ -20,7 +20,7 @@ class KeyCollision(FatalError):
 
 
 class JobKeys:
-    """Who has which key. With a `folder`, jobs of other processes on this machine count too.
+    """Which job holds which key. With a `folder`, jobs of other processes on this machine count too.
 
     Locks are the operating system's, so those of a process that was killed are gone with it.
     """
@@ -30,11 +30,11 @@ class JobKeys:
         self._owners: dict[tuple[str, str], str] = {}
 
     @contextlib.contextmanager
-    def claimed(self, key: str, call: Call) -> Iterator[None]:
+    def claim(self, key: str, call: Call) -> Iterator[None]:
         """Hold a key for the time of the block.
 
         Raises:
-            KeyCollision: it is another job's of this run, or is held at this moment; the message names both jobs.
+            KeyCollision: another job of this run has the key, or a job holds it now; the message names both jobs.
         """
         job = call.step_id
         described = f"{job} of run {call.run_id}"
@@ -46,7 +46,7 @@ class JobKeys:
                     "a key of its own"
                 )
             if key in _held:
-                raise KeyCollision(_busy(job, key, _held[key]))
+                raise KeyCollision(_key_is_held(job, key, _held[key]))
             _held[key] = described
         try:
             with self._locked(job, key, described):
@@ -72,23 +72,23 @@ class JobKeys:
         except Timeout:
             try:
                 by = str(json.loads(holder.read_text(encoding="utf-8"))["job"])
-            except (OSError, ValueError, KeyError):  # it is just being written
+            except (OSError, ValueError, KeyError):  # the other process is about to write it
                 by = "a job of another process"
-            raise KeyCollision(_busy(job, key, by)) from None
+            raise KeyCollision(_key_is_held(job, key, by)) from None
 
 
-def _busy(job: str, key: str, by: str) -> str:
+def _key_is_held(job: str, key: str, by: str) -> str:
     return f"{job}: its idempotency key {key!r} is being worked on by {by}; run this when that has ended"
 
 
-def claimed(key: str | None, call: Call) -> contextlib.AbstractContextManager[None]:
+def claim(key: str | None, call: Call) -> contextlib.AbstractContextManager[None]:
     """Hold a job's key, if it has one, among the keys that the run knows."""
     if key is None:
         return contextlib.nullcontext()
     if not key.strip():
         raise FatalError(f"{call.step_id}: the idempotency key is empty, so all jobs would share it")
     keys: JobKeys = call.services["job_keys"] if "job_keys" in call.services else _alone  # noqa: SIM401  (no mapping)
-    return keys.claimed(key, call)
+    return keys.claim(key, call)
 
 
 _alone = JobKeys()

@@ -1,4 +1,4 @@
-"""`@job`: a plain function that stages name; what a stage gives it as payload are its arguments."""
+"""`@job`: plain functions that stages name; the payload of a stage is their arguments."""
 
 import inspect
 import string
@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.jobs.keys import claimed
+from handlers.jobs.keys import claim
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,12 +27,12 @@ def job(function: Any = None, /, *, name: str | None = None, key: str | None = N
     """Register a function as a job, whose result goes to the field that has the job's name.
 
     `key` is its idempotency key, in which `{argument}` stands for an argument: two jobs of a run with one key are
-    refused, and so is one whose key another run is working on. A step's option `idempotency_key` takes its place.
-    `declared` is what `@handler` takes besides (`effects`, `version`, `uses`, `undo`, …). A parameter annotated `Call`
-    receives the call.
+    refused, and so is one whose key another run is working on. A step's option `idempotency_key` replaces it.
+    `declared` are further arguments of `@handler` (`effects`, `version`, `uses`, `undo`, …). A parameter annotated
+    `Call` receives the call.
 
     Raises:
-        TypeError: `key` names what is no argument, or the function takes `*args`.
+        TypeError: `key` names something that is not an argument, or the function takes `*args`.
     """
 
     def register(function: Function) -> Function:
@@ -43,23 +43,23 @@ def job(function: Any = None, /, *, name: str | None = None, key: str | None = N
         payload = [one for one in parameters if one.name != asks]
         unknown = sorted(_names(key) - {one.name for one in payload})
         if unknown:
-            raise TypeError(f"job {chosen!r}: its key names {unknown[0]!r}, which is no argument of it")
+            raise TypeError(f"job {chosen!r}: its key names {unknown[0]!r}, which is not an argument of it")
 
-        def prepared(options: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        def prepare(options: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
             call, own = options.pop("call"), options.pop("idempotency_key")
-            found = own or (_filled(chosen, key, options) if key is not None else None)
+            found = own or (_fill(chosen, key, options) if key is not None else None)
             return found, {**options, **({asks: call} if asks is not None else {})}
 
         async def run_async(**options: Any) -> Any:
             call: Call = options["call"]
-            found, arguments = prepared(options)
-            with claimed(found, call):
+            found, arguments = prepare(options)
+            with claim(found, call):
                 return await function(**arguments)
 
         def run(**options: Any) -> Any:
             call: Call = options["call"]
-            found, arguments = prepared(options)
-            with claimed(found, call):
+            found, arguments = prepare(options)
+            with claim(found, call):
                 return function(**arguments)
 
         wrapper: Any = run_async if inspect.iscoroutinefunction(function) else run
@@ -86,8 +86,8 @@ def _names(key: str | None) -> set[str]:
     return {name for _, name, _, _ in fields if name is not None}
 
 
-def _filled(job: str, key: str, arguments: Mapping[str, Any]) -> str:
-    """The key with its arguments in place; one that is missing would make jobs alike that are not."""
+def _fill(job: str, key: str, arguments: Mapping[str, Any]) -> str:
+    """The key with its arguments filled in; without one of them, different jobs would have one key."""
     empty = sorted(name for name in _names(key) if arguments.get(name) in (None, ""))
     if empty:
         raise FatalError(f"{job}: its idempotency key {key!r} needs {empty[0]!r}, which is empty")

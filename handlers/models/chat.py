@@ -20,7 +20,7 @@ Message: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote, and the tokens that took; `complete` is false when the answer was cut off."""
+    """The answer of a model, and the tokens it took; `complete` is false when the answer was cut off."""
 
     text: str
     input_tokens: int = 0
@@ -30,7 +30,7 @@ class Completion:
 
 
 class Chat(Protocol):
-    """What steps need of a language model; safe to use from several threads."""
+    """A language model, as steps use it; safe to use from several threads."""
 
     def complete(
         self,
@@ -46,13 +46,13 @@ class Chat(Protocol):
 
         Raises:
             TransientError: the model is busy or away; carries its Retry-After.
-            FatalError: it refuses, or answers something else than a text.
+            FatalError: it refuses, or answers with something other than a text.
         """
         ...
 
 
 class ChatModel:
-    """Any endpoint that speaks OpenAI's `/chat/completions`; `name` is the model where a step names none."""
+    """Any endpoint that speaks OpenAI's `/chat/completions`; `name` is the model if a step names none."""
 
     def __init__(self, name: str | None = None, *, base_url: str | None = None, api_key: str | None = None) -> None:
         self.name, self._base_url, self._api_key = name, base_url, api_key
@@ -68,7 +68,7 @@ class ChatModel:
         temperature: float | None = None,
         timeout_s: float = 120.0,
     ) -> Completion:
-        """The answer, as `Chat` says."""
+        """The answer, as `Chat` describes it."""
         if not self._base_url and not self._api_key:
             raise FatalError(NOT_CONFIGURED)
         chosen = model or self.name
@@ -79,7 +79,7 @@ class ChatModel:
             named = {"name": "answer", "schema": dict(schema), "strict": is_strict(schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": named}
         if max_tokens is not None:
-            # OpenAI's newer models refuse `max_tokens`; servers of one's own often know nothing else.
+            # OpenAI's newer models refuse `max_tokens`; other servers often know nothing else.
             theirs = (self._base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
             request["max_completion_tokens" if theirs else "max_tokens"] = max_tokens
         if temperature is not None:
@@ -120,7 +120,7 @@ def ask_model(
     model: str | None = None,
     image: tuple[str, bytes] | None = None,
 ) -> str:
-    """What the run's language model answers to one prompt; its tokens are reported as the call's cost.
+    """The answer of the run's language model to one prompt; its tokens are reported as the call's cost.
 
     `image`, a media type and bytes, is shown beside the prompt.
 
@@ -146,15 +146,15 @@ def ask_model(
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:
-    """Whether endpoints may enforce a schema: every object in it is closed, and needs all its properties."""
+    """Whether endpoints may enforce a schema: every object in it is closed and requires all its properties."""
     if schema.get("type") == "object":
         properties = schema.get("properties", {})
         if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties):
             return False
-    return all(is_strict(inner) for inner in _inner(schema))
+    return all(is_strict(inner) for inner in _inner_schemas(schema))
 
 
-def _inner(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _inner_schemas(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     named = [item for key in ("properties", "$defs") for item in schema.get(key, {}).values()]
     listed = [item for key in ("anyOf", "allOf", "oneOf") for item in schema.get(key, ())]
     items = schema.get("items")

@@ -1,8 +1,8 @@
 """Embedders: texts to vectors, by a local model that an installed package carries, or by an endpoint.
 
-The local model runs through fastembed, which loads the carried files without a hub; whoever has a network can name
-any of fastembed's models. A text a run on one thread is the fastest a core can do with it; several cores work on
-several texts at a time.
+The local model runs through fastembed, which loads the carried files without a hub; with a network, any of fastembed's
+models can be named. One text per run on one thread is the fastest use of a core; several cores work on several texts
+at a time.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ _QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching rel
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of L2 norm 1; the same text always gives the same vector, whatever stands beside it."""
+    """Turns texts into vectors of L2 norm 1; a text always has the same vector, whatever other texts come with it."""
 
     @property
     def name(self) -> str:
-        """What the vectors are stored under; vectors of two names are never compared."""
+        """The name under which vectors are stored; vectors of two names are never compared."""
         ...
 
     @property
@@ -96,13 +96,13 @@ class LocalEmbedder:
         """float32, shape (len(texts), dim)."""
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        model, pool = self._loaded()
-        return unit_rows(np.stack(list(pool.map(lambda text: _one(model, text), texts))))
+        model, pool = self._load_once()
+        return unit_rows(np.stack(list(pool.map(lambda text: _embed_one(model, text), texts))))
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
-        model, _ = self._loaded()
-        return unit_rows(_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+        model, _ = self._load_once()
+        return unit_rows(_embed_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
 
     def close(self) -> None:
         with self._lock:
@@ -110,7 +110,7 @@ class LocalEmbedder:
                 self._pool.shutdown()
             self._model = self._pool = None
 
-    def _loaded(self) -> tuple[Any, ThreadPoolExecutor]:
+    def _load_once(self) -> tuple[Any, ThreadPoolExecutor]:
         with self._lock:
             if self._model is None or self._pool is None:
                 self._model = _load(self.name, self._model_dir)
@@ -153,7 +153,7 @@ def _load(name: str, model_dir: str | None) -> Any:
     return TextEmbedding(label, specific_model_path=str(folder), threads=1)
 
 
-def _one(model: Any, text: str) -> np.ndarray:
+def _embed_one(model: Any, text: str) -> np.ndarray:
     (vector,) = model.embed([text], batch_size=1)
     return np.asarray(vector, dtype=np.float32)
 

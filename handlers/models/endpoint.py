@@ -14,7 +14,7 @@ TEXTS_PER_REQUEST = 64
 
 
 class OpenAIEmbedder:
-    """Any endpoint that speaks OpenAI's `/embeddings`; what it has cost so far, in tokens, is in `tokens_used`."""
+    """Any endpoint that speaks OpenAI's `/embeddings`; `tokens_used` counts its cost so far."""
 
     def __init__(self, name: str, *, base_url: str, api_key: str | None = None) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class OpenAIEmbedder:
 
         Raises:
             TransientError: the endpoint is busy or away; carries its Retry-After.
-            FatalError: it refuses, or answers something else than a vector a text.
+            FatalError: it refuses, or answers with something other than one vector per text.
         """
         parts = [self._embed(some) for some in chunked(texts, TEXTS_PER_REQUEST)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
@@ -63,5 +63,7 @@ class OpenAIEmbedder:
             self.tokens_used += tokens
             known, self._dim = self._dim or vectors.shape[1], vectors.shape[1]
         if known != vectors.shape[1]:
-            raise FatalError(f"{self._url}: model {self.name!r} gave {vectors.shape[1]} numbers a text, before {known}")
+            raise FatalError(
+                f"{self._url}: model {self.name!r} gave {vectors.shape[1]} numbers per text, before {known}"
+            )
         return unit_rows(vectors)

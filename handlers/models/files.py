@@ -65,7 +65,7 @@ def model_file(name: str, filename: str, *, model_dir: str | Path | None = None)
     in one index under one name. A model of another name is taken from `model_dir` as it is.
 
     Raises:
-        ModelFileError: the file is missing or different; the message says how to mend it.
+        ModelFileError: the file is missing or different; the message has the cure.
         UnknownName: no known model has that name and no folder is given.
     """
     given = model_dir or os.environ.get(MODEL_DIR_VARIABLE)

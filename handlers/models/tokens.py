@@ -13,20 +13,20 @@ EMBEDDING_MODEL = "bge-small-en-v1.5"
 
 _tokenizers: dict[str, "Tokenizer"] = {}
 _lock = threading.Lock()
-# Where `str.split` would part what the tokenizer does not: it drops some of these and joins what stands around them.
+# `str.split` cuts at these, the tokenizer does not: it drops some of them and joins the text around them.
 _ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _IDEOGRAPH = re.compile("[\u3400-\u4db5\u4e00-\u9fef]")
 _WORD = re.compile(r"[^ \t\n\r]+")
 
 
 def count_tokens(text: str) -> int:
-    """How many tokens the default embedding model sees in a text, without the two special ones around it.
+    """The number of tokens of a text for the default embedding model, without the two special ones around it.
 
-    A run that it does not know is one token to it, however long, for example a line of Thai; here it counts a token for
-    two characters, about as many as a model that knows the script sees, so that no passage gets too long for one.
+    To that model a run of unknown characters is one token, however long, for example a line of Thai. Here it counts one
+    token per two characters, about as many as for a model that knows the script, so that no passage gets too long.
     """
     # BERT's tokenizer never looks across white space, so words that were counted once need not be counted again; and an
-    # ideograph is a word by itself, and a token.
+    # ideograph is a word and a token of its own.
     ideographs = 0
     if not text.isascii():
         text, ideographs = _IDEOGRAPH.subn(" ", text)
@@ -51,7 +51,7 @@ _known_words = _Words()
 
 
 def whole_text_tokens(text: str) -> int:
-    """The same, by the tokenizer at one go."""
+    """The same number, from the tokenizer and the whole text at once."""
     tokenizer = _counting_tokenizer()
     encoded = tokenizer.encode(text, add_special_tokens=False)
     ids, unknown = encoded.ids, tokenizer.token_to_id("[UNK]")
@@ -62,9 +62,9 @@ def whole_text_tokens(text: str) -> int:
 
 
 def load_tokenizer(path: str, *, max_tokens: int | None = None) -> "Tokenizer":
-    """A tokenizer of its own from a `tokenizer.json`: no padding, and truncation only at `max_tokens`.
+    """A new tokenizer from a `tokenizer.json`: no padding, and truncation only at `max_tokens`.
 
-    What the file says about both is dropped: a fixed padding to 512 makes every text as slow as the longest.
+    The file's own values of both are dropped: a fixed padding to 512 makes every text as slow as the longest.
     """
     from tokenizers import Tokenizer
 

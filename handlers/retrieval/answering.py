@@ -19,7 +19,7 @@ _SYSTEM = (
 
 @dataclass(frozen=True)
 class Citation:
-    """A passage that an answer rests on: `number` in the answer, and where it stands in which document."""
+    """A passage that an answer rests on: its `number` in the answer, and its location in the document."""
 
     number: int
     chunk_id: str
@@ -33,12 +33,12 @@ class Citation:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model answered, with the passages that it cites, in the order of their numbers."""
+    """The model's answer, with the passages that it cites, in the order of their numbers."""
 
     text: str
     citations: tuple[Citation, ...]
     unknown: tuple[int, ...] = ()
-    """Numbers that it cited although there is no such passage; they are taken out of the text."""
+    """Numbers in the answer without such a passage; they are removed from the text."""
 
 
 @handler(writes="answer")
@@ -53,7 +53,7 @@ def answer_question(
 ) -> Answer:
     """The language model's answer from the best `most` results, each cut at `most_characters`.
 
-    `relations` are told to it as well, if a step before found them. Without results nothing is asked.
+    It also gets `relations`, if a step before found them. Without results the model is not asked.
 
     Raises:
         FatalError: no language model is configured, or it refuses.
@@ -63,17 +63,17 @@ def answer_question(
     if not shown:
         return Answer("Nothing was found that could answer this.", ())
     passages = "\n\n".join(
-        f"[{number}] {place(hit)}\n{hit.content[:most_characters].strip()}" for number, hit in enumerate(shown, 1)
+        f"[{number}] {location_of(hit)}\n{hit.content[:most_characters].strip()}" for number, hit in enumerate(shown, 1)
     )
     known = "Relations between names, to understand the passages; do not cite them:\n" + "\n".join(relations)
     parts = [passages, known if relations else "", f"Question: {query}"]
     answer = ask_model(call, "\n\n".join(part for part in parts if part), system=_SYSTEM)
-    text, cited, unknown = checked(answer, len(shown))
+    text, cited, unknown = check_citations(answer, len(shown))
     return Answer(text, tuple(citation(number, shown[number - 1]) for number in cited), unknown)
 
 
-def checked(answer: str, passages: int) -> tuple[str, list[int], tuple[int, ...]]:
-    """The answer without numbers of passages that do not exist, the numbers that stay, and those taken out."""
+def check_citations(answer: str, passages: int) -> tuple[str, list[int], tuple[int, ...]]:
+    """The answer without numbers of passages that do not exist, the numbers that stay, and those removed."""
     cited: set[int] = set()
     unknown: dict[int, None] = {}
 
@@ -89,14 +89,14 @@ def checked(answer: str, passages: int) -> tuple[str, list[int], tuple[int, ...]
 
 
 def citation(number: int, hit: Hit) -> Citation:
-    """Where a passage stands: characters `start` to `end` of the document's text."""
+    """The location of a passage: characters `start` to `end` of the document's text."""
     return Citation(
         number, hit.id, hit.document_id, hit.name or hit.document_id, hit.heading, hit.page, hit.start, hit.end
     )
 
 
-def place(where: Hit | Citation) -> str:
+def location_of(found: Hit | Citation) -> str:
     """One line that leads a reader to the passage: document, page, heading, characters."""
-    name = where.document if isinstance(where, Citation) else where.name
-    parts = [name or where.document_id, f"page {where.page}" if where.page else "", where.heading]
-    return ", ".join([part for part in parts if part] + [f"characters {where.start}–{where.end}"])
+    name = found.document if isinstance(found, Citation) else found.name
+    parts = [name or found.document_id, f"page {found.page}" if found.page else "", found.heading]
+    return ", ".join([part for part in parts if part] + [f"characters {found.start}–{found.end}"])

@@ -1,4 +1,4 @@
-"""Each way of searching asked the same questions: what it ranks, and how long it takes."""
+"""The same questions for each way of searching: its rankings, and how long they take."""
 
 import statistics
 import time
@@ -16,7 +16,7 @@ MOST = 100
 
 
 @dataclass(frozen=True)
-class Run:
+class SearchRun:
     """The hits of every question, best first, and the seconds each took."""
 
     hits: Mapping[str, Sequence[Hit]]
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def answered(self) -> int:
-        """Questions that brought anything."""
+        """The number of questions with any hit."""
         return sum(bool(found) for found in self.hits.values())
 
     def documents(self, name: Callable[[Hit], str]) -> dict[str, list[str]]:
@@ -64,7 +64,7 @@ def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callab
     return ways
 
 
-def run_questions(search: Callable[[str], list[Hit]], questions: Mapping[str, str]) -> Run:
+def run_questions(search: Callable[[str], list[Hit]], questions: Mapping[str, str]) -> SearchRun:
     """Ask all questions, one after another; the first is asked once before, since it loads models and vectors."""
     hits: dict[str, Sequence[Hit]] = {}
     seconds: dict[str, float] = {}
@@ -74,4 +74,4 @@ def run_questions(search: Callable[[str], list[Hit]], questions: Mapping[str, st
         began = time.perf_counter()
         hits[name] = search(text)
         seconds[name] = time.perf_counter() - began
-    return Run(hits, seconds)
+    return SearchRun(hits, seconds)

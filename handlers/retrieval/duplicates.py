@@ -1,4 +1,4 @@
-"""Results that say nearly the same are shown once: the best of them, which knows the others."""
+"""Near duplicates among the results are shown once: the best of them, which lists the others."""
 
 import re
 from collections import Counter, defaultdict
@@ -19,7 +19,7 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
 
     Near means that the passages share at least `similarity` of their runs of three words (Jaccard's coefficient of
     their sets; Broder, SEQUENCES 1997) and all their numbers: two price lists that differ in a price stay two.
-    `similarity: 1` leaves only exact copies to collapse, but for case, punctuation and stop words.
+    `similarity: 1` collapses only copies that are equal but for case, punctuation and stop words.
 
     Raises:
         ValueError: `similarity` is not above 0 and at most 1.
@@ -33,11 +33,11 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
     holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for hit in results:
         runs, figures = _runs(hit.content), Counter(_NUMBER.findall(hit.content))
-        shared = Counter(place for run in runs for place in holders.get(run, ()))
+        shared = Counter(rank for run in runs for rank in holders.get(run, ()))
         same = [
-            place
-            for place, count in shared.items()
-            if count >= similarity * (len(runs) + sizes[place] - count) and numbers[place] == figures
+            rank
+            for rank, count in shared.items()
+            if count >= similarity * (len(runs) + sizes[rank] - count) and numbers[rank] == figures
         ]
         if same:
             others[min(same)].append((hit.id, hit.document_id))

@@ -11,7 +11,7 @@ from flows.errors import OrchestrationError
 
 
 class InvalidJudgements(OrchestrationError, ValueError):
-    """A file of queries or judgements that cannot be read; the message names the line and what should stand there."""
+    """A file of queries or judgements that cannot be read; the message names the line and the expected form."""
 
 
 def ndcg(ranked: Sequence[str], gains: Mapping[str, float], *, at: int = 10) -> float:
@@ -22,8 +22,8 @@ def ndcg(ranked: Sequence[str], gains: Mapping[str, float], *, at: int = 10) -> 
     Source: Järvelin & Kekäläinen, TOIS 2002, in the form of trec_eval's `ndcg_cut` (linear gains).
     """
     ideal = sorted((gain for gain in gains.values() if gain > 0), reverse=True)[:at]
-    best = sum(gain / log2(place + 2) for place, gain in enumerate(ideal))
-    got = sum(max(gains.get(name, 0.0), 0.0) / log2(place + 2) for place, name in enumerate(ranked[:at]))
+    best = sum(gain / log2(rank + 1) for rank, gain in enumerate(ideal, start=1))
+    got = sum(max(gains.get(name, 0.0), 0.0) / log2(rank + 1) for rank, name in enumerate(ranked[:at], start=1))
     return got / best if best else 0.0
 
 
@@ -38,7 +38,7 @@ def reciprocal_rank(ranked: Sequence[str], gains: Mapping[str, float]) -> float:
 
     Source: Voorhees, The TREC-8 Question Answering Track Report, 1999.
     """
-    return next((1 / place for place, name in enumerate(ranked, start=1) if gains.get(name, 0) > 0), 0.0)
+    return next((1 / rank for rank, name in enumerate(ranked, start=1) if gains.get(name, 0) > 0), 0.0)
 
 
 def measure(ranked: Mapping[str, Sequence[str]], judged: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -69,40 +69,40 @@ def read_queries(path: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for number, line in _lines(path):
-        place = f"{path}:{number}"
+        where = f"{path}:{number}"
         if line.lstrip().startswith("{"):
-            name, text = _query_of(line, place)
+            name, text = _query_of(line, where)
         else:
             name, tab, text = line.partition("\t")
             if not tab:
-                raise InvalidJudgements(f"{place}: expected an id, a tab and a question, or a JSON object")
+                raise InvalidJudgements(f"{where}: expected an id, a tab and a question, or a JSON object")
             if number == 1 and name.strip().lower() in ("id", "_id", "query-id", "qid"):
                 continue
         name, text = name.strip(), text.strip()
         if not name or not text:
-            raise InvalidJudgements(f"{place}: the {'question' if name else 'id'} is empty")
+            raise InvalidJudgements(f"{where}: the {'question' if name else 'id'} is empty")
         if name in found:
-            raise InvalidJudgements(f"{place}: the id {name!r} comes a second time; each question needs its own")
+            raise InvalidJudgements(f"{where}: the id {name!r} comes a second time; each question needs its own")
         found[name] = text
     if not found:
         raise InvalidJudgements(f"{path} has no questions")
     return found
 
 
-def _query_of(line: str, place: str) -> tuple[str, str]:
+def _query_of(line: str, where: str) -> tuple[str, str]:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise InvalidJudgements(f"{place}: not JSON: {error}") from error
+        raise InvalidJudgements(f"{where}: not JSON: {error}") from error
     name, text = record.get("_id", record.get("id")), record.get("text", record.get("query"))
     if name is None or not isinstance(text, str):
-        raise InvalidJudgements(f"{place}: needs '_id' (or 'id') and 'text' (or 'query'), not {sorted(record)}")
+        raise InvalidJudgements(f"{where}: needs '_id' (or 'id') and 'text' (or 'query'), not {sorted(record)}")
     return str(name), text
 
 
 def read_judgements(path: Path) -> dict[str, dict[str, float]]:
     """Gains by question and document, from TREC's lines (question, iteration, document, gain) or BEIR's (question,
-    document, gain, and whatever follows; tabs, with a line of headings).
+    document, gain; separated by tabs, below a line of headings, further columns allowed).
 
     Raises:
         InvalidJudgements: a line is neither.
@@ -125,7 +125,7 @@ def read_judgements(path: Path) -> dict[str, dict[str, float]]:
         try:
             found[question][document] = float(gain)
         except ValueError:
-            raise InvalidJudgements(f"{path}:{number}: the gain {gain!r} is no number") from None
+            raise InvalidJudgements(f"{path}:{number}: the gain {gain!r} is not a number") from None
     if not found:
         raise InvalidJudgements(f"{path} has no judgements")
     return dict(found)

@@ -1,4 +1,4 @@
-"""Searching with what a language model makes of the question: other wordings, or a passage that might answer it."""
+"""Searching with the help of a language model: with other wordings, or with a passage that might answer."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def hyde_search(
 ) -> list[Hit]:
     """The permitted chunks nearest to a passage that a language model invents as an answer, and to the question.
 
-    The passage itself is shown to nobody: only its place among the chunks counts.
+    The passage itself is shown to nobody; only its vector is used.
 
     Raises:
         FatalError: no language model is configured, or the index was made with another embedding model.

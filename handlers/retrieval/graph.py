@@ -55,11 +55,11 @@ def graph_search(
     walk: Walk,
     call: Call,
 ) -> list[Hit]:
-    """The permitted chunks that speak of the question's entities and of what is related to them, best first.
+    """The permitted chunks that mention the question's entities and those related to them, best first.
 
     A chunk scores the sum over its entities of their nearness (see `neighbourhood`) times how rare they are, so a
-    chunk that joins several of the question's entities comes first. Empty when the question names none. Without
-    `query_entities` they are looked for in the question itself.
+    chunk that joins several of the question's entities comes first. Empty if the question names none. Without
+    `query_entities`, they are looked for in the question itself.
     """
     store: IndexSearch = call.services["index_store"]
     where = TagFilter.all_of(access, filters)
@@ -96,7 +96,7 @@ def graph_traverse(
 
 @handler(writes="relations")
 def graph_context(query_neighbourhood: Mapping[str, Neighbour], *, most: int = 20) -> list[str]:
-    """The relations that lead to what is nearest to the question's entities, each once, as lines that can be read."""
+    """The relations that lead to the nearest neighbours of the question's entities, each once, as readable lines."""
     nearest = sorted(query_neighbourhood.items(), key=lambda each: (-each[1].nearness, each[0]))
     hops = dict.fromkeys(hop for _, reached in nearest for hop in reached.path)
     return [hop.described() for hop in hops][:most]

@@ -1,4 +1,4 @@
-"""What in a result matched: stretches of the passage with words of the question, or names that the graph led to."""
+"""The matches in a result: stretches of the passage with words of the question or names that the graph led to."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ def highlight_matches(
 
 
 def highlights(text: str, wanted: Collection[str]) -> tuple[tuple[int, int], ...]:
-    """Start and end of what in `text` gives any of the terms, in order; what overlaps or touches is one stretch."""
+    """Start and end of each stretch of `text` with any of the terms, in order; those that overlap or touch are one."""
     found: list[tuple[int, int]] = []
     for term, start, end in located_terms(text):
         if term not in wanted:

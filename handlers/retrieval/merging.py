@@ -1,4 +1,4 @@
-"""The end of every retrieval pipeline: fuse the rankings, look closer at the best, drop what may not be shown."""
+"""The end of every retrieval pipeline: fuse the rankings, rerank the best, drop hits that may not be shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,8 +88,8 @@ def filter_access(
     """Those results whose documents' tags match `access` (who asks), `filters` (what is asked for) and `tags` (what
     the pipeline shows).
 
-    The tags are looked up now: what was removed, or tagged otherwise, since the search is not shown. With `required`
-    a question without `access` is refused instead of seeing everything.
+    The tags are looked up now, so documents that were removed or tagged otherwise since the search are not shown. With
+    `required`, a question without `access` is refused instead of seeing everything.
 
     Raises:
         FatalError: `required`, and no `access` was given.

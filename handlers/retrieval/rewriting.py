@@ -1,4 +1,4 @@
-"""What the index knows of a question's words: the entities it names, and what its acronyms stand for."""
+"""A question in the words of the index: the entities it names, and the meanings of its acronyms."""
 
 import re
 import unicodedata
@@ -59,7 +59,7 @@ def extract_entities_from_query(
 
 
 def named_entities(store: IndexSearch, text: str, *, where: TagFilter | None = None) -> list[str]:
-    """Entities that visible chunks know and `text` names; the longest names first found, never two for one word.
+    """Entities that visible chunks have and `text` names; longer names win, and no word belongs to two.
 
     A name that is only a stop word when case is ignored (`IT`) must be written as the index spells it.
     """
@@ -84,9 +84,9 @@ def named_entities(store: IndexSearch, text: str, *, where: TagFilter | None = N
 
 def _spells(name: str, acronym: str) -> bool:
     words = re.split(r"[\s-]+", name)
-    telling = [word for word in words if word.lower() not in STOP_WORDS]
+    main = [word for word in words if word.lower() not in STOP_WORDS]
     return len(words) > 1 and any(
-        "".join(word[:1] for word in chosen).casefold() == acronym.casefold() for chosen in (words, telling)
+        "".join(word[:1] for word in chosen).casefold() == acronym.casefold() for chosen in (words, main)
     )
 
 

@@ -68,5 +68,5 @@ def test_a_busy_endpoint_is_asked_again_and_a_refusal_is_not(services: Services,
 
 
 def test_an_endpoint_must_be_told() -> None:
-    with pytest.raises(Exception, match="BRAID_OPENAI_BASE_URL must say where"):
+    with pytest.raises(Exception, match="BRAID_OPENAI_BASE_URL must be the URL"):
         make_provider("openai")

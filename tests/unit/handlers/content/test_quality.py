@@ -38,6 +38,6 @@ def test_a_blurred_picture_is_less_sharp_and_a_flat_one_not_at_all() -> None:
 
 
 def test_a_wav_keeps_its_samples() -> None:
-    samples, rate = read_wav(write_wav(TONE, RATE), place="x")
+    samples, rate = read_wav(write_wav(TONE, RATE), where="x")
     assert rate == RATE
     assert np.abs(samples[:, 0] - TONE).max() < 1e-4

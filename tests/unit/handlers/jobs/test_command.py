@@ -40,7 +40,7 @@ def test_a_program_gets_its_arguments_as_they_are_and_no_shell_reads_them() -> N
         ({"argv": []}, "argv is empty"),
         ({"argv": [PYTHON], "env": {"LD_PRELOAD": "x"}}, "env sets 'LD_PRELOAD'"),
         ({"argv": [PYTHON], "env": {"PATH": "x"}}, "env sets 'PATH'"),
-        ({"argv": [PYTHON], "cwd": "/no/such/folder"}, "is no folder"),
+        ({"argv": [PYTHON], "cwd": "/no/such/folder"}, "is not a folder"),
     ],
 )
 def test_what_may_not_be_run_is_refused(options: Any, message: str) -> None:

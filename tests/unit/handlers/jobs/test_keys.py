@@ -22,13 +22,13 @@ def call_of(keys: JobKeys, step: str, run: str = "run-1") -> Call:
 
 def test_two_jobs_of_a_run_with_one_key_are_refused_with_both_names(tmp_path: Path) -> None:
     keys = JobKeys(tmp_path)
-    with keys.claimed("gmail:1", call_of(keys, "first")):
+    with keys.claim("gmail:1", call_of(keys, "first")):
         pass
-    with keys.claimed("gmail:1", call_of(keys, "first")):  # tried again
+    with keys.claim("gmail:1", call_of(keys, "first")):  # tried again
         pass
     with (
         pytest.raises(KeyCollision, match="second: its idempotency key 'gmail:1' is that of first too"),
-        keys.claimed("gmail:1", call_of(keys, "second")),
+        keys.claim("gmail:1", call_of(keys, "second")),
     ):
         pass
 
@@ -37,12 +37,12 @@ def test_another_run_waits_for_nobody_and_is_refused_while_the_key_is_held(tmp_p
     mine, theirs = JobKeys(tmp_path), JobKeys(tmp_path)
     other = call_of(theirs, "nightly", "run-2")
     with (
-        mine.claimed("gmail:1", call_of(mine, "first")),
+        mine.claim("gmail:1", call_of(mine, "first")),
         pytest.raises(KeyCollision, match="nightly: .*'gmail:1' is being worked on by first of run run-1"),
-        theirs.claimed("gmail:1", other),
+        theirs.claim("gmail:1", other),
     ):
         pass
-    with theirs.claimed("gmail:1", other):
+    with theirs.claim("gmail:1", other):
         pass
 
 
@@ -53,7 +53,7 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
         from flows.author import Call
         from flows.state import Identity
         from handlers.jobs import JobKeys
-        with JobKeys(Path({str(tmp_path)!r})).claimed("k", Call(step_id="theirs", identity=Identity("p", "run-9"))):
+        with JobKeys(Path({str(tmp_path)!r})).claim("k", Call(step_id="theirs", identity=Identity("p", "run-9"))):
             print("held", flush=True)
             sys.stdin.read()
     """
@@ -68,12 +68,12 @@ def test_a_process_of_its_own_counts_and_its_end_frees_the_key(tmp_path: Path) -
         assert process.stdout.readline() == b"held\n"
         with (
             pytest.raises(KeyCollision, match="mine: .* worked on by theirs of run run-9"),
-            keys.claimed("k", call_of(keys, "mine")),
+            keys.claim("k", call_of(keys, "mine")),
         ):
             pass
         process.kill()
         process.wait()
-    with keys.claimed("k", call_of(keys, "mine")):
+    with keys.claim("k", call_of(keys, "mine")):
         pass
 
 
@@ -100,7 +100,7 @@ def test_the_key_of_a_job_is_made_of_its_arguments(tmp_path: Path) -> None:
 
 
 def test_a_key_can_only_name_arguments() -> None:
-    with pytest.raises(TypeError, match="its key names 'acount', which is no argument of it"):
+    with pytest.raises(TypeError, match="its key names 'acount', which is not an argument of it"):
 
         @job(key="{acount}", registry=Registry())
         def ingest(account: str) -> None: ...

@@ -10,8 +10,8 @@ from flows.state import Identity, Services
 from handlers.models import Completion
 from handlers.models.chat import Message
 from handlers.records import Hit
-from handlers.retrieval import place
-from handlers.retrieval.answering import answer_question, checked
+from handlers.retrieval import location_of
+from handlers.retrieval.answering import answer_question, check_citations
 
 
 class Scripted:
@@ -47,7 +47,7 @@ def hits(count: int) -> list[Hit]:
 def test_only_passages_that_were_given_can_be_cited(
     answer: str, text: str, cited: list[int], unknown: tuple[int, ...]
 ) -> None:
-    assert checked(answer, 3) == (text, cited, unknown)
+    assert check_citations(answer, 3) == (text, cited, unknown)
 
 
 def test_the_model_sees_numbered_passages_and_the_answer_knows_where_they_stand() -> None:
@@ -65,7 +65,7 @@ def test_the_model_sees_numbered_passages_and_the_answer_knows_where_they_stand(
         5,
         90,
     )
-    assert place(cited) == "f2.pdf, page 2, H, characters 5–90"
+    assert location_of(cited) == "f2.pdf, page 2, H, characters 5–90"
     [prompt] = model.prompts
     assert "[3] f3.pdf, page 3, H, characters 5–90\nfact 3 fact 3 fact 3" in prompt
     assert "[4]" not in prompt

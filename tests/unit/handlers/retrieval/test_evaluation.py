@@ -76,7 +76,7 @@ def test_judgements_are_read_as_trec_and_beir_write_them(tmp_path: Path) -> None
         (read_queries, "{broken\n", ":1: not JSON"),
         (read_queries, "1\t \n", ":1: the question is empty"),
         (read_queries, "\n", "has no questions"),
-        (read_judgements, "1 0 a\n1 0\n", "the gain 'a' is no number"),
+        (read_judgements, "1 0 a\n1 0\n", "the gain 'a' is not a number"),
         (read_judgements, "1 0\n", ":1: expected question, iteration, document, gain"),
         (read_judgements, "", "has no judgements"),
     ],
