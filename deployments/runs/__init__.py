@@ -1,10 +1,10 @@
 """A run from its request to its record: parameters, wiring, running, resuming."""
 
-from deployments.runs.parameters import InvalidParameters, check_parameters, convert
 from deployments.runs.recording import start_recording
 from deployments.runs.resuming import find_run
 from deployments.runs.run import run_pipeline
 from deployments.runs.wiring import load_handlers, make_services, new_run_id, overrides_from, prepare
+from flows.model import InvalidParameters, check_parameters, convert
 
 __all__ = [
     "InvalidParameters",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
-from deployments.runs.parameters import InvalidParameters
 from deployments.settings import Settings
 from flows.errors import OrchestrationError, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline_text
+from flows.model import InvalidParameters
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

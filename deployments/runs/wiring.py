@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from deployments.runs.memory import share_arenas
-from deployments.runs.parameters import check_parameters
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
 from flows.engine import Observer, Prepared, ignore_event
 from flows.errors import OrchestrationError
 from flows.limits import SharedRates
-from flows.model import Pipeline
+from flows.model import Pipeline, check_parameters
 from flows.planning import Overrides, Places, Plan, effect_fingerprints, make_plan
 from flows.state import Context, EffectFingerprint, Identity, Services
 from flows.storage import Storage

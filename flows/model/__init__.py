@@ -4,6 +4,7 @@ from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
 from flows.model.lint import remarks
+from flows.model.parameters import InvalidParameters, check_parameters, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -38,6 +39,7 @@ __all__ = [
     "ForEach",
     "Frozen",
     "Handler",
+    "InvalidParameters",
     "Merge",
     "MergeResults",
     "MinRatio",
@@ -61,7 +63,9 @@ __all__ = [
     "Switch",
     "Tolerance",
     "check_expression",
+    "check_parameters",
     "condition_names",
+    "convert",
     "evaluate_condition",
     "handler_name",
     "handler_names",
@@ -71,4 +75,5 @@ __all__ = [
     "settle",
     "template_names",
     "tightest",
+    "without_secrets",
 ]

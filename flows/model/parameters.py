@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, suggest
-from flows.model import Parameter, Pipeline
+from flows.model.steps import Parameter, Pipeline
 
 _SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
