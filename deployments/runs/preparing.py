@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 
 from deployments.catalog import Catalog
-from deployments.runs.parameters import check_parameters
 from deployments.runs.request import Request
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared
 from flows.limits import SharedRates
+from flows.model import check_parameters
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
 from flows.state import Context, EffectFingerprint, Identity, Services
 

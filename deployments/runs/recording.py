@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deployments.runs.parameters import without_secrets
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import add_up
 from flows.engine import Expected, Observer, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
 from flows.limits import SECONDS
+from flows.model import without_secrets
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord, RunStore

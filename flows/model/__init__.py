@@ -12,6 +12,7 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
+from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
@@ -38,6 +39,7 @@ from flows.model.steps import (
 __all__ = [
     "ITEM",
     "KIND_BY_KEY",
+    "LEFT_OUT",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
     "NESTING_KEYS",
@@ -48,6 +50,7 @@ __all__ = [
     "ForEach",
     "Frozen",
     "Handler",
+    "InvalidParameters",
     "Merge",
     "MergeResults",
     "MinRatio",
@@ -70,7 +73,9 @@ __all__ = [
     "Switch",
     "Tolerance",
     "check_expression",
+    "check_parameters",
     "condition_names",
+    "convert",
     "effective_resource",
     "evaluate_condition",
     "handler_name",
@@ -82,4 +87,5 @@ __all__ = [
     "telling_key",
     "template_names",
     "tightest",
+    "without_secrets",
 ]
