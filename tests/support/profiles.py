@@ -1,6 +1,6 @@
 """How many examples, seeds and schedules a test tries: moderate by default, more in CI, many more at night.
 
-`BRAID_TEST_PROFILE=ci pytest` chooses the profile, and so does `pytest --hypothesis-profile=ci`. Tests give their number for
+`TEST_PROFILE=ci pytest` chooses the profile, and so does `pytest --hypothesis-profile=ci`. Tests give their number for
 the moderate profile, either as `@settings(max_examples=scaled(40))` or as `range(scaled(40))`.
 """
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 PROFILES = {"moderate": 1, "ci": 4, "nightly": 40}
 """By name, how many times the moderate number of tries."""
 MODERATE_EXAMPLES = 30
-VARIABLE = "BRAID_TEST_PROFILE"
+VARIABLE = "TEST_PROFILE"
 
 
 def load_profiles() -> None:
