@@ -5,6 +5,7 @@ a short transaction, and waits for the others.
 """
 
 import pickle
+import weakref
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -66,6 +67,8 @@ class RunStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_database(url)
+        # A store that nobody closes, or that cannot be migrated, lets go of its connections when it is collected.
+        weakref.finalize(self, self._engine.dispose)
         migrate(self._engine)
 
     # Written while a run goes on.
