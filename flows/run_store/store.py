@@ -4,6 +4,7 @@ The database is SQLite by default, or any other by its SQLAlchemy URL. Several p
 every write is a short transaction that waits for the others.
 """
 
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -27,6 +28,8 @@ class RunStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_database(url)
+        # A store that nobody closes, or that cannot be migrated, lets go of its connections when it is collected.
+        weakref.finalize(self, self._engine.dispose)
         migrate(self._engine)
 
     # Writing while a run is running.
