@@ -178,7 +178,7 @@ def _of_page(path: Path) -> str:
 
 
 def _of_workbook(path: Path) -> str:
-    from openpyxl import load_workbook  # pyright: ignore[reportMissingImports]
+    from openpyxl import load_workbook  # pyright: ignore[reportMissingModuleSource]
 
     book = load_workbook(path, data_only=True)
     values = (value for sheet in book for row in sheet.values for value in row if value is not None)
