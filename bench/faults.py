@@ -29,8 +29,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from flows.author import REGISTRY, Outcome, Registry, RunResult, handler
-from flows.engine import Observer, Observers, Prepared, run_plan
+from flows.author import REGISTRY, Registry, RunResult, handler
+from flows.engine import Event, Prepared, StepFinished, combine_observers, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -250,13 +250,13 @@ def concurrent_runs(runs: int) -> Row:
     return Row(f"{runs} runs at once in one SQLite file", runs, ended.count(0), lost)
 
 
-class _CancelAfter(Observer):
+class _CancelAfter:
     def __init__(self, events: int) -> None:
         self._left = events
         self.task: asyncio.Task[RunResult] | None = None
 
-    def finished(self, outcome: Outcome) -> None:
-        self._left -= 1
+    def __call__(self, event: Event) -> None:
+        self._left -= isinstance(event, StepFinished)
         if self._left == 0 and self.task is not None:
             self.task.cancel()
 
@@ -270,7 +270,7 @@ def cancelled(tries: int) -> Row:
             plan = make_plan(Pipeline.model_validate(killing.PIPELINE), registry=place.handlers())
             recorder, stop = Recorder(RunStore(place.url)), _CancelAfter(number + 1)
             context = Context(identity=Identity("killed", "cut"))
-            prepared = Prepared(plan, context, Observers([recorder, stop]), journal=recorder)
+            prepared = Prepared(plan, context, combine_observers(recorder, stop), journal=recorder)
             stop.task = task = asyncio.ensure_future(run_plan(prepared))
             with suppress(asyncio.CancelledError):
                 await task

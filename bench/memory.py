@@ -21,8 +21,7 @@ from bench.incremental import WORDS
 from deployments.catalog import load_catalog
 from deployments.runs import load_handlers, run_pipeline
 from deployments.settings import Settings
-from flows.author import Outcome
-from flows.engine import Observer
+from flows.engine import Event, StepFinished
 
 
 def write(folder: Path, count: int, kilobytes: int) -> None:
@@ -37,16 +36,16 @@ def write(folder: Path, count: int, kilobytes: int) -> None:
         path.write_text(text[: kilobytes * 1000], encoding="utf-8")
 
 
-class Watch(Observer):
+class Watch:
     """Prints the memory forty times while documents are published."""
 
     def __init__(self, documents: int) -> None:
         self._every, self._published, self._began = max(1, documents // 40), 0, time.monotonic()
         self._process = psutil.Process()
 
-    def finished(self, outcome: Outcome) -> None:
-        if outcome.is_leaf and "publish_documents" in outcome.id:
-            before, self._published = self._published, self._published + len(outcome.items)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepFinished) and event.outcome.is_leaf and "publish_documents" in event.outcome.id:
+            before, self._published = self._published, self._published + len(event.outcome.items)
             if before // self._every != self._published // self._every:
                 self.note()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.runs.parameters import without_secrets
 from deployments.settings import Settings
 from flows.author import add_up
-from flows.engine import Expected, Observer, Observers, Prepared, usual_seconds
+from flows.engine import Expected, Observer, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
 from flows.limits import SECONDS
 
@@ -31,7 +31,7 @@ class Recording:
         """`prepared`, recorded, and watched by others too."""
         return replace(
             prepared,
-            observer=Observers([self.recorder, *watching]),
+            observer=combine_observers(self.recorder, *watching),
             journal=self.recorder,
             spent=self.spent,
             expected=self.expected,

@@ -11,7 +11,7 @@ from deployments.runs.recording import start_recording
 from deployments.runs.wiring import load_handlers, new_run_id, overrides_from, prepare
 from deployments.settings import Settings
 from flows.author import RunResult
-from flows.engine import Observer, Prepared
+from flows.engine import Observer, Prepared, ignore_event
 from flows.loaders import LoadedPipeline
 from flows.state import Services
 
@@ -31,7 +31,7 @@ def run_pipeline(
     max_workers: int | None = None,
     budget: Mapping[str, float] | None = None,
     engine: Engine = "prefect",
-    progress: Observer | None = None,
+    progress: Observer = ignore_event,
     record: bool = True,
     services: Services | None = None,
     resumes: "RunRecord | None" = None,
@@ -61,16 +61,15 @@ def run_pipeline(
         source=loaded.file,
         place=loaded.position_of,
     )
-    watching = progress or Observer()
     if engine == "prefect":
         before_prefect()
     try:
         if not record:
-            return _run(loaded, parameters, replace(prepared, observer=watching), engine)
+            return _run(loaded, parameters, replace(prepared, observer=progress), engine)
         recording = start_recording(
             prepared, parameters, settings=settings, source=loaded.file, resumes=resumes, force=force
         )
-        return _run(loaded, parameters, recording.of(prepared, watching), engine, recording.recorder)
+        return _run(loaded, parameters, recording.of(prepared, progress), engine, recording.recorder)
     finally:
         if services is None:
             prepared.context.services.close()

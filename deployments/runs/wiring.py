@@ -13,7 +13,7 @@ from deployments.runs.memory import share_arenas
 from deployments.runs.parameters import check_parameters
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
-from flows.engine import Observer, Prepared
+from flows.engine import Observer, Prepared, ignore_event
 from flows.errors import OrchestrationError
 from flows.limits import SharedRates
 from flows.model import Pipeline
@@ -99,7 +99,7 @@ def prepare(
     settings: Settings,
     index: str = "default",
     overrides: Overrides | None = None,
-    observer: Observer | None = None,
+    observer: Observer = ignore_event,
     run_id: str | None = None,
     services: Services | None = None,
     catalog: Mapping[str, Pipeline] | None = None,
@@ -126,7 +126,7 @@ def prepare(
     )
     effects = _effect_fingerprints(plan, values)
     identity = Identity(pipeline.name, run_id or new_run_id(), index, chosen, effects)
-    return Prepared(plan, Context(values, identity=identity), observer or Observer(), rates=_rates(plan, settings))
+    return Prepared(plan, Context(values, identity=identity), observer, rates=_rates(plan, settings))
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from flows.author import Outcome
-from flows.engine import Observer, Stuck
+from flows.engine import Event, LoopStarted, RunStarted, StepFinished, StepStarted, StepStuck
 from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Plan
 
@@ -22,8 +22,10 @@ def watch(console: Console, *, quiet: bool = False) -> "Watch":
     return Bars(console) if console.is_terminal else Lines(console)
 
 
-class Watch(Observer):
-    """Shows nothing."""
+class Watch:
+    """An observer that shows nothing."""
+
+    def __call__(self, event: Event) -> None: ...
 
     def __enter__(self) -> Self:
         return self
@@ -40,24 +42,31 @@ class Lines(Watch):
         self._console, self._clock = console, clock
         self._began = clock()
 
-    def run_started(self, plan: Plan, run_id: str) -> None:
-        self._began = self._clock()
-        self._console.print(f"{plan.pipeline.name}: run {run_id} started, {len(plan.leaves)} steps")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._began = self._clock()
+                steps = len(event.plan.leaves)
+                self._console.print(f"{event.plan.pipeline.name}: run {event.run_id} started, {steps} steps")
+            case LoopStarted():
+                self._line(f"{event.id}: {event.items} items or batches")
+            case StepStuck():
+                self._line(str(event), style="yellow")
+            case StepFinished() if event.outcome.is_leaf:
+                self._line(_ending(event.outcome))
+            case _:
+                pass
 
-    def loop_started(self, path: StepPath, id: str, items: int) -> None:
-        self._console.print(f"{self._clock() - self._began:7.1f} s  {id}: {items} items or batches", markup=False)
+    def _line(self, text: str, *, style: str | None = None) -> None:
+        self._console.print(f"{self._clock() - self._began:7.1f} s  {text}", style=style, markup=False)
 
-    def stuck(self, found: Stuck) -> None:
-        self._console.print(f"{self._clock() - self._began:7.1f} s  {found}", style="yellow", markup=False)
 
-    def finished(self, outcome: Outcome) -> None:
-        if not outcome.is_leaf:
-            return
-        why = outcome.error.message if outcome.error else outcome.reason
-        aside = f", {len(outcome.failures)} set aside" if outcome.failures else ""
-        detail = f" in {outcome.seconds:.2f} s" if outcome.started is not None else ""
-        text = f"{self._clock() - self._began:7.1f} s  {outcome.id} {outcome.status}{detail}{aside}"
-        self._console.print(f"{text}: {why}" if why else text, markup=False)
+def _ending(outcome: Outcome) -> str:
+    why = outcome.error.message if outcome.error else outcome.reason
+    aside = f", {len(outcome.failures)} set aside" if outcome.failures else ""
+    seconds = f" in {outcome.seconds:.2f} s" if outcome.started is not None else ""
+    text = f"{outcome.id} {outcome.status}{seconds}{aside}"
+    return f"{text}: {why}" if why else text
 
 
 class Bars(Watch):
@@ -87,7 +96,22 @@ class Bars(Watch):
     ) -> None:
         self._progress.stop()
 
-    def run_started(self, plan: Plan, run_id: str) -> None:
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._start(event.plan, event.run_id)
+            case LoopStarted():
+                self._start_loop(event.path, event.items)
+            case StepStarted():
+                self._start_step(event.path)
+            case StepStuck():
+                self._progress.console.print(str(event), style="yellow", markup=False)
+            case StepFinished():
+                self._finish(event.outcome)
+            case _:
+                pass
+
+    def _start(self, plan: Plan, run_id: str) -> None:
         self._progress.console.print(f"{plan.pipeline.name}: run {run_id}", style="dim")
         for node in plan.nodes:
             path = StepPath(node.path)
@@ -95,7 +119,7 @@ class Bars(Watch):
                 label = Text("  " * len(path.around) + node.label).plain
                 self._tasks[path] = self._progress.add_task(label, total=1, start=False, note="")
 
-    def loop_started(self, path: StepPath, id: str, items: int) -> None:
+    def _start_loop(self, path: StepPath, items: int) -> None:
         again = path.plain in self._loops
         self._loops.add(path.plain)
         for step, task in self._tasks.items():
@@ -104,7 +128,7 @@ class Bars(Watch):
                 before = int(self._progress.tasks[task].total or 0) if again else 0
                 self._progress.update(task, total=before + items)
 
-    def step_started(self, path: StepPath, id: str) -> None:
+    def _start_step(self, path: StepPath) -> None:
         task = self._tasks.get(path.plain)
         if task is None:
             return
@@ -113,10 +137,7 @@ class Bars(Watch):
         self._running[task] = self._running.get(task, 0) + 1
         self._note(task)
 
-    def stuck(self, found: Stuck) -> None:
-        self._progress.console.print(str(found), style="yellow", markup=False)
-
-    def finished(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         task = self._tasks.get(outcome.path.plain) if outcome.is_leaf else None
         if task is None:
             return

@@ -1,25 +1,48 @@
 """Walks a plan: who runs when, in which isolation, and how it ended; knows nothing of Prefect."""
 
+from flows.calling import RunLeaf
 from flows.engine.engine import run_plan
+from flows.engine.events import (
+    AttemptFinished,
+    Event,
+    LoopStarted,
+    Observer,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
+    StepStuck,
+    combine_observers,
+    ignore_event,
+)
 from flows.engine.inline import run_leaf
 from flows.engine.invoke import attempt, status_of
 from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared
 from flows.engine.replay import replay_step
 from flows.engine.retries import next_delay
-from flows.engine.run_state import Observer, Observers, RunLeaf
-from flows.engine.stuck import Expected, Stuck, usual_seconds
+from flows.engine.stuck import Expected, usual_seconds
 
 __all__ = [
+    "AttemptFinished",
+    "Event",
     "Expected",
     "FinishedCall",
     "Journal",
+    "LoopStarted",
     "Observer",
-    "Observers",
     "Prepared",
+    "RunFinished",
     "RunLeaf",
-    "Stuck",
+    "RunStarted",
+    "StepFinished",
+    "StepProgressed",
+    "StepStarted",
+    "StepStuck",
     "attempt",
+    "combine_observers",
+    "ignore_event",
     "next_delay",
     "replay_step",
     "run_leaf",

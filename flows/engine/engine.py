@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 from flows.author import BranchResult, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
 from flows.calling import LeafCall, RunLeaf, open_cluster
+from flows.engine.events import AttemptFinished, RunFinished, RunStarted, StepStarted
 from flows.engine.groups import merged_result, run_group
 from flows.engine.inline import run_leaf as run_inline
 from flows.engine.journal import journaled
@@ -64,7 +65,7 @@ async def run_plan(
     began = loop.time()
     warn_of_what_is_not_shared(state.turns)
     context.progress_view = Progress(plan.pipeline.steps)
-    state.observer.run_started(plan, context.execution_id)
+    state.observe(RunStarted(plan, context.execution_id))
     scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
     watching = _watch(state, prepared.expected)
     # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
@@ -75,7 +76,7 @@ async def run_plan(
         if isinstance(error, asyncio.CancelledError):
             walk.cancel()
             await walk
-        state.observer.run_finished(None)
+        state.observe(RunFinished(None))
         raise
     finally:
         if watching is not None:
@@ -95,14 +96,14 @@ async def run_plan(
         stopped=_stopped(state, outcomes),
         late_cost=dict(state.meter.late),
     )
-    state.observer.run_finished(ended)
+    state.observe(RunFinished(ended))
     return ended
 
 
 def _watch(state: RunState, expected: Expected | None) -> "asyncio.Task[None] | None":
     if expected is None:
         return None
-    state.watch = StuckWatch(expected, progressed=state.observer.progressed, stuck=state.observer.stuck)
+    state.watch = StuckWatch(expected, state.observe)
     return asyncio.ensure_future(state.watch.forever())
 
 
@@ -189,7 +190,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     path, name = scope.path(node), scope.name(node)
     if not state.meter.may_start(node.spec.name):
         return state.never_started(node, scope, "cancelled", state.meter.refusal)
-    state.observer.step_started(path, name)
+    state.observe(StepStarted(path, name))
     call = LeafCall(
         node,
         path,
@@ -201,7 +202,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         item=scope.item or None,
         meter=state.meter,
         key=node.id + scope.key,
-        tried=lambda tried: state.observer.attempted(path, name, tried),
+        tried=lambda tried: state.observe(AttemptFinished(path, name, tried)),
         turn=state.turn if node.uses else None,
         retries=state.retries,
         cluster=state.cluster,

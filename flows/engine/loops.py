@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from flows.author import ErrorInfo, Outcome, Status, error_info, now
+from flows.engine.events import LoopStarted
 from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
 from flows.errors import OrchestrationError
 from flows.limits import Slot, Window
@@ -35,7 +36,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
     batches = _Batches(listed, loop.batch_size)
-    state.observer.loop_started(scope.path(loop), scope.name(loop), len(batches))
+    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
     items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):

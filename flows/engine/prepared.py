@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
-from flows.engine.run_state import Observer
 from flows.engine.stuck import Expected
 from flows.limits import SharedRates
 from flows.planning import Plan
@@ -17,8 +17,8 @@ class Prepared:
 
     plan: Plan
     context: Context
-    observer: Observer = field(default_factory=Observer)
-    """Told what happens."""
+    observer: Observer = ignore_event
+    """Called with every event of the run."""
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)

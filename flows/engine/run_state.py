@@ -1,4 +1,4 @@
-"""What a run keeps while it goes on: outcomes, windows, the results of groups; and who is told about them."""
+"""What a run keeps while it goes on: outcomes, windows, the results of groups."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -6,78 +6,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from flows.author import Attempt, BranchResult, ErrorInfo, Kind, Outcome, RunResult, Status, add_up
+from flows.author import BranchResult, ErrorInfo, Kind, Outcome, Status, add_up
 from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
+from flows.engine.events import Observer, StepFinished
 from flows.engine.journal import Journal
-from flows.engine.stuck import Stuck, StuckWatch
+from flows.engine.stuck import StuckWatch
 from flows.limits import Admission, Budget, Resources, Slot, Window
 from flows.model import RetryCount, StepPath
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
-
-
-class Observer:
-    """Told what happens, on the event loop, in the order it happens; override what you need."""
-
-    def run_started(self, plan: Plan, run_id: str) -> None: ...
-
-    def step_started(self, path: StepPath, id: str) -> None: ...
-
-    def loop_started(self, path: StepPath, id: str, items: int) -> None: ...
-
-    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
-        """A call that goes on has said how far it is; told now and then, not every time."""
-
-    def stuck(self, found: Stuck) -> None:
-        """A call is silent for longer than expected; told again when the silence has doubled."""
-
-    def attempted(self, path: StepPath, id: str, attempt: Attempt) -> None: ...
-
-    def finished(self, outcome: Outcome) -> None:
-        """An outcome is known; one of the same path replaces what was said before."""
-
-    def run_finished(self, result: RunResult | None) -> None:
-        """The run has ended; without a result if it was stopped from outside."""
-
-
-class Observers(Observer):
-    """Several observers as one."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
-
-    def run_started(self, plan: Plan, run_id: str) -> None:
-        for observer in self._observers:
-            observer.run_started(plan, run_id)
-
-    def step_started(self, path: StepPath, id: str) -> None:
-        for observer in self._observers:
-            observer.step_started(path, id)
-
-    def loop_started(self, path: StepPath, id: str, items: int) -> None:
-        for observer in self._observers:
-            observer.loop_started(path, id, items)
-
-    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
-        for observer in self._observers:
-            observer.progressed(path, id, done, total)
-
-    def stuck(self, found: Stuck) -> None:
-        for observer in self._observers:
-            observer.stuck(found)
-
-    def attempted(self, path: StepPath, id: str, attempt: Attempt) -> None:
-        for observer in self._observers:
-            observer.attempted(path, id, attempt)
-
-    def finished(self, outcome: Outcome) -> None:
-        for observer in self._observers:
-            observer.finished(outcome)
-
-    def run_finished(self, result: RunResult | None) -> None:
-        for observer in self._observers:
-            observer.run_finished(result)
-
 
 OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
 """How what is in a group or loop ends if nothing but time was wrong."""
@@ -151,7 +88,7 @@ class RunState:
 
     plan: Plan
     run_leaf: RunLeaf
-    observer: Observer
+    observe: Observer
     outcomes: dict[StepPath, Outcome] = field(default_factory=dict[StepPath, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
     turns: Admission = field(default_factory=lambda: Admission({}, Resources()))
@@ -176,7 +113,7 @@ class RunState:
         """Say more of an outcome that is known already, and what more it cost."""
         known = self.outcomes[path]
         outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
-        self.observer.finished(outcome)
+        self.observe(StepFinished(outcome))
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, the only one of its path.
@@ -184,7 +121,7 @@ class RunState:
         A second one would be a fault of the engine.
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
-        self.observer.finished(outcome)
+        self.observe(StepFinished(outcome))
         # What is said of items is for who watches; a run over very many would else hold all their names.
         self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.calling import LeafCall
+from flows.engine.events import Observer, StepProgressed, StepStuck
 from flows.model import StepPath
 
 logger = logging.getLogger(__name__)
@@ -45,21 +46,6 @@ def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {path: sorted(found)[(len(found) * 9 - 1) // 10] for path, found in taken.items()}
 
 
-@dataclass(frozen=True)
-class Stuck:
-    """A call that has been silent for longer than expected."""
-
-    path: StepPath
-    step_id: str
-    silent_s: float
-    """Since its attempt began, or since it last reported progress."""
-    usual_s: float | None
-
-    def __str__(self) -> str:
-        usual = f"usually it takes {self.usual_s:.1f} s" if self.usual_s is not None else "it has never ended before"
-        return f"{self.step_id} ({self.path}) gives no sign of progress for {self.silent_s:.0f} s; {usual}"
-
-
 @dataclass
 class _Watched:
     call: LeafCall
@@ -73,14 +59,8 @@ class _Watched:
 class StuckWatch:
     """Looks at the calls of one run; on the event loop only, and on the loop's clock."""
 
-    def __init__(
-        self,
-        expected: Expected,
-        *,
-        progressed: Callable[[StepPath, str, int, int | None], None],
-        stuck: Callable[[Stuck], None],
-    ) -> None:
-        self._expected, self._progressed, self._stuck = expected, progressed, stuck
+    def __init__(self, expected: Expected, observe: Observer) -> None:
+        self._expected, self._observe = expected, observe
         self._calls: dict[str, _Watched] = {}
 
     def add(self, call: LeafCall) -> None:
@@ -90,10 +70,10 @@ class StuckWatch:
         self._calls.pop(call.path, None)
 
     def look(self, at: float) -> None:
-        """Tell of every call that reported progress since the last look, and of every one that is newly stuck.
+        """Report every call that reported progress since the last look, and every one that is newly stuck.
 
-        A stuck call is told again when its silence has doubled. One that waits for its turn, or to be tried again, is
-        not stuck.
+        A stuck call is reported again when its silence has doubled. A call that waits for its turn, or to be tried
+        again, is not stuck.
         """
         for watched in self._calls.values():
             call = watched.call
@@ -103,15 +83,15 @@ class StuckWatch:
             reports = call.call.reports
             if call.attempts != watched.attempt or reports != watched.reports:
                 if reports and reports != watched.reports:
-                    self._progressed(call.path, call.id, call.call.done, call.call.total)
+                    self._observe(StepProgressed(call.path, call.id, call.call.done, call.call.total))
                 watched.attempt, watched.reports, watched.heard, watched.told = call.attempts, reports, at, 0.0
                 continue
             silent = at - watched.heard
             if silent >= max(self._expected.limit_s(call.path), 2 * watched.told):
                 watched.told = silent
-                found = Stuck(call.path, call.id, silent, self._expected.usual(call.path))
+                found = StepStuck(call.path, call.id, silent, self._expected.usual(call.path))
                 logger.warning("%s", found)
-                self._stuck(found)
+                self._observe(found)
 
     async def forever(self) -> None:
         """Look now and then; until cancelled."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from flows.author import Outcome, RunResult
-from flows.engine import Observer
+from flows.engine import Event, RunFinished, RunStarted, StepFinished, StepStarted
 from flows.model import StepPath
 from flows.planning import Group, Leaf, Loop, Plan
 
@@ -30,11 +30,11 @@ class JobEvent:
     text: str = ""
 
 
-class JobEvents(Observer):
-    """Calls `callback` for every event: in order, never twice at a time, and never in a thread of a job.
+class JobEvents:
+    """An observer that calls `callback` for what happens to stages and jobs: in order, and never twice at a time.
 
     It has a thread of its own, so a slow callback holds up no job; one that raises is logged and called again for the
-    next event. When the run ends, all events have been told, or `patience_s` is over.
+    next event. The run ends when the callback has had all events, or when `patience_s` is over.
     """
 
     def __init__(self, callback: Callable[[JobEvent], None], *, patience_s: float = 10.0) -> None:
@@ -45,7 +45,20 @@ class JobEvents(Observer):
         self._begun: set[str] = set()
         self._teller: threading.Thread | None = None
 
-    def run_started(self, plan: Plan, run_id: str) -> None:
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._start(event.plan, event.run_id)
+            case StepStarted():
+                self._start_job(event.path, event.id)
+            case StepFinished():
+                self._finish(event.outcome)
+            case RunFinished():
+                self._end(event.result)
+            case _:
+                pass
+
+    def _start(self, plan: Plan, run_id: str) -> None:
         stages = [node for node in plan.nodes if isinstance(node, (Group, Loop)) and "." not in node.path]
         self._stages = {node.path: node.id for node in stages}
         self._jobs = {node.path: node.label for node in plan.nodes if isinstance(node, Leaf)}
@@ -53,14 +66,14 @@ class JobEvents(Observer):
         self._teller.start()
         self._events.put(JobEvent("run_start", text=f"{plan.pipeline.name}: run {run_id}"))
 
-    def step_started(self, path: StepPath, id: str) -> None:
+    def _start_job(self, path: StepPath, id: str) -> None:
         stage = self._stage_of(path)
         if stage and stage not in self._begun:
             self._begun.add(stage)
             self._events.put(JobEvent("stage_start", self._stages[stage]))
         self._events.put(JobEvent("job_start", self._stages.get(stage, ""), self._job(path, id)))
 
-    def finished(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         why = outcome.error.message if outcome.error else outcome.reason
         stage = self._stage_of(outcome.path)
         name = self._stages.get(stage, "")
@@ -73,7 +86,7 @@ class JobEvents(Observer):
             ok = outcome.status == "succeeded"
             self._events.put(JobEvent("stage_ok" if ok else "stage_fail", name, "", outcome.seconds, why))
 
-    def run_finished(self, result: RunResult | None) -> None:
+    def _end(self, result: RunResult | None) -> None:
         text = result.status if result is not None else "stopped"
         self._events.put(JobEvent("run_end", seconds=result.seconds if result is not None else 0.0, text=text))
         self._events.put(None)

@@ -5,26 +5,44 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from flows.author import Outcome
-from flows.engine import Observer, Stuck
+from flows.engine import Event, LoopStarted, RunStarted, StepFinished, StepProgressed, StepStarted, StepStuck
 from flows.model import StepPath
-from flows.planning import FanIn, Leaf, Node, Plan, Sub, node_children
+from flows.planning import FanIn, Leaf, Node, Sub, node_children
 from flows.reports.tables import cell, markdown_table
 
 _WIDTH = 20
 
 
-class LiveProgress(Observer):
-    """Counts what has started and ended of every step, items of loops included."""
+class LiveProgress:
+    """An observer that counts what has started and ended of every step, items of loops included."""
 
     def __init__(self) -> None:
         self.changes = 0
         """Grows with everything that happens, so that nothing need be written twice."""
         self._steps: dict[StepPath, _Step] = {}
         self._loops: set[StepPath] = set()
-        self._stuck: dict[StepPath, Stuck] = {}
+        self._stuck: dict[StepPath, StepStuck] = {}
 
-    def run_started(self, plan: Plan, run_id: str) -> None:
-        self._expect(plan.root, "")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._expect(event.plan.root, "")
+            case LoopStarted():
+                self._start_loop(event.path, event.items)
+            case StepStarted():
+                self._at(event.path, event.id).running += 1
+            case StepProgressed():
+                if self._stuck.pop(event.path, None) is None:
+                    return
+            case StepStuck():
+                self._stuck[event.path] = event
+            case StepFinished():
+                self._stuck.pop(event.outcome.path, None)
+                if not event.outcome.is_leaf:
+                    return
+                self._finish(event.outcome)
+            case _:
+                return
         self.changes += 1
 
     def _expect(self, node: Node, prefix: str) -> None:
@@ -33,31 +51,15 @@ class LiveProgress(Observer):
         for child in node_children(node):
             self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
 
-    def loop_started(self, path: StepPath, id: str, items: int) -> None:
+    def _start_loop(self, path: StepPath, items: int) -> None:
         again = path.plain in self._loops
         self._loops.add(path.plain)
         for plain, step in self._steps.items():
             if plain.inside(path.plain):
                 # A loop in a loop begins once for every item of the outer one.
                 step.total = step.total + items if again else items
-        self.changes += 1
 
-    def step_started(self, path: StepPath, id: str) -> None:
-        self._at(path, id).running += 1
-        self.changes += 1
-
-    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
-        if self._stuck.pop(path, None) is not None:
-            self.changes += 1
-
-    def stuck(self, found: Stuck) -> None:
-        self._stuck[found.path] = found
-        self.changes += 1
-
-    def finished(self, outcome: Outcome) -> None:
-        self._stuck.pop(outcome.path, None)
-        if not outcome.is_leaf:
-            return
+    def _finish(self, outcome: Outcome) -> None:
         step = self._at(outcome.path, outcome.id)
         step.ended += 1
         step.aside += len(outcome.failures)
@@ -65,7 +67,6 @@ class LiveProgress(Observer):
             step.bad[outcome.status] = step.bad.get(outcome.status, 0) + 1
         if step.running:
             step.running -= 1
-        self.changes += 1
 
     @property
     def share(self) -> float:

@@ -11,10 +11,20 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from flows.author import Attempt, Outcome, RunResult, now
-from flows.engine import FinishedCall, Journal, Observer, Stuck
+from flows.engine import (
+    AttemptFinished,
+    Event,
+    FinishedCall,
+    Journal,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
+    StepStuck,
+)
 from flows.errors import OrchestrationError
 from flows.loaders import dump_pipeline
-from flows.model import StepPath
 from flows.planning import Plan
 from flows.run_store.records import HEARTBEAT_S, ProcessIdentity, RunningBranch, RunRecord
 from flows.run_store.store import RunStore
@@ -40,8 +50,8 @@ class _Waiting:
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
 
 
-class Recorder(Observer, Journal):
-    """Told what happens in one run; what it has kept of a finished call is in the database when `keep` returns."""
+class Recorder(Journal):
+    """The observer and the journal of one run; a finished call is in the database when `keep` returns."""
 
     active = True
 
@@ -68,9 +78,34 @@ class Recorder(Observer, Journal):
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
 
-    # What happens, told by the engine.
+    def __call__(self, event: Event) -> None:
+        """Note what happens in the run."""
+        match event:
+            case RunStarted():
+                self._start(event.plan, event.run_id)
+            case StepStarted():
+                self._goes_on(RunningBranch(event.path, event.id, now()))
+            case StepProgressed() if event.path in self._going:
+                known = self._going[event.path]
+                self._goes_on(replace(known, done=event.done, total=event.total, heard=now(), stuck=False))
+            case StepStuck() if event.path in self._going:
+                self._goes_on(replace(self._going[event.path], stuck=True))
+            case AttemptFinished():
+                with self._lock:
+                    self._waiting.attempts.append((event.path, event.id, event.attempt))
+                self._wake.set()
+            case StepFinished():
+                self._going.pop(event.outcome.path, None)
+                with self._lock:
+                    self._waiting.going.pop(event.outcome.path, None)
+                    self._waiting.outcomes.append(event.outcome)
+                self._wake.set()
+            case RunFinished():
+                self._finish(event.result)
+            case _:
+                pass
 
-    def run_started(self, plan: Plan, run_id: str) -> None:
+    def _start(self, plan: Plan, run_id: str) -> None:
         self._run_id, self._began = run_id, now()
         self._lineage = self._lineage or run_id
         shown = json.loads(json.dumps(self._parameters, default=str))
@@ -99,38 +134,13 @@ class Recorder(Observer, Journal):
         )
         self._writer.start()
 
-    def step_started(self, path: StepPath, id: str) -> None:
-        self._goes_on(RunningBranch(path, id, now()))
-
-    def progressed(self, path: StepPath, id: str, done: int, total: int | None) -> None:
-        known = self._going.get(path)
-        if known is not None:
-            self._goes_on(replace(known, done=done, total=total, heard=now(), stuck=False))
-
-    def stuck(self, found: Stuck) -> None:
-        known = self._going.get(found.path)
-        if known is not None:
-            self._goes_on(replace(known, stuck=True))
-
     def _goes_on(self, step: RunningBranch) -> None:
         # Written with what comes next, or a little later: a step that soon ends costs no writing of its own.
         self._going[step.path] = step
         with self._lock:
             self._waiting.going[step.path] = step
 
-    def attempted(self, path: StepPath, id: str, attempt: Attempt) -> None:
-        with self._lock:
-            self._waiting.attempts.append((path, id, attempt))
-        self._wake.set()
-
-    def finished(self, outcome: Outcome) -> None:
-        self._going.pop(outcome.path, None)
-        with self._lock:
-            self._waiting.going.pop(outcome.path, None)
-            self._waiting.outcomes.append(outcome)
-        self._wake.set()
-
-    def run_finished(self, result: RunResult | None) -> None:
+    def _finish(self, result: RunResult | None) -> None:
         """Write what is still waiting, and how the run ended.
 
         Raises:

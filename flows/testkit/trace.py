@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from flows.author import Outcome, RunResult
 from flows.calling import LeafCall, LeafResult
-from flows.engine import Observer, Prepared, RunLeaf, run_plan
+from flows.engine import Event, LoopStarted, Prepared, RunLeaf, StepFinished, StepStarted, run_plan
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError, TransientError
 from flows.model import StepPath
@@ -71,7 +71,7 @@ class CallWatch(Protocol):
     def __call__(self, leaf: LeafCall, before: Any = None) -> Any: ...
 
 
-class _TraceRecorder(Observer):
+class _TraceRecorder:
     """Traces a run, and injects the delays and faults of its schedule."""
 
     def __init__(self, trace: RunTrace, faults: Faults | None, stop: tuple[Stop, int] | None, watch: CallWatch | None):
@@ -92,16 +92,17 @@ class _TraceRecorder(Observer):
             else:
                 self.whole.cancel()
 
-    def step_started(self, path: StepPath, id: str) -> None:
-        self.note("started", path)
-
-    def loop_started(self, path: StepPath, id: str, items: int) -> None:
-        self.trace.sizes[path] = items
-
-    def finished(self, outcome: Outcome) -> None:
-        if not self.dead:
-            self.trace.outcomes.append(outcome)
-            self.note("finished", outcome.path)
+    def observe(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self.note("started", event.path)
+            case LoopStarted():
+                self.trace.sizes[event.path] = event.items
+            case StepFinished() if not self.dead:
+                self.trace.outcomes.append(event.outcome)
+                self.note("finished", event.outcome.path)
+            case _:
+                pass
 
     async def run_leaf(self, leaf: LeafCall) -> LeafResult:
         """Run a leaf as direct calls do, but on the event loop and with the delays of the schedule."""
@@ -202,7 +203,7 @@ def trace_run(
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
-        recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder), run_leaf=recorder.run_leaf))
+        recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder.observe), run_leaf=recorder.run_leaf))
         trace.result = loop.run_until_complete(recorder.whole)
     except WaitsForever as stuck:
         trace.stuck = str(stuck)

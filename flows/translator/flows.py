@@ -26,7 +26,7 @@ from prefect.utilities.annotations import quote
 
 from flows.author import RunResult, traceback_text
 from flows.calling import CallResult, LeafCall, LeafResult
-from flows.engine import Observers, Prepared, attempt, next_delay, run_plan, status_of
+from flows.engine import Prepared, attempt, combine_observers, next_delay, run_plan, status_of
 from flows.engine import run_leaf as run_inline
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
 from flows.model import Pipeline
@@ -131,7 +131,7 @@ async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
     async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
-        watched = replace(prepared, observer=Observers([prepared.observer, live]))
+        watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return result

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.cli import app
 from flows.author import REGISTRY, Call, RunResult
-from flows.engine import Observer, Prepared, run_plan
+from flows.engine import Observer, Prepared, ignore_event, run_plan
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
@@ -93,14 +93,14 @@ def jobs(gauge: Gauge) -> Iterator[None]:
 def run_stages(
     text: str,
     fields: Mapping[str, Any] | None = None,
-    observer: Observer | None = None,
+    observer: Observer = ignore_event,
     services: Services | None = None,
 ) -> tuple[RunResult, Mapping[str, Any]]:
     catalog = {"current": load_pipeline_text((STAGES / "current.yaml").read_text(), file="current.yaml").pipeline}
     loaded = load_pipeline_text(text, file="stages.yaml")
     plan = make_plan(loaded.pipeline, catalog=catalog, given=list(fields or {}), position_of=loaded.position_of)
     context = Context(dict(fields or {}), identity=Identity("stages", "run-1", services=services or Services()))
-    return asyncio.run(run_plan(Prepared(plan, context, observer=observer or Observer()))), context.data
+    return asyncio.run(run_plan(Prepared(plan, context, observer=observer))), context.data
 
 
 @pytest.mark.parametrize(

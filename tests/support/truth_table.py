@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.author import Outcome, Registry, handler
-from flows.engine import Observer
+from flows.author import Registry, handler
+from flows.engine import Event, StepFinished
 from flows.errors import FatalError, TransientError
 
 PAGE = Path(__file__).parents[2] / "docs" / "failure.md"
@@ -42,7 +42,7 @@ def policy(answer: str, row: Row) -> dict[str, Any]:
 
 
 @dataclass
-class Stage(Observer):
+class Stage:
     """Lets branches wait for each other by events, several groups of four at once; `name` tells them apart."""
 
     started: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -51,8 +51,9 @@ class Stage(Observer):
     def event(self, name: str) -> asyncio.Event:
         return self.started.setdefault(name, asyncio.Event())
 
-    def finished(self, outcome: Outcome) -> None:
-        self.event(f"{outcome.id} ended").set()
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepFinished):
+            self.event(f"{event.outcome.id} ended").set()
 
 
 def registry(stage: Stage) -> Registry:

@@ -2,13 +2,22 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import pytest
 
 from flows.author import Call, Registry, handler
 from flows.calling import LeafCall
-from flows.engine import Expected, Observer, Observers, Prepared, Stuck, run_plan, stuck, usual_seconds
+from flows.engine import (
+    Event,
+    Expected,
+    Prepared,
+    StepProgressed,
+    StepStuck,
+    combine_observers,
+    run_plan,
+    stuck,
+    usual_seconds,
+)
 from flows.engine.stuck import StuckWatch
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
@@ -16,7 +25,7 @@ from flows.reports import LiveProgress
 from flows.state import Context
 
 
-def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[Stuck], list[tuple[int, int | None]]]:
+def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[StepStuck], list[tuple[int, int | None]]]:
     made = Registry()
 
     @handler(registry=made)
@@ -24,11 +33,19 @@ def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[Stuck], list
 
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["work"]}), registry=made)
     call = LeafCall(plan.leaves[0], StepPath("0"), "0.work", Context())
-    found: list[Stuck] = []
+    found: list[StepStuck] = []
     progress: list[tuple[int, int | None]] = []
-    watch = StuckWatch(
-        expected, progressed=lambda _, __, done, total: progress.append((done, total)), stuck=found.append
-    )
+
+    def observe(event: Event) -> None:
+        match event:
+            case StepProgressed():
+                progress.append((event.done, event.total))
+            case StepStuck():
+                found.append(event)
+            case _:
+                raise AssertionError(event)
+
+    watch = StuckWatch(expected, observe)
     watch.add(call)
     return watch, call, found, progress
 
@@ -86,14 +103,14 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
     async def hangs() -> None:
         await named.wait()
 
-    class Seen(Observer):
-        def stuck(self, found: Stuck) -> None:
+    def seen(event: Event) -> None:
+        if isinstance(event, StepStuck):
             text.append(live.markdown())
             named.set()
 
     live, text = LiveProgress(), list[str]()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
-    watching: Any = Observers([live, Seen()])
+    watching = combine_observers(live, seen)
     result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expected(after_s=0.05)))
     assert result.status == "succeeded"
     assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]

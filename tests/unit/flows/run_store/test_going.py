@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.author import Call, Registry, handler
 from flows.calling import CallResult
-from flows.engine import FinishedCall, Prepared, Stuck, run_plan
+from flows.engine import FinishedCall, Prepared, StepProgressed, StepStuck, run_plan
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
 from flows.run_store import Recorder, RunningBranch, RunRecord, RunStore, pack
@@ -34,9 +34,9 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
                 await asyncio.sleep(0.02)
 
     assert [step.path for step in await until(False, None)] == ["0.0", "0.1"]
-    writer.stuck(Stuck(StepPath("0.0"), "0.0.waits", 400.0, None))
+    writer(StepStuck(StepPath("0.0"), "0.0.waits", 400.0, None))
     await until(True, None)
-    writer.progressed(StepPath("0.0"), "0.0.waits", 3, 7)
+    writer(StepProgressed(StepPath("0.0"), "0.0.waits", 3, 7))
     assert (await until(False, 3))[0].total == 7
     go_on.set()
     assert (await running).status == "succeeded"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flows.author import Call, Outcome, Registry, handler
-from flows.engine import Observer, Prepared, run_plan
+from flows.engine import Event, Prepared, StepFinished, StepStarted, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import Plan, make_plan
@@ -36,29 +36,29 @@ def planned(steps: Any, registry: Registry, **pipeline: Any) -> Plan:
 
 
 async def test_a_cancelled_loop_that_tolerates_failures_takes_no_further_item(registry: Registry) -> None:
-    class Told(Observer):
-        def __init__(self) -> None:
-            self.outcomes: dict[str, Outcome] = {}
-            self.started: list[str] = []
+    outcomes: dict[str, Outcome] = {}
+    started: list[str] = []
 
-        def step_started(self, path: str, id: str) -> None:
-            self.started.append(path)
+    def observe(event: Event) -> None:
+        match event:
+            case StepStarted():
+                started.append(event.path)
+            case StepFinished():
+                outcomes[event.outcome.path] = event.outcome
+            case _:
+                pass
 
-        def finished(self, outcome: Outcome) -> None:
-            self.outcomes[outcome.path] = outcome
-
-    told = Told()
     loop = {"for_each": "items", "steps": ["first_waits"], "max_concurrency": 1, "tolerated_failure": "100%"}
     running = asyncio.ensure_future(
-        run_plan(Prepared(planned([loop], registry), Context({"items": ["a", "b", "c"]}), observer=told))
+        run_plan(Prepared(planned([loop], registry), Context({"items": ["a", "b", "c"]}), observer=observe))
     )
-    while not told.started:
+    while not started:
         await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert told.started == ["0[0].0"]
-    assert {path: told.outcomes[path].status for path in ("0", "0[0]", "0[1]", "0[2]")} == {
+    assert started == ["0[0].0"]
+    assert {path: outcomes[path].status for path in ("0", "0[0]", "0[1]", "0[2]")} == {
         "0": "cancelled",
         "0[0]": "cancelled",
         "0[1]": "cancelled",

@@ -1,0 +1,103 @@
+"""The events of a run: one frozen class for each, and observers, which are functions that take any of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from flows.author import Attempt, Outcome, RunResult
+from flows.model import StepPath
+from flows.planning import Plan
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The first event of every run."""
+
+    plan: Plan
+    run_id: str
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """A handler's step has begun; it may still wait for its turn."""
+
+    path: StepPath
+    id: str
+
+
+@dataclass(frozen=True)
+class LoopStarted:
+    """A loop knows how many items or batches it has."""
+
+    path: StepPath
+    id: str
+    items: int
+
+
+@dataclass(frozen=True)
+class StepProgressed:
+    """A call reported how far it is; sent now and then, not for every report."""
+
+    path: StepPath
+    id: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class StepStuck:
+    """A call has been silent for longer than expected; sent again when the silence has doubled."""
+
+    path: StepPath
+    id: str
+    silent_s: float
+    """Since its attempt began, or since it last reported progress."""
+    usual_s: float | None
+
+    def __str__(self) -> str:
+        usual = f"usually it takes {self.usual_s:.1f} s" if self.usual_s is not None else "it has never ended before"
+        return f"{self.id} ({self.path}) gives no sign of progress for {self.silent_s:.0f} s; {usual}"
+
+
+@dataclass(frozen=True)
+class AttemptFinished:
+    """One attempt at a step has ended."""
+
+    path: StepPath
+    id: str
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class StepFinished:
+    """The outcome of a step, group, branch or item; one of the same path replaces what was known before."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The last event of every run; without a result if it was stopped from outside."""
+
+    result: RunResult | None
+
+
+Event: TypeAlias = (
+    RunStarted | StepStarted | LoopStarted | StepProgressed | StepStuck | AttemptFinished | StepFinished | RunFinished
+)
+Observer: TypeAlias = Callable[[Event], None]
+"""Called on the event loop, in the order in which things happen; read events with `match`."""
+
+
+def ignore_event(event: Event) -> None:
+    """The observer of a run that nobody watches."""
+
+
+def combine_observers(*observers: Observer) -> Observer:
+    """Several observers as one; each event reaches them in this order."""
+
+    def observe(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return observe
