@@ -203,13 +203,13 @@ KILLED_RUN = """
 import asyncio, sys
 import tests.support.process_handlers
 from flows.state import Context
-from flows.engine import run_plan
-from flows.errors import FatalError
+from flows.engine import Prepared, run_plan
 from flows.planning import make_plan
 from flows.model import Pipeline
 steps = [{"handler": "stuck", "options": {"how": "orphans", "folder": sys.argv[1]}}]
 if __name__ == "__main__":
-    asyncio.run(run_plan(make_plan(Pipeline.model_validate({"name": "p", "steps": steps})), Context({})))
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}))
+    asyncio.run(run_plan(Prepared(plan, Context({}))))
 """
 
 
