@@ -1,4 +1,4 @@
-"""Placeholders: `{name}` and `{name.inner}` in queries stand for values, and what is filled in stays a value."""
+"""Placeholders: `{name}` and `{name.inner}` in queries stand for values, which never become part of the query."""
 
 import datetime as dt
 import decimal
@@ -19,11 +19,11 @@ _SCALARS = (str, int, float, bool, bytes, decimal.Decimal, dt.date, dt.time, dt.
 
 
 class BadQuery(FatalError, ValueError):
-    """A query that is refused or that the other side does not understand; the message says what to write instead."""
+    """A query that we refuse or the other side does not understand; the message has the cure."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a value, however deep, the keys of mappings included."""
+    """Every text in a value at any depth, including the keys of mappings."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -44,10 +44,10 @@ def fields_in(*values: Any) -> tuple[str, ...]:
 
 
 def refuse_templates(options: Mapping[str, Any]) -> None:
-    """A template would put a value into the text of a query.
+    """Refuse templates, which would put values into the text of a query.
 
     Raises:
-        BadQuery: there is one in the options.
+        BadQuery: an option has one.
     """
     for name, value in options.items():
         if any("{{" in text or "{%" in text for text in texts_in(value)):
@@ -57,17 +57,17 @@ def refuse_templates(options: Mapping[str, Any]) -> None:
             )
 
 
-def bound(name: str, lookup: Lookup) -> Any:
+def bind_value(name: str, lookup: Lookup) -> Any:
     """The value of a placeholder, if a query can take it as a parameter.
 
     Raises:
         BadQuery: it is neither a number, text, time or the like, nor a list of such.
     """
-    value = _plain(lookup(name))
+    value = _python_value(lookup(name))
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = [_plain(item) for item in cast("Sequence[Any]", value)]
+        items = [_python_value(item) for item in cast("Sequence[Any]", value)]
         if all(isinstance(item, _SCALARS) for item in items):
             return items
     raise BadQuery(
@@ -85,8 +85,8 @@ def fill(value: Any, lookup: Lookup, *, text: Callable[[str], str] = str) -> Any
     if isinstance(value, str):
         whole = PLACEHOLDER.fullmatch(value)
         if whole:
-            return bound(whole[1], lookup)
-        return PLACEHOLDER.sub(lambda found: text(str(_one(found[1], lookup))), value)
+            return bind_value(whole[1], lookup)
+        return PLACEHOLDER.sub(lambda found: text(str(_single_value(found[1], lookup))), value)
     if isinstance(value, Mapping):
         filled: dict[Any, Any] = {}
         for key, item in cast("Mapping[Any, Any]", value).items():
@@ -99,14 +99,14 @@ def fill(value: Any, lookup: Lookup, *, text: Callable[[str], str] = str) -> Any
     return value
 
 
-def _one(name: str, lookup: Lookup) -> Any:
-    value = bound(name, lookup)
+def _single_value(name: str, lookup: Lookup) -> Any:
+    value = bind_value(name, lookup)
     if isinstance(value, list):
         raise BadQuery(f"{{{name}}} is a list and stands within a text; let it stand alone, or name one item of it")
     return value
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value.value if isinstance(value, enum.Enum) else value

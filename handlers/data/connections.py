@@ -1,4 +1,4 @@
-"""Connections by name: pipelines say `source: sales`, the settings say where that is; opened once, then shared."""
+"""Connections by name: pipelines have `source: sales`, the settings its URL; opened once, then shared."""
 
 import re
 import threading
@@ -25,35 +25,35 @@ class Connections:
         self._open: dict[tuple[str, str, bool], Any] = {}
         self._lock = threading.Lock()
 
-    def url(self, source: str, credential_ref: str | None = None) -> str:
+    def url(self, name: str, credential_ref: str | None = None) -> str:
         """The URL of a connection.
 
         Raises:
             UnknownName: the settings have no such connection.
-            BadConnection: `source` is a URL itself.
+            BadConnection: the name is a URL.
             MissingSecret: the reference leads nowhere.
         """
         if credential_ref is not None:
             return self._secrets(credential_ref)
-        if _URL.match(source):
+        if _URL.match(name):
             raise BadConnection(
                 "`source` is a URL; URLs hold passwords and stay out of pipelines: give it a name in "
                 'BRAID_CONNECTIONS, for example {"sales": "postgresql+psycopg://…"}, and write `source: sales`'
             )
-        if source not in self._urls:
-            raise UnknownName("connection", source, self._urls, where="BRAID_CONNECTIONS")
-        found = self._urls[source]
+        if name not in self._urls:
+            raise UnknownName("connection", name, self._urls, where="BRAID_CONNECTIONS")
+        found = self._urls[name]
         return self._secrets(found) if self._secrets.is_reference(found) else found
 
     def engine(self, url: str, *, read_only: bool) -> Any:
         """A SQLAlchemy engine; with `read_only`, one whose connections cannot write."""
-        return self._opened("sql", url, read_only, lambda: _engine(url, read_only))
+        return self._open_once("sql", url, read_only, lambda: _engine(url, read_only))
 
     def redis(self, url: str) -> Any:
-        return self._opened("redis", url, True, lambda: _redis(url))
+        return self._open_once("redis", url, True, lambda: _redis(url))
 
     def mongo(self, url: str) -> Any:
-        return self._opened("mongo", url, True, lambda: _mongo(url))
+        return self._open_once("mongo", url, True, lambda: _mongo(url))
 
     def close(self) -> None:
         with self._lock:
@@ -61,7 +61,7 @@ class Connections:
                 (opened.dispose if hasattr(type(opened), "dispose") else opened.close)()
             self._open = {}
 
-    def _opened(self, kind: str, url: str, read_only: bool, connect: Callable[[], Any]) -> Any:
+    def _open_once(self, kind: str, url: str, read_only: bool, connect: Callable[[], Any]) -> Any:
         with self._lock:
             key = (kind, url, read_only)
             if key not in self._open:
@@ -94,7 +94,7 @@ def _engine(url: str, read_only: bool) -> Any:
             import duckdb_engine  # noqa: F401  # pyright: ignore
         except ImportError as error:
             raise missing_extra("duckdb-engine", "data") from error
-        # No files but the database itself, unless the connection's URL says otherwise.
+        # No files but the database itself, unless the connection's URL allows others.
         external = str(dict(address.query).get("enable_external_access", "false"))
         address = address.difference_update_query(["enable_external_access"])
         config = {"enable_external_access": external, "lock_configuration": "true"}
@@ -123,7 +123,7 @@ def _uri_path(path: str) -> str:
 
 
 def _only_reads(connection: Any, record: Any) -> None:
-    """SQLite asks before every action of a statement: reading is allowed, and nothing else (no ATTACH, no PRAGMA)."""
+    """Let SQLite refuse every action of a statement but reading (also ATTACH and PRAGMA)."""
     import sqlite3
 
     allowed = {

@@ -83,8 +83,8 @@ def bind_inputs(name: str, function: Callable[..., Any], inputs: Any, params: Ma
     return by_name
 
 
-def call_function(name: str, values: Mapping[str, Any], inputs: Any, params: Mapping[str, Any]) -> Any:
-    """What the function gives for these values; an `async def` runs to its end in a loop of its own."""
+def call_named_function(name: str, values: Mapping[str, Any], inputs: Any, params: Mapping[str, Any]) -> Any:
+    """The function's result for these values; an `async def` runs to its end in its own event loop."""
     function = function_named(name)
     if bind_inputs(name, function, inputs, params):
         result = function(**values, **params)
@@ -101,7 +101,7 @@ def read_inputs(context: Context, inputs: Any, *, step: str) -> dict[str, Any]:
     """The values of a step's inputs by parameter.
 
     Raises:
-        MissingRead: one of them was never written; nothing is passed as None in its place.
+        MissingRead: one of them was never written; None is never passed instead.
     """
     names = named_inputs(inputs)
     for field in names.values():
@@ -115,7 +115,7 @@ def output_names(output: Any) -> tuple[str, ...]:
     """The fields that a step's `output` names, one or several.
 
     Raises:
-        FatalError: the same name twice, or none.
+        FatalError: a name comes twice, or is empty.
     """
     if output is None:
         return ()

@@ -57,10 +57,10 @@ def _is_public(address: str) -> bool:
 
 
 def make_client(hosts: AllowedHosts) -> Any:
-    """An `httpx.Client` that reaches allowed hosts only; it follows no redirects and asks no proxy."""
+    """An `httpx.Client` that reaches allowed hosts only; it follows no redirects and uses no proxy."""
     import httpx
 
-    class Checked(httpx.HTTPTransport):
+    class CheckedTransport(httpx.HTTPTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
             try:
@@ -77,4 +77,4 @@ def make_client(hosts: AllowedHosts) -> Any:
             finally:
                 request.url = asked
 
-    return httpx.Client(transport=Checked(), follow_redirects=False, trust_env=False)
+    return httpx.Client(transport=CheckedTransport(), follow_redirects=False, trust_env=False)

@@ -1,4 +1,4 @@
-"""MongoDB: `find` and `aggregate`, values bound at the leaves of the query, nothing that runs code or writes."""
+"""MongoDB: `find` and `aggregate`; values are bound at the leaves of the query, code and writes are refused."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from flows.errors import StepTimeout, TransientError, suggest
 from handlers.data.binding import BadQuery, Lookup, fill
-from handlers.data.references import plain
+from handlers.data.references import to_plain_data
 from handlers.secrets import hide
 
 _KEYS = ("collection", "filter", "projection", "sort", "limit", "pipeline", "database")
@@ -14,7 +14,7 @@ _FORBIDDEN = frozenset({"$where", "$function", "$accumulator", "$eval", "$out", 
 
 
 def check_find(query: Any) -> Mapping[str, Any]:
-    """The query, if it is one that only reads and runs no code.
+    """The query, if it only reads and runs no code.
 
     Raises:
         BadQuery: it is not.
@@ -27,7 +27,7 @@ def check_find(query: Any) -> Mapping[str, Any]:
             raise BadQuery(f"a MongoDB query has no {name!r}{suggest(str(name), _KEYS)}")
     if not isinstance(parts.get("collection"), str) or "{" in parts["collection"]:
         raise BadQuery("a MongoDB query names its `collection`, without placeholders")
-    for name in sorted(_names(parts) & _FORBIDDEN):
+    for name in sorted(_keys_in(parts) & _FORBIDDEN):
         raise BadQuery(
             f"{name!r} runs code or writes; queries only read: use $match, $group, $expr or a transform step"
         )
@@ -42,18 +42,18 @@ def read_mongo(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     """The documents as dicts; ids of MongoDB become texts.
 
     Raises:
-        BadQuery: it is refused, by us or by the server, or gives too many documents.
+        BadQuery: it is refused, by us or by the server, or returns too many documents.
         TransientError: the server is away, or took longer than `timeout_s`.
     """
     from pymongo import errors
 
-    parts = {name: _filled(value, lookup) for name, value in check_find(query).items()}
+    parts = {name: _fill_leaves(value, lookup) for name, value in check_find(query).items()}
     check_find(parts)
     try:
         database = client[parts["database"]] if "database" in parts else client.get_default_database()
         rows: list[Any] = []
         for document in _cursor(database[parts["collection"]], parts, most_rows, int(timeout_s * 1000)):
-            rows.append(plain(document))
+            rows.append(to_plain_data(document))
             if len(rows) > most_rows:
                 raise BadQuery(
                     f"the result has more than max_rows {most_rows} documents; add a limit or raise max_rows"
@@ -80,7 +80,7 @@ def _cursor(collection: Any, parts: Mapping[str, Any], most_rows: int, most_ms: 
     return found.sort(list(cast("Mapping[str, int]", sort).items())) if sort else found
 
 
-def _filled(value: Any, lookup: Lookup) -> Any:
+def _fill_leaves(value: Any, lookup: Lookup) -> Any:
     """Bound values are numbers, texts or lists of them, never operators; in a regular expression they are quoted."""
     if isinstance(value, Mapping) and "$regex" in value:
         mapping = cast("Mapping[str, Any]", value)
@@ -90,12 +90,12 @@ def _filled(value: Any, lookup: Lookup) -> Any:
         )
         # The mark keeps a placeholder that stands alone within a text, so that it is quoted too.
         regex = fill(quoted, lookup, text=re.escape)
-        rest = {name: _filled(item, lookup) for name, item in mapping.items() if name != "$regex"}
+        rest = {name: _fill_leaves(item, lookup) for name, item in mapping.items() if name != "$regex"}
         return {**rest, "$regex": regex.rstrip("\0") if isinstance(regex, str) else regex}
     if isinstance(value, Mapping):
-        return {_key(name): _filled(item, lookup) for name, item in cast("Mapping[str, Any]", value).items()}
+        return {_key(name): _fill_leaves(item, lookup) for name, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_filled(item, lookup) for item in cast("list[Any]", value)]
+        return [_fill_leaves(item, lookup) for item in cast("list[Any]", value)]
     return fill(value, lookup)
 
 
@@ -104,7 +104,7 @@ def _key(name: Any) -> Any:
     return name
 
 
-def _names(value: Any) -> frozenset[str]:
+def _keys_in(value: Any) -> frozenset[str]:
     return frozenset(_walk(value))
 
 

@@ -9,7 +9,7 @@ from flows.errors import MissingRead, OrchestrationError, TransientError
 from flows.state import Context, follow_path
 from handlers.data.binding import BadQuery, Lookup, fields_in, refuse_templates
 from handlers.data.connections import Connections
-from handlers.data.references import keep, resolved
+from handlers.data.references import inline_or_reference, resolve
 from handlers.data.rest import Rest, RestRequest, call_rest, check_request
 from handlers.options import Options, spread
 from handlers.secrets import hide
@@ -43,7 +43,7 @@ def declare_query(options: Mapping[str, Any]) -> StepDeclaration:
 
 @dataclass(frozen=True)
 class SourceQuery(Options):
-    """What is asked of a database: `source` names its connection, or is `rest`, which has its options instead."""
+    """A query of a database: `source` names its connection, or is `rest`, which has other options."""
 
     source: str
     query: str | dict[str, Any] | None = None
@@ -89,7 +89,7 @@ def run_query(
         if head not in fields:
             raise MissingRead(f"the placeholder {{{name}}} needs the field {head!r}, which nothing has written")
         try:
-            return follow_path({head: resolved(fields[head], call)}, name)
+            return follow_path({head: resolve(fields[head], call)}, name)
         except OrchestrationError as error:
             raise BadQuery(f"the placeholder {{{name}}}: {error}") from error
 
@@ -101,7 +101,7 @@ def run_query(
                 f"the answer has {len(cast('list[Any]', answer))} items, more than max_rows {limits.max_rows}; "
                 "ask for less or raise max_rows"
             )
-        return keep(answer, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
+        return inline_or_reference(answer, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
     connections: Connections = call.services["connections"]
     address = connections.url(asked.source, asked.credential_ref)
     try:
@@ -110,7 +110,7 @@ def run_query(
         message = hide(str(error), [address])
         error.args = (f"connection {asked.source!r}: {message}",)
         raise
-    return keep(rows, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
+    return inline_or_reference(rows, call, most_inline_bytes=limits.max_inline_bytes, most_bytes=limits.max_bytes)
 
 
 def _rows(

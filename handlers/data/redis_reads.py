@@ -9,7 +9,7 @@ from flows.errors import TransientError, suggest
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, fill
 from handlers.secrets import hide
 
-# Each with the command that tells how much it would fetch.
+# Each with the command that counts how much it would fetch.
 _SIZES = {
     "LRANGE": "LLEN",
     "SMEMBERS": "SCARD",
@@ -48,10 +48,10 @@ _GLOB = re.compile(r"([*?\[\]\\^])")
 
 
 def check_command(query: Any) -> list[str]:
-    """The command and its arguments, placeholders still in them.
+    """The command and its arguments, with their placeholders.
 
     Raises:
-        BadQuery: it is no command, or none that only reads.
+        BadQuery: it is not a command, or not one that only reads.
     """
     if isinstance(query, Mapping):
         parts = cast("Mapping[str, Any]", query)
@@ -63,7 +63,7 @@ def check_command(query: Any) -> list[str]:
         try:
             words = shlex.split(str(query))
         except ValueError as error:
-            raise BadQuery(f"{query!r} is no Redis command: {error}") from error
+            raise BadQuery(f"{query!r} is not a Redis command: {error}") from error
     name = words[0].upper() if words else ""
     if name not in _COMMANDS:
         raise BadQuery(
@@ -76,7 +76,7 @@ def check_command(query: Any) -> list[str]:
 
 
 def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: int) -> list[Any]:
-    """The answer as rows: a hash is one row, a list one `value` a row, a missing key none.
+    """The answer as rows: one for a hash, one per `value` for a list, none for a missing key.
 
     Raises:
         BadQuery: it is refused or too large.
@@ -85,8 +85,8 @@ def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
     import redis
 
     name, *templates = check_command(query)
-    # A value is one argument whatever is in it, and in a pattern it stands for itself.
-    escape = _escaped if name == "SCAN" else str
+    # A value is always one argument, and in a pattern its characters have no special meaning.
+    escape = _escape_pattern if name == "SCAN" else str
     arguments: list[Any] = []
     for template in templates:
         if PLACEHOLDER.fullmatch(template):
@@ -116,7 +116,7 @@ def read_redis(client: Any, url: str, query: Any, lookup: Lookup, *, most_rows: 
         raise BadQuery(hide(f"Redis: {error}", [url])) from None
 
 
-def _escaped(value: str) -> str:
+def _escape_pattern(value: str) -> str:
     return _GLOB.sub(r"\\\1", value)
 
 

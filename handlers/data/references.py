@@ -1,4 +1,4 @@
-"""Results by reference: rows too large for a context lie among the artifacts, and are read where they are needed."""
+"""Results by reference: rows too large for a context are among the artifacts, and are read where they are needed."""
 
 import base64
 import datetime as dt
@@ -29,10 +29,10 @@ class Reference:
     sha256: str
 
 
-def keep(rows: Any, call: Call, *, most_inline_bytes: int, most_bytes: int) -> Any:
-    """The rows (or whatever else was found), or a `Reference` if they are larger than a context should carry.
+def inline_or_reference(rows: Any, call: Call, *, most_inline_bytes: int, most_bytes: int) -> Any:
+    """The rows (or any other answer), or a `Reference` if they are larger than a context should carry.
 
-    The file is named by its content, so doing it twice changes nothing.
+    The name of the file depends on its content, so doing it twice changes nothing.
 
     Raises:
         BadQuery: they are larger than `most_bytes`.
@@ -53,8 +53,8 @@ def keep(rows: Any, call: Call, *, most_inline_bytes: int, most_bytes: int) -> A
     return Reference(uri, count, len(data), digest)
 
 
-def resolved(value: Any, call: Call) -> Any:
-    """The rows behind a reference; anything else as it is.
+def resolve(value: Any, call: Call) -> Any:
+    """The rows behind a reference; any other value as it is.
 
     Raises:
         StorageError: the file is gone or was changed, or is not one of the artifacts.
@@ -74,10 +74,10 @@ def resolved(value: Any, call: Call) -> Any:
 @handler(writes="rows", effects=())
 def load_reference(result: Any, *, call: Call) -> Any:
     """The rows of a query's result, whether they came by reference or not: for handlers that know no references."""
-    return resolved(result, call)
+    return resolve(result, call)
 
 
-# JSON knows no times, decimals and bytes; a reference gives back what the query gave.
+# JSON has no times, decimals and bytes; a reference returns them as the query did.
 _KINDS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
     dt.datetime: ("datetime", dt.datetime.isoformat, dt.datetime.fromisoformat),
     dt.date: ("date", dt.date.isoformat, dt.date.fromisoformat),
@@ -115,12 +115,12 @@ def _decoded(value: Any) -> Any:
     return _READERS[mapping[_TYPE]](mapping["value"])
 
 
-def plain(value: Any) -> Any:
-    """A value of a database as data that a context can hold; what Braid does not know becomes its text."""
+def to_plain_data(value: Any) -> Any:
+    """A value of a database as data that a context can hold; unknown types become texts."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        return {str(key): to_plain_data(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in cast("list[Any]", value)]
+        return [to_plain_data(item) for item in cast("list[Any]", value)]
     if isinstance(value, (memoryview, bytearray)):
         return bytes(value)
     if value is None or isinstance(value, (bool, int, float, str)) or type(value) in _KINDS:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.author import TRANSIENT_HTTP, Call, parse_retry_after
 from flows.errors import StepTimeout, TransientError
-from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound, fill
+from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bind_value, fill
 from handlers.data.hosts import AllowedHosts, make_client
 from handlers.options import Options
 from handlers.secrets import Secrets, hide
@@ -56,7 +56,7 @@ class RestRequest(Options):
 
 
 class Rest:
-    """What REST queries share: the allowed hosts, the secrets and the open connections."""
+    """The allowed hosts, the secrets and the open connections that REST queries share."""
 
     def __init__(self, hosts: AllowedHosts, secrets: Secrets | None = None) -> None:
         self.hosts, self.secrets = hosts, secrets or Secrets()
@@ -75,10 +75,10 @@ class Rest:
 
 
 def check_request(url: Any, headers: Mapping[str, str], select: str | None) -> None:
-    """Refuse what can be refused before any request.
+    """Refuse a bad request before it is sent.
 
     Raises:
-        BadQuery: a URL without a host, a placeholder in it, a secret in a header, a JSONPath that is none.
+        BadQuery: the URL has no host or a placeholder in it, a header has a secret, or the JSONPath is not valid.
     """
     if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise BadQuery(f"`url` must be an http:// or https:// address with a host, not {url!r}")
@@ -104,7 +104,7 @@ def call_rest(
     """The answer, or the part of it that `select` finds; with `pagination`, the items of all pages in one list.
 
     Raises:
-        BadQuery: refused by us or by the other side.
+        BadQuery: it is refused, by us or by the other side.
         TransientError: the other side is busy or away; carries its Retry-After.
     """
     check_request(request.url, request.headers or {}, request.select)
@@ -112,7 +112,7 @@ def call_rest(
     secret = rest.secrets(request.auth.secret) if request.auth is not None else None
     sent = {
         "method": request.method,
-        "url": _filled_url(request.url or "", lookup),
+        "url": _fill_url(request.url or "", lookup),
         "params": _params(fill(request.params or {}, lookup)),
         "headers": {
             **{name: str(value) for name, value in fill(request.headers or {}, lookup).items()},
@@ -123,7 +123,7 @@ def call_rest(
     limits = _Limits(until, timeout_s, most_bytes)
     try:
         if request.pagination is None:
-            return _selected(_json(_send(rest, sent, limits)), request.select)
+            return _select(_read_json(_send(rest, sent, limits)), request.select)
         items: list[Any] = []
         for page in _pages(rest, sent, request.pagination, request.select, limits, call):
             items.extend(page)
@@ -136,7 +136,7 @@ def call_rest(
 
 
 class _Limits:
-    """What is left of a query's time and bytes, over all its pages."""
+    """The rest of a query's time and bytes, over all its pages."""
 
     def __init__(self, until: float, timeout_s: float, bytes_left: int) -> None:
         self.until, self.timeout_s, self.bytes_left, self.most_bytes = until, timeout_s, bytes_left, bytes_left
@@ -153,9 +153,10 @@ class _Limits:
             raise BadQuery(f"the answer has more than max_bytes {self.most_bytes}; ask for less or raise max_bytes")
 
 
+@dataclass(frozen=True)
 class _Answer:
-    def __init__(self, response: Any, content: bytes) -> None:
-        self.response, self.content = response, content
+    response: Any
+    content: bytes
 
 
 def _send(rest: Rest, request: Mapping[str, Any], limits: _Limits) -> _Answer:
@@ -213,8 +214,8 @@ def _pages(
         if pagination.type == "page":
             current["params"] = {**request["params"], pagination.param or "page": pagination.first + number}
         answer = _send(rest, current, limits)
-        body = _json(answer)
-        selected = _selected(body, select)
+        body = _read_json(answer)
+        selected = _select(body, select)
         page = cast("list[Any]", selected) if isinstance(selected, list) else [selected]
         if pagination.type == "page" and not page:
             return
@@ -224,7 +225,7 @@ def _pages(
             if target is None:
                 return
             target = urljoin(current["url"], target)
-            if _origin(target) != origin:  # the secret goes to the host it is for
+            if _origin(target) != origin:  # the secret is for one host
                 raise BadQuery(f"the next page is on another host, {urlsplit(target).netloc!r}; refused")
             current = {**current, "url": target, "params": None}
         elif pagination.type == "cursor":
@@ -234,7 +235,7 @@ def _pages(
             current["params"] = {**request["params"], pagination.param or "cursor": found[0]}
 
 
-def _filled_url(url: str, lookup: Lookup) -> str:
+def _fill_url(url: str, lookup: Lookup) -> str:
     def segment(value: str) -> str:
         if value in ("", ".", ".."):
             raise BadQuery(f"{value!r} cannot be a part of an address; it would lead to another one")
@@ -242,7 +243,7 @@ def _filled_url(url: str, lookup: Lookup) -> str:
 
     if PLACEHOLDER.fullmatch(url):
         raise BadQuery("`url` is a placeholder as a whole; write the address itself")
-    return PLACEHOLDER.sub(lambda found: segment(str(bound(found[1], lookup))), url)
+    return PLACEHOLDER.sub(lambda found: segment(str(bind_value(found[1], lookup))), url)
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,7 +266,7 @@ def _authorisation(auth: Auth | None, secret: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def _json(answer: _Answer) -> Any:
+def _read_json(answer: _Answer) -> Any:
     try:
         return json.loads(answer.content)
     except ValueError as error:
@@ -284,10 +285,10 @@ def _json_path(path: str) -> Any:
     try:
         return jsonpath.compile(path)
     except jsonpath.JSONPathError as error:
-        raise BadQuery(f"{path!r} is no JSONPath: {error}; for example $.items[*].name") from error
+        raise BadQuery(f"{path!r} is not a JSONPath: {error}; for example $.items[*].name") from error
 
 
-def _selected(body: Any, select: str | None) -> Any:
+def _select(body: Any, select: str | None) -> Any:
     return body if select is None else _json_path(select).findall(body)
 
 
@@ -297,5 +298,5 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _without_query(url: str) -> str:
-    """An address without its query, which may hold what is not for logs."""
+    """An address without its query, which may hold secrets."""
     return url.split("?")[0].split("#")[0]

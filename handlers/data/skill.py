@@ -10,22 +10,22 @@ from flows.author import Call, ReadParameter, StepDeclaration, handler
 from flows.errors import FatalError, MissingRead, TransientError
 from flows.model import render, template_names
 from flows.state import Context, fingerprint
-from handlers.data.functions import call_function, named_inputs, output_names, pick_outputs
+from handlers.data.functions import call_named_function, named_inputs, output_names, pick_outputs
 from handlers.data.query import QueryLimits, SourceQuery, declare_query, run_query
-from handlers.data.references import resolved
+from handlers.data.references import resolve
 from handlers.data.rest import RestRequest
 from handlers.data.skills import Skill, check_skill, skill_named
-from handlers.data.structured import Expected, InvalidOutput, expected
+from handlers.data.structured import AnswerForm, InvalidOutput, answer_form
 from handlers.models import NOT_CONFIGURED, Chat, Completion
 from handlers.options import Options, spread
 
 ATTEMPTS = 3
-"""How often a language model is asked where the step says nothing; answers that do not fit count."""
+"""How often a language model is asked by default; answers that do not fit count."""
 
 
 def declare_skill(options: Mapping[str, Any]) -> StepDeclaration:
-    """Reads are the inputs and what the skill requires, writes are `output` or what it produces."""
-    chosen = _skill(options)
+    """Reads are the inputs and the required fields; writes are `output` or the products."""
+    chosen = _chosen_skill(options)
     if chosen is None:
         return StepDeclaration()
     check_skill(chosen)
@@ -41,7 +41,7 @@ def declare_skill(options: Mapping[str, Any]) -> StepDeclaration:
             raise FatalError(f"skill {chosen.name!r} produces no {missing[0]!r}; it produces: {', '.join(produces)}")
     writes = output_names(output) or produces
     action = chosen.action
-    version = fingerprint(chosen.model_dump(exclude={"source"}))[:16] if options.get("skill") is not None else ""
+    version = fingerprint(chosen.model_dump(exclude={"file"}))[:16] if options.get("skill") is not None else ""
     if action is not None:
         effects: tuple[str, ...] = () if action.type != "http_call" else _effects(action.request)
         return StepDeclaration(reads, writes, effects, action.timeout, action.retry + 1, version)
@@ -54,7 +54,7 @@ def _effects(request: RestRequest | None) -> tuple[str, ...]:
     return ("source.rest",) if request is not None and request.method == "POST" else ()
 
 
-def _skill(options: Mapping[str, Any]) -> Skill | None:
+def _chosen_skill(options: Mapping[str, Any]) -> Skill | None:
     name = options.get("skill")
     if name is not None and options.get("prompt") is not None:
         raise FatalError("a step has either `skill`, the name of a skill, or a `prompt` of its own")
@@ -77,7 +77,7 @@ def _skill(options: Mapping[str, Any]) -> Skill | None:
 
 @dataclass(frozen=True)
 class StepPrompt(Options):
-    """A prompt of the step's own, in place of a skill file."""
+    """The step's own prompt instead of a skill file."""
 
     prompt: Any = None
     system_prompt: str | None = None
@@ -87,7 +87,7 @@ class StepPrompt(Options):
 
 @dataclass(frozen=True)
 class ModelOptions(Options):
-    """How a language model is asked, where the skill's own values are not wanted."""
+    """How a language model is asked; these values replace those of the skill."""
 
     model: str | None = None
     temperature: float | None = None
@@ -108,19 +108,19 @@ def skill(
     asking: ModelOptions,
     call: Call,
 ) -> dict[str, Any]:
-    """What a skill produces from its inputs: each product as a field of its own, or all under `output`.
+    """The products of a skill: each as its own field, or all under `output`.
 
-    `skill` names a skill file; `prompt` is a prompt of the step's own, in which `{{ field }}` is filled in. An answer
-    that does not have the declared form is asked for again, `invalid_attempts` times in all.
+    `skill` names a skill file; `prompt` is the step's own prompt, in which `{{ field }}` is filled in. If an answer
+    does not have the declared form, the model is asked again, `invalid_attempts` times in all.
     """
-    chosen = _skill({"skill": skill, "output": output, **asdict(own)})
+    chosen = _chosen_skill({"skill": skill, "output": output, **asdict(own)})
     if chosen is None:
         raise FatalError("a skill step needs `skill`, the name of a skill, or a `prompt` of its own")
-    values = _values(context, chosen, inputs, call)
+    values = _input_values(context, chosen, inputs, call)
     if chosen.executor != "llm":
-        return _named(_acted(chosen, values, call, asking.timeout_s), chosen, output)
-    form = expected(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
-    # The engine has filled in a step's own prompt; doing it again would let the data bring templates of its own.
+        return _under_names(_act(chosen, values, call, asking.timeout_s), chosen, output)
+    form = answer_form(chosen.output_model, chosen.output_schema, chosen.produces, chosen.optional_produces)
+    # The engine has filled in a step's own prompt; doing it again would let data bring in templates.
     templates = chosen if skill is not None else None
     if "chat" not in call.services:
         raise FatalError(NOT_CONFIGURED)
@@ -134,16 +134,16 @@ def skill(
     )
     call.report_cost(completion.model, input_tokens=completion.input_tokens, output_tokens=completion.output_tokens)
     try:
-        answer = _read(completion, form)
+        answer = _read_answer(completion, form)
     except InvalidOutput as error:
         text = f"skill {chosen.name!r}, attempt {call.attempt} of {asking.invalid_attempts}: {error}"
         if call.attempt >= asking.invalid_attempts:
             raise FatalError(text) from None
         raise TransientError(text) from None
-    return _named(answer, chosen, output, form)
+    return _under_names(answer, chosen, output, form)
 
 
-def _values(context: Context, skill: Skill, inputs: Any, call: Call) -> dict[str, Any]:
+def _input_values(context: Context, skill: Skill, inputs: Any, call: Call) -> dict[str, Any]:
     names = named_inputs(inputs)
     fields = {**names, **{name: name for name in (*skill.requires, *skill.optional) if name not in names}}
     missing = [
@@ -153,22 +153,22 @@ def _values(context: Context, skill: Skill, inputs: Any, call: Call) -> dict[str
     ]
     if missing:
         raise MissingRead(f"skill {skill.name!r} reads the field {missing[0]!r}, which nothing has written")
-    return {name: resolved(context.data[field], call) for name, field in fields.items() if field in context.data}
+    return {name: resolve(context.data[field], call) for name, field in fields.items() if field in context.data}
 
 
 def _messages(skill: Skill, templates: Skill | None, values: Mapping[str, Any]) -> list[dict[str, str]]:
     shown = {name: _json_ready(value) for name, value in values.items()}
-    system = str(_text(render(skill.system_prompt, shown) if templates else skill.system_prompt))
-    user = _text(render(skill.prompt, shown) if templates else skill.prompt)
+    system = str(_as_text(render(skill.system_prompt, shown) if templates else skill.system_prompt))
+    user = _as_text(render(skill.prompt, shown) if templates else skill.prompt)
     mentioned = template_names([skill.prompt, skill.system_prompt]) if templates else frozenset[str]()
     for name, value in shown.items():
         if name not in mentioned:
-            user += f"\n\n{name}:\n{_text(value)}"
+            user += f"\n\n{name}:\n{_as_text(value)}"
     messages = [{"role": "system", "content": system}] if system else []
     return [*messages, {"role": "user", "content": user.strip()}]
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(_json_ready(value), ensure_ascii=False)
 
 
@@ -182,7 +182,7 @@ def _json_ready(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (dt.date, dt.time)) else str(value)
 
 
-def _read(completion: Completion, form: Expected | None) -> Any:
+def _read_answer(completion: Completion, form: AnswerForm | None) -> Any:
     if not completion.complete:
         raise FatalError(f"the answer was cut off after {completion.output_tokens} tokens; raise max_tokens")
     if form is not None:
@@ -192,10 +192,10 @@ def _read(completion: Completion, form: Expected | None) -> Any:
     return completion.text
 
 
-def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float) -> Any:
+def _act(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float) -> Any:
     action = skill.action
     if action is not None and action.type == "python_function":
-        return call_function(str(action.function), values, list(values), action.params or {})
+        return call_named_function(str(action.function), values, list(values), action.params or {})
     if action is not None and action.type == "data_query":
         asked = SourceQuery(action.source or "", action.query, action.credential_ref)
         request = RestRequest()
@@ -208,8 +208,8 @@ def _acted(skill: Skill, values: Mapping[str, Any], call: Call, timeout_s: float
     return run_query(values, asked, request, limits, call)
 
 
-def _named(answer: Any, skill: Skill, output: Any, form: Expected | None = None) -> dict[str, Any]:
-    """An answer under the names that the step or the skill gives to it."""
+def _under_names(answer: Any, skill: Skill, output: Any, form: AnswerForm | None = None) -> dict[str, Any]:
+    """An answer under the names that the step or the skill declares."""
     produces = skill.produces
     whole = len(produces) == 1 and not skill.optional_produces
     if whole and isinstance(answer, Mapping) and (form is None or form.properties) and set(answer) == set(produces):

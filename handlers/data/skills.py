@@ -1,4 +1,4 @@
-"""Skills: Markdown files whose front matter says what a skill needs, gives and does; found by name, never by path."""
+"""Skills: Markdown files whose front matter declares a skill's inputs, products and action; found by name only."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from flows.errors import DuplicateName, FatalError, OrchestrationError, UnknownName
+from flows.errors import DuplicateName, OrchestrationError, UnknownName
 from handlers.data.rest import RestRequest
 
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?(.*)\Z", re.DOTALL | re.MULTILINE)
@@ -23,7 +23,7 @@ class _Part(BaseModel):
 
 
 class Action(_Part):
-    """What an action skill does: call a registered function, run a query, or call a service."""
+    """The action of a skill: calling a registered function, a query, or a service."""
 
     type: Literal["python_function", "data_query", "http_call", "data_pipeline", "script"]
     function: str | None = None
@@ -57,7 +57,7 @@ def _check_url(request: RestRequest | None) -> None:
 
 
 class Skill(_Part):
-    """One skill; `requires` and `produces` are what its steps read and write."""
+    """One skill; its steps read `requires` and write `produces`."""
 
     name: str = Field(pattern=r"^[A-Za-z_][\w.\-]*$")
     description: str = ""
@@ -76,7 +76,7 @@ class Skill(_Part):
     max_tokens: int | None = None
     action: Action | None = None
     rest: RestRequest | None = None
-    source: str = ""
+    file: str = ""
 
     @model_validator(mode="after")
     def _complete(self) -> "Skill":
@@ -129,8 +129,8 @@ def load_skills(folders: Iterable[Path]) -> None:
 
 def _register(skill: Skill) -> None:
     known = SKILLS.get(skill.name)
-    if known is not None and known.source != skill.source:
-        raise DuplicateName(f"two skills are named {skill.name!r}: {known.source} and {skill.source}; rename one")
+    if known is not None and known.file != skill.file:
+        raise DuplicateName(f"two skills are named {skill.name!r}: {known.file} and {skill.file}; rename one")
     SKILLS[skill.name] = skill
 
 
@@ -141,7 +141,7 @@ def read_skill(path: Path) -> Skill:
         BadSkill: it is too large, has no front matter, or has keys that are missing, unknown or wrong.
     """
     if path.stat().st_size > _MOST_BYTES:
-        raise BadSkill(f"{path}: is larger than {_MOST_BYTES} bytes, which is no skill")
+        raise BadSkill(f"{path}: is larger than {_MOST_BYTES} bytes, too large for a skill")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -149,8 +149,8 @@ def read_skill(path: Path) -> Skill:
     return parse_skill(text, str(path.resolve()))
 
 
-def parse_skill(text: str, source: str) -> Skill:
-    """The skill of a text; `source` names it in errors.
+def parse_skill(text: str, file: str) -> Skill:
+    """The skill of a text; `file` names it in errors.
 
     Raises:
         BadSkill: as `read_skill`.
@@ -160,21 +160,21 @@ def parse_skill(text: str, source: str) -> Skill:
 
     parts = _FRONT.match(text)
     if parts is None:
-        raise BadSkill(f"{source}: has no front matter; begin with '---', the keys, and '---' on a line of its own")
+        raise BadSkill(f"{file}: has no front matter; begin with '---', the keys, and '---' on a line of its own")
     try:
         keys = YAML(typ="safe", pure=True).load(parts[1])
     except YAMLError as error:
-        raise BadSkill(f"{source}: the front matter is not YAML: {error}") from error
+        raise BadSkill(f"{file}: the front matter is not YAML: {error}") from error
     if not isinstance(keys, Mapping):
-        raise BadSkill(f"{source}: the front matter is no mapping")
+        raise BadSkill(f"{file}: the front matter is not a mapping")
     fields: dict[str, Any] = {str(key): value for key, value in keys.items()}
     body = parts[2].strip()
     fields.setdefault("prompt", body)
     try:
-        return Skill.model_validate({**fields, "source": source})
+        return Skill.model_validate({**fields, "file": file})
     except ValidationError as invalid:
         problems = [_problem(error, fields) for error in invalid.errors(include_url=False, include_input=False)]
-        raise BadSkill("\n".join(f"{source}: {problem}" for problem in problems)) from None
+        raise BadSkill("\n".join(f"{file}: {problem}" for problem in problems)) from None
 
 
 def _problem(error: Any, fields: Mapping[str, Any]) -> str:
@@ -182,24 +182,22 @@ def _problem(error: Any, fields: Mapping[str, Any]) -> str:
 
     where = ".".join(str(part) for part in error["loc"]) or "front matter"
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"no key named {where!r}{suggest(where, [name for name in Skill.model_fields if name != 'source'])}"
+        return f"no key named {where!r}{suggest(where, [name for name in Skill.model_fields if name != 'file'])}"
     if where == "hitl_enabled":
         return "hitl_enabled: waiting for people is not done by skills; pause the flow run in Prefect instead"
     return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
 
 
 def check_skill(skill: Skill) -> None:
-    """Refuse what only the registries know: functions and output models that are not there.
+    """Refuse functions and output models that are not registered.
 
     Raises:
         FatalError: one is missing, or a query or request of the skill is refused.
     """
     from handlers.data.functions import bind_inputs, function_named
-    from handlers.data.structured import expected
+    from handlers.data.structured import answer_form
 
-    expected(skill.output_model, skill.output_schema, skill.produces, skill.optional_produces)
+    answer_form(skill.output_model, skill.output_schema, skill.produces, skill.optional_produces)
     if skill.action is not None and skill.action.function is not None:
         function = function_named(skill.action.function)
         bind_inputs(skill.action.function, function, list(skill.requires), skill.action.params or {})
-    if skill.model_extra:
-        raise FatalError(f"{skill.source}: unknown keys")

@@ -10,8 +10,9 @@ from typing import Any
 
 from flows.author import Call
 from flows.errors import StepTimeout, TransientError
-from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bound
-from handlers.data.references import plain
+from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bind_value
+from handlers.data.references import to_plain_data
+from handlers.sqlstates import TRANSIENT_SQLSTATES
 
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
@@ -27,12 +28,11 @@ _VALUE_AFTER_FROM = re.compile(
     r"(?:\bDISTINCT\s+FROM|\b(?:EXTRACT|TRIM|SUBSTRING|OVERLAY)\s*\([^()]*\bFROM)\s+$", re.IGNORECASE
 )
 _NAME_AFTER = re.compile(r"\s*[.(]")
-_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P")
 _WATCH_S = 0.1
 
 
 def check_sql(sql: str) -> None:
-    """Refuse placeholders where no parameter can stand.
+    """Refuse placeholders that cannot be parameters.
 
     Raises:
         BadQuery: one stands for a name, or within quotes.
@@ -46,22 +46,22 @@ def check_sql(sql: str) -> None:
                     "bound as a parameter (a text with more in it is joined as 'a' || {b})"
                 )
             if inside:
-                raise BadQuery(_no_name(inside[0]))
+                raise BadQuery(_name_is_refused(inside[0]))
         elif found["name"] is not None:
             before, after = sql[: found.start()], sql[found.end() :]
             names = _NAME_BEFORE.search(before) and not _VALUE_AFTER_FROM.search(before)
             if not found["opened"] and (names or (not found["closed"] and _NAME_AFTER.match(after))):
-                raise BadQuery(_no_name("{" + found["name"] + "}"))
+                raise BadQuery(_name_is_refused("{" + found["name"] + "}"))
 
 
-def _no_name(placeholder: str) -> str:
+def _name_is_refused(placeholder: str) -> str:
     return (
         f"{placeholder} stands for a name of a table or column; parameters are values only: write the name itself, "
         "or choose between several queries with a switch step"
     )
 
 
-def bind(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
+def bind_statement(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
     """The statement with its parameters, and their values; lists after IN are expanded.
 
     Raises:
@@ -75,12 +75,12 @@ def bind(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
     expanding: list[str] = []
     position = 0
     for found in _TOKEN.finditer(sql):
-        parts.append(_escaped(sql[position : found.start()]))
+        parts.append(_escape_colons(sql[position : found.start()]))
         position = found.end()
         if found["name"] is None:
-            parts.append(_escaped(found[0]))
+            parts.append(_escape_colons(found[0]))
             continue
-        label, value = f"p{len(values)}", bound(found["name"], lookup)
+        label, value = f"p{len(values)}", bind_value(found["name"], lookup)
         values[label] = value
         after_in = found["opened"] or re.search(r"\bIN\s+$", sql[: found.start()], re.IGNORECASE)
         if isinstance(value, list) and after_in:
@@ -89,17 +89,17 @@ def bind(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
                 parts.append(f"IN :{label}")
                 continue
         parts.append(f"{found['opened'] or ''}:{label}{found['closed'] or ''}")
-    parts.append(_escaped(sql[position:]))
+    parts.append(_escape_colons(sql[position:]))
     statement = sa.text("".join(parts))
     return statement.bindparams(*(sa.bindparam(label, expanding=True) for label in expanding)), values
 
 
-def _escaped(sql: str) -> str:
+def _escape_colons(sql: str) -> str:
     return sql.replace(":", r"\:")  # SQLAlchemy would take `:word` for a parameter, also within quotes
 
 
 def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, timeout_s: float) -> list[Any]:
-    """The rows as dicts, or for a statement without rows the number it changed.
+    """The rows as dicts; for a statement without rows, the number of rows that it changed.
 
     Raises:
         BadQuery: it is refused, by us or by the database, or has more than `most_rows` rows.
@@ -107,7 +107,7 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, 
     """
     from sqlalchemy import exc
 
-    statement, values = bind(sql, lookup)
+    statement, values = bind_statement(sql, lookup)
     if engine.dialect.name == "sqlite":
         values = {label: _as_sqlite_keeps(value) for label, value in values.items()}
     try:
@@ -117,11 +117,11 @@ def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, 
             except exc.DBAPIError as error:
                 if timed_out.is_set():
                     raise StepTimeout(f"the query took longer than {timeout_s} s and was stopped") from None
-                raise _explained(error) from None
+                raise _translated(error) from None
     except exc.TimeoutError:
         raise TransientError("no connection became free in time; lower max_concurrency") from None
     except exc.DBAPIError as error:
-        raise _explained(error) from None
+        raise _translated(error) from None
     except exc.SQLAlchemyError as error:
         raise BadQuery(f"{type(error).__name__}: {error}") from None
 
@@ -149,17 +149,17 @@ def _rows(result: Any, most_rows: int) -> list[Any]:
     rows = result.fetchmany(most_rows + 1)
     if len(rows) > most_rows:
         raise BadQuery(f"the result has more than max_rows {most_rows} rows; add a LIMIT or raise max_rows")
-    return [{name: plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
+    return [{name: to_plain_data(value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
-def _explained(error: Any) -> Exception:
-    """The driver's own words; SQLAlchemy's would show the statement again."""
+def _translated(error: Any) -> Exception:
+    """The driver's own message; SQLAlchemy's would repeat the statement."""
     from sqlalchemy import exc
 
     text = str(error.orig).strip()
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
-        transient = state.startswith(_TRANSIENT_STATES)
+        transient = state.startswith(TRANSIENT_SQLSTATES)
     else:
         lost = error.connection_invalidated or "locked" in text or type(error.orig).__module__.startswith("psycopg")
         transient = isinstance(error, (exc.OperationalError, exc.InterfaceError)) and lost

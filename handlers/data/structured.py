@@ -1,4 +1,4 @@
-"""Structured output: what a model must answer, as a registered pydantic model or a JSON Schema, and whether it did."""
+"""Structured output: the form of a model's answer, as a registered pydantic model or a JSON Schema."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _MOST_PROBLEMS = 5
 
 
 class InvalidOutput(OrchestrationError, ValueError):
-    """A model's answer that is not what was asked for; the message says what is wrong with it."""
+    """A model's answer that does not have the form that was asked for; the message has the differences."""
 
 
 def output_model(model: Model) -> Model:
@@ -34,8 +34,8 @@ def output_model(model: Model) -> Model:
     return model
 
 
-class Expected:
-    """The form of an answer."""
+class AnswerForm:
+    """The form of an answer, which answers are checked against."""
 
     def __init__(self, schema: Mapping[str, Any], model: type[BaseModel] | None = None) -> None:
         self.schema, self._model = schema, model
@@ -82,21 +82,21 @@ def _listed(problems: Sequence[str]) -> str:
     return "the answer does not fit: " + "; ".join(problems[:_MOST_PROBLEMS]) + more
 
 
-def expected(
+def answer_form(
     model: str | None, schema: Mapping[str, Any] | None, produces: Sequence[str] = (), optional: Sequence[str] = ()
-) -> Expected | None:
-    """What is expected by name of a model, by a schema, or of a skill that produces several fields; None: any text.
+) -> AnswerForm | None:
+    """The form given by the name of a model, by a schema, or by the fields that a skill produces; None for any text.
 
     Raises:
         UnknownName: no such model is registered.
-        FatalError: the schema is none, or the package that checks it is missing.
+        FatalError: the schema is not valid, or the package that checks it is missing.
     """
     if model is not None and schema is not None:
         raise FatalError("declare either output_model or output_schema")
     if model is not None:
         if model not in OUTPUT_MODELS:
             raise UnknownName("output model", model, OUTPUT_MODELS)
-        return Expected(OUTPUT_MODELS[model].model_json_schema(), OUTPUT_MODELS[model])
+        return AnswerForm(OUTPUT_MODELS[model].model_json_schema(), OUTPUT_MODELS[model])
     if schema is None and len(produces) + len(optional) > 1:
         schema = {
             "type": "object",
@@ -113,10 +113,10 @@ def expected(
     try:
         jsonschema.Draft202012Validator.check_schema(dict(schema))
     except jsonschema.SchemaError as error:
-        raise FatalError(f"output_schema is no JSON Schema: {error.message}") from error
+        raise FatalError(f"output_schema is not a JSON Schema: {error.message}") from error
     if _refers_outside(schema):
-        raise FatalError("output_schema refers to another document; write what it needs under $defs")
-    return Expected(schema)
+        raise FatalError("output_schema refers to another document; write the parts it needs under $defs")
+    return AnswerForm(schema)
 
 
 def _refers_outside(schema: Any) -> bool:

@@ -8,14 +8,14 @@ from flows.errors import FatalError, UnknownName
 from flows.state import Context
 from handlers.data.functions import (
     bind_inputs,
-    call_function,
+    call_named_function,
     function_named,
     named_inputs,
     output_names,
     pick_outputs,
     read_inputs,
 )
-from handlers.data.references import resolved
+from handlers.data.references import resolve
 
 
 def declare_transform(options: Mapping[str, Any]) -> StepDeclaration:
@@ -29,8 +29,8 @@ def declare_transform(options: Mapping[str, Any]) -> StepDeclaration:
     return StepDeclaration(reads, output_names(options.get("output")))
 
 
-@handler(declares=declare_transform)
-def transform(
+@handler(name="transform", declares=declare_transform)
+def transform_fields(
     context: Context,
     *,
     function: str,
@@ -39,12 +39,12 @@ def transform(
     params: dict[str, Any] | None = None,
     call: Call,
 ) -> dict[str, Any]:
-    """What a registered function makes of fields; several outputs take a mapping's keys or a list's items.
+    """The result of a registered function; several outputs take a mapping's keys or a list's items.
 
     `inputs` go to the parameters of the same names, else by position; a mapping goes from parameter to field.
     """
-    values = {name: resolved(value, call) for name, value in read_inputs(context, inputs, step=call.step_id).items()}
-    result = call_function(function, values, inputs, params or {})
+    values = {name: resolve(value, call) for name, value in read_inputs(context, inputs, step=call.step_id).items()}
+    result = call_named_function(function, values, inputs, params or {})
     return pick_outputs(result, output, step=f"function {function!r}")
 
 
@@ -62,8 +62,8 @@ def declare_merge(options: Mapping[str, Any]) -> StepDeclaration:
     )
 
 
-@handler(declares=declare_merge)
-def merge(
+@handler(name="merge", declares=declare_merge)
+def merge_fields(
     context: Context,
     *,
     inputs: list[str] | dict[str, str],
@@ -74,5 +74,5 @@ def merge(
 ) -> dict[str, Any]:
     """Several fields as one, by a merge strategy; `by_name`, the default, keeps each whole under its own name."""
     values = read_inputs(context, inputs, step=call.step_id)
-    results = [BranchResult(name, True, resolved(value, call)) for name, value in values.items()]
+    results = [BranchResult(name, True, resolve(value, call)) for name, value in values.items()]
     return {output: merge_results(strategy, results, params or {})}

@@ -177,7 +177,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(web: WebServer, tm
             {"url": "https://example.com/", "headers": {"Authorization": "Bearer x"}},
             "the header 'Authorization' holds a secret",
         ),
-        ({"url": "https://example.com/", "select": "$["}, "is no JSONPath"),
+        ({"url": "https://example.com/", "select": "$["}, "is not a JSONPath"),
         ({}, "source `rest` needs the option 'url'"),
     ],
 )

@@ -170,7 +170,7 @@ def test_action_skills_call_functions(services: Services) -> None:
         ({"skill": "Analist"}, "no skill named 'Analist'"),
         ({"skill": "../../etc/passwd"}, "no skill named '../../etc/passwd'"),
         ({"prompt": "x", "output_model": "Verdct"}, "no output model named 'Verdct'"),
-        ({"prompt": "x", "output_schema": {"type": "objekt"}}, "output_schema is no JSON Schema"),
+        ({"prompt": "x", "output_schema": {"type": "objekt"}}, "output_schema is not a JSON Schema"),
         (
             {"prompt": "x", "output_schema": {"$ref": "https://example.com/s.json"}},
             "output_schema refers to another document",

@@ -10,13 +10,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flows.errors import FatalError, TransientError
 from handlers.records import stable_id
+from handlers.sqlstates import TRANSIENT_SQLSTATES
 from handlers.stores.sql import SCHEMA_VERSION, metadata, other_version, upgrades
 
 _PREFIX = "braid_"
 _LONGEST_IDENTIFIER = 63
 _LOCK = 0x42524149  # "BRAI": held while schemas, tables or extensions are created
-_TRANSIENT = ("08", "40", "53", "55P03", "57P")
-"""Connection, rollback (deadlock, serialisation) and resource errors, locks, shutdown: SQLSTATEs worth another try."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def translated(address: Address) -> Generator[None]:
         if state is None and not error.connection_invalidated and type(error).__name__ != "OperationalError":
             raise
         message = str(error.orig).strip().split("\n")[0]
-        if state is None or state.startswith(_TRANSIENT) or error.connection_invalidated:
+        if state is None or state.startswith(TRANSIENT_SQLSTATES) or error.connection_invalidated:
             if any(
                 word in message for word in ("password", "no pg_hba.conf entry", "does not exist", "permission denied")
             ):

@@ -36,7 +36,7 @@ def test_the_text_below_the_front_matter_is_the_prompt() -> None:
     [
         ("no front matter", "a.md: has no front matter"),
         ("---\nname: [\n---\nx", "a.md: the front matter is not YAML"),
-        ("---\n- a\n---\nx", "a.md: the front matter is no mapping"),
+        ("---\n- a\n---\nx", "a.md: the front matter is not a mapping"),
         ("---\nname: A\nproduces: [x]\nrequire: [y]\n---\nx", "a.md: no key named 'require'; did you mean 'requires'?"),
         ("---\nproduces: [x]\n---\nx", "a.md: name: Field required"),
         ("---\nname: ../A\nproduces: [x]\n---\nx", "a.md: name: String should match pattern"),
