@@ -54,11 +54,7 @@ def ask(sql: str, services: Services, fields: Any = None, **options: Any) -> Any
         ("SELECT id FROM sales WHERE day >= {start}", {"start": dt.date(2026, 3, 1)}, [3]),
         ("SELECT id FROM sales WHERE day > {start}", {"start": dt.datetime(2026, 2, 1, 12)}, [3]),
         ("SELECT id FROM sales WHERE day IN {days}", {"days": [dt.date(2026, 1, 1), dt.date(2026, 3, 1)]}, [1, 3]),
-        (
-            "SELECT id FROM sales WHERE {at} = '2026-02-01 12:30:00' LIMIT 1",
-            {"at": dt.datetime(2026, 2, 1, 12, 30)},
-            [1],
-        ),
+        ("SELECT id FROM sales WHERE {at} = '2026-02-01 12:30:00'", {"at": dt.datetime(2026, 2, 1, 12, 30)}, [1, 2, 3]),
         ("SELECT id FROM sales WHERE id IN {ids} ORDER BY id", {"ids": [1, 3]}, [1, 3]),
         ("SELECT id FROM sales WHERE (id in ({ids}))", {"ids": [2]}, [2]),
         ("SELECT id FROM sales WHERE (id IN {ids}) AND id > 1", {"ids": [1, 2]}, [2]),
