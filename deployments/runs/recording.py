@@ -104,7 +104,7 @@ def start_recording(
         store,
         index=prepared.context.index,
         parameters=without_secrets(parameters),
-        source=source,
+        file=source,
         resumes=resumes,
         flow_run_id=flow_run_id,
     )
