@@ -63,7 +63,7 @@ def start_recording(
         store,
         index=prepared.context.index,
         parameters=without_secrets(request.parameters),
-        source=request.loaded.file,
+        file=request.loaded.file,
         resumes=resumes,
         flow_run_id=flow_run_id,
     )

@@ -39,10 +39,10 @@ class LeafCall:
     item: str | None = None
     key: str = ""
     """Under which its result is kept: the same in every run of a pipeline on the same items."""
-    definition: str = ""
-    own_definition: str = ""
+    chained_fingerprint: str = ""
+    own_fingerprint: str = ""
     published: tuple[str, str] | None = None
-    """Of a call that stages: key and definition of the one that makes it lasting."""
+    """For a call that stages: key and chained fingerprint of the call that publishes."""
     undo_of: CallResult | None = None
     """If set, the call undoes what an earlier one with this result did."""
     tried: "Callable[[Attempt], None]" = lambda attempt: None

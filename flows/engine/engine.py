@@ -210,7 +210,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     state.retries.calls += 1
     if node.id in state.fingerprints:
         fingerprint = state.fingerprints[node.id]
-        call.definition, call.own_definition = fingerprint.chained, fingerprint.own
+        call.chained_fingerprint, call.own_fingerprint = fingerprint.chained, fingerprint.own
         if fingerprint.published_by is not None:
             published = state.fingerprints[fingerprint.published_by]
             call.published = (fingerprint.published_by + scope.key, published.chained)

@@ -13,12 +13,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishedCall:
-    """A finished call: what it gave, what that rests on, and what it took."""
+    """A finished call: its result, the fingerprints of its step, and its time and cost."""
 
-    definition: str
-    """The lineage fingerprint of its step, see `flows.planning.fingerprints`."""
-    own: str
-    """The step's own fingerprint."""
+    chained_fingerprint: str
+    """See `flows.planning.fingerprints`."""
+    own_fingerprint: str
     done: CallResult
     step_id: str = ""
     started: float | None = None
@@ -79,7 +78,7 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
                 kept = None
         except asyncio.CancelledError as error:
             return LeafResult("cancelled", error=error)
-        if kept is not None and kept.definition == leaf.definition and not kept.undoing:
+        if kept is not None and kept.chained_fingerprint == leaf.chained_fingerprint and not kept.undoing:
             leaf.attempts, leaf.started = kept.attempts, kept.started
             leaf.costs = dict(kept.cost)
             leaf.call.failures.extend(kept.failures)
@@ -95,8 +94,8 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         if ended.status != "succeeded" or ended.done is None:
             return ended
         record = FinishedCall(
-            leaf.definition,
-            leaf.own_definition,
+            leaf.chained_fingerprint,
+            leaf.own_fingerprint,
             ended.done,
             leaf.id,
             leaf.started,
@@ -120,6 +119,6 @@ async def _published(leaf: LeafCall, journal: Journal) -> bool:
     """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
     if leaf.published is None:
         return False
-    key, definition = leaf.published
+    key, chained_fingerprint = leaf.published
     kept = await journal.find(key)
-    return kept is not None and kept.definition == definition
+    return kept is not None and kept.chained_fingerprint == chained_fingerprint

@@ -1,4 +1,4 @@
-"""What people read of a run: pages, charts, causes, costs, timing and progress."""
+"""Reports of a run for people: pages, charts, causes of errors, costs, timing and progress."""
 
 from flows.reports.cost import CostReport, cost_json, cost_report
 from flows.reports.errors import error_json, error_report

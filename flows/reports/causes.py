@@ -1,4 +1,4 @@
-"""Known causes of failures and what a person can do about each; teams add their own with `add_hint`."""
+"""Known causes of failures with a hint for each; teams add their own with `add_hint`."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hint:
-    """What to do about errors of some kinds, or whose message matches a pattern."""
+    """Advice for errors of certain types, or errors whose message matches a pattern."""
 
     advice: str
     pattern: re.Pattern[str] | None = None
@@ -109,9 +109,9 @@ _HINTS: list[Hint] = [
 
 
 def add_hint(advice: str, *, pattern: str | None = None, kinds: Collection[str] = ()) -> None:
-    """Let the error report say `advice` where the message matches `pattern`, or the error's type is one of `kinds`.
+    """Add advice for errors whose message matches `pattern`, or whose type is one of `kinds`.
 
-    What is added later comes first, so a team can say it better than the table does.
+    Hints that are added later take precedence, so a team can replace the advice of the table.
     """
     if pattern is None and not kinds:
         raise ValueError("a hint needs a pattern or kinds, else it would fit every error")
@@ -119,7 +119,7 @@ def add_hint(advice: str, *, pattern: str | None = None, kinds: Collection[str] 
 
 
 def hint_for(kind: str, message: str) -> str:
-    """What to do about an error; empty where nothing is known."""
-    # The kind of an error says more than the words in its message.
+    """The advice for an error; empty if there is none."""
+    # The type of an error is more reliable than the words in its message.
     by_kind = next((hint.advice for hint in _HINTS if kind in hint.kinds), None)
     return by_kind or next((hint.advice for hint in _HINTS if hint.fits(kind, message)), "")

@@ -1,4 +1,4 @@
-"""What a run cost: by step, by group and branch, by item, and what was spent in vain."""
+"""The cost of a run: by step, by group and branch, by item, and the part that was spent in vain."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from flows.reports.tables import cell, markdown_table
 
 @dataclass(frozen=True)
 class CostRow:
-    """The cost of one step, group, branch or item, with everything inside it."""
+    """The cost of one step, group, branch or item, including everything inside it."""
 
     path: str
     id: str
@@ -19,19 +19,19 @@ class CostRow:
     calls: int
     cost: dict[str, float]
     in_vain: dict[str, float]
-    """The part that calls cost which did not succeed."""
+    """The cost of the calls that did not succeed."""
 
 
 @dataclass(frozen=True)
 class CostReport:
-    """The cost of a run; every part adds up to the total, apart from what came late."""
+    """The cost of a run; the steps, like the other parts, add up to the total without the late cost."""
 
     total: dict[str, float]
     in_vain: dict[str, float]
     late: dict[str, float]
-    """Reported by calls after they had been given up; in the total."""
+    """The cost that calls reported after they had been given up; included in the total."""
     steps: tuple[CostRow, ...]
-    """A row a step, all its items together, in declared order."""
+    """One row per step, all its items together, in declared order."""
     groups: tuple[CostRow, ...]
     """Groups, loops, sub-pipelines and branches of several steps, outer ones first."""
     items: tuple[CostRow, ...]
@@ -39,7 +39,7 @@ class CostReport:
     budget: dict[str, float] = field(default_factory=dict[str, float])
     seconds: float = 0.0
     before: dict[str, float] = field(default_factory=dict[str, float])
-    """What earlier runs used, that this one goes on from; it counts for the budget."""
+    """The cost of the earlier runs that this one resumes; it counts for the budget."""
 
 
 def cost_report(
@@ -50,7 +50,7 @@ def cost_report(
     before: Mapping[str, float] | None = None,
     seconds: float = 0.0,
 ) -> CostReport:
-    """Add the costs of the steps up, failed, cancelled and abandoned ones included."""
+    """Add up the costs of the steps, including failed, cancelled and abandoned ones."""
     listed = tuple(outcomes)
     paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost and not outcome.reused]
     inside = _inside(paid)
@@ -64,7 +64,7 @@ def cost_report(
         steps.setdefault(outcome.step, []).append(outcome)
     return CostReport(
         total=add_up([*(outcome.cost for outcome in paid), late or {}]),
-        in_vain=_vain(paid),
+        in_vain=_cost_in_vain(paid),
         late=dict(late or {}),
         steps=tuple(
             CostRow(
@@ -73,7 +73,7 @@ def cost_report(
                 "step",
                 sum(o.attempts for o in calls),
                 add_up(o.cost for o in calls),
-                _vain(calls),
+                _cost_in_vain(calls),
             )
             for step, calls in steps.items()
         ),
@@ -86,7 +86,7 @@ def cost_report(
 
 
 def _inside(paid: Iterable[Outcome]) -> dict[StepPath, list[Outcome]]:
-    """For every path above a step that cost something, those steps."""
+    """The steps with a cost, by every path that encloses them."""
     found: dict[StepPath, list[Outcome]] = {}
     for outcome in paid:
         for path in outcome.path.around:
@@ -101,11 +101,11 @@ def _row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
         outcome.kind,
         sum(o.attempts for o in inside),
         add_up(o.cost for o in inside),
-        _vain(inside),
+        _cost_in_vain(inside),
     )
 
 
-def _vain(outcomes: Iterable[Outcome]) -> dict[str, float]:
+def _cost_in_vain(outcomes: Iterable[Outcome]) -> dict[str, float]:
     return add_up(outcome.cost for outcome in outcomes if outcome.status != "succeeded")
 
 
@@ -115,7 +115,7 @@ def cost_json(report: CostReport) -> dict[str, Any]:
 
 
 def cost_markdown(report: CostReport, *, most: int = 30) -> str:
-    """The report as Markdown; of the items only those that cost most, money before other units."""
+    """The report as Markdown; only the costliest items are listed, money before other units."""
     if not report.total and not report.budget:
         return "No step of this run reported a cost."
     lines = [f"This run cost **{cell(cost_text(report.total) or 'nothing')}**."]

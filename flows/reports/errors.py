@@ -1,4 +1,4 @@
-"""What went wrong in a run, grouped: cause × count × example, whether trying again helps, and what to do."""
+"""The errors of a run, grouped by cause: count, example, whether trying again helps, and a hint."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -29,15 +29,15 @@ _BEFORE_STATUS = re.compile(r"(?:http|status|code|error|errno|answered|returned)
 
 @dataclass(frozen=True)
 class Cause:
-    """Failures that are one and the same, apart from the names and numbers in their messages."""
+    """Failures that differ only in the names and numbers in their messages."""
 
     kind: str
     """The type of the error; `set aside` for items of a step that went on."""
     text: str
-    """The message with placeholders for what differs."""
+    """The message with placeholders for the parts that differ."""
     count: int
     example: str
-    """The first message, as it was."""
+    """The first message, unchanged."""
     example_path: str
     example_step: str
     example_item: str
@@ -50,23 +50,23 @@ class Cause:
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """Everything that went wrong in a run."""
+    """All errors of a run."""
 
     summary: str
-    """One line; empty when nothing went wrong."""
+    """One line; empty if there was no error."""
     causes: tuple[Cause, ...]
-    """What broke by itself, the most frequent first."""
+    """The causes, the most frequent first; failures that only follow from others are none."""
     groups: tuple[tuple[str, str], ...]
-    """Id and summary line of every group, loop and sub-pipeline that failed because of it."""
+    """Id and summary line of every group, loop and sub-pipeline that failed as a consequence."""
     never_started: int
-    """Steps that were skipped or cancelled before they started; those of a switch and of `when` are not counted."""
+    """How many steps did not start as a consequence; steps skipped by a switch or by `when` are not counted."""
 
 
 def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
-    """Group what failed; outcomes that only follow from others are no causes."""
+    """Group the failures by cause; outcomes that only follow from others are no causes."""
     listed = tuple(outcomes)
-    told = _told(listed)
-    failed = [outcome for outcome in listed if _is_cause(outcome, told.get(outcome.path, frozenset()))]
+    inner = _messages_inside(listed)
+    failed = [outcome for outcome in listed if _is_cause(outcome, inner.get(outcome.path, frozenset()))]
     aside = sum(len(outcome.failures) for outcome in listed)
     summary = ""
     if failed:
@@ -101,9 +101,9 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
 
 
 def normalised(message: str) -> str:
-    """A message with what differs from case to case (numbers, ids, paths, quoted values) taken out.
+    """A message with placeholders for numbers, ids, paths and quoted values, which differ from case to case.
 
-    The status codes of HTTP stay, since they are the cause.
+    HTTP status codes stay, since they tell the cause.
     """
     for pattern, placeholder in _PLACEHOLDERS:
         message = pattern.sub(placeholder, message)
@@ -151,7 +151,7 @@ def _items(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
 def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
     found: dict[tuple[str, str, bool], list[_Entry]] = {}
     for entry in entries:
-        # A step's own id stands in many messages and would part what belongs together.
+        # Many messages contain the id of their step, which would separate failures of one cause.
         text = normalised(entry.message.replace(entry.step, "<step>"))
         found.setdefault((entry.kind, text, entry.retryable), []).append(entry)
     causes: list[Cause] = []
@@ -175,8 +175,8 @@ def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
     return sorted(causes, key=lambda cause: (cause.kind == "set aside", -cause.count))
 
 
-def _told(outcomes: Iterable[Outcome]) -> dict[StepPath, set[str]]:
-    """For every path, why things below it did not succeed."""
+def _messages_inside(outcomes: Iterable[Outcome]) -> dict[StepPath, set[str]]:
+    """For every path, the messages of the failures inside it."""
     found: dict[StepPath, set[str]] = {}
     for outcome in outcomes:
         text = _message(outcome)
@@ -186,13 +186,13 @@ def _told(outcomes: Iterable[Outcome]) -> dict[StepPath, set[str]]:
     return found
 
 
-def _is_cause(outcome: Outcome, told: Collection[str]) -> bool:
-    """Whether it broke by itself: a step that failed, or a group that could not merge what its branches left."""
+def _is_cause(outcome: Outcome, inner: Collection[str]) -> bool:
+    """Whether an outcome failed by itself: a step, or a group that could not merge its branches' results."""
     if outcome.is_leaf:
         return outcome.error is not None
     if outcome.status not in ("failed", "timed_out") or outcome.kind in ("item", "sequence"):
         return False
-    return not any(text in _message(outcome) for text in told)
+    return not any(text in _message(outcome) for text in inner)
 
 
 def _message(outcome: Outcome) -> str:
@@ -205,7 +205,7 @@ def error_json(report: ErrorReport) -> dict[str, Any]:
 
 
 def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
-    """The report as Markdown; a line says so when nothing went wrong."""
+    """The report as Markdown; a single line if there was no error."""
     if not report.summary:
         return "Nothing went wrong."
     lines = [f"**{cell(report.summary, most=1000)}**"]

@@ -1,4 +1,4 @@
-"""What a run will take and cost, from what recorded runs took: per step, in all, and where side by side is worth it."""
+"""Estimates of a run's time and cost from recorded runs: per step, in total, and where parallelism pays off."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +10,12 @@ from flows.model import StepPath
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 
 WORTH_IT_S = 0.1
-"""A group that saves less than this is not worth its parallelism."""
+"""Parallelism pays off if it saves at least this time."""
 
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """What one step took in the recorded runs; per call, and how many calls a run made of it."""
+    """The time and cost per call of one step in the recorded runs, and the number of calls per run."""
 
     path: str
     id: str
@@ -28,14 +28,14 @@ class StepEstimate:
 
 @dataclass(frozen=True)
 class GroupEstimate:
-    """What running a group or loop side by side saves."""
+    """The time of a group or loop, side by side and in order."""
 
     path: str
     id: str
     seconds: float
     in_order_s: float
     short_branches: tuple[str, ...]
-    """Branches under 100 ms: starting them costs about what they take."""
+    """Branches under 100 ms, which take about as long as starting them."""
 
     @property
     def saved_s(self) -> float:
@@ -48,7 +48,7 @@ class GroupEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A plan's expected time and cost; `p90` adds up steps that are all slow, so a run is rarely slower."""
+    """The expected time and cost of a plan; `p90` assumes that all steps are slow, so a run is rarely slower."""
 
     runs: int
     seconds_p50: float
@@ -60,11 +60,11 @@ class Estimate:
     groups: tuple[GroupEstimate, ...]
     critical_path: tuple[str, ...]
     unknown: tuple[str, ...]
-    """Steps that no recorded run ran; they count nothing."""
+    """Steps that ran in no recorded run; they are not in the sums."""
 
 
 def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
-    """The estimate of a plan from rows of recorded steps (`run_id`, `path`, `seconds`, `cost`); None without any."""
+    """The estimate of a plan from rows of recorded steps (`run_id`, `path`, `seconds`, `cost`); None without rows."""
     by_path: dict[StepPath, list[Mapping[str, Any]]] = {}
     runs: set[str] = set()
     for row in rows:
@@ -73,9 +73,9 @@ def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
     if not runs:
         return None
     leaves = list(_leaves(plan.root, ""))
-    steps = {path: _step(path, node.id, by_path[path], len(runs)) for path, node in leaves if path in by_path}
-    usual = _Clock({path: step.seconds_p50 for path, step in steps.items()}, steps)
-    slow = _Clock({path: step.seconds_p90 for path, step in steps.items()}, steps)
+    steps = {path: _step_estimate(path, node.id, by_path[path], len(runs)) for path, node in leaves if path in by_path}
+    usual = _PlanTimer({path: step.seconds_p50 for path, step in steps.items()}, steps)
+    slow = _PlanTimer({path: step.seconds_p90 for path, step in steps.items()}, steps)
     total = usual.node(plan.root, "")
     return Estimate(
         runs=len(runs),
@@ -92,12 +92,12 @@ def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
+    """The smallest value that is not exceeded by at least `share` of the values (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, min(len(ordered) - 1, -int(-share * len(ordered) // 1) - 1))]
 
 
-def _step(path: str, id: str, rows: Sequence[Mapping[str, Any]], runs: int) -> StepEstimate:
+def _step_estimate(path: str, id: str, rows: Sequence[Mapping[str, Any]], runs: int) -> StepEstimate:
     seconds = [row["seconds"] for row in rows]
     units = {unit for row in rows for unit in row["cost"]}
     costs = {unit: [row["cost"].get(unit, 0.0) for row in rows] for unit in sorted(units)}
@@ -131,14 +131,14 @@ class _Span:
     critical: tuple[str, ...] = ()
 
 
-class _Clock:
-    """Walks a plan with a time for every step, keeping the limits of groups and loops."""
+class _PlanTimer:
+    """Computes the time of a plan from a time for every step, within the limits of groups and loops."""
 
     def __init__(self, seconds: Mapping[StepPath, float], steps: Mapping[StepPath, StepEstimate]) -> None:
         self._seconds, self._steps = seconds, steps
         self.groups: list[GroupEstimate] = []
         self._times: float = 1.0
-        """How often the loops around run what is walked."""
+        """How many times the enclosing loops run the node."""
 
     def node(self, node: Node, prefix: str) -> _Span:
         match node:

@@ -1,4 +1,4 @@
-"""Progress for programs that watch stages of jobs: one callback, told everything in order by one thread."""
+"""Events for programs that watch stages of jobs: one callback gets all events in order from one thread."""
 
 import logging
 import queue
@@ -14,16 +14,16 @@ from flows.planning import Group, Leaf, Loop, Plan
 
 logger = logging.getLogger(__name__)
 
-EventKind: TypeAlias = Literal[
+JobEventKind: TypeAlias = Literal[
     "run_start", "stage_start", "job_start", "job_ok", "job_fail", "job_skip", "stage_ok", "stage_fail", "run_end"
 ]
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """One thing that happened; `job` is empty where it happened to the stage or the run."""
+    """One event of a run, a stage or a job; `job` is empty if it is not about a job."""
 
-    kind: EventKind
+    kind: JobEventKind
     stage: str = ""
     job: str = ""
     seconds: float = 0.0
@@ -31,10 +31,10 @@ class JobEvent:
 
 
 class JobEvents:
-    """An observer that calls `callback` for what happens to stages and jobs: in order, and never twice at a time.
+    """An observer that calls `callback` for every event of stages and jobs, one at a time and in order.
 
-    It has a thread of its own, so a slow callback holds up no job; one that raises is logged and called again for the
-    next event. The run ends when the callback has had all events, or when `patience_s` is over.
+    It uses its own thread, so a slow callback delays no job. An exception of the callback is logged, and the next event
+    is sent as usual. The run ends when the callback has got all events, but at the latest after `patience_s`.
     """
 
     def __init__(self, callback: Callable[[JobEvent], None], *, patience_s: float = 10.0) -> None:
@@ -43,7 +43,7 @@ class JobEvents:
         self._stages: dict[str, str] = {}
         self._jobs: dict[str, str] = {}
         self._begun: set[str] = set()
-        self._teller: threading.Thread | None = None
+        self._sender: threading.Thread | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -62,8 +62,8 @@ class JobEvents:
         stages = [node for node in plan.nodes if isinstance(node, (Group, Loop)) and "." not in node.path]
         self._stages = {node.path: node.id for node in stages}
         self._jobs = {node.path: node.label for node in plan.nodes if isinstance(node, Leaf)}
-        self._teller = threading.Thread(target=self._tell, name="braid-job-events", daemon=True)
-        self._teller.start()
+        self._sender = threading.Thread(target=self._send, name="braid-job-events", daemon=True)
+        self._sender.start()
         self._events.put(JobEvent("run_start", text=f"{plan.pipeline.name}: run {run_id}"))
 
     def _start_job(self, path: StepPath, id: str) -> None:
@@ -79,7 +79,7 @@ class JobEvents:
         name = self._stages.get(stage, "")
         if outcome.is_leaf:
             job = self._job(outcome.path, outcome.id)
-            kind: EventKind = {"succeeded": "job_ok", "skipped": "job_skip"}.get(outcome.status, "job_fail")  # pyright: ignore[reportAssignmentType]
+            kind: JobEventKind = {"succeeded": "job_ok", "skipped": "job_skip"}.get(outcome.status, "job_fail")  # pyright: ignore[reportAssignmentType]
             text = f"Job {job} completed" if kind == "job_ok" else f"Stage {name}: Job {job} {outcome.status}: {why}"
             self._events.put(JobEvent(kind, name, job, outcome.seconds, text))
         elif outcome.path == stage:
@@ -90,10 +90,10 @@ class JobEvents:
         text = result.status if result is not None else "stopped"
         self._events.put(JobEvent("run_end", seconds=result.seconds if result is not None else 0.0, text=text))
         self._events.put(None)
-        if self._teller is not None:
-            self._teller.join(self._patience_s)
+        if self._sender is not None:
+            self._sender.join(self._patience_s)
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         while (event := self._events.get()) is not None:
             try:
                 self._callback(event)
@@ -105,6 +105,6 @@ class JobEvents:
         return first if first in self._stages else ""
 
     def _job(self, path: StepPath, id: str) -> str:
-        """What people call it: its handler's name, with the item where it is in a loop."""
+        """The name of a job for people: the name of its handler, and the item if it is in a loop."""
         label = self._jobs.get(path.plain)
         return f"{label}{path.item}" if label is not None else id

@@ -1,4 +1,4 @@
-"""A plan as a Mermaid flowchart: groups as boxes with their limits, and after a run the status of every step."""
+"""A plan as a Mermaid flowchart: groups are boxes with their limits, and after a run every step has its status."""
 
 from collections.abc import Iterable
 
@@ -16,12 +16,12 @@ _CLASSES = {
 
 
 def draw_mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
-    """The text of a flowchart, top down; the same plan always gives the same text."""
+    """The text of a flowchart, from top to bottom; always the same for the same plan."""
     chart = _Chart({outcome.path: outcome.status for outcome in outcomes if not outcome.path.item})
     lines = ["flowchart TD"]
     inner, _, _ = chart.node(plan.root, "", 1)
     lines += inner
-    lines += [f"    {source} --> {target}" for source, target in chart.edges]
+    lines += [f"    {start} --> {end}" for start, end in chart.edges]
     lines += [f"    classDef {name} {style}" for name, style in _CLASSES.items() if name in chart.used]
     return "\n".join(lines)
 
@@ -33,7 +33,7 @@ class _Chart:
         self.used: set[str] = set()
 
     def node(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
-        """Lines, and the names of what comes first and of what comes last in it."""
+        """The lines of a node, and the names of its first and of its last boxes."""
         match node:
             case Leaf() | FanIn():
                 return self._box(node, prefix, depth)
@@ -42,25 +42,25 @@ class _Chart:
             case Group(derived=True):
                 return self._graph(node, prefix, depth)
             case Group():
-                return self._framed(node, node.children, f"{_short(node)}, at most {_limit(node)}", prefix, depth)
+                return self._framed(node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth)
             case Loop():
-                batch = f", {node.batch_size} a batch" if node.batch_size else ""
+                batch = f", {node.batch_size} per batch" if node.batch_size else ""
                 return self._framed(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
             case Choice():
                 return self._framed(
                     node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth
                 )
             case Sub():
-                name = _name(node, prefix)
+                name = _box_name(node, prefix)
                 return self._framed(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
 
     def _box(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
-        name = _name(node, prefix)
+        name = _box_name(node, prefix)
         status = self.statuses.get(node.path) if not prefix else None
         mark = f":::{status}" if status else ""
         if status:
             self.used.add(status)
-        return [f'{"    " * depth}{name}["{_text(node.label)}"]{mark}'], [name], [name]
+        return [f'{"    " * depth}{name}["{_label_text(node.label)}"]{mark}'], [name], [name]
 
     def _chain(self, nodes: tuple[Node, ...], prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         lines: list[str] = []
@@ -92,7 +92,7 @@ class _Chart:
         self, node: Node, inside: tuple[Node, ...], label: str, prefix: str, depth: int, *, title: str | None = None
     ) -> tuple[list[str], list[str], list[str]]:
         indent = "    " * depth
-        lines = [f'{indent}subgraph {title or _name(node, prefix)}_group["{_text(label)}"]']
+        lines = [f'{indent}subgraph {title or _box_name(node, prefix)}_group["{_label_text(label)}"]']
         first: list[str] = []
         last: list[str] = []
         for child in inside:
@@ -103,11 +103,11 @@ class _Chart:
         return [*lines, f"{indent}end"], first, last
 
 
-def _name(node: Node, prefix: str) -> str:
+def _box_name(node: Node, prefix: str) -> str:
     return f"{prefix}s{node.path.replace('.', '_').replace(':', '_c')}"
 
 
-def _short(group: Group) -> str:
+def _group_name(group: Group) -> str:
     return "parallel" if group.id.endswith(".parallel") else group.id
 
 
@@ -115,5 +115,5 @@ def _limit(node: Group | Loop) -> str:
     return "unlimited" if node.limit.value is None else str(node.limit.value)
 
 
-def _text(label: str) -> str:
+def _label_text(label: str) -> str:
     return label.replace('"', "'").replace("\n", " ")

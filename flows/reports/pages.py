@@ -1,4 +1,4 @@
-"""A run as Markdown: what its Prefect artifacts show."""
+"""The pages of a run as Markdown, for its Prefect artifacts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from flows.reports.timing import timing_markdown
 
 @dataclass(frozen=True)
 class Page:
-    """One artifact: its key without the prefix, what it is about, and its Markdown."""
+    """One artifact: its key without the prefix, its description and its Markdown."""
 
     key: str
     description: str
@@ -22,12 +22,12 @@ class Page:
 
 
 def plan_page(plan: Plan) -> Page:
-    """The page that a run begins with."""
+    """The page that is shown when a run starts."""
     return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{draw_mermaid(plan)}\n```")
 
 
 def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None) -> list[Page]:
-    """The pages that a run ends with; their keys are the same for every run."""
+    """The pages that are shown when a run has ended; their keys are the same for every run."""
     cost = cost_report(result.outcomes, late=result.late_cost, budget=plan.budget, before=spent, seconds=result.seconds)
     chart = timing_markdown(result.outcomes, started=result.started, seconds=result.seconds)
     return [
@@ -39,7 +39,7 @@ def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | Non
 
 
 def plan_outline(plan: Plan) -> str:
-    """The steps of a plan as a nested list with the limits of its groups; Prefect's UI draws no Mermaid."""
+    """The steps of a plan as a nested list with the limits of its groups, since Prefect's UI does not draw Mermaid."""
     return "\n".join(_outline(plan.root, 0))
 
 
@@ -56,7 +56,7 @@ def _outline(node: Node, depth: int) -> Iterator[str]:
             how = "as soon as what they read is there" if node.derived else f"at once, at most {node.limit}"
             yield f"{indent}- **{len(node.children)} {how}** ({node.policy.name}):"
         case Loop():
-            batch = f", {node.batch_size} a batch" if node.batch_size else ""
+            batch = f", {node.batch_size} per batch" if node.batch_size else ""
             yield f"{indent}- **{node.label}{batch}, at once at most {node.limit}**:"
         case Choice():
             yield f"{indent}- **the first case that holds**:"
@@ -67,7 +67,7 @@ def _outline(node: Node, depth: int) -> Iterator[str]:
 
 
 def outcome_table(result: RunResult, *, most: int = 500) -> str:
-    """Status, time and cost of a run, then a row a step; beyond `most` rows, those that succeeded are left out."""
+    """Status and time of a run, then one row per step; if there are more than `most`, only those that failed."""
     kept = [outcome for outcome in result.outcomes if outcome.kind != "item" or outcome.status != "succeeded"]
     if len(kept) > most:
         kept = [outcome for outcome in kept if outcome.status != "succeeded"][:most]

@@ -1,4 +1,4 @@
-"""How far a run is, step by step, as Markdown that can be shown again and again while it goes on."""
+"""The progress of a run, step by step, as Markdown that can be shown again and again while it runs."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ _WIDTH = 20
 
 
 class LiveProgress:
-    """An observer that counts what has started and ended of every step, items of loops included."""
+    """An observer that counts the started and ended calls of every step, items of loops included."""
 
     def __init__(self) -> None:
         self.changes = 0
-        """Grows with everything that happens, so that nothing need be written twice."""
-        self._steps: dict[StepPath, _Step] = {}
+        """Grows with every change, so that an unchanged page need not be written again."""
+        self._steps: dict[StepPath, _StepCount] = {}
         self._loops: set[StepPath] = set()
         self._stuck: dict[StepPath, StepStuck] = {}
 
@@ -47,7 +47,7 @@ class LiveProgress:
 
     def _expect(self, node: Node, prefix: str) -> None:
         if isinstance(node, (Leaf, FanIn)):
-            self._steps[StepPath(prefix + node.path)] = _Step(node.id)
+            self._steps[StepPath(prefix + node.path)] = _StepCount(node.id)
         for child in node_children(node):
             self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
 
@@ -56,7 +56,7 @@ class LiveProgress:
         self._loops.add(path.plain)
         for plain, step in self._steps.items():
             if plain.inside(path.plain):
-                # A loop in a loop begins once for every item of the outer one.
+                # An inner loop starts once for every item of the outer loop.
                 step.total = step.total + items if again else items
 
     def _finish(self, outcome: Outcome) -> None:
@@ -70,7 +70,7 @@ class LiveProgress:
 
     @property
     def share(self) -> float:
-        """Ended calls of those known so far, 0 to 1."""
+        """The share of calls that have ended, of all calls known so far, 0 to 1."""
         total = sum(step.known for step in self._steps.values())
         return sum(step.ended for step in self._steps.values()) / total if total else 0.0
 
@@ -99,7 +99,7 @@ class LiveProgress:
         )
 
     async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
-        """The page now and then, when something has changed; the last time when the run has ended."""
+        """Yield the page at intervals if something has changed, and once more when the run has ended."""
         shown = -1
         while shown < 0 or not ended.is_set():
             with contextlib.suppress(TimeoutError):
@@ -108,11 +108,11 @@ class LiveProgress:
                 shown = self.changes
                 yield self.markdown()
 
-    def _at(self, path: StepPath, id: str) -> "_Step":
-        return self._steps.setdefault(path.plain, _Step(StepPath(id).step))
+    def _at(self, path: StepPath, id: str) -> "_StepCount":
+        return self._steps.setdefault(path.plain, _StepCount(StepPath(id).step))
 
 
-class _Step:
+class _StepCount:
     def __init__(self, id: str) -> None:
         self.id = id
         self.total, self.ended, self.running, self.aside = 1, 0, 0, 0
@@ -123,6 +123,6 @@ class _Step:
         return max(self.total, self.ended)
 
 
-def _bar(step: _Step) -> str:
+def _bar(step: _StepCount) -> str:
     full = _WIDTH if step.known == step.ended else int(_WIDTH * step.ended / step.known)
     return "█" * full + "░" * (_WIDTH - full)

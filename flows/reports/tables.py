@@ -1,10 +1,10 @@
-"""Markdown tables and short texts, for what a run leaves to be read."""
+"""Markdown tables and short texts for the reports of a run."""
 
 from collections.abc import Iterable, Sequence
 
 
 def cell(text: str, *, most: int = 200) -> str:
-    """A text as it can stand in a cell of a Markdown table."""
+    """A text for a cell of a Markdown table, escaped and shortened."""
     escaped = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
     return shortened(escaped, most)
 
@@ -14,7 +14,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table; a heading that ends in ` >` is for numbers and stands at the right."""
+    """The lines of a table; a column whose heading ends in ` >` holds numbers and is aligned to the right."""
     return [
         f"| {' | '.join(name.removesuffix(' >') for name in head)} |",
         f"|{'|'.join('---:' if name.endswith(' >') else '---' for name in head)}|",

@@ -1,4 +1,4 @@
-"""When what ran: the critical path of a run, what running side by side saved, and a chart of block characters."""
+"""When each step ran: the critical path of a run, the time that parallelism saved, and a chart of characters."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from flows.reports.tables import shortened
 
 WIDTH = 100
 _LABEL, _FACTS = 34, 18
-# Plain ASCII: in the fonts of browsers, block characters are wider than others, and the columns would not meet.
+# Plain ASCII, since in the fonts of browsers block characters are wider than others, so columns would not be aligned.
 _BUSY, _CRITICAL, _FAILED = "=", "#", "x"
 
 
@@ -22,17 +22,17 @@ class Link:
 
 
 def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
-    """The steps that the end of the run waited for, first to last.
+    """The steps that determined the end of the run, first to last.
 
-    Read from the times alone: the step that ended last, before it the one that ended last before that one started,
-    and so on; so it goes through limits and windows too, not only through dependencies.
+    They are found by their times alone: the step that ended last, before it the step that ended last before that one
+    started, and so on. So the path includes waits for limits, not only dependencies.
     """
     ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None), key=_end)
     found: list[Link] = []
     while ran:
         last = ran.pop()
         begun = last.started or 0.0
-        # Clocks are read at slightly different moments: what ends as the next one starts may seem to end after it.
+        # Clocks are read at slightly different moments, so a step may seem to end after the start of the next one.
         while ran and (_end(ran[-1]) > begun + min(0.005, ran[-1].seconds / 2) or (ran[-1].started or 0.0) >= begun):
             ran.pop()
         found.append(Link(last, max(0.0, begun - (_end(ran[-1]) if ran else started))))
@@ -40,7 +40,7 @@ def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
 
 
 def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, most: int = 60) -> str:
-    """What ran when, as a chart in a code block, with the critical path and the time saved."""
+    """A chart of the steps over time in a code block, with the critical path and the time saved."""
     listed = tuple(outcomes)
     listed = tuple(outcome for outcome in listed if not outcome.reused)
     ran = [outcome for outcome in listed if outcome.is_leaf and outcome.started is not None]
@@ -87,7 +87,7 @@ def _path_lines(path: Sequence[Link], *, most: int = 8) -> list[str]:
 def _chart(
     outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float, most: int
 ) -> list[str]:
-    """A row a step, those of a group below it; at most `WIDTH` characters wide."""
+    """One row per step, the steps of a group below the group; at most `WIDTH` characters wide."""
     critical = {link.outcome.path for link in path}
     rows: dict[StepPath, list[Outcome]] = {}
     depth: dict[StepPath, int] = {}
@@ -143,7 +143,7 @@ def _bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: float, s
 
 
 def _ruler(seconds: float, width: int) -> str:
-    """`0 s      1 s      2 s`, four marks over the width."""
+    """A line with four marks over the width: `0 s      1 s      2 s`."""
     line = [" "] * (width + _FACTS)
     for quarter in range(4):
         text = f"|{_time(seconds * quarter / 4)}"

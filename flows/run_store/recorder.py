@@ -1,4 +1,4 @@
-"""Writes a run into the store while it goes on, in a thread of its own: in order, and several events a transaction."""
+"""Records a run in the store while it runs, from a thread of its own: in order, several events per transaction."""
 
 import asyncio
 import contextvars
@@ -31,23 +31,24 @@ from flows.run_store.store import RunStore
 from flows.run_store.stored_calls import StoredCall, pack
 
 logger = logging.getLogger(__name__)
-NOTED_S = 1.0
-"""After which a step that goes on is noted at the latest."""
+MAX_DELAY_S = 1.0
+"""The longest time until a running step is recorded."""
 
 
 class RunStoreFailed(OrchestrationError):
-    """The run went on to its end, but not everything of it could be written down."""
+    """The run ended, but could not be recorded completely."""
 
 
 @dataclass
-class _Waiting:
-    """What is to be written next."""
+class _Batch:
+    """The changes that are written next, in one transaction."""
 
-    outcomes: list[Outcome] = field(default_factory=list[Outcome])
-    attempts: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
+    ended: list[Outcome] = field(default_factory=list[Outcome])
+    tried: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
+    running: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     keep: dict[str, StoredCall | None] = field(default_factory=dict[str, StoredCall | None])
-    going: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
+    """Futures of those who wait until the batch is written."""
 
 
 class Recorder(Journal):
@@ -61,44 +62,44 @@ class Recorder(Journal):
         *,
         index: str = "default",
         parameters: Mapping[str, Any] | None = None,
-        source: str | None = None,
+        file: str | None = None,
         flow_run_id: str | None = None,
         resumes: RunRecord | None = None,
     ) -> None:
         self._store, self._index, self._parameters = store, index, dict(parameters or {})
-        self._source, self._resumes = source, resumes
+        self._file, self._resumes = file, resumes
         self.flow_run_id = flow_run_id
-        self._waiting = _Waiting()
+        self._batch = _Batch()
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._run_id, self._began = "", 0.0
-        self._lineage = resumes.chain if resumes is not None else ""
-        self._known = {call.key for call in store.finished_calls(self._lineage)} if resumes is not None else set[str]()
-        self._going: dict[str, RunningBranch] = {}
+        self._chain = resumes.chain if resumes is not None else ""
+        self._known = {call.key for call in store.finished_calls(self._chain)} if resumes is not None else set[str]()
+        self._running: dict[str, RunningBranch] = {}
         self._ended = False
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
 
     def __call__(self, event: Event) -> None:
-        """Note what happens in the run."""
+        """Record an event of the run."""
         match event:
             case RunStarted():
                 self._start(event.plan, event.run_id)
             case StepStarted():
-                self._goes_on(RunningBranch(event.path, event.id, now()))
-            case StepProgressed() if event.path in self._going:
-                known = self._going[event.path]
-                self._goes_on(replace(known, done=event.done, total=event.total, heard=now(), stuck=False))
-            case StepStuck() if event.path in self._going:
-                self._goes_on(replace(self._going[event.path], stuck=True))
+                self._note_running(RunningBranch(event.path, event.id, now()))
+            case StepProgressed() if event.path in self._running:
+                known = self._running[event.path]
+                self._note_running(replace(known, done=event.done, total=event.total, heard=now(), stuck=False))
+            case StepStuck() if event.path in self._running:
+                self._note_running(replace(self._running[event.path], stuck=True))
             case AttemptFinished():
                 with self._lock:
-                    self._waiting.attempts.append((event.path, event.id, event.attempt))
+                    self._batch.tried.append((event.path, event.id, event.attempt))
                 self._wake.set()
             case StepFinished():
-                self._going.pop(event.outcome.path, None)
+                self._running.pop(event.outcome.path, None)
                 with self._lock:
-                    self._waiting.going.pop(event.outcome.path, None)
-                    self._waiting.outcomes.append(event.outcome)
+                    self._batch.running.pop(event.outcome.path, None)
+                    self._batch.ended.append(event.outcome)
                 self._wake.set()
             case RunFinished():
                 self._finish(event.result)
@@ -107,41 +108,40 @@ class Recorder(Journal):
 
     def _start(self, plan: Plan, run_id: str) -> None:
         self._run_id, self._began = run_id, now()
-        self._lineage = self._lineage or run_id
-        shown = json.loads(json.dumps(self._parameters, default=str))
+        self._chain = self._chain or run_id
         self._store.start(
             RunRecord(
                 run_id,
                 plan.pipeline.name,
                 plan.fingerprint,
                 self._index,
-                shown,
+                json.loads(json.dumps(self._parameters, default=str)),
                 "running",
                 self._began,
-                chain=self._lineage,
+                chain=self._chain,
                 resumed_from=self._resumes.run_id if self._resumes is not None else None,
                 flow_run_id=self.flow_run_id,
-                file=self._source,
-                yaml=_definition(plan),
+                file=self._file,
+                yaml=_yaml(plan),
                 heartbeat=self._began,
                 **asdict(ProcessIdentity()),
             )
         )
-        # In this context, so that what it logs goes where the run's log goes.
+        # In this context, so that its log records go to the log of the run.
         write = contextvars.copy_context().run
         self._writer = threading.Thread(
             target=write, args=(self._write,), name=f"braid-run-store-{run_id}", daemon=True
         )
         self._writer.start()
 
-    def _goes_on(self, step: RunningBranch) -> None:
-        # Written with what comes next, or a little later: a step that soon ends costs no writing of its own.
-        self._going[step.path] = step
+    def _note_running(self, step: RunningBranch) -> None:
+        # Without waking the writer, so that a step that ends soon needs no transaction of its own.
+        self._running[step.path] = step
         with self._lock:
-            self._waiting.going[step.path] = step
+            self._batch.running[step.path] = step
 
     def _finish(self, result: RunResult | None) -> None:
-        """Write what is still waiting, and how the run ended.
+        """Write the last batch and the end of the run.
 
         Raises:
             RunStoreFailed: the store could not be written.
@@ -161,58 +161,58 @@ class Recorder(Journal):
             self._store.close()
         if self._error is not None:
             raise RunStoreFailed(
-                f"run {self._run_id}: the run store could not be written: {self._error}; what the run "
-                "did is done, but it cannot be resumed in full"
+                f"run {self._run_id}: the run store could not be written: {self._error}; the run did its work, "
+                "but it cannot be resumed in full"
             ) from self._error
 
-    # What is kept of finished calls.
+    # The journal of finished calls.
 
     async def find(self, key: str) -> FinishedCall | None:
         if key not in self._known:
             return None
         try:
-            return await asyncio.to_thread(self._store.finished_call, self._lineage, key)
-        except Exception as error:  # whatever unpickling raises
-            logger.warning("%s: what was kept of it cannot be read (%s); it is done again", key, error)
+            return await asyncio.to_thread(self._store.finished_call, self._chain, key)
+        except Exception as error:  # any error of unpickling
+            logger.warning("%s: its kept result cannot be read (%s); the step runs again", key, error)
             return None
 
     async def keep(self, key: str, kept: FinishedCall) -> None:
         try:
-            packed = await asyncio.to_thread(pack, kept)
-        except Exception as error:  # whatever pickling raises
-            logger.warning("%s gives a value that cannot be stored (%s); a resumed run does it again", key, error)
+            stored = await asyncio.to_thread(pack, kept)
+        except Exception as error:  # any error of pickling
+            logger.warning("%s: its result cannot be stored (%s); a resumed run repeats the step", key, error)
             return
         self._known.add(key)
-        await self._put(key, packed)
+        await self._put(key, stored)
 
     async def drop(self, key: str) -> None:
         self._known.discard(key)
         await self._put(key, None)
 
-    async def _put(self, key: str, packed: StoredCall | None) -> None:
+    async def _put(self, key: str, stored: StoredCall | None) -> None:
         written: Future[None] = Future()
         with self._lock:
-            self._waiting.keep[key] = packed
-            self._waiting.written.append(written)
+            self._batch.keep[key] = stored
+            self._batch.written.append(written)
         self._wake.set()
         await asyncio.wrap_future(written)
 
     def _write(self) -> None:
         beaten = now()
         while True:
-            self._wake.wait(timeout=NOTED_S)
+            self._wake.wait(timeout=MAX_DELAY_S)
             self._wake.clear()
             ended = self._ended
             with self._lock:
-                batch, self._waiting = self._waiting, _Waiting()
+                batch, self._batch = self._batch, _Batch()
             try:
-                if self._error is None and (batch.outcomes or batch.attempts or batch.keep or batch.going):
+                if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running):
                     self._store.write(
                         self._run_id,
-                        self._lineage,
-                        ended=batch.outcomes,
-                        tried=batch.attempts,
-                        running=list(batch.going.values()),
+                        self._chain,
+                        ended=batch.ended,
+                        tried=batch.tried,
+                        running=list(batch.running.values()),
                         keep=batch.keep,
                         index=self._index,
                     )
@@ -230,8 +230,8 @@ class Recorder(Journal):
                 return
 
 
-def _definition(plan: Plan) -> str | None:
+def _yaml(plan: Plan) -> str | None:
     try:
         return dump_pipeline(plan.pipeline)
-    except ValueError:  # made in Python, with options that YAML cannot hold
+    except ValueError:  # built in Python, with options that YAML cannot hold
         return None

@@ -31,7 +31,7 @@ def test_groups_loops_and_sub_steps_are_boxes_and_statuses_are_classes() -> None
         '        s1_1_0["b"]',
         '        s1_1_1["c"]',
         "    end",
-        '    subgraph s2_group["for each doc of docs, 8 a batch, at most 4"]',
+        '    subgraph s2_group["for each doc of docs, 8 per batch, at most 4"]',
         '        s2_0["d"]',
         "    end",
         "    s1_1_0 --> s1_1_1",

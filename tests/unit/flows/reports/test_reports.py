@@ -36,7 +36,7 @@ def test_the_outline_and_the_table_say_what_runs_and_how_it_ended() -> None:
         "  - in order:",
         "    - good",
         "    - good",
-        "- **for each item of xs, 2 a batch, at once at most 4 (default)**:",
+        "- **for each item of xs, 2 per batch, at once at most 4 (default)**:",
         "  - good",
     ]
     table = outcome_table(asyncio.run(run_plan(Prepared(plan, Context({"xs": [1, 2, 3]})))))

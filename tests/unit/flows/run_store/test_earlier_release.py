@@ -73,6 +73,6 @@ def test_results_that_cannot_be_read_are_made_again_with_a_warning(
     recorder = Recorder(RunStore(store.url), index="docs", resumes=record)
     result = asyncio.run(run_plan(Prepared(plan, context, recorder, journal=recorder)))
     assert (result.status, context.data["counts"], called) == ("succeeded", 4, ["split_words", "count_words"])
-    assert "0.split_words: what was kept of it cannot be read" in caplog.text
+    assert "0.split_words: its kept result cannot be read" in caplog.text
     assert [one.run_id for one in store.chain(RUN)] == [RUN, "resumed"]
     assert store.finished_call(RUN, "0.split_words") is not None
