@@ -216,7 +216,8 @@ def _empty(located: LocatedValue) -> Complaint:
 
 
 def _wrong_type(located: LocatedValue) -> Complaint | None:
-    if located.node.is_null and located.owner is Parallel and located.key in ("branches", "parallel"):
+    of_group = located.owner is Parallel and located.index is None and located.key in ("branches", "parallel")
+    if located.node.is_null and of_group:
         return None  # the loader reports that the group has no steps
     if located.key == "collect" and located.index is None and located.owner is ForEach:
         message = "'collect' must be a mapping, a text, or a list of nothing but texts"

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows.errors import InvalidPipeline
@@ -354,6 +354,7 @@ _anything = st.recursive(
 
 
 @given(_anything)
+@example([{"parallel": [None]}])
 @settings(max_examples=scaled(150))
 def test_no_file_however_odd_ends_in_anything_but_a_pipeline_or_its_problems(value):
     text = json.dumps(value if isinstance(value, dict) else {"name": "p", "steps": value})
