@@ -186,10 +186,11 @@ def _failed_attempts(attempts: list[dict[str, Any]]) -> list[Table]:
         table.add_column(column, justify="right" if column in ("seconds", "attempt") else "left", overflow="fold")
     for row in failed:
         why = row["error"]["message"] if row["error"] else ""
+        may_pass = row["status"] == "failed" and row["error"]["transient"]
         table.add_row(
             Text(row["step_id"]),
             str(row["number"]),
-            row["status"].replace("_", " "),
+            "failed, transient" if may_pass else row["status"].replace("_", " "),
             _local_time(row["started"]),
             f"{row['seconds']:.2f}",
             Text(why),

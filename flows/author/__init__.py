@@ -2,6 +2,7 @@
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import TRANSIENT_HTTP, classified, error_info, message_of, retry_after, traceback_text
+from flows.author.endings import SUCCEEDED, Ending, ending_of
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -46,11 +47,13 @@ __all__ = [
     "RACES",
     "REGISTRY",
     "SPLIT_STRATEGIES",
+    "SUCCEEDED",
     "TRANSIENT_HTTP",
     "Attempt",
     "BranchResult",
     "Call",
     "Declared",
+    "Ending",
     "ErrorInfo",
     "FatalFailure",
     "HandlerSpec",
@@ -69,6 +72,7 @@ __all__ = [
     "add_up",
     "classified",
     "cost_text",
+    "ending_of",
     "error_info",
     "failure_summary",
     "handler",

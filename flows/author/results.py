@@ -53,7 +53,7 @@ class Attempt:
     """One try at one step."""
 
     number: int
-    status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
+    status: Status
     started: float
     """Seconds since the epoch."""
     seconds: float
