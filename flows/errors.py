@@ -109,6 +109,10 @@ class StepTimeout(TransientError, TimeoutError):
     """A call, an attempt, a step, a group or a run exceeded its timeout."""
 
 
+class Abandoned(StepTimeout):
+    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
+
+
 class StepCancelled(OrchestrationError):
     """Raised inside a handler at `call.check_cancelled()` once its result is no longer wanted."""
 

@@ -11,6 +11,7 @@ from flows.author.classify import (
     traceback_text,
 )
 from flows.author.decorator import handler, spec_of
+from flows.author.endings import SUCCEEDED, Ending, ending_of
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -54,11 +55,13 @@ __all__ = [
     "RACES",
     "REGISTRY",
     "SPLIT_STRATEGIES",
+    "SUCCEEDED",
     "TRANSIENT_HTTP",
     "Attempt",
     "BranchResult",
     "Call",
     "DeferredCombination",
+    "Ending",
     "ErrorInfo",
     "FatalFailure",
     "HandlerSpec",
@@ -77,6 +80,7 @@ __all__ = [
     "add_up",
     "classified",
     "cost_text",
+    "ending_of",
     "error_info",
     "failure_summary",
     "handler",

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from flows.author.registry import HandlerSpec
 from flows.author.results import ErrorInfo, now
@@ -15,31 +15,29 @@ TRANSIENT_HTTP = frozenset({408, 425, 429})
 
 def classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
     """A handler's exception as a transient or fatal error, by the handler's own `classify` or the common rules."""
-    own_kind = spec.classify(error) if spec.classify is not None else None
+    own = spec.classify(error) if spec.classify is not None else None
     message = message_of(error)
-    if (own_kind or classify(error)) == "transient":
+    if own == "transient" or (own is None and may_pass(error)):
         return TransientError(message, retry_after_s=retry_after(error))
     if not isinstance(error, OrchestrationError):
         message = f"Handler '{spec.name}' threw exception: {message}"
     return FatalError(message)
 
 
-def classify(error: BaseException) -> Literal["transient", "fatal"]:
-    """Transient are timeouts, lost connections and HTTP 408, 425, 429 and 5xx; all other errors are fatal."""
-    if isinstance(error, TransientError):
-        return "transient"
-    if isinstance(error, FatalError):
-        return "fatal"
+def may_pass(error: BaseException) -> bool:
+    """Whether trying again may help: after timeouts, lost connections and HTTP 408, 425, 429 and 5xx."""
+    if isinstance(error, (TransientError, FatalError)):
+        return isinstance(error, TransientError)
     if isinstance(error, (TimeoutError, ConnectionError)):
-        return "transient"
+        return True
     status = http_status(error)
     if status is not None:
-        return "transient" if status in TRANSIENT_HTTP or status >= 500 else "fatal"
+        return status in TRANSIENT_HTTP or status >= 500
     kinds = {kind.__name__ for kind in type(error).__mro__}
     # By name, so that the errors of an HTTP library are recognised without importing it.
-    if kinds & {"TransportError", "ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout", "NetworkError"}:
-        return "transient"
-    return "fatal"
+    return not kinds.isdisjoint(
+        {"TransportError", "ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout", "NetworkError"}
+    )
 
 
 def http_status(error: BaseException) -> int | None:

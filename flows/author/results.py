@@ -54,7 +54,7 @@ class Attempt:
     """One attempt at one step."""
 
     number: int
-    status: Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]
+    status: Status
     started: float
     """Seconds since the epoch."""
     seconds: float

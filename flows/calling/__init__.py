@@ -2,11 +2,10 @@
 
 from flows.calling.clusters import Cluster, open_cluster
 from flows.calling.leaf import CallResult, LeafCall, LeafResult, RunLeaf
-from flows.calling.places import Abandoned, call_function
+from flows.calling.places import call_function
 from flows.calling.threads import call_in_thread
 
 __all__ = [
-    "Abandoned",
     "CallResult",
     "Cluster",
     "LeafCall",

@@ -5,9 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flows.author import Attempt, Call, Status
+from flows.author import Attempt, Call, Ending
 from flows.calling.clusters import Cluster
-from flows.limits import Budget, Slot, Window
+from flows.limits import Admitted, Budget, Slot, Window
 from flows.model import RetryCount, StepPath
 from flows.planning import Leaf
 from flows.state import Context, Delta
@@ -46,7 +46,7 @@ class LeafCall:
     undo_of: CallResult | None = None
     """If set, the call undoes what an earlier one with this result did."""
     tried: "Callable[[Attempt], None]" = lambda attempt: None
-    turn: "Callable[[LeafCall], AbstractAsyncContextManager[None]] | None" = None
+    turn: "Callable[[], AbstractAsyncContextManager[Admitted]] | None" = None
     """Entered after the windows for each attempt: the limits of the resources it uses."""
     retries: RetryCount | None = None
     cluster: Cluster | None = None
@@ -59,7 +59,8 @@ class LeafCall:
     is_trying: bool = False
     """Whether an attempt is going on, and not only waiting for its turn."""
     costs: dict[str, float] = field(default_factory=dict[str, float])
-    error: BaseException | None = None
+    failure: Ending | None = None
+    """How its last attempt failed."""
     meter: Budget = field(default_factory=Budget)
 
     def give_way(self) -> None:
@@ -88,11 +89,10 @@ class LeafCall:
 
 @dataclass(frozen=True)
 class LeafResult:
-    """How a call ended, all attempts together."""
+    """How a call ended, and its result if it succeeded."""
 
-    status: Status
-    done: CallResult | None = None
-    error: BaseException | None = None
+    ending: Ending
+    result: CallResult | None = None
     reused: bool = False
     """Taken over from an earlier run."""
 

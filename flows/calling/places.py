@@ -12,15 +12,11 @@ from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
 from flows.calling.remote import Report, report_of
 from flows.calling.threads import call_in_thread
-from flows.errors import FatalError, StepCancelled, StepTimeout, TransientError
+from flows.errors import Abandoned, FatalError, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
 
 GRACE_S = 0.1
 """How long a thread that was told to stop may take before it counts as abandoned."""
-
-
-class Abandoned(StepTimeout):
-    """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
 
 
 async def call_function(

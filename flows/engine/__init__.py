@@ -17,7 +17,7 @@ from flows.engine.events import (
     ignore_event,
 )
 from flows.engine.inline import run_leaf
-from flows.engine.invoke import attempt, status_of
+from flows.engine.invoke import attempt, conclude
 from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared
 from flows.engine.replay import replay_step
@@ -42,11 +42,11 @@ __all__ = [
     "StepStuck",
     "attempt",
     "combine_observers",
+    "conclude",
     "ignore_event",
     "next_delay",
     "replay_step",
     "run_leaf",
     "run_plan",
-    "status_of",
     "usual_seconds",
 ]

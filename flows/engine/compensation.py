@@ -34,11 +34,12 @@ async def _undo(state: RunState, one: Undoable, group: str) -> None:
     if kept is not None:
         await state.journal.keep(key, replace(kept, undoing=True))
     call = one.call.undoing(one.done)
-    ended = await state.run_leaf(call)
-    if ended.status == "succeeded":
+    ending = (await state.run_leaf(call)).ending
+    if ending.succeeded:
         await state.journal.drop(key)
         state.amend(path, f"undone, because {group} failed", call.costs)
         logger.info("%s: undone, because %s failed", one.call.id, group)
     else:
-        state.amend(path, f"{group} failed, and undoing this too: {ended.error or ended.status}", call.costs)
-        logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, ended.error or ended.status)
+        why = ending.error or ending.status
+        state.amend(path, f"{group} failed, and undoing this too: {why}", call.costs)
+        logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, why)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from flows.author import BranchResult, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
+from flows.author import BranchResult, Ending, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
 from flows.calling import LeafCall, RunLeaf, open_cluster
 from flows.engine.events import AttemptFinished, RunFinished, RunStarted, StepStarted
 from flows.engine.groups import merged_result, run_group
@@ -20,7 +20,7 @@ from flows.engine.loops import run_loop
 from flows.engine.prepared import Prepared
 from flows.engine.run_state import NodeResult, RunState, Scope, Undoable, expire, inside, kind_of
 from flows.engine.stuck import Expected, StuckWatch
-from flows.errors import BudgetUsedUp, OrchestrationError
+from flows.errors import OrchestrationError
 from flows.limits import (
     Admission,
     Budget,
@@ -172,12 +172,12 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
     if kind is not None:
         state.record(
             Outcome(
-                scope.path(node),
-                scope.name(node),
-                kind,
-                result.status,
-                started,
-                loop.time() - began,
+                path=scope.path(node),
+                id=scope.name(node),
+                kind=kind,
+                status=result.status,
+                started=started,
+                seconds=loop.time() - began,
                 attempts=1,
                 error=None if result.ok else result.error,
                 reason=result.reason or (result.error.message if result.error and kind != "step" else ""),
@@ -203,7 +203,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         meter=state.meter,
         key=node.id + scope.key,
         tried=lambda tried: state.observe(AttemptFinished(path, name, tried)),
-        turn=state.turn if node.uses else None,
+        turn=(lambda: state.turns.hold(node.uses, expected_tokens=node.expected_tokens)) if node.uses else None,
         retries=state.retries,
         cluster=state.cluster,
     )
@@ -221,47 +221,57 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
     ended = await state.run_leaf(call)
     if state.watch is not None:
         state.watch.remove(call)
-    stopped = isinstance(ended.error, (asyncio.CancelledError, BudgetUsedUp))
-    error = error_info(ended.error) if ended.error is not None and not stopped else None
-    done = ended.done
-    status = ended.status
-    reason = str(ended.error) if isinstance(ended.error, BudgetUsedUp) else "stopped"
-    if stopped and status == "abandoned":
-        reason = "stopped, but its thread goes on; its late result will be dropped"
-    if done is not None and status == "succeeded":
+    ending, result, status = ended.ending, ended.result, ended.ending.status
+    error = ending.failure
+    reason = _why_stopped(ending)
+    if result is not None:
         if node.spec.undo is not None:
-            state.undoable.append(Undoable(replace(call, context=_seen(node, context)), done))
+            state.undoable.append(Undoable(replace(call, context=_seen(node, context)), result))
         try:
-            context.apply(done.delta)
+            context.apply(result.delta)
         except OrchestrationError as refused:  # a value that a context cannot hold
             status, error = "failed", error_info(refused)
     if status == "succeeded":
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(
         Outcome(
-            path,
-            name,
-            "step",
-            status,
-            call.started,
-            _seconds(call, loop.time() - began),
-            call.attempts,
-            dict(call.costs),
-            error,
-            reason if stopped else "",
-            tuple(call.call.failures),
-            ended.reused,
-            () if ended.reused or status != "succeeded" else tuple(call.call.items),
+            path=path,
+            id=name,
+            kind="step",
+            status=status,
+            started=call.started,
+            seconds=_seconds(call, loop.time() - began),
+            attempts=call.attempts,
+            cost=dict(call.costs),
+            error=error,
+            reason=reason,
+            failures=tuple(call.call.failures),
+            reused=ended.reused,
+            items=() if ended.reused or status != "succeeded" else tuple(call.call.items),
         )
     )
     return NodeResult(
         status,
-        done.value if done else None,
-        done.quality if done else None,
+        result.value if result else None,
+        result.quality if result else None,
         error,
-        transient=stopped or (error is not None and error.transient),
+        # A step that was stopped says nothing about whether the group around it may be tried again.
+        transient=ending.stopped or (error is not None and error.transient),
         started=call.started,
-        reason=reason if stopped else "",
+        reason=reason,
+    )
+
+
+def _why_stopped(ending: Ending) -> str:
+    """The reason in the outcome of a call that was stopped or refused; empty for any other."""
+    if ending.refused:
+        return str(ending.error)
+    if not ending.stopped:
+        return ""
+    return (
+        "stopped, but its thread goes on; its late result will be dropped"
+        if ending.status == "abandoned"
+        else "stopped"
     )
 
 
@@ -359,7 +369,7 @@ def _refused(state: RunState, node: Node, scope: Scope, error: OrchestrationErro
     info = error_info(error)
     kind = kind_of(node)
     if kind is not None:
-        state.record(Outcome(scope.path(node), scope.name(node), kind, "failed", error=info))
+        state.record(Outcome(path=scope.path(node), id=scope.name(node), kind=kind, status="failed", error=info))
     return _refused_inside(state, node, scope, error)
 
 

@@ -2,28 +2,21 @@
 
 import asyncio
 
+from flows.author import ending_of
 from flows.calling import LeafCall, LeafResult
-from flows.engine.invoke import attempt, status_of
+from flows.engine.invoke import attempt, conclude
 from flows.engine.retries import next_delay
-from flows.errors import BudgetUsedUp, FatalError, TransientError
 
 
 async def run_leaf(leaf: LeafCall) -> LeafResult:
     """Try until it succeeds, fails for good, or has had its attempts; never raises."""
     while True:
-        try:
-            return LeafResult("succeeded", await attempt(leaf))
-        except (asyncio.CancelledError, FatalError) as error:
-            return LeafResult(status_of(leaf, error), error=error)
-        except BudgetUsedUp as error:
-            return LeafResult(status_of(leaf, leaf.error or error), error=leaf.error or error)
-        except TransientError as error:
-            leaf.error = error
-            delay_s = next_delay(leaf, error)
-            if delay_s is None:
-                return LeafResult(status_of(leaf, error), error=error)
+        ended = await attempt(leaf)
+        delay_s = next_delay(leaf, ended.ending)
+        if delay_s is None:
+            return conclude(leaf, ended)
         leaf.give_way()
         try:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError as error:
-            return LeafResult(status_of(leaf, error), error=error)
+            return LeafResult(ending_of(error, abandoned=leaf.abandoned))

@@ -6,106 +6,108 @@ import typing
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from flows.author import (
+    SUCCEEDED,
     Attempt,
     Call,
     FatalFailure,
     HandlerSpec,
-    Status,
     Success,
     TransientFailure,
     add_up,
     classified,
+    ending_of,
     error_info,
     now,
 )
-from flows.calling import Abandoned, CallResult, LeafCall, call_function
-from flows.errors import BudgetUsedUp, FatalError, MissingRead, StepTimeout, TransientError
+from flows.calling import CallResult, LeafCall, LeafResult, call_function
+from flows.errors import BudgetUsedUp, FatalError, MissingRead, OrchestrationError, StepTimeout, TransientError
+from flows.limits import Admitted
 from flows.model import render, template_names
 from flows.state import Context
 
 
-async def attempt(leaf: LeafCall) -> CallResult:
-    """Try once.
+async def attempt(leaf: LeafCall) -> LeafResult:
+    """Try once; never raises."""
+    try:
+        async with AsyncExitStack() as held:
+            admitted = await _take_turn(leaf, held)
+            return LeafResult(SUCCEEDED, await _try(leaf, admitted))
+    except (asyncio.CancelledError, OrchestrationError) as error:
+        ending = ending_of(error, abandoned=leaf.abandoned)
+    if not ending.stopped:
+        leaf.failure = ending
+    return LeafResult(ending)
+
+
+def conclude(leaf: LeafCall, ended: LeafResult) -> LeafResult:
+    """How the call ends with its last attempt: as the one before, if the budget refused the last."""
+    return LeafResult(leaf.failure) if ended.ending.refused and leaf.failure is not None else ended
+
+
+async def _try(leaf: LeafCall, admitted: Admitted) -> CallResult:
+    """Call the handler once, and note what it cost and how it ended.
 
     Raises:
         TransientError: it failed and may succeed when tried again (`StepTimeout` and `Abandoned` are such).
         FatalError: it failed for good.
-        BudgetUsedUp: it was not tried, because the run's budget allows no more calls.
+        BudgetUsedUp: it was not called, because the run's budget allows no more calls.
         asyncio.CancelledError: the result is no longer wanted.
     """
-    loop = asyncio.get_running_loop()
-    retry, deadline = leaf.node.retry, leaf.deadline
-    async with AsyncExitStack() as held:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await _take_turn(leaf, held)
-            if deadline is not None and loop.time() >= deadline:
-                raise TimeoutError  # a turn that came at once, but too late
-        except TimeoutError as error:
-            raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
-        except TransientError:
-            # Not called, and yet an attempt: what it uses is failing, or cannot be asked for a place.
-            leaf.attempts += 1
-            leaf.started = leaf.started or now()
-            raise
-        if retry.attempt_timeout_s is not None:
-            until = loop.time() + retry.attempt_timeout_s
-            deadline = until if deadline is None else min(deadline, until)
-        spec = leaf.node.spec
-        if leaf.undo_of is None and not leaf.meter.may_start(spec.name):
-            raise BudgetUsedUp(leaf.meter.refusal)
+    loop, spec = asyncio.get_running_loop(), leaf.node.spec
+    deadline = leaf.deadline
+    if leaf.node.retry.attempt_timeout_s is not None:
+        until = loop.time() + leaf.node.retry.attempt_timeout_s
+        deadline = until if deadline is None else min(deadline, until)
+    if leaf.undo_of is None and not leaf.meter.may_start(spec.name):
+        raise BudgetUsedUp(leaf.meter.refusal)
+    leaf.attempts += 1
+    started, began = now(), loop.time()
+    leaf.started = leaf.started or started
+    charge = leaf.meter.start(spec.name)
+    leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add)
+    ending = SUCCEEDED
+    leaf.is_trying = True
+    try:
+        return await _call(leaf, spec, deadline)
+    except BaseException as error:
+        ending = ending_of(error, abandoned=leaf.abandoned)
+        raise
+    finally:
+        leaf.is_trying = False
+        cost = leaf.meter.end(charge)
+        leaf.costs = add_up([leaf.costs, cost])
+        admitted.ending, admitted.tokens = ending, leaf.call.costs.get("tokens")
+        error = error_info(ending.error) if ending.error is not None else None
+        leaf.tried(Attempt(leaf.attempts, ending.status, started, loop.time() - began, cost, error))
+
+
+async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> Admitted:
+    """Wait until every limit lets the call start.
+
+    Raises:
+        StepTimeout: its time was up before that.
+        TransientError: a resource that it uses is failing, or cannot be asked; this counts as an attempt.
+    """
+    deadline = leaf.deadline
+    try:
+        async with asyncio.timeout_at(deadline):
+            if leaf.slot is not None:
+                await leaf.slot.hold()
+            for window in leaf.windows:
+                await held.enter_async_context(window)
+            admitted = await held.enter_async_context(leaf.turn()) if leaf.turn is not None else Admitted()
+        if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+            raise TimeoutError  # a turn that came at once, but too late
+    except TimeoutError as error:
+        raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
+    except TransientError:
         leaf.attempts += 1
-        started, began = now(), loop.time()
-        leaf.started = leaf.started or started
-        charge = leaf.meter.start(spec.name)
-        leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add)
-        error: BaseException | None = None
-        leaf.is_trying = True
-        try:
-            return await _call(leaf, spec, deadline)
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            leaf.is_trying = False
-            cost = leaf.meter.end(charge)
-            leaf.costs = add_up([leaf.costs, cost])
-            leaf.tried(
-                Attempt(
-                    leaf.attempts,
-                    _verdict(error),
-                    started,
-                    loop.time() - began,
-                    cost,
-                    error_info(error) if error is not None else None,
-                )
-            )
-
-
-def _verdict(error: BaseException | None) -> Literal["succeeded", "transient", "fatal", "timed_out", "cancelled"]:
-    match error:
-        case None:
-            return "succeeded"
-        case asyncio.CancelledError():
-            return "cancelled"
-        case StepTimeout():
-            return "timed_out"
-        case TransientError():
-            return "transient"
-        case _:
-            return "fatal"
-
-
-async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> None:
-    if leaf.slot is not None:
-        await leaf.slot.hold()
-    for window in leaf.windows:
-        await held.enter_async_context(window)
-    if leaf.turn is not None:
-        await held.enter_async_context(leaf.turn(leaf))
+        leaf.started = leaf.started or now()
+        raise
+    return admitted
 
 
 async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> CallResult:
@@ -225,14 +227,3 @@ def _options(leaf: LeafCall, spec: HandlerSpec) -> dict[str, Any]:
     except ValueError as error:
         raise FatalError(f"{leaf.id}: {error}") from error
     return {name: getattr(model, name) for name in type(model).model_fields}
-
-
-def status_of(leaf: LeafCall, error: BaseException) -> Status:
-    """The status that an attempt's last error makes of a call."""
-    if isinstance(error, asyncio.CancelledError):
-        return "abandoned" if leaf.abandoned else "cancelled"
-    if isinstance(error, BudgetUsedUp):
-        return "cancelled"
-    if isinstance(error, Abandoned):
-        return "abandoned"
-    return "timed_out" if isinstance(error, StepTimeout) else "failed"

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flows.author import ItemFailure
+from flows.author import SUCCEEDED, ItemFailure, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
@@ -77,26 +77,26 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
             if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
                 kept = None
         except asyncio.CancelledError as error:
-            return LeafResult("cancelled", error=error)
+            return LeafResult(ending_of(error))
         if kept is not None and kept.chained_fingerprint == leaf.chained_fingerprint and not kept.undoing:
             leaf.attempts, leaf.started = kept.attempts, kept.started
             leaf.costs = dict(kept.cost)
             leaf.call.failures.extend(kept.failures)
             leaf.seconds = kept.seconds
-            return LeafResult("succeeded", kept.done, reused=True)
+            return LeafResult(SUCCEEDED, kept.done, reused=True)
         if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
             undone = await run_leaf(leaf.undoing(kept.done))
-            if undone.status != "succeeded":
+            if not undone.ending.succeeded:
                 return undone
             await journal.drop(leaf.key)
         began = asyncio.get_running_loop().time()
         ended = await run_leaf(leaf)
-        if ended.status != "succeeded" or ended.done is None:
+        if ended.result is None:
             return ended
         record = FinishedCall(
             leaf.chained_fingerprint,
             leaf.own_fingerprint,
-            ended.done,
+            ended.result,
             leaf.id,
             leaf.started,
             asyncio.get_running_loop().time() - began,
@@ -109,7 +109,7 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
             await asyncio.shield(keeping)
         except asyncio.CancelledError as error:
             await asyncio.wait([keeping])  # it is done and stays done; only this run no longer wants it
-            return LeafResult("cancelled", error=error)
+            return LeafResult(ending_of(error))
         return ended
 
     return run

@@ -125,13 +125,13 @@ class _Items:
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(
             Outcome(
-                self.scope.path(self.loop).of_item(position),
-                scope.name(self.loop),
-                "item",
-                result.status,
-                started,
-                clock.time() - began,
-                1,
+                path=self.scope.path(self.loop).of_item(position),
+                id=scope.name(self.loop),
+                kind="item",
+                status=result.status,
+                started=started,
+                seconds=clock.time() - began,
+                attempts=1,
                 error=None if result.ok else result.error,
                 reason=result.reason or (result.error.message if result.error else ""),
             )
@@ -146,7 +146,11 @@ class _Items:
         path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
             why = self.reason or reason
-            state.record(Outcome(path, self._scope(position).name(self.loop), "item", "cancelled", reason=why))
+            state.record(
+                Outcome(
+                    path=path, id=self._scope(position).name(self.loop), kind="item", status="cancelled", reason=why
+                )
+            )
             self.results[position] = NodeResult("cancelled", reason=why, transient=True)
 
     def _leaves(self, change: Change) -> bool:

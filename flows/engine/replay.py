@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from flows.author import Outcome
+from flows.author import SUCCEEDED, Outcome, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
@@ -76,11 +76,11 @@ class _Replay:
         if self._step in (leaf.id, leaf.path, leaf.node.spec.name) and not self.path:
             self.path, self.recorded = leaf.path, kept.done.delta if kept is not None else None
             ended = await run_leaf(leaf)
-            self.writes = ended.done.delta if ended.done is not None else None
+            self.writes = ended.result.delta if ended.result is not None else None
             return ended
         if kept is None and leaf.item is not None and self._step.endswith("]"):
-            return LeafResult("succeeded", CallResult((), None))  # another item than the one that is asked for
+            return LeafResult(SUCCEEDED, CallResult((), None))  # another item than the one that is asked for
         if kept is None or self.path:
-            return LeafResult("cancelled", error=asyncio.CancelledError())
+            return LeafResult(ending_of(asyncio.CancelledError()))
         leaf.attempts, leaf.started = kept.attempts, kept.started
-        return LeafResult("succeeded", kept.done, reused=True)
+        return LeafResult(SUCCEEDED, kept.done, reused=True)

@@ -4,21 +4,20 @@ import asyncio
 import logging
 import random
 
-from flows.author import retry_after
+from flows.author import Ending
 from flows.calling import LeafCall
-from flows.errors import TransientError
 
 logger = logging.getLogger(__name__)
 
 
-def next_delay(leaf: LeafCall, error: BaseException | None) -> float | None:
+def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     """Seconds until the next attempt; None if there is none, which the error then says if it could have had one."""
-    retry = leaf.node.retry
-    if not isinstance(error, TransientError) or not leaf.attempts or leaf.attempts >= retry.max_attempts:
+    retry, error = leaf.node.retry, ending.error
+    if error is None or not ending.transient or not leaf.attempts or leaf.attempts >= retry.max_attempts:
         return None
     if leaf.meter.refusal:
         return None
-    delay_s = retry.delay_before(leaf.attempts + 1, retry_after_s=retry_after(error), random=random.random())
+    delay_s = retry.delay_before(leaf.attempts + 1, retry_after_s=ending.retry_after_s, random=random.random())
     if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
         return None
     count = leaf.retries

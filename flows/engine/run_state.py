@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -125,16 +124,6 @@ class RunState:
         # What is said of items is for who watches; a run over very many would else hold all their names.
         self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 
-    def turn(self, leaf: LeafCall) -> AbstractAsyncContextManager[None]:
-        """What an attempt of `leaf` holds of the resources it uses."""
-        before = leaf.attempts
-        return self.turns.hold(
-            leaf.node.uses,
-            expected_tokens=leaf.node.expected_tokens,
-            called=lambda: leaf.attempts > before,
-            spent=lambda: leaf.call.costs.get("tokens"),
-        )
-
     def in_order(self) -> tuple[Outcome, ...]:
         """All outcomes in declared order."""
         return tuple(sorted(self.outcomes.values(), key=lambda outcome: outcome.path.sort_key))
@@ -152,7 +141,7 @@ class RunState:
         """Give `node` and all that is declared in it the outcome of something that never started."""
         kind = kind_of(node)
         if kind is not None and scope.path(node) not in self.outcomes:
-            self.record(Outcome(scope.path(node), scope.name(node), kind, status, reason=reason))
+            self.record(Outcome(path=scope.path(node), id=scope.name(node), kind=kind, status=status, reason=reason))
         for child in () if isinstance(node, Loop) else node_children(node):
             self.never_started(child, inside(node, scope), status, reason)
         return NodeResult(status, reason=reason, transient=status in ("cancelled", "timed_out"))

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from flows.errors import TransientError
-from flows.limits.resources import Demand, Resources, Verdict
+from flows.author import Ending
+from flows.limits.resources import Demand, Resources
 from flows.model import EffectiveResource
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,15 @@ class SharedRates(Protocol):
         ...
 
 
+@dataclass
+class Admitted:
+    """A call whose turn has come; it notes here how it ended, before it gives up what it holds."""
+
+    ending: Ending | None = None
+    tokens: float | None = 0.0
+    """Those that the call has used; None if it did not report any."""
+
+
 @dataclass(frozen=True)
 class Admission:
     """The turns of one run's attempts."""
@@ -61,12 +70,10 @@ class Admission:
         uses: Sequence[str],
         *,
         expected_tokens: int = 0,
-        called: Callable[[], bool],
-        spent: Callable[[], float | None],
-    ) -> AsyncGenerator[None]:
+    ) -> AsyncGenerator["Admitted"]:
         """Wait for the turn, and give everything back at the end.
 
-        Then `called` is asked whether the call was made at all, and `spent` for the tokens that it says it used.
+        How the call ended is to be noted in the result first; if it is not, the call was not made.
 
         This process's own limits come first, since asking others is slow: what waits here troubles no server.
 
@@ -76,8 +83,7 @@ class Admission:
         """
         used = [self.settled[name] for name in sorted(set(uses))]
         ticket = await self.resources.take([Demand(one.name, one.resource, expected_tokens) for one in used])
-        verdict: Verdict = "none"
-        tokens: float | None = None
+        admitted = Admitted()
         shared = {name: common for one in used for name, common in one.shared.items()}
         try:
             async with AsyncExitStack() as held:
@@ -94,17 +100,12 @@ class Admission:
                     use = await self.rates.take(rated) if rated else None
                 self.resources.begin(ticket)
                 try:
-                    yield
-                    verdict = "succeeded"
-                except TransientError:
-                    verdict = "transient" if called() else "none"
-                    raise
+                    yield admitted
                 finally:
-                    tokens = spent() if called() else 0.0
                     if use is not None:
-                        await asyncio.shield(asyncio.ensure_future(use.settle(tokens)))
+                        await asyncio.shield(asyncio.ensure_future(use.settle(admitted.tokens)))
         finally:
-            self.resources.end(ticket, verdict, tokens)
+            self.resources.end(ticket, admitted.ending, admitted.tokens)
 
 
 def warn_of_what_is_not_shared(turns: Admission) -> None:

@@ -15,8 +15,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
+from flows.author import Ending
 from flows.errors import TransientError
 from flows.model import Breaker, Resource
 
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 MINUTE_S = 60.0
 START_S = 0.1
 """Added to each window: the time that a thread may need to start once its turn has come."""
-Verdict: TypeAlias = Literal["succeeded", "transient", "none"]
 
 
 class CircuitOpen(TransientError):
@@ -153,8 +153,11 @@ class Resources:
             self.end(ticket)
             raise refusal
 
-    def end(self, ticket: Ticket, verdict: Verdict = "none", tokens: float | None = None) -> None:
-        """Give everything back; `tokens` is what the call used, None if it did not say. A second time does nothing."""
+    def end(self, ticket: Ticket, ending: Ending | None = None, tokens: float | None = None) -> None:
+        """Give everything back; the second time does nothing.
+
+        `ending` says how the call ended, None if it was not made; `tokens` what it used, None if it did not say.
+        """
         now = ticket.loop.time()
         with self._lock:
             before, ticket.state = ticket.state, "ended"
@@ -172,7 +175,7 @@ class Resources:
                 else:
                     self._settle(meter, demand, demand.tokens if tokens is None else tokens, now)
                 if demand.limits.breaker is not None:
-                    self._judge(meter, demand.limits.breaker, ticket, verdict, now)
+                    self._judge(meter, demand.limits.breaker, ticket, ending, now)
             self._serve(now)
 
     def _used(self, ticket: Ticket) -> list[_Rate]:
@@ -255,17 +258,18 @@ class Resources:
                 )
         return None
 
-    def _judge(self, meter: _Rate, breaker: Breaker, ticket: Ticket, verdict: Verdict, now: float) -> None:
+    def _judge(self, meter: _Rate, breaker: Breaker, ticket: Ticket, ending: Ending | None, now: float) -> None:
+        worked, failed = ending is not None and ending.succeeded, ending is not None and ending.transient
         if meter.probe is ticket:
             meter.probe = None
-            if verdict == "succeeded":
+            if worked:
                 meter.open_until = None
                 meter.failures.clear()
                 logger.info("resource %s: works again, its circuit breaker is closed", meter.name)
-            elif verdict == "transient":
+            elif failed:
                 self._open(meter, breaker, "it still fails", now)
             return
-        if verdict != "transient" or meter.open_until is not None:
+        if not failed or meter.open_until is not None:
             return
         meter.failures.append(now)
         while meter.failures[0] < now - breaker.within_s:

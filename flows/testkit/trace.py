@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
-from flows.author import Outcome, RunResult
+from flows.author import Outcome, RunResult, ending_of
 from flows.calling import LeafCall, LeafResult
 from flows.engine import Event, LoopStarted, Prepared, RunLeaf, StepFinished, StepStarted, run_plan
 from flows.engine import run_leaf as run_inline
@@ -112,7 +112,7 @@ class _TraceRecorder:
             ended = await run_inline(leaf)
             await self._pause(f"{leaf.path} ends")
         except asyncio.CancelledError as error:
-            return LeafResult("cancelled", error=error)
+            return LeafResult(ending_of(error))
         return ended
 
     def _played(self, leaf: LeafCall) -> Callable[..., Any]:

@@ -24,11 +24,11 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.author import RunResult, traceback_text
-from flows.calling import CallResult, LeafCall, LeafResult
-from flows.engine import Prepared, attempt, combine_observers, next_delay, run_plan, status_of
+from flows.author import RunResult, ending_of, traceback_text
+from flows.calling import LeafCall, LeafResult
+from flows.engine import Prepared, attempt, combine_observers, conclude, next_delay, run_plan
 from flows.engine import run_leaf as run_inline
-from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
+from flows.errors import FatalError, PipelineFailed
 from flows.model import Pipeline
 from flows.planning import Plan
 from flows.reports import LiveProgress, Page, plan_page, run_pages
@@ -147,11 +147,11 @@ class _TaskRun:
 
     def __init__(self, leaf: LeafCall) -> None:
         self.leaf = leaf
-        self.done: CallResult | None = None
-        self.work: asyncio.Task[CallResult] | None = None
+        self.ended: LeafResult | None = None
+        """How its last attempt ended."""
+        self.work: asyncio.Task[LeafResult] | None = None
         self.waiting: TaskRun | None = None
         self.stopped = False
-        self.refused: BudgetUsedUp | None = None
 
     async def run(self) -> LeafResult:
         retry = self.leaf.node.retry
@@ -167,26 +167,20 @@ class _TaskRun:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
             await self._stop(running)
-            return LeafResult(status_of(self.leaf, error), error=error)
+            return LeafResult(ending_of(error, abandoned=self.leaf.abandoned))
         except Exception as error:
             return await self._without_prefect(error)
-        if self.done is not None:
-            return LeafResult("succeeded", self.done)
-        if self.leaf.error is None and self.refused is not None:
-            return LeafResult(status_of(self.leaf, self.refused), error=self.refused)
-        error = self.leaf.error or FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")
-        return LeafResult(status_of(self.leaf, error), error=error)
+        if self.ended is not None:
+            return conclude(self.leaf, self.ended)
+        return LeafResult(ending_of(FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")))
 
     async def _without_prefect(self, failed: Exception) -> LeafResult:
         """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
         logger.warning("%s: Prefect could not keep its task run (%s); it counts all the same", self.leaf.id, failed)
-        error = self.leaf.error or self.refused
-        if self.done is not None:
-            return LeafResult("succeeded", self.done)
-        again = isinstance(error, TransientError) and self.leaf.attempts < self.leaf.node.retry.max_attempts
-        if error is None or again:
+        ended = self.ended
+        if ended is None or (ended.ending.transient and self.leaf.attempts < self.leaf.node.retry.max_attempts):
             return await run_inline(self.leaf)
-        return LeafResult(status_of(self.leaf, error), error=error)
+        return conclude(self.leaf, ended)
 
     async def attempt(self) -> State[Any] | None:
         """The body of the task: one attempt."""
@@ -195,25 +189,28 @@ class _TaskRun:
             return Cancelled(message="Stopped before it started")
         self.work = asyncio.ensure_future(attempt(leaf))
         try:
-            self.done = await self.work
-        except asyncio.CancelledError:
-            text = "its thread goes on, its result will be dropped" if leaf.abandoned else "stopped"
+            ended = await self.work
+        except asyncio.CancelledError as error:  # it was stopped before it began
+            ended = LeafResult(ending_of(error))
+        ending = ended.ending
+        if ending.stopped and not ending.refused:
+            text = "its thread goes on, its result will be dropped" if ending.status == "abandoned" else "stopped"
             return Cancelled(message=f"The result is no longer wanted: {text}")
-        except BudgetUsedUp as error:
-            self.refused = error
-            return Cancelled(message=str(error))
-        except (TransientError, FatalError) as error:
-            leaf.error = error
-            if error.__cause__ is not None:
-                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.attempts, traceback_text(error.__cause__))
-            raise
+        self.ended = ended
+        if ending.refused:
+            return Cancelled(message=str(ending.error))
+        if ending.error is not None:
+            if ending.error.__cause__ is not None:
+                cause = traceback_text(ending.error.__cause__)
+                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.attempts, cause)
+            raise ending.error
         if leaf.call.failures:
             return Completed(name="PartialSuccess", message=f"{len(leaf.call.failures)} item(s) set aside")
         return None
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
-        delay_s = None if self.stopped else next_delay(self.leaf, self.leaf.error)
+        delay_s = None if self.stopped or self.ended is None else next_delay(self.leaf, self.ended.ending)
         if delay_s is None:
             return False
         made.retry_delay_seconds = delay_s

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author import Registry, RunResult, handler
+from flows.author import Registry, RunResult, ending_of, handler
 from flows.calling import LeafCall, LeafResult
 from flows.engine import FinishedCall, Journal, Prepared, replay_step, run_leaf, run_plan
 from flows.engine.journal import MemoryJournal
@@ -143,7 +143,7 @@ class Broken(Journal):
     async def __call__(self, leaf: LeafCall) -> LeafResult:
         self.left -= 1
         if self.left < 0:
-            return LeafResult("failed", error=FatalError("the power is out"))
+            return LeafResult(ending_of(FatalError("the power is out")))
         return await run_leaf(leaf)
 
 

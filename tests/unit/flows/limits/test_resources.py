@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.author import SUCCEEDED, ending_of
+from flows.errors import TransientError
 from flows.limits import Demand, Resources, process_resources
 from flows.limits.resources import CircuitOpen, Ticket
 from flows.model import Resource
@@ -255,7 +257,7 @@ async def fail(resources: Resources, *, times: int, breaker: dict[str, float] = 
     for _ in range(times):
         ticket = await resources.take([demand(breaker=breaker)])
         resources.begin(ticket)
-        resources.end(ticket, "transient")
+        resources.end(ticket, ending_of(TransientError("busy")))
 
 
 def test_a_breaker_opens_lets_one_call_through_and_closes() -> None:
@@ -274,7 +276,7 @@ def test_a_breaker_opens_lets_one_call_through_and_closes() -> None:
         await asyncio.sleep(5)
         assert not any(other.done() for other in others)
         resources.begin(probe)
-        resources.end(probe, "succeeded")
+        resources.end(probe, SUCCEEDED)
         assert [ticket.state for ticket in await asyncio.gather(*others)] == ["granted"] * 3
 
     virtually(run())
@@ -290,7 +292,7 @@ def test_a_failing_probe_opens_the_breaker_again_and_refuses_all_that_wait() -> 
         others = [asyncio.ensure_future(resources.take([limits])) for _ in range(3)]
         await asyncio.sleep(0)
         resources.begin(probe)
-        resources.end(probe, "transient")
+        resources.end(probe, ending_of(TransientError("busy")))
         ended = await asyncio.gather(*others, return_exceptions=True)
         assert [type(error) for error in ended] == [CircuitOpen] * 3
 
@@ -302,7 +304,7 @@ def test_a_cancelled_probe_leaves_its_part_to_the_next_call() -> None:
         resources = Resources()
         await fail(resources, times=3)
         await asyncio.sleep(31)
-        resources.end(await resources.take([demand(breaker=BREAKER)]), "none")
+        resources.end(await resources.take([demand(breaker=BREAKER)]))
         return await resources.take([demand(breaker=BREAKER)])
 
     assert virtually(run()).state == "granted"

@@ -103,7 +103,7 @@ def test_a_run_is_there_with_its_outcomes_costs_and_errors(url: str) -> None:
     assert rows[0]["failures"] == [{"item": "a.pdf", "error": "no text", "step_id": "0.good"}]
     assert rows[2]["error"]["message"] == "broken"
     tried = [(row["step_id"], row["number"], row["status"], row["cost"]) for row in store.attempts("run-1")]
-    assert tried == [("0.good", 1, "succeeded", {"tokens": 7.0}), ("1.0.bad", 1, "fatal", {})]
+    assert tried == [("0.good", 1, "succeeded", {"tokens": 7.0}), ("1.0.bad", 1, "failed", {})]
     assert [call.key for call in store.finished_calls("run-1")] == ["0.good"]
     store.close()
 

@@ -127,7 +127,7 @@ def test_an_engine_that_tries_again_what_failed_for_good() -> None:
     async def engine(prepared: Prepared, *, run_leaf: Any) -> Any:
         async def run(leaf: Any) -> Any:
             ended = await run_leaf(leaf)
-            return await run_leaf(leaf) if isinstance(ended.error, FatalError) else ended
+            return await run_leaf(leaf) if isinstance(ended.ending.error, FatalError) else ended
 
         return await run_plan(prepared, run_leaf=run)
 

@@ -1,0 +1,60 @@
+"""How a call ended, made once where an attempt ends: its status, and whether and when trying again may help."""
+
+import asyncio
+from dataclasses import dataclass
+
+from flows.author.classify import error_info, retry_after
+from flows.author.results import ErrorInfo, Status
+from flows.errors import Abandoned, BudgetUsedUp, StepTimeout, TransientError
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, or all attempts of a call together."""
+
+    status: Status
+    error: BaseException | None = None
+    """Why it failed, or what stopped it; None if it succeeded."""
+    transient: bool = False
+    """Whether trying again may help."""
+    retry_after_s: float | None = None
+    """How long the other side asked to wait before that."""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+    @property
+    def refused(self) -> bool:
+        """Whether the call was not made, because the run's budget allows no more calls."""
+        return isinstance(self.error, BudgetUsedUp)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped or refused, rather than failed by itself."""
+        return self.refused or isinstance(self.error, asyncio.CancelledError)
+
+    @property
+    def failure(self) -> ErrorInfo | None:
+        """Why it failed by itself, as text; None if it succeeded or was stopped."""
+        return None if self.error is None or self.stopped else error_info(self.error)
+
+
+SUCCEEDED = Ending("succeeded")
+
+
+def ending_of(error: BaseException, *, abandoned: bool = False) -> Ending:
+    """The ending that an attempt's error makes; `abandoned`: it was stopped, and its thread goes on."""
+    match error:
+        case asyncio.CancelledError():
+            return Ending("abandoned" if abandoned else "cancelled", error)
+        case BudgetUsedUp():
+            return Ending("cancelled", error)
+        case Abandoned():
+            return Ending("abandoned", error, transient=True)
+        case StepTimeout():
+            return Ending("timed_out", error, transient=True)
+        case TransientError():
+            return Ending("failed", error, transient=True, retry_after_s=retry_after(error))
+        case _:
+            return Ending("failed", error)
