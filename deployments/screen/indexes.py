@@ -18,7 +18,7 @@ def index_names(settings: Settings) -> list[str] | None:
     """The names of all indexes; None where they cannot be listed, because they are in memory only."""
     url = settings.index_location(_PROBE)
     if is_postgres(url):
-        from handlers.stores.postgres import index_names as names_in_database
+        from handlers.stores.postgres import names_in_database
 
         return names_in_database(url)
     template = settings.index_template.removeprefix(_SQLITE)
@@ -69,8 +69,7 @@ def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> s
         names: Sequence[str] | None = None
         name = name_or_url
         if is_postgres(name_or_url):
-            from handlers.stores.postgres import Address
-            from handlers.stores.postgres import index_names as names_in_database
+            from handlers.stores.postgres import Address, names_in_database
 
             name, names = Address.parse(name_or_url).index, names_in_database(name_or_url)
         if not _is_there(name_or_url, name, names):

@@ -38,6 +38,6 @@ def open_index(url_or_path: str) -> IndexStore:
             f"{shown!r} names no index; give a path, sqlite:///PATH, memory://NAME or "
             "postgresql://USER:PASSWORD@HOST/DATABASE?index=NAME"
         )
-    from handlers.stores.sqlite.index import SqliteIndexStore  # SQLAlchemy takes a while to import
+    from handlers.stores.sqlite import SqliteIndexStore  # SQLAlchemy takes a while to import
 
     return SqliteIndexStore(path)

@@ -13,8 +13,8 @@ from flows.engine import Prepared, run_plan
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
-from handlers.data import AllowedHosts, Rest, load_skills
-from handlers.data.functions import FUNCTIONS, transform
+from handlers.data import AllowedHosts, Rest, load_skills, transform
+from handlers.data.functions import FUNCTIONS
 from handlers.data.skills import SKILLS
 from handlers.models import ChatModel
 from tests.support.data import data_services

@@ -20,7 +20,7 @@ from deployments.settings import load_settings
 from flows.errors import FatalError, TransientError
 from handlers.records import Embeddings
 from handlers.stores import IndexStore, copy_index, open_index
-from handlers.stores.postgres import PostgresIndexStore, drop_index, index_names
+from handlers.stores.postgres import PostgresIndexStore, drop_index, names_in_database
 from handlers.tags import TagFilter
 from handlers.text import terms
 from tests.support.index_stores import chunks_of, count_terms, document, index_url, ingest, stage
@@ -56,12 +56,12 @@ def test_indexes_of_a_database_do_not_see_each_other(connect: Callable[[str], In
     for place, store in enumerate(stores):
         ingest(store, *(document(f"d{number}", "storm") for number in range(place)))
     assert [store.statistics()["documents"] for store in stores] == [0, 1, 2, 3]
-    assert index_names(index_url(postgres_url, "x")) == sorted(names)
+    assert names_in_database(index_url(postgres_url, "x")) == sorted(names)
     with closing(pickle.loads(pickle.dumps(stores[1]))) as copy:
         assert copy.statistics() == stores[1].statistics()
     assert drop_index(index_url(postgres_url, "zoo"))
     assert not drop_index(index_url(postgres_url, "zoo"))
-    assert index_names(index_url(postgres_url, "x")) == sorted(names[1:])
+    assert names_in_database(index_url(postgres_url, "x")) == sorted(names[1:])
 
 
 def test_many_may_open_a_new_index_at_once(connect: Callable[[str], IndexStore], address: str) -> None:
@@ -259,7 +259,7 @@ def test_the_commands_work_on_a_database(
     assert isinstance(listed, list)
     assert [(each["index"], each["chunks"]) for each in listed] == [("copy", 1), ("zoo", 1)]
     assert braid("index", "delete", "zoo", "--yes")["deleted"] == "zoo"
-    assert index_names(address) == ["copy"]
+    assert names_in_database(address) == ["copy"]
     refused = CliRunner().invoke(app, ["search", "x", "--index", "cop"], prog_name="braid")
     assert refused.exit_code == 2
     assert "did you mean" in refused.stderr

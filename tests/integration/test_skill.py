@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from flows.state import Services
-from handlers.data.functions import FUNCTIONS, transform
+from handlers.data import output_model, transform
+from handlers.data.functions import FUNCTIONS
 from handlers.data.skills import SKILLS, parse_skill
-from handlers.data.structured import OUTPUT_MODELS, output_model
+from handlers.data.structured import OUTPUT_MODELS
 from handlers.models import ChatModel
 from tests.support.data import StepFailed, data_services, run_steps, step_output
 from tests.support.openai_server import OpenAIServer

@@ -106,7 +106,7 @@ def open_engine(address: Address) -> Engine:
     return engine
 
 
-def index_names(url: str) -> list[str]:
+def names_in_database(url: str) -> list[str]:
     """All indexes in the database of this URL."""
     address = Address.parse(url)
     engine = create_engine(address.url, poolclass=NullPool)
@@ -124,7 +124,7 @@ def index_names(url: str) -> list[str]:
 def drop_index(url: str) -> bool:
     """Remove the index of this URL with all its content; whether it was there."""
     address = Address.parse(url)
-    if address.index not in index_names(url):
+    if address.index not in names_in_database(url):
         return False
     engine = create_engine(address.url, poolclass=NullPool)
     with translated(address), engine.begin() as connection:

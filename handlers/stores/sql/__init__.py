@@ -1,5 +1,6 @@
 """An index in SQL: what SQLite and PostgreSQL have in common."""
 
+from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import PostgresVector
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
@@ -11,5 +12,6 @@ __all__ = [
     "SqlIndexStore",
     "metadata",
     "other_version",
+    "schema",
     "upgrades",
 ]

@@ -8,7 +8,8 @@ import pytest
 
 from flows.errors import DuplicateName, InvalidPipeline
 from flows.state import Services
-from handlers.data.functions import FUNCTIONS, transform
+from handlers.data import transform
+from handlers.data.functions import FUNCTIONS
 from tests.support.data import StepFailed, data_services, run_steps, step_output
 
 
