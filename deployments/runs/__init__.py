@@ -3,7 +3,8 @@
 from deployments.runs.recording import start_recording
 from deployments.runs.resuming import find_run
 from deployments.runs.run import run_pipeline
-from deployments.runs.wiring import load_handlers, make_services, new_run_id, overrides_from, prepare
+from deployments.runs.wiring import load_handlers, make_services, overrides_from, prepare
+from flows.engine import new_run_id
 from flows.model import InvalidParameters, check_parameters, convert
 
 __all__ = [

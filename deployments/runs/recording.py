@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deployments.settings import Settings
-from flows.author import add_up
 from flows.engine import Expected, Observer, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
-from flows.limits import SECONDS
 from flows.model import without_secrets
 
 if TYPE_CHECKING:
@@ -93,8 +91,7 @@ def start_recording(
                 measure_fit(prepared.plan, prepared.context, store.kept_calls(resumes.lineage)).check()
             if resumes.status == "running":
                 store.stop(resumes.run_id, "interrupted")
-            earlier = store.lineage(resumes.lineage)
-            spent = add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
+            spent = store.spent_before(resumes)
     except BaseException:
         store.close()
         raise

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from deployments.catalog import Catalog
 from deployments.environment import set_prefect_defaults
 from deployments.runs.recording import start_recording
-from deployments.runs.wiring import load_handlers, new_run_id, overrides_from, prepare
+from deployments.runs.wiring import load_handlers, overrides_from, prepare
 from deployments.settings import Settings
 from flows.author import RunResult
-from flows.engine import Observer, Prepared, ignore_event
+from flows.engine import Observer, Prepared, ignore_event, new_run_id
 from flows.loaders import LoadedPipeline
 from flows.state import Services
 

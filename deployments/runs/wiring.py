@@ -1,10 +1,8 @@
 """Wiring: from settings to the services that handlers ask for, and from parameters to a run that can start."""
 
-import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
-from flows.engine import Observer, Prepared, ignore_event
+from flows.engine import Observer, Prepared, ignore_event, new_run_id
 from flows.errors import OrchestrationError
 from flows.limits import SharedRates
 from flows.model import Pipeline, check_parameters
@@ -24,7 +22,6 @@ _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
 """Fields that only say what is to be made again, so that nothing rests on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """What hangs on chunks, which are known by their content: how they were cut makes no difference to it."""
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 def load_handlers(settings: Settings) -> None:
@@ -173,13 +170,6 @@ def overrides_from(
     if settings.max_workers is not None:
         return replace(common, max_concurrency=settings.max_workers, origin=settings.max_workers_origin)
     return common
-
-
-def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
-    moment = now()
-    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
 
 
 def _make_sharded_ingestion(settings: Settings) -> Any:

@@ -37,7 +37,9 @@ from flows.author.strategies import (
     BranchResult,
     OnFiles,
     merge_results,
+    merge_strategy,
     split_items,
+    split_strategy,
 )
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "load_entry_points",
     "load_modules",
     "merge_results",
+    "merge_strategy",
     "message_of",
     "now",
     "outcome_from_row",
@@ -83,6 +86,7 @@ __all__ = [
     "retry_after",
     "spec_of",
     "split_items",
+    "split_strategy",
     "summed_gains",
     "traceback_text",
 ]

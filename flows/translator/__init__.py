@@ -1,7 +1,8 @@
 """The only room that knows Prefect: pipelines as flows, leaves as task runs, seats on the server."""
 
-from flows.translator.flows import current_flow_run_id, run_as_flow, translate
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control
+from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flow, translate
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control
+from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
 
 __all__ = [
@@ -10,8 +11,11 @@ __all__ = [
     "MAX_CONCURRENCY",
     "PREFIX",
     "Control",
+    "PipelineFlow",
     "PrefectSeats",
+    "arun_as_flow",
     "current_flow_run_id",
+    "field_control",
     "run_as_flow",
     "translate",
 ]
