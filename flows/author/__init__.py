@@ -46,7 +46,9 @@ from flows.author.strategies import (
     BranchResult,
     DeferredCombination,
     merge_results,
+    merge_strategy,
     split_items,
+    split_strategy,
 )
 
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "load_entry_points",
     "load_modules",
     "merge_results",
+    "merge_strategy",
     "message_of",
     "now",
     "outcome_from_row",
@@ -96,6 +99,7 @@ __all__ = [
     "retry_after",
     "spec_of",
     "split_items",
+    "split_strategy",
     "summed_gains",
     "traceback_text",
 ]

@@ -6,12 +6,14 @@ from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
 from flows.loaders.schema import pipeline_schema
 from flows.loaders.yaml_nodes import Position, YamlNode, read_yaml
+from flows.loaders.yaml_steps import StepPositions
 
 __all__ = [
     "UNREADABLE",
     "LoadedPipeline",
     "PipelineBuilder",
     "Position",
+    "StepPositions",
     "YamlNode",
     "dump_pipeline",
     "load_pipeline",

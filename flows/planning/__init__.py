@@ -1,5 +1,6 @@
 """From the model to a plan: names resolved, limits decided, declarations checked, steps numbered."""
 
+from flows.planning.access import open_reads
 from flows.planning.dependencies import all_before
 from flows.planning.draft import Overrides, PositionOf
 from flows.planning.fingerprints import StepFingerprint, effect_fingerprints, step_fingerprints
@@ -24,5 +25,6 @@ __all__ = [
     "effect_fingerprints",
     "make_plan",
     "node_children",
+    "open_reads",
     "step_fingerprints",
 ]

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from flows.author import ReadParameter
 from flows.planning.dependencies import all_before
-from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
+from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
 
 class AccessProblem(NamedTuple):
@@ -103,3 +104,23 @@ def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, 
                         f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write",
                         True,
                     )
+
+
+def open_reads(plan: Plan) -> tuple[ReadParameter, ...]:
+    """The fields that a run has to bring besides the pipeline's parameters, in the order in which steps read them.
+
+    `required` says whether a handler cannot do without the field; the annotation is that of its readers, if they agree.
+    """
+    readers: dict[str, list[ReadParameter]] = {}
+    for leaf in plan.leaves:
+        for read in leaf.spec.reads or ():
+            readers.setdefault(leaf.reads[read.name], []).append(read)
+    missing = plan.root.access.reads - frozenset(plan.pipeline.parameters)
+    names = [name for name in readers if name in missing] + sorted(missing - readers.keys())
+    return tuple(_as_one(name, readers.get(name, [])) for name in names)
+
+
+def _as_one(name: str, readers: Sequence[ReadParameter]) -> ReadParameter:
+    kinds = [read.annotation for read in readers]
+    same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
+    return ReadParameter(name, any(read.required for read in readers), kinds[0] if same else Any)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, RunResult, add_up, now
 from flows.engine import FinishedCall
+from flows.limits import SECONDS
 from flows.model import StepPath
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
@@ -185,6 +186,11 @@ class RunStore:
         query = sa.select(attempts.c.cost).where(attempts.c.run_id == record.run_id)
         with self._engine.connect() as connection:
             return add_up(connection.execute(query).scalars())
+
+    def spent_before(self, record: RunRecord) -> dict[str, float]:
+        """The amounts of the budget that a run and those that it resumed have used, their `seconds` included."""
+        earlier = self.chain(record.chain)
+        return add_up([*map(self.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
 
     def running_branches(self, run_id: str) -> list[RunningBranch]:
         """The steps that have started but not ended, in declared order; also of a run that was killed."""
