@@ -34,7 +34,7 @@ _HANDLER = '''\
 from flows import Call, handler
 
 
-@handler(writes="{name}_result")
+@handler
 def {name}(text: str, *, lowercase: bool = True, call: Call) -> dict[str, int]:
     """How often each word of the text occurs; positional parameters are fields, keyword-only ones options."""
     counts: dict[str, int] = {{}}
@@ -46,13 +46,8 @@ def {name}(text: str, *, lowercase: bool = True, call: Call) -> dict[str, int]:
 _TEST = '''\
 """{words}: by itself, and as a step."""
 
-import asyncio
-
 from {module} import {name}
-from flows import Call, Context
-from flows.engine import Prepared, run_plan
-from flows.model import Pipeline
-from flows.planning import make_plan
+from flows import Call, pipeline, run
 
 
 def test_{name}_counts_words() -> None:
@@ -60,11 +55,9 @@ def test_{name}_counts_words() -> None:
 
 
 def test_{name}_is_a_step() -> None:
-    plan = make_plan(Pipeline.model_validate({{"name": "p", "steps": ["{name}"]}}), given=["text"])
-    context = Context({{"text": "a b a"}})
-    result = asyncio.run(run_plan(Prepared(plan, context)))
+    result = run(pipeline("p", {name}), text="a b a")
     assert result.status == "succeeded", result.errors
-    assert context.data["{name}_result"] == {{"a": 2, "b": 1}}
+    assert result["{name}"] == {{"a": 2, "b": 1}}
 '''
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="In lower case, with underscores.")]
 

@@ -3,6 +3,7 @@
 from flows.testkit.clock import VirtualLoop, WaitsForever, run_virtually
 from flows.testkit.exploration import Exploration, ScheduleFailure, explore, replay_schedule
 from flows.testkit.faults import Faults
+from flows.testkit.running import run
 from flows.testkit.schedules import Schedule
 from flows.testkit.standins import stand_ins
 
@@ -15,6 +16,7 @@ __all__ = [
     "WaitsForever",
     "explore",
     "replay_schedule",
+    "run",
     "run_virtually",
     "stand_ins",
 ]

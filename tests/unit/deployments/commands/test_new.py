@@ -38,6 +38,9 @@ def test_a_new_handler_passes_its_test_and_ruff(project: Path, folder: str) -> N
     package = folder if folder != "handlers" else "zhandlers"  # sorts behind `flows`, as `handlers` does
     code, out = braid("new", "handler", "tally", "--folder", package, "--tests", "tests")
     assert code == 0, out
+    for path in project.rglob("*.py"):
+        imported = [line.split()[1] for line in path.read_text().splitlines() if line.startswith(("from ", "import "))]
+        assert set(imported) <= {"flows", f"{package.replace('/', '.')}.tally"}, path
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{ROOT}"}
     ruff = ["--config", ROOT / "pyproject.toml", "--config", f"src = ['{project}', '{ROOT}']", "."]
     for command in (
