@@ -8,8 +8,8 @@ from flows.model import Pipeline, check_parameters
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
 from flows.testkit.clock import WaitsForever
-from flows.testkit.recorder import record_run
 from flows.testkit.schedules import Schedule
+from flows.testkit.trace import trace_run
 
 
 def run(
@@ -39,9 +39,9 @@ def run(
     plan = make_plan(pipeline, registry=registry, given=values)
     context = Context(values, identity=Identity(pipeline.name, services=Services(objects=services)))
     schedule = Schedule(-1, 0.0, frozenset()) if seed is None else Schedule(seed)
-    record = record_run(plan, context, schedule)
-    if record.broken is not None:
-        raise record.broken
-    if record.result is None:
-        raise WaitsForever(record.stuck)
-    return record.result
+    trace = trace_run(plan, context, schedule)
+    if trace.broken is not None:
+        raise trace.broken
+    if trace.result is None:
+        raise WaitsForever(trace.stuck)
+    return trace.result
