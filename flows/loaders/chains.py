@@ -67,7 +67,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
             message = f"{key!r} has no effect here: every step's result is kept where the run keeps its results"
             translation.warn(keys.position_of(key), "no-effect", message)
     steps = keys.items("steps", "a list of steps") or []
-    chain = _Chain(translation)
+    chain = _ChainTranslator(translation)
     kind = keys.text("input_type") or ("text" if "prompt" in keys else first_kind(steps))
     kind = "text" if kind in ("auto", "any") else kind
     native = chain.steps(steps, kind)
@@ -90,7 +90,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     )
 
 
-class _Chain:
+class _ChainTranslator:
     """Translates the steps of one chain in order, since each works on the data of the step before it."""
 
     def __init__(self, translation: Translation) -> None:

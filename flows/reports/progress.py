@@ -10,6 +10,7 @@ from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Node, Sub, node_children
 from flows.reports.tables import cell, markdown_table
 
+MAX_ROWS = 200
 _WIDTH = 20
 
 
@@ -74,7 +75,7 @@ class LiveProgress:
         total = sum(step.known for step in self._steps.values())
         return sum(step.ended for step in self._steps.values()) / total if total else 0.0
 
-    def markdown(self, *, most: int = 200) -> str:
+    def markdown(self) -> str:
         rows = [
             (
                 cell(step.id),
@@ -84,7 +85,7 @@ class LiveProgress:
                 ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
                 str(step.aside or ""),
             )
-            for step in list(self._steps.values())[:most]
+            for step in list(self._steps.values())[:MAX_ROWS]
         ]
         running = [step.id for step in self._steps.values() if step.running]
         now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
