@@ -163,8 +163,8 @@ class _PlanTimer:
         ends: list[float] = []
         chains: list[tuple[str, ...]] = []
         busy: list[float] = []
-        for position, span in enumerate(spans):
-            waits = group.after[position] if group.after else ()
+        for index, span in enumerate(spans):
+            waits = group.after[index] if group.after else ()
             before = max(waits, key=lambda earlier: ends[earlier], default=None)
             ready = ends[before] if before is not None else 0.0
             if group.limit.value is not None and len(busy) >= group.limit.value:
@@ -172,7 +172,7 @@ class _PlanTimer:
             ends.append(ready + span.seconds)
             heapq.heappush(busy, ends[-1])
             chains.append((*(chains[before] if before is not None else ()), *span.critical))
-        last = max(range(len(spans)), key=lambda position: ends[position], default=None)
+        last = max(range(len(spans)), key=lambda index: ends[index], default=None)
         total = _NodeTime(
             ends[last] if last is not None else 0.0,
             sum(s.in_order_s for s in spans),

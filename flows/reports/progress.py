@@ -101,12 +101,12 @@ class LiveProgress:
 
     async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
         """Yield the page at intervals if something has changed, and once more when the run has ended."""
-        shown = -1
-        while shown < 0 or not ended.is_set():
+        seen_changes = -1
+        while seen_changes < 0 or not ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), every_s)
-            if self.changes != shown:
-                shown = self.changes
+            if self.changes != seen_changes:
+                seen_changes = self.changes
                 yield self.markdown()
 
     def _at(self, path: StepPath, id: str) -> "_StepCount":

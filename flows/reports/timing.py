@@ -104,12 +104,12 @@ def _chart(outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float,
                 rows.setdefault(plain, [])
     bar = WIDTH - _LABEL - _FACTS
     lines = [f"{'':{_LABEL}}{_ruler(seconds, bar)}"]
-    shown = 0
+    rows_drawn = 0
     for plain, calls in rows.items():
-        if shown >= MAX_ROWS:
-            lines.append(f"… and {len(rows) - shown} more rows")
+        if rows_drawn >= MAX_ROWS:
+            lines.append(f"… and {len(rows) - rows_drawn} more rows")
             break
-        shown += 1
+        rows_drawn += 1
         indent = "  " * min(depth[plain], 6)
         if plain in heads and not calls:
             lines.append(shortened(f"{indent}{_name(heads[plain])}", _LABEL + bar).rstrip())
