@@ -125,7 +125,7 @@ def cost_text(cost: Mapping[str, float]) -> str:
     )
 
 
-def _pairs(value: object, what: str, example: str) -> list[tuple[str, object]]:
+def _pairs(value: object, name: str, example: str) -> list[tuple[str, object]]:
     if not isinstance(value, Mapping):
-        raise InvalidPrices(f"{what} must be a mapping such as {example}, not {value!r}")
-    return [(str(name), inner) for name, inner in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        raise InvalidPrices(f"{name} must be a mapping such as {example}, not {value!r}")
+    return [(str(key), inner) for key, inner in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]

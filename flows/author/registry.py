@@ -73,12 +73,12 @@ class HandlerSpec:
     summary: str = ""
     returns: Any = None
     stages: bool = False
-    """Whether what it leaves outside is temporary until a step that `publishes` has made it lasting."""
+    """Whether its effects are temporary until a step that `publishes` makes them permanent."""
     publishes: bool = False
     optional_write: bool = False
     """Whether None is not written: nothing says before the call whether the function returns something."""
     declares: StepDeclarer | None = None
-    """From a step's options to what the step reads and writes; asked when the step is planned."""
+    """Takes the options of a step and returns the step's declaration, when the step is planned."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ from flows.state import Context, Delta, fingerprint
 
 
 @dataclass(frozen=True)
-class Replayed:
+class StepReplay:
     """How a step ended this time, and what it gave then and now; `recorded` is None if it had not succeeded then."""
 
     outcome: Outcome
@@ -32,7 +32,7 @@ def _content(delta: Delta) -> str:
     return fingerprint([(change.kind, change.path, change.value) for change in delta])
 
 
-async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> Replayed:
+async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> StepReplay:
     """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
 
     Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. What the
@@ -53,7 +53,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
             )
         raise OrchestrationError(f"no step {step!r} in that run{suggest(step, names)}")
     outcome = next(one for one in result.outcomes if one.path == replaying.path)
-    return Replayed(outcome, replaying.writes or (), replaying.recorded)
+    return StepReplay(outcome, replaying.writes or (), replaying.recorded)
 
 
 class _Keys(Journal):

@@ -67,7 +67,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
             message = f"{key!r} has no effect here: every step's result is kept where the run keeps its results"
             translation.warn(keys.position_of(key), "no-effect", message)
     steps = keys.items("steps", "a list of steps") or []
-    chain = _Chain(translation)
+    chain = _ChainTranslator(translation)
     kind = keys.text("input_type") or ("text" if "prompt" in keys else first_kind(steps))
     kind = "text" if kind in ("auto", "any") else kind
     native = chain.steps(steps, kind)
@@ -90,7 +90,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     )
 
 
-class _Chain:
+class _ChainTranslator:
     """Translates the steps of one chain in order, since each works on the data of the step before it."""
 
     def __init__(self, translation: Translation) -> None:
@@ -109,7 +109,7 @@ class _Chain:
         for number, node in enumerate(nodes, start=1):
             if message := mismatch(number, node, available):
                 self.translation.error((node.entries or {}).get("type", node).position, "type-flow", message)
-            step = self._step(node)
+            step = self._native_step(node)
             if step is None:
                 continue
             found.append(step)
@@ -121,7 +121,7 @@ class _Chain:
             self.translation.error(self.split.position, "no-group", message)
         return found
 
-    def _step(self, node: YamlNode) -> YamlNode | None:
+    def _native_step(self, node: YamlNode) -> YamlNode | None:
         """The native form of a step; None for a split, which becomes part of the group after it."""
         if isinstance(node.scalar, str):
             return node
@@ -235,7 +235,7 @@ class _Chain:
         before, split = self.translation.prefix, self.split
         self.translation.prefix, self.split = f"{before}Parallel step {number}: ", None
         try:
-            return self._step(node) or unreadable(node)
+            return self._native_step(node) or unreadable(node)
         finally:
             self.translation.prefix, self.split = before, split
 
@@ -302,7 +302,7 @@ class _Chain:
             self.parameters["inputs"] = about | ({"default": inputs} if inputs is not None else {"required": True})
         expected, made = kinds_of(type_of(template))
         collect = {"collect": [made]} if is_field(made) else {}
-        step = self._step(template) or unreadable(template)
+        step = self._native_step(template) or unreadable(template)
         size = params.get("batch_size")
         return built(
             node,

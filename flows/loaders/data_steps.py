@@ -44,7 +44,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
         fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.unchanged("description", "version")}
     else:
         nodes, fields = root.items, {"name": name}
-    steps = [_step(node, translation) for node in nodes]
+    steps = [_native_step(node, translation) for node in nodes]
     parameters = {key: built(at, {"required": True}) for key, at in _unwritten_names(nodes).items()}
     return built(
         root,
@@ -56,7 +56,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     )
 
 
-def _step(node: YamlNode, translation: Translation) -> YamlNode:
+def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
     if isinstance(node.scalar, str):
         return node
     entries = node.entries
@@ -88,7 +88,7 @@ def _block(node: YamlNode, translation: Translation) -> YamlNode:
             **keys.unchanged("enabled"),
             "max_concurrency": "unlimited",
             "policy": "all_or_nothing",
-            "parallel": listed(keys.node_at("steps") or node, [_step(step, translation) for step in steps]),
+            "parallel": listed(keys.node_at("steps") or node, [_native_step(step, translation) for step in steps]),
         },
     )
 

@@ -1,4 +1,4 @@
-"""From the location that pydantic gives an error to the value in the YAML document that the author wrote."""
+"""Finds the value in a YAML document for the location of an error of pydantic."""
 
 import types
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class LocatedValue:
     union_expected: Any = None
 
 
-def follow(root: YamlNode, location: Sequence[int | str], *, model: Any = Pipeline) -> LocatedValue:
+def follow(root: YamlNode, location: Sequence[int | str]) -> LocatedValue:
     """The value at a location; if the document does not have it, its nearest ancestor that the document has."""
-    located = LocatedValue(root, root.position, model)
+    located = LocatedValue(root, root.position, Pipeline)
     for part in location:
         located = _step_down(located, part)
     return located

@@ -38,7 +38,9 @@ def signs(node: YamlNode) -> int:
 def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
     if root.items is not None:
-        return built(root, {"name": name, "steps": listed(root, [_step(item, translation) for item in root.items])})
+        return built(
+            root, {"name": name, "steps": listed(root, [_native_step(item, translation) for item in root.items])}
+        )
     keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_usual, written=_pascal)
     parameters = {
         key: built(root, {"description": about, "default": node})
@@ -52,12 +54,12 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
             "name": keys.node_at("name") or name,
             **keys.unchanged("description", "version"),
             **({"parameters": built(root, parameters)} if parameters else {}),
-            "steps": listed(keys.node_at("steps") or root, [_step(item, translation) for item in steps]),
+            "steps": listed(keys.node_at("steps") or root, [_native_step(item, translation) for item in steps]),
         },
     )
 
 
-def _step(node: YamlNode, translation: Translation) -> YamlNode:
+def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
     if isinstance(node.scalar, str):
         return node
     if node.entries is None:

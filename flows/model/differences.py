@@ -106,10 +106,11 @@ def _out_of_order(before: Mapping[str, _StepInTree], after: Mapping[str, _StepIn
     return moved
 
 
-def _longest_in_order(positions: Sequence[int], names: Sequence[str]) -> list[str]:
+def _longest_in_order(ranks: Sequence[int], names: Sequence[str]) -> list[str]:
+    """The longest selection of names whose ranks ascend."""
     best: list[list[int]] = []
-    for index, position in enumerate(positions):
-        reached = [chain for chain in best if positions[chain[-1]] < position]
+    for index, rank in enumerate(ranks):
+        reached = [found for found in best if ranks[found[-1]] < rank]
         best.append([*max(reached, key=len, default=list[int]()), index])
     return [names[index] for index in max(best, key=len, default=list[int]())]
 

@@ -10,8 +10,8 @@ def derive_group(
 ) -> tuple[tuple[frozenset[int], ...], tuple[str, ...]] | None:
     """For each step, the earlier steps that it waits for, and the reasons in words; None if all have to stay in order.
 
-    A step waits for an earlier step that writes what it reads or writes, that reads what it writes, that shares an
-    effect with it, or that its `depends_on` names (`declared`, by index). A step with undeclared reads, writes or
+    A step waits for an earlier step if one of them writes a field that the other reads or writes, if they share an
+    effect, or if its `depends_on` names that step (`declared`, by index). A step with undeclared reads, writes or
     effects waits for all steps before it, and all steps after it wait for it.
     """
     after: list[frozenset[int]] = []

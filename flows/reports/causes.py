@@ -24,7 +24,7 @@ def _hint(advice: str, pattern: str | None = None, kinds: Collection[str] = ()) 
 _HINTS: list[Hint] = [
     _hint("raise the budget and go on with `braid resume RUN --budget …`", r"^budget: ", ["BudgetUsedUp"]),
     _hint(
-        "no step before it writes that field; `braid plan` shows who reads and writes what, `reads:` renames",
+        "no earlier step writes that field; `braid plan` shows all reads and writes, and `reads:` renames a read",
         kinds=["MissingRead"],
     ),
     _hint(
@@ -52,7 +52,7 @@ _HINTS: list[Hint] = [
         ["MemoryError"],
     ),
     _hint(
-        "the service limits how often it is asked: give the step a resource with a limit, and retries with a delay",
+        "the service limits the rate of requests: give the step a resource with a limit, and retries with a delay",
         r"\b429\b|too many requests|rate.?limit",
         ["RateLimitError"],
     ),
@@ -67,12 +67,12 @@ _HINTS: list[Hint] = [
         ["PermissionError", "PermissionDeniedError"],
     ),
     _hint(
-        "it is not there: check the name, the path and the address",
+        "it does not exist: check the name, the path and the address",
         r"\b404\b|no such file|not found",
         ["FileNotFoundError", "MissingObject", "MissingBucket", "NotFoundError"],
     ),
     _hint(
-        "that name does not resolve: check the host in the address, and DNS",
+        "the host name does not resolve: check the host in the address, and DNS",
         r"name or service not known|getaddrinfo|nodename nor servname|name resolution",
     ),
     _hint(
@@ -85,17 +85,17 @@ _HINTS: list[Hint] = [
         r"certificate verify|ssl",
     ),
     _hint(
-        "the connection broke: retries help if that passes; else look at the service's log",
+        "the connection broke: retries help if the cause passes; otherwise look at the log of the service",
         r"connection (reset|aborted)|broken pipe|remote ?protocol|server disconnected",
         ["ConnectionResetError"],
     ),
     _hint(
-        "it took too long: raise `timeout_s`, give it less at a time, or find out what it waits for",
+        "it took too long: raise `timeout_s`, use smaller batches, or find out why it waits",
         r"timed? ?out|the time was up",
         ["StepTimeout", "Abandoned", "TimeoutError", "ReadTimeout"],
     ),
     _hint(
-        "the service has trouble of its own: retries help if it passes",
+        "the service itself has failed: retries help if that passes",
         r"\b50[0234]\b|internal server error|"
         r"bad gateway|service unavailable",
     ),

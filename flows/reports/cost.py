@@ -8,6 +8,8 @@ from flows.author import Outcome, add_up, cost_text
 from flows.model import StepPath
 from flows.reports.tables import cell, markdown_table
 
+MAX_ROWS, MAX_ITEMS = 200, 30
+
 
 @dataclass(frozen=True)
 class CostRow:
@@ -114,7 +116,7 @@ def cost_json(report: CostReport) -> dict[str, Any]:
     return asdict(report)
 
 
-def cost_markdown(report: CostReport, *, most: int = 30) -> str:
+def cost_markdown(report: CostReport) -> str:
     """The report as Markdown; only the costliest items are listed, money before other units."""
     if not report.total and not report.budget:
         return "No step of this run reported a cost."
@@ -137,10 +139,12 @@ def cost_markdown(report: CostReport, *, most: int = 30) -> str:
         lines += ["", *markdown_table(("budget", "allowed >", "used >", "of that by earlier runs >"), rows)]
     for title, rows in (("step", report.steps), ("group or branch", report.groups)):
         if rows:
-            lines += ["", *_table(title, rows[:200])]
+            lines += ["", *_table(title, rows[:MAX_ROWS])]
     if report.items:
-        dearest = sorted(report.items, key=lambda row: _money_first(row.cost), reverse=True)[:most]
-        head = f"The {len(dearest)} costliest of {len(report.items)} items" if len(report.items) > most else "Items"
+        dearest = sorted(report.items, key=lambda row: _money_first(row.cost), reverse=True)[:MAX_ITEMS]
+        head = (
+            f"The {len(dearest)} costliest of {len(report.items)} items" if len(report.items) > MAX_ITEMS else "Items"
+        )
         lines += ["", f"{head}:", "", *_table("item", dearest)]
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from flows.model import ITEM, StepPath
 from flows.reports.causes import hint_for
 from flows.reports.tables import cell, markdown_table, shortened
 
+MAX_ROWS = 100
 _PLACEHOLDERS = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]]+", re.IGNORECASE), "<address>"),
     (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|«[^»\n]*»|“[^”\n]*”"), "<value>"),
@@ -204,7 +205,7 @@ def error_json(report: ErrorReport) -> dict[str, Any]:
     return asdict(report) | {"groups": [{"id": id, "summary": text} for id, text in report.groups]}
 
 
-def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
+def error_markdown(report: ErrorReport) -> str:
     """The report as Markdown; a single line if there was no error."""
     if not report.summary:
         return "Nothing went wrong."
@@ -224,7 +225,7 @@ def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
                         "set aside" if c.kind == "set aside" else "yes" if c.retryable else "no",
                         cell(c.hint),
                     )
-                    for c in report.causes[:most]
+                    for c in report.causes[:MAX_ROWS]
                 ],
             ),
         ]
@@ -233,9 +234,9 @@ def error_markdown(report: ErrorReport, *, most: int = 100) -> str:
             f"- `{c.example_step}{c.example_item if c.kind != 'set aside' else ''}` (path {c.example_path})"
             + (f", {cell(c.example_item)}" if c.kind == "set aside" else "")
             + f": {cell(shortened(c.example, 400), most=400)}"
-            for c in report.causes[:most]
+            for c in report.causes[:MAX_ROWS]
         ]
     if report.groups:
-        lines += ["", "What failed because of it:", ""]
-        lines += [f"- `{id}`: {cell(text, most=400)}" for id, text in report.groups[:most]]
+        lines += ["", "Failed as a consequence:", ""]
+        lines += [f"- `{id}`: {cell(text, most=400)}" for id, text in report.groups[:MAX_ROWS]]
     return "\n".join(lines)

@@ -125,7 +125,7 @@ def _leaves(node: Node, prefix: str) -> Iterable[tuple[StepPath, Leaf | FanIn]]:
 
 
 @dataclass(frozen=True)
-class _Span:
+class _NodeTime:
     seconds: float = 0.0
     in_order_s: float = 0.0
     critical: tuple[str, ...] = ()
@@ -140,16 +140,16 @@ class _PlanTimer:
         self._times: float = 1.0
         """How many times the enclosing loops run the node."""
 
-    def node(self, node: Node, prefix: str) -> _Span:
+    def node(self, node: Node, prefix: str) -> _NodeTime:
         match node:
             case Leaf() | FanIn():
                 seconds = self._seconds.get(StepPath(prefix + node.path), 0.0)
-                return _Span(seconds, seconds, (node.id,) if seconds else ())
+                return _NodeTime(seconds, seconds, (node.id,) if seconds else ())
             case Chain():
                 return _in_order([self.node(child, prefix) for child in node.children])
             case Choice():
                 spans = [self.node(child, prefix) for _, child in node.cases]
-                return max(spans, key=lambda span: span.seconds, default=_Span())
+                return max(spans, key=lambda span: span.seconds, default=_NodeTime())
             case Sub():
                 return self.node(node.plan.root, f"{prefix}{node.path}/")
             case Group():
@@ -159,12 +159,12 @@ class _PlanTimer:
             case _:
                 assert_never(node)
 
-    def _group(self, group: Group, spans: Sequence[_Span]) -> _Span:
+    def _group(self, group: Group, spans: Sequence[_NodeTime]) -> _NodeTime:
         ends: list[float] = []
         chains: list[tuple[str, ...]] = []
         busy: list[float] = []
-        for position, span in enumerate(spans):
-            waits = group.after[position] if group.after else ()
+        for index, span in enumerate(spans):
+            waits = group.after[index] if group.after else ()
             before = max(waits, key=lambda earlier: ends[earlier], default=None)
             ready = ends[before] if before is not None else 0.0
             if group.limit.value is not None and len(busy) >= group.limit.value:
@@ -172,8 +172,8 @@ class _PlanTimer:
             ends.append(ready + span.seconds)
             heapq.heappush(busy, ends[-1])
             chains.append((*(chains[before] if before is not None else ()), *span.critical))
-        last = max(range(len(spans)), key=lambda position: ends[position], default=None)
-        total = _Span(
+        last = max(range(len(spans)), key=lambda index: ends[index], default=None)
+        total = _NodeTime(
             ends[last] if last is not None else 0.0,
             sum(s.in_order_s for s in spans),
             chains[last] if last is not None else (),
@@ -187,22 +187,22 @@ class _PlanTimer:
             self.groups.append(GroupEstimate(group.path, group.id, total.seconds, sum(s.seconds for s in spans), short))
         return total
 
-    def _loop(self, loop: Loop, prefix: str) -> _Span:
+    def _loop(self, loop: Loop, prefix: str) -> _NodeTime:
         inside = [step.calls for path, step in self._steps.items() if path.inside(prefix + loop.path)]
         items, outer = max(inside, default=0.0) / self._times, self._times
         self._times = max(1.0, outer * items)
         body = self.node(loop.body, prefix)
         self._times = outer
         at_once = min(items, loop.limit.value or items) or 1.0
-        total = _Span(body.seconds * items / at_once, body.in_order_s * items, body.critical)
+        total = _NodeTime(body.seconds * items / at_once, body.in_order_s * items, body.critical)
         if total.critical:
             short = (loop.label,) if body.seconds < WORTH_IT_S else ()
             self.groups.append(GroupEstimate(loop.path, loop.id, total.seconds, body.seconds * items, short))
         return total
 
 
-def _in_order(spans: Sequence[_Span]) -> _Span:
-    return _Span(
+def _in_order(spans: Sequence[_NodeTime]) -> _NodeTime:
+    return _NodeTime(
         sum(span.seconds for span in spans),
         sum(span.in_order_s for span in spans),
         tuple(id for span in spans for id in span.critical),

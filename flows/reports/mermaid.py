@@ -77,11 +77,11 @@ class _Chart:
     def _graph(self, group: Group, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         lines: list[str] = []
         ends: list[tuple[list[str], list[str]]] = []
-        for position, node in enumerate(group.children):
+        for index, node in enumerate(group.children):
             inner, entries, exits = self.node(node, prefix, depth)
             lines += inner
             ends.append((entries, exits))
-            for earlier in sorted(group.after[position]):
+            for earlier in sorted(group.after[index]):
                 self.edges += [(before, after) for before in ends[earlier][1] for after in entries]
         awaited = frozenset[int]().union(*group.after)
         first = [name for i, (entries, _) in enumerate(ends) if not group.after[i] for name in entries]

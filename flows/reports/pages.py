@@ -11,6 +11,8 @@ from flows.reports.mermaid import draw_mermaid
 from flows.reports.tables import cell
 from flows.reports.timing import timing_markdown
 
+MAX_ROWS = 500
+
 
 @dataclass(frozen=True)
 class Page:
@@ -66,11 +68,11 @@ def _outline(node: Node, depth: int) -> Iterator[str]:
         yield from _outline(child, deeper)
 
 
-def outcome_table(result: RunResult, *, most: int = 500) -> str:
-    """Status and time of a run, then one row per step; if there are more than `most`, only those that failed."""
+def outcome_table(result: RunResult) -> str:
+    """Status and time of a run, then one row per step; if there are more than `MAX_ROWS`, only those that failed."""
     kept = [outcome for outcome in result.outcomes if outcome.kind != "item" or outcome.status != "succeeded"]
-    if len(kept) > most:
-        kept = [outcome for outcome in kept if outcome.status != "succeeded"][:most]
+    if len(kept) > MAX_ROWS:
+        kept = [outcome for outcome in kept if outcome.status != "succeeded"][:MAX_ROWS]
     lines = [
         f"**{result.pipeline}** {result.run_id}: **{result.status}** in {result.seconds:.1f} s; "
         f"{result.busy_seconds:.1f} s of steps side by side, at most {result.time_saved:.1f} s saved.",
@@ -81,7 +83,7 @@ def outcome_table(result: RunResult, *, most: int = 500) -> str:
     ]
     if result.failures:
         lines += ["", "| set aside | step | reason |", "|---|---|---|"]
-        lines += [f"| {cell(f.item)} | {cell(f.step_id)} | {cell(f.error)} |" for f in result.failures[:most]]
+        lines += [f"| {cell(f.item)} | {cell(f.step_id)} | {cell(f.error)} |" for f in result.failures[:MAX_ROWS]]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Node, Sub, node_children
 from flows.reports.tables import cell, markdown_table
 
+MAX_ROWS = 200
 _WIDTH = 20
 
 
@@ -74,7 +75,7 @@ class LiveProgress:
         total = sum(step.known for step in self._steps.values())
         return sum(step.ended for step in self._steps.values()) / total if total else 0.0
 
-    def markdown(self, *, most: int = 200) -> str:
+    def markdown(self) -> str:
         rows = [
             (
                 cell(step.id),
@@ -84,7 +85,7 @@ class LiveProgress:
                 ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
                 str(step.aside or ""),
             )
-            for step in list(self._steps.values())[:most]
+            for step in list(self._steps.values())[:MAX_ROWS]
         ]
         running = [step.id for step in self._steps.values() if step.running]
         now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
@@ -100,12 +101,12 @@ class LiveProgress:
 
     async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
         """Yield the page at intervals if something has changed, and once more when the run has ended."""
-        shown = -1
-        while shown < 0 or not ended.is_set():
+        seen_changes = -1
+        while seen_changes < 0 or not ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), every_s)
-            if self.changes != shown:
-                shown = self.changes
+            if self.changes != seen_changes:
+                seen_changes = self.changes
                 yield self.markdown()
 
     def _at(self, path: StepPath, id: str) -> "_StepCount":

@@ -8,6 +8,7 @@ from flows.model import StepPath
 from flows.reports.tables import shortened
 
 WIDTH = 100
+MAX_ROWS, MAX_PATH_STEPS = 60, 8
 _LABEL, _FACTS = 34, 18
 # Plain ASCII, since in the fonts of browsers block characters are wider than others, so columns would not be aligned.
 _BUSY, _CRITICAL, _FAILED = "=", "#", "x"
@@ -39,7 +40,7 @@ def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
     return found[::-1]
 
 
-def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, most: int = 60) -> str:
+def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float) -> str:
     """A chart of the steps over time in a code block, with the critical path and the time saved."""
     listed = tuple(outcomes)
     listed = tuple(outcome for outcome in listed if not outcome.reused)
@@ -54,7 +55,7 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
         f"**{_time(max(0.0, busy - seconds))}** ({busy / seconds if seconds else 1:.1f} at once on average).",
         "",
         "```text",
-        *_chart(listed, path, started=started, seconds=seconds, most=most),
+        *_chart(listed, path, started=started, seconds=seconds),
         "```",
         "",
         f"`{_CRITICAL}` on the critical path, `{_BUSY}` beside it, `{_FAILED}` did not succeed. A row with a count "
@@ -68,25 +69,23 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
     return "\n".join(lines)
 
 
-def _path_lines(path: Sequence[Link], *, most: int = 8) -> list[str]:
+def _path_lines(path: Sequence[Link]) -> list[str]:
     total = sum(link.outcome.seconds for link in path) or 1.0
     by_step: dict[str, list[Link]] = {}
     for link in path:
         by_step.setdefault(link.outcome.step, []).append(link)
     dearest = sorted(by_step.items(), key=lambda pair: -sum(link.outcome.seconds for link in pair[1]))
     lines: list[str] = []
-    for step, links in dearest[:most]:
+    for step, links in dearest[:MAX_PATH_STEPS]:
         spent = sum(link.outcome.seconds for link in links)
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
         lines.append(f"- `{step}`: {_time(spent)}{calls}, {spent / total:.0%} of it")
-    if len(dearest) > most:
-        lines.append(f"- and {len(dearest) - most} more steps")
+    if len(dearest) > MAX_PATH_STEPS:
+        lines.append(f"- and {len(dearest) - MAX_PATH_STEPS} more steps")
     return lines
 
 
-def _chart(
-    outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float, most: int
-) -> list[str]:
+def _chart(outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float) -> list[str]:
     """One row per step, the steps of a group below the group; at most `WIDTH` characters wide."""
     critical = {link.outcome.path for link in path}
     rows: dict[StepPath, list[Outcome]] = {}
@@ -105,12 +104,12 @@ def _chart(
                 rows.setdefault(plain, [])
     bar = WIDTH - _LABEL - _FACTS
     lines = [f"{'':{_LABEL}}{_ruler(seconds, bar)}"]
-    shown = 0
+    rows_drawn = 0
     for plain, calls in rows.items():
-        if shown >= most:
-            lines.append(f"… and {len(rows) - shown} more rows")
+        if rows_drawn >= MAX_ROWS:
+            lines.append(f"… and {len(rows) - rows_drawn} more rows")
             break
-        shown += 1
+        rows_drawn += 1
         indent = "  " * min(depth[plain], 6)
         if plain in heads and not calls:
             lines.append(shortened(f"{indent}{_name(heads[plain])}", _LABEL + bar).rstrip())

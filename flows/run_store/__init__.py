@@ -1,22 +1,19 @@
 """The run store: what each run did, step by step, with time and cost; and the finished calls that resuming needs."""
 
-from flows.run_store.database import NewerRunStore, migrate, open_database
+from flows.run_store.database import NewerRunStore, open_database
 from flows.run_store.documents import DocumentRecord
-from flows.run_store.fit import ChangedPipeline, PlanFit, measure_fit
+from flows.run_store.fit import measure_fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
 from flows.run_store.recording import record_run
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.shared_rates import DatabaseRates
 from flows.run_store.store import RunStore
-from flows.run_store.stored_calls import CallSummary, StoredCall, pack
+from flows.run_store.stored_calls import StoredCall, pack
 
 __all__ = [
-    "CallSummary",
-    "ChangedPipeline",
     "DatabaseRates",
     "DocumentRecord",
     "NewerRunStore",
-    "PlanFit",
     "Recorder",
     "RunRecord",
     "RunStore",
@@ -24,7 +21,6 @@ __all__ = [
     "RunningBranch",
     "StoredCall",
     "measure_fit",
-    "migrate",
     "open_database",
     "pack",
     "record_run",

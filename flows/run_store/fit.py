@@ -68,7 +68,7 @@ def measure_fit(plan: Plan, context: Context, calls: Sequence[CallSummary]) -> P
             changed[step] = None
         else:
             after[step] = None
-    order = {step: position for position, step in enumerate(now)}
+    order = {step: index for index, step in enumerate(now)}
     return PlanFit(
         tuple(reusable),
         *(tuple(sorted(names, key=lambda step: order.get(step, 0))) for names in (changed, gone, after)),

@@ -22,6 +22,9 @@ from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
 from flows.run_store.tables import attempts, finished_calls, outcomes, running_branches, runs
 
+_STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
+"""The most runs, and the most rows of their steps, that statistics are computed from."""
+
 
 class RunStore:
     """The runs in one database; safe under threads and processes."""
@@ -154,13 +157,13 @@ class RunStore:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return sorted(rows, key=lambda row: StepPath(row["path"]).sort_key)
 
-    def step_statistics(self, pipeline: str, *, last: int = 20, most: int = 20_000) -> list[dict[str, Any]]:
+    def step_statistics(self, pipeline: str) -> list[dict[str, Any]]:
         """`run_id`, `path`, `seconds` and `cost` of steps that succeeded in the last finished runs of a pipeline."""
         chosen = (
             sa.select(runs.c.run_id)
             .where(runs.c.pipeline == pipeline, runs.c.status.in_(("succeeded", "partial")))
             .order_by(runs.c.started.desc())
-            .limit(last)
+            .limit(_STATISTICS_RUNS)
         )
         with self._engine.connect() as connection:
             ids = list(connection.execute(chosen).scalars())
@@ -172,7 +175,7 @@ class RunStore:
                     outcomes.c.status == "succeeded",
                     ~outcomes.c.reused,
                 )
-                .limit(most)
+                .limit(_STATISTICS_ROWS)
             )
             return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -81,7 +81,7 @@ def resolve_reducer(name: str) -> Reducer:
     """The reducer of that name: `append`, `union_by(id)`, `sum`, `max`, `min`, `replace`, `namespaced`, or your own.
 
     Raises:
-        UnknownName: nobody registered it.
+        UnknownName: it is not registered.
     """
     head, _, argument = name.partition("(")
     head = head.strip()

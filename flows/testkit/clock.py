@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 MAX_TURNS = 1_000_000
 """After this many turns of the loop, a run counts as endless."""
+_MAX_ROUNDS = 50
+"""How many times the tasks that are left on a loop are cancelled."""
 THREAD_PATIENCE_S = 5.0
 """How many real seconds the loop waits for a thread while nothing else can happen."""
 
@@ -42,7 +44,7 @@ class _VirtualTimeSelector(selectors.BaseSelector):
             if events:
                 return events
         if timeout is None:
-            raise WaitsForever(f"at {self.now:g} s everything waits for something that nothing will bring about")
+            raise WaitsForever(f"at {self.now:g} s every task waits for an event that can never happen")
         self.now = max(math.nextafter(self.now, math.inf), self.now + timeout)
         return []
 
@@ -89,7 +91,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual_time.threads -= 1
 
 
-def run_virtually(work: Coroutine[Any, Any, Result], *, max_turns: int = MAX_TURNS) -> Result:
+def run_virtually(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end on a new loop in virtual time; sleeping costs nothing.
 
     Do not use sockets or subprocesses in it: time may jump while an answer is on its way.
@@ -97,7 +99,7 @@ def run_virtually(work: Coroutine[Any, Any, Result], *, max_turns: int = MAX_TUR
     Raises:
         WaitsForever: the coroutine would never end.
     """
-    loop = VirtualLoop(max_turns=max_turns)
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(work)
     finally:
@@ -105,9 +107,9 @@ def run_virtually(work: Coroutine[Any, Any, Result], *, max_turns: int = MAX_TUR
         loop.close()
 
 
-def end_tasks(loop: asyncio.AbstractEventLoop, *, max_rounds: int = 50) -> None:
+def end_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that are left on a stopped loop, so that no pending task is destroyed."""
-    for _ in range(max_rounds):
+    for _ in range(_MAX_ROUNDS):
         left = asyncio.all_tasks(loop)
         if not left:
             return

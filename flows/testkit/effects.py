@@ -43,8 +43,8 @@ class EffectWatch:
         changed = [name for name, state in after[1].items() if before[1].get(name, state) != state]
         for name in changed:
             text = (
-                f"{spec.name} changed {name!r}, which lives outside of the context: branches and runs share it, and "
-                "what it holds may depend on their order"
+                f"{spec.name} changed {name!r}, which is outside of the context: branches and runs share it, and "
+                "its value may depend on their order"
             )
             if text not in self.notes:
                 self.notes.append(text)

@@ -171,7 +171,7 @@ class _Explorer:
             self.notes.append("a race (fastest_success) depends on the schedule; final states are not compared")
         if plan.budget:
             self.races = True
-            self.notes.append("what a budget stops depends on the schedule; final states are not compared")
+            self.notes.append("the steps that a budget stops depend on the schedule; final states are not compared")
 
     def learn(self) -> list[str]:
         """Run once, one call at a time and without delays; every schedule must end with the same state."""
@@ -183,8 +183,8 @@ class _Explorer:
         self.fails = next((one.path for one in trace.outcomes if one.status not in FINE), None)
         if self.fails is not None:
             self.notes.append(
-                f"{self.fails} does not succeed even without faults; what that stops depends on the schedule, so final "
-                "states are compared only between runs that ended the same way"
+                f"{self.fails} does not succeed even without faults; the steps that it stops depend on the schedule, "
+                "so final states are compared only between runs with the same outcomes"
             )
         return [*broken_promises(trace), *watch.complaints]
 
@@ -248,7 +248,7 @@ class _Explorer:
             if fingerprint(mine.get(name)) != fingerprint(usual.get(name))
         ]
         if not names:
-            return "not the fields, but documents, tags, the log, marks, or what `observe` gave"
+            return "not the fields, but documents, tags, the log, marks, or the result of `observe`"
         return "; ".join(
             f"{name} is {short_repr(mine.get(name))}, else {short_repr(usual.get(name))}" for name in names
         )

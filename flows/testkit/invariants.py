@@ -132,9 +132,9 @@ def _refused_merges(trace: RunTrace, instances: dict[StepPath, NodeInstance]) ->
     for outcome in trace.outcomes:
         instance = instances.get(outcome.path)
         if outcome.status == "failed" and instance is not None and isinstance(instance.node, (Group, Loop)):
-            said = outcome.error.message if outcome.error is not None else outcome.reason
-            if "both changed" in said:
-                yield f"{outcome.path} ({instance.node.label}): {said}"
+            message = outcome.error.message if outcome.error is not None else outcome.reason
+            if "both changed" in message:
+                yield f"{outcome.path} ({instance.node.label}): {message}"
 
 
 def _after_stops(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> Iterator[str]:

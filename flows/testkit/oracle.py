@@ -215,7 +215,7 @@ def _check_branches(
         before = all_before(group.after, branch.index)
         waits = any(inside[earlier] not in FINE for earlier in before)
         if status == "succeeded" and waits:
-            judgement.complain(branch, "succeeded, though what it depends on did not")
+            judgement.complain(branch, "succeeded, though a branch that it depends on did not")
         excused = waits or not node.enabled or node.when is not None or group.split is not None
         if status == "skipped" and not excused:
             judgement.complain(branch, "was skipped without a reason")

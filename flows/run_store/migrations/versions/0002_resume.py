@@ -1,4 +1,4 @@
-"""What a run needs to be resumed: finished calls, attempts, and which run goes on from which."""
+"""The tables and columns for resuming runs: finished calls, attempts, and chains of runs."""
 
 from typing import Any
 

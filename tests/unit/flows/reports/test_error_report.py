@@ -117,7 +117,7 @@ def test_what_differs_from_case_to_case_is_taken_out(message: str, text: str) ->
         ("ClientError", "(403) Forbidden", "signed in but not allowed"),
         ("X", "HTTP 429", "the service limits"),
         ("StepTimeout", "a timed out after 2.00 s", "it took too long"),
-        ("MissingRead", "a reads the field 'x', which nothing has written", "no step before"),
+        ("MissingRead", "a reads the field 'x', which nothing has written", "no earlier step"),
         ("UnsupportedValue", "socket", "put plain data"),
         ("OSError", "[Errno 28] No space left on device", "free space"),
         ("KeyError", "'colour'", ""),

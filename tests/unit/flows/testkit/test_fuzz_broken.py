@@ -161,7 +161,7 @@ def test_a_result_that_depends_on_the_order_of_calls() -> None:
     shown = explore(pipeline({"parallel": branches}), fresh, registry=made, schedules=200)
     report = told(shown)
     assert "the final state differs under this schedule: a is 2, else 1; b is 1, else 2" in report
-    assert "note: ranked changed 'seen', which lives outside of the context" in report
+    assert "note: ranked changed 'seen', which is outside of the context" in report
     assert shown.failure is not None
     assert 1 <= len(shown.failure.causes) <= 2
     again = replay_schedule(pipeline({"parallel": branches}), fresh, shown.failure.seed, registry=made)
