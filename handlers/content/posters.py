@@ -77,8 +77,8 @@ def draw_poster(prompt: str, *, model: str, size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def moving_poster(image: bytes, *, seconds: float, where: str) -> tuple[bytes, tuple[int, int]]:
-    """An animated WebP that slowly goes closer to the middle of a picture, and its size."""
+def moving_poster(image: bytes, *, seconds: float, where: str) -> bytes:
+    """An animated WebP that slowly goes closer to the middle of a picture."""
     from handlers.content.media import open_image
 
     picture = open_image(image, where=where).convert("RGB")
@@ -90,7 +90,7 @@ def moving_poster(image: bytes, *, seconds: float, where: str) -> tuple[bytes, t
     ]
     file = io.BytesIO()
     frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=125, loop=0, quality=70, method=0)
-    return file.getvalue(), picture.size
+    return file.getvalue()
 
 
 def _colour(number: int, lightness: float) -> tuple[int, int, int]:

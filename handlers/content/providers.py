@@ -66,7 +66,7 @@ class OfflineProvider:
         return describe(image, where=where)
 
     def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
-        return moving_poster(image, seconds=seconds, where=where)[0]
+        return moving_poster(image, seconds=seconds, where=where)
 
     def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
         return " ".join(summarise(split_sentences(text), sentences=sentences))

@@ -1,4 +1,4 @@
-"""What an index takes and returns beside the records of documents: rows, states, changes, edges and counts."""
+"""The values that an index takes and returns beside `handlers.records`: rows, states, changes, edges and counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +47,10 @@ class FailedDocument:
 
 @dataclass(frozen=True)
 class DocumentState:
-    """What decides whether a document has to be processed again; all but `id` is empty without a searchable version."""
+    """By this an ingestion decides whether a document has to be processed again.
+
+    Content hash, fingerprint, revision, chunks and tags are those of the searchable version, empty if there is none.
+    """
 
     id: str
     name: str

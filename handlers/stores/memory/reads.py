@@ -1,4 +1,4 @@
-"""What an index in memory knows of its documents."""
+"""Reading an index in memory: documents, their states and counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""An index in SQL: what SQLite and PostgreSQL have in common."""
+"""The common part of indexes in SQLite and PostgreSQL."""
 
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import PostgresVector

@@ -1,4 +1,4 @@
-"""An index in SQL: what SQLite and PostgreSQL have in common."""
+"""An index in SQL, composed of its parts: the common part of indexes in SQLite and PostgreSQL."""
 
 from handlers.stores.sql.graph import SqlGraph
 from handlers.stores.sql.publication import SqlPublication
