@@ -160,11 +160,11 @@ async def test_a_call_that_waits_for_a_place_in_the_cluster_never_begins_once_it
 
 
 async def test_an_error_there_is_the_error_here_and_what_it_cost_counts(dask_address: str) -> None:
-    ended = await run({"steps": ["spend_and_fail"]}, {}, dask_address)
+    ended = await run({"steps": ["spend_in_the_cluster_and_fail"]}, {}, dask_address)
     (outcome,) = ended.outcomes
     assert (outcome.status, outcome.cost) == ("failed", {"tokens": 7.0})
     assert outcome.error is not None
-    assert outcome.error.message == "Handler 'spend_and_fail' threw exception: broken"
+    assert outcome.error.message == "Handler 'spend_in_the_cluster_and_fail' threw exception: broken"
 
 
 async def test_a_run_without_an_address_has_a_cluster_of_its_own_and_ends_it() -> None:
@@ -200,7 +200,7 @@ async def test_ray_is_another_place_as_well(tmp_path: Path) -> None:
             ],
             "policy": "best_effort",
         },
-        {"handler": "spend_and_fail", "id": "spend_and_fail"},
+        {"handler": "spend_in_the_cluster_and_fail", "id": "spend_in_the_cluster_and_fail"},
     ]
     pipeline = {"steps": steps, "reducers": {"answers": "append"}}
     ended = await run(pipeline, {"items": [1, 2, 3], "answers": []}, None, "ray")
@@ -210,7 +210,7 @@ async def test_ray_is_another_place_as_well(tmp_path: Path) -> None:
     assert (outcomes["die_once"].status, outcomes["die_once"].attempts) == ("succeeded", 2)
     # Its process is ended, whether it listens or not.
     assert outcomes["wait_for_the_end"].status == "timed_out"
-    assert outcomes["spend_and_fail"].cost == {"tokens": 7.0}
+    assert outcomes["spend_in_the_cluster_and_fail"].cost == {"tokens": 7.0}
     assert [failure.item for failure in ended.failures] == ["three"]
 
 

@@ -81,6 +81,6 @@ def wait_for_the_end(*, listens: bool, folder: str, call: Call) -> None:
 
 
 @handler
-def spend_and_fail(*, call: Call) -> None:
+def spend_in_the_cluster_and_fail(*, call: Call) -> None:
     call.report_cost(tokens=7)
     raise ValueError("broken")
