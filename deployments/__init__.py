@@ -1,4 +1,4 @@
-"""Braid wired and shipped, in rooms:
+"""Braid wired and shipped: settings, catalog, pipelines and the command line, in these rooms.
 
 - `commands`: the command line, one module per command;
 - `server`: the Prefect server: deployments, their schedules and flows, checks;

@@ -198,7 +198,7 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
         case str() if pipeline.endswith(_SUFFIXES) and pipeline not in (catalog or {}):
             return load_pipeline(pipeline)
         case str():
-            from flows.loaders.templates import TEMPLATES
+            from flows.loaders import TEMPLATES
 
             known = {**TEMPLATES, **(catalog or {})}
             if pipeline not in known:

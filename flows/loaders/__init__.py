@@ -5,10 +5,12 @@ from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
 from flows.loaders.schema import pipeline_schema
+from flows.loaders.templates import TEMPLATES
 from flows.loaders.yaml_nodes import Position, YamlNode, read_yaml
 from flows.loaders.yaml_steps import StepPositions
 
 __all__ = [
+    "TEMPLATES",
     "UNREADABLE",
     "LoadedPipeline",
     "PipelineBuilder",
