@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 
 class OrchestrationError(Exception):
@@ -69,6 +70,10 @@ class UnknownHandler(UnknownName):
     """A step names a handler that is not registered."""
 
 
+class InvalidHandler(OrchestrationError, TypeError):
+    """Something that cannot be a handler, or a declaration that `@handler` does not know; the message has the cure."""
+
+
 class DuplicateName(OrchestrationError, ValueError):
     """Two handlers, strategies or reducers want the same name."""
 
@@ -113,11 +118,15 @@ class BudgetUsedUp(OrchestrationError):
 
 
 class PipelineFailed(OrchestrationError):
-    """A run that ended `failed`; `transient` says whether every failure in it may pass by itself."""
+    """A run that ended `failed`; `transient` says whether every failure in it may pass by itself.
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    `result` is the `RunResult`, where the run got so far as to have one.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, result: Any = None) -> None:
         super().__init__(message)
         self.transient = transient
+        self.result = result
 
 
 class StorageError(FatalError, OSError):

@@ -20,10 +20,11 @@ from deployments.commands.common import (
     stdout,
 )
 from deployments.commands.execution import EngineOption, ceiling_from, execute
-from deployments.runs import InvalidParameters, Request
+from deployments.runs import Request
 from deployments.server.connecting import connect
 from deployments.setting_values import read_budget
 from deployments.settings import Settings, load_settings
+from flows.model import InvalidParameters
 
 
 @reported

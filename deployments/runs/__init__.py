@@ -1,8 +1,7 @@
 """One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
 from deployments.runs.opening import open_run_store
-from deployments.runs.parameters import InvalidParameters, check_parameters, convert
-from deployments.runs.preparing import new_run_id, plan_request, prepare
+from deployments.runs.preparing import plan_request, prepare
 from deployments.runs.recording import start_recording
 from deployments.runs.request import Engine, Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
@@ -11,15 +10,11 @@ from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
     "Engine",
-    "InvalidParameters",
     "Request",
     "TaskRunner",
-    "check_parameters",
-    "convert",
     "find_run",
     "load_handlers",
     "make_services",
-    "new_run_id",
     "open_run_store",
     "plan_request",
     "prepare",

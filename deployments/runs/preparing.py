@@ -1,19 +1,17 @@
 """From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
 
-import secrets
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from deployments.catalog import Catalog
-from deployments.runs.parameters import check_parameters
 from deployments.runs.request import Request
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
-from flows.engine import Prepared
+from flows.engine import Prepared, new_run_id
 from flows.limits import SharedRates
+from flows.model import check_parameters
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
 from flows.state import Context, EffectFingerprint, Identity, Services
 
@@ -21,7 +19,6 @@ _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference how chunks were cut."""
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 def prepare(
@@ -92,13 +89,6 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
     )
-
-
-def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
-    moment = now()
-    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

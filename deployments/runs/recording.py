@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deployments.runs.parameters import without_secrets
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.author import add_up
 from flows.engine import Expected, Observer, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
-from flows.limits import SECONDS
+from flows.model import without_secrets
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord, RunStore
@@ -84,5 +82,4 @@ def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, f
     if resumes.status == "running":
         store.stop(resumes.run_id, "interrupted")
     prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
-    earlier = store.lineage(resumes.lineage)
-    return add_up([*map(store.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
+    return store.spent_before(resumes)

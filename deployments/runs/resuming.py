@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
 from deployments.runs.opening import open_run_store
-from deployments.runs.parameters import LEFT_OUT, InvalidParameters
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.errors import OrchestrationError, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline_text
+from flows.model import LEFT_OUT, InvalidParameters
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat
 
-from deployments.runs import InvalidParameters, Request
+from deployments.runs import Request
 from flows.loaders import LoadedPipeline
-from flows.model import ForEach, Parallel, Pipeline, Policy, Sequential, Step, Switch
+from flows.model import ForEach, InvalidParameters, Parallel, Pipeline, Policy, Sequential, Step, Switch
 from flows.planning import Limit
 from flows.translator import INDEX, MAX_CONCURRENCY, Control
 

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from deployments.catalog import Catalog
-from deployments.runs import InvalidParameters, check_parameters
 from deployments.server.form import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
 from flows.loaders import Node, Position, read_yaml
-from flows.model import Frozen, Pipeline
+from flows.model import Frozen, InvalidParameters, Pipeline, check_parameters
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -9,9 +9,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from ruamel.yaml import YAML, YAMLError
 
-from deployments.runs import InvalidParameters, Request, convert
+from deployments.runs import Request
 from deployments.server.form import controls_of, form_values
 from flows.errors import OrchestrationError, suggest
+from flows.model import InvalidParameters, convert
 
 
 def trigger(request: Request, *, wait: bool = False) -> FlowRun:

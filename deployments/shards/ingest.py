@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployments.runs import InvalidParameters, Request, check_parameters, load_handlers, make_services, open_run_store
+from deployments.runs import Request, load_handlers, make_services, open_run_store
 from deployments.setting_values import index_name
 from deployments.settings import WORK_POOL, Settings
 from deployments.shards.flow_runs import ConnectShards
@@ -13,7 +13,7 @@ from deployments.shards.report import CombinedReport, make_report
 from deployments.shards.tracks import Track, Tracks
 from deployments.shards.watch import Announce, run_shards
 from flows.author import Call
-from flows.model import Tolerance
+from flows.model import InvalidParameters, Tolerance, check_parameters
 from flows.state import Identity, Services
 from flows.storage import Storage
 from handlers.sources import list_sources

@@ -2,6 +2,7 @@
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import TRANSIENT_HTTP, classified, error_info, message_of, retry_after, traceback_text
+from flows.author.decorator import handler, spec_of
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -10,7 +11,6 @@ from flows.author.registry import (
     HandlerSpec,
     Read,
     Registry,
-    handler,
     load_entry_points,
     load_modules,
 )
@@ -37,7 +37,9 @@ from flows.author.strategies import (
     BranchResult,
     OnFiles,
     merge_results,
+    merge_strategy,
     split_items,
+    split_strategy,
 )
 
 __all__ = [
@@ -75,13 +77,16 @@ __all__ = [
     "load_entry_points",
     "load_modules",
     "merge_results",
+    "merge_strategy",
     "message_of",
     "now",
     "outcome_from_row",
     "read_prices",
     "reciprocal_ranks",
     "retry_after",
+    "spec_of",
     "split_items",
+    "split_strategy",
     "summed_gains",
     "traceback_text",
 ]

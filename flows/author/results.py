@@ -1,12 +1,13 @@
 """What a handler may return to say how it went, and what a run reports: one outcome for everything declared."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemDone, ItemFailure
 from flows.author.prices import add_up
+from flows.errors import UnknownName
 from flows.model import StepPath
 from flows.state import Context
 
@@ -96,9 +97,13 @@ class Outcome:
         return StepPath(self.id).step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """A whole run: its status, every outcome in declared order, and the context it left."""
+    """A whole run: its status, every outcome in declared order, and the context it left.
+
+    `result["word_counts"]` and `result.word_counts` are the final value of the field `word_counts`; a field that is
+    called like an attribute of the result itself (`status`, `cost`, …) is found by `[]` only.
+    """
 
     pipeline: str
     run_id: str
@@ -112,6 +117,55 @@ class RunResult:
     """Why a run that used up its budget started nothing more, and how to go on."""
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
     """What calls reported after they had been given up; in no outcome, but in the cost of the run."""
+    flow_run_id: str | None = None
+    """Prefect's id of the flow run that it was; None if it was run by direct calls."""
+
+    def __getitem__(self, field: str) -> Any:
+        """The final value of a field.
+
+        Raises:
+            UnknownName: there is none of that name; the message suggests the nearest, a note says what failed.
+        """
+        if field not in self.context.data:
+            unknown = UnknownName("field", str(field), list(self))
+            if self.errors:
+                unknown.add_note(f"The run did not succeed ({self._ending()}).")
+            raise unknown
+        return self.context.data[field]
+
+    def __getattr__(self, name: str) -> Any:
+        # Also asked for attributes of a result that is not unpickled yet, and by notebooks for what they could show.
+        if name.startswith("_") or name in RunResult.__dataclass_fields__:
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except UnknownName as unknown:
+            missing = AttributeError(str(unknown), name=name, obj=self)
+            missing.__notes__ = getattr(unknown, "__notes__", [])
+            raise missing from None
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the final fields."""
+        return iter(self.context.data)
+
+    def __contains__(self, field: object) -> bool:
+        return field in self.context.data
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        steps = [outcome for outcome in self.outcomes if outcome.is_leaf]
+        succeeded = sum(outcome.status == "succeeded" for outcome in steps)
+        count = "" if succeeded == len(steps) else f"{succeeded} of "
+        took = f"{count}{len(steps)} {'step' if len(steps) == 1 else 'steps'} in {self.seconds:.2f} s"
+        return f"<{self._ending()}; {took}; fields: {', '.join(self) or 'none'}; run {self.run_id}>"
+
+    def _ending(self) -> str:
+        """How the run ended, and the first of its errors."""
+        if not self.errors or self.errors[0].error is None:
+            return f"{self.pipeline}: {self.status}"
+        return f"{self.pipeline}: {self.status}, {self.errors[0].id}: {self.errors[0].error.message}"
 
     @property
     def fingerprint(self) -> str:

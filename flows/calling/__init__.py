@@ -1,5 +1,6 @@
 """Where a function runs: on the loop, in a thread, in a process of its own or on a cluster."""
 
+from flows.calling.blocking import run_to_end
 from flows.calling.clusters import Cluster, open_cluster
 from flows.calling.leaf import CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.places import Abandoned, call_function
@@ -15,4 +16,5 @@ __all__ = [
     "call_function",
     "call_in_thread",
     "open_cluster",
+    "run_to_end",
 ]

@@ -19,7 +19,7 @@ from flows.engine.events import (
 from flows.engine.inline import run_leaf
 from flows.engine.invoke import attempt, status_of
 from flows.engine.journal import FinishedCall, Journal
-from flows.engine.prepared import Prepared
+from flows.engine.prepared import Prepared, new_run_id
 from flows.engine.replay import replay_step
 from flows.engine.retries import next_delay
 from flows.engine.stuck import Expected, usual_seconds
@@ -43,6 +43,7 @@ __all__ = [
     "attempt",
     "combine_observers",
     "ignore_event",
+    "new_run_id",
     "next_delay",
     "replay_step",
     "run_leaf",

@@ -184,7 +184,7 @@ def _outputs(leaf: LeafCall, spec: HandlerSpec, result: Any) -> Mapping[str, Any
         return {}
     if len(writes) == 1:
         (target,) = writes.values()
-        return {target: result}
+        return {} if result is None and spec.optional_write else {target: result}
     if not isinstance(result, Mapping):
         raise FatalError(
             f"{spec.name} declares the writes {', '.join(writes)}, so it must return a mapping of them, "

@@ -1,7 +1,9 @@
 """What a run needs to start: made from its parameters in the process that runs it."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
@@ -9,6 +11,8 @@ from flows.engine.stuck import Expected
 from flows.limits import SharedRates
 from flows.planning import Plan
 from flows.state import Context
+
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,10 @@ class Prepared:
     """Who counts calls and tokens a minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
+
+
+def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
+    moment = now()
+    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
+    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"

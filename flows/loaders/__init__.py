@@ -1,5 +1,6 @@
 """Pipelines from files: each dialect of YAML is a module here, and all of them end in `flows.model.steps.Pipeline`."""
 
+from flows.loaders.builder import PipelineBuilder, parallel, pipeline
 from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
@@ -11,11 +12,14 @@ __all__ = [
     "UNREADABLE",
     "LoadedPipeline",
     "Node",
+    "PipelineBuilder",
     "Position",
     "SourceMap",
     "dump_pipeline",
     "load_pipeline",
     "load_pipeline_text",
+    "parallel",
+    "pipeline",
     "pipeline_data",
     "pipeline_schema",
     "read_yaml",

@@ -1,25 +1,55 @@
-"""A pipeline in a few lines of Python: each call adds a step, `build()` checks everything and gives the frozen value.
+"""A pipeline in a few lines of Python: as one expression, or with a builder; both check everything.
 
+    pipeline("hybrid_rag", "extract_text", parallel("embed", ["find_entities", "link"]), "store")
     PipelineBuilder("hybrid_rag").add("extract_text").parallel("embed", ["find_entities", "link"]).add("store").build()
 
+A function that is a handler stands for its name, wherever a name may stand.
 The sources' spellings map onto this one: `AddSequential(name)` and `AddStep(name)` are `add(name)`;
 `AddParallel("a", "b")` and `AddParallelStep("a", "b")` are `parallel("a", "b")`; `AddParallel(group => group.Add("a"))`
 is `parallel(lambda group: group.add("a"))`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
-from flows.errors import InvalidPipeline, Problem
+from flows.errors import InvalidHandler, InvalidPipeline, Problem
 from flows.loaders.native import check_pipeline
 from flows.loaders.places import steps_in
 from flows.loaders.positions import Node, node_of
-from flows.model import Pipeline, Step
+from flows.model import Parallel, Pipeline, Step, handler_name
 
-StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
-"""A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
-Within: TypeAlias = "Sequence[StepLike] | Callable[[StepsBuilder], object]"
-"""The steps inside a step: a list, or a function that adds them to the builder it is given."""
+StepLike: TypeAlias = "str | Callable[..., Any] | Step | Mapping[str, Any] | Sequence[StepLike]"
+"""A handler (its function or its name), a step, a step as YAML would have it, or a list of these, run in order."""
+Within: TypeAlias = "Sequence[StepLike] | Callable[[StepsBuilder], object] | Callable[..., Any]"
+"""The steps inside a step: a list, one handler, or a function that adds them to the builder it is given."""
+
+
+def pipeline(name: str, /, *steps: StepLike, **fields: Any) -> Pipeline:
+    """A pipeline of these steps, in order; `fields` are those of a pipeline: `parameters`, `max_concurrency`, …
+
+    Raises:
+        InvalidHandler: a function among the steps is no handler.
+        InvalidPipeline: everything that is wrong, each with the place of its step (`step 1.2`).
+    """
+    builder = PipelineBuilder(name, **fields)
+    for step in steps:
+        builder.add(step)
+    return builder.build()
+
+
+def parallel(*branches: StepLike, **fields: Any) -> Parallel:
+    """A step whose branches run at the same time; a list is a branch of several steps.
+
+    `fields` are those of a parallel step: `max_concurrency`, `policy`, `merge`, `split`, `reducers`, `id`, …
+
+    Raises:
+        InvalidHandler: a function among the branches is no handler.
+        InvalidPipeline: everything that is wrong, each with the place of its branch.
+    """
+    steps = [{"type": "parallel", "branches": _named(branches), **fields}]
+    root = node_of({"name": "parallel", "steps": steps})
+    (step,) = _checked(root, lambda path: f"parallel(…), branch {path[2:]}" if path[2:] else "parallel(…)").steps
+    return cast("Parallel", step)
 
 
 class StepsBuilder:
@@ -29,19 +59,20 @@ class StepsBuilder:
         self.steps: list[Any] = []
 
     def add(self, step: StepLike, /, **fields: Any) -> Self:
-        """Add a step; with `fields` (options, reads, writes, retry, when, …) `step` is the name of a handler."""
-        if fields and not isinstance(step, str):
-            raise TypeError("fields can be given to a handler's name only; a step that is complete has its own")
-        return self._add({"handler": step, **fields} if fields else step)
+        """Add a step; with `fields` (options, reads, writes, retry, when, …) `step` is a handler or its name."""
+        name = _named(step)
+        if fields and not isinstance(name, str):
+            raise TypeError("fields can be given to a handler only; a step that is complete has its own")
+        return self._add({"handler": name, **fields} if fields else name)
 
     def parallel(self, *branches: "StepLike | Callable[[StepsBuilder], object]", **fields: Any) -> Self:
         """Add branches that run at the same time; a list is a branch of several steps.
 
-        A function gets a builder, and every step that it adds there is a branch. `fields` are those of
-        `flows.model.steps.Parallel`: `max_concurrency`, `policy`, `merge`, `split`, `reducers`, `id`, …
+        A function that is no handler gets a builder, and every step that it adds there is a branch. `fields` are those
+        of a parallel step: `max_concurrency`, `policy`, `merge`, `split`, `reducers`, `id`, …
         """
         inner = [step for branch in branches for step in (_within(branch) if callable(branch) else [branch])]
-        return self._add({"type": "parallel", "branches": inner, **fields})
+        return self._add({"type": "parallel", "branches": _named(inner), **fields})
 
     def for_each(self, over: str, /, steps: Within, **fields: Any) -> Self:
         """Add steps that run for every item, or every batch of `batch_size` items, of the list in the field `over`."""
@@ -70,6 +101,8 @@ class PipelineBuilder(StepsBuilder):
 
     def __init__(self, name: str, **fields: Any) -> None:
         super().__init__()
+        if "steps" in fields:
+            raise TypeError("add the steps one by one, or give them after the name: pipeline(name, *steps)")
         self.name, self.fields = name, fields
 
     def build(self) -> Pipeline:
@@ -79,15 +112,37 @@ class PipelineBuilder(StepsBuilder):
             InvalidPipeline: everything that is wrong, each with the place of its step (`step 1.2`).
         """
         root = node_of({"name": self.name, **self.fields, "steps": self.steps})
-        paths = _numbered(root)
-        pipeline, problems = check_pipeline(root, source="")
-        if problems or pipeline is None:
-            raise InvalidPipeline(self._placed(problem, paths) for problem in problems)
-        return pipeline
+        return _checked(root, lambda path: f"pipeline {self.name!r}" + (f", step {path}" if path else ""))
 
-    def _placed(self, problem: Problem, paths: Mapping[int, str]) -> Problem:
-        step = f", step {paths[problem.line]}" if problem.line in paths else ""
-        return Problem(f"pipeline {self.name!r}{step}", 0, 0, problem.code, problem.message)
+
+def _checked(root: Node, where: Callable[[str], str]) -> Pipeline:
+    """The pipeline that `root` describes; `where` puts the path of a step, or nothing, into words."""
+    paths = _numbered(root)
+    made, problems = check_pipeline(root, source="")
+    if problems or made is None:
+        raise InvalidPipeline(
+            Problem(where(paths.get(problem.line, "")), 0, 0, problem.code, problem.message) for problem in problems
+        )
+    return made
+
+
+def _named(steps: Any) -> Any:
+    """The same steps with the names of handlers in the place of their functions.
+
+    Raises:
+        InvalidHandler: a function in the place of a step is no handler.
+    """
+    if isinstance(steps, (list, tuple)):
+        return [_named(step) for step in cast("Sequence[Any]", steps)]
+    if isinstance(steps, Mapping):
+        step = cast("Mapping[Any, Any]", steps)
+        return {key: value if key in ("options", "parameters") else _named(value) for key, value in step.items()}
+    if not callable(steps):
+        return steps
+    name = handler_name(steps)
+    if name is None:
+        raise InvalidHandler(f"{_shown(steps)} is no handler and cannot be a step; put @handler above its definition")
+    return name
 
 
 def _numbered(root: Node) -> dict[int, str]:
@@ -106,10 +161,18 @@ def _mark(node: Node, number: int) -> None:
 
 
 def _within(steps: Any) -> list[Any]:
-    if isinstance(steps, str):
-        return [steps]
+    if isinstance(steps, str) or (callable(steps) and handler_name(steps) is not None):
+        return [_named(steps)]
     if not callable(steps):
-        return list(steps)
+        return cast("list[Any]", _named(list(steps)))
     builder = StepsBuilder()
     steps(builder)
+    if not builder.steps:
+        raise InvalidHandler(
+            f"{_shown(steps)} added no steps to its builder; if it is a handler, put @handler above its definition"
+        )
     return builder.steps
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function)).rpartition("<locals>.")[2]

@@ -4,6 +4,7 @@ from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
 from flows.model.lint import remarks
+from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -20,14 +21,17 @@ from flows.model.steps import (
     Sequential,
     Step,
     StepFields,
+    StepLike,
     SubPipeline,
     Switch,
+    handler_name,
     handler_names,
 )
 
 __all__ = [
     "ITEM",
     "KIND_BY_KEY",
+    "LEFT_OUT",
     "MAX_CONCURRENCY_NAMES",
     "NAME_PATTERN",
     "PRESETS",
@@ -36,6 +40,7 @@ __all__ = [
     "ForEach",
     "Frozen",
     "Handler",
+    "InvalidParameters",
     "Merge",
     "MergeResults",
     "MinRatio",
@@ -53,13 +58,17 @@ __all__ = [
     "Split",
     "Step",
     "StepFields",
+    "StepLike",
     "StepPath",
     "SubPipeline",
     "Switch",
     "Tolerance",
     "check_expression",
+    "check_parameters",
     "condition_names",
+    "convert",
     "evaluate_condition",
+    "handler_name",
     "handler_names",
     "pipeline_differences",
     "remarks",
@@ -67,4 +76,5 @@ __all__ = [
     "settle",
     "template_names",
     "tightest",
+    "without_secrets",
 ]

@@ -4,8 +4,8 @@ YAML, the builder and plain lists all end here, so the three spellings of one pi
 (a string is a handler step, `{parallel: [...]}` is a parallel step) are read by the models themselves.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
@@ -72,6 +72,10 @@ class Parallel(StepFields):
         default_factory=dict, description="Field: how the branches' writes to it are combined."
     )
 
+    if TYPE_CHECKING:  # for this and the other steps with steps inside: short forms are fine in Python as in YAML
+
+        def __init__(self, *, branches: "Sequence[StepLike]", **fields: Any) -> None: ...
+
 
 class ForEach(StepFields):
     """The same steps for every item or batch of a list; items are isolated from each other."""
@@ -99,6 +103,10 @@ class ForEach(StepFields):
         default_factory=dict,
         description="Field the steps write: the name under which a list of all items' values leaves the loop.",
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, over: str, steps: "Sequence[StepLike]", **fields: Any) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -132,6 +140,10 @@ class Case(Frozen):
     when: str = Field(description="A condition over the context.")
     steps: tuple["Step", ...] = Field(min_length=1, description="What runs if it is the first that holds.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, when: str, steps: "Sequence[StepLike]") -> None: ...
+
 
 class Switch(StepFields):
     """The first case whose condition holds runs; the others are reported as skipped."""
@@ -141,6 +153,12 @@ class Switch(StepFields):
         min_length=1, validation_alias=AliasChoices("cases", "switch"), description="Tried in order."
     )
     default: tuple["Step", ...] = Field(default=(), description="What runs if no condition holds.")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, cases: Sequence[Case | Mapping[str, Any]], default: "Sequence[StepLike]" = (), **fields: Any
+        ) -> None: ...
 
 
 class SubPipeline(StepFields):
@@ -156,6 +174,10 @@ class Sequential(StepFields):
 
     type: Literal["sequential"] = "sequential"
     steps: tuple["Step", ...] = Field(min_length=1, description="In order.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, steps: "Sequence[StepLike]", **fields: Any) -> None: ...
 
 
 KIND_BY_KEY = {
@@ -203,6 +225,8 @@ Step: TypeAlias = Annotated[
     ],
     BeforeValidator(_short_step),
 ]
+StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
+"""A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
 
 
 class Parameter(Frozen):
@@ -255,6 +279,10 @@ class Pipeline(Frozen):
     resources: dict[str, Resource] = Field(default_factory=dict, description="Named limits that steps `use`.")
     steps: tuple[Step, ...] = Field(min_length=1, description="In order.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, steps: Sequence[StepLike], **fields: Any) -> None: ...
+
 
 def child_steps(step: Step) -> tuple[Step, ...]:
     """The steps directly inside `step`, in declared order."""
@@ -274,6 +302,11 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         yield step
         yield from walk(child_steps(step))
+
+
+def handler_name(function: Any) -> str | None:
+    """The name under which `@handler` registered a function; None if it is no handler."""
+    return getattr(getattr(function, "__braid__", None), "name", None)
 
 
 def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """From the model to a plan: names resolved, limits settled, declarations checked, steps numbered."""
 
-from flows.planning.access import all_before
+from flows.planning.access import all_before, open_reads
 from flows.planning.draft import Overrides, Places
 from flows.planning.fingerprints import StepFingerprint, effect_fingerprints, step_fingerprints
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub, node_children
@@ -24,5 +24,6 @@ __all__ = [
     "effect_fingerprints",
     "make_plan",
     "node_children",
+    "open_reads",
     "step_fingerprints",
 ]

@@ -1,9 +1,11 @@
 """What nodes read and write, checked: unwritten reads, branches that need a sibling, two writers of one field."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
-from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
+from flows.author import Read
+from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
 Finding: TypeAlias = tuple[str, str, str, bool]
 """Path, code, message, and whether it is wrong whatever the run is given."""
@@ -14,7 +16,7 @@ def node_access(nodes: Sequence[Node]) -> Access:
     total = Access()
     for node in nodes:
         reads = node.access.reads - total.writes
-        total = total | Access(reads, node.access.writes, node.access.effects, node.access.known)
+        total = total | replace(node.access, reads=reads)
     return total
 
 
@@ -104,6 +106,26 @@ def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, 
                         f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write",
                         True,
                     )
+
+
+def open_reads(plan: Plan) -> tuple[Read, ...]:
+    """The fields that a run has to bring besides the pipeline's parameters, in the order in which steps read them.
+
+    `required` says whether a handler cannot do without the field; the annotation is that of its readers, if they agree.
+    """
+    readers: dict[str, list[Read]] = {}
+    for leaf in plan.leaves:
+        for read in leaf.spec.reads or ():
+            readers.setdefault(leaf.reads[read.name], []).append(read)
+    missing = plan.root.access.reads - frozenset(plan.pipeline.parameters)
+    names = [name for name in readers if name in missing] + sorted(missing - readers.keys())
+    return tuple(_as_one(name, readers.get(name, [])) for name in names)
+
+
+def _as_one(name: str, readers: Sequence[Read]) -> Read:
+    kinds = [read.annotation for read in readers]
+    same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
+    return Read(name, any(read.required for read in readers), kinds[0] if same else Any)
 
 
 def all_before(after: tuple[frozenset[int], ...], position: int) -> frozenset[int]:

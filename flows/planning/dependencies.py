@@ -35,8 +35,9 @@ def _reason(first: Node, second: Node, declared: bool) -> str:
     earlier, later = first.access, second.access
     if declared:
         return "depends_on"
-    if not earlier.known or not later.known:
-        return f"{(first if not earlier.known else second).label} does not declare all it does"
+    for node in (first, second):
+        if not (node.access.known and node.access.effects_known):
+            return f"{node.label} does not declare all it does"
     for names, reason in (
         (earlier.writes & later.reads, "it reads {}"),
         (earlier.writes & later.writes, "both write {}"),

@@ -54,7 +54,8 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
         reads=frozenset(reads.values()) | template_names(step.options),
         writes=frozenset(writes.values()),
         effects=frozenset(spec.effects or ()),
-        known=spec.declared,
+        known=spec.reads is not None and spec.writes is not None,
+        effects_known=spec.effects is not None,
     )
     common, retry = planning.common(step, path, spec.name, access), step.retry or planning.pipeline.retry
     planning.names.steps[step.handler] = planning.names.steps[step.id or common["id"]] = (writes, access)

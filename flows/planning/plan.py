@@ -36,12 +36,15 @@ class NodeFields:
 
 @dataclass(frozen=True)
 class Access:
-    """What a node reads and writes in the context and changes outside of it; `known` if that is all."""
+    """The fields that a node reads and writes, and what it changes outside the context."""
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     effects: frozenset[str] = frozenset()
     known: bool = True
+    """Whether it reads and writes no other fields."""
+    effects_known: bool = True
+    """Whether it changes nothing else outside the context."""
 
     def __or__(self, other: "Access") -> "Access":
         return Access(
@@ -49,6 +52,7 @@ class Access:
             self.writes | other.writes,
             self.effects | other.effects,
             self.known and other.known,
+            self.effects_known and other.effects_known,
         )
 
 

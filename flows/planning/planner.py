@@ -223,6 +223,7 @@ class _Planner(Planning):
             writes=leaving,
             effects=body.access.effects,
             known=body.access.known,
+            effects_known=body.access.effects_known,
         )
         for name in step.collect:
             if body.access.known and name not in body.access.writes:

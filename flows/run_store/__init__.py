@@ -4,6 +4,7 @@ from flows.run_store.database import NewerRunStore, migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.fit import ChangedPipeline, Fit, measure_fit
 from flows.run_store.recorder import Recorder, RunStoreFailed
+from flows.run_store.recording import record_run
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.shared_rates import DatabaseRates
 from flows.run_store.store import KeptCall, RunStore, StoredCall, pack
@@ -25,4 +26,5 @@ __all__ = [
     "migrate",
     "open_database",
     "pack",
+    "record_run",
 ]

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, RunResult, add_up, now
 from flows.engine import FinishedCall
+from flows.limits import SECONDS
 from flows.model import StepPath
 from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
@@ -223,6 +224,11 @@ class RunStore:
         query = sa.select(attempts.c.cost).where(attempts.c.run_id == record.run_id)
         with self._engine.connect() as connection:
             return add_up(connection.execute(query).scalars())
+
+    def spent_before(self, record: RunRecord) -> dict[str, float]:
+        """What a run, and those that it goes on from, have used of a budget, their `seconds` included."""
+        earlier = self.lineage(record.lineage)
+        return add_up([*map(self.spent, earlier), *({SECONDS: run.lasted} for run in earlier)])
 
     def going(self, run_id: str) -> list[RunningBranch]:
         """The steps that have begun and not ended, in declared order; of a run that was killed, where it was."""

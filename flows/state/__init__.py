@@ -2,7 +2,7 @@
 
 from flows.state.context import Context, EffectFingerprint, Identity, follow_path, read_path
 from flows.state.deltas import Change, Delta
-from flows.state.merge import DEFAULT_REDUCERS, merge_deltas, resolve_reducer
+from flows.state.merge import DEFAULT_REDUCERS, merge_deltas, reducer, resolve_reducer
 from flows.state.progress import Progress
 from flows.state.services import Services
 from flows.state.spilled import Spilled, Spool, TemporaryRows, sortable
@@ -25,6 +25,7 @@ __all__ = [
     "follow_path",
     "merge_deltas",
     "read_path",
+    "reducer",
     "resolve_reducer",
     "shown",
     "sortable",

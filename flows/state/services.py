@@ -7,15 +7,29 @@ from typing import Any
 from flows.errors import UnknownName
 
 
+class UnknownService(UnknownName):
+    """A handler asks for a service that the run was not given."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; give it to the run: run(…, services={{{self.name!r}: …}})"
+
+
 class Services:
     """Named factories; each is called once per process, when a handler first asks for its service.
 
     Factories should be module-level callables (or partials of them) with plain arguments: then the services can
-    follow a handler into another process, where they are made anew.
+    follow a handler into another process, where they are made anew. `objects` are services that exist already: they
+    are handed out as they are, and whoever made them closes them.
     """
 
-    def __init__(self, factories: Mapping[str, Callable[[], Any]] | None = None) -> None:
+    def __init__(
+        self,
+        factories: Mapping[str, Callable[[], Any]] | None = None,
+        *,
+        objects: Mapping[str, Any] | None = None,
+    ) -> None:
         self._factories = dict(factories or {})
+        self._objects = dict(objects or {})
         self._made: dict[str, Any] = {}
         self._lock = threading.RLock()
 
@@ -23,21 +37,23 @@ class Services:
         """The service.
 
         Raises:
-            UnknownName: no factory has that name.
+            UnknownService: there is none of that name.
         """
+        if name in self._objects:
+            return self._objects[name]
         with self._lock:
             if name not in self._made:
                 if name not in self._factories:
-                    raise UnknownName("service", name, self._factories)
+                    raise UnknownService("service", name, [*self._factories, *self._objects])
                 self._made[name] = self._factories[name]()
             return self._made[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._factories
+        return name in self._factories or name in self._objects
 
     def with_factories(self, factories: Mapping[str, Callable[[], Any]]) -> "Services":
         """The same services and these; nothing made so far is carried over."""
-        return Services({**self._factories, **factories})
+        return Services({**self._factories, **factories}, objects=self._objects)
 
     def close(self) -> None:
         """Close what was made and can be closed."""
@@ -49,7 +65,7 @@ class Services:
             self._made = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_factories": self._factories}
+        return {"_factories": self._factories, "_objects": self._objects}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_factories"])
+        self.__init__(state["_factories"], objects=state["_objects"])

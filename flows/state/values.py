@@ -11,15 +11,18 @@ import enum
 import hashlib
 import pathlib
 import struct
+import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
-import numpy as np
 from pydantic import BaseModel
 
 from flows.errors import UnsupportedValue
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Item = TypeVar("Item")
 
@@ -43,7 +46,6 @@ _ATOMS = (
     uuid.UUID,
     pathlib.PurePath,
     enum.Enum,
-    np.generic,
     range,
     KeptElsewhere,
 )
@@ -77,8 +79,10 @@ def _own(value: Any, place: str, depth: int) -> tuple[Any, bool]:
         return value, all(_own(item, place, depth + 1)[1] for item in value)
     if kind in (set, bytearray):
         return cast("Any", kind(value)), False
-    if isinstance(value, np.ndarray):
-        return _own_array(cast("np.ndarray[Any, Any]", value), place), True
+    if _is_array(value):
+        return _own_array(value, place), True
+    if _is_scalar(value):
+        return value, True
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = bool(kind.__dataclass_params__.frozen)
         # Records of numbers and texts are most of what large contexts hold.
@@ -131,19 +135,32 @@ def _rebuilt_tuple(value: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
     return kind(*items) if hasattr(value, "_fields") else kind(items)
 
 
+# Whoever holds an array has imported numpy; those who hold none need not wait for it.
+
+
+def _is_array(value: Any) -> "TypeGuard[np.ndarray[Any, Any]]":
+    return isinstance(value, getattr(sys.modules.get("numpy"), "ndarray", ()))
+
+
+def _is_scalar(value: Any) -> "TypeGuard[np.generic[Any]]":
+    return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
+
+
 def _own_array(value: "np.ndarray[Any, Any]", place: str) -> "np.ndarray[Any, Any]":
     if value.dtype.hasobject:
         raise UnsupportedValue(f"{place} is an array of objects, which a context cannot hold; give it a numeric dtype")
     if not value.flags.writeable and isinstance(_root(value), bytes):
         return value
+    import numpy as np
+
     # Backed by immutable bytes, so that not even `flags.writeable = True` opens it again.
     return np.frombuffer(value.tobytes(), dtype=value.dtype).reshape(value.shape)
 
 
 def _root(array: "np.ndarray[Any, Any]") -> Any:
     base: Any = array
-    while isinstance(base, np.ndarray):
-        base = cast("Any", base).base
+    while _is_array(base):
+        base = base.base
     return base
 
 
@@ -207,12 +224,10 @@ def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
     elif isinstance(value, (set, frozenset)):
         marks = sorted(fingerprint(item) for item in cast("set[Any]", value))
         _item(update, "set", "".join(marks).encode())
-    elif isinstance(value, np.ndarray):
-        array = cast("np.ndarray[Any, Any]", value)
-        _item(update, f"array:{array.dtype.str}:{array.shape}", array.tobytes())
-    elif isinstance(value, np.generic):
-        scalar = cast("np.generic[Any]", value)
-        _item(update, f"scalar:{scalar.dtype.str}", scalar.tobytes())
+    elif _is_array(value):
+        _item(update, f"array:{value.dtype.str}:{value.shape}", value.tobytes())
+    elif _is_scalar(value):
+        _item(update, f"scalar:{value.dtype.str}", value.tobytes())
     elif dataclasses.is_dataclass(kind):
         _item(update, f"dataclass:{kind.__qualname__}", b"")
         for field in _fields(kind):
@@ -239,8 +254,7 @@ def _item(update: Callable[[bytes], None], kind: str, content: bytes) -> None:
 
 def shown(value: Any, *, most: int = 60) -> str:
     """A short text of a value for messages; never more than `most` characters."""
-    if isinstance(value, np.ndarray):
-        array = cast("np.ndarray[Any, Any]", value)
-        return f"array of {array.dtype} {array.shape}"
+    if _is_array(value):
+        return f"array of {value.dtype} {value.shape}"
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"

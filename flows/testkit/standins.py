@@ -39,10 +39,11 @@ def stand_ins(
 
 
 def _unknown(name: str) -> HandlerSpec:
-    @handler(name=name, writes=name, effects=(), registry=Registry())
     async def unknown() -> None: ...
 
-    return unknown.__braid__
+    known = Registry()
+    handler(unknown, name=name, writes=name, effects=(), registry=known)
+    return known.get(name)
 
 
 def _answering(real: HandlerSpec, answer: Any) -> Any:

@@ -1,8 +1,9 @@
 """The only room that knows Prefect: pipelines as flows, leaves as task runs, seats on the server."""
 
 from flows.translator.blocks import secret_of_block
-from flows.translator.flows import current_flow_run_id, run_as_flow, translate
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, form_schema
+from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flow, translate
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, form_schema
+from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
 
 __all__ = [
@@ -11,8 +12,11 @@ __all__ = [
     "MAX_CONCURRENCY",
     "PREFIX",
     "Control",
+    "PipelineFlow",
     "PrefectSeats",
+    "arun_as_flow",
     "current_flow_run_id",
+    "field_control",
     "form_schema",
     "run_as_flow",
     "secret_of_block",

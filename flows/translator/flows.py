@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from prefect import Flow, State, flow, get_client, task
+from prefect import State, flow, get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -25,7 +25,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
 from flows.author import RunResult, traceback_text
-from flows.calling import CallResult, LeafCall, LeafResult
+from flows.calling import CallResult, LeafCall, LeafResult, run_to_end
 from flows.engine import Prepared, attempt, combine_observers, next_delay, run_plan, status_of
 from flows.engine import run_leaf as run_inline
 from flows.errors import BudgetUsedUp, FatalError, PipelineFailed, TransientError
@@ -33,6 +33,7 @@ from flows.model import Pipeline
 from flows.planning import Plan
 from flows.reports import LiveProgress, Page, plan_page, run_pages
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, form
+from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ PAGE_S = 20.0
 
 def translate(
     pipeline: Pipeline, prepare: Prepare, *, controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY)
-) -> "Flow[..., Any]":
+) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
-    as the run did.
+    as the run did. Who calls the flow gets the `RunResult`; of a run that failed, the `PipelineFailed` that is raised
+    has it.
     """
 
     async def run(**parameters: Any) -> State[Any]:
@@ -65,14 +67,15 @@ def translate(
 
     run.__name__ = pipeline.name
     run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
-    return flow(
+    return PipelineFlow(
+        run,
         name=pipeline.name,
         description=pipeline.description or None,
         version=pipeline.version,
         flow_run_name=_run_name(pipeline),
         validate_parameters=True,
         persist_result=False,
-    )(run)
+    )
 
 
 def run_as_flow(
@@ -86,6 +89,26 @@ def run_as_flow(
         KeyboardInterrupt: it was stopped with Ctrl-C; the flow run reads Cancelled.
         PipelineFailed: the engine did not get to its end.
     """
+    ended = run_to_end(_as_flow(pipeline, parameters, prepare, run_name))
+    if isinstance(ended, str):
+        raise KeyboardInterrupt(ended)
+    return ended
+
+
+async def arun_as_flow(
+    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
+) -> RunResult:
+    """As `run_as_flow`, for async code; the flow run of a call that is cancelled reads Cancelled."""
+    ended = await _as_flow(pipeline, parameters, prepare, run_name)
+    if isinstance(ended, str):
+        raise asyncio.CancelledError(ended)
+    return ended
+
+
+async def _as_flow(
+    pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, run_name: str | None
+) -> RunResult | str:
+    """The result of a run, or how to go on from one that was stopped."""
     kept: list[RunResult] = []
 
     async def run() -> State[Any]:
@@ -93,7 +116,7 @@ def run_as_flow(
         try:
             kept.append(await _run(prepared))
         except asyncio.CancelledError:
-            # Stopped with Ctrl-C: left to Prefect, it would read Crashed.
+            # Left to Prefect, it would read Crashed.
             return Cancelled(
                 message=f"Stopped; what had finished is kept: braid resume {prepared.context.execution_id}"
             )
@@ -103,7 +126,7 @@ def run_as_flow(
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
-        state: State[Any] = asyncio.run(begun)
+        state: State[Any] = await begun
     except Exception as error:  # whatever its client raises when the server is away
         if kept:
             logger.warning("%s: the run ended, but Prefect could not be told: %s", pipeline.name, error)
@@ -114,7 +137,7 @@ def run_as_flow(
             "What had been finished is kept (`braid runs`); see `braid doctor`, then go on with `braid resume RUN`"
         ) from error
     if not kept and state.is_cancelled():
-        raise KeyboardInterrupt(state.message)
+        return state.message or "Stopped"
     if not kept:
         # The engine did not get to the end; the state says why.
         raise PipelineFailed(f"{pipeline.name}: {state.message}")
@@ -134,7 +157,7 @@ async def _run(prepared: Prepared) -> RunResult:
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
-    return result
+    return replace(result, flow_run_id=current_flow_run_id())
 
 
 async def run_task(leaf: LeafCall) -> LeafResult:
@@ -254,15 +277,15 @@ def _final_state(result: RunResult) -> State[Any]:
     if result.failures:
         summary += f", {len(result.failures)} item(s) set aside"
     if result.stopped:
-        return Failed(data=PipelineFailed(result.stopped), message=f"{summary}; {result.stopped}")
+        return Failed(data=PipelineFailed(result.stopped, result=result), message=f"{summary}; {result.stopped}")
     if result.status == "failed":
         # Without a failed step, a group failed by itself: in its merge, or for lack of branches.
         first = next(iter([*failed, *(outcome for outcome in result.outcomes if outcome.error is not None)]), None)
         message = f"{summary}; first: {first.id}: {first.error.message}" if first and first.error else summary
-        return Failed(data=PipelineFailed(message, transient=result.transient), message=message)
+        return Failed(data=PipelineFailed(message, transient=result.transient, result=result), message=message)
     if result.status == "partial":
-        return Completed(name="PartialSuccess", message=summary)
-    return Completed(message=summary)
+        return Completed(name="PartialSuccess", data=result, message=summary)
+    return Completed(data=result, message=summary)
 
 
 @contextlib.asynccontextmanager

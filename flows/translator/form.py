@@ -1,13 +1,15 @@
 """The form that starts a run in Prefect's UI: a typed signature and a description of every parameter."""
 
 import inspect
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from prefect.utilities.callables import parameter_schema
 from pydantic import Field
 
+from flows.author import Read
 from flows.model import Parameter, Pipeline
 
 
@@ -19,12 +21,30 @@ class Control:
     annotation: Any
     description: str
     default: Any = None
+    """`inspect.Parameter.empty` makes it one that must be given."""
 
 
 INDEX = Control("index", str, "The index that the run works on.", "default")
 MAX_CONCURRENCY = Control(
     "max_concurrency", Annotated[int | None, Field(ge=1)], "A ceiling for steps at once, in the whole run."
 )
+
+
+def field_control(read: Read) -> Control:
+    """The control of a field that steps read and a run has to bring, although the pipeline declares no parameter."""
+    kind = read.annotation if _fits_a_form(read.annotation) else Any
+    if read.required:
+        return Control(read.name, kind, "", inspect.Parameter.empty)
+    return Control(read.name, kind | None if kind is not Any else Any, "")
+
+
+def _fits_a_form(annotation: Any) -> bool:
+    """Whether a form can ask for it: plain values, and lists and mappings of them."""
+    kinds = (str, int, float, bool, type(None), list, tuple, dict, Sequence, Mapping)
+    if get_origin(annotation) is Literal or annotation in kinds:
+        return True
+    outer = get_origin(annotation)
+    return outer in (*kinds, Union, types.UnionType) and all(map(_fits_a_form, get_args(annotation)))
 
 
 def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signature, str]:

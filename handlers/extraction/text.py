@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import TypedDict
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError, StorageUnusable
@@ -30,6 +31,13 @@ from handlers.records import Document, SourceFile
 logger = logging.getLogger(__name__)
 
 
+class ReadSources(TypedDict):
+    """What `extract_text` writes."""
+
+    documents: tuple[Document, ...]
+    unreadable: tuple[ItemFailure, ...]
+
+
 @handler(writes=("documents", "unreadable"), effects=())
 def extract_text(
     sources: Sequence[SourceFile],
@@ -37,7 +45,7 @@ def extract_text(
     max_document_bytes: int = 50_000_000,
     timeout_per_document_s: float = 60.0,
     call: Call,
-) -> dict[str, tuple[Document, ...] | tuple[ItemFailure, ...]]:
+) -> ReadSources:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
     A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)

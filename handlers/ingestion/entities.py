@@ -5,7 +5,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from flows.author import Call, handler
 from flows.errors import FatalError
@@ -31,10 +31,17 @@ _SPACY_KINDS = {
 }
 
 
+class FoundEntities(TypedDict):
+    """What `extract_entities` writes."""
+
+    entities: tuple[Entity, ...]
+    relations: tuple[Relation, ...]
+
+
 @handler(writes=("entities", "relations"), version="2")
 def extract_entities(
     chunks: Sequence[Chunk], *, model: Literal["rules", "spacy"] = "rules", call: Call
-) -> dict[str, tuple[Entity, ...] | tuple[Relation, ...]]:
+) -> FoundEntities:
     """The entities of each chunk, and the relations between those that share a sentence.
 
     `co_occurs` is undirected, its weight the number of sentences of the chunk that name both; `stands_for` leads

@@ -4,7 +4,7 @@ import inspect
 import string
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from flows.author import Call, handler
 from flows.errors import FatalError
@@ -13,9 +13,17 @@ from handlers.jobs.keys import claimed
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+@overload
+def job(function: Function, /, *, name: str | None = None, key: str | None = None, **declared: Any) -> Function: ...
+
+
+@overload
 def job(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None, key: str | None = None, **declared: Any
-) -> Any:
+    function: None = None, /, *, name: str | None = None, key: str | None = None, **declared: Any
+) -> Callable[[Function], Function]: ...
+
+
+def job(function: Any = None, /, *, name: str | None = None, key: str | None = None, **declared: Any) -> Any:
     """Register a function as a job, whose result goes to the field that has the job's name.
 
     `key` is its idempotency key, in which `{argument}` stands for an argument: two jobs of a run with one key are

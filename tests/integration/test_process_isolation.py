@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.author import Registry, handler
+from flows.author import Registry, handler, spec_of
 from flows.calling.processes import stop_processes
 from flows.errors import FatalError
 from tests.integration.test_translator import flow_state, run, task_states
@@ -25,7 +25,7 @@ pytestmark = [
 def registry() -> Iterator[Registry]:
     own = (process_handlers.tell_pid, process_handlers.stuck)
     stop_processes()
-    yield Registry({spec.name: spec for spec in (function.__braid__ for function in own)})
+    yield Registry({spec.name: spec for spec in map(spec_of, own) if spec is not None})
     stop_processes()
 
 

@@ -4,10 +4,11 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from deployments.catalog import Catalog
-from deployments.runs import InvalidParameters, Request
+from deployments.runs import Request
 from deployments.server.deployed import make_flow
 from deployments.server.form import controls_of, form_values, read_form
 from flows.loaders import load_pipeline_text
+from flows.model import InvalidParameters
 from flows.planning import Limit
 from flows.translator import form_schema
 

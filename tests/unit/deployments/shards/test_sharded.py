@@ -11,14 +11,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed
 
 from deployments.catalog import load_catalog
-from deployments.runs import InvalidParameters, Request
+from deployments.runs import Request
 from deployments.server.shard_runs import PrefectShards
 from deployments.settings import Settings
 from deployments.shards import Sharding, ingest_in_shards, read_tolerance
 from deployments.shards.tracks import Shard, Track
 from deployments.shards.watch import ShardRun, run_shards
 from flows.errors import OrchestrationError
-from flows.model import Tolerance
+from flows.model import InvalidParameters, Tolerance
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def registry(log: Log) -> Registry:
         if name == "stuck":
             raise FatalError("cannot be taken back")
 
-    @handler(registry=made, effects="stores", undo=take_back)
+    @handler(registry=made, writes=(), effects="stores", undo=take_back)
     async def store(record: str, *, name: str, turns: int = 0) -> str:
         for _ in range(turns):
             await asyncio.sleep(0)

@@ -51,7 +51,7 @@ def registry() -> Registry:
     """Handlers that succeed, fail in every way, and block."""
     made = Registry()
 
-    @handler(registry=made, effects=())
+    @handler(registry=made, writes=(), effects=())
     async def ok(*, value: Any = "ok") -> Any:
         return value
 
@@ -305,6 +305,44 @@ async def test_an_unknown_exception_is_told_in_the_seeds_words() -> None:
     error = result.outcomes[0].error
     assert error is not None
     assert (error.kind, error.message) == ("KeyError", "Handler 'careless' threw exception: 'title'")
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        (3, {"work": 3}),
+        (None, {}),
+        (Success(), {}),
+        (Success([1]), {"work": [1]}),
+        ({"a": 1}, {"work": {"a": 1}}),
+    ],
+)
+async def test_without_annotation_a_result_goes_to_the_field_of_the_handlers_name_if_there_is_one(
+    answer: Any, written: dict[str, Any]
+) -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    async def work():
+        return answer
+
+    result = await run(["work"], made)
+    assert dict(result.context.data) == written
+
+
+async def test_a_declared_result_is_written_also_if_it_is_none_and_dropped_if_that_is_declared() -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    async def found() -> int | None:
+        return None
+
+    @handler(registry=made, writes=())
+    async def dropped() -> int:
+        return 3
+
+    result = await run([{"parallel": ["found", "dropped", "dropped"]}], made)
+    assert dict(result.context.data) == {"found": None}
 
 
 async def test_what_a_failed_attempt_wrote_is_gone() -> None:

@@ -173,7 +173,7 @@ def test_the_costs_of_all_outcomes_add_up_to_what_was_reported(fates: list[str],
     reported: list[float] = []
     made = Registry()
 
-    @handler(registry=made)
+    @handler(registry=made, writes=())
     async def act(*, fate: str, call: Call) -> Any:
         amount = 2.0 ** -len(reported)  # a sum of these tells which are in it
         reported.append(amount)

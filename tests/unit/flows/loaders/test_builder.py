@@ -1,8 +1,10 @@
+import re
+
 import pytest
 
+from flows.author import Registry, handler
 from flows.errors import InvalidPipeline
-from flows.loaders import load_pipeline_text
-from flows.loaders.builder import PipelineBuilder
+from flows.loaders import PipelineBuilder, dump_pipeline, load_pipeline_text, parallel, pipeline
 from flows.model import (
     Case,
     ForEach,
@@ -16,6 +18,7 @@ from flows.model import (
     Switch,
 )
 
+OWN = Registry()
 A, B, C = Handler(handler="a"), Handler(handler="b"), Handler(handler="c")
 
 
@@ -74,6 +77,115 @@ def test_builder_models_and_yaml_give_equal_pipelines():
 )
 def test_every_spelling_of_a_group_is_the_same_group(built):
     assert built(PipelineBuilder("p")).build().steps == (Parallel(branches=(A, Sequential(steps=(B, C)))),)
+
+
+@handler(registry=OWN)
+def count(text: str) -> int:
+    return len(text)
+
+
+@handler(registry=OWN, name="longest_of_all")
+def longest(text: str) -> str:
+    return max(text.split(), key=len)
+
+
+def no_handler(text: str) -> int:
+    return len(text)
+
+
+YAML = """
+name: words
+max_concurrency: 2
+steps:
+  - count
+  - parallel: [longest_of_all, [count, longest_of_all]]
+    policy: best_effort
+  - {for_each: words, as: text, steps: [count]}
+  - {handler: count, writes: {count: again}}
+"""
+EACH = {"for_each": "words", "as": "text", "steps": [count]}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: pipeline(
+            "words",
+            count,
+            parallel(longest, [count, longest], policy="best_effort"),
+            ForEach(over="words", as_="text", steps=["count"]),
+            {"handler": count, "writes": {"count": "again"}},
+            max_concurrency=2,
+        ),
+        lambda: pipeline(
+            "words",
+            "count",
+            {"parallel": [longest, ["count", longest]], "policy": "best_effort"},
+            EACH,
+            Handler(handler="count", writes={"count": "again"}),
+            max_workers=2,
+        ),
+        lambda: (
+            PipelineBuilder("words", max_concurrency=2)
+            .add(count)
+            .parallel(longest, [count, longest], policy="best_effort")
+            .for_each("words", [count], as_="text")
+            .add(count, writes={"count": "again"})
+            .build()
+        ),
+        lambda: (
+            PipelineBuilder("words", max_concurrency=2)
+            .add("count")
+            .parallel(lambda group: group.add(longest).add([count, longest]), policy="best_effort")
+            .for_each("words", count, as_="text")
+            .add(count, writes={"count": "again"})
+            .build()
+        ),
+        lambda: Pipeline(
+            name="words",
+            max_concurrency=2,
+            steps=[
+                "count",
+                {"parallel": ["longest_of_all", ["count", "longest_of_all"]], "policy": "best_effort"},
+                {"for_each": "words", "as": "text", "steps": ["count"]},
+                {"handler": "count", "writes": {"count": "again"}},
+            ],
+        ),
+    ],
+)
+def test_functions_stand_for_their_handlers_and_every_spelling_gives_an_equal_pipeline(made):
+    assert made() == load_pipeline_text(YAML).pipeline
+    assert dump_pipeline(made()) == dump_pipeline(load_pipeline_text(YAML).pipeline)
+
+
+def test_options_are_data_and_their_functions_stay():
+    (step,) = pipeline("p", {"handler": count, "options": {"key": no_handler, "other": count}}).steps
+    assert isinstance(step, Handler)
+    assert step.options == {"key": no_handler, "other": count}
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: pipeline("p", no_handler), "no_handler is no handler and cannot be a step; put @handler above"),
+        (lambda: parallel(count, [no_handler]), "no_handler is no handler and cannot be a step; put @handler above"),
+        (lambda: PipelineBuilder("p").add(no_handler), "no_handler is no handler"),
+        (lambda: PipelineBuilder("p").parallel(count, lambda group: None), "added no steps to its builder; if it is a"),
+        (lambda: pipeline("p", steps=["a"]), "give them after the name: pipeline(name, *steps)"),
+    ],
+)
+def test_what_is_no_handler_is_refused_where_it_is_used(made, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        made()
+
+
+def test_problems_of_a_group_name_its_branch():
+    with pytest.raises(InvalidPipeline) as refused:
+        parallel(count, ["a", {"handler": "x", "optons": {}}], polcy="fail_fast")
+    assert str(refused.value).splitlines() == [
+        "parallel(…): 'polcy' is no key of a parallel step; did you mean 'policy'? [unknown-key]",
+        "parallel(…), branch 1.1: 'optons' is no key of a handler step; did you mean 'options'? [unknown-key]",
+    ]
 
 
 def test_groups_nest():

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.loaders import load_pipeline
-from flows.loaders.builder import PipelineBuilder
+from flows.loaders import PipelineBuilder, load_pipeline
 from flows.loaders.templates import HYBRID_RAG, MULTI_STORAGE_WRITE, TEMPLATES
 from flows.model import Handler, Parallel, Parameter, Pipeline, Policy, Sequential, handler_names
 

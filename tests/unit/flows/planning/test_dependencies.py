@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,12 +91,17 @@ def test_the_paper_pipeline_as_a_flat_list_is_at_least_as_parallel_as_the_templa
     )
 
 
-def test_a_step_that_declares_nothing_keeps_its_place() -> None:
+def _mystery_of_a_context(context: Context) -> None: ...
+
+
+def _mystery_of_its_own_write() -> int:
+    return 1
+
+
+@pytest.mark.parametrize("mystery", [_mystery_of_a_context, _mystery_of_its_own_write])
+def test_a_step_that_declares_nothing_keeps_its_place(mystery: Any) -> None:
     registry = mixing_registry(lambda: 0)
-
-    @handler(registry=registry)
-    def mystery(context: Context) -> None: ...
-
+    handler(mystery, name="mystery", registry=registry)
     steps = [
         {"handler": "mix", "writes": {"out": "a"}},
         "mystery",

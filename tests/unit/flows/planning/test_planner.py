@@ -28,6 +28,10 @@ def registry() -> Registry:
     @handler(registry=made)
     def anything(context: Context) -> None: ...
 
+    @handler(registry=made)
+    def longest(chunks: list[str]) -> str:
+        return max(chunks, key=len)
+
     return made
 
 
@@ -71,6 +75,16 @@ def problems(registry: Registry, steps: Any, given: Any = ("text",), **fields: A
             "branch 'count' reads 'chunks', which its sibling 'split' writes",
         ),
         ([{"parallel": ["split", "split"]}], "parallel-write", "both write 'chunks'; declare how to combine them"),
+        (
+            ["split", {"parallel": ["longest", "longest"]}],
+            "parallel-write",
+            "both write 'longest'; declare how to combine them",
+        ),
+        (
+            ["split", "longest", {"handler": "count", "reads": {"chunks": "longst"}}],
+            "unwritten-read",
+            "count reads 'longst', which no earlier step writes and no parameter gives; there are: chunks, longest, text",
+        ),
         ([{"parallel": []}], "empty-group", "Parallel group 0 has no steps"),
         (
             [{"handler": "split", "depends_on": ["count"]}, "count"],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, suggest
-from flows.model import Parameter, Pipeline
+from flows.model.steps import Parameter, Pipeline
 
 LEFT_OUT = "***"
 """Stands in the run store for a secret."""

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployments.runs import InvalidParameters, check_parameters
-from deployments.runs.parameters import without_secrets
-from flows.model import Pipeline
+from flows.model import InvalidParameters, Pipeline, check_parameters, without_secrets
 
 PIPELINE = Pipeline.model_validate(
     {

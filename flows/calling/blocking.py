@@ -1,0 +1,61 @@
+"""Run a coroutine to its end from code that is not async, also where an event loop runs already."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` gives, run on a new event loop.
+
+    In a notebook, or below any other loop that runs, the new loop is in a thread of its own; the running one stands
+    still meanwhile, as it does for every other call that is not awaited. Ctrl-C cancels `work` in both cases.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    return _Apart(work).run()
+
+
+class _Apart:
+    """A coroutine on an event loop in a thread of its own."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._work = work
+        self._ended: Future[Any] = Future()
+        self._begun = threading.Event()
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self) -> Any:
+        in_context = contextvars.copy_context().run
+        thread = threading.Thread(target=in_context, args=(self._target,), name="braid-run", daemon=True)
+        thread.start()
+        try:
+            return self._ended.result()
+        except BaseException:
+            self._begun.wait()
+            if self._loop is not None and self._task is not None and not self._ended.done():
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            raise
+        finally:
+            thread.join()
+
+    def _target(self) -> None:
+        try:
+            self._ended.set_result(asyncio.run(self._main()))
+        except BaseException as error:
+            self._ended.set_exception(error)
+        finally:
+            self._begun.set()
+
+    async def _main(self) -> Any:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._begun.set()
+        return await self._work

@@ -1,0 +1,47 @@
+"""Record a run while it goes on; a flow run of Prefect that is tried again goes on from what it recorded before."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flows.engine import Expected, Prepared, usual_seconds
+from flows.run_store.recorder import Recorder
+from flows.run_store.store import RunStore
+
+
+def record_run(
+    prepared: Prepared,
+    store: RunStore | str,
+    *,
+    parameters: Mapping[str, Any],
+    source: str | None = None,
+    flow_run_id: str | None = None,
+) -> Prepared:
+    """The same run, recorded in a store, or in that of a URL.
+
+    `parameters` are what is shown of them, without secrets; `source` is the file of the pipeline. If the flow run was
+    recorded before, what had succeeded is taken over.
+    """
+    opened = RunStore(store) if isinstance(store, str) else store
+    pipeline = prepared.plan.pipeline
+    try:
+        earlier = opened.of_flow_run(flow_run_id) if flow_run_id is not None else None
+        spent = opened.spent_before(earlier) if earlier is not None else {}
+        usual = usual_seconds(opened.step_statistics(pipeline.name))
+        recorder = Recorder(
+            opened,
+            index=prepared.context.index,
+            parameters=parameters,
+            source=source,
+            flow_run_id=flow_run_id,
+            resumes=earlier,
+        )
+    except BaseException:
+        opened.close()
+        raise
+    if earlier is not None:
+        if earlier.status == "running":
+            opened.stop(earlier.run_id, "interrupted")
+        prepared.context.identity = replace(prepared.context.identity, resumes=earlier.run_id)
+    expected = Expected(pipeline.stuck_after_s, usual)
+    return replace(prepared, observer=recorder, journal=recorder, spent=spent, expected=expected)

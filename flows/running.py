@@ -1,0 +1,298 @@
+"""Run pipelines from Python: by direct calls or as Prefect flows, recorded or not. Above all rooms; none imports it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from flows.author import Registry, RunResult
+from flows.calling import run_to_end
+from flows.engine import Expected, Prepared, new_run_id, run_plan
+from flows.errors import UnknownName, suggest
+from flows.loaders import LoadedPipeline, PipelineBuilder, SourceMap, load_pipeline
+from flows.model import InvalidParameters, Pipeline, check_parameters, without_secrets
+from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
+from flows.state import Context, Identity, Services
+
+if TYPE_CHECKING:
+    from flows.run_store import RunStore
+    from flows.translator import PipelineFlow
+
+Engine: TypeAlias = Literal["inline", "prefect"]
+PipelineLike: TypeAlias = Pipeline | LoadedPipeline | Path | str
+"""A pipeline; or the path of its file; or its name, in the catalog that is given or among the templates."""
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def run(
+    pipeline: PipelineLike,
+    parameters: Mapping[str, Any] | None = None,
+    /,
+    *,
+    engine: Engine = "inline",
+    store: "str | RunStore | None" = None,
+    services: Services | Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    max_concurrency: int | None = None,
+    **given: Any,
+) -> RunResult:
+    """Run a pipeline to its end; a failed run is a result, not an exception.
+
+    `given` and `parameters` are the pipeline's parameters, and fields that its steps read; a parameter that is called
+    like one of the keywords here goes into the mapping. `engine="prefect"` makes it a Prefect flow run, on the server
+    of Prefect's settings or on one that starts by itself. With `store`, the URL of a run store or an open one, the run
+    is recorded. `services` are what handlers get by `call.services["name"]`: a mapping of objects, which stay open, or
+    `Services` with factories. `registry` holds other handlers than those that are registered for all; `catalog` holds
+    pipelines that steps or `pipeline` name. `max_concurrency` is a ceiling for the whole run.
+
+    Where an event loop runs already (a notebook), it runs in a thread; async code awaits `arun` instead.
+
+    Raises:
+        InvalidParameters: a parameter is missing, unknown or of the wrong type.
+        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        UnknownName: no pipeline has that name.
+    """
+    setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
+    values = _together(parameters, given)
+    return run_prepared(setup.prepare(values), engine=engine, start=setup.recorder(values))
+
+
+async def arun(
+    pipeline: PipelineLike,
+    parameters: Mapping[str, Any] | None = None,
+    /,
+    *,
+    engine: Engine = "inline",
+    store: "str | RunStore | None" = None,
+    services: Services | Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    max_concurrency: int | None = None,
+    **given: Any,
+) -> RunResult:
+    """As `run`, for async code: `result = await arun(words, text="to be or not to be")`.
+
+    When the caller is cancelled, the run is stopped, and what had finished stays recorded.
+    """
+    setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
+    values = _together(parameters, given)
+    return await arun_prepared(setup.prepare(values), engine=engine, start=setup.recorder(values))
+
+
+def to_flow(
+    pipeline: PipelineLike,
+    /,
+    *,
+    store: "str | RunStore | None" = None,
+    services: Services | Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    max_concurrency: int | None = None,
+) -> "PipelineFlow":
+    """A Prefect flow that runs a pipeline and returns its `RunResult`.
+
+    It is an ordinary flow: call it (`words_flow(text=…)` in sync code, `await words_flow(text=…)` in async code), call
+    it in another flow, or serve and deploy it (`words_flow.serve()`) where it is a variable of a file. Its parameters
+    are the pipeline's, the fields that its steps read and nothing writes, and `max_concurrency`. The flow run ends
+    Completed, Completed with the name PartialSuccess, or Failed, as the run did; a call of a flow that failed raises
+    `PipelineFailed`, whose `result` is the `RunResult`. `Services` are made anew for each run and closed at its end;
+    the other arguments are those of `run`.
+
+    Raises:
+        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        UnknownName: no pipeline has that name.
+    """
+    from flows.translator import MAX_CONCURRENCY, current_flow_run_id, field_control, translate
+
+    setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
+    declared, fields = setup.found.pipeline.parameters, open_reads(setup.plan())
+    controls = {read.name: field_control(read) for read in fields if read.name.isidentifier()}
+    own = replace(MAX_CONCURRENCY, default=max_concurrency)
+    has_ceiling = own.name not in declared and own.name not in controls
+
+    def prepare(parameters: Mapping[str, Any]) -> Prepared:
+        each = replace(setup, services=setup.services.with_factories({}))
+        # A field that nobody filled in is not there; a parameter that nobody filled in has its default.
+        values = {name: value for name, value in parameters.items() if name in declared or value is not None}
+        if has_ceiling:
+            each = replace(each, max_concurrency=values.pop(own.name, None))
+        return each.recorder(values)(each.prepare(values), current_flow_run_id())
+
+    return translate(setup.found.pipeline, prepare, controls=[*controls.values(), *([own] if has_ceiling else [])])
+
+
+def plan(
+    pipeline: PipelineLike,
+    /,
+    *,
+    given: Iterable[str] | None = None,
+    registry: Registry | None = None,
+    catalog: Mapping[str, Pipeline] | None = None,
+    max_concurrency: int | None = None,
+) -> Plan:
+    """What a run of the pipeline would do: every name resolved, every limit settled, every step numbered.
+
+    `given` names the fields that a run would bring besides the parameters; without it, a read that nothing writes is
+    among the plan's `warnings`, not an error.
+
+    Raises:
+        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        UnknownName: no pipeline has that name.
+    """
+    return _Setup(find_pipeline(pipeline, catalog), Services(), registry, catalog, max_concurrency).plan(given)
+
+
+Start: TypeAlias = Callable[[Prepared, str | None], Prepared]
+"""Makes the last preparations where the run is about to begin: it is given Prefect's id of the flow run, if any."""
+
+
+def run_prepared(
+    prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
+) -> RunResult:
+    """Run what is prepared; a failed run is a result, not an exception."""
+    if engine == "inline":
+        return run_to_end(run_plan(start(prepared, None)))
+    from flows.translator import run_as_flow
+
+    pipeline = prepared.plan.pipeline
+    return run_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+
+
+async def arun_prepared(
+    prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
+) -> RunResult:
+    """As `run_prepared`, for async code."""
+    if engine == "inline":
+        return await run_plan(start(prepared, None))
+    from flows.translator import arun_as_flow
+
+    pipeline = prepared.plan.pipeline
+    return await arun_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+
+
+def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], Prepared]:
+    from flows.translator import current_flow_run_id
+
+    return lambda _: start(prepared, current_flow_run_id())
+
+
+def _run_name(prepared: Prepared) -> str:
+    return f"{prepared.plan.pipeline.name} · {prepared.context.index} · {prepared.context.execution_id}"
+
+
+def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) -> LoadedPipeline:
+    """The pipeline itself, or that of a file, of the catalog, or of the templates.
+
+    Raises:
+        InvalidPipeline: the file has problems.
+        UnknownName: none has that name; the message suggests the nearest.
+    """
+    match pipeline:
+        case LoadedPipeline():
+            return pipeline
+        case Pipeline():
+            return LoadedPipeline(pipeline, SourceMap(), "")
+        case Path():
+            return load_pipeline(pipeline)
+        case str() if pipeline.endswith(_SUFFIXES) and pipeline not in (catalog or {}):
+            return load_pipeline(pipeline)
+        case str():
+            from flows.loaders.templates import TEMPLATES
+
+            known = {**TEMPLATES, **(catalog or {})}
+            if pipeline not in known:
+                raise UnknownName("pipeline", pipeline, known)
+            return find_pipeline(known[pipeline])
+        case PipelineBuilder():
+            raise TypeError("a builder is no pipeline yet; call its method build()")
+        case _:
+            raise TypeError(f"a pipeline, the path of its file or its name is needed, not {pipeline!r}")
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """A pipeline, and what its runs need besides their parameters."""
+
+    found: LoadedPipeline
+    services: Services
+    registry: Registry | None = None
+    catalog: Mapping[str, Pipeline] | None = None
+    max_concurrency: int | None = None
+    store: "str | RunStore | None" = None
+
+    def plan(self, given: Iterable[str] | None = None) -> Plan:
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise InvalidParameters(f"max_concurrency must be 1 or more, not {self.max_concurrency}")
+        return make_plan(
+            self.found.pipeline,
+            registry=self.registry,
+            catalog=self.catalog,
+            given=given,
+            overrides=Overrides(max_concurrency=self.max_concurrency, origin="max_concurrency of the run"),
+            source=self.found.source or None,
+            place=self.found.place,
+        )
+
+    def prepare(self, given: Mapping[str, Any]) -> Prepared:
+        """The plan and the context of a run; `given` are parameters, and fields that steps read."""
+        pipeline = self.found.pipeline
+        parameters = {name: value for name, value in given.items() if name in pipeline.parameters}
+        fields = {name: value for name, value in given.items() if name not in pipeline.parameters}
+        values = {**check_parameters(pipeline, parameters), **fields}
+        plan = self.plan(values)
+        _check_fields(plan, fields)
+        identity = Identity(
+            pipeline.name, new_run_id(), services=self.services, effect_fingerprints=effect_fingerprints(plan, values)
+        )
+        after_s = pipeline.stuck_after_s
+        return Prepared(
+            plan, Context(values, identity=identity), expected=Expected(after_s) if after_s is not None else None
+        )
+
+    def recorder(self, given: Mapping[str, Any]) -> Start:
+        """What has a run written down, if there is a store."""
+
+        def start(prepared: Prepared, flow_run_id: str | None) -> Prepared:
+            if self.store is None:
+                return prepared
+            from flows.run_store import record_run
+
+            source = self.found.source or None
+            return record_run(
+                prepared, self.store, parameters=without_secrets(given), source=source, flow_run_id=flow_run_id
+            )
+
+        return start
+
+
+def _check_fields(plan: Plan, fields: Mapping[str, Any]) -> None:
+    """Refuse fields that nobody reads: they are misspelt parameters.
+
+    Raises:
+        InvalidParameters: there are such; a pipeline that declares no parameters and reads the context may read any.
+    """
+    declared = plan.pipeline.parameters
+    if not declared and any(leaf.spec.reads is None for leaf in plan.leaves):
+        return
+    read = frozenset[str]().union(*(node.access.reads for node in plan.nodes))
+    known = sorted({*declared, *read})
+    unknown = [
+        f"{plan.pipeline.name} has no parameter {name!r}, and none of its steps reads such a field"
+        + suggest(name, known)
+        for name in fields
+        if name not in read
+    ]
+    if unknown:
+        raise InvalidParameters("\n".join(unknown))
+
+
+def _services(given: Services | Mapping[str, Any] | None) -> Services:
+    return given if isinstance(given, Services) else Services(objects=given)
+
+
+def _together(parameters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    twice = sorted({*(parameters or {})} & {*given})
+    if twice:
+        raise InvalidParameters(f"{twice[0]!r} is given twice, in the mapping and as a keyword")
+    return {**(parameters or {}), **given}
