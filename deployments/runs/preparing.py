@@ -13,6 +13,7 @@ from flows.engine import Prepared, new_run_id
 from flows.limits import SharedRates
 from flows.model import check_parameters
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
+from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
@@ -32,14 +33,15 @@ def prepare(
     """The plan and the context of a run; without `services`, those that the settings describe.
 
     Raises:
-        InvalidParameters: the parameters do not fit the pipeline.
+        InvalidParameters: the parameters do not fit the pipeline, or no step reads a field.
         InvalidPipeline: the pipeline cannot run.
         InvalidSettings: the index has an impossible name.
     """
     load_handlers(settings)
-    values = check_parameters(request.pipeline, request.parameters)
+    values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
+    check_fields(plan, request.fields)
     effects = _effect_fingerprints(plan, values)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
     return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
@@ -64,7 +66,7 @@ def plan_request(
         catalog=catalog.pipelines,
         given=given or (),
         overrides=overrides_of(request, settings),
-        source=request.loaded.source,
+        source=request.loaded.source or None,
         place=request.loaded.place,
     )
 
