@@ -54,7 +54,7 @@ def run(
         UnknownName: no pipeline has that name.
     """
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
-    values = _together(parameters, given)
+    values = join_parameters(parameters, given)
     return run_prepared(setup.prepare(values), engine=engine, start=setup.recorder(values))
 
 
@@ -76,7 +76,7 @@ async def arun(
     When the caller is cancelled, the run is stopped, and what had finished stays recorded.
     """
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
-    values = _together(parameters, given)
+    values = join_parameters(parameters, given)
     return await arun_prepared(setup.prepare(values), engine=engine, start=setup.recorder(values))
 
 
@@ -241,7 +241,7 @@ class _Setup:
         fields = {name: value for name, value in given.items() if name not in pipeline.parameters}
         values = {**check_parameters(pipeline, parameters), **fields}
         plan = self.plan(values)
-        _check_fields(plan, fields)
+        check_fields(plan, fields)
         identity = Identity(
             pipeline.name, new_run_id(), services=self.services, effect_fingerprints=effect_fingerprints(plan, values)
         )
@@ -266,7 +266,7 @@ class _Setup:
         return start
 
 
-def _check_fields(plan: Plan, fields: Mapping[str, Any]) -> None:
+def check_fields(plan: Plan, fields: Mapping[str, Any]) -> None:
     """Refuse fields that nobody reads: they are misspelt parameters.
 
     Raises:
@@ -291,7 +291,12 @@ def _services(given: Services | Mapping[str, Any] | None) -> Services:
     return given if isinstance(given, Services) else Services(objects=given)
 
 
-def _together(parameters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def join_parameters(parameters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a mapping and those given as keywords, together.
+
+    Raises:
+        InvalidParameters: one is in both.
+    """
     twice = sorted({*(parameters or {})} & {*given})
     if twice:
         raise InvalidParameters(f"{twice[0]!r} is given twice, in the mapping and as a keyword")

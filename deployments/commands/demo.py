@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import deployments
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
@@ -22,7 +21,7 @@ from deployments.settings import load_settings
 from flows.author import RunResult
 
 INDEX = "demo"
-DOCUMENTS = Path(deployments.__file__).parent.parent / "examples" / "documents"
+DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 NOT_DOCUMENTS = ("PROVENANCE.md", "LICENSES/**", "questions.json")
 QUESTIONS = 3
 _COUNTED = ("documents", "chunks", "vectors", "entities", "relations", "artifacts", "summaries")

@@ -7,12 +7,13 @@ import typer
 
 from deployments.catalog import Catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
-from deployments.runs import Engine, Request, run_pipeline
+from deployments.runs import Request, run_pipeline
 from deployments.screen import result_json, result_tables, show_progress
 from deployments.server.services import all_services
 from deployments.settings import Settings
 from flows.author import RunResult
 from flows.planning import Limit
+from flows.running import Engine
 
 EngineOption = Annotated[
     Engine,

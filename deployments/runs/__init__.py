@@ -1,21 +1,20 @@
 """One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
 from deployments.runs.opening import open_run_store
-from deployments.runs.preparing import new_run_id, plan_request, prepare
+from deployments.runs.preparing import plan_request, prepare
 from deployments.runs.recording import start_recording
-from deployments.runs.request import Engine, Request, TaskRunner
+from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
-from deployments.runs.run import run_pipeline
+from deployments.runs.run import arun_pipeline, run_pipeline
 from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
-    "Engine",
     "Request",
     "TaskRunner",
+    "arun_pipeline",
     "find_run",
     "load_handlers",
     "make_services",
-    "new_run_id",
     "open_run_store",
     "plan_request",
     "prepare",

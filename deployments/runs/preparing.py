@@ -1,8 +1,6 @@
 """From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
 
-import secrets
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -11,17 +9,17 @@ from deployments.runs.request import Request
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
-from flows.engine import Prepared
+from flows.engine import Prepared, new_run_id
 from flows.limits import SharedRates
 from flows.model import check_parameters
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
+from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference how chunks were cut."""
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 def prepare(
@@ -35,14 +33,15 @@ def prepare(
     """The plan and the context of a run; without `services`, those that the settings describe.
 
     Raises:
-        InvalidParameters: the parameters do not fit the pipeline.
+        InvalidParameters: the parameters do not fit the pipeline, or no step reads a field.
         InvalidPipeline: the pipeline cannot run.
         InvalidSettings: the index has an impossible name.
     """
     load_handlers(settings)
-    values = check_parameters(request.pipeline, request.parameters)
+    values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
+    check_fields(plan, request.fields)
     effects = _effect_fingerprints(plan, values)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
     return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
@@ -67,7 +66,7 @@ def plan_request(
         catalog=catalog.pipelines,
         given=given or (),
         overrides=overrides_of(request, settings),
-        file=request.loaded.file,
+        file=request.loaded.file or None,
         position_of=request.loaded.position_of,
     )
 
@@ -92,13 +91,6 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
     )
-
-
-def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """A short id: the time to the millisecond, by which ids sort, and five random characters."""
-    moment = now()
-    random = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-    return f"{moment:%y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{random}"
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

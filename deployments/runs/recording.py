@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.engine import Expected, Observer, Prepared, combine_observers, usual_seconds
+from flows.engine import Expected, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
 from flows.model import without_secrets
 
@@ -25,20 +25,19 @@ class Recording:
     spent: Mapping[str, float]
     expected: Expected
 
-    def of(self, prepared: Prepared, *watching: Observer) -> Prepared:
-        """`prepared`, with the recorder and other observers."""
+    def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
+        """The run with its recorder, at the moment when it begins."""
+        self.recorder.flow_run_id = flow_run_id
         return replace(
             prepared,
-            observer=combine_observers(self.recorder, *watching),
+            observer=combine_observers(self.recorder, prepared.observer),
             journal=self.recorder,
             spent=self.spent,
             expected=self.expected,
         )
 
 
-def start_recording(
-    prepared: Prepared, request: Request, *, settings: Settings, flow_run_id: str | None = None
-) -> Recording:
+def start_recording(prepared: Prepared, request: Request, *, settings: Settings) -> Recording:
     """The recording of a run that is about to start; one that resumes another takes over its finished steps.
 
     Raises:
@@ -60,10 +59,9 @@ def start_recording(
     recorder = Recorder(
         store,
         index=prepared.context.index,
-        parameters=without_secrets(request.parameters),
-        file=request.loaded.file,
+        parameters=without_secrets({**request.parameters, **request.fields}),
+        file=request.loaded.file or None,
         resumes=resumes,
-        flow_run_id=flow_run_id,
     )
     return Recording(recorder, spent, Expected(pipeline.stuck_after_s or settings.stuck_after_s, usual))
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from flows.loaders import LoadedPipeline
 from flows.model import Pipeline, Policy
 from flows.planning import Limit
+from flows.running import Engine
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord
 
-Engine: TypeAlias = Literal["prefect", "inline"]
 TaskRunner: TypeAlias = Literal["threads", "dask", "ray"]
 
 
@@ -21,6 +21,8 @@ class Request:
 
     loaded: LoadedPipeline
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Fields that steps read and that the pipeline does not declare as parameters."""
     index: str = "default"
     ceiling: Limit | None = None
     """The most steps at once in the whole run, and who says so."""

@@ -48,7 +48,15 @@ def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[s
             f"run {record.run_id} had secrets in the parameters {', '.join(hidden)}, which are not recorded; "
             f"give them again: {' '.join(f'-p {name}=…' for name in hidden)}"
         )
-    return Request(_pipeline(record, catalog), parameters, index=record.index, resumes=record)
+    loaded = _pipeline(record, catalog)
+    undeclared = {*record.parameters} - {*given} - {*loaded.pipeline.parameters}
+    return Request(
+        loaded,
+        {name: value for name, value in parameters.items() if name not in undeclared},
+        fields={name: parameters[name] for name in undeclared},
+        index=record.index,
+        resumes=record,
+    )
 
 
 def _pipeline(record: "RunRecord", catalog: Catalog) -> LoadedPipeline:

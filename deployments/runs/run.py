@@ -1,9 +1,8 @@
 """Run a request to its end in this process: as a Prefect flow or by direct calls, recorded while it goes on."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from deployments.catalog import Catalog
 from deployments.environment import set_prefect_defaults
@@ -13,10 +12,8 @@ from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import RunResult
 from flows.engine import Observer, Prepared, ignore_event
+from flows.running import Start, arun_prepared, run_prepared
 from flows.state import Services
-
-if TYPE_CHECKING:
-    from flows.run_store import Recorder
 
 
 def run_pipeline(
@@ -36,32 +33,33 @@ def run_pipeline(
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
     """
+    with _about_to_start(request, settings, catalog, services) as (prepared, start):
+        if request.engine == "prefect":
+            before_prefect()
+        return run_prepared(replace(prepared, observer=progress), engine=request.engine, start=start)
+
+
+async def arun_pipeline(
+    request: Request, *, settings: Settings, catalog: Catalog, services: Services | None = None
+) -> RunResult:
+    """As `run_pipeline`, for async code."""
+    with _about_to_start(request, settings, catalog, services) as (prepared, start):
+        return await arun_prepared(prepared, engine=request.engine, start=start)
+
+
+@contextmanager
+def _about_to_start(
+    request: Request, settings: Settings, catalog: Catalog, services: Services | None
+) -> Iterator[tuple[Prepared, Start]]:
+    """The run, and the function that has it recorded; services that were not given are closed at the end."""
     prepared = prepare(request, settings=settings, catalog=catalog, services=services)
     if request.engine == "prefect":
-        before_prefect()
+        set_prefect_defaults()
     try:
-        if not request.recorded:
-            return _run(request, replace(prepared, observer=progress))
-        recording = start_recording(prepared, request, settings=settings)
-        return _run(request, recording.of(prepared, progress), recording.recorder)
+        if request.recorded:
+            yield prepared, start_recording(prepared, request, settings=settings).start
+        else:
+            yield prepared, lambda prepared, flow_run_id: prepared
     finally:
         if services is None:
             prepared.context.services.close()
-
-
-def _run(request: Request, prepared: Prepared, recorder: "Recorder | None" = None) -> RunResult:
-    if request.engine == "inline":
-        from flows.engine import run_plan
-
-        return asyncio.run(run_plan(prepared))
-    set_prefect_defaults()
-    from flows.translator import current_flow_run_id, run_as_flow  # imports Prefect, which takes seconds
-
-    def started(_: Mapping[str, Any]) -> Prepared:
-        if recorder is not None:
-            recorder.flow_run_id = current_flow_run_id()
-        return prepared
-
-    context = prepared.context
-    name = f"{request.pipeline.name} · {context.index} · {context.execution_id}"
-    return run_as_flow(request.pipeline, request.parameters, started, run_name=name)

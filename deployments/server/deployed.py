@@ -48,7 +48,7 @@ def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Cata
     prepared = prepare(request, settings=settings, catalog=catalog, services=services)
     if form.dry_run:
         return replace(prepared, plan_only=True)
-    return start_recording(prepared, request, settings=settings, flow_run_id=flow_run_id).of(prepared)
+    return start_recording(prepared, request, settings=settings).start(prepared, flow_run_id)
 
 
 def _earlier_execution(flow_run_id: str | None, settings: Settings) -> "RunRecord | None":

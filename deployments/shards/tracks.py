@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deployments.runs import new_run_id
+from flows.engine import new_run_id
 from flows.errors import ObjectExists
 from flows.storage import Storage
 from handlers.records import SourceFile

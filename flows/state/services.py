@@ -55,6 +55,10 @@ class Services:
         """These services and more; services that were made already are made anew."""
         return Services({**self._factories, **factories}, objects=self._objects)
 
+    def with_objects(self, objects: Mapping[str, Any]) -> "Services":
+        """The same services, and these objects, which stay open; nothing made so far is carried over."""
+        return Services(self._factories, objects={**self._objects, **objects})
+
     def close(self) -> None:
         """Close every service that was made and has a `close` method."""
         with self._lock:

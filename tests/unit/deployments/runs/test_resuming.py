@@ -189,7 +189,7 @@ def test_what_a_killed_run_had_paid_counts_in_the_budget_of_the_resumed_one(
     write(folder, PAID_AND_DYING)
     (folder / "handlers_that_die.py").write_text(DYING)
     monkeypatch.setenv("BRAID_HANDLER_MODULES", "handlers_that_die")
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     command = [sys.executable, "-m", "deployments", "run", "mended.yaml", "--engine", "inline"]
     died = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr

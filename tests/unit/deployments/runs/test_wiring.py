@@ -9,9 +9,10 @@ import pytest
 
 from deployments.catalog import load_catalog
 from deployments.environment import DEFAULTS, set_prefect_defaults
-from deployments.runs import Request, load_handlers, make_services, new_run_id, plan_request, prepare
+from deployments.runs import Request, load_handlers, make_services, plan_request, prepare
 from deployments.setting_values import InvalidSettings
 from deployments.settings import Settings
+from flows.engine import new_run_id
 from flows.errors import OrchestrationError
 from flows.planning import Limit
 
