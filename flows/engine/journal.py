@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.author import SUCCEEDED, ItemFailure, ending_of
-from flows.calling import CallResult, LeafCall, LeafResult, RunLeaf
+from flows.calling import CallKey, CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 class FinishedCall:
     """A finished call: what it gave, what that rests on, and what it took."""
 
-    definition: str
-    """The lineage fingerprint of its step, see `flows.planning.fingerprints`."""
+    chained: str
+    """The fingerprint of its step with all that comes before it, see `flows.planning.fingerprints`."""
     own: str
     """The step's own fingerprint."""
-    done: CallResult
+    result: CallResult
     step_id: str = ""
     started: float | None = None
     seconds: float = 0.0
@@ -73,39 +73,37 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     async def run(leaf: LeafCall) -> LeafResult:
         if leaf.undo_of is not None:
             return await run_leaf(leaf)
+        key = leaf.key
+        assert key is not None, f"{leaf.id}: a call without a key cannot be kept"
         try:
-            kept = await journal.find(leaf.key)
-            if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
+            kept = await journal.find(key.name)
+            if kept is not None and leaf.node.spec.stages and not await _published(key, journal):
                 kept = None
         except asyncio.CancelledError as error:
             return LeafResult(ending_of(error))
-        if kept is not None and kept.definition == leaf.definition and not kept.undoing:
-            leaf.attempts, leaf.started = kept.attempts, kept.started
-            leaf.costs = dict(kept.cost)
-            leaf.call.failures.extend(kept.failures)
-            leaf.seconds = kept.seconds
-            return LeafResult(SUCCEEDED, kept.done, reused=True)
+        if kept is not None and kept.chained == key.fingerprint.chained and not kept.undoing:
+            return taken_over(leaf, kept)
         if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
-            undone = await run_leaf(leaf.undoing(kept.done))
+            undone = await run_leaf(leaf.undoing(kept.result))
             if not undone.ending.succeeded:
                 return undone
-            await journal.drop(leaf.key)
+            await journal.drop(key.name)
         began = asyncio.get_running_loop().time()
         ended = await run_leaf(leaf)
         if ended.result is None:
             return ended
         record = FinishedCall(
-            leaf.definition,
-            leaf.own_definition,
-            ended.result,
-            leaf.id,
-            leaf.started,
-            asyncio.get_running_loop().time() - began,
-            leaf.attempts,
-            dict(leaf.costs),
-            tuple(leaf.call.failures),
+            chained=key.fingerprint.chained,
+            own=key.fingerprint.own,
+            result=ended.result,
+            step_id=leaf.id,
+            started=leaf.progress.started,
+            seconds=asyncio.get_running_loop().time() - began,
+            attempts=leaf.progress.attempts,
+            cost=dict(leaf.progress.costs),
+            failures=tuple(leaf.progress.call.failures),
         )
-        keeping = asyncio.ensure_future(journal.keep(leaf.key, record))
+        keeping = asyncio.ensure_future(journal.keep(key.name, record))
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError as error:
@@ -116,10 +114,18 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     return run
 
 
-async def _published(leaf: LeafCall, journal: Journal) -> bool:
+def taken_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
+    """The result of a call that an earlier run finished, with what its attempts left there."""
+    progress = leaf.progress
+    progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
+    progress.costs = dict(kept.cost)
+    progress.call.failures.extend(kept.failures)
+    return LeafResult(SUCCEEDED, kept.result, reused=True)
+
+
+async def _published(key: CallKey, journal: Journal) -> bool:
     """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
-    if leaf.published is None:
+    if key.published_by is None:
         return False
-    key, definition = leaf.published
-    kept = await journal.find(key)
-    return kept is not None and kept.definition == definition
+    kept = await journal.find(key.published_by.name)
+    return kept is not None and kept.chained == key.published_by.fingerprint.chained

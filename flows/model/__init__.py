@@ -2,7 +2,7 @@
 
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
-from flows.model.limits import Breaker, Resource, RetryBudget, RetryCount, Settled, settle, tightest
+from flows.model.limits import Breaker, Resource, RetryBudget, Settled, settle, tightest
 from flows.model.lint import remarks
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.step_path import ITEM, StepPath
@@ -47,7 +47,6 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryBudget",
-    "RetryCount",
     "Sequential",
     "Settled",
     "Split",

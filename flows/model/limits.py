@@ -1,6 +1,5 @@
 """What may be declared about limits: resources, circuit breakers, retry budgets; and how two of them combine."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -56,31 +55,6 @@ class RetryBudget(Frozen):
         parts = [f"{self.max_retries} retries"] if self.max_retries is not None else []
         parts += [f"{self.share:.0%} of the calls"] if self.share is not None else []
         return " and ".join(parts)
-
-
-@dataclass
-class RetryCount:
-    """What a run has spent of its budget of retries; used on the event loop only."""
-
-    budget: RetryBudget | None = None
-    calls: int = 0
-    retries: int = 0
-
-    def spend(self) -> bool:
-        """Take one retry, if there is one left."""
-        if self.left() < 1:
-            return False
-        self.retries += 1
-        return True
-
-    def left(self) -> float:
-        """How many retries may still be made; with a share, as many as the calls begun so far allow."""
-        if self.budget is None:
-            return math.inf
-        most = math.inf if self.budget.max_retries is None else self.budget.max_retries
-        if self.budget.share is not None:
-            most = min(most, math.ceil(self.budget.share * self.calls))
-        return most - self.retries
 
 
 NUMBERS = ("concurrency", "per_minute", "tokens_per_minute")

@@ -329,7 +329,7 @@ def _kept_row(run_id: str, lineage: str, key: str, packed: StoredCall) -> dict[s
         "key": key,
         "run_id": run_id,
         "step_id": call.step_id,
-        "definition": call.definition,
+        "definition": call.chained,
         "own": call.own,
         "undoing": call.undoing,
         "kept_at": now(),

@@ -123,7 +123,7 @@ def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
     assert {len(store.kept_calls(record.run_id)) for record in store.recent()} == {25}
     kept = store.kept("run-7", "24.step")
     assert kept is not None
-    assert kept.done.value == 24
+    assert kept.result.value == 24
     store.close()
 
 
