@@ -31,9 +31,7 @@ async def wait_for_nothing() -> None:
     await asyncio.Event().wait()
 
 
-BOTH = pipeline(
-    "both", parallel(double, greet), parameters={"number": {"type": "integer"}}, retry={"max_attempts": 3}
-)
+BOTH = pipeline("both", parallel(double, greet), parameters={"number": {"type": "integer"}}, retry={"max_attempts": 3})
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1, 2])
