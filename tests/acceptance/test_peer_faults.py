@@ -43,7 +43,7 @@ def run(
 
 
 def add(registry: Registry, name: str, function: Callable[..., Any], **declared: Any) -> None:
-    function.__qualname__ = name
+    function.__name__ = function.__qualname__ = name
     handler(function, name=name, registry=registry, **declared)
 
 
