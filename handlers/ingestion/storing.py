@@ -9,7 +9,7 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
-from handlers.ingestion.changes import attempt_key
+from handlers.ingestion.comparison import attempt_key
 from handlers.ingestion.facets import wanted_facets
 from handlers.records import (
     Artifact,

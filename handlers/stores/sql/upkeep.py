@@ -10,7 +10,7 @@ from handlers.stores.refusals import check_new_ids, name_is_taken
 from handlers.stores.rows import Facet, Rename, Restatement
 from handlers.stores.sql import schema
 from handlers.stores.sql.adoption import adopt, check_made
-from handlers.stores.sql.dialects import among
+from handlers.stores.sql.dialects import among, update_rows
 from handlers.stores.sql.removal import SqlRemoval, remove_passages
 from handlers.stores.sql.staging import lock_documents, put_tags, touch, version_fields
 
@@ -46,6 +46,14 @@ class SqlUpkeep(SqlRemoval):
             if tags or any(adopted.values()):
                 touch(connection)
             return len(found)
+
+    def name_documents(self, names: Mapping[str, str]) -> int:
+        with self._write() as connection:
+            keys = lock_documents(connection, names)
+            update_rows(connection, documents_, "key", ("name",), [(names[each], key) for each, key in keys.items()])
+            if keys:
+                touch(connection)
+            return len(keys)
 
     def requeue(self, document_ids: Sequence[str]) -> int:
         with self._write() as connection:
