@@ -5,6 +5,7 @@ is recorded per facet (`handlers.ingestion.facets`): if only vectors, terms or f
 are made anew from the stored passages, without reading the file.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,7 +40,10 @@ class Pruning(Options):
 
 
 @handler(
-    writes=("batches", "refreshes", "restatements", "moves", "names", "vanished", "redo", "stale", "changes"),
+    writes=(
+        *("batches", "refreshes", "restatements", "moves", "names", "vanished", "redo", "stale", "changes"),
+        *("source_uri", "left_out"),
+    ),
     effects=(),
 )
 @spread
@@ -62,7 +66,8 @@ def find_changes(
     are ids of documents to be removed: with `prune`, those of `source` that are no longer there, but for documents of
     a source inside it; and without it, those that another document has taken the place of. `redo` names facets that are
     made again even if they are stored. `changes` has counts: each listed file is one of `unchanged`, `process`,
-    `refresh` and `quarantined`. `force` processes everything; `only_step` makes only the facets again that the step's
+    `refresh` and `quarantined`. `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its
+    canonical URI. `force` processes everything; `only_step` makes only the facets again that the step's
     work goes into.
 
     Raises:
@@ -102,6 +107,8 @@ def find_changes(
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(comparison.stale)),
         "changes": counts,
+        "source_uri": changes.place.root or source,
+        "left_out": dict(changes.left_out),
     }
 
 
@@ -136,7 +143,8 @@ class _Changes:
         # A manifest has the names already.
         self._names = DocumentNames(place.records, sources, self.store) if place.root else None
         self.listing = Listing(sources if self._names is None else self._names.rename(sources))
-        self.listing.leave_out(_left_out(self.store, place))
+        self.left_out = Counter[str]()
+        self.listing.leave_out(self._left_out())
         self.moves = Spool[Rename]()
         self.new_names = Spool[tuple[str, str]]()
         self.below = self.gone = self.of_others = self.moved = self.adopted = 0
@@ -205,6 +213,15 @@ class _Changes:
             self.comparison.take_over(state, source, is_whole=is_whole and unchanged)
             self.adopted += 1
 
+    def _left_out(self) -> Iterator[str]:
+        """The canonical URIs of objects that the source leaves out; those of folders end with a slash."""
+        place, offset = self.place, 0
+        while place.root and (page := self.store.left_out(place.root, place.pattern, limit=_PAGE, offset=offset)):
+            for each in page:
+                self.left_out[each.rule] += 1
+                yield canonical_uri(each.uri) + "/" * each.name.endswith("/")
+            offset += len(page)
+
     def _find_moves(self) -> None:
         """Documents that are found elsewhere with the same content; other new files are to be processed."""
         for some in chunked(self.listing.new(), _MOVED_AT_ONCE):
@@ -228,15 +245,6 @@ class _Changes:
         renames, again = renames_of(pairs, self.store)
         for (state, source), move in zip(pairs, renames, strict=True):
             yield state, source, move, source.document_id not in again
-
-
-def _left_out(store: IndexStore, place: _Place) -> Iterator[str]:
-    """The canonical URIs of objects that the source leaves out; those of folders end with a slash."""
-    offset = 0
-    while place.root and (page := store.left_out(place.root, place.pattern, limit=_PAGE, offset=offset)):
-        for each in page:
-            yield canonical_uri(each.uri) + "/" * each.name.endswith("/")
-        offset += len(page)
 
 
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:

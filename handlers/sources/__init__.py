@@ -2,12 +2,13 @@
 
 from handlers.sources.coverage import Coverage
 from handlers.sources.files import HIDDEN, list_sources
-from handlers.sources.manifests import is_manifest, partition, read_manifest, write_manifest
+from handlers.sources.manifests import MANIFEST, is_manifest, partition, read_manifest, write_manifest
 from handlers.sources.roots import Roots
 from handlers.sources.rules import RULES, STRICT
 
 __all__ = [
     "HIDDEN",
+    "MANIFEST",
     "RULES",
     "STRICT",
     "Coverage",

@@ -28,6 +28,8 @@ HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 SETTLED_S = 2.0
 """A file changed less than this before it is listed may change again without looking different, except for its ETag."""
 
+_SUFFIXES_SHOWN = 10
+
 
 @handler(writes="sources", effects="index.sources")
 def list_sources(
@@ -72,8 +74,7 @@ def list_sources(
     coverage = Coverage([*(each for each in known if not _is_same(each, record)), record])
     files = tag_files(files, record, coverage, storage, survey.sidecars)
     register(record, known, survey.left_out.finish(), call)
-    counted = ", ".join(f"{survey.counts[rule]:,} {rule}" for rule in RULES if survey.counts[rule])
-    call.logger.info("%s: %d files to ingest%s", source, len(files), f"; left out: {counted}" if counted else "")
+    call.logger.info("%s: %d files to ingest%s", source, len(files), survey.describe())
     return files
 
 
@@ -101,6 +102,8 @@ class _Survey:
     """URIs by name."""
     counts: Counter[str] = field(default_factory=Counter[str])
     """How many objects each rule leaves out."""
+    suffixes: Counter[str] = field(default_factory=Counter[str])
+    """Those of unknown formats."""
     now: float = field(default_factory=time.time)
 
     def add(self, found: StoredObject | PassedOver) -> None:
@@ -112,7 +115,9 @@ class _Survey:
         elif (glob := next((glob for matches, glob in self.excluded if matches(found.name)), None)) is not None:
             self._leave_out(found, "hidden" if glob in HIDDEN else "excluded", f"fits {glob}")
         elif mime_type_of(found.name) is None:
-            self._leave_out(found, "format", PurePosixPath(found.name).suffix.lower() or "no suffix")
+            suffix = PurePosixPath(found.name).suffix.lower() or "no suffix"
+            self.suffixes[suffix] += 1
+            self._leave_out(found, "format", suffix)
         elif found.size == 0:
             self._leave_out(found, "empty", RULES["empty"])
         elif self.max_bytes is not None and found.size > self.max_bytes:
@@ -121,6 +126,13 @@ class _Survey:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             certain = settled or found.etag is not None
             self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+
+    def describe(self) -> str:
+        """What is left out, for a log; empty if it is nothing."""
+        counted = [f"{self.counts[rule]:,} {rule}" for rule in RULES if self.counts[rule]]
+        most = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))[:_SUFFIXES_SHOWN]
+        kinds = f" (formats: {', '.join(f'{count:,} × {suffix}' for suffix, count in most)})" if most else ""
+        return f"; left out: {', '.join(counted)}{kinds}" if counted else ""
 
     def finish(self, limit: int | None) -> DiskSequence[SourceFile]:
         """The files by name, one for each canonical URI, and no more than `limit`."""
