@@ -10,10 +10,16 @@ import pytest
 
 from deployments.settings import Settings
 from handlers.records import SourceFile, stable_id
-from tests.support.identities import names_of, settings, shown, tags_of, words_of, worked  # noqa: F401
+from tests.support.identities import STORES, names_of, settings_for, shown, tags_of, words_of, worked
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
 
 TREE = {"readme.md": "# Handbook\n\nThe pump is blue.", "sub/valve.txt": "The valve is red.", "sub/hose.txt": "A hose."}
+
+
+@pytest.fixture(params=STORES)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings with an empty index of every kind."""
+    return settings_for(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Ingestion into an index of any kind, and what it knows then: documents by URI, names, tags, and calls that were made."""
 
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,7 @@ from flows.author import RunResult
 from tests.support.index_stores import index_url
 from tests.support.ingesting import ALWAYS, opened, settings_in
 
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """Settings with an empty index of every kind."""
-    yield settings_for(request.param, request, tmp_path)
+STORES = ("memory", "sqlite", "postgres")
 
 
 def settings_for(kind: str, request: pytest.FixtureRequest, folder: Path) -> Settings:
