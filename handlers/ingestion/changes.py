@@ -64,7 +64,8 @@ def find_changes(
     need new vectors, terms or facts, and `stale` names these facets. `restatements`, `moves` and `names` change
     documents without processing them; documents of earlier releases get their new ids as if they had moved. `vanished`
     are ids of documents to be removed: with `prune`, those of `source` that are no longer there, but for documents of
-    a source inside it; and without it, those that another document has taken the place of. `redo` names facets that are
+    a source inside it; in any case, those that could never be read and are gone, or that another document has taken
+    the place of. `redo` names facets that are
     made again even if they are stored. `changes` has counts: each listed file is one of `unchanged`, `process`,
     `refresh` and `quarantined`. `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its
     canonical URI. `force` processes everything; `only_step` makes only the facets again that the step's
@@ -180,7 +181,10 @@ class _Changes:
                 self.comparison.compare(state, source)
             elif holds and not self.listing.is_left_out(uri):
                 self.of_others += is_of_another
-                missing += [] if is_of_another else [state]
+                if not is_of_another and not state.content_sha256:
+                    self.listing.supersede(state.id)  # it could never be read, and nothing is kept of it
+                elif not is_of_another:
+                    missing.append(state)
         self.listing.miss(missing)
         self.gone += len(missing)
         self._adopt(older)

@@ -72,7 +72,7 @@ class Listing:
         return first
 
     def supersede(self, document_id: str) -> None:
-        """Note a document of the index whose place another one has taken."""
+        """Note a document of the index that goes in any case."""
         self._rows.ask("INSERT OR IGNORE INTO superseded VALUES (?)", (sortable(document_id),))
 
     def miss(self, states: Sequence[DocumentState]) -> None:
@@ -111,8 +111,7 @@ class Listing:
         return None
 
     def to_remove(self, *, vanished: bool) -> Iterator[str]:
-        """The ids of documents whose place another one has taken, and with `vanished` of those that are gone and have
-        not moved, in their order."""
+        """The ids of documents that go in any case, and with `vanished` of those that are gone and have not moved."""
         which = "SELECT id FROM superseded"
         if vanished:
             which += " UNION SELECT id FROM gone WHERE NOT moved"

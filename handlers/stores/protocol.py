@@ -220,7 +220,8 @@ class IndexUpkeep(Protocol):
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
         """Note tags, URI, revision or fingerprint of searchable documents, with everything that a run has staged over
-        them; the number that were there. All of it becomes visible at once.
+        them; the number that were there. All of it becomes visible at once. A document with a new fingerprint, given
+        with a run, is processed.
 
         Raises:
             FatalError: a new fingerprint, given with a run, is not true, since another run has made a facet of the

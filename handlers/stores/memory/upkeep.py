@@ -104,6 +104,10 @@ class MemoryUpkeep(MemoryTables):
                 self._published[each.document_id] = (name, version)
                 if each.uri is not None:
                     self._rows[each.document_id] = replace(self._rows[each.document_id], uri=each.uri)
+                if each.run_id is not None and each.fingerprint is not None:
+                    row = self._rows[each.document_id]
+                    self._rows[each.document_id] = replace(row, status="processed", reason="")
+                    self._tried.pop(each.document_id, None)
             return len(known)
 
     @contextmanager

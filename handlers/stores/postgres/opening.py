@@ -162,7 +162,7 @@ def _prepare(address: Address) -> str:
                 {"version": SCHEMA_VERSION},
             )
         version = connection.execute(text("SELECT value FROM counters WHERE name = 'schema'")).scalar()
-        if upgrades(version, "postgresql"):
+        if version != SCHEMA_VERSION and upgrades(version, "postgresql") is not None:
             version = _upgrade(connection, address.schema)
     if version != SCHEMA_VERSION:
         raise FatalError(other_version(str(address), version, "index"))

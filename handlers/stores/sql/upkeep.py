@@ -156,8 +156,11 @@ def _searchable(connection: Connection, document_ids: Sequence[str]) -> dict[str
 
 
 def _restate(connection: Connection, restatement: Restatement, document: int, version: int) -> None:
-    if restatement.uri is not None:
-        connection.execute(update(documents_).where(documents_.c.key == document).values(uri=restatement.uri))
+    described = {} if restatement.uri is None else {"uri": restatement.uri}
+    if restatement.run_id is not None and restatement.fingerprint is not None:
+        described |= {"status": "processed", "reason": "", "tried": ""}
+    if described:
+        connection.execute(update(documents_).where(documents_.c.key == document).values(**described))
     given = {"revision": restatement.revision, "fingerprint": restatement.fingerprint}
     if values := {name: value for name, value in given.items() if value is not None}:
         connection.execute(update(versions_).where(versions_.c.key == version).values(**values))
