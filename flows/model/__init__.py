@@ -1,5 +1,6 @@
 """What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
 
+from flows.model.arguments import InvalidParameters, check_parameters
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import (
@@ -12,8 +13,9 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
-from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
+from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.shares import share_of
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -24,7 +26,6 @@ from flows.model.steps import (
     Handler,
     MergeResults,
     Parallel,
-    Parameter,
     Pipeline,
     Sequential,
     Step,
@@ -83,6 +84,7 @@ __all__ = [
     "pipeline_differences",
     "remarks",
     "render",
+    "share_of",
     "snake_case",
     "telling_key",
     "template_names",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
 from flows.model.limits import Resource, RetryBudget
+from flows.model.parameters import Parameter
 from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import full_step
 
@@ -190,20 +191,6 @@ Step: TypeAlias = Annotated[
 ]
 StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
 """A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
-
-
-class Parameter(Frozen):
-    """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
-
-    type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
-        default="text", description="The type of the value; a list is a list of texts."
-    )
-    description: str = Field(default="", description="Shown beside the field.")
-    default: Any = Field(default=None, description="Used when the run gives no value.")
-    required: bool = Field(default=False, description="A run without it is refused.")
-    choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
-    minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
-    maximum: float | None = Field(default=None, description="The largest number that is allowed.")
 
 
 class Pipeline(Frozen):
