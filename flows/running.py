@@ -10,7 +10,7 @@ from flows.calling import run_to_end
 from flows.engine import Expected, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
-from flows.model import InvalidParameters, Pipeline, check_parameters, without_secrets
+from flows.model import InvalidParameters, Pipeline, check_parameters, name_in, without_secrets
 from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
 from flows.state import Context, Identity, Services
 
@@ -201,9 +201,10 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
             from flows.loaders import TEMPLATES
 
             known = {**TEMPLATES, **(catalog or {})}
-            if pipeline not in known:
+            name = name_in(known, pipeline)
+            if name is None:
                 raise UnknownName("pipeline", pipeline, known)
-            return find_pipeline(known[pipeline])
+            return find_pipeline(known[name])
         case PipelineBuilder():
             raise TypeError("a builder is no pipeline yet; call its method build()")
         case _:

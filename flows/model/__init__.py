@@ -35,6 +35,7 @@ from flows.model.steps import (
     Switch,
     handler_name,
     handler_names,
+    name_in,
 )
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "evaluate_condition",
     "handler_name",
     "handler_names",
+    "name_in",
     "pipeline_differences",
     "remarks",
     "render",

@@ -4,7 +4,7 @@ YAML, the builder and plain lists all become these models, so the three spelling
 models themselves read the short forms (`flows.model.short_forms`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
@@ -254,6 +254,17 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         yield step
         yield from walk(child_steps(step))
+
+
+def name_in(known: Container[str], name: str) -> str | None:
+    """The name among `known` that `name` stands for: itself, else what follows `pipeline.`; None if neither is known.
+
+    Jobs of stages name pipelines as `pipeline.NAME`, and a pipeline may itself be called so.
+    """
+    for wanted in (name, name.removeprefix("pipeline.")):
+        if wanted in known:
+            return wanted
+    return None
 
 
 def handler_name(function: Any) -> str | None:
