@@ -1,6 +1,6 @@
 """What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
 
-from flows.model.arguments import InvalidParameters, check_parameters
+from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import (
@@ -39,6 +39,7 @@ from flows.model.steps import (
 )
 
 __all__ = [
+    "INDEX",
     "ITEM",
     "KIND_BY_KEY",
     "LEFT_OUT",
@@ -78,10 +79,12 @@ __all__ = [
     "check_parameters",
     "condition_names",
     "convert",
+    "declares_index",
     "effective_resource",
     "evaluate_condition",
     "handler_name",
     "handler_names",
+    "index_of",
     "name_in",
     "pipeline_differences",
     "remarks",

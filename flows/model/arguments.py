@@ -7,6 +7,9 @@ from flows.errors import OrchestrationError, suggest
 from flows.model.parameters import convert, short_repr
 from flows.model.steps import Pipeline
 
+INDEX = "index"
+"""The parameter that is also the index of the run, in a pipeline that declares it."""
+
 
 class InvalidParameters(OrchestrationError, ValueError):
     """Parameters that a pipeline cannot run with; the message lists every problem."""
@@ -40,3 +43,13 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
     if problems:
         raise InvalidParameters("\n".join(problems))
     return values
+
+
+def declares_index(pipeline: Pipeline) -> bool:
+    """Whether a pipeline has a parameter, a text, that is the index of its runs."""
+    return INDEX in pipeline.parameters and pipeline.parameters[INDEX].type == "text"
+
+
+def index_of(pipeline: Pipeline, values: Mapping[str, Any], otherwise: str) -> str:
+    """The index that a run works on: its parameter `index`, if the pipeline declares one and it has a value."""
+    return (values.get(INDEX) if declares_index(pipeline) else None) or otherwise
