@@ -82,7 +82,7 @@ def copy_index(
     batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> CopyResult:
-    """Copy everything visible, the reasons of failures and the sources, in batches; then compare counts and content of both.
+    """Copy everything visible, reasons of failures and sources, in batches; then compare counts and content of both.
 
     `progress` is called with the number of documents done so far. Documents that only the target has stay (and make
     the comparison fail); staged versions are not copied. Safe to repeat, for example after an interruption.
