@@ -64,13 +64,14 @@ def _not_done(plan: Plan, result: RunResult, over: str, count: int) -> dict[int,
     """Why batches are not done, by position; those of a loop that never began are not done either."""
     reasons = {position: f"was not ingested: {_why(result)}" for position in range(count)}
     ended = {outcome.path: outcome for outcome in result.outcomes if outcome.kind == "item"}
+    causes = _causes(result)
     for loop in _loops(plan.root):
         for position in range(count if loop.over == over else 0):
             item = ended.get(StepPath(loop.path).of_item(position))
             if item is not None and item.status == "succeeded":
                 reasons.pop(position, None)
             elif item is not None:
-                reasons[position] = _reason(item)
+                reasons[position] = _reason(item, causes.get(item.path))
     return reasons
 
 
@@ -79,7 +80,19 @@ def _loops(node: Node) -> list[Loop]:
     return [node, *inner] if isinstance(node, Loop) else inner
 
 
-def _reason(item: Outcome) -> str:
+def _causes(result: RunResult) -> dict[StepPath, Outcome]:
+    """The first step that failed inside of everything, by path."""
+    causes: dict[StepPath, Outcome] = {}
+    for outcome in result.outcomes:
+        if outcome.is_leaf and outcome.error is not None:
+            for path in outcome.path.around:
+                causes.setdefault(path, outcome)
+    return causes
+
+
+def _reason(item: Outcome, cause: Outcome | None) -> str:
+    if cause is not None and cause.error is not None:
+        return f"its batch failed in {cause.step.rpartition('.')[2]}: {cause.error.message}"
     if item.error is not None:
         return f"its batch failed: {item.error.message}"
     if item.status == "cancelled":

@@ -30,7 +30,7 @@ class Drawn:
 @pytest.mark.slow
 @given(data=st.data())
 @settings(
-    max_examples=scaled(4),
+    max_examples=scaled(2),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
