@@ -1,15 +1,14 @@
-"""One call of a handler, as the engine hands it to what runs it, and what comes back."""
+"""One call of a handler: the input that the engine hands to a runner, what its attempts leave, and how it ended."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from flows.author import Attempt, Call, Ending
 from flows.calling.clusters import Cluster
-from flows.limits import Admitted, Budget, Slot, Window
-from flows.model import RetryCount, StepPath
-from flows.planning import Leaf
+from flows.limits import RetryCount, RunLimits, Slot
+from flows.model import StepPath
+from flows.planning import Leaf, StepFingerprint
 from flows.state import Context, Delta
 
 
@@ -22,9 +21,42 @@ class CallResult:
     quality: float | None = None
 
 
+@dataclass(frozen=True)
+class CallKey:
+    """Under which name and fingerprint a result is kept: the same in every run of a pipeline on the same items."""
+
+    name: str
+    fingerprint: StepFingerprint
+    published_by: "CallKey | None" = None
+    """Of a call that stages: the key of the one that makes it lasting."""
+
+
 @dataclass
+class CallProgress:
+    """What the attempts at one call have left so far; used on the event loop only."""
+
+    attempts: int = 0
+    started: float | None = None
+    seconds: float | None = None
+    """Of a call that was taken over: those that it took in its run."""
+    call: Call = field(default_factory=Call)
+    """The handler's view of the last attempt."""
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+    failure: Ending | None = None
+    """How the last attempt that was made failed."""
+    is_trying: bool = False
+    """Whether an attempt is going on, and not only waiting for its turn."""
+    abandoned: bool = False
+    """Whether the last attempt was stopped and its thread goes on."""
+
+
+def ignore_attempt(attempt: Attempt) -> None:
+    """What is called with the attempts at a call that nobody watches."""
+
+
+@dataclass(frozen=True)
 class LeafCall:
-    """One handler call as the engine hands it to a runner, and what its attempts leave behind."""
+    """One handler call as the engine hands it to a runner; what comes of its attempts is in `progress`."""
 
     node: Leaf
     path: StepPath
@@ -33,57 +65,42 @@ class LeafCall:
     """The branch's context; not to be written: what the call changes comes back as a delta."""
     deadline: float | None = None
     """On the event loop's clock."""
-    windows: tuple[Window, ...] = ()
-    """Held during each attempt."""
     slot: Slot | None = None
-    item: str | None = None
-    key: str = ""
-    """Under which its result is kept: the same in every run of a pipeline on the same items."""
-    chained_fingerprint: str = ""
-    own_fingerprint: str = ""
-    published: tuple[str, str] | None = None
-    """For a call that stages: key and chained fingerprint of the call that publishes."""
+    """Of the branch or item that it is in; held during each attempt."""
+    limits: RunLimits = field(default_factory=RunLimits)
+    key: CallKey | None = None
+    """Where its result is kept; None if no results are."""
     undo_of: CallResult | None = None
     """If set, the call undoes what an earlier one with this result did."""
-    tried: "Callable[[Attempt], None]" = lambda attempt: None
-    turn: "Callable[[], AbstractAsyncContextManager[Admitted]] | None" = None
-    """Entered after the windows for each attempt: the limits of the resources it uses."""
-    retries: RetryCount | None = None
+    attempted: Callable[[Attempt], None] = ignore_attempt
+    """Called after each attempt."""
     cluster: Cluster | None = None
     """Where it is called, if not in this process."""
-    attempts: int = 0
-    started: float | None = None
-    seconds: float | None = None
-    call: Call = field(default_factory=Call)
-    abandoned: bool = False
-    is_trying: bool = False
-    """Whether an attempt is going on, and not only waiting for its turn."""
-    costs: dict[str, float] = field(default_factory=dict[str, float])
-    failure: Ending | None = None
-    """How its last attempt failed."""
-    meter: Budget = field(default_factory=Budget)
+    progress: CallProgress = field(default_factory=CallProgress)
+
+    @property
+    def item(self) -> str | None:
+        """The indices of the items around, as text: `[2][0]`."""
+        return self.path.item or None
 
     def give_way(self) -> None:
-        """Leave the place to another branch or item while this one waits to be tried again.
+        """Leave the slot to another branch or item while this one waits to be tried again.
 
-        Not before it is sure that it will be: what waits for the place must first know how this one ended.
+        Not before it is sure that it will be: what waits for the slot must first know how this one ended.
         """
         if self.slot is not None:
             self.slot.let_go()
 
-    def undoing(self, done: CallResult) -> "LeafCall":
-        """The call that undoes this one, which gave `done`."""
-        return LeafCall(
-            self.node,
-            self.path,
-            f"undo {self.id}",
-            self.context,
-            windows=self.windows,
-            item=self.item,
-            meter=self.meter,
-            undo_of=done,
-            tried=self.tried,
-            turn=self.turn,
+    def undoing(self, result: CallResult) -> "LeafCall":
+        """The call that undoes this one, which gave `result`; neither its time nor the budget of retries bounds it."""
+        return replace(
+            self,
+            id=f"undo {self.id}",
+            deadline=None,
+            slot=None,
+            limits=replace(self.limits, retries=RetryCount()),
+            undo_of=result,
+            progress=CallProgress(),
         )
 
 

@@ -41,17 +41,17 @@ async def call_function(
                 return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         raise
     except StepCancelled as error:
-        if leaf.call.cancelled:
+        if leaf.progress.call.cancelled:
             raise StepTimeout(f"{leaf.id} stopped when told to") from error
         raise FatalError(f"{leaf.id}: {error}") from error
     except TimeoutError as error:
         if limit.expired():
-            leaf.call.cancel()
+            leaf.progress.call.cancel()
             took = asyncio.get_running_loop().time() - began
-            if leaf.abandoned:
+            if leaf.progress.abandoned:
                 raise Abandoned(
                     f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
                 ) from error
@@ -64,18 +64,18 @@ async def call_function(
 
 
 async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    leaf.abandoned = False
+    leaf.progress.abandoned = False
     future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
         done, _ = await asyncio.wait([future], timeout=GRACE_S)
         if done:
             future.exception()
         else:
-            leaf.abandoned = True
+            leaf.progress.abandoned = True
             future.cancel()
         raise
 
@@ -83,13 +83,13 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
 async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
-        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
+        there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(
                 run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
             )
         finally:
-            leaf.call.read_ledger(ledger.name)
+            leaf.progress.call.read_ledger(ledger.name)
     if delta:
         arguments[0].apply(delta)
     return result
@@ -98,8 +98,8 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
 async def _on_cluster(
     leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
 ) -> Any:
-    leaf.abandoned = False
-    call = leaf.call
+    leaf.progress.abandoned = False
+    call = leaf.progress.call
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     there = replace(call, costs={}, failures=[], on_cost=None)
     remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
@@ -117,7 +117,7 @@ async def _on_cluster(
         answer = await asyncio.shield(remote.answer)
     except asyncio.CancelledError:
         call.cancel()
-        leaf.abandoned = not await remote.stop()
+        leaf.progress.abandoned = not await remote.stop()
         remote.answer.add_done_callback(take_over_late)
         raise
     report = report_of(answer)

@@ -30,16 +30,17 @@ async def compensate(state: RunState, group: Group, scope: Scope) -> None:
 
 async def _undo(state: RunState, one: Undoable, group: str) -> None:
     key, path = one.call.key, one.call.path
-    kept = await state.journal.find(key)
-    if kept is not None:
-        await state.journal.keep(key, replace(kept, undoing=True))
-    call = one.call.undoing(one.done)
+    kept = await state.journal.find(key.name) if key is not None else None
+    if key is not None and kept is not None:
+        await state.journal.keep(key.name, replace(kept, undoing=True))
+    call = one.call.undoing(one.result)
     ending = (await state.run_leaf(call)).ending
     if ending.succeeded:
-        await state.journal.drop(key)
-        state.amend(path, f"undone, because {group} failed", call.costs)
+        if key is not None:
+            await state.journal.drop(key.name)
+        state.amend(path, f"undone, because {group} failed", call.progress.costs)
         logger.info("%s: undone, because %s failed", one.call.id, group)
     else:
         why = ending.error or ending.status
-        state.amend(path, f"{group} failed, and undoing this too: {why}", call.costs)
+        state.amend(path, f"{group} failed, and undoing this too: {why}", call.progress.costs)
         logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, why)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from flows.author import BranchResult, Ending, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
-from flows.calling import LeafCall, RunLeaf, open_cluster
+from flows.calling import CallKey, CallProgress, LeafCall, RunLeaf, open_cluster
 from flows.engine.events import AttemptFinished, RunFinished, RunStarted, StepStarted
 from flows.engine.groups import merged_result, run_group
 from flows.engine.inline import run_leaf as run_inline
@@ -24,13 +24,14 @@ from flows.errors import OrchestrationError
 from flows.limits import (
     Admission,
     Budget,
+    RetryCount,
+    RunLimits,
     SharedSeats,
     Window,
-    more_budget,
     process_resources,
     warn_of_what_is_not_shared,
 )
-from flows.model import RetryCount, evaluate_condition, render
+from flows.model import evaluate_condition, render
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub, step_fingerprints
 from flows.state import Context, Progress, read_path
 
@@ -53,17 +54,19 @@ async def run_plan(
         journaled(run_leaf, journal),
         prepared.observer,
         run_id=context.execution_id,
-        turns=Admission(plan.all_resources, process_resources(), seats, prepared.rates),
-        retries=RetryCount(plan.retry_budget),
-        calls=Window(plan.limit.value),
-        meter=Budget(plan.budget, spent=prepared.spent),
+        limits=RunLimits(
+            Window(plan.limit.value),
+            Admission(plan.all_resources, process_resources(), seats, prepared.rates),
+            RetryCount(plan.retry_budget),
+            Budget(plan.budget, spent=prepared.spent),
+        ),
         fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
         cluster=await open_cluster(plan),
     )
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
-    warn_of_what_is_not_shared(state.turns)
+    warn_of_what_is_not_shared(state.limits.admission)
     context.progress_view = Progress(plan.pipeline.steps)
     state.observe(RunStarted(plan, context.execution_id))
     scope = Scope(deadline=expire(None, plan.pipeline.timeout_s))
@@ -87,14 +90,14 @@ async def run_plan(
     ended = RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
-        status="failed" if state.meter.refusal else _run_status(result, state),
+        status="failed" if state.limits.budget.refusal else _run_status(result, state),
         outcomes=outcomes,
         context=context,
         started=started,
         seconds=loop.time() - began,
-        transient=result.transient and not state.meter.refusal,
+        transient=result.transient and not state.limits.budget.refusal,
         stopped=_stopped(state, outcomes),
-        late_cost=dict(state.meter.late),
+        late_cost=dict(state.limits.budget.late),
     )
     state.observe(RunFinished(ended))
     return ended
@@ -109,14 +112,12 @@ def _watch(state: RunState, expected: Expected | None) -> "asyncio.Task[None] | 
 
 def _stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
     """Why a run that used up its budget ended, and how to go on; empty if it did not."""
-    meter = state.meter
-    if not meter.refusal:
+    budget = state.limits.budget
+    if not budget.refusal:
         return ""
-    missed = sum(1 for outcome in outcomes if outcome.is_leaf and outcome.reason == meter.refusal)
-    more = " ".join(
-        f"--budget {unit}={amount:g}" for unit, amount in more_budget(meter.budget, meter.refusal, meter.used).items()
-    )
-    return f"{meter.refusal}; {missed} step(s) not started. Go on with: braid resume {state.run_id} {more}"
+    missed = sum(1 for outcome in outcomes if outcome.is_leaf and outcome.reason == budget.refusal)
+    more = " ".join(f"--budget {unit}={amount:g}" for unit, amount in budget.enough().items())
+    return f"{budget.refusal}; {missed} step(s) not started. Go on with: braid resume {state.run_id} {more}"
 
 
 def _run_status(result: NodeResult, state: RunState) -> RunStatus:
@@ -136,8 +137,8 @@ def _run_status(result: NodeResult, state: RunState) -> RunStatus:
 
 async def run_node(state: RunState, node: Node, context: Context, scope: Scope) -> NodeResult:
     """Run one node on its branch's context and record its outcome."""
-    if state.meter.refusal:
-        return state.never_started(node, scope, "cancelled", state.meter.refusal)
+    if state.limits.budget.refusal:
+        return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)
     if not node.enabled:
         return state.never_started(node, scope, "skipped", "not enabled")
     if node.when is not None:
@@ -167,7 +168,7 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
         case _:
             assert_never(node)
     if not result.ok and state.only_refused(scope.path(node)):
-        result = NodeResult("cancelled", reason=state.meter.refusal)
+        result = NodeResult("cancelled", reason=state.limits.budget.refusal)
     kind = kind_of(node)
     if kind is not None:
         state.record(
@@ -188,32 +189,23 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
 
 async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> NodeResult:
     path, name = scope.path(node), scope.name(node)
-    if not state.meter.may_start(node.spec.name):
-        return state.never_started(node, scope, "cancelled", state.meter.refusal)
+    if not state.limits.budget.may_start(node.spec.name):
+        return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)
     state.observe(StepStarted(path, name))
     call = LeafCall(
         node,
         path,
         name,
         context,
-        scope.deadline,
-        (state.calls,),
-        scope.slot,
-        item=scope.item or None,
-        meter=state.meter,
-        key=node.id + scope.key,
-        tried=lambda tried: state.observe(AttemptFinished(path, name, tried)),
-        turn=(lambda: state.turns.hold(node.uses, expected_tokens=node.expected_tokens)) if node.uses else None,
-        retries=state.retries,
+        deadline=scope.deadline,
+        slot=scope.slot,
+        limits=state.limits,
+        key=_key(state, node, scope),
+        attempted=lambda attempt: state.observe(AttemptFinished(path, name, attempt)),
         cluster=state.cluster,
     )
-    state.retries.calls += 1
-    if node.id in state.fingerprints:
-        fingerprint = state.fingerprints[node.id]
-        call.chained_fingerprint, call.own_fingerprint = fingerprint.chained, fingerprint.own
-        if fingerprint.published_by is not None:
-            published = state.fingerprints[fingerprint.published_by]
-            call.published = (fingerprint.published_by + scope.key, published.chained)
+    progress = call.progress
+    state.limits.retries.calls += 1
     loop = asyncio.get_running_loop()
     began = loop.time()
     if state.watch is not None:
@@ -239,15 +231,15 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
             id=name,
             kind="step",
             status=status,
-            started=call.started,
-            seconds=_seconds(call, loop.time() - began),
-            attempts=call.attempts,
-            cost=dict(call.costs),
+            started=progress.started,
+            seconds=_seconds(progress, loop.time() - began),
+            attempts=progress.attempts,
+            cost=dict(progress.costs),
             error=error,
             reason=reason,
-            failures=tuple(call.call.failures),
+            failures=tuple(progress.call.failures),
             reused=ended.reused,
-            items=() if ended.reused or status != "succeeded" else tuple(call.call.items),
+            items=() if ended.reused or status != "succeeded" else tuple(progress.call.items),
         )
     )
     return NodeResult(
@@ -257,7 +249,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
         error,
         # A step that was stopped says nothing about whether the group around it may be tried again.
         transient=ending.stopped or (error is not None and error.transient),
-        started=call.started,
+        started=progress.started,
         reason=reason,
     )
 
@@ -275,10 +267,20 @@ def _why_stopped(ending: Ending) -> str:
     )
 
 
-def _seconds(call: LeafCall, taken: float) -> float:
-    if call.seconds is not None:  # of the run that it was taken over from
-        return call.seconds
-    return taken if call.started else 0.0
+def _key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
+    """Where a call's result is kept; None if nothing is."""
+    fingerprint = state.fingerprints.get(node.id)
+    if fingerprint is None:
+        return None
+    publisher = fingerprint.published_by
+    published_by = CallKey(publisher + scope.key, state.fingerprints[publisher]) if publisher is not None else None
+    return CallKey(node.id + scope.key, fingerprint, published_by)
+
+
+def _seconds(progress: CallProgress, taken: float) -> float:
+    if progress.seconds is not None:  # of the run that it was taken over from
+        return progress.seconds
+    return taken if progress.started else 0.0
 
 
 def _seen(node: Leaf, context: Context) -> Context:

@@ -19,4 +19,4 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
         try:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError as error:
-            return LeafResult(ending_of(error, abandoned=leaf.abandoned))
+            return LeafResult(ending_of(error, abandoned=leaf.progress.abandoned))

@@ -36,15 +36,15 @@ async def attempt(leaf: LeafCall) -> LeafResult:
             admitted = await _take_turn(leaf, held)
             return LeafResult(SUCCEEDED, await _try(leaf, admitted))
     except (asyncio.CancelledError, OrchestrationError) as error:
-        ending = ending_of(error, abandoned=leaf.abandoned)
+        ending = ending_of(error, abandoned=leaf.progress.abandoned)
     if not ending.stopped:
-        leaf.failure = ending
+        leaf.progress.failure = ending
     return LeafResult(ending)
 
 
 def conclude(leaf: LeafCall, ended: LeafResult) -> LeafResult:
     """How the call ends with its last attempt: as the one before, if the budget refused the last."""
-    return LeafResult(leaf.failure) if ended.ending.refused and leaf.failure is not None else ended
+    return LeafResult(leaf.progress.failure) if ended.ending.refused and leaf.progress.failure is not None else ended
 
 
 async def _try(leaf: LeafCall, admitted: Admitted) -> CallResult:
@@ -61,27 +61,29 @@ async def _try(leaf: LeafCall, admitted: Admitted) -> CallResult:
     if leaf.node.retry.attempt_timeout_s is not None:
         until = loop.time() + leaf.node.retry.attempt_timeout_s
         deadline = until if deadline is None else min(deadline, until)
-    if leaf.undo_of is None and not leaf.meter.may_start(spec.name):
-        raise BudgetUsedUp(leaf.meter.refusal)
-    leaf.attempts += 1
+    if leaf.undo_of is None and not leaf.limits.budget.may_start(spec.name):
+        raise BudgetUsedUp(leaf.limits.budget.refusal)
+    leaf.progress.attempts += 1
     started, began = now(), loop.time()
-    leaf.started = leaf.started or started
-    charge = leaf.meter.start(spec.name)
-    leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add)
+    leaf.progress.started = leaf.progress.started or started
+    charge = leaf.limits.budget.start(spec.name)
+    leaf.progress.call = Call(
+        leaf.id, leaf.progress.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add
+    )
     ending = SUCCEEDED
-    leaf.is_trying = True
+    leaf.progress.is_trying = True
     try:
         return await _call(leaf, spec, deadline)
     except BaseException as error:
-        ending = ending_of(error, abandoned=leaf.abandoned)
+        ending = ending_of(error, abandoned=leaf.progress.abandoned)
         raise
     finally:
-        leaf.is_trying = False
-        cost = leaf.meter.end(charge)
-        leaf.costs = add_up([leaf.costs, cost])
-        admitted.ending, admitted.tokens = ending, leaf.call.costs.get("tokens")
+        leaf.progress.is_trying = False
+        cost = leaf.limits.budget.end(charge)
+        leaf.progress.costs = add_up([leaf.progress.costs, cost])
+        admitted.ending, admitted.tokens = ending, leaf.progress.call.costs.get("tokens")
         error = error_info(ending.error) if ending.error is not None else None
-        leaf.tried(Attempt(leaf.attempts, ending.status, started, loop.time() - began, cost, error))
+        leaf.attempted(Attempt(leaf.progress.attempts, ending.status, started, loop.time() - began, cost, error))
 
 
 async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> Admitted:
@@ -96,16 +98,17 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> Admitted:
         async with asyncio.timeout_at(deadline):
             if leaf.slot is not None:
                 await leaf.slot.hold()
-            for window in leaf.windows:
-                await held.enter_async_context(window)
-            admitted = await held.enter_async_context(leaf.turn()) if leaf.turn is not None else Admitted()
+            await held.enter_async_context(leaf.limits.calls)
+            admitted = await held.enter_async_context(
+                leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
+            )
         if deadline is not None and asyncio.get_running_loop().time() >= deadline:
             raise TimeoutError  # a turn that came at once, but too late
     except TimeoutError as error:
         raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
     except TransientError:
-        leaf.attempts += 1
-        leaf.started = leaf.started or now()
+        leaf.progress.attempts += 1
+        leaf.progress.started = leaf.progress.started or now()
         raise
     return admitted
 
@@ -115,7 +118,7 @@ async def _call(leaf: LeafCall, spec: HandlerSpec, deadline: float | None) -> Ca
     if leaf.undo_of is not None:
         return await _undo(leaf, spec, leaf.undo_of, options, deadline)
     if spec.call_parameter is not None:
-        options[spec.call_parameter] = leaf.call
+        options[spec.call_parameter] = leaf.progress.call
     if spec.takes_context:
         view = leaf.context.fork(
             reads=frozenset(leaf.node.reads.values()) if spec.reads is not None else None,
@@ -151,7 +154,7 @@ async def _undo(
     reads: list[Any] = [leaf.context.fork()] if spec.takes_context else _inputs(leaf, spec)
     hints = typing.get_type_hints(spec.undo)
     wanted = {
-        name: leaf.call if hints.get(name) is Call else options[name]
+        name: leaf.progress.call if hints.get(name) is Call else options[name]
         for name, parameter in inspect.signature(spec.undo).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.author import SUCCEEDED, ItemFailure, ending_of
-from flows.calling import CallResult, LeafCall, LeafResult, RunLeaf
+from flows.calling import CallKey, CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class FinishedCall:
     chained_fingerprint: str
     """See `flows.planning.fingerprints`."""
     own_fingerprint: str
-    done: CallResult
+    result: CallResult
     step_id: str = ""
     started: float | None = None
     seconds: float = 0.0
@@ -72,39 +72,37 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     async def run(leaf: LeafCall) -> LeafResult:
         if leaf.undo_of is not None:
             return await run_leaf(leaf)
+        key = leaf.key
+        assert key is not None, f"{leaf.id}: a call without a key cannot be kept"
         try:
-            kept = await journal.find(leaf.key)
-            if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
+            kept = await journal.find(key.name)
+            if kept is not None and leaf.node.spec.stages and not await _published(key, journal):
                 kept = None
         except asyncio.CancelledError as error:
             return LeafResult(ending_of(error))
-        if kept is not None and kept.chained_fingerprint == leaf.chained_fingerprint and not kept.undoing:
-            leaf.attempts, leaf.started = kept.attempts, kept.started
-            leaf.costs = dict(kept.cost)
-            leaf.call.failures.extend(kept.failures)
-            leaf.seconds = kept.seconds
-            return LeafResult(SUCCEEDED, kept.done, reused=True)
+        if kept is not None and kept.chained_fingerprint == key.fingerprint.chained and not kept.undoing:
+            return taken_over(leaf, kept)
         if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
-            undone = await run_leaf(leaf.undoing(kept.done))
+            undone = await run_leaf(leaf.undoing(kept.result))
             if not undone.ending.succeeded:
                 return undone
-            await journal.drop(leaf.key)
+            await journal.drop(key.name)
         began = asyncio.get_running_loop().time()
         ended = await run_leaf(leaf)
         if ended.result is None:
             return ended
         record = FinishedCall(
-            leaf.chained_fingerprint,
-            leaf.own_fingerprint,
-            ended.result,
-            leaf.id,
-            leaf.started,
-            asyncio.get_running_loop().time() - began,
-            leaf.attempts,
-            dict(leaf.costs),
-            tuple(leaf.call.failures),
+            chained_fingerprint=key.fingerprint.chained,
+            own_fingerprint=key.fingerprint.own,
+            result=ended.result,
+            step_id=leaf.id,
+            started=leaf.progress.started,
+            seconds=asyncio.get_running_loop().time() - began,
+            attempts=leaf.progress.attempts,
+            cost=dict(leaf.progress.costs),
+            failures=tuple(leaf.progress.call.failures),
         )
-        keeping = asyncio.ensure_future(journal.keep(leaf.key, record))
+        keeping = asyncio.ensure_future(journal.keep(key.name, record))
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError as error:
@@ -115,10 +113,18 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     return run
 
 
-async def _published(leaf: LeafCall, journal: Journal) -> bool:
+def taken_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
+    """The result of a call that an earlier run finished, with what its attempts left there."""
+    progress = leaf.progress
+    progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
+    progress.costs = dict(kept.cost)
+    progress.call.failures.extend(kept.failures)
+    return LeafResult(SUCCEEDED, kept.result, reused=True)
+
+
+async def _published(key: CallKey, journal: Journal) -> bool:
     """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
-    if leaf.published is None:
+    if key.published_by is None:
         return False
-    key, chained_fingerprint = leaf.published
-    kept = await journal.find(key)
-    return kept is not None and kept.chained_fingerprint == chained_fingerprint
+    kept = await journal.find(key.published_by.name)
+    return kept is not None and kept.chained_fingerprint == key.published_by.fingerprint.chained

@@ -7,7 +7,7 @@ from flows.author import SUCCEEDED, Outcome, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine.engine import run_plan
 from flows.engine.inline import run_leaf
-from flows.engine.journal import Journal
+from flows.engine.journal import Journal, taken_over
 from flows.engine.prepared import Prepared
 from flows.errors import OrchestrationError, suggest
 from flows.planning import Plan
@@ -72,9 +72,9 @@ class _Replay:
         self.recorded: Delta | None = None
 
     async def __call__(self, leaf: LeafCall) -> LeafResult:
-        kept = await self._journal.find(leaf.key)
+        kept = await self._journal.find(leaf.key.name) if leaf.key is not None else None
         if self._step in (leaf.id, leaf.path, leaf.node.spec.name) and not self.path:
-            self.path, self.recorded = leaf.path, kept.done.delta if kept is not None else None
+            self.path, self.recorded = leaf.path, kept.result.delta if kept is not None else None
             ended = await run_leaf(leaf)
             self.writes = ended.result.delta if ended.result is not None else None
             return ended
@@ -82,5 +82,4 @@ class _Replay:
             return LeafResult(SUCCEEDED, CallResult((), None))  # another item than the one that is asked for
         if kept is None or self.path:
             return LeafResult(ending_of(asyncio.CancelledError()))
-        leaf.attempts, leaf.started = kept.attempts, kept.started
-        return LeafResult(SUCCEEDED, kept.done, reused=True)
+        return taken_over(leaf, kept)

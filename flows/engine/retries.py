@@ -12,21 +12,21 @@ logger = logging.getLogger(__name__)
 
 def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     """Seconds until the next attempt; None if there is none, which the error then says if it could have had one."""
-    retry, error = leaf.node.retry, ending.error
-    if error is None or not ending.transient or not leaf.attempts or leaf.attempts >= retry.max_attempts:
+    retry, made, error = leaf.node.retry, leaf.progress.attempts, ending.error
+    if error is None or not ending.transient or not 0 < made < retry.max_attempts:
         return None
-    if leaf.meter.refusal:
+    if leaf.limits.budget.refusal:
         return None
-    delay_s = retry.delay_before(leaf.attempts + 1, retry_after_s=ending.retry_after_s, random=random.random())
+    delay_s = retry.delay_before(made + 1, retry_after_s=ending.retry_after_s, random=random.random())
     if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
         return None
-    count = leaf.retries
-    if count is not None and not count.spend():
+    count = leaf.limits.retries
+    if not count.spend():
         note = f"not tried again: the run's retry budget ({count.budget}) is used up"
         error.args = (f"{error}; {note}",)  # what Prefect shows as the message of the state
         error.add_note(note)
-        logger.warning("%s: attempt %d failed (%s)", leaf.id, leaf.attempts, error)
+        logger.warning("%s: attempt %d failed (%s)", leaf.id, made, error)
         return None
-    left = "" if count is None or count.budget is None else f", {count.left():.0f} retries left in the run"
-    logger.info("%s: attempt %d failed (%s), next in %.2f s%s", leaf.id, leaf.attempts, error, delay_s, left)
+    left = "" if count.budget is None else f", {count.left():.0f} retries left in the run"
+    logger.info("%s: attempt %d failed (%s), next in %.2f s%s", leaf.id, made, error, delay_s, left)
     return delay_s

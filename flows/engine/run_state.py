@@ -10,8 +10,8 @@ from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
 from flows.engine.events import Observer, StepFinished
 from flows.engine.journal import Journal
 from flows.engine.stuck import StuckWatch
-from flows.limits import Admission, Budget, Resources, Slot, Window
-from flows.model import RetryCount, StepPath
+from flows.limits import RunLimits, Slot
+from flows.model import StepPath
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
 
@@ -78,7 +78,7 @@ class Undoable:
     """A call that succeeded and can be undone, with the context it saw."""
 
     call: LeafCall
-    done: CallResult
+    result: CallResult
 
 
 @dataclass
@@ -90,11 +90,8 @@ class RunState:
     observe: Observer
     outcomes: dict[StepPath, Outcome] = field(default_factory=dict[StepPath, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
-    turns: Admission = field(default_factory=lambda: Admission({}, Resources()))
-    retries: RetryCount = field(default_factory=RetryCount)
-    calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
-    meter: Budget = field(default_factory=Budget)
+    limits: RunLimits = field(default_factory=RunLimits)
     fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
     """By id of the step; empty if nothing is kept."""
     undoable: list[Undoable] = field(default_factory=list[Undoable])
@@ -130,11 +127,11 @@ class RunState:
 
     def only_refused(self, path: StepPath) -> bool:
         """Whether nothing below `path` failed, and something was not started because the budget is used up."""
-        if not self.meter.refusal:
+        if not self.limits.budget.refusal:
             return False
         below = [outcome for outcome in self.outcomes.values() if outcome.is_leaf and outcome.path.inside(path)]
         return not any(outcome.error for outcome in below) and any(
-            outcome.reason == self.meter.refusal for outcome in below
+            outcome.reason == self.limits.budget.refusal for outcome in below
         )
 
     def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:

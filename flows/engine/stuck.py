@@ -76,15 +76,16 @@ class StuckWatch:
         again, is not stuck.
         """
         for watched in self._calls.values():
-            call = watched.call
-            if not call.is_trying:
+            call, progress = watched.call, watched.call.progress
+            if not progress.is_trying:
                 watched.attempt = 0
                 continue
-            reports = call.call.reports
-            if call.attempts != watched.attempt or reports != watched.reports:
+            reports = progress.call.reports
+            if progress.attempts != watched.attempt or reports != watched.reports:
                 if reports and reports != watched.reports:
-                    self._observe(StepProgressed(call.path, call.id, call.call.done, call.call.total))
-                watched.attempt, watched.reports, watched.heard, watched.told = call.attempts, reports, at, 0.0
+                    done, total = progress.call.done, progress.call.total
+                    self._observe(StepProgressed(call.path, call.id, done, total))
+                watched.attempt, watched.reports, watched.heard, watched.told = progress.attempts, reports, at, 0.0
                 continue
             silent = at - watched.heard
             if silent >= max(self._expected.limit_s(call.path), 2 * watched.told):

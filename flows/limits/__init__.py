@@ -1,8 +1,9 @@
-"""Who may start: windows, shared resources, admission and the budget of a run."""
+"""Who may start: windows, shared resources, admission, and the limits of a run as a whole."""
 
 from flows.limits.admission import Admission, Admitted, SharedRates, SharedSeats, warn_of_what_is_not_shared
-from flows.limits.budget import SECONDS, Budget, more_budget
+from flows.limits.budget import SECONDS, Budget
 from flows.limits.resources import MINUTE_S, Demand, Resources, process_resources
+from flows.limits.run_limits import RetryCount, RunLimits
 from flows.limits.windows import Slot, Window
 
 __all__ = [
@@ -13,11 +14,12 @@ __all__ = [
     "Budget",
     "Demand",
     "Resources",
+    "RetryCount",
+    "RunLimits",
     "SharedRates",
     "SharedSeats",
     "Slot",
     "Window",
-    "more_budget",
     "process_resources",
     "warn_of_what_is_not_shared",
 ]

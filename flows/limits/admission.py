@@ -81,6 +81,9 @@ class Admission:
             CircuitOpen: a resource is not being called now.
             TransientError: a shared limit could not be asked.
         """
+        if not uses:
+            yield Admitted()
+            return
         used = [self.settled[name] for name in sorted(set(uses))]
         ticket = await self.resources.take([Demand(one.name, one.resource, expected_tokens) for one in used])
         admitted = Admitted()

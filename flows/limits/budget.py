@@ -23,7 +23,7 @@ class Budget:
         spent: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.budget = dict(budget or {})
+        self.allowed = dict(budget or {})
         self.before = dict(spent or {})
         self.total: dict[str, float] = {}
         """What this run's calls reported so far, also those whose result nobody wanted any more."""
@@ -77,8 +77,13 @@ class Budget:
             if charge.over:
                 self.late = _sum(self.late, units)
 
+    def enough(self) -> dict[str, float]:
+        """A budget with which the run could go on: twice what was allowed or used of each unit that ran out."""
+        out = {unit: limit for unit, limit in self.allowed.items() if f" {unit} used" in self.refusal}
+        return {unit: 2 * max(limit, self.used(unit)) for unit, limit in (out or self.allowed).items()}
+
     def _why_not(self, handler: str) -> str:
-        for unit, limit in self.budget.items():
+        for unit, limit in self.allowed.items():
             used = self.used(unit)
             known = f"{_amount(used, unit)} of {_amount(limit, unit)} used"
             if used >= limit:
@@ -109,12 +114,6 @@ class Charge:
 
     def add(self, units: Mapping[str, float]) -> None:
         self._meter.add(self, units)
-
-
-def more_budget(budget: Mapping[str, float], refusal: str, used: Callable[[str], float]) -> dict[str, float]:
-    """A budget with which a stopped run could go on: twice what was allowed or used of each unit that ran out."""
-    named = {unit: limit for unit, limit in budget.items() if f" {unit} used" in refusal}
-    return {unit: 2 * max(limit, used(unit)) for unit, limit in (named or budget).items()}
 
 
 def _amount(amount: float, unit: str) -> str:

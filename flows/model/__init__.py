@@ -7,7 +7,6 @@ from flows.model.limits import (
     EffectiveResource,
     Resource,
     RetryBudget,
-    RetryCount,
     effective_resource,
     tightest,
 )
@@ -62,7 +61,6 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryBudget",
-    "RetryCount",
     "Sequential",
     "Split",
     "Step",

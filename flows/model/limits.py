@@ -1,6 +1,5 @@
 """Limits as pipelines and settings declare them: resources, circuit breakers, retry budgets; and how two combine."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -59,31 +58,6 @@ class RetryBudget(Frozen):
         parts = [f"{self.max_retries} retries"] if self.max_retries is not None else []
         parts += [f"{self.share:.0%} of the calls"] if self.share is not None else []
         return " and ".join(parts)
-
-
-@dataclass
-class RetryCount:
-    """How much of its retry budget a run has spent; used on the event loop only."""
-
-    budget: RetryBudget | None = None
-    calls: int = 0
-    retries: int = 0
-
-    def spend(self) -> bool:
-        """Count one retry and return True, or return False if none is left."""
-        if self.left() < 1:
-            return False
-        self.retries += 1
-        return True
-
-    def left(self) -> float:
-        """How many retries are left; with a share, this grows with the calls begun."""
-        if self.budget is None:
-            return math.inf
-        most = math.inf if self.budget.max_retries is None else self.budget.max_retries
-        if self.budget.share is not None:
-            most = min(most, math.ceil(self.budget.share * self.calls))
-        return most - self.retries
 
 
 LIMIT_UNITS = {"concurrency": "at once", "per_minute": "per minute", "tokens_per_minute": "tokens per minute"}

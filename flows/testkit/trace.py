@@ -105,8 +105,9 @@ class _TraceRecorder:
                 pass
 
     async def run_leaf(self, leaf: LeafCall) -> LeafResult:
-        """Run a leaf as direct calls do, but on the event loop and with the delays of the schedule."""
-        leaf.node = replace(leaf.node, spec=replace(leaf.node.spec, is_async=True, function=self._played(leaf)))
+        """Run the leaf as direct calls do, but on the event loop and with the delays of the schedule."""
+        played = replace(leaf.node.spec, is_async=True, function=self._played(leaf))
+        leaf = replace(leaf, node=replace(leaf.node, spec=played))
         try:
             await self._pause(f"{leaf.path} begins")
             ended = await run_inline(leaf)
@@ -120,7 +121,7 @@ class _TraceRecorder:
 
         @functools.wraps(function)
         async def played(*inputs: Any, **options: Any) -> Any:
-            call = f"{path}#{leaf.attempts}"
+            call = f"{path}#{leaf.progress.attempts}"
             self.note("entered", path)
             if self.dead:
                 await _for_ever()

@@ -190,7 +190,7 @@ class _TaskRun:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
             await self._stop(running)
-            return LeafResult(ending_of(error, abandoned=self.leaf.abandoned))
+            return LeafResult(ending_of(error, abandoned=self.leaf.progress.abandoned))
         except Exception as error:
             return await self._without_prefect(error)
         if self.ended is not None:
@@ -200,8 +200,8 @@ class _TaskRun:
     async def _without_prefect(self, failed: Exception) -> LeafResult:
         """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
         logger.warning("%s: Prefect could not keep its task run (%s); it counts all the same", self.leaf.id, failed)
-        ended = self.ended
-        if ended is None or (ended.ending.transient and self.leaf.attempts < self.leaf.node.retry.max_attempts):
+        ended, attempts_left = self.ended, self.leaf.node.retry.max_attempts - self.leaf.progress.attempts
+        if ended is None or (ended.ending.transient and attempts_left > 0):
             return await run_inline(self.leaf)
         return conclude(self.leaf, ended)
 
@@ -225,10 +225,10 @@ class _TaskRun:
         if ending.error is not None:
             if ending.error.__cause__ is not None:
                 cause = traceback_text(ending.error.__cause__)
-                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.attempts, cause)
+                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.progress.attempts, cause)
             raise ending.error
-        if leaf.call.failures:
-            return Completed(name="PartialSuccess", message=f"{len(leaf.call.failures)} item(s) set aside")
+        if leaf.progress.call.failures:
+            return Completed(name="PartialSuccess", message=f"{len(leaf.progress.call.failures)} item(s) set aside")
         return None
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:

@@ -52,7 +52,7 @@ def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[StepStuck], 
 
 def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(caplog: pytest.LogCaptureFixture) -> None:
     watch, call, found, _ = watched(Expected(usual_s={"0": 40.0}))
-    call.is_trying, call.attempts = True, 1
+    call.progress.is_trying, call.progress.attempts = True, 1
     with caplog.at_level(logging.WARNING, "flows.engine.stuck"):
         for at in range(0, 1300, 5):
             watch.look(float(at))
@@ -64,12 +64,12 @@ def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck
     watch, call, found, progress = watched(Expected(after_s=10.0))
     for at in range(0, 30, 5):
         watch.look(float(at))
-    call.is_trying, call.attempts = True, 1
+    call.progress.is_trying, call.progress.attempts = True, 1
     for at in range(30, 90, 5):
-        call.call.report_progress(at, 90)
+        call.progress.call.report_progress(at, 90)
         watch.look(float(at))
     assert progress[-1] == (85, 90)
-    call.attempts, call.call = 2, Call()
+    call.progress.attempts, call.progress.call = 2, Call()
     watch.look(94.0)
     watch.look(103.0)
     assert found == []
