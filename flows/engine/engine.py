@@ -12,9 +12,9 @@ from typing import Any, assert_never
 
 from flows.author import BranchResult, Ending, ErrorInfo, Outcome, RunResult, RunStatus, error_info, now
 from flows.calling import CallKey, CallProgress, LeafCall, RunLeaf, open_cluster
+from flows.engine.attempts import run_leaf as run_inline
 from flows.engine.events import AttemptFinished, RunFinished, RunStarted, StepStarted
 from flows.engine.groups import merged_result, run_group
-from flows.engine.inline import run_leaf as run_inline
 from flows.engine.journal import journaled
 from flows.engine.loops import run_loop
 from flows.engine.prepared import Prepared

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from flows.author import SUCCEEDED, Outcome, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult
+from flows.engine.attempts import run_leaf
 from flows.engine.engine import run_plan
-from flows.engine.inline import run_leaf
 from flows.engine.journal import Journal, taken_over
 from flows.engine.prepared import Prepared
 from flows.errors import OrchestrationError, suggest
