@@ -8,15 +8,9 @@ import logging
 from dataclasses import replace
 
 from flows.engine.run_state import RunState, Scope, Undoable
-from flows.model import Policy
 from flows.planning import Group
 
 logger = logging.getLogger(__name__)
-
-
-def takes_back(policy: Policy) -> bool:
-    """Whether a group of this policy leaves nothing behind when it fails."""
-    return policy.success_when == "all" and policy.merge_when_failed == "nothing"
 
 
 async def compensate(state: RunState, group: Group, scope: Scope) -> None:

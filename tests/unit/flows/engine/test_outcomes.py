@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flows.author import Call, Outcome, Registry, handler
 from flows.engine import engine as real_engine
-from flows.engine import groups, loops, run_state
-from flows.model import MinRatio, MinSuccess, StepPath, Tolerance
+from flows.engine import loops, run_state
+from flows.model import MinRatio, MinSuccess, Policy, StepPath, Tolerance
 from flows.planning import Group, Leaf, Loop, make_plan
 from flows.state import Context, fingerprint
 from flows.testkit import Faults, Schedule
@@ -272,7 +272,7 @@ BROKEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         "_run_status",
         lambda result, state, told=real_engine._run_status: told(result, state).replace("failed", "partial"),
     ),
-    "groups always succeed": lambda patch: patch.setattr(groups.Policy, "satisfied", lambda *_: True),
+    "groups always succeed": lambda patch: patch.setattr(Policy, "satisfied", lambda *_: True),
     "loops tolerate everything": lambda patch: patch.setattr(loops.Tolerance, "exceeded", lambda *_: False),
     "items are forgotten": _forgets,
     "errors are lost": _said(error=lambda one: None),
