@@ -6,7 +6,7 @@ branch. A derived group was made from a list of steps, so that a failure in it c
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flows.author import RACES, ErrorInfo, Status, failure_summary
@@ -151,7 +151,12 @@ class DerivedGroup:
         if not failing:
             return Verdict(_succeeded(results))
         first = (_causes(results) or failing)[0]
-        return Verdict([i for i in _succeeded(results) if i < failing[0]], failure=results[first])
+        failure = results[first]
+        if failure.status == "timed_out" and failure.error is None:
+            # The step had no time left to start. The list around it did start, and has run out of time.
+            text = f"{self.group.children[first].id}: {failure.reason}"
+            failure = replace(failure, error=ErrorInfo("StepTimeout", text, transient=True), reason="")
+        return Verdict([i for i in _succeeded(results) if i < failing[0]], failure=failure)
 
 
 def _failed(
