@@ -16,7 +16,7 @@ from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, er
 from flows.calling import CallResult, LeafCall, LeafResult, call_function
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
-from flows.limits import Admitted
+from flows.limits import AdmittedCall
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ async def attempt(leaf: LeafCall) -> LeafResult:
     return LeafResult(ending)
 
 
-async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> Admitted:
+async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> AdmittedCall:
     """Wait until every limit lets the call start.
 
     Raises:
@@ -105,7 +105,7 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> Admitted:
     return admitted
 
 
-async def _try(leaf: LeafCall, admitted: Admitted) -> CallResult:
+async def _try(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     """Call the handler once, and note what it cost and how it ended.
 
     Raises:

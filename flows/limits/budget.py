@@ -1,4 +1,4 @@
-"""The meter of a run: what its calls have cost so far, and whether its budget lets another one start."""
+"""The budget of a run: what its calls have cost so far, and whether another one may start."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ class Budget:
             return not self.refusal
 
     def start(self, handler: str) -> "Charge":
-        """Note that a call has started; what it costs is told to what this returns."""
+        """Note that a call has started; its costs are reported to the charge that this returns."""
         charge = Charge(self, handler)
         with self._lock:
             self._running.append(charge)
@@ -105,15 +105,15 @@ class Budget:
 
 
 class Charge:
-    """One call, as its run's meter sees it."""
+    """The cost of one call, counted in the budget of its run."""
 
-    def __init__(self, meter: Budget, handler: str) -> None:
-        self._meter, self.handler = meter, handler
+    def __init__(self, budget: Budget, handler: str) -> None:
+        self._budget, self.handler = budget, handler
         self.cost: dict[str, float] = {}
         self.over = False
 
     def add(self, units: Mapping[str, float]) -> None:
-        self._meter.add(self, units)
+        self._budget.add(self, units)
 
 
 def _amount(amount: float, unit: str) -> str:
