@@ -25,6 +25,7 @@ from typing import Any, cast
 from flows.calling import guardian
 from flows.calling.threads import call_in_thread
 from flows.errors import FatalError, TransientError
+from flows.limits import Window
 
 # Spawned, not forked: a fork of a process with threads and locks may hang.
 _spawn = multiprocessing.get_context("spawn")
@@ -46,7 +47,7 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
         message = pickle.dumps((function, arguments))
     except Exception as error:
         raise FatalError(f"the inputs of a call with `isolation: process` must be picklable: {error}") from error
-    async with _turns():
+    async with _window():
         worker = _take()
         future = call_in_thread(lambda: worker.call(message), name=f"braid-worker-{worker.number}")
         try:
@@ -188,11 +189,11 @@ _lock = threading.Lock()
 _workers: set[_Worker] = set()
 _idle: list[_Worker] = []
 _numbers = iter(range(1, 1 << 62))
-_waiting: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
+_windows: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Window]" = weakref.WeakKeyDictionary()
 
 
-def _turns() -> asyncio.Semaphore:
-    return _waiting.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_WORKERS))
+def _window() -> Window:
+    return _windows.setdefault(asyncio.get_running_loop(), Window(MOST_WORKERS))
 
 
 def _take() -> _Worker:

@@ -534,9 +534,9 @@ async def test_one_outcome_for_everything_declared_whatever_happens(registry: Re
     result = await run(tree, registry)
     model = Pipeline.model_validate({"name": "test", "steps": tree})
     declared = [node.path for node in make_plan(model, registry=registry).nodes if node.path]
-    from flows.engine.run_state import kind_of
+    from flows.engine.run_state import outcome_kind
 
-    declared = [node.path for node in make_plan(model, registry=registry).nodes if kind_of(node) is not None]
+    declared = [node.path for node in make_plan(model, registry=registry).nodes if outcome_kind(node) is not None]
     assert [outcome.path for outcome in result.outcomes] == declared
     # A step that had to succeed and did not never leaves a run that says it succeeded.
     if any(statuses(result)[str(i)] not in ("succeeded", "skipped") for i in range(len(tree))):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import flows.calling.places
+import flows.calling.dispatch
 from flows.author import Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
@@ -25,7 +25,7 @@ PREFECT = {"succeeded": "Completed", "partial": "PartialSuccess", "failed": "Fai
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.calling.places, "GRACE_S", 0.001)
+    monkeypatch.setattr(flows.calling.dispatch, "GRACE_S", 0.001)
 
 
 def name_of(row: Any) -> str:

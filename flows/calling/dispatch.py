@@ -10,13 +10,10 @@ from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
-from flows.calling.remote import Report, report_of
+from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
 from flows.errors import Abandoned, FatalError, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
-
-GRACE_S = 0.1
-"""How long a thread that was told to stop may take before it counts as abandoned."""
 
 
 async def call_function(
@@ -104,7 +101,7 @@ async def _on_cluster(
     there = replace(call, costs={}, failures=[], on_cost=None)
     remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
 
-    def take_over(report: Report) -> None:
+    def take_over(report: RemoteReport) -> None:
         call.add_cost(report.costs)
         call.failures += report.failures
 
