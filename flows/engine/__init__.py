@@ -20,12 +20,12 @@ from flows.engine.events import (
 from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared, new_run_id
 from flows.engine.replay import replay_step
-from flows.engine.stuck import Expected, usual_seconds
+from flows.engine.stuck import Expectation, usual_seconds
 
 __all__ = [
     "AttemptFinished",
     "Event",
-    "Expected",
+    "Expectation",
     "FinishedCall",
     "Journal",
     "LoopStarted",

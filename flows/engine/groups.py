@@ -9,7 +9,7 @@ from typing import Any, cast
 from flows.author import BranchResult, DeferredCombination, error_info, merge_results, message_of, split_items
 from flows.calling import call_in_thread
 from flows.engine.compensation import compensate
-from flows.engine.run_state import NodeResult, RunNode, RunState, Scope, all_done
+from flows.engine.run_state import NodeResult, RunNode, RunState, Scope, wait_for_all
 from flows.engine.verdicts import GroupKind, Stop, Verdict, group_kind
 from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
@@ -74,19 +74,19 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
             result = state.never_started(child, scope, "cancelled", branches.reason)
         finally:
             slot.let_go()
-        _ended(group, branches, position, result)
+        _note_end(group, branches, position, result)
 
     def settle(position: int) -> None:
         """A task that was cancelled before its first step has left nothing behind."""
         if branches.results[position] is None:
             result = state.never_started(group.children[position], scope, "cancelled", branches.reason)
-            _ended(group, branches, position, result)
+            _note_end(group, branches, position, result)
 
     for position in range(count):
         task = asyncio.ensure_future(run_branch(position))
         task.add_done_callback(lambda _, position=position: settle(position))
         branches.tasks.append(task)
-    if await all_done(branches.tasks):
+    if await wait_for_all(branches.tasks):
         return NodeResult("cancelled", reason=branches.reason, transient=True)
     concluded = await _conclude(state, group, context, scope, branches)
     if not concluded.ok and branches.kind.takes_back:
@@ -117,7 +117,7 @@ async def _enter(
     return None
 
 
-def _ended(group: Group, branches: _Branches, position: int, result: NodeResult) -> None:
+def _note_end(group: Group, branches: _Branches, position: int, result: NodeResult) -> None:
     """Note how a branch ended, and stop the others where the group's kind says so."""
     branches.results[position] = result
     branches.ended[position].set()
@@ -190,7 +190,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     state.lost += [scope.path(group.children[position]) for position in verdict.lost]
     if verdict.fails_run:
         state.fails_run.append(scope.path(group))
-    return NodeResult("succeeded", value)
+    return NodeResult("succeeded", value=value)
 
 
 def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:

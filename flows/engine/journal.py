@@ -64,7 +64,7 @@ class MemoryJournal(Journal):
         self.kept.pop(key, None)
 
 
-def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
+def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     """`run_leaf`, taking over what the journal has and keeping in it what succeeds."""
     if not journal.active:
         return run_leaf
@@ -81,7 +81,7 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         except asyncio.CancelledError as error:
             return LeafResult(ending_of(error))
         if kept is not None and kept.chained_fingerprint == key.fingerprint.chained and not kept.undoing:
-            return taken_over(leaf, kept)
+            return take_over(leaf, kept)
         if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
             undone = await run_leaf(leaf.undoing(kept.result))
             if not undone.ending.succeeded:
@@ -113,8 +113,8 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     return run
 
 
-def taken_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
-    """The result of a call that an earlier run finished, with what its attempts left there."""
+def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
+    """The result of a call that an earlier run finished, and in the call's progress what its attempts left there."""
     progress = leaf.progress
     progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
     progress.costs = dict(kept.cost)

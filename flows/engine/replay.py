@@ -7,9 +7,10 @@ from flows.author import SUCCEEDED, Outcome, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult
 from flows.engine.attempts import run_leaf
 from flows.engine.engine import run_plan
-from flows.engine.journal import Journal, taken_over
+from flows.engine.journal import Journal, take_over
 from flows.engine.prepared import Prepared
 from flows.errors import OrchestrationError, suggest
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context, Delta, fingerprint
 
@@ -42,7 +43,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
         OrchestrationError: there is no such step, or something before it had not succeeded in that run.
     """
     replaying = _Replay(journal, step)
-    result = await run_plan(Prepared(plan, context, journal=_Keys()), run_leaf=replaying)
+    result = await run_plan(Prepared(plan, context, journal=_KeysOnly()), run_leaf=replaying)
     if not replaying.path:
         names = [outcome.id for outcome in result.outcomes if outcome.is_leaf]
         if step in names or step in [outcome.path for outcome in result.outcomes]:
@@ -56,7 +57,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
     return StepReplay(outcome, replaying.writes or (), replaying.recorded)
 
 
-class _Keys(Journal):
+class _KeysOnly(Journal):
     """Keeps nothing, but lets every call know its key."""
 
     active = True
@@ -78,8 +79,8 @@ class _Replay:
             ended = await run_leaf(leaf)
             self.writes = ended.result.delta if ended.result is not None else None
             return ended
-        if kept is None and leaf.item is not None and self._step.endswith("]"):
+        if kept is None and leaf.item is not None and StepPath(self._step).item:
             return LeafResult(SUCCEEDED, CallResult((), None))  # another item than the one that is asked for
         if kept is None or self.path:
             return LeafResult(ending_of(asyncio.CancelledError()))
-        return taken_over(leaf, kept)
+        return take_over(leaf, kept)

@@ -28,7 +28,6 @@ class NodeResult:
     quality: float | None = None
     error: ErrorInfo | None = None
     transient: bool = False
-    started: float | None = None
     reason: str = ""
 
     @property
@@ -136,7 +135,7 @@ class RunState:
 
     def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:
         """Give `node` and all that is declared in it the outcome of something that never started."""
-        kind = kind_of(node)
+        kind = outcome_kind(node)
         if kind is not None and scope.path(node) not in self.outcomes:
             self.record(Outcome(path=scope.path(node), id=scope.name(node), kind=kind, status=status, reason=reason))
         for child in () if isinstance(node, Loop) else node_children(node):
@@ -151,7 +150,7 @@ def inside(node: Node, scope: Scope) -> Scope:
     return scope
 
 
-def kind_of(node: Node) -> Kind | None:
+def outcome_kind(node: Node) -> Kind | None:
     """The kind of outcome that a node has of its own; None for the list of steps of a pipeline, a case or an item."""
     match node:
         case Leaf() | FanIn():
@@ -164,16 +163,13 @@ def kind_of(node: Node) -> Kind | None:
             return "group"
 
 
-def expire(deadline: float | None, timeout_s: float | None) -> float | None:
-    """The earlier of a deadline and now plus a timeout, on the event loop's clock."""
-    if timeout_s is None:
-        return deadline
-    until = asyncio.get_running_loop().time() + timeout_s
-    return until if deadline is None else min(deadline, until)
+def deadline_after(timeout_s: float | None) -> float | None:
+    """Now plus a timeout, on the event loop's clock."""
+    return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
 
 
-async def all_done(tasks: Sequence["asyncio.Task[None]"]) -> bool:
-    """Wait for all tasks; when the caller is cancelled meanwhile, cancel them, wait still, and say so."""
+async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:
+    """Wait for all tasks, and cancel them when the caller is cancelled meanwhile; whether it was."""
     cancelled = False
     pending = set(tasks)
     while pending:

@@ -20,7 +20,7 @@ UNKNOWN_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Expected:
+class Expectation:
     """How long steps may be silent; `usual_s` is what nine of ten earlier calls took at most, by path in the plan."""
 
     after_s: float | None = None
@@ -47,24 +47,24 @@ def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 @dataclass
-class _Watched:
+class _WatchedCall:
     call: LeafCall
     attempt: int = 0
     reports: int = 0
     heard: float = 0.0
-    told: float = 0.0
+    named_at_s: float = 0.0
     """The silence at which it was last named."""
 
 
 class StuckWatch:
     """Looks at the calls of one run; on the event loop only, and on the loop's clock."""
 
-    def __init__(self, expected: Expected, observe: Observer) -> None:
+    def __init__(self, expected: Expectation, observe: Observer) -> None:
         self._expected, self._observe = expected, observe
-        self._calls: dict[str, _Watched] = {}
+        self._calls: dict[str, _WatchedCall] = {}
 
     def add(self, call: LeafCall) -> None:
-        self._calls[call.path] = _Watched(call)
+        self._calls[call.path] = _WatchedCall(call)
 
     def remove(self, call: LeafCall) -> None:
         self._calls.pop(call.path, None)
@@ -85,11 +85,16 @@ class StuckWatch:
                 if reports and reports != watched.reports:
                     done, total = progress.call.done, progress.call.total
                     self._observe(StepProgressed(call.path, call.id, done, total))
-                watched.attempt, watched.reports, watched.heard, watched.told = progress.attempts, reports, at, 0.0
+                watched.attempt, watched.reports, watched.heard, watched.named_at_s = (
+                    progress.attempts,
+                    reports,
+                    at,
+                    0.0,
+                )
                 continue
             silent = at - watched.heard
-            if silent >= max(self._expected.limit_s(call.path), 2 * watched.told):
-                watched.told = silent
+            if silent >= max(self._expected.limit_s(call.path), 2 * watched.named_at_s):
+                watched.named_at_s = silent
                 found = StepStuck(call.path, call.id, silent, self._expected.usual(call.path))
                 logger.warning("%s", found)
                 self._observe(found)

@@ -153,7 +153,7 @@ def current_flow_run_id() -> str | None:
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
-    async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
+    async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
     await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
@@ -286,7 +286,7 @@ def _final_state(result: RunResult) -> State[Any]:
 
 
 @contextlib.asynccontextmanager
-async def _shown(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
+async def _progress_artifact(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
     """Show the plan, and how far the run is while it goes on; the run does not wait for that."""
     ended = asyncio.Event()
 
