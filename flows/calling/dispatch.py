@@ -12,7 +12,7 @@ from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
 from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
-from flows.errors import Abandoned, FatalError, StepCancelled, StepTimeout, TransientError
+from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
 
 
@@ -23,7 +23,7 @@ async def call_function(
 
     Raises:
         TransientError, FatalError: what it raised, classified.
-        StepTimeout: the deadline (on the event loop's clock) came first; `Abandoned` if it could not be stopped.
+        StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
     began = asyncio.get_running_loop().time()
@@ -49,7 +49,7 @@ async def call_function(
             leaf.progress.call.cancel()
             took = asyncio.get_running_loop().time() - began
             if leaf.progress.abandoned:
-                raise Abandoned(
+                raise StepAbandoned(
                     f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
                 ) from error
             raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error

@@ -71,7 +71,7 @@ async def attempt(leaf: LeafCall) -> LeafResult:
     try:
         async with AsyncExitStack() as held:
             admitted = await _take_turn(leaf, held)
-            return LeafResult(SUCCEEDED, await _try(leaf, admitted))
+            return LeafResult(SUCCEEDED, await _try_once(leaf, admitted))
     except (asyncio.CancelledError, OrchestrationError) as error:
         ending = ending_of(error, abandoned=leaf.progress.abandoned)
     if not ending.stopped:
@@ -105,11 +105,11 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> AdmittedCall:
     return admitted
 
 
-async def _try(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
+async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     """Call the handler once, and note what it cost and how it ended.
 
     Raises:
-        TransientError: it failed and may succeed when tried again (`StepTimeout` and `Abandoned` are such).
+        TransientError: it failed and may succeed when tried again (`StepTimeout` and `StepAbandoned` are such).
         FatalError: it failed for good.
         BudgetUsedUp: it was not called, because the run's budget allows no more calls.
         asyncio.CancelledError: the result is no longer wanted.
@@ -130,7 +130,9 @@ async def _try(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     ending = SUCCEEDED
     progress.is_trying = True
     try:
-        return await (_call(leaf, deadline) if leaf.undo_of is None else _undo(leaf, leaf.undo_of, deadline))
+        return await (
+            _call_handler(leaf, deadline) if leaf.undo_of is None else _call_undo(leaf, leaf.undo_of, deadline)
+        )
     except BaseException as error:
         ending = ending_of(error, abandoned=progress.abandoned)
         raise
@@ -143,7 +145,7 @@ async def _try(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
         leaf.attempted(Attempt(progress.attempts, ending.status, started, loop.time() - began, cost, error))
 
 
-async def _call(leaf: LeafCall, deadline: float | None) -> CallResult:
+async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     spec, options = leaf.node.spec, bind_options(leaf)
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.progress.call
@@ -152,7 +154,7 @@ async def _call(leaf: LeafCall, deadline: float | None) -> CallResult:
     return bind_result(leaf, view, returned)
 
 
-async def _undo(leaf: LeafCall, done: CallResult, deadline: float | None) -> CallResult:
+async def _call_undo(leaf: LeafCall, done: CallResult, deadline: float | None) -> CallResult:
     """Call the handler's `undo` with what the handler read and what it gave; its own result is of no interest."""
     spec, options = leaf.node.spec, bind_options(leaf)
     undo = spec.undo

@@ -68,16 +68,16 @@ def bind_result(leaf: LeafCall, view: Context, returned: Any) -> CallResult:
         TransientError, FatalError: it returned a failure, or what cannot be written.
     """
     spec = leaf.node.spec
-    value = _value_of(returned)
+    value = _returned_value(returned)
     try:
-        return _written(leaf, view, value)
+        return _result_with_delta(leaf, view, value)
     except (TransientError, FatalError):
         raise
     except Exception as error:  # a value that a context cannot hold, or a quality score that fails
         raise classified(spec, error) from error
 
 
-def _value_of(returned: Any) -> Any:
+def _returned_value(returned: Any) -> Any:
     match returned:
         case Success():
             return returned.value
@@ -89,9 +89,9 @@ def _value_of(returned: Any) -> Any:
             return returned
 
 
-def _written(leaf: LeafCall, view: Context, value: Any) -> CallResult:
+def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
     spec = leaf.node.spec
-    outputs = _outputs(spec, leaf.node.writes, value)
+    outputs = _written_fields(spec, leaf.node.writes, value)
     for name, output in outputs.items():
         view.data[name] = output
     delta = view.delta()
@@ -105,7 +105,7 @@ def _written(leaf: LeafCall, view: Context, value: Any) -> CallResult:
     return CallResult(delta, value, quality)
 
 
-def _outputs(spec: HandlerSpec, writes: Mapping[str, str], value: Any) -> Mapping[str, Any]:
+def _written_fields(spec: HandlerSpec, writes: Mapping[str, str], value: Any) -> Mapping[str, Any]:
     """What is to be written, by field."""
     if spec.takes_context:
         # A context's handler may return outputs beside what it wrote.

@@ -7,7 +7,7 @@ finishes the undo before it does the step again. An `undo` must therefore stand 
 import logging
 from dataclasses import replace
 
-from flows.engine.run_state import RunState, Scope, Undoable
+from flows.engine.run_state import RunState, Scope, UndoableCall
 from flows.planning import Group
 
 logger = logging.getLogger(__name__)
@@ -19,10 +19,10 @@ async def compensate(state: RunState, group: Group, scope: Scope) -> None:
     inside = [one for one in state.undoable if one.call.path.inside(here)]
     state.undoable = [one for one in state.undoable if one not in inside]
     for one in reversed(inside):
-        await _undo(state, one, group.label)
+        await _undo_call(state, one, group.label)
 
 
-async def _undo(state: RunState, one: Undoable, group: str) -> None:
+async def _undo_call(state: RunState, one: UndoableCall, group: str) -> None:
     key, path = one.call.key, one.call.path
     kept = await state.journal.find(key.name) if key is not None else None
     if key is not None and kept is not None:

@@ -61,7 +61,7 @@ async def run_plan(
     context.progress_view = Progress(plan.pipeline.steps)
     state.observe(RunStarted(plan, context.execution_id))
     scope = Scope(deadline=deadline_after(plan.pipeline.timeout_s))
-    watching = _watch(state, prepared.expected)
+    watching = _start_watch(state, prepared.expected)
     # In a task of its own: its cancellation is ours to turn into outcomes, the caller's is not ours to swallow.
     walk = asyncio.ensure_future(run_node(state, plan.root, context, scope))
     try:
@@ -87,21 +87,21 @@ async def run_plan(
         started=started,
         seconds=loop.time() - began,
         transient=result.transient and not state.limits.budget.refusal,
-        stopped=_why_stopped(state, outcomes),
+        stopped=_budget_stop(state, outcomes),
         late_cost=dict(state.limits.budget.late),
     )
     state.observe(RunFinished(ended))
     return ended
 
 
-def _watch(state: RunState, expected: Expectation | None) -> "asyncio.Task[None] | None":
+def _start_watch(state: RunState, expected: Expectation | None) -> "asyncio.Task[None] | None":
     if expected is None:
         return None
     state.watch = StuckWatch(expected, state.observe)
     return asyncio.ensure_future(state.watch.forever())
 
 
-def _why_stopped(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
+def _budget_stop(state: RunState, outcomes: tuple[Outcome, ...]) -> str:
     """Why a run that used up its budget ended, and how to go on; empty if it did not."""
     budget = state.limits.budget
     if not budget.refusal:

@@ -48,7 +48,7 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
         names = ", ".join(child.label for child in group.children)
         logger.info("Executing parallel step with %d handlers: %s", count, names)
     try:
-        shares = _shares(group, context)
+        shares = _branch_shares(group, context)
     except OrchestrationError as error:
         for child in group.children:
             state.never_started(child, scope, "skipped", str(error))
@@ -60,7 +60,7 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     async def run_branch(position: int) -> None:
         child, slot = group.children[position], Slot(window)
         try:
-            result = await _enter(state, group, branches, position, scope, slot)
+            result = await _await_start(state, group, branches, position, scope, slot)
             if result is None:
                 base = context.fork()
                 for earlier in before[position]:
@@ -94,7 +94,7 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     return concluded
 
 
-async def _enter(
+async def _await_start(
     state: RunState, group: Group, branches: _Branches, position: int, scope: Scope, slot: Slot
 ) -> NodeResult | None:
     """Wait for what a branch depends on and for its slot in the window; a result if it will never start."""
@@ -136,7 +136,7 @@ def _cancel_others(branches: _Branches, position: int) -> None:
             task.cancel()
 
 
-def _shares(group: Group, context: Context) -> list[list[Any]] | None:
+def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
     items = read_path(context.fork(), group.split.over)
@@ -173,7 +173,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     results = state.groups[group.id] = _branch_results(group, branches, ended)
     value: Any = None
     try:
-        _merge(group, context, branches, verdict)
+        _merge_branches(group, context, branches, verdict)
         if group.merge is not None and verdict.has_result:
             value = await merged_result(group.merge, results, context)
             branch = context.fork()
@@ -209,7 +209,7 @@ def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResul
     ]
 
 
-def _merge(group: Group, context: Context, branches: _Branches, verdict: Verdict) -> None:
+def _merge_branches(group: Group, context: Context, branches: _Branches, verdict: Verdict) -> None:
     """Merge the changes of the branches that count, in declared order.
 
     Raises:

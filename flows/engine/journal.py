@@ -76,7 +76,7 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         assert key is not None, f"{leaf.id}: a call without a key cannot be kept"
         try:
             kept = await journal.find(key.name)
-            if kept is not None and leaf.node.spec.stages and not await _published(key, journal):
+            if kept is not None and leaf.node.spec.stages and not await _is_published(key, journal):
                 kept = None
         except asyncio.CancelledError as error:
             return LeafResult(ending_of(error))
@@ -122,7 +122,7 @@ def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
     return LeafResult(SUCCEEDED, kept.result, reused=True)
 
 
-async def _published(key: CallKey, journal: Journal) -> bool:
+async def _is_published(key: CallKey, journal: Journal) -> bool:
     """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
     if key.published_by is None:
         return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from flows.author import Ending, Outcome, error_info
 from flows.calling import CallKey, CallProgress, LeafCall
 from flows.engine.events import AttemptFinished, StepStarted
-from flows.engine.run_state import NodeResult, RunState, Scope, Undoable
+from flows.engine.run_state import NodeResult, RunState, Scope, UndoableCall
 from flows.errors import OrchestrationError
 from flows.planning import Leaf
 from flows.state import Context
@@ -26,7 +26,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
         deadline=scope.deadline,
         slot=scope.slot,
         limits=state.limits,
-        key=_key(state, node, scope),
+        key=_call_key(state, node, scope),
         attempted=lambda attempt: state.observe(AttemptFinished(path, name, attempt)),
         cluster=state.cluster,
     )
@@ -41,10 +41,10 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
         state.watch.remove(call)
     ending, result, status = ended.ending, ended.result, ended.ending.status
     error = ending.failure
-    reason = _why_stopped(ending)
+    reason = _stop_reason(ending)
     if result is not None:
         if node.spec.undo is not None:
-            state.undoable.append(Undoable(replace(call, context=_read_part(node, context)), result))
+            state.undoable.append(UndoableCall(replace(call, context=_read_part(node, context)), result))
         try:
             context.apply(result.delta)
         except OrchestrationError as refused:  # a value that a context cannot hold
@@ -58,7 +58,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
             kind="step",
             status=status,
             started=progress.started,
-            seconds=_seconds(progress, loop.time() - began),
+            seconds=_seconds_taken(progress, loop.time() - began),
             attempts=progress.attempts,
             cost=dict(progress.costs),
             error=error,
@@ -79,7 +79,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
     )
 
 
-def _why_stopped(ending: Ending) -> str:
+def _stop_reason(ending: Ending) -> str:
     """The reason in the outcome of a call that was stopped or refused; empty for any other."""
     if ending.refused:
         return str(ending.error)
@@ -92,7 +92,7 @@ def _why_stopped(ending: Ending) -> str:
     )
 
 
-def _key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
+def _call_key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
     """Where a call's result is kept; None if nothing is."""
     fingerprint = state.fingerprints.get(node.id)
     if fingerprint is None:
@@ -102,7 +102,7 @@ def _key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
     return CallKey(node.id + scope.key, fingerprint, published_by)
 
 
-def _seconds(progress: CallProgress, taken: float) -> float:
+def _seconds_taken(progress: CallProgress, taken: float) -> float:
     if progress.seconds is not None:  # of the run that it was taken over from
         return progress.seconds
     return taken if progress.started else 0.0

@@ -26,10 +26,10 @@ class StepReplay:
     @property
     def same(self) -> bool:
         """Whether it left the same as then."""
-        return self.recorded is not None and _content(self.recorded) == _content(self.writes)
+        return self.recorded is not None and _delta_fingerprint(self.recorded) == _delta_fingerprint(self.writes)
 
 
-def _content(delta: Delta) -> str:
+def _delta_fingerprint(delta: Delta) -> str:
     return fingerprint([(change.kind, change.path, change.value) for change in delta])
 
 

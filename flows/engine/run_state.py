@@ -73,7 +73,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Undoable:
+class UndoableCall:
     """A call that succeeded and can be undone, with the context it saw."""
 
     call: LeafCall
@@ -93,7 +93,7 @@ class RunState:
     limits: RunLimits = field(default_factory=RunLimits)
     fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
     """By id of the step; empty if nothing is kept."""
-    undoable: list[Undoable] = field(default_factory=list[Undoable])
+    undoable: list[UndoableCall] = field(default_factory=list[UndoableCall])
     """In the order in which they ended."""
     lost: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of the branches that did not succeed in races that others won."""

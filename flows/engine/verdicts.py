@@ -95,12 +95,18 @@ class PlainGroup:
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         policy = self.group.policy
-        succeeded, failing, counted = _succeeded(results), _failing(results), _counted(results)
+        succeeded, failing, counted = (
+            _succeeded_positions(results),
+            _failing_positions(results),
+            _count_not_skipped(results),
+        )
         merges = policy.merge_when_failed == "successful"
         if not policy.satisfied(len(succeeded), counted):
-            return _failed(self.group, policy, results, merged=succeeded if merges else (), time_is_up=time_is_up)
+            return _failed_verdict(
+                self.group, policy, results, merged=succeeded if merges else (), time_is_up=time_is_up
+            )
         if not failing:
-            return Verdict(succeeded, text=_completed(succeeded))
+            return Verdict(succeeded, text=_success_text(succeeded))
         return Verdict(
             succeeded if merges else (),
             fails_run=policy.run_when_failed == "failed",
@@ -125,10 +131,10 @@ class Race:
         return True
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
-        policy, succeeded = Policy(success_when="any", merge_when_failed="successful"), _succeeded(results)
-        if policy.satisfied(len(succeeded), _counted(results)):
-            return Verdict(succeeded, lost=_failing(results), text=_completed(succeeded))
-        return _failed(self.group, policy, results, merged=(), time_is_up=time_is_up)
+        policy, succeeded = Policy(success_when="any", merge_when_failed="successful"), _succeeded_positions(results)
+        if policy.satisfied(len(succeeded), _count_not_skipped(results)):
+            return Verdict(succeeded, lost=_failing_positions(results), text=_success_text(succeeded))
+        return _failed_verdict(self.group, policy, results, merged=(), time_is_up=time_is_up)
 
 
 @dataclass(frozen=True)
@@ -147,32 +153,32 @@ class DerivedGroup:
         return position > stop.position  # what stands before the failed step would have run; it still does
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
-        failing = _failing(results)
+        failing = _failing_positions(results)
         if not failing:
-            return Verdict(_succeeded(results))
-        first = (_causes(results) or failing)[0]
+            return Verdict(_succeeded_positions(results))
+        first = (_cause_positions(results) or failing)[0]
         failure = results[first]
         if failure.status == "timed_out" and failure.error is None:
             # The step had no time left to start. The list around it did start, and has run out of time.
             text = f"{self.group.children[first].id}: {failure.reason}"
             failure = replace(failure, error=ErrorInfo("StepTimeout", text, transient=True), reason="")
-        return Verdict([i for i in _succeeded(results) if i < failing[0]], failure=failure)
+        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]], failure=failure)
 
 
-def _failed(
+def _failed_verdict(
     group: Group, policy: Policy, results: Sequence[NodeResult], *, merged: Sequence[int], time_is_up: bool
 ) -> Verdict:
-    failing = _failing(results)
+    failing = _failing_positions(results)
     has_result = policy.merge_when_failed == "successful"
     if not failing:  # skipped branches do not count, so that too few may be left
         least = policy.success_when.min if isinstance(policy.success_when, MinSuccess) else policy.success_when
         text = (
-            f"{len(_succeeded(results))} of {_counted(results)} branches succeeded, "
+            f"{len(_succeeded_positions(results))} of {_count_not_skipped(results)} branches succeeded, "
             f"and success_when asks for at least {least}"
         )
         failure = NodeResult("failed", error=ErrorInfo("PipelineException", text))
         return Verdict(merged, failure, has_result, text=f"{text} (Step: {group.label})", level=logging.ERROR)
-    causes = _causes(results) or failing
+    causes = _cause_positions(results) or failing
     first = results[causes[0]]
     text = failure_summary(len(causes), first.error.message if first.error else first.reason)
     transient = all(results[i].transient for i in failing)
@@ -184,22 +190,22 @@ def _failed(
     return Verdict(merged, failure, has_result, text=log, level=logging.ERROR)
 
 
-def _completed(succeeded: Sequence[int]) -> str:
+def _success_text(succeeded: Sequence[int]) -> str:
     return f"Parallel step completed successfully: {len(succeeded)} handlers executed"
 
 
-def _succeeded(results: Sequence[NodeResult]) -> list[int]:
+def _succeeded_positions(results: Sequence[NodeResult]) -> list[int]:
     return [position for position, result in enumerate(results) if result.status == "succeeded"]
 
 
-def _failing(results: Sequence[NodeResult]) -> list[int]:
+def _failing_positions(results: Sequence[NodeResult]) -> list[int]:
     return [position for position, result in enumerate(results) if not result.ok]
 
 
-def _causes(results: Sequence[NodeResult]) -> list[int]:
+def _cause_positions(results: Sequence[NodeResult]) -> list[int]:
     """Those that failed by themselves, and were not only stopped."""
     return [position for position, result in enumerate(results) if not result.ok and not result.stopped]
 
 
-def _counted(results: Sequence[NodeResult]) -> int:
+def _count_not_skipped(results: Sequence[NodeResult]) -> int:
     return sum(1 for result in results if result.status != "skipped")

@@ -37,7 +37,7 @@ class Resources:
         loop = asyncio.get_running_loop()
         slot = ResourceSlot(tuple(requests), loop, loop.create_future())
         with self._lock:
-            for rate in self._used(slot):
+            for rate in self._rates_of(slot):
                 rate.waiting.append(slot)
             self._serve(loop.time())
         try:
@@ -58,7 +58,7 @@ class Resources:
             refusal = self._refusal(slot, now)
             if refusal is None:
                 slot.state = "begun"
-                for rate in self._used(slot):
+                for rate in self._rates_of(slot):
                     rate.begin(now + MINUTE_S + START_S)
         if refusal is not None:
             self.end(slot)
@@ -72,22 +72,22 @@ class Resources:
         now = slot.loop.time()
         with self._lock:
             before, slot.state = slot.state, "ended"
-            for request, rate in zip(slot.requests, self._used(slot), strict=True):
+            for request, rate in zip(slot.requests, self._rates_of(slot), strict=True):
                 if before == "waiting" and slot in rate.waiting:
                     rate.waiting.remove(slot)
                 if before in ("waiting", "ended"):
                     continue
                 rate.end(request, begun=before == "begun")
                 if before == "begun":
-                    self._settle(rate, request, request.tokens if tokens is None else tokens, now)
+                    self._count_tokens(rate, request, request.tokens if tokens is None else tokens, now)
                 if request.limits.breaker is not None:
                     rate.judge(request.limits.breaker, slot, ending, now)
             self._serve(now)
 
-    def _used(self, slot: ResourceSlot) -> list[Rate]:
+    def _rates_of(self, slot: ResourceSlot) -> list[Rate]:
         return [self._rates.setdefault(request.name, Rate(request.name)) for request in slot.requests]
 
-    def _settle(self, rate: Rate, request: SlotRequest, used: float, now: float) -> None:
+    def _count_tokens(self, rate: Rate, request: SlotRequest, used: float, now: float) -> None:
         limit = request.limits.tokens_per_minute
         if limit is not None and used > 0:
             # Tokens beyond those of a whole minute are a debt, which lasts as many minutes as it needs.
@@ -101,12 +101,12 @@ class Resources:
         while again:
             again = False
             for first in self._next_slots():
-                rates = self._used(first)
+                rates = self._rates_of(first)
                 refusal = self._refusal(first, now)
                 if refusal is not None:
                     _leave_queues(first, rates)
                     first.state = "ended"
-                    _answer(first, refusal)
+                    _answer_waiting(first, refusal)
                     again = True
                 elif all(rate.waiting[0] is first for rate in rates):
                     if all(map(Rate.is_free_for, rates, first.requests)):
@@ -121,7 +121,7 @@ class Resources:
 
     def _refusal(self, slot: ResourceSlot, now: float) -> CircuitOpen | None:
         refusals = (
-            rate.refusal(request, slot, now) for request, rate in zip(slot.requests, self._used(slot), strict=True)
+            rate.refusal(request, slot, now) for request, rate in zip(slot.requests, self._rates_of(slot), strict=True)
         )
         return next((refusal for refusal in refusals if refusal is not None), None)
 
@@ -129,7 +129,7 @@ class Resources:
         due = min((end for rate in rates if (end := rate.next_change()) is not None), default=None)
         if due is not None and (slot.wakes is None or slot.wakes <= now or due < slot.wakes):
             slot.wakes = due
-            _on_loop(slot.loop, lambda: slot.loop.call_at(due, self._wake, slot))
+            _run_on_loop(slot.loop, lambda: slot.loop.call_at(due, self._wake, slot))
 
     def _wake(self, slot: ResourceSlot) -> None:
         with self._lock:
@@ -147,10 +147,10 @@ def _grant(slot: ResourceSlot, rates: Sequence[Rate]) -> None:
     slot.state = "granted"
     for request, rate in zip(slot.requests, rates, strict=True):
         rate.grant(request, slot)
-    _answer(slot, None)
+    _answer_waiting(slot, None)
 
 
-def _answer(slot: ResourceSlot, refusal: CircuitOpen | None) -> None:
+def _answer_waiting(slot: ResourceSlot, refusal: CircuitOpen | None) -> None:
     """Let the call that waits on its own loop go on, or refuse it."""
 
     def answer() -> None:
@@ -161,10 +161,10 @@ def _answer(slot: ResourceSlot, refusal: CircuitOpen | None) -> None:
         else:
             slot.granted.set_exception(refusal)
 
-    _on_loop(slot.loop, answer)
+    _run_on_loop(slot.loop, answer)
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
     try:
         here = asyncio.get_running_loop()
     except RuntimeError:

@@ -79,7 +79,7 @@ def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> 
         inner["properties"] = dict(properties)
         properties[kind] = {"description": full["description"], "anyOf": [properties[kind], inner]}
         listed = {"required": [kind], "properties": {kind: {"type": "array"}}}
-        full["allOf"] = [{"anyOf": [{"required": [names[0]]}, listed, _inside(kind, _one_of(names))]}]
+        full["allOf"] = [{"anyOf": [{"required": [names[0]]}, listed, _required_with(kind, _one_of(names))]}]
     if kind in ("for_each", "merge_results"):  # `for_each: docs` and `for_each: {over: docs}`
         inner["properties"] = dict(properties)
         properties[kind] = {"description": full["description"], "anyOf": [{"type": "string"}, inner]}
@@ -87,13 +87,13 @@ def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> 
     if kind == "for_each":
         text = {"required": [kind], "properties": {kind: {"type": "string"}}}
         full["allOf"] += [
-            {"anyOf": [{"required": ["over"]}, text, _inside(kind, {"required": ["over"]})]},
-            {"anyOf": [{"required": ["steps"]}, _inside(kind, {"required": ["steps"]})]},
+            {"anyOf": [{"required": ["over"]}, text, _required_with(kind, {"required": ["over"]})]},
+            {"anyOf": [{"required": ["steps"]}, _required_with(kind, {"required": ["steps"]})]},
         ]
     return full
 
 
-def _inside(key: str, demand: dict[str, Any]) -> dict[str, Any]:
+def _required_with(key: str, demand: dict[str, Any]) -> dict[str, Any]:
     return {"required": [key], "properties": {key: {"type": "object", **demand}}}
 
 

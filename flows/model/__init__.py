@@ -12,7 +12,7 @@ from flows.model.limits import (
 )
 from flows.model.lint import remarks
 from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
-from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -47,7 +47,7 @@ __all__ = [
     "Case",
     "EffectiveResource",
     "ForEach",
-    "Frozen",
+    "FrozenModel",
     "Handler",
     "InvalidParameters",
     "Merge",

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from flows.model.policies import Frozen
+from flows.model.policies import FrozenModel
 from flows.model.short_forms import parse_percentage
 
 
-class Breaker(Frozen):
+class Breaker(FrozenModel):
     """A circuit breaker: when to stop making calls that keep failing, and for how long."""
 
     failures: int = Field(default=5, ge=1, description="How many transient failures open the breaker.")
@@ -18,7 +18,7 @@ class Breaker(Frozen):
     open_s: float = Field(default=30.0, gt=0.0, description="Seconds without calls, before one is let through.")
 
 
-class Resource(Frozen):
+class Resource(FrozenModel):
     """A named thing that calls share and must not overload."""
 
     concurrency: int | None = Field(default=None, ge=1, description="The most calls at once.")
@@ -33,7 +33,7 @@ class Resource(Frozen):
     )
 
 
-class RetryBudget(Frozen):
+class RetryBudget(FrozenModel):
     """How many retries a whole run may make; after that, transient failures are final."""
 
     max_retries: int | None = Field(default=None, ge=0, description="Retries in total.")

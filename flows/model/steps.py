@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
 from flows.model.limits import Resource, RetryBudget
-from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
+from flows.model.policies import FrozenModel, MergeRule, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import full_step
 
 MAX_CONCURRENCY_NAMES = ("max_concurrency", "max_workers", "MaxConcurrency", "max_parallel")
@@ -26,7 +26,7 @@ def _at_least_one(limit: Any) -> Any:
 MaxConcurrency: TypeAlias = Annotated[int | Literal["unlimited"] | None, AfterValidator(_at_least_one)]
 
 
-class StepFields(Frozen):
+class StepFields(FrozenModel):
     """The fields that every step has."""
 
     id: str | None = Field(
@@ -135,7 +135,7 @@ class MergeResults(StepFields):
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the strategy.")
 
 
-class Case(Frozen):
+class Case(FrozenModel):
     """One branch of a switch."""
 
     when: str = Field(description="A condition over the context.")
@@ -192,7 +192,7 @@ StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
 """A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
 
 
-class Parameter(Frozen):
+class Parameter(FrozenModel):
     """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
     type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
@@ -206,7 +206,7 @@ class Parameter(Frozen):
     maximum: float | None = Field(default=None, description="The largest number that is allowed.")
 
 
-class Pipeline(Frozen):
+class Pipeline(FrozenModel):
     """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
 
     name: str = Field(

@@ -42,17 +42,19 @@ class _Chart:
             case Group(derived=True):
                 return self._graph(node, prefix, depth)
             case Group():
-                return self._framed(node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth)
+                return self._subgraph(
+                    node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth
+                )
             case Loop():
                 batch = f", {node.batch_size} per batch" if node.batch_size else ""
-                return self._framed(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
+                return self._subgraph(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
             case Choice():
-                return self._framed(
+                return self._subgraph(
                     node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth
                 )
             case Sub():
                 name = _box_name(node, prefix)
-                return self._framed(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
+                return self._subgraph(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
 
     def _box(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         name = _box_name(node, prefix)
@@ -88,7 +90,7 @@ class _Chart:
         last = [name for i, (_, exits) in enumerate(ends) if i not in awaited for name in exits]
         return lines, first, last
 
-    def _framed(
+    def _subgraph(
         self, node: Node, inside: tuple[Node, ...], label: str, prefix: str, depth: int, *, title: str | None = None
     ) -> tuple[list[str], list[str], list[str]]:
         indent = "    " * depth

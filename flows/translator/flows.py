@@ -59,7 +59,7 @@ def translate(
         prepared = prepare(parameters)
         try:
             if prepared.plan_only:
-                await _write(plan_page(prepared.plan))
+                await _write_artifact(plan_page(prepared.plan))
                 return Completed(message="Dry run: nothing was done; the plan is among the artifacts")
             return _final_state(await _run(prepared))
         finally:
@@ -156,7 +156,7 @@ async def _run(prepared: Prepared) -> RunResult:
     async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
-    await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
+    await asyncio.gather(*(_write_artifact(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return replace(result, flow_run_id=current_flow_run_id())
 
 
@@ -189,7 +189,7 @@ class _TaskRun:
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
-            await self._stop(running)
+            await self._stop_task_run(running)
             return LeafResult(ending_of(error, abandoned=self.leaf.progress.abandoned))
         except Exception as error:
             return await self._without_prefect(error)
@@ -241,7 +241,7 @@ class _TaskRun:
         self.waiting, self.work = task_run, None
         return True
 
-    async def _stop(self, running: "asyncio.Task[Any]") -> None:
+    async def _stop_task_run(self, running: "asyncio.Task[Any]") -> None:
         """End the task run as Cancelled, whatever it is doing."""
         self.stopped = True
         if self.work is not None and not self.work.done():
@@ -291,10 +291,10 @@ async def _progress_artifact(plan: Plan, live: LiveProgress) -> AsyncGenerator[N
     ended = asyncio.Event()
 
     async def show() -> None:
-        await _write(plan_page(plan))
+        await _write_artifact(plan_page(plan))
         artifact: UUID | None = None
         async for text in live.texts(ended, every_s=PROGRESS_EVERY_S):
-            artifact = await _write(Page("progress", "How far the run is", text), instead_of=artifact)
+            artifact = await _write_artifact(Page("progress", "How far the run is", text), instead_of=artifact)
 
     showing = asyncio.ensure_future(show())
     try:
@@ -304,7 +304,7 @@ async def _progress_artifact(plan: Plan, live: LiveProgress) -> AsyncGenerator[N
         await showing
 
 
-async def _write(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
+async def _write_artifact(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
     """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
     if FlowRunContext.get() is None:
         return None

@@ -117,12 +117,12 @@ class PrefectSeats:
             TransientError: the server does not answer, or gave the place to somebody else.
         """
         async with self._queues[name]:
-            lease = await self._acquire(name, limit)
+            lease = await self._acquire_seat(name, limit)
         lost = asyncio.timeout(None)
         keeping: asyncio.Task[None] | None = None
         try:
             async with lost:
-                keeping = asyncio.ensure_future(self._keep(name, lease, lost))
+                keeping = asyncio.ensure_future(self._renew_lease(name, lease, lost))
                 yield
         except TimeoutError as error:
             if lost.expired():
@@ -131,12 +131,12 @@ class PrefectSeats:
         finally:
             if keeping is not None:
                 keeping.cancel()
-            await asyncio.shield(self._give_back(name, lease))
+            await asyncio.shield(self._return_seat(name, lease))
 
-    async def _acquire(self, name: str, limit: int) -> UUID:
+    async def _acquire_seat(self, name: str, limit: int) -> UUID:
         wait_s = SOONEST_S
         while True:
-            asking = asyncio.ensure_future(self._ask(name))
+            asking = asyncio.ensure_future(self._ask_for_seat(name))
             try:
                 lease = await asyncio.shield(asking)
             except asyncio.CancelledError:
@@ -154,7 +154,7 @@ class PrefectSeats:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(wait_s * 1.5, LATEST_S)
 
-    async def _ask(self, name: str) -> UUID | str:
+    async def _ask_for_seat(self, name: str) -> UUID | str:
         """The lease of a place; `full` or `missing` if there is none."""
         context = TaskRunContext.get()
         holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
@@ -169,7 +169,7 @@ class PrefectSeats:
         granted = ConcurrencyLimitWithLeaseResponse.model_validate(response.json())
         return granted.lease_id if granted.limits else "missing"
 
-    async def _keep(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
+    async def _renew_lease(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
         """Renew the lease for as long as it is used."""
         loop = asyncio.get_running_loop()
         good_until = loop.time() + self._lease_s
@@ -188,9 +188,9 @@ class PrefectSeats:
 
     def _return_late(self, name: str, asked: "asyncio.Task[UUID | str]") -> None:
         if not asked.cancelled() and asked.exception() is None and isinstance(asked.result(), UUID):
-            self._give_back(name, asked.result())
+            self._return_seat(name, asked.result())
 
-    def _give_back(self, name: str, lease: "UUID | str") -> "asyncio.Task[None]":
+    def _return_seat(self, name: str, lease: "UUID | str") -> "asyncio.Task[None]":
         async def give_back() -> None:
             try:
                 await self._client.release_concurrency_slots_with_lease(lease_id=UUID(str(lease)))
