@@ -48,7 +48,7 @@ def _with_aliases(schema: dict[str, Any], model: type[Any]) -> dict[str, Any]:
     """The schema of a model with all keys under which its fields may be written."""
     required: list[str] = schema.get("required", [])
     properties: dict[str, Any] = dict(schema["properties"])
-    demands: list[Any] = []
+    requirements: list[Any] = []
     for name, field in model.model_fields.items():
         names = [key for key in names_of(name, field) if not key.endswith("_")]
         shape = next((properties[key] for key in names if key in properties), None)
@@ -59,9 +59,9 @@ def _with_aliases(schema: dict[str, Any], model: type[Any]) -> dict[str, Any]:
             }
         properties |= dict.fromkeys(names, shape)
         if any(key in required for key in names):
-            demands.append(_one_of(names))
+            requirements.append(_one_of(names))
     rest = {key: value for key, value in schema.items() if key not in ("required", "properties", "title")}
-    return {**rest, "properties": properties, **({"allOf": demands} if demands else {})}
+    return {**rest, "properties": properties, **({"allOf": requirements} if requirements else {})}
 
 
 def _one_of(names: list[str]) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> 
     return full
 
 
-def _required_with(key: str, demand: dict[str, Any]) -> dict[str, Any]:
-    return {"required": [key], "properties": {key: {"type": "object", **demand}}}
+def _required_with(key: str, requirement: dict[str, Any]) -> dict[str, Any]:
+    return {"required": [key], "properties": {key: {"type": "object", **requirement}}}
 
 
 def _add_short_forms(definitions: dict[str, Any]) -> None:

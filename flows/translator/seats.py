@@ -1,8 +1,8 @@
 """Calls at once, counted for all runs by Prefect's global concurrency limits, which are made and kept by us.
 
-A place is a lease: it is renewed while it is used, and one whose process is gone comes back when the lease ends. Of
+A seat is a lease: it is renewed while it is used, and one whose process is gone becomes free when the lease ends. Of
 Prefect's own context manager only the server's half is used: its client waits for up to half a minute between two
-questions and has a thread for every lease.
+requests and has a thread for every lease.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ PREFIX = "braid:"
 LEASE_S = 60.0
 """The shortest lease that Prefect's server grants."""
 SOONEST_S, LATEST_S = 0.1, 1.0
-"""Between two questions for a place."""
+"""Between two requests for a seat."""
 LOCKED, GONE = 423, 410
 
 
 @asynccontextmanager
 async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
-    """The places that a plan shares with other runs; None if it shares none, or if no server outlives the run.
+    """The seats that a plan shares with other runs; None if it shares none, or if no server outlives the run.
 
     Raises:
         OrchestrationError: the server does not let the limits be made or changed.
     """
     limits = {
         name: common.concurrency
-        for settled in plan.all_resources.values()
-        for name, common in settled.shared.items()
+        for resource in plan.all_resources.values()
+        for name, common in resource.shared.items()
         if common.concurrency is not None
     }
     if not limits:
@@ -53,7 +53,7 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
         return
     async with get_client() as client:
         if client.server_type is ServerType.EPHEMERAL:
-            # It ends with the run, and with it all knowledge of who has a place; its database would stay full.
+            # It ends with the run, and with it all knowledge of who has a seat; its database would stay full.
             yield None
             return
     async with PrefectSeats(limits) as seats:
@@ -61,7 +61,7 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
 
 
 class PrefectSeats:
-    """Places in global concurrency limits; for one run, on one event loop."""
+    """Seats in global concurrency limits; for one run, on one event loop."""
 
     def __init__(self, limits: Mapping[str, int], *, lease_s: float = LEASE_S) -> None:
         self._limits, self._lease_s = dict(limits), lease_s
@@ -111,10 +111,10 @@ class PrefectSeats:
 
     @asynccontextmanager
     async def seat(self, name: str, limit: int) -> AsyncGenerator[None]:
-        """Wait for a place and keep it; the first to ask in this run is the first to get one.
+        """Wait for a seat and keep it; the first to ask in this run is the first to get one.
 
         Raises (at any moment):
-            TransientError: the server does not answer, or gave the place to somebody else.
+            TransientError: the server does not answer, or gave the seat to somebody else.
         """
         async with self._queues[name]:
             lease = await self._acquire_seat(name, limit)
@@ -126,7 +126,7 @@ class PrefectSeats:
                 yield
         except TimeoutError as error:
             if lost.expired():
-                raise TransientError(f"the place in {PREFIX}{name} was lost: the server ended its lease") from error
+                raise TransientError(f"the seat in {PREFIX}{name} was lost: the server ended its lease") from error
             raise
         finally:
             if keeping is not None:
@@ -140,7 +140,7 @@ class PrefectSeats:
             try:
                 lease = await asyncio.shield(asking)
             except asyncio.CancelledError:
-                # The answer may yet be a place; nobody wants it any more.
+                # The answer may still be a seat, which nobody needs any more.
                 asking.add_done_callback(lambda asked: self._return_late(name, asked))
                 raise
             except (httpx.HTTPError, PrefectException) as error:
@@ -155,7 +155,7 @@ class PrefectSeats:
             wait_s = min(wait_s * 1.5, LATEST_S)
 
     async def _ask_for_seat(self, name: str) -> UUID | str:
-        """The lease of a place; `full` or `missing` if there is none."""
+        """The lease of a seat; `full` or `missing` if there is none."""
         context = TaskRunContext.get()
         holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
         try:
@@ -181,7 +181,7 @@ class PrefectSeats:
                 good_until = asked + self._lease_s
             except (httpx.HTTPError, PrefectException) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
-                logger.warning("resource %s: could not renew the lease of its place: %s", name, error)
+                logger.warning("resource %s: could not renew the lease of its seat: %s", name, error)
                 if gone or loop.time() + self._lease_s / 4 >= good_until:
                     lost.reschedule(loop.time())
                     return
@@ -195,7 +195,7 @@ class PrefectSeats:
             try:
                 await self._client.release_concurrency_slots_with_lease(lease_id=UUID(str(lease)))
             except (httpx.HTTPError, PrefectException) as error:
-                logger.warning("resource %s: its place comes back only when the lease ends: %s", name, error)
+                logger.warning("resource %s: its seat becomes free only when the lease ends: %s", name, error)
 
         task = asyncio.ensure_future(give_back())
         self._returning.add(task)
