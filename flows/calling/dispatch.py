@@ -1,4 +1,4 @@
-"""Call a handler's function where it belongs: on the event loop, in a thread, a process of its own, or on a cluster."""
+"""Call a handler's function where it belongs: on the event loop, in a thread or process of its own, or on a cluster."""
 
 import asyncio
 import importlib
@@ -106,7 +106,7 @@ async def _on_cluster(
         call.failures += report.failures
 
     def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count what a call reported whose result is no longer wanted."""
+        """Count the costs and failures of a call whose result is no longer wanted."""
         if not answer.cancelled() and answer.exception() is None:
             take_over(report_of(answer.result()))
 
@@ -128,7 +128,7 @@ async def _on_cluster(
 
 
 def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
-    """In a worker process: find the handler again, call it, and bring back what it left."""
+    """In a worker process: find the handler by name and call it; return its result and its delta."""
     importlib.import_module(module)
     spec = REGISTRY.get(name)
     call.price = spec.price

@@ -1,4 +1,4 @@
-"""One call of a handler: the input that the engine hands to a runner, what its attempts leave, and how it ended."""
+"""One call of a handler: its input, the progress of its attempts, and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from flows.state import Context, Delta
 
 @dataclass(frozen=True)
 class CallResult:
-    """What a successful attempt gave."""
+    """The result of a successful attempt."""
 
     delta: Delta
     value: Any
@@ -23,59 +23,59 @@ class CallResult:
 
 @dataclass(frozen=True)
 class CallKey:
-    """Under which name and fingerprint a result is kept: the same in every run of a pipeline on the same items."""
+    """The name and fingerprint under which a result is kept: the same in every run of a pipeline on the same items."""
 
     name: str
     fingerprint: StepFingerprint
     published_by: "CallKey | None" = None
-    """Of a call that stages: the key of the one that makes it lasting."""
+    """For a call that stages its result: the key of the call that publishes it."""
 
 
 @dataclass
 class CallProgress:
-    """What the attempts at one call have left so far; used on the event loop only."""
+    """What the attempts of one call have left so far; used on the event loop only."""
 
     attempts: int = 0
     started: float | None = None
     seconds: float | None = None
-    """Of a call that was taken over: those that it took in its run."""
+    """For a call that was taken over: the seconds that it took in its own run."""
     call: Call = field(default_factory=Call)
     """The handler's view of the last attempt."""
     costs: dict[str, float] = field(default_factory=dict[str, float])
     failure: Ending | None = None
-    """How the last attempt that was made failed."""
+    """How the last attempt failed."""
     is_trying: bool = False
-    """Whether an attempt is going on, and not only waiting for its turn."""
+    """Whether an attempt is running, and not only waiting for admission."""
     abandoned: bool = False
-    """Whether the last attempt was stopped and its thread goes on."""
+    """Whether the last attempt was stopped while its thread goes on."""
 
 
 def ignore_attempt(attempt: Attempt) -> None:
-    """What is called with the attempts at a call that nobody watches."""
+    """The default for a call whose attempts nobody watches."""
 
 
 @dataclass(frozen=True)
 class LeafCall:
-    """One handler call as the engine hands it to a runner; what comes of its attempts is in `progress`."""
+    """One handler call as the engine hands it to a runner; its attempts write into `progress`."""
 
     node: Leaf
     path: StepPath
     id: str
     context: Context
-    """The branch's context; not to be written: what the call changes comes back as a delta."""
+    """The branch's context, read-only: the changes of the call come back as a delta."""
     deadline: float | None = None
     """On the event loop's clock."""
     slot: Slot | None = None
-    """Of the branch or item that it is in; held during each attempt."""
+    """The slot of the branch or item around the call; held during each attempt."""
     limits: RunLimits = field(default_factory=RunLimits)
     key: CallKey | None = None
-    """Where its result is kept; None if no results are."""
+    """The key under which its result is kept; None if results are not kept."""
     undo_of: CallResult | None = None
-    """If set, the call undoes what an earlier one with this result did."""
+    """If set, this call undoes an earlier one that had this result."""
     attempted: Callable[[Attempt], None] = ignore_attempt
     """Called after each attempt."""
     cluster: Cluster | None = None
-    """Where it is called, if not in this process."""
+    """The cluster that it runs on; None for this process."""
     progress: CallProgress = field(default_factory=CallProgress)
 
     @property
@@ -84,15 +84,15 @@ class LeafCall:
         return self.path.item or None
 
     def give_way(self) -> None:
-        """Leave the slot to another branch or item while this one waits to be tried again.
+        """Leave the slot to another branch or item while this one waits for its next attempt.
 
-        Not before it is sure that it will be: what waits for the slot must first know how this one ended.
+        Call it only once the next attempt is certain: until then, those that wait for the slot must not start.
         """
         if self.slot is not None:
             self.slot.let_go()
 
     def undoing(self, result: CallResult) -> "LeafCall":
-        """The call that undoes this one, which gave `result`; neither its time nor the budget of retries bounds it."""
+        """The call that undoes this one, which had `result`; it has no deadline and no retry budget."""
         return replace(
             self,
             id=f"undo {self.id}",
@@ -115,6 +115,6 @@ class LeafResult:
 
 
 class RunLeaf(Protocol):
-    """How a leaf is run; all retries included. Never raises; a cancelled call is a result too."""
+    """Runs a leaf with all its retries. Never raises; a cancelled call is a result too."""
 
     async def __call__(self, leaf: LeafCall) -> LeafResult: ...

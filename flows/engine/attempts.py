@@ -1,7 +1,7 @@
-"""The attempts at one call: each waits for its turn, calls the handler and ends; whether and when another follows.
+"""The attempts of one call: each waits for admission and calls the handler; `next_delay` decides about the next one.
 
 `run_leaf` makes them by direct calls: for tests, for dry runs, and for retrieval that must answer in milliseconds. The
-translator makes them inside a Prefect task run, whose retries use `attempt` and `next_delay` as well.
+translator uses `attempt` and `next_delay` inside a Prefect task run, and leaves the waiting to Prefect's own retries.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 async def run_leaf(leaf: LeafCall) -> LeafResult:
-    """Try by direct calls until it succeeds, fails for good, or has had its attempts; never raises."""
+    """Call the handler until it succeeds, fails for good, or has no attempt left; never raises."""
     while True:
         ended = await attempt(leaf)
         delay_s = next_delay(leaf, ended.ending)
@@ -62,15 +62,15 @@ def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
 
 
 def conclude(leaf: LeafCall, ended: LeafResult) -> LeafResult:
-    """How the call ends with its last attempt: as the one before, if the budget refused the last."""
+    """The final result of a call; if the budget refused the last attempt, that of the attempt before it."""
     return LeafResult(leaf.progress.failure) if ended.ending.refused and leaf.progress.failure is not None else ended
 
 
 async def attempt(leaf: LeafCall) -> LeafResult:
-    """Try once; never raises."""
+    """Make one attempt; never raises."""
     try:
         async with AsyncExitStack() as held:
-            admitted = await _take_turn(leaf, held)
+            admitted = await _wait_for_admission(leaf, held)
             return LeafResult(SUCCEEDED, await _try_once(leaf, admitted))
     except (asyncio.CancelledError, OrchestrationError) as error:
         ending = ending_of(error, abandoned=leaf.progress.abandoned)
@@ -79,7 +79,7 @@ async def attempt(leaf: LeafCall) -> LeafResult:
     return LeafResult(ending)
 
 
-async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> AdmittedCall:
+async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedCall:
     """Wait until every limit lets the call start.
 
     Raises:
@@ -95,7 +95,7 @@ async def _take_turn(leaf: LeafCall, held: AsyncExitStack) -> AdmittedCall:
                 leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
             )
         if leaf.deadline is not None and asyncio.get_running_loop().time() >= leaf.deadline:
-            raise TimeoutError  # a turn that came at once, but too late
+            raise TimeoutError  # admitted at once, but too late
     except TimeoutError as error:
         raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
     except TransientError:
@@ -154,8 +154,8 @@ async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     return bind_result(leaf, view, returned)
 
 
-async def _call_undo(leaf: LeafCall, done: CallResult, deadline: float | None) -> CallResult:
-    """Call the handler's `undo` with what the handler read and what it gave; its own result is of no interest."""
+async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None) -> CallResult:
+    """Call the handler's `undo` with the inputs and the result of the handler; its own result is ignored."""
     spec, options = leaf.node.spec, bind_options(leaf)
     undo = spec.undo
     assert undo is not None, f"{spec.name} has no undo"
@@ -167,5 +167,5 @@ async def _call_undo(leaf: LeafCall, done: CallResult, deadline: float | None) -
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
     undoing = replace(spec, function=undo, is_async=inspect.iscoroutinefunction(undo), isolation="thread")
-    await call_function(leaf, undoing, [*inputs, done.value], wanted, deadline)
+    await call_function(leaf, undoing, [*inputs, result.value], wanted, deadline)
     return CallResult((), None)

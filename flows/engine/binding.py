@@ -1,4 +1,4 @@
-"""Between a context and a handler's function: options and inputs out of it, and what was returned back as a delta."""
+"""Bind a handler's function to a context: its options and inputs come from the context, its result becomes a delta."""
 
 import inspect
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from flows.state import Context
 
 
 def bind_options(leaf: LeafCall) -> dict[str, Any]:
-    """The options of the step, their templates filled in and their types checked.
+    """The options of the step, with templates rendered and types checked.
 
     Raises:
         FatalError: they do not fit.
@@ -28,7 +28,7 @@ def bind_options(leaf: LeafCall) -> dict[str, Any]:
 
 
 def bind_view(leaf: LeafCall) -> Context:
-    """The handler's own view of the branch's context; what it writes there is its delta."""
+    """The handler's own view of the branch's context; its writes to the view become its delta."""
     spec, node = leaf.node.spec, leaf.node
     if not spec.takes_context:
         return leaf.context.fork()
@@ -62,10 +62,10 @@ def bind_inputs(leaf: LeafCall, view: Context) -> list[Any]:
 
 
 def bind_result(leaf: LeafCall, view: Context, returned: Any) -> CallResult:
-    """Turn what the function returned into writes; what it did to its inputs stays with them.
+    """Turn the returned value into writes; changes that the function made to its inputs are not among them.
 
     Raises:
-        TransientError, FatalError: it returned a failure, or what cannot be written.
+        TransientError, FatalError: it returned a failure, or a value that cannot be written.
     """
     spec = leaf.node.spec
     value = _returned_value(returned)
@@ -106,7 +106,7 @@ def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
 
 
 def _written_fields(spec: HandlerSpec, writes: Mapping[str, str], value: Any) -> Mapping[str, Any]:
-    """What is to be written, by field."""
+    """The values to be written, by field."""
     if spec.takes_context:
         # A context's handler may return outputs beside what it wrote.
         pairs = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})

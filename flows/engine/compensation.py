@@ -1,7 +1,7 @@
-"""Taking back what an all-or-nothing group did outside the context: each `undo`, in reverse order.
+"""Undo the outside effects of a failed all-or-nothing group: call each `undo`, in reverse order.
 
-What is being undone is marked in the journal first and forgotten last: if the process ends in between, a resumed run
-finishes the undo before it does the step again. An `undo` must therefore stand being called twice.
+A call is marked in the journal before its undo and dropped from it afterwards. If the process ends in between, a
+resumed run finishes the undo before it repeats the step. So an `undo` may be called twice for one call.
 """
 
 import logging

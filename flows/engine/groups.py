@@ -40,7 +40,7 @@ class _Branches:
 
 
 async def run_group(state: RunState, group: Group, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
-    """Run the branches of a group, each on its own view, and merge what its verdict says."""
+    """Run the branches of a group, each on its own view, and merge those that its verdict names."""
     count = len(group.children)
     ended = [asyncio.Event() for _ in range(count)]
     branches = _Branches(group_kind(group), [None] * count, [()] * count, ended, [0] * count)
@@ -77,7 +77,7 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
         _note_end(group, branches, position, result)
 
     def settle(position: int) -> None:
-        """A task that was cancelled before its first step has left nothing behind."""
+        """Record a branch whose task was cancelled before its first step."""
         if branches.results[position] is None:
             result = state.never_started(group.children[position], scope, "cancelled", branches.reason)
             _note_end(group, branches, position, result)
@@ -97,13 +97,13 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
 async def _await_start(
     state: RunState, group: Group, branches: _Branches, position: int, scope: Scope, slot: Slot
 ) -> NodeResult | None:
-    """Wait for what a branch depends on and for its slot in the window; a result if it will never start."""
+    """Wait for the branches that it depends on and for its slot; return a result only if it will never start."""
     child = group.children[position]
     try:
         async with asyncio.timeout_at(scope.deadline):
             for earlier in sorted(group.after[position]) if group.after else ():
                 await branches.ended[earlier].wait()
-            # Also what was skipped because of a failure further back: nothing after it has what it needs.
+            # A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
             waited_for = sorted(all_before(group.after, position))
             failed = next((i for i in waited_for if not cast(NodeResult, branches.results[i]).ok), None)
             if failed is None:
@@ -118,7 +118,7 @@ async def _await_start(
 
 
 def _note_end(group: Group, branches: _Branches, position: int, result: NodeResult) -> None:
-    """Note how a branch ended, and stop the others where the group's kind says so."""
+    """Note how a branch ended, and stop the others if the group's kind demands it."""
     branches.results[position] = result
     branches.ended[position].set()
     if result.status == "succeeded":
@@ -166,7 +166,7 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
 
 
 async def _conclude(state: RunState, group: Group, context: Context, scope: Scope, branches: _Branches) -> NodeResult:
-    """Merge what the verdict says, make the group's named result, and report."""
+    """Merge the branches that the verdict names, and make the group's named result."""
     ended = [result for result in branches.results if result is not None]
     assert len(ended) == len(group.children), "a branch without a result"
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
@@ -194,7 +194,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
 
 
 def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:
-    """The branches as merge strategies see them; skipped ones are not there."""
+    """The branches as merge strategies see them, without skipped ones."""
     return [
         BranchResult(
             group.children[position].label,

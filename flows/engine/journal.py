@@ -1,4 +1,4 @@
-"""What a run keeps of every finished call, so that another can go on from it: nothing that succeeded is done twice."""
+"""The journal of finished calls: a later run takes them over, so that nothing that succeeded is done twice."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ class FinishedCall:
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     failures: tuple[ItemFailure, ...] = ()
     undoing: bool = False
-    """Its undo has begun: what it left outside may be there or not, so it must be undone and done again."""
+    """Its undo has begun. Its outside effects may be there or not, so it must be undone and done again."""
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
     """Whether anything is kept; if not, no keys and fingerprints are needed."""
 
     async def find(self, key: str) -> FinishedCall | None:
-        """What this run, or the one it goes on from, kept under `key`."""
+        """The call that this run, or the one that it resumes, kept under `key`."""
         return None
 
     async def keep(self, key: str, kept: FinishedCall) -> None:
@@ -65,7 +65,7 @@ class MemoryJournal(Journal):
 
 
 def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
-    """`run_leaf`, taking over what the journal has and keeping in it what succeeds."""
+    """A `run_leaf` that takes over the calls in the journal, and keeps in it those that succeed."""
     if not journal.active:
         return run_leaf
 
@@ -114,7 +114,7 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
 
 
 def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
-    """The result of a call that an earlier run finished, and in the call's progress what its attempts left there."""
+    """The result of a call that an earlier run finished; the call's progress is set as that run left it."""
     progress = leaf.progress
     progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
     progress.costs = dict(kept.cost)
@@ -123,7 +123,7 @@ def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
 
 
 async def _is_published(key: CallKey, journal: Journal) -> bool:
-    """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
+    """Whether the staged result of a call has been published; if not, it may have been removed meanwhile."""
     if key.published_by is None:
         return False
     kept = await journal.find(key.published_by.name)

@@ -1,4 +1,4 @@
-"""Do one step of an earlier run again, on exactly what it saw then: for finding out why it did what it did."""
+"""Replay one step of an earlier run on its recorded inputs, to find out why it did what it did."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from flows.state import Context, Delta, fingerprint
 
 @dataclass(frozen=True)
 class StepReplay:
-    """How a step ended this time, and what it gave then and now; `recorded` is None if it had not succeeded then."""
+    """How a step ended this time, with its writes then and now; `recorded` is None if it had not succeeded then."""
 
     outcome: Outcome
     writes: Delta
@@ -25,7 +25,7 @@ class StepReplay:
 
     @property
     def same(self) -> bool:
-        """Whether it left the same as then."""
+        """Whether it wrote the same as then."""
         return self.recorded is not None and _delta_fingerprint(self.recorded) == _delta_fingerprint(self.writes)
 
 
@@ -36,8 +36,8 @@ def _delta_fingerprint(delta: Delta) -> str:
 async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> StepReplay:
     """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
 
-    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. What the
-    handler does outside the context it does again.
+    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. The outside
+    effects of the handler happen again.
 
     Raises:
         OrchestrationError: there is no such step, or something before it had not succeeded in that run.

@@ -1,4 +1,4 @@
-"""What a run keeps while it goes on: outcomes, windows, the results of groups."""
+"""The state of a run while it goes on: outcomes, limits, the results of groups."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFing
 from flows.state import Context
 
 OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
-"""How what is in a group or loop ends if nothing but time was wrong."""
+"""How branches and items end if nothing but time was wrong."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NodeResult:
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended because it was told to: also if its thread would not listen."""
+        """Whether it ended because it was stopped, even if its thread goes on."""
         return self.status == "cancelled" or (self.status == "abandoned" and self.error is None)
 
 
@@ -48,7 +48,7 @@ class Scope:
     start: str = ""
     """The path in the plan that the paths of the nodes begin with."""
     run_path: str = ""
-    """What stands for it in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
+    """Its counterpart in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
     item: str = ""
     """Indices of the items around, as text: `[2][0]`."""
     key: str = ""
@@ -99,13 +99,13 @@ class RunState:
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
-    """Paths of what went on after a failure by a rule that says that the run has failed all the same."""
+    """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
     watch: StuckWatch | None = None
     cluster: Cluster | None = None
     """Where sync handlers run, if not here."""
 
     def amend(self, path: StepPath, reason: str, cost: Mapping[str, float]) -> None:
-        """Say more of an outcome that is known already, and what more it cost."""
+        """Change the reason of a recorded outcome, and add to its cost."""
         known = self.outcomes[path]
         outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
         self.observe(StepFinished(outcome))
@@ -117,7 +117,7 @@ class RunState:
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
         self.observe(StepFinished(outcome))
-        # What is said of items is for who watches; a run over very many would else hold all their names.
+        # The statuses of items are for observers; kept here, they would fill the memory of a run over very many.
         self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 
     def in_order(self) -> tuple[Outcome, ...]:

@@ -1,4 +1,4 @@
-"""Steps that take longer than they usually do without a sign of progress: found while they run, and named."""
+"""Stuck steps: found while they run, because they take longer than usual without a sign of progress."""
 
 import asyncio
 import logging
@@ -21,10 +21,10 @@ UNKNOWN_S = 3600.0
 
 @dataclass(frozen=True)
 class Expectation:
-    """How long steps may be silent; `usual_s` is what nine of ten earlier calls took at most, by path in the plan."""
+    """How long steps may be silent; `usual_s` is the time of nine in ten earlier calls, by path in the plan."""
 
     after_s: float | None = None
-    """If set, it counts for every step, whatever is usual."""
+    """If set, the limit of every step, whatever is usual."""
     usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def limit_s(self, path: StepPath) -> float:
@@ -39,7 +39,7 @@ class Expectation:
 
 
 def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """What nine of ten recorded calls took at most, by path in the plan; rows have `path` and `seconds`."""
+    """The time that nine in ten recorded calls stayed within, by path in the plan; rows have `path` and `seconds`."""
     taken: dict[str, list[float]] = {}
     for row in rows:
         taken.setdefault(StepPath(row["path"]).plain, []).append(row["seconds"])
@@ -85,12 +85,8 @@ class StuckWatch:
                 if reports and reports != watched.reports:
                     done, total = progress.call.done, progress.call.total
                     self._observe(StepProgressed(call.path, call.id, done, total))
-                watched.attempt, watched.reports, watched.heard, watched.named_at_s = (
-                    progress.attempts,
-                    reports,
-                    at,
-                    0.0,
-                )
+                watched.attempt, watched.reports = progress.attempts, reports
+                watched.heard, watched.named_at_s = at, 0.0
                 continue
             silent = at - watched.heard
             if silent >= max(self._expected.limit_s(call.path), 2 * watched.named_at_s):
@@ -100,7 +96,7 @@ class StuckWatch:
                 self._observe(found)
 
     async def forever(self) -> None:
-        """Look now and then; until cancelled."""
+        """Look every few seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY_S)

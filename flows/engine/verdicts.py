@@ -1,7 +1,7 @@
-"""The kinds of groups: when the end of one branch stops the others, and what becomes of the group in the end.
+"""The kinds of groups: when the end of one branch stops the others, and how the group ends.
 
 docs/failure.md is the specification. A plain group follows its policy. A race (`merge: fastest_success`) asks for one
-branch. A derived group was made from a list of steps, so that a failure in it counts as it would in the list.
+branch. A derived group is made from a list of steps (`mode: dag`), and a failure in it counts as it would in the list.
 """
 
 import logging
@@ -17,25 +17,25 @@ from flows.planning import Group
 
 @dataclass(frozen=True)
 class Stop:
-    """What stops the branches of a group."""
+    """The reason why the branches of a group are stopped."""
 
     position: int
-    """Of the branch whose end does it."""
+    """Of the branch whose end stops the others."""
     reason: str
     cancels: bool
-    """Whether branches that run are stopped, too; else only no new ones begin."""
+    """Whether running branches are cancelled; if not, only new ones are held back."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a group when its branches have ended."""
+    """How a group ends, once all its branches have ended."""
 
     merged: Sequence[int]
-    """Positions of the branches whose changes become the group's."""
+    """Positions of the branches whose changes are merged."""
     failure: NodeResult | None = None
     """How the group ended, if it did not succeed."""
     has_result: bool = True
-    """Whether its named result is made."""
+    """Whether the group makes its named result (`merge:`)."""
     lost: Sequence[int] = ()
     """Branches that did not succeed in a race that another one won."""
     fails_run: bool = False
@@ -50,19 +50,19 @@ class GroupKind(Protocol):
 
     @property
     def takes_back(self) -> bool:
-        """Whether it leaves nothing behind when it fails, so that its branches are undone."""
+        """Whether the branches are undone when the group fails, so that it leaves nothing behind."""
         ...
 
     def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
-        """What stops the branches now that one has ended; `before` did so until now."""
+        """Why branches are stopped now that one has ended; `before` is the reason up to now."""
         ...
 
     def holds_back(self, stop: Stop, position: int) -> bool:
-        """Whether a branch that has not begun will not."""
+        """Whether a branch that has not begun never will."""
         ...
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
-        """What becomes of the group; `time_is_up` is about its own time."""
+        """How the group ends; `time_is_up` is about its own time."""
         ...
 
 
@@ -75,7 +75,7 @@ def group_kind(group: Group) -> GroupKind:
 
 @dataclass(frozen=True)
 class PlainGroup:
-    """A group that its policy rules."""
+    """A group that follows its policy."""
 
     group: Group
 
@@ -117,7 +117,7 @@ class PlainGroup:
 
 @dataclass(frozen=True)
 class Race:
-    """A group that has what it wants as soon as one branch has succeeded."""
+    """A group that is complete as soon as one branch has succeeded."""
 
     group: Group
     takes_back = False
@@ -139,7 +139,7 @@ class Race:
 
 @dataclass(frozen=True)
 class DerivedGroup:
-    """A list of steps of which some run side by side; it ends as the list would have."""
+    """A list of steps of which some run side by side; it ends as the list would."""
 
     group: Group
     takes_back = False
@@ -150,7 +150,7 @@ class DerivedGroup:
         return Stop(position, f"{self.group.children[position].label} {result.status}", cancels=False)
 
     def holds_back(self, stop: Stop, position: int) -> bool:
-        return position > stop.position  # what stands before the failed step would have run; it still does
+        return position > stop.position  # steps before the failed one run, as they would in the list
 
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         failing = _failing_positions(results)
@@ -203,7 +203,7 @@ def _failing_positions(results: Sequence[NodeResult]) -> list[int]:
 
 
 def _cause_positions(results: Sequence[NodeResult]) -> list[int]:
-    """Those that failed by themselves, and were not only stopped."""
+    """Positions of the branches that failed by themselves; stopped ones are left out."""
     return [position for position, result in enumerate(results) if not result.ok and not result.stopped]
 
 

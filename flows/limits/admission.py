@@ -1,4 +1,4 @@
-"""Admission: an attempt starts once every limit of every resource it uses lets it, here and in all other runs."""
+"""Admission: an attempt starts once every limit of every resource that it uses allows it, here and in other runs."""
 
 import asyncio
 import logging
@@ -49,10 +49,10 @@ class SharedRates(Protocol):
 
 @dataclass
 class AdmittedCall:
-    """A call that may start; how it ended is noted here before it gives up what it holds."""
+    """A call that may start; its ending is noted here before its slots and seats are returned."""
 
     ending: Ending | None = None
-    """None if it was not made after all."""
+    """None if the call was not made."""
     tokens: float | None = 0.0
     """Those that the call has used; None if it did not report any."""
 
@@ -68,9 +68,9 @@ class Admission:
 
     @asynccontextmanager
     async def hold(self, uses: Sequence[str], *, expected_tokens: int = 0) -> AsyncGenerator[AdmittedCall]:
-        """Wait until the call may start, and give everything back at the end.
+        """Wait until the call may start, and return all slots and seats at the end.
 
-        The limits of this process come first, since asking others is slow: a call that waits here troubles no server.
+        The limits of this process come first: a call that waits for them sends no request to a server.
 
         Raises:
             CircuitOpen: a resource is not being called now.

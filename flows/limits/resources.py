@@ -17,7 +17,7 @@ from flows.limits.rates import CircuitOpen, Rate, ResourceSlot, SlotRequest
 
 MINUTE_S = 60.0
 START_S = 0.1
-"""Added to each minute: the time that a thread may need to start once its turn has come."""
+"""Added to each minute: the time that a thread may need to start once it is admitted."""
 
 
 class Resources:
@@ -28,7 +28,7 @@ class Resources:
         self._lock = threading.Lock()
 
     async def take(self, requests: Sequence[SlotRequest]) -> ResourceSlot:
-        """Wait for the turn; the slot must be given back with `end`, whatever happens.
+        """Wait for a slot; it must be returned with `end`, whatever happens.
 
         Raises:
             CircuitOpen: a resource is not being called now.
@@ -51,7 +51,7 @@ class Resources:
         """The call starts now.
 
         Raises:
-            CircuitOpen: since its turn came, a resource has failed too often.
+            CircuitOpen: a resource has failed too often since the slot was granted.
         """
         now = slot.loop.time()
         with self._lock:
@@ -65,7 +65,7 @@ class Resources:
             raise refusal
 
     def end(self, slot: ResourceSlot, ending: Ending | None = None, tokens: float | None = None) -> None:
-        """Give everything back; the second time does nothing.
+        """Return the slot; calling it again does nothing.
 
         `ending` is how the call ended, None if it was not made; `tokens` is what it used, None if it did not report it.
         """

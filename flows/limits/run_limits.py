@@ -1,4 +1,4 @@
-"""The limits of one run as a whole: what all of its calls share."""
+"""The limits of one run, which all of its calls share."""
 
 import math
 from dataclasses import dataclass, field
