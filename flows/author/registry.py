@@ -124,9 +124,9 @@ def load_modules(names: Iterable[str]) -> None:
             importlib.import_module(found.name)
 
 
-def load_entry_points(group: str = "braid.handlers") -> None:
+def load_entry_points() -> None:
     """Import the handlers of installed distributions."""
-    for entry_point in importlib.metadata.entry_points(group=group):
+    for entry_point in importlib.metadata.entry_points(group="braid.handlers"):
         entry_point.load()
 
 

@@ -30,7 +30,7 @@ class Prepared:
     expected: Expectation | None = None
     """How long steps may take before they are named as stuck; None: nobody looks."""
     rates: SharedRates | None = None
-    """Who counts calls and tokens a minute for all runs; without it, they are counted in this process."""
+    """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
 

@@ -50,6 +50,7 @@ _ATOMS = (
     ExternalSequence,
 )
 _MAX_DEPTH = 200
+_REPR_LENGTH = 60
 
 
 def own(value: Any, *, where: str = "value") -> tuple[Any, bool]:
@@ -255,9 +256,9 @@ def _feed_content(update: Callable[[bytes], None], kind: str, content: bytes) ->
     update(content)
 
 
-def short_repr(value: Any, *, most: int = 60) -> str:
-    """A short text for a value in a message, at most `most` characters long."""
+def short_repr(value: Any) -> str:
+    """A short text for a value in a message."""
     if _is_array(value):
         return f"array of {value.dtype} {value.shape}"
     text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= _REPR_LENGTH else f"{text[: _REPR_LENGTH - 1]}…"

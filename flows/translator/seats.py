@@ -63,8 +63,8 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
 class PrefectSeats:
     """Seats in global concurrency limits; for one run, on one event loop."""
 
-    def __init__(self, limits: Mapping[str, int], *, lease_s: float = LEASE_S) -> None:
-        self._limits, self._lease_s = dict(limits), lease_s
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = dict(limits)
         self._stack = AsyncExitStack()
         self._queues = {name: asyncio.Lock() for name in limits}
         self._returning: set[asyncio.Task[None]] = set()
@@ -160,7 +160,7 @@ class PrefectSeats:
         holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
         try:
             response = await self._client.increment_concurrency_slots_with_lease(
-                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=self._lease_s, holder=holder
+                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=LEASE_S, holder=holder
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == LOCKED:
@@ -172,17 +172,17 @@ class PrefectSeats:
     async def _renew_lease(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
         """Renew the lease for as long as it is used."""
         loop = asyncio.get_running_loop()
-        good_until = loop.time() + self._lease_s
+        good_until = loop.time() + LEASE_S
         while True:
-            await asyncio.sleep(self._lease_s / 4)
+            await asyncio.sleep(LEASE_S / 4)
             asked = loop.time()
             try:
-                await self._client.renew_concurrency_lease(lease_id=lease, lease_duration=self._lease_s)
-                good_until = asked + self._lease_s
+                await self._client.renew_concurrency_lease(lease_id=lease, lease_duration=LEASE_S)
+                good_until = asked + LEASE_S
             except (httpx.HTTPError, PrefectException) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
                 logger.warning("resource %s: could not renew the lease of its seat: %s", name, error)
-                if gone or loop.time() + self._lease_s / 4 >= good_until:
+                if gone or loop.time() + LEASE_S / 4 >= good_until:
                     lost.reschedule(loop.time())
                     return
 
