@@ -7,7 +7,7 @@ from flows.limits.admission import Admission
 from flows.limits.budget import Budget
 from flows.limits.resources import Resources
 from flows.limits.windows import Window
-from flows.model import RetryBudget
+from flows.model import RetryBudget, share_of
 
 
 @dataclass
@@ -31,7 +31,7 @@ class RetryCount:
             return math.inf
         most = math.inf if self.budget.max_retries is None else self.budget.max_retries
         if self.budget.share is not None:
-            most = min(most, math.ceil(self.budget.share * self.calls))
+            most = min(most, math.ceil(share_of(self.budget.share, self.calls)))
         return most - self.retries
 
 

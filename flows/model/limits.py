@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from flows.model.policies import FrozenModel
-from flows.model.short_forms import parse_percentage
+from flows.model.shares import parse_percentage
 
 
 class Breaker(FrozenModel):
@@ -37,7 +37,9 @@ class RetryBudget(FrozenModel):
     """How many retries a whole run may make; after that, transient failures are final."""
 
     max_retries: int | None = Field(default=None, ge=0, description="Retries in total.")
-    share: float | None = Field(default=None, gt=0.0, description="Retries as a share of the calls begun so far.")
+    share: float | None = Field(
+        default=None, gt=0.0, allow_inf_nan=False, description="Retries as a share of the calls begun so far."
+    )
 
     @model_validator(mode="before")
     @classmethod
