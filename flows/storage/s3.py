@@ -75,13 +75,13 @@ class S3Objects:
                 name: str = entry["Key"][len(prefix) :]
                 # S3 consoles create a key that ends with a slash to show an empty folder.
                 if name and not name.endswith("/"):
-                    stored = _stored(f"s3://{bucket}/{entry['Key']}", name, entry["Size"], entry)
+                    stored = _stored_object(f"s3://{bucket}/{entry['Key']}", name, entry["Size"], entry)
                     yield from listing.look_at(stored)
         if is_empty and key:
             info = self._file_info(location)
             if info is None or location.is_folder:
                 raise MissingObject(f"{location.uri}: no object and no prefix of this name; check bucket and prefix")
-            yield _stored(location.uri, key.rpartition("/")[2], info["size"], info)
+            yield _stored_object(location.uri, key.rpartition("/")[2], info["size"], info)
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         if max_bytes is None:
@@ -95,11 +95,11 @@ class S3Objects:
             return self._s3.cat_file(location.path, max_concurrency=1)  # an empty object has no range
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
-        self._put(location, data, exclusive)
+        self._put_object(location, data, exclusive)
         if exclusive and not self._known_exclusive:
             self._check_exclusive(location, data)
 
-    def _put(self, location: Location, data: bytes, exclusive: bool) -> None:
+    def _put_object(self, location: Location, data: bytes, exclusive: bool) -> None:
         try:
             # One part after another. If parts are sent side by side and one fails, the upload is aborted; a part that
             # arrives after that stays in the bucket, unseen and paid for.
@@ -118,7 +118,7 @@ class S3Objects:
     def _check_exclusive(self, location: Location, data: bytes) -> None:
         """Check, once per connection, that a second exclusive write fails; some servers ignore the condition."""
         try:
-            self._put(location, data, exclusive=True)
+            self._put_object(location, data, exclusive=True)
         except ObjectExists:
             self._known_exclusive = True
             return
@@ -192,7 +192,7 @@ class S3Objects:
         return info if info["type"] == "file" else None
 
 
-def _stored(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObject:
+def _stored_object(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObject:
     modified = entry.get("LastModified")
     etag = str(entry.get("ETag") or "").strip('"')
     return StoredObject(uri, name, size, modified.timestamp() if modified else None, etag or None)
