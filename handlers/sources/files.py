@@ -104,6 +104,8 @@ class _Survey:
     """How many objects each rule leaves out."""
     suffixes: Counter[str] = field(default_factory=Counter[str])
     """Those of unknown formats."""
+    is_ascii: bool = True
+    """Whether all names of files are."""
     now: float = field(default_factory=time.time)
 
     def add(self, found: StoredObject | PassedOver) -> None:
@@ -125,6 +127,7 @@ class _Survey:
         else:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             certain = settled or found.etag is not None
+            self.is_ascii = self.is_ascii and found.name.isascii()
             self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
 
     def describe(self) -> str:
@@ -136,6 +139,8 @@ class _Survey:
 
     def finish(self, limit: int | None) -> DiskSequence[SourceFile]:
         """The files by name, one for each canonical URI, and no more than `limit`."""
+        if limit is None and self.is_ascii:
+            return self.files.finish()  # no two of them can have one canonical URI
         return DiskSequence(self._chosen(limit))
 
     def _chosen(self, limit: int | None) -> Iterator[SourceFile]:
