@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from prefect import Flow
@@ -19,8 +18,8 @@ from flows.errors import OrchestrationError
 class PipelineFlow(Flow[..., Any]):
     """An async flow that sync code may call too.
 
-    It is made by a call, so Prefect finds no function by which a worker could load it: what it is deployed by is the
-    variable of a module that holds it.
+    It is made by a call, so Prefect finds no function by which a worker could load it. It is deployed by the variable
+    of a module that holds it.
     """
 
     def __call__(self, *args: Any, **given: Any) -> Any:
@@ -55,9 +54,10 @@ class PipelineFlow(Flow[..., Any]):
         Raises:
             OrchestrationError: no variable of a module holds it.
         """
-        if self._storage is not None or options.get("image") is not None:
+        image = options.get("image") or args[1:2]
+        if self._storage is not None or image or options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
             return await super().adeploy(name, *args, **options)
-        entrypoint = self._entrypoint_of({})
+        entrypoint = self._entrypoint_of(options)
         placed: Any = await Flow.afrom_source(source=str(Path.cwd()), entrypoint=entrypoint)
         return await placed.adeploy(name, *args, **options)
 
@@ -67,18 +67,20 @@ class PipelineFlow(Flow[..., Any]):
         return making if _can_await() else run_to_end(making)
 
     def _entrypoint_of(self, options: Any) -> str:
-        module, variable = self._variable()
+        module, file, variable = self._variable()
         if options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
-            return f"{module.__name__}.{variable}"
-        return f"{os.path.relpath(str(module.__file__))}:{variable}"
+            return f"{module}.{variable}"
+        return f"{os.path.relpath(file)}:{variable}"
 
-    def _variable(self) -> tuple[ModuleType, str]:
-        """The module, and the name in it, by which a worker can load this flow."""
+    def _variable(self) -> tuple[str, str, str]:
+        """The module, its file, and the name in it by which a worker can load this flow."""
+        # Not by `getattr`, which would have lazy modules load what they stand for.
+        modules = [(name, getattr(module, "__dict__", {})) for name, module in list(sys.modules.items())]
         found = [
-            (module, name)
-            for module in list(sys.modules.values())
-            if getattr(module, "__file__", None)
-            for name, value in list(vars(module).items())
+            (module, str(held["__file__"]), variable)
+            for module, held in modules
+            if held.get("__file__")
+            for variable, value in list(held.items())
             if value is self
         ]
         if not found:
@@ -89,7 +91,7 @@ class PipelineFlow(Flow[..., Any]):
                 "no function, and in no notebook), and deploy it from there or from a script that imports it"
             )
         # A script that deploys what it imports need not be run again by the worker.
-        return min(found, key=lambda place: place[0].__name__ == "__main__")
+        return min(found, key=lambda one: one[0] == "__main__")
 
 
 def _can_await() -> bool:

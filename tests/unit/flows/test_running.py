@@ -99,6 +99,11 @@ def test_what_is_no_pipeline_is_refused(given: Any, message: str) -> None:
         run(given)
 
 
+def test_an_engine_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="no engine is called 'ray'; known are: inline, prefect"):
+        run(WORDS, text="a", registry=OWN, engine="ray")  # pyright: ignore[reportArgumentType]
+
+
 def test_a_pipeline_that_reads_the_context_may_be_given_any_field() -> None:
     @handler(registry=(own := Registry()))
     def count_fields(context: Context) -> None:
