@@ -234,7 +234,6 @@ def test_pyright_sees_the_types_of_handlers(tmp_path: Path) -> None:
 
 
 def test_mypy_sees_the_types_of_handlers(tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="mypy is in the extra [test]")
     (tmp_path / "snippet.py").write_text(SNIPPET)
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path), "snippet.py"]
     environment = {**os.environ, "MYPYPATH": str(ROOT)}

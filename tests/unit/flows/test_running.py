@@ -278,7 +278,7 @@ def test_a_run_is_recorded_where_it_is_asked_for(tmp_path: Path, opened: bool) -
         assert (record.pipeline, record.status, record.flow_run_id) == ("secret", "succeeded", None)
         assert record.parameters == {"text": "a", "api_key": "***"}
         assert [outcome["step_id"] for outcome in store.outcomes(result.run_id)] == ["0.word_counts"]
-        assert record.definition is not None
+        assert record.yaml is not None
     finally:
         store.close()
 
