@@ -48,6 +48,21 @@ class PipelineFlow(Flow[..., Any]):
         making = self.ato_deployment(name, *args, **options)
         return making if _can_await() else run_to_end(making)
 
+    def serve(self, name: str | None = None, *args: Any, **options: Any) -> None:
+        """As of any flow: run it here whenever a run is triggered, until the process ends.
+
+        Raises:
+            OrchestrationError: no variable of a module holds it, or an event loop runs already.
+        """
+        if self._storage is None:
+            self._entrypoint_of(options)
+        if _loop_is_running():
+            raise OrchestrationError(
+                f"serve() of the flow {self.name!r} waits until the process ends, so it cannot be called where an event "
+                f"loop runs. Call it in a script, or write `await prefect.aserve(await flow.ato_deployment({name!r}))`"
+            )
+        return super().serve(name, *args, **options)
+
     async def adeploy(self, name: str, *args: Any, **options: Any) -> Any:
         """As of any flow; without an image, workers on this machine load it from the folder that it is in now.
 
@@ -94,11 +109,17 @@ class PipelineFlow(Flow[..., Any]):
         return min(found, key=lambda one: one[0] == "__main__")
 
 
-def _can_await() -> bool:
-    """Whether the caller is async code, as far as that can be known: a sync flow is not, whatever runs around it."""
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        return False
+    return True
+
+
+def _can_await() -> bool:
+    """Whether the caller is async code, as far as that can be known: a sync flow is not, whatever runs around it."""
+    if not _loop_is_running():
         return False
     context = FlowRunContext.get()
     return context is None or context.flow is None or context.flow.isasync

@@ -1,6 +1,7 @@
 """The door on a real Prefect server: runs as flow runs, and pipelines as flows that are called, served and deployed."""
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from flows import (
     run,
     to_flow,
 )
+from flows.author import REGISTRY
 from tests.support.scripts import ROOT
 
 pytestmark = [
@@ -388,3 +390,17 @@ def test_a_flow_that_no_worker_could_load_is_refused_with_the_way_that_works() -
             OrchestrationError, match=r"cannot be deployed: .* Write `\w+_flow = to_flow\(…\)` at the top"
         ):
             deploy()
+
+
+async def test_serving_where_a_loop_runs_is_refused_with_the_way_that_works(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(project)
+    served: Any = importlib.import_module("team_flows").shouting_flow
+    try:
+        with pytest.raises(OrchestrationError, match=r"write `await prefect.aserve\(await flow.ato_deployment\('now'\)\)"):
+            served.serve("now")
+        assert (await served.ato_deployment("now")).entrypoint == "team_flows.py:shouting_flow"
+    finally:
+        REGISTRY.handlers.pop(served.name, None)
+        del sys.modules["team_flows"]
