@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from prefect.context import FlowRunContext
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.calling import run_to_end
+from flows.calling import loop_is_running, run_to_end
 from flows.errors import OrchestrationError
+
+_REFUSED: ContextVar[list[OrchestrationError] | None] = ContextVar("refused", default=None)
+"""Set while Prefect loads the file of a flow that is being deployed; a list, since Prefect drops errors of the file."""
 
 
 class PipelineFlow(Flow[..., Any]):
@@ -54,12 +58,14 @@ class PipelineFlow(Flow[..., Any]):
         Raises:
             OrchestrationError: no variable of a module holds it, or an event loop runs already.
         """
+        if "PREFECT__FLOW_RUN_ID" in os.environ and FlowRunContext.get() is None:
+            raise self._called_while_loaded("serve")
         if self._storage is None:
             self._entrypoint_of(options)
-        if _loop_is_running():
+        if loop_is_running():
             raise OrchestrationError(
-                f"serve() of the flow {self.name!r} waits until the process ends, so it cannot be called where an event "
-                f"loop runs. Call it in a script, or write `await prefect.aserve(await flow.ato_deployment({name!r}))`"
+                f"serve() of the flow {self.name!r} waits until the process ends, so it cannot be called where an "
+                f"event loop runs. Call it in a script, or write `await prefect.aserve(await flow.ato_deployment({name!r}))`"
             )
         return super().serve(name, *args, **options)
 
@@ -73,7 +79,18 @@ class PipelineFlow(Flow[..., Any]):
         if self._storage is not None or image or options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
             return await super().adeploy(name, *args, **options)
         entrypoint = self._entrypoint_of(options)
-        placed: Any = await Flow.afrom_source(source=str(Path.cwd()), entrypoint=entrypoint)
+        if (refused := _REFUSED.get()) is not None:
+            refused.append(self._called_while_loaded("deploy"))
+            raise refused[-1]
+        before = _REFUSED.set(refused := [])
+        try:
+            placed: Any = await Flow.afrom_source(source=str(Path.cwd()), entrypoint=entrypoint)
+        except Exception:
+            if refused:
+                raise refused[0] from None
+            raise
+        finally:
+            _REFUSED.reset(before)
         return await placed.adeploy(name, *args, **options)
 
     def deploy(self, name: str, *args: Any, **options: Any) -> Any:
@@ -89,8 +106,12 @@ class PipelineFlow(Flow[..., Any]):
 
     def _variable(self) -> tuple[str, str, str]:
         """The module, its file, and the name in it by which a worker can load this flow."""
-        # Not by `getattr`, which would have lazy modules load what they stand for.
-        modules = [(name, getattr(module, "__dict__", {})) for name, module in list(sys.modules.items())]
+        # Not by `getattr`, which would have lazy modules load what they stand for; `__mp_main__` is `__main__` again.
+        modules = [
+            (name, getattr(module, "__dict__", {}))
+            for name, module in list(sys.modules.items())
+            if name != "__mp_main__"
+        ]
         found = [
             (module, str(held["__file__"]), variable)
             for module, held in modules
@@ -105,21 +126,19 @@ class PipelineFlow(Flow[..., Any]):
                 f"file, and no file has this one. Write `{variable}_flow = to_flow(…)` at the top level of a file (in "
                 "no function, and in no notebook), and deploy it from there or from a script that imports it"
             )
-        # A script that deploys what it imports need not be run again by the worker.
-        return min(found, key=lambda one: one[0] == "__main__")
+        # A worker need not run the script that deploys, and cannot run an `__init__.py` that imports relatively.
+        return min(found, key=lambda one: (one[0] == "__main__", Path(one[1]).name == "__init__.py"))
 
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    def _called_while_loaded(self, verb: str) -> OrchestrationError:
+        return OrchestrationError(
+            f"{verb}() of the flow {self.name!r} is called whenever its file is loaded, by workers too; put the call "
+            'below `if __name__ == "__main__":`, or into another file that imports the flow'
+        )
 
 
 def _can_await() -> bool:
     """Whether the caller is async code, as far as that can be known: a sync flow is not, whatever runs around it."""
-    if not _loop_is_running():
+    if not loop_is_running():
         return False
     context = FlowRunContext.get()
     return context is None or context.flow is None or context.flow.isasync

@@ -317,7 +317,7 @@ def triggered(deployment: str) -> Any:
     """The state in which a run of a deployment ends."""
     from prefect.deployments import run_deployment
 
-    ended: Any = run_deployment(deployment, parameters={"text": "hello"}, timeout=120, poll_interval=1)
+    ended: Any = run_deployment(deployment, parameters={"text": "hello"}, timeout=30, poll_interval=1)
     return ended.state
 
 
@@ -349,6 +349,34 @@ def wait_for_deployment(name: str) -> None:
                 return
 
 
+def script(project: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the project, in a file of its own."""
+    (project / "deploying.py").write_text(code)
+    return subprocess.run(
+        [sys.executable, "deploying.py"],
+        env={**environment(), **variables},
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "variables"),
+    [("deploy('d', work_pool_name='none')", {}), ("serve('d')", {"PREFECT__FLOW_RUN_ID": str(uuid4())})],
+)
+def test_a_file_that_deploys_its_flow_whenever_it_is_loaded_is_refused(
+    project: Path, call: str, variables: dict[str, str]
+) -> None:
+    guard = 'if __name__ == "__main__":'
+    code = (project / "team_flows.py").read_text().replace(guard, f"shouting_flow.{call}\n\nif not __name__:")
+    ended = script(project, code, **variables)
+    assert ended.returncode == 1
+    assert f"put the call below `{guard}`" in ended.stderr
+
+
 def test_a_deployed_flow_is_run_by_a_worker(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     name = (project / "name").read_text()
     deploying = f"""
@@ -358,9 +386,7 @@ shouting_flow.deploy("deployed", work_pool_name="{name}", ignore_warnings=True, 
 """
     pool = ["work-pool", "create", name, "--type", "process"]
     subprocess.run([sys.executable, "-m", "prefect", *pool], check=True, capture_output=True, env=environment())
-    ended = subprocess.run(
-        [sys.executable, "-c", deploying], env=environment(), cwd=project, capture_output=True, text=True, check=False
-    )
+    ended = script(project, deploying)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0] == "team_flows.py:shouting_flow"
     elsewhere = tmp_path_factory.mktemp("worker")
@@ -398,7 +424,9 @@ async def test_serving_where_a_loop_runs_is_refused_with_the_way_that_works(
     monkeypatch.syspath_prepend(project)
     served: Any = importlib.import_module("team_flows").shouting_flow
     try:
-        with pytest.raises(OrchestrationError, match=r"write `await prefect.aserve\(await flow.ato_deployment\('now'\)\)"):
+        with pytest.raises(
+            OrchestrationError, match=r"write `await prefect.aserve\(await flow.ato_deployment\('now'\)\)"
+        ):
             served.serve("now")
         assert (await served.ato_deployment("now")).entrypoint == "team_flows.py:shouting_flow"
     finally:
