@@ -65,7 +65,8 @@ class PipelineFlow(Flow[..., Any]):
         if loop_is_running():
             raise OrchestrationError(
                 f"serve() of the flow {self.name!r} waits until the process ends, so it cannot be called where an "
-                f"event loop runs. Call it in a script, or write `await prefect.aserve(await flow.ato_deployment({name!r}))`"
+                "event loop runs. Call it in a script, or write "
+                f"`await prefect.aserve(await flow.ato_deployment({name!r}))`"
             )
         return super().serve(name, *args, **options)
 
