@@ -22,6 +22,7 @@ from flows import (
     run,
 )
 from tests.support.scripts import ROOT, in_a_new_process
+from tests.support.words import EXPECTED, OWN, TEXT, WORDS, values
 
 TEN_LINES = """
 from flows import handler, parallel, pipeline, run
@@ -37,21 +38,6 @@ def longest_word(text: str) -> str:
 words = pipeline("words", parallel(word_counts, longest_word))
 result = run(words, text="to be or not to be")
 """
-EXPECTED = ({"to": 2, "be": 2, "or": 1, "not": 1}, "not")
-OWN = Registry()
-
-
-@handler(registry=OWN)
-def word_counts(text: str) -> dict[str, int]:
-    return {word: text.split().count(word) for word in text.split()}
-
-
-@handler(registry=OWN)
-async def longest_word(text: str) -> str:
-    return max(text.split(), key=len)
-
-
-WORDS = pipeline("words", parallel(word_counts, longest_word))
 
 
 # What is there, and what it costs to import it.
@@ -109,14 +95,14 @@ asyncio.run(cell())
 
 
 def test_the_ten_lines_run_under_pytest() -> None:
-    result = run(WORDS, text="to be or not to be", registry=OWN)
-    assert (result["word_counts"], result.longest_word) == EXPECTED
+    result = run(WORDS, text=TEXT, registry=OWN)
+    assert values(result) == EXPECTED
 
 
 async def test_the_ten_lines_run_in_an_async_test() -> None:
-    result = await arun(WORDS, text="to be or not to be", registry=OWN)
-    assert (result["word_counts"], result.longest_word) == EXPECTED
-    assert run(WORDS, text="to be or not to be", registry=OWN).fingerprint == result.fingerprint
+    result = await arun(WORDS, text=TEXT, registry=OWN)
+    assert values(result) == EXPECTED
+    assert run(WORDS, text=TEXT, registry=OWN).fingerprint == result.fingerprint
 
 
 # What a result says.

@@ -25,21 +25,8 @@ from flows import (
     run,
 )
 from tests.support.scripts import in_a_new_process
+from tests.support.words import OWN, WORDS, longest_word, word_counts
 
-OWN = Registry()
-
-
-@handler(registry=OWN)
-def word_counts(text: str) -> dict[str, int]:
-    return {word: text.split().count(word) for word in text.split()}
-
-
-@handler(registry=OWN)
-async def longest_word(text: str) -> str:
-    return max(text.split(), key=len)
-
-
-WORDS = pipeline("words", parallel(word_counts, longest_word))
 PARAMETERS = pipeline(
     "typed",
     parallel(word_counts, longest_word),
