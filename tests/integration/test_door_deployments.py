@@ -78,7 +78,7 @@ def test_a_served_flow_is_run_by_its_script(project: Path) -> None:
     finally:
         serving.send_signal(signal.SIGINT)
         serving.wait(timeout=60)
-    assert (state.name, state.message) == ("Completed", "1 steps succeeded")
+    assert (state.name, state.message) == ("Completed", "1 step succeeded")
 
 
 def wait_for_deployment(name: str) -> None:
@@ -149,7 +149,7 @@ shouting_flow.deploy("deployed", work_pool_name="{name}", ignore_warnings=True, 
     finally:
         working.send_signal(signal.SIGINT)
         working.wait(timeout=60)
-    assert (state.name, state.message) == ("Completed", "1 steps succeeded")
+    assert (state.name, state.message) == ("Completed", "1 step succeeded")
 
 
 def test_a_flow_that_no_worker_could_load_is_refused_with_the_way_that_works() -> None:
