@@ -12,7 +12,7 @@ statement that is given as text. Their names are refused. The rights of the conn
 """
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from handlers.data.binding import BadQuery
 from handlers.data.extras import missing_extra
@@ -96,7 +96,7 @@ def _check_mysql(text: str) -> None:
         statements = [one for one in sqlglot.parse(text, dialect="mysql") if one is not None]
     except (SqlglotError, RecursionError) as error:
         raise BadQuery(f"the statement cannot be read, and so not be held to reading: {_first_line(error)}") from None
-    tree: Any = sqlglot.exp
+    tree = cast("Any", sqlglot).exp
     acts = (tree.DML, tree.DDL, tree.Command, tree.Into, tree.Lock, tree.PropertyEQ)
     reads = len(statements) == 1 and isinstance(statements[0], (tree.Query, tree.Show, tree.Describe))
     # A query counts as DDL too, since it may end in INTO.
