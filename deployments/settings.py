@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
     )
+    run_store_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that signs kept results, for machines that share a run store; default: HOME/run-store.key.",
+    )
     index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
         default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
     )

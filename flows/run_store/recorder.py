@@ -172,8 +172,8 @@ class Recorder(Journal):
             return None
         try:
             return await asyncio.to_thread(self._store.finished_call, self._chain, key)
-        except Exception as error:  # any error of unpickling
-            logger.warning("%s: its kept result cannot be read (%s); the step runs again", key, error)
+        except Exception as error:  # not signed here, or any error of unpickling
+            logger.warning("%s: its kept result cannot be read: %s; the step runs again", key, error)
             return None
 
     async def keep(self, key: str, kept: FinishedCall) -> None:

@@ -2,6 +2,7 @@
 
 from flows.storage.globs import glob_filter
 from flows.storage.locations import StorageOptions
+from flows.storage.private import open_to_others, private_file, private_folder
 from flows.storage.storage import Storage
 
-__all__ = ["Storage", "StorageOptions", "glob_filter"]
+__all__ = ["Storage", "StorageOptions", "glob_filter", "open_to_others", "private_file", "private_folder"]
