@@ -176,6 +176,13 @@ class Settings(BaseSettings):
             raise ValueError('must be a JSON mapping from name to URL: {"sales": "sqlite:///sales.db"}') from None
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nothing may show; of URLs, only their passwords are secret."""
+        found = (self.s3_secret, self.openai_api_key, self.run_store_key, *self.connections.values())
+        urls = (self.database_url, self.index_url, self.openai_base_url, self.artifacts_url)
+        return (*(one.get_secret_value() for one in found if one is not None), *(url for url in urls if url))
+
+    @property
     def run_store_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home.absolute() / 'runs.db'}"
 

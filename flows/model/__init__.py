@@ -12,8 +12,19 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
-from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
+from flows.model.parameters import InvalidParameters, check_parameters, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.secrecy import (
+    LEFT_OUT,
+    HiddenValues,
+    hide_secrets,
+    hide_secrets_in,
+    is_secret_name,
+    keep_parameters_secret,
+    keep_secret,
+    scrub,
+)
+from flows.model.secret_logs import guard_logs
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -50,6 +61,7 @@ __all__ = [
     "ForEach",
     "Frozen",
     "Handler",
+    "HiddenValues",
     "InvalidParameters",
     "Merge",
     "MergeResults",
@@ -78,11 +90,18 @@ __all__ = [
     "convert",
     "effective_resource",
     "evaluate_condition",
+    "guard_logs",
     "handler_name",
     "handler_names",
+    "hide_secrets",
+    "hide_secrets_in",
+    "is_secret_name",
+    "keep_parameters_secret",
+    "keep_secret",
     "pipeline_differences",
     "remarks",
     "render",
+    "scrub",
     "snake_case",
     "telling_key",
     "template_names",

@@ -1,17 +1,12 @@
 """Parameters of a run: checked against the declarations of the pipeline, and converted to the declared types."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, suggest
+from flows.model.secrecy import hide_secrets, hide_secrets_in, is_secret_name, keep_parameters_secret
 from flows.model.steps import Parameter, Pipeline
-
-LEFT_OUT = "***"
-"""Stands in the run store for a secret."""
-_SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
-_URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
 
 class InvalidParameters(OrchestrationError, ValueError):
@@ -25,6 +20,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         InvalidParameters: unknown names, missing values, wrong types, values out of bounds, all at once.
     """
     declared = pipeline.parameters
+    keep_parameters_secret(given)
+    keep_parameters_secret({name: parameter.default for name, parameter in declared.items()})
     problems = [
         f"{pipeline.name} has no parameter {name!r}{suggest(name, list(declared)) if declared else '; it takes none'}"
         for name in given
@@ -42,7 +39,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         try:
             values[name] = convert(value, parameter)
         except ValueError as error:
-            problems.append(f"parameter {name!r} {error}, not {_short_repr(value)}")
+            shown = "" if is_secret_name(name) else f", not {_short_repr(value)}"
+            problems.append(f"parameter {name!r} {error}{shown}")
     if problems:
         raise InvalidParameters("\n".join(problems))
     return values
@@ -75,17 +73,8 @@ def convert(value: Any, parameter: Parameter) -> Any:
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that may be stored and shown: `***` stands for secrets, and for passwords in URLs."""
-    return {name: LEFT_OUT if _SECRET.search(name) else _clean(value) for name, value in parameters.items()}
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return _URL_PASSWORD.sub(rf"\1{LEFT_OUT}@", value)
-    if isinstance(value, Mapping):
-        return without_secrets({str(key): item for key, item in value.items()})  # pyright: ignore
-    if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    keep_parameters_secret(parameters)
+    return hide_secrets_in(parameters)
 
 
 def _text(value: Any) -> str:
@@ -168,5 +157,5 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
 
 
 def _short_repr(value: Any) -> str:
-    text = repr(value)
+    text = hide_secrets(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

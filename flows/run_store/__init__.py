@@ -3,7 +3,7 @@
 from flows.run_store.database import NewerRunStore, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.fit import measure_fit
-from flows.run_store.recorder import Recorder, RunStoreFailed
+from flows.run_store.recorder import SECRET_LEFT_OUT, Recorder, RunStoreFailed
 from flows.run_store.recording import record_run
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.shared_rates import DatabaseRates
@@ -13,6 +13,7 @@ from flows.run_store.stored_calls import StoredCall, pack
 
 __all__ = [
     "KEY_FILE",
+    "SECRET_LEFT_OUT",
     "DatabaseRates",
     "DocumentRecord",
     "NewerRunStore",

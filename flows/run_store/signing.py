@@ -40,7 +40,7 @@ class SigningKey:
 
     @classmethod
     def of_store(cls, url: str) -> "SigningKey":
-        """The key in a file beside a store in a file, and in `.braid` here for one on a server; in memory for one there."""
+        """The key in a file beside the store, if that is a file; for one on a server, the file is in `.braid` here."""
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             return cls(file=Path(".braid") / KEY_FILE)
