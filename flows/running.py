@@ -15,7 +15,9 @@ from flows.model import (
     Pipeline,
     check_parameters,
     guard_logs,
+    index_of,
     keep_parameters_secret,
+    name_in,
     without_secrets,
 )
 from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
@@ -208,9 +210,10 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
             from flows.loaders import TEMPLATES
 
             known = {**TEMPLATES, **(catalog or {})}
-            if pipeline not in known:
+            name = name_in(known, pipeline)
+            if name is None:
                 raise UnknownName("pipeline", pipeline, known)
-            return find_pipeline(known[pipeline])
+            return find_pipeline(known[name])
         case PipelineBuilder():
             raise TypeError("a builder is no pipeline yet; call its method build()")
         case _:
@@ -251,9 +254,8 @@ class _Setup:
         guard_logs()
         plan = self.plan(values)
         check_fields(plan, fields)
-        identity = Identity(
-            pipeline.name, new_run_id(), services=self.services, effect_fingerprints=effect_fingerprints(plan, values)
-        )
+        index = index_of(pipeline, values, otherwise="default")
+        identity = Identity(pipeline.name, new_run_id(), index, self.services, effect_fingerprints(plan, values))
         after_s = pipeline.stuck_after_s
         return Prepared(
             plan, Context(values, identity=identity), expected=Expected(after_s) if after_s is not None else None

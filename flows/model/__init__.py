@@ -1,5 +1,6 @@
 """What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
 
+from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import (
@@ -12,6 +13,7 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
+<<<<<<< HEAD
 from flows.model.parameters import InvalidParameters, check_parameters, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.secrecy import (
@@ -25,6 +27,11 @@ from flows.model.secrecy import (
     scrub,
 )
 from flows.model.secret_logs import guard_logs
+=======
+from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
+from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.shares import share_of
+>>>>>>> main
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -35,7 +42,6 @@ from flows.model.steps import (
     Handler,
     MergeResults,
     Parallel,
-    Parameter,
     Pipeline,
     Sequential,
     Step,
@@ -45,9 +51,11 @@ from flows.model.steps import (
     Switch,
     handler_name,
     handler_names,
+    name_in,
 )
 
 __all__ = [
+    "INDEX",
     "ITEM",
     "KIND_BY_KEY",
     "LEFT_OUT",
@@ -88,11 +96,13 @@ __all__ = [
     "check_parameters",
     "condition_names",
     "convert",
+    "declares_index",
     "effective_resource",
     "evaluate_condition",
     "guard_logs",
     "handler_name",
     "handler_names",
+<<<<<<< HEAD
     "hide_secrets",
     "hide_secrets_in",
     "is_secret_name",
@@ -102,6 +112,14 @@ __all__ = [
     "remarks",
     "render",
     "scrub",
+=======
+    "index_of",
+    "name_in",
+    "pipeline_differences",
+    "remarks",
+    "render",
+    "share_of",
+>>>>>>> main
     "snake_case",
     "telling_key",
     "template_names",

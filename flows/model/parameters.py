@@ -1,18 +1,36 @@
-"""Parameters of a run: checked against the declarations of the pipeline, and converted to the declared types."""
+"""Parameters that a pipeline declares, and the conversion of a value to the declared type."""
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from typing import Any, Literal, Self, assert_never
 
+<<<<<<< HEAD
 from flows.errors import OrchestrationError, suggest
 from flows.model.secrecy import hide_secrets, hide_secrets_in, is_secret_name, keep_parameters_secret
 from flows.model.steps import Parameter, Pipeline
+=======
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from flows.errors import suggest
+from flows.model.policies import Frozen
+>>>>>>> main
 
 
-class InvalidParameters(OrchestrationError, ValueError):
-    """Parameters that a pipeline cannot run with; the message lists every problem."""
+class Parameter(Frozen):
+    """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
+    type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
+        default="text", description="The type of the value; a list is a list of texts."
+    )
+    description: str = Field(default="", description="Shown beside the field.")
+    required: bool = Field(default=False, description="A run without it is refused.")
+    choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
+    minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
+    maximum: float | None = Field(default=None, description="The largest number that is allowed.")
+    # The last field, since its check needs the others.
+    default: Any = Field(default=None, description="Used when the run gives no value; converted to the type.")
 
+<<<<<<< HEAD
 def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
     """Values for all declared parameters, defaults filled in; texts are read as the declared types.
 
@@ -36,14 +54,38 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
                 about = f": {parameter.description}" if parameter.description else ""
                 problems.append(f"{pipeline.name} needs the parameter {name!r}{about}")
             continue
+=======
+    @field_validator("default")
+    @classmethod
+    def _convert_default(cls, value: Any, info: ValidationInfo) -> Any:
+        declared = info.data
+        if value is None or "type" not in declared:
+            return value
+        if declared["type"] == "text" and not isinstance(value, str):
+            raise ValueError(f"the default {short_repr(value)} is not a text; write it in quotes")
+>>>>>>> main
         try:
-            values[name] = convert(value, parameter)
+            return convert(value, Parameter.model_construct(**declared))
         except ValueError as error:
+<<<<<<< HEAD
             shown = "" if is_secret_name(name) else f", not {_short_repr(value)}"
             problems.append(f"parameter {name!r} {error}{shown}")
     if problems:
         raise InvalidParameters("\n".join(problems))
     return values
+=======
+            raise ValueError(f"the default {error}, not {short_repr(value)}") from None
+
+    @model_validator(mode="after")
+    def _bounds_fit_type(self) -> Self:
+        if self.choices and self.type != "text":
+            raise ValueError(f"choices are for parameters of type text, not {self.type}")
+        if (self.minimum is not None or self.maximum is not None) and self.type not in ("integer", "number"):
+            raise ValueError(f"minimum and maximum are for parameters of type integer or number, not {self.type}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+>>>>>>> main
 
 
 def convert(value: Any, parameter: Parameter) -> Any:
@@ -156,6 +198,11 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
     return hint if "did you mean" in hint else ""
 
 
+<<<<<<< HEAD
 def _short_repr(value: Any) -> str:
     text = hide_secrets(repr(value))
+=======
+def short_repr(value: Any) -> str:
+    text = repr(value)
+>>>>>>> main
     return text if len(text) <= 80 else f"{text[:77]}…"
