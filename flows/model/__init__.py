@@ -13,8 +13,7 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
-<<<<<<< HEAD
-from flows.model.parameters import InvalidParameters, check_parameters, convert, without_secrets
+from flows.model.parameters import Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.secrecy import (
     LEFT_OUT,
@@ -27,11 +26,7 @@ from flows.model.secrecy import (
     scrub,
 )
 from flows.model.secret_logs import guard_logs
-=======
-from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
-from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.shares import share_of
->>>>>>> main
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -102,24 +97,18 @@ __all__ = [
     "guard_logs",
     "handler_name",
     "handler_names",
-<<<<<<< HEAD
     "hide_secrets",
     "hide_secrets_in",
+    "index_of",
     "is_secret_name",
     "keep_parameters_secret",
     "keep_secret",
-    "pipeline_differences",
-    "remarks",
-    "render",
-    "scrub",
-=======
-    "index_of",
     "name_in",
     "pipeline_differences",
     "remarks",
     "render",
+    "scrub",
     "share_of",
->>>>>>> main
     "snake_case",
     "telling_key",
     "template_names",

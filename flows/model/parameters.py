@@ -4,16 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, assert_never
 
-<<<<<<< HEAD
-from flows.errors import OrchestrationError, suggest
-from flows.model.secrecy import hide_secrets, hide_secrets_in, is_secret_name, keep_parameters_secret
-from flows.model.steps import Parameter, Pipeline
-=======
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.errors import suggest
 from flows.model.policies import Frozen
->>>>>>> main
+from flows.model.secrecy import hide_secrets, hide_secrets_in, keep_parameters_secret
 
 
 class Parameter(Frozen):
@@ -30,31 +25,6 @@ class Parameter(Frozen):
     # The last field, since its check needs the others.
     default: Any = Field(default=None, description="Used when the run gives no value; converted to the type.")
 
-<<<<<<< HEAD
-def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for all declared parameters, defaults filled in; texts are read as the declared types.
-
-    Raises:
-        InvalidParameters: unknown names, missing values, wrong types, values out of bounds, all at once.
-    """
-    declared = pipeline.parameters
-    keep_parameters_secret(given)
-    keep_parameters_secret({name: parameter.default for name, parameter in declared.items()})
-    problems = [
-        f"{pipeline.name} has no parameter {name!r}{suggest(name, list(declared)) if declared else '; it takes none'}"
-        for name in given
-        if name not in declared
-    ]
-    values: dict[str, Any] = {}
-    for name, parameter in declared.items():
-        value = given.get(name)
-        if value is None:
-            values[name] = parameter.default
-            if parameter.required:
-                about = f": {parameter.description}" if parameter.description else ""
-                problems.append(f"{pipeline.name} needs the parameter {name!r}{about}")
-            continue
-=======
     @field_validator("default")
     @classmethod
     def _convert_default(cls, value: Any, info: ValidationInfo) -> Any:
@@ -63,17 +33,9 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
             return value
         if declared["type"] == "text" and not isinstance(value, str):
             raise ValueError(f"the default {short_repr(value)} is not a text; write it in quotes")
->>>>>>> main
         try:
             return convert(value, Parameter.model_construct(**declared))
         except ValueError as error:
-<<<<<<< HEAD
-            shown = "" if is_secret_name(name) else f", not {_short_repr(value)}"
-            problems.append(f"parameter {name!r} {error}{shown}")
-    if problems:
-        raise InvalidParameters("\n".join(problems))
-    return values
-=======
             raise ValueError(f"the default {error}, not {short_repr(value)}") from None
 
     @model_validator(mode="after")
@@ -85,7 +47,6 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
         return self
->>>>>>> main
 
 
 def convert(value: Any, parameter: Parameter) -> Any:
@@ -198,11 +159,6 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
     return hint if "did you mean" in hint else ""
 
 
-<<<<<<< HEAD
-def _short_repr(value: Any) -> str:
-    text = hide_secrets(repr(value))
-=======
 def short_repr(value: Any) -> str:
-    text = repr(value)
->>>>>>> main
+    text = hide_secrets(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"
