@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from flows.author import Registry, RunResult
 from flows.calling import run_to_end
-from flows.engine import Expected, Prepared, new_run_id, run_plan
+from flows.engine import Expectation, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
 from flows.model import (
@@ -160,6 +160,7 @@ def run_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """Run what is prepared; a failed run is a result, not an exception."""
+    _check_engine(engine)
     if engine == "inline":
         return run_to_end(run_plan(start(prepared, None)))
     from flows.translator import run_as_flow
@@ -172,12 +173,18 @@ async def arun_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """As `run_prepared`, for async code."""
+    _check_engine(engine)
     if engine == "inline":
         return await run_plan(start(prepared, None))
     from flows.translator import arun_as_flow
 
     pipeline = prepared.plan.pipeline
     return await arun_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ("inline", "prefect"):
+        raise ValueError(f"no engine is called {engine!r}; known are: inline, prefect")
 
 
 def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], Prepared]:
@@ -258,7 +265,7 @@ class _Setup:
         identity = Identity(pipeline.name, new_run_id(), index, self.services, effect_fingerprints(plan, values))
         after_s = pipeline.stuck_after_s
         return Prepared(
-            plan, Context(values, identity=identity), expected=Expected(after_s) if after_s is not None else None
+            plan, Context(values, identity=identity), expected=Expectation(after_s) if after_s is not None else None
         )
 
     def recorder(self, given: Mapping[str, Any]) -> Start:

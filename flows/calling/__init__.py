@@ -1,12 +1,14 @@
 """Where a function runs: on the loop, in a thread, in a process of its own or on a cluster."""
 
-from flows.calling.blocking import run_to_end
+from flows.calling.blocking import loop_is_running, run_to_end
 from flows.calling.clusters import Cluster, open_cluster
-from flows.calling.leaf import CallResult, LeafCall, LeafResult, RunLeaf
-from flows.calling.places import call_function
+from flows.calling.dispatch import call_function
+from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.threads import call_in_thread
 
 __all__ = [
+    "CallKey",
+    "CallProgress",
     "CallResult",
     "Cluster",
     "LeafCall",
@@ -14,6 +16,7 @@ __all__ = [
     "RunLeaf",
     "call_function",
     "call_in_thread",
+    "loop_is_running",
     "open_cluster",
     "run_to_end",
 ]

@@ -8,13 +8,12 @@ from flows.model.limits import (
     EffectiveResource,
     Resource,
     RetryBudget,
-    RetryCount,
     effective_resource,
     tightest,
 )
 from flows.model.lint import remarks
 from flows.model.parameters import Parameter, convert, without_secrets
-from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.secrecy import (
     LEFT_OUT,
     HiddenValues,
@@ -62,7 +61,7 @@ __all__ = [
     "Case",
     "EffectiveResource",
     "ForEach",
-    "Frozen",
+    "FrozenModel",
     "Handler",
     "HiddenValues",
     "InvalidParameters",
@@ -77,7 +76,6 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryBudget",
-    "RetryCount",
     "Sequential",
     "Split",
     "Step",

@@ -26,7 +26,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
     keep_parameters_secret(given)
     keep_parameters_secret({name: parameter.default for name, parameter in declared.items()})
     problems = [
-        f"{pipeline.name} has no parameter {name!r}{suggest(name, list(declared)) if declared else '; it takes none'}"
+        f"{pipeline.name} has no parameter {name!r}"
+        + (suggest(name, list(declared)) if declared else f"; to declare it, write `parameters: {{{name}: {{}}}}`")
         for name in given
         if name not in declared
     ]

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from flows.errors import FatalError, suggest
+from flows.errors import FatalError, message_of, suggest
 from flows.model.evaluation import BUDGET, Budget
 from flows.model.sandbox import GLOBALS, check_tree, sandbox
 
@@ -102,7 +102,13 @@ def evaluate_condition(text: str, fields: Mapping[str, Any]) -> bool:
     Raises:
         BadExpression: it cannot be evaluated, for example because a field is missing; `is defined` checks for a field.
     """
-    return bool(_evaluate(text, fields))
+    value = _evaluate(text, fields)
+    try:
+        return bool(value)
+    except Exception as error:  # an array of several numbers, for example, is neither true nor false
+        raise BadExpression(
+            f"{text.strip()!r} is neither true nor false, but a {type(value).__name__}: {message_of(error)}"
+        ) from error
 
 
 def render(value: Any, fields: Mapping[str, Any]) -> Any:
@@ -171,4 +177,4 @@ def _bad_expression(text: str, fields: Mapping[str, Any], error: Exception) -> B
     if missing:
         return BadExpression(f"{text!r}: no field named {missing[0]!r}{suggest(missing[0], sorted(map(str, fields)))}")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return BadExpression(f"{shown!r} cannot be evaluated: {str(error) or type(error).__name__}")
+    return BadExpression(f"{shown!r} cannot be evaluated: {message_of(error)}")

@@ -7,11 +7,11 @@ from typing import Any, Literal, Self, assert_never
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.errors import suggest
-from flows.model.policies import Frozen
+from flows.model.policies import FrozenModel
 from flows.model.secrecy import hide_secrets, hide_secrets_in, keep_parameters_secret
 
 
-class Parameter(Frozen):
+class Parameter(FrozenModel):
     """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
     type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
@@ -80,7 +80,7 @@ def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return hide_secrets_in(parameters)
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
     raise ValueError("must be a text")
 
 
-def _integer(value: Any) -> int:
+def _to_integer(value: Any) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError("must be a whole number")
     try:
@@ -97,7 +97,7 @@ def _integer(value: Any) -> int:
         raise ValueError("must be a whole number") from None
 
 
-def _number(value: Any) -> float:
+def _to_number(value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -107,7 +107,7 @@ def _number(value: Any) -> float:
     return number
 
 
-def _boolean(value: Any) -> bool:
+def _to_boolean(value: Any) -> bool:
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if isinstance(value, bool):
         return value
@@ -116,25 +116,25 @@ def _boolean(value: Any) -> bool:
     raise ValueError("must be true or false")
 
 
-def _list(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str):
         if value.lstrip().startswith("["):
-            return _json(value, list, "must be a list: values separated by commas, or a JSON list")
+            return _parse_json(value, list, "must be a list: values separated by commas, or a JSON list")
         return [part.strip() for part in value.split(",") if part.strip()]
     raise ValueError("must be a list")
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _to_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str):
-        return _json(value, dict, 'must be a mapping written as JSON, for example {"team": "legal"}')
+        return _parse_json(value, dict, 'must be a mapping written as JSON, for example {"team": "legal"}')
     raise ValueError("must be a mapping")
 
 
-def _json(text: str, kind: type[Any], complaint: str) -> Any:
+def _parse_json(text: str, kind: type[Any], complaint: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -145,12 +145,12 @@ def _json(text: str, kind: type[Any], complaint: str) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "text": _text,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "list": _list,
-    "mapping": _mapping,
+    "text": _to_text,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
+    "list": _to_list,
+    "mapping": _to_mapping,
 }
 
 

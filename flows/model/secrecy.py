@@ -12,6 +12,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
@@ -234,8 +235,9 @@ def scrub(error: BaseException) -> None:
             continue
         seen.add(id(each))
         waiting += [each.__cause__, each.__context__]
-        args = tuple(hide_secrets(arg) if isinstance(arg, str) else arg for arg in each.args)
-        if args != each.args:
-            each.args = args
-        if notes := getattr(each, "__notes__", None):
-            each.__notes__ = [hide_secrets(str(note)) for note in notes]
+        with suppress(Exception):  # it is not ours: anything may happen when it is looked at
+            args = tuple(hide_secrets(arg) if isinstance(arg, str) else arg for arg in each.args)
+            if any(one is not other for one, other in zip(args, each.args, strict=True)):
+                each.args = args
+            if notes := getattr(each, "__notes__", None):
+                each.__notes__ = [hide_secrets(str(note)) for note in notes]

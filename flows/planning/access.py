@@ -39,7 +39,7 @@ def node_access(nodes: Sequence[Node]) -> Access:
 
 def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Yield everything that is wrong with reads and writes, in declared order; the run starts with `given` fields."""
-    yield from _check(root, _Fields(given), True, reducers)
+    yield from _check_node(root, _Fields(given), True, reducers)
 
 
 class _Fields:
@@ -75,7 +75,7 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_SHOWN])} and {more} more"
 
 
-def _check(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Check a node that finds the fields `there`; `known` if there can be no others."""
     match node:
         case Leaf():
@@ -90,12 +90,12 @@ def _check(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str])
         case Chain():
             with ExitStack() as added:
                 for child in node.children:
-                    yield from _check(child, there, known, reducers)
+                    yield from _check_node(child, there, known, reducers)
                     added.enter_context(there.also(child.access.writes))
                     known = known and child.access.known
         case Group(derived=True):
             in_order = Chain(path=node.path, id=node.id, label=node.label, children=node.children)
-            yield from _check(in_order, there, known, reducers)
+            yield from _check_node(in_order, there, known, reducers)
         case Group():
             yield from _check_siblings(node, there, reducers)
             before = waits_of_all(node.after, len(node.children))
@@ -105,18 +105,18 @@ def _check(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str])
                 for index, child in enumerate(node.children):
                     seen = frozenset[str]().union(*(node.children[i].access.writes for i in bits(before[index])))
                     with there.without(child.access.writes - seen):
-                        yield from _check(child, there, known, reducers)
+                        yield from _check_node(child, there, known, reducers)
         case Loop():
             if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):
                 yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
             with there.also([node.item_name]):
-                yield from _check(node.body, there, known, reducers)
+                yield from _check_node(node.body, there, known, reducers)
         case Choice():
             for _, inner in node.cases:
-                yield from _check(inner, there, known, reducers)
+                yield from _check_node(inner, there, known, reducers)
         case Sub():
             with there.also(node.plan.pipeline.parameters):
-                for problem in _check(node.plan.root, there, known, reducers):
+                for problem in _check_node(node.plan.root, there, known, reducers):
                     yield problem._replace(path=node.path)
         case FanIn():
             for name in node.inputs:
@@ -184,10 +184,10 @@ def open_reads(plan: Plan) -> tuple[ReadParameter, ...]:
             readers.setdefault(leaf.reads[read.name], []).append(read)
     missing = plan.root.access.reads - frozenset(plan.pipeline.parameters)
     names = [name for name in readers if name in missing] + sorted(missing - readers.keys())
-    return tuple(_as_one(name, readers.get(name, [])) for name in names)
+    return tuple(_combined_read(name, readers.get(name, [])) for name in names)
 
 
-def _as_one(name: str, readers: Sequence[ReadParameter]) -> ReadParameter:
+def _combined_read(name: str, readers: Sequence[ReadParameter]) -> ReadParameter:
     kinds = [read.annotation for read in readers]
     same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
     return ReadParameter(name, any(read.required for read in readers), kinds[0] if same else Any)

@@ -23,7 +23,7 @@ def derive_group(
         latest.add(later, node)
         before.append(_with_all_before(direct, before))
         after.append(direct)
-        found = {one: _reason(nodes[one], node, one in declared[later]) for one in direct}
+        found = {one: _wait_reason(nodes[one], node, one in declared[later]) for one in direct}
         waits = "; ".join(f"{nodes[one].label} ({found[one]})" for one in sorted(direct))
         reasons.append(f"{node.label} waits for {waits}" if waits else f"{node.label} can start at once")
     if all(direct == ({index - 1} if index else frozenset()) for index, direct in enumerate(after)):
@@ -75,7 +75,7 @@ def _is_declared(node: Node) -> bool:
     return node.access.known and node.access.effects_known
 
 
-def _reason(first: Node, second: Node, declared: bool) -> str:
+def _wait_reason(first: Node, second: Node, declared: bool) -> str:
     earlier, later = first.access, second.access
     if declared:
         return "depends_on"
