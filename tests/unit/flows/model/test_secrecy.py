@@ -92,7 +92,7 @@ def test_no_eight_letters_of_a_secret_remain_in_any_encoding(
 def test_no_part_of_eight_letters_is_shown(value: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(value) - 8))
     end = data.draw(st.integers(start + 8, len(value)))
-    assert HiddenValues([value]).hide(f"<{value[start:end]}>") == "<***>"
+    assert HiddenValues([value]).hide(f"\n{value[start:end]}\n") == "\n***\n"
 
 
 @pytest.mark.parametrize(
