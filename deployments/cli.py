@@ -28,6 +28,8 @@ from deployments.commands.run import run
 from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
 from deployments.commands.search import search
+from deployments.commands.serve import serve_command
+from deployments.commands.tokens import app as tokens
 from deployments.commands.up import up
 from deployments.commands.validate import validate
 
@@ -90,6 +92,10 @@ app.add_typer(
     name="documents",
     rich_help_panel="Look",
     epilog=EXIT_CODES,
+)
+app.command("serve", rich_help_panel="Operate", epilog=EXIT_CODES)(serve_command)
+app.add_typer(
+    tokens, name="tokens", rich_help_panel="Operate", epilog=EXIT_CODES, help="Make, list and revoke tokens for serve."
 )
 app.add_typer(new, name="new", rich_help_panel="Write pipelines", epilog=EXIT_CODES)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)

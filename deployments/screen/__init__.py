@@ -1,7 +1,7 @@
 """What people see in a terminal: plans, progress, results, recorded runs, hits, documents and indexes."""
 
 from deployments.screen.documents import DocumentEntry, DocumentTable
-from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
+from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
@@ -21,6 +21,7 @@ __all__ = [
     "STATUS_STYLE",
     "DocumentEntry",
     "DocumentTable",
+    "errors_json",
     "estimate_text",
     "explanation",
     "failure_tables",

@@ -1,0 +1,93 @@
+"""The whole service as one ASGI application: REST, MCP, pages, and the gate in front of them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from deployments.service import health, rest, rest_runs
+from deployments.service.gate import Gate, problem_response
+from deployments.service.guards import HostCheck, RateLimit, is_loopback
+from deployments.service.library import Library
+from deployments.service.metrics import Metrics
+from deployments.service.problems import NotHere
+from deployments.service.state import ServiceState
+from deployments.service.tokens import TokenFile
+from deployments.service.uploads import most_bytes
+from deployments.settings import Settings
+from flows.errors import OrchestrationError
+from flows.model import InvalidParameters
+
+logger = logging.getLogger(__name__)
+_DESCRIPTION = "Search, ask and read what Braid has ingested; start ingestions and other pipelines, and follow them."
+
+
+def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = True) -> Gate:
+    """The service for an address; everything it opens, it closes when it stops.
+
+    Where `bind` is not a loopback address, nobody gets in without a token, also if there is none yet.
+    """
+    tokens, metrics = TokenFile(settings.tokens_file), Metrics()
+    service = ServiceState(settings, Library(settings), tokens, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(service.close)
+            warming = asyncio.create_task(_warm(service)) if warm_up else None
+            yield
+            if warming is not None:
+                warming.cancel()
+
+    app = FastAPI(
+        title="Braid", description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.state.service = service
+    for router in (health.router, rest.router, rest_runs.router):
+        app.include_router(router)
+    _report_problems(app)
+    return Gate(
+        app,
+        tokens=tokens,
+        needs_token=not is_loopback(bind),
+        hosts=HostCheck(bind, settings.serve_hosts),
+        rate=RateLimit(settings.serve_rate),
+        metrics=metrics,
+        most_upload=most_bytes(settings),
+    )
+
+
+async def _warm(service: ServiceState) -> None:
+    try:
+        await asyncio.to_thread(service.library.warm.warm_up)
+    except OrchestrationError as error:
+        logger.error("not ready: %s", error)
+        return
+    service.ready = True
+
+
+def _report_problems(app: FastAPI) -> None:
+    def ours(request: Request, error: Exception) -> Response:
+        return problem_response(error, request.url.path)
+
+    def invalid(request: Request, error: Any) -> Response:
+        found = [f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        return problem_response(InvalidParameters("; ".join(found)), request.url.path)
+
+    def http(request: Request, error: Any) -> Response:
+        if error.status_code == 404:
+            return problem_response(NotHere(f"nothing is at {request.url.path}"), request.url.path)
+        if isinstance(error.__cause__, OrchestrationError):  # raised while the body was read
+            return problem_response(error.__cause__, request.url.path)
+        return problem_response(InvalidParameters(error.detail), request.url.path, status=error.status_code)
+
+    app.add_exception_handler(OrchestrationError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, ours)
