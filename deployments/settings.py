@@ -26,6 +26,8 @@ from flows.storage import StorageOptions
 PREFIX = "BRAID_"
 WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
+SERVE_PORT = 4210
+"""The default port of `braid serve`."""
 
 
 class Settings(BaseSettings):

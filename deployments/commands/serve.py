@@ -5,14 +5,13 @@ from typing import Annotated
 import typer
 
 from deployments.commands.common import reported, stdout
-from deployments.service.serving import PORT, serve
-from deployments.settings import load_settings
+from deployments.settings import SERVE_PORT, load_settings
 
 
 @reported
 def serve_command(
     host: Annotated[str, typer.Option(help="The address to listen on; any but loopback needs tokens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free one.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free one.")] = SERVE_PORT,
     workers: Annotated[int, typer.Option("--workers", min=1, metavar="N", help="Processes that answer.")] = 1,
 ) -> None:
     """Serve search, answers and documents over HTTP, MCP and as a page; models and indexes stay loaded.
@@ -28,6 +27,7 @@ def serve_command(
 
       braid tokens add colleagues --tag team=support && braid serve --host 0.0.0.0
     """
+    from deployments.service import serve  # imports what a server needs
 
     def announce(url: str) -> None:
         stdout().print(

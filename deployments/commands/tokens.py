@@ -1,17 +1,19 @@
 """`braid tokens`: who may ask `braid serve`, and which documents they see."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
 from deployments.screen import local_time, plain_table
-from deployments.service.tokens import Token, TokenFile
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from handlers.tags import read_tags
+
+if TYPE_CHECKING:
+    from deployments.service import Token, TokenFile
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,7 +44,7 @@ def add(
     """
     if bool(tag) == everything:
         raise InvalidSettings("say what the token sees: --tag NAME=VALUE for some documents, or --everything")
-    file = TokenFile(load_settings().tokens_file)
+    file = _token_file()
     secret = file.add(name, tags=read_tags(tag) if tag else None, may_ingest=ingest, days=days)
     if json_output:
         made = next(each for each in file.listed() if each.name == name and each.revoked is None)
@@ -61,7 +63,7 @@ def list_tokens(json_output: JsonOption = False) -> None:
 
       braid tokens list --json
     """
-    found = TokenFile(load_settings().tokens_file).listed()
+    found = _token_file().listed()
     if json_output:
         emit({"tokens": [_json(each) for each in found]})
         return
@@ -94,26 +96,32 @@ def revoke(
 
       braid tokens revoke ann
     """
-    revoked = TokenFile(load_settings().tokens_file).revoke(token)
+    revoked = _token_file().revoke(token)
     if json_output:
         emit({"revoked": revoked.id, "name": revoked.name})
     else:
         stdout().print(f"Revoked {revoked.name} ({revoked.id}).", markup=False)
 
 
-def _state(token: Token) -> str:
+def _token_file() -> "TokenFile":
+    from deployments.service import TokenFile  # imports what a server needs
+
+    return TokenFile(load_settings().tokens_file)
+
+
+def _state(token: "Token") -> str:
     if token.revoked is not None:
         return "revoked"
     return "valid" if token.is_valid(time.time()) else "expired"
 
 
-def _sees(token: Token) -> str:
+def _sees(token: "Token") -> str:
     if token.tags is None:
         return "everything"
     return ", ".join(f"{name}={' or '.join(values)}" for name, values in token.tags.items())
 
 
-def _json(token: Token) -> dict[str, Any]:
+def _json(token: "Token") -> dict[str, Any]:
     return {
         "id": token.id,
         "name": token.name,

@@ -3,24 +3,29 @@
 from deployments.service.access import OWNER, Caller
 from deployments.service.answers import (
     AskAnswer,
+    Citation,
     DocumentDetail,
     DocumentPage,
+    DocumentSummary,
     IndexInfo,
     IndexList,
     Passage,
     SearchAnswer,
     StartedRun,
 )
-from deployments.service.guards import is_loopback
+from deployments.service.deployed import follow_run, start_run
 from deployments.service.library import Library, Question, View
+from deployments.service.serving import serve
 from deployments.service.tokens import Token, TokenFile
 
 __all__ = [
     "OWNER",
     "AskAnswer",
     "Caller",
+    "Citation",
     "DocumentDetail",
     "DocumentPage",
+    "DocumentSummary",
     "IndexInfo",
     "IndexList",
     "Library",
@@ -31,5 +36,7 @@ __all__ = [
     "Token",
     "TokenFile",
     "View",
-    "is_loopback",
+    "follow_run",
+    "serve",
+    "start_run",
 ]

@@ -15,7 +15,6 @@ from deployments.setting_values import InvalidSettings
 from deployments.settings import Settings, load_settings
 from flows.errors import OrchestrationError
 
-PORT = 4210
 _KEEP_ALIVE_S, _STOP_S = 20, 10
 _MOST_CONNECTIONS = 1000
 _HOST = "_BRAID_SERVED_HOST"
