@@ -10,13 +10,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-from deployments.service import health, rest, rest_runs
+from deployments.service import health, pages, rest, rest_runs
 from deployments.service.gate import Gate, problem_response
 from deployments.service.guards import HostCheck, RateLimit, is_loopback
 from deployments.service.library import Library
 from deployments.service.metrics import Metrics
-from deployments.service.problems import NotHere
+from deployments.service.problems import NotHere, problem_of
+from deployments.service.rendering import STATIC, render
 from deployments.service.state import ServiceState
 from deployments.service.tokens import TokenFile
 from deployments.service.uploads import most_bytes
@@ -49,8 +51,9 @@ def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = Tru
         title="Braid", description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan
     )
     app.state.service = service
-    for router in (health.router, rest.router, rest_runs.router):
+    for router in (health.router, rest.router, rest_runs.router, pages.router):
         app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC))
     _report_problems(app)
     return Gate(
         app,
@@ -74,7 +77,11 @@ async def _warm(service: ServiceState) -> None:
 
 def _report_problems(app: FastAPI) -> None:
     def ours(request: Request, error: Exception) -> Response:
-        return problem_response(error, request.url.path)
+        path = request.url.path
+        if path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+            return problem_response(error, path)
+        problem = problem_of(error)
+        return render(request, "problem.html", status=problem.status, problem=problem)
 
     def invalid(request: Request, error: Any) -> Response:
         found = [f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in error.errors()]
@@ -82,7 +89,7 @@ def _report_problems(app: FastAPI) -> None:
 
     def http(request: Request, error: Any) -> Response:
         if error.status_code == 404:
-            return problem_response(NotHere(f"nothing is at {request.url.path}"), request.url.path)
+            return ours(request, NotHere(f"nothing is at {request.url.path}"))
         if isinstance(error.__cause__, OrchestrationError):  # raised while the body was read
             return problem_response(error.__cause__, request.url.path)
         return problem_response(InvalidParameters(error.detail), request.url.path, status=error.status_code)

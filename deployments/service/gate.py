@@ -74,7 +74,8 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "private, no-store")
+                kept = scope["path"].startswith("/static/") and status == 200
+                headers.setdefault("Cache-Control", "max-age=31536000, immutable" if kept else "private, no-store")
             await send(message)
 
         try:

@@ -207,6 +207,16 @@ class View:
         passages = [DocumentPassage.model_validate(each) for each in described["passages"]]
         return DocumentDetail.model_validate({**described, "index": index, "text": _joined(passages)})
 
+    def tags(self, index: str, documents: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+        """The tags of those of the documents that exist for the caller, by id."""
+        with self._documents(index) as found:
+            return found.tags(documents)
+
+    def some_tags(self, index: str) -> list[tuple[tuple[str, str], ...]]:
+        """The tags of the first documents that exist for the caller, by name."""
+        with self._documents(index) as found:
+            return list(found.first_tags().values())
+
     def original(self, index: str, document: str) -> Original:
         """The file that the document was made from, as it was ingested; the caller closes it.
 

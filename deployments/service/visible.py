@@ -87,6 +87,16 @@ class PermittedDocuments:
             raise UnknownName("document", document, [row.name for row in islice(self._rows(), 10_000)])
         return self.table.described(permitted[0].id)
 
+    def tags(self, document_ids: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+        """The tags of documents, by id."""
+        where = self.caller.where
+        known = self.table.store.tags_of(dict.fromkeys(document_ids))
+        return {id_: tags for id_, tags in known.items() if where is None or where.matches(tags)}
+
+    def first_tags(self, most: int = _PAGE) -> dict[str, tuple[tuple[str, str], ...]]:
+        """The tags of the first documents by name, by id."""
+        return self.tags([row.id for row in islice(self._rows(), most)])
+
     def _rows(self) -> "Iterator[DocumentRow]":
         offset = 0
         while rows := self.table.store.documents(limit=_PAGE, offset=offset):

@@ -49,6 +49,16 @@ def called(base: str, secret: str) -> list[tuple[str, str, Any]]:
             ("GET", f"{at}/documents/{hidden.name}", None),
             ("GET", f"{at}/documents/{hidden.id}/original", None),
         ]
+    for index in ("docs", "other", ""):
+        ways += [
+            ("GET", f"/?index={index}&q={secret}+pump", None),
+            ("GET", f"/?index={index}&q=pump&tag=team=legal&top=100", None),
+            ("GET", f"/ask?index={index}&q=pump", None),
+            ("GET", f"/?index={index}", None),
+            ("GET", f"/indexes/{index}" if index else "/indexes", None),
+            ("GET", f"/indexes/{index}/documents/{hidden.id}?q=pump", None),
+            ("GET", f"/indexes/{index}/documents/{hidden.name}", None),
+        ]
     return [*ways, ("GET", "/api/runs", None), ("GET", "/metrics", None), ("GET", "/api/pipelines", None)]
 
 
@@ -112,7 +122,7 @@ async def answered(
     chosen: Settings, token: str, ways: Sequence[tuple[str, str, Any]]
 ) -> dict[tuple[str, str], tuple[int, str]]:
     app = make_app(chosen, warm_up=False)
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/html, */*"}
     found: dict[tuple[str, str], tuple[int, str]] = {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
         for method, path, body in ways:
