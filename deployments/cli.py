@@ -20,6 +20,7 @@ from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
 from deployments.commands.index import app as index
 from deployments.commands.ingest import ingest
+from deployments.commands.mcp import mcp_command
 from deployments.commands.new import app as new
 from deployments.commands.plan import plan
 from deployments.commands.replay import replay
@@ -93,6 +94,7 @@ app.add_typer(
     rich_help_panel="Look",
     epilog=EXIT_CODES,
 )
+app.command("mcp", rich_help_panel="Operate", epilog=EXIT_CODES)(mcp_command)
 app.command("serve", rich_help_panel="Operate", epilog=EXIT_CODES)(serve_command)
 app.add_typer(
     tokens, name="tokens", rich_help_panel="Operate", epilog=EXIT_CODES, help="Make, list and revoke tokens for serve."

@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     serve_timeout_s: PositiveFloat = Field(
         default=60.0, description="After so long `braid serve` answers that a search takes too long."
     )
+    token: SecretStr | None = Field(
+        default=None,
+        description="The token of `braid mcp` and `connect`; default: as the user of this machine.",
+    )
     tokens: Path | None = Field(
         default=None, description="File of the tokens for `braid serve`; default: HOME/tokens.json."
     )

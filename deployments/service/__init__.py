@@ -16,6 +16,7 @@ from deployments.service.answers import (
 from deployments.service.deployed import follow_run, start_run
 from deployments.service.library import Library, Question, View
 from deployments.service.serving import serve
+from deployments.service.stdio import local_caller, serve_mcp
 from deployments.service.tokens import Token, TokenFile
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "TokenFile",
     "View",
     "follow_run",
+    "local_caller",
     "serve",
+    "serve_mcp",
     "start_run",
 ]

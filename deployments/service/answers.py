@@ -176,6 +176,43 @@ class DocumentDetail(DocumentSummary):
     text: str = Field(description="The passages joined, without what two of them share.")
 
 
+class DocumentText(Answer):
+    """A part of the text of a document, and what else is known of it."""
+
+    index: str
+    id: str
+    name: str
+    title: str
+    status: str
+    reason: str
+    tags: list[tuple[str, str]]
+    summary: str | None
+    tables: list[str] = Field(description="In Markdown.")
+    text: str
+    start: int
+    next_start: int | None = Field(description="Where the next part begins; null after the last.")
+    characters: int = Field(description="Of the whole text.")
+
+    @classmethod
+    def part_of(cls, document: DocumentDetail, start: int, most: int) -> "DocumentText":
+        end = start + most
+        return cls(
+            index=document.index,
+            id=document.id,
+            name=document.name,
+            title=document.title,
+            status=document.status,
+            reason=document.reason,
+            tags=document.tags,
+            summary=document.summary,
+            tables=[each["content"] for each in document.artifacts if each["kind"] == "table"] if not start else [],
+            text=document.text[start:end],
+            start=start,
+            next_start=end if end < len(document.text) else None,
+            characters=len(document.text),
+        )
+
+
 class IndexInfo(Answer):
     """An index, as far as the caller may see it."""
 

@@ -1,6 +1,7 @@
 """The whole service as one ASGI application: REST, MCP, pages, and the gate in front of them."""
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from deployments.service import health, pages, rest, rest_runs
 from deployments.service.gate import Gate, problem_response
 from deployments.service.guards import HostCheck, RateLimit, is_loopback
 from deployments.service.library import Library
+from deployments.service.mcp_tools import MISSING, caller_of_request, make_mcp_server
 from deployments.service.metrics import Metrics
 from deployments.service.problems import NotHere, problem_of
 from deployments.service.rendering import STATIC, render
@@ -38,10 +40,14 @@ def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = Tru
     tokens, metrics = TokenFile(settings.tokens_file), Metrics()
     service = ServiceState(settings, Library(settings), tokens, metrics)
 
+    mcp = _mcp(service)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(service.close)
+            if mcp is not None:
+                await stack.enter_async_context(mcp.session_manager.run())
             warming = asyncio.create_task(_warm(service)) if warm_up else None
             yield
             if warming is not None:
@@ -54,6 +60,8 @@ def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = Tru
     for router in (health.router, rest.router, rest_runs.router, pages.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
+    if mcp is not None:
+        app.router.routes.extend(_mcp_routes(mcp))
     _report_problems(app)
     return Gate(
         app,
@@ -64,6 +72,24 @@ def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = Tru
         metrics=metrics,
         most_upload=most_bytes(settings),
     )
+
+
+def _mcp(service: ServiceState) -> Any:
+    if importlib.util.find_spec("mcp") is None:
+        logger.warning("/mcp is not served: %s", MISSING)
+        return None
+    return make_mcp_server(service, caller_of_request)
+
+
+def _mcp_routes(server: Any) -> Any:
+    """The routes of MCP over HTTP. Each call stands alone, so that any of several processes can answer it."""
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the gate has seen to it
+    made = server.streamable_http_app(
+        streamable_http_path="/mcp", stateless_http=True, json_response=True, transport_security=ours
+    )
+    return made.routes
 
 
 async def _warm(service: ServiceState) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
@@ -57,6 +58,10 @@ class Gate:
         self.service = app.state.service
         self._app, self._tokens, self._needs_token = app, tokens, needs_token
         self._hosts, self._rate, self._metrics, self._most_upload = hosts, rate, metrics, most_upload
+
+    def running(self) -> AbstractAsyncContextManager[Any]:
+        """The service from its start to its end, for those who do not run it in a server."""
+        return self._app.router.lifespan_context(self._app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -81,6 +81,7 @@ def test_a_person_finds_reads_and_asks(served: Served, browser: Any, openai_serv
     press(browser, "/")
     type_in(browser, QUESTION + "\n")
     see(browser, "passages")
+    assert one(browser, "#q").get_attribute("value") == QUESTION
     assert "Defense" in one(browser, ".hit .passage").text
     assert one(browser, ".hit mark").text.startswith("POSTGRES")
     assert one(browser, ".hit .why svg").get_attribute("aria-label").startswith("meaning: rank")

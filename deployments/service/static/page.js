@@ -7,7 +7,7 @@ const results = () => [...document.querySelectorAll("a.open, .source a")];
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const field = document.getElementById("q");
-  if (event.key === "/" && !typing(event.target) && field) {
+  if (event.key === "/" && field && (!typing(event.target) || (event.target === field && !field.value))) {
     event.preventDefault();
     field.focus();
     field.select();
