@@ -242,6 +242,16 @@ class StartedRun(Answer):
     message: str = ""
 
 
+class IngestAnswer(Answer):
+    """How an ingestion ended, and how many documents were new, changed and so on, where that is known."""
+
+    index: str
+    status: str = Field(description="succeeded, partial (something was set aside) or failed.")
+    run_id: str
+    documents: dict[str, int]
+    message: str = ""
+
+
 class PipelineInfo(Answer):
     """A pipeline that can be run."""
 

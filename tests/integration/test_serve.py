@@ -12,8 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments import connect
+from deployments.remote import RefusedCall
 from deployments.service import TokenFile
 from deployments.settings import Settings
+from flows.errors import TransientError
 from tests.support.openai_server import OpenAIServer
 from tests.support.paths import ROOT
 from tests.support.served import Served, braid_environment, serve
@@ -155,3 +158,19 @@ def read_events(text: str) -> list[tuple[str, Any]]:
         if "event" in fields:
             found.append((fields["event"], json.loads(fields["data"])))
     return found
+
+
+def test_python_connects_to_it(served: Served, openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda _: "Every week [1]."
+    parts: list[str] = []
+    with connect("docs", url=served.url) as docs:
+        assert "pump" in docs.search("How is the pump cleaned?", filters={"team": ["sales"]}).hits[0].text
+        assert docs.ask("How is it cleaned?", on_text=parts.append).answer == "".join(parts) == "Every week [1]."
+        assert docs.ask("How is it cleaned?").citations
+        assert len(list(docs.documents())) == 4
+        assert docs.document(DOCUMENTS[0].name).id == DOCUMENTS[0].id
+        with pytest.raises(RefusedCall, match="no document named 'nothing'") as refused:
+            docs.document("nothing")
+        assert refused.value.status == 404
+        with pytest.raises(TransientError, match="no Prefect server is known"):
+            docs.ingest("/tmp")
