@@ -1,6 +1,8 @@
 """`braid serve` as people start it: REST with curl's eyes, several workers, tokens, PostgreSQL, and its end."""
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from deployments import connect
@@ -132,6 +135,35 @@ def test_others_are_only_let_in_with_tokens(tmp_path: Path) -> None:
         assert secret not in running.log()
 
 
+def test_nothing_piles_up_however_long_it_serves(home: Path, openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda _: "Every week [1]. " * 200
+    model = {
+        "BRAID_OPENAI_BASE_URL": openai_server.base_url,
+        "BRAID_OPENAI_API_KEY": openai_server.api_key,
+        "BRAID_CHAT_MODEL": "scripted",
+        "BRAID_SERVE_RATE": "0",
+    }
+    with serve(home, environment=model) as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        process = psutil.Process(running.process.pid)
+
+        def use(rounds: int) -> tuple[int, int]:
+            for _ in range(rounds):
+                assert client.post("/api/indexes/docs/search", json={"question": "pump"}).status_code == 200
+                assert client.get("/?q=pump&index=docs").status_code == 200
+                assert client.get(f"/api/indexes/docs/documents/{DOCUMENTS[0].id}/original").status_code == 200
+                with client.stream("POST", "/api/indexes/docs/ask", json={"question": "pump"}) as answer:
+                    next(answer.iter_lines())  # and leave before the end
+            return process.num_fds(), process.num_threads()
+
+        before, after = use(20), use(60)
+        assert after[0] <= before[0] + 5, f"file descriptors: {before[0]}, then {after[0]}"
+        assert after[1] <= before[1] + 5, f"threads: {before[1]}, then {after[1]}"
+        running.process.kill()
+        running.process.wait()
+    with serve(home) as again:
+        assert httpx.post(f"{again.url}/api/indexes/docs/search", json={"question": "pump"}).status_code == 200
+
+
 def test_it_stops_when_asked(home: Path) -> None:
     with serve(home) as running:
         running.process.send_signal(signal.SIGTERM)
@@ -174,3 +206,20 @@ def test_python_connects_to_it(served: Served, openai_server: OpenAIServer) -> N
         assert refused.value.status == 404
         with pytest.raises(TransientError, match="no Prefect server is known"):
             docs.ingest("/tmp")
+
+
+def test_the_page_shows_calls_that_work(served: Served, openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda _: "Every week [1]."
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    calls = re.findall(r"^curl .*$", page, re.MULTILINE)
+    assert len(calls) == 4
+    for line in calls:
+        here = line.replace("http://127.0.0.1:4210", served.url).replace("/manuals", "/docs")
+        answer = subprocess.run([*shlex.split(here), "--fail-with-body", "-sS"], capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert "pump" in answer.stdout or "docs" in answer.stdout
+    (problem,) = re.findall(r'^\{"type": "urn:braid.*?\}$', page, re.MULTILINE | re.DOTALL)
+    found = httpx.get(f"{served.url}/api/indexes/dosc").json()
+    shown = json.loads(problem.replace("manuls", "dosc").replace("manuals", "docs"))
+    assert found["detail"].endswith(shown.pop("detail"))
+    assert shown.items() <= found.items()

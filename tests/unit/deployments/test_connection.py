@@ -1,5 +1,6 @@
 """`connect`: an index from Python, in this process; what tags exclude does not exist there either."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from deployments.settings import Settings
 from flows.errors import UnknownName
 from flows.model import InvalidParameters
 from tests.support.openai_server import OpenAIServer
+from tests.support.paths import ROOT
 from tests.support.tagged_index import Tagged, make_index
 
 DOCUMENTS = [Tagged(number, {"team": ["legal" if number % 2 else "sales"]}, number == 0) for number in range(4)]
@@ -89,3 +91,16 @@ def test_tags_limit_what_exists(chosen: Settings, monkeypatch: pytest.MonkeyPatc
         connect("manuals", settings=Settings(home=chosen.home))
     with pytest.raises(InvalidSettings, match="give `access` or `url`, not both"):
         connect("manuals", url="http://127.0.0.1:1", access={}, settings=chosen)
+
+
+def test_the_page_shows_code_that_runs(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("BRAID_HOME", str(chosen.home))
+    monkeypatch.setenv("BRAID_EMBEDDING_MODEL", "hashing")
+    values: dict[str, object] = {}
+    exec(compile(code, "docs/serve.md", "exec"), values)
+    assert "pump" in capsys.readouterr().out
+    assert values["failed"] == sorted([DOCUMENTS[0].name, "zqnever.pdf"])
