@@ -80,7 +80,7 @@ def make_report(
 
 
 def _shard(run: ShardRun, store: IndexReader, storage: Storage) -> ShardReport:
-    ids = [source.document_id for source in read_manifest(storage, run.shard.source)]
+    ids = [file.document_id for file in read_manifest(storage, run.shard.source)]
     states = Counter[str]()
     for some in chunked(ids):
         states.update(row.status for row in store.known(some).values())
