@@ -1,5 +1,6 @@
 """What people see in a terminal: plans, progress, results, recorded runs, hits, documents and indexes."""
 
+from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
@@ -22,7 +23,11 @@ __all__ = [
     "STATUS_STYLE",
     "DocumentEntry",
     "DocumentTable",
+<<<<<<< HEAD
     "errors_json",
+=======
+    "balance_table",
+>>>>>>> main
     "estimate_text",
     "excerpt",
     "explanation",
