@@ -23,11 +23,8 @@ __all__ = [
     "STATUS_STYLE",
     "DocumentEntry",
     "DocumentTable",
-<<<<<<< HEAD
-    "errors_json",
-=======
     "balance_table",
->>>>>>> main
+    "errors_json",
     "estimate_text",
     "excerpt",
     "explanation",

@@ -10,8 +10,7 @@ from deployments.screen import DocumentEntry, DocumentTable
 from deployments.service.access import Caller
 from deployments.service.answers import IndexInfo
 from deployments.service.warm import WarmIndexes
-from flows.errors import UnknownName
-from handlers.records import stable_id
+from flows.errors import AmbiguousName, UnknownName
 
 if TYPE_CHECKING:
     from handlers.stores import DocumentRow
@@ -76,16 +75,21 @@ class PermittedDocuments:
         )
 
     def described(self, document: str) -> dict[str, Any]:
-        """Everything in the index about a document, by its id or name.
+        """Everything in the index about a document, by its id, URI or name.
 
         Raises:
+            AmbiguousName: there are several; the message names them.
             UnknownName: there is no such document for the caller; the message suggests the nearest that there is.
         """
-        known = self.table.store.known([document, stable_id("doc", document)])
-        permitted = self._permitted(list(known.values()))
-        if not permitted:
+        found = self._permitted(self.table.store.lookup(document, limit=_PAGE))
+        if not self.caller.sees_everything:
+            # Ends of names are looked for only where no whole name fits, so an excluded document would be noticed.
+            found = [row for row in found if document in (row.id, row.name, row.uri)]
+        if not found:
             raise UnknownName("document", document, [row.name for row in islice(self._rows(), 10_000)])
-        return self.table.described(permitted[0].id)
+        if len(found) > 1:
+            raise AmbiguousName("document", document, [row.name for row in found])
+        return self.table.described(found[0].id)
 
     def tags(self, document_ids: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
         """The tags of documents, by id."""
