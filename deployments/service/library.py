@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.runs import checked_question, require_chat, run_search
@@ -216,6 +217,16 @@ class View:
         """The tags of the first documents that exist for the caller, by name."""
         with self._documents(index) as found:
             return list(found.first_tags().values())
+
+    def sources(self, index: str) -> list[dict[str, Any]]:
+        """The sources of an index: when each was last listed, by which run, and what became of its objects.
+
+        Raises:
+            Forbidden: the caller does not see everything.
+        """
+        self.caller.require_everything("sources")
+        with self._documents(index) as found:
+            return [asdict(each) for each in found.table.sources()]
 
     def original(self, index: str, document: str) -> Original:
         """The file that the document was made from, as it was ingested; the caller closes it.

@@ -150,7 +150,7 @@ async def index_page(
         chosen=status,
         before=to(here, status=status, offset=max(0, offset - _DOCUMENTS)) if offset else "",
         after=to(here, status=status, offset=offset + _DOCUMENTS) if offset + _DOCUMENTS < total else "",
-        sources=await _sources(request, service, index),
+        sources=await _sources(request, service, view, index),
         runs=await _runs(request, service, index),
         may_upload=may_upload,
         most_mb=service.settings.serve_upload_mb,
@@ -244,17 +244,15 @@ async def _runs(request: Request, service: ServiceState, index: str | None = Non
     return [run for run in found if index in (None, run.index)][:_RUNS]
 
 
-async def _sources(request: Request, service: ServiceState, index: str) -> list[dict[str, Any]]:
-    """Each source of an index with its last ingestion, the newest first."""
+async def _sources(request: Request, service: ServiceState, view: View, index: str) -> list[dict[str, Any]]:
+    """The sources of an index with the status of the run that listed each last, the newest first."""
     if not caller_of(request).sees_everything:
         return []
-    found = await service.searching.run(service.library.warm.runs.recent, pipeline="ingest", limit=_SOURCES_OF)
-    by_source: dict[str, dict[str, Any]] = {}
-    for run in found:
-        source = run.parameters.get("source")
-        if run.index == index and source:
-            by_source.setdefault(str(source), {"source": source, "status": run.status, "started": run.started})
-    return list(by_source.values())
+    found = await service.searching.run(view.sources, index)
+    runs = service.library.warm.runs
+    by_run = {run: await service.searching.run(runs.get, run) for run in {each["run_id"] for each in found}}
+    shown = [each | {"status": known.status if (known := by_run[each["run_id"]]) else ""} for each in found]
+    return sorted(shown, key=lambda each: -each["updated_at"])
 
 
 def _with_address(document: Any, index: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from deployments.service.access import Forbidden, Unknown
 from deployments.service.originals import ChangedOriginal
 from deployments.setting_values import InvalidIndexName, InvalidSettings
-from flows.errors import FatalError, OrchestrationError, TransientError, UnknownName
+from flows.errors import AmbiguousName, FatalError, OrchestrationError, TransientError, UnknownName
 from flows.model import InvalidParameters
 from handlers.tags import InvalidTag
 
@@ -85,6 +85,7 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
         "unknown-name",
         "Correct the name, or look it up in the list of indexes, documents or runs.",
     ),
+    (AmbiguousName, 409, "ambiguous-name", "Use one of the longer names, or the id."),
     (ChangedOriginal, 409, "changed-original", "Ingest the document again, then the new file can be fetched."),
     (TooLarge, 413, "too-large", "Send less; BRAID_SERVE_UPLOAD_MB limits uploads."),
     (InvalidParameters, 422, "invalid-parameters", "Correct the named parameter; /docs has all of them."),
