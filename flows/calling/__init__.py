@@ -4,6 +4,7 @@ from flows.calling.blocking import run_to_end
 from flows.calling.clusters import Cluster, open_cluster
 from flows.calling.leaf import CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.places import call_function
+from flows.calling.sandbox import Sandbox
 from flows.calling.threads import call_in_thread
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LeafCall",
     "LeafResult",
     "RunLeaf",
+    "Sandbox",
     "call_function",
     "call_in_thread",
     "open_cluster",
