@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )
 
+    parser_cpu_s: PositiveFloat = Field(
+        default=60.0, description="CPU time in which a parser must have read a document, else it is set aside."
+    )
+    parser_memory_mb: int = Field(
+        default=2000, ge=100, description="Memory in MB that a parser may use for a document, else it is set aside."
+    )
     commands: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
     )

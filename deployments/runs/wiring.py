@@ -10,6 +10,7 @@ from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
+from flows.calling import Sandbox
 from flows.errors import OrchestrationError
 from flows.state import Services
 from flows.storage import Storage
@@ -55,6 +56,7 @@ def make_services(settings: Settings, index: str) -> Services:
             "storage": partial(Storage, settings.storage_options),
             "known_runs": partial(KnownRuns, settings.run_store_url),
             "artifacts_url": partial(str, settings.artifacts_root),
+            "parsers": partial(Sandbox, settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
                 _make_embedder,

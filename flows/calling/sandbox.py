@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -239,7 +239,7 @@ _freed = threading.Condition(_lock)
 
 
 @contextlib.contextmanager
-def _turn(most: int) -> Iterator[None]:
+def _turn(most: int) -> Generator[None]:
     global _busy
     with _freed:
         while _busy >= most:

@@ -229,6 +229,7 @@ async def _leaf(state: RunState, node: Leaf, context: Context, scope: Scope) -> 
             state.undoable.append(Undoable(replace(call, context=_seen(node, context)), result))
         try:
             context.apply(result.delta)
+            context.set_aside((each.item, each) for each in call.call.failures)
         except OrchestrationError as refused:  # a value that a context cannot hold
             status, error = "failed", error_info(refused)
     if status == "succeeded":

@@ -67,7 +67,15 @@ async def _try(leaf: LeafCall, admitted: Admitted) -> CallResult:
     started, began = now(), loop.time()
     leaf.started = leaf.started or started
     charge = leaf.meter.start(spec.name)
-    leaf.call = Call(leaf.id, leaf.attempts, leaf.context.identity, leaf.item, price=spec.price, on_cost=charge.add)
+    leaf.call = Call(
+        leaf.id,
+        leaf.attempts,
+        leaf.context.identity,
+        leaf.item,
+        leaf.context.aside,
+        price=spec.price,
+        on_cost=charge.add,
+    )
     ending = SUCCEEDED
     leaf.is_trying = True
     try:

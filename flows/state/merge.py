@@ -35,7 +35,8 @@ def merge_deltas(
             by_field.setdefault((change.path[0], change.path[1]), []).append((number, change))
     merged: list[Change] = []
     for field, changes in by_field.items():
-        name = reducers.get(field[1]) if field[0] == "data" else None
+        # Several branches may set the same item aside; their reasons are joined.
+        name = reducers.get(field[1]) if field[0] == "data" else "append" if field[0] == "aside" else None
         if name is not None:
             merged.append(_reduce(parent, field, name, [(branches[i][0], change) for i, change in changes]))
             continue

@@ -1,8 +1,10 @@
 """The formats that can be ingested. To add one, write a module in `readers` and give it a line here."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Literal
 
 from handlers.extraction.decoding import decode
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, XLSX, Extracted, RawFile
@@ -41,6 +43,11 @@ class Format:
     read: Callable[[RawFile], Extracted]
     is_data: bool = False
     """Whether a block of code in it is the document itself rather than a sample inside a text."""
+    parser: Literal["python", "markup", "native"] = "native"
+    """What its reader is: Python alone, Python with a native parser for the markup inside, or native."""
+
+
+_SMALL_BYTES = 200_000
 
 
 def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
@@ -68,26 +75,38 @@ FORMATS = (
     Format("RTF", "application/rtf", (".rtf",), read_rtf),
     Format("EPUB", "application/epub+zip", (".epub",), read_epub),
     Format("HTML", HTML, (".html", ".htm", ".xhtml"), read_html),
-    Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown)),
-    Format("Org", "text/org", (".org",), of_text(read_org)),
-    Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex)),
-    Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook)),
+    Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown), parser="markup"),
+    Format("Org", "text/org", (".org",), of_text(read_org), parser="python"),
+    Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex), parser="python"),
+    Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook), parser="markup"),
     Format("mail", "message/rfc822", (".eml",), read_mail),
     Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox),
     Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg),
-    Format("CSV", "text/csv", (".csv",), of_text(read_csv)),
-    Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv)),
-    Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True),
-    Format("JSON Lines", "application/jsonl", (".jsonl", ".ndjson"), of_text(read_json_lines), is_data=True),
-    Format("XML", "application/xml", (".xml", ".nxml", ".rss", ".atom", ".dita", ".docbook"), read_xml),
-    Format("YAML", "application/yaml", (".yaml", ".yml"), of_text(read_settings), is_data=True),
-    Format("TOML", "application/toml", (".toml",), of_text(read_settings), is_data=True),
+    Format("CSV", "text/csv", (".csv",), of_text(read_csv), parser="python"),
+    Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv), parser="python"),
+    Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True, parser="python"),
     Format(
-        "settings", "text/x-properties", (".ini", ".cfg", ".conf", ".properties"), of_text(read_settings), is_data=True
+        "JSON Lines",
+        "application/jsonl",
+        (".jsonl", ".ndjson"),
+        of_text(read_json_lines),
+        is_data=True,
+        parser="python",
     ),
-    Format("log", "text/x-log", (".log",), of_text(read_log)),
-    Format("source code", "text/x-source", SOURCE_SUFFIXES, read_source, is_data=True),
-    Format("text", "text/plain", (".txt", ".text", ".rst"), of_text(read_text)),
+    Format("XML", "application/xml", (".xml", ".nxml", ".rss", ".atom", ".dita", ".docbook"), read_xml),
+    Format("YAML", "application/yaml", (".yaml", ".yml"), of_text(read_settings), is_data=True, parser="python"),
+    Format("TOML", "application/toml", (".toml",), of_text(read_settings), is_data=True, parser="python"),
+    Format(
+        "settings",
+        "text/x-properties",
+        (".ini", ".cfg", ".conf", ".properties"),
+        of_text(read_settings),
+        is_data=True,
+        parser="python",
+    ),
+    Format("log", "text/x-log", (".log",), of_text(read_log), parser="python"),
+    Format("source code", "text/x-source", SOURCE_SUFFIXES, read_source, is_data=True, parser="python"),
+    Format("text", "text/plain", (".txt", ".text", ".rst"), of_text(read_text), parser="python"),
 )
 
 _BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
@@ -151,6 +170,21 @@ def told_by_content(data: bytes, mime_type: str) -> str:
 def is_data(mime_type: str) -> bool:
     """Whether files of that media type are data or code as a whole."""
     return mime_type in _BY_MIME_TYPE and _BY_MIME_TYPE[mime_type].is_data
+
+
+def may_stay(file: RawFile) -> bool:
+    """Whether a file can be read in this process: it is small, and no native code parses it."""
+    parser = format_of(file.mime_type).parser
+    return len(file.data) <= _SMALL_BYTES and (parser == "python" or (parser == "markup" and b"<" not in file.data))
+
+
+def read_file(file: RawFile) -> Extracted:
+    """The text of a file, by the reader of its format.
+
+    Raises:
+        Exception: any; a parser is not to be trusted.
+    """
+    return format_of(file.mime_type).read(replace(file, started=time.thread_time()))
 
 
 def format_of(mime_type: str) -> Format:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TypedDict
 
@@ -12,18 +13,27 @@ from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusabl
 from flows.storage import Storage
 from handlers.extraction.decoding import known_encoding
 from handlers.extraction.formats import PDF, Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.parsing import TooBusy, parsed, parsers_of
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import format_of, mime_type_of, told_by_content
+from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
 from handlers.records import Document, SourceFile
 
 logger = logging.getLogger(__name__)
 
 
 class RegistryExtractor:
-    """The default `TextExtractor`: each format is read by the function that the registry names."""
+    """The default `TextExtractor`: each format is read by the function that the registry names.
+
+    With a `call`, its parsers read all but small texts.
+    """
+
+    def __init__(self, call: Call | None = None) -> None:
+        self._call = call
 
     def extract(self, file: RawFile) -> Extracted:
-        return format_of(file.mime_type).read(file)
+        if self._call is None or may_stay(file):
+            return read_file(file)
+        return parsed(self._call, read_file, replace(file, cpu_s=parsers_of(self._call).cpu_s))
 
 
 class ReadSources(TypedDict):
@@ -38,14 +48,14 @@ def extract_text(
     sources: Sequence[SourceFile],
     *,
     max_document_bytes: int = 50_000_000,
-    timeout_per_document_s: float = 60.0,
     encoding: str | None = None,
     call: Call,
 ) -> ReadSources:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
-    A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)
-    and the rest goes on. Texts, Markdown and source code stay as they are; the text of other formats is Markdown.
+    A document that is empty, broken, encrypted, too large or too slow, or whose parser crashes or needs too much
+    memory, is set aside with its reason (`call.fail_item`) and the rest goes on. Texts, Markdown and source code stay
+    as they are; the text of other formats is Markdown.
 
     `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed.
     """
@@ -60,13 +70,13 @@ def extract_text(
         started = time.monotonic()
         try:
             data = _read(storage, source, max_document_bytes)
-            documents.append(to_document(source, data, extractor, timeout_s=timeout_per_document_s, encoding=encoding))
+            documents.append(to_document(source, data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding))
         except StorageUnusable:
             raise  # not this document's fault, nor worth saying of every other one
         except (Unreadable, StorageError) as error:
             reason = str(error).removeprefix(f"{source.uri}: ")
             logger.warning("%s: set aside, %s", source.name, reason)
-            call.fail_item(source.name, reason)
+            call.fail_item(source.name, reason, transient=isinstance(error, TooBusy))
         else:
             logger.debug(
                 "%s: %d characters in %.2f s", source.name, len(documents[-1].text), time.monotonic() - started
@@ -81,7 +91,7 @@ def to_document(
     data: bytes,
     extractor: TextExtractor | None = None,
     *,
-    timeout_s: float = 60.0,
+    cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> Document:
     """The document that these bytes of `source` are.
@@ -89,7 +99,7 @@ def to_document(
     Raises:
         Unreadable: no text can be taken from them.
     """
-    return read_document(source, data, extractor, timeout_s=timeout_s, encoding=encoding)[0]
+    return read_document(source, data, extractor, cpu_s=cpu_s, encoding=encoding)[0]
 
 
 def read_document(
@@ -97,7 +107,7 @@ def read_document(
     data: bytes,
     extractor: TextExtractor | None = None,
     *,
-    timeout_s: float = 60.0,
+    cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> tuple[Document, tuple[Attachment, ...]]:
     """The document that these bytes of `source` are, and the files in it that are documents of their own.
@@ -111,7 +121,7 @@ def read_document(
     if not data.strip():
         raise Unreadable("is empty")
     mime_type = told_by_content(data, mime_type)
-    file = RawFile(data, source.name, mime_type, encoding, time.monotonic() + timeout_s)
+    file = RawFile(data, source.name, mime_type, encoding, cpu_s)
     extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():
         scanned = "; perhaps a scan, whose text must be recognised first" if mime_type == PDF else ""
@@ -155,7 +165,7 @@ def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
 
 
 def _extractor(call: Call) -> TextExtractor:
-    return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor()
+    return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call)
 
 
 def _read(storage: Storage, source: SourceFile, max_bytes: int) -> bytes:

@@ -42,7 +42,11 @@ def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Publish the new facets of documents, with how they were made; the number of documents."""
     made = format_facets(wanted_facets(call))
     return _upkeep(call).restate(
-        [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
+        [
+            Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id)
+            for each in sources
+            if each.name not in call.aside
+        ]
     )
 
 
