@@ -9,7 +9,6 @@ from flows.errors import FatalError, OrchestrationError, StepCancelled
 from handlers.records import Artifact, Chunk, Document, SourceFile
 
 logger = logging.getLogger(__name__)
-Part = TypeVar("Part", Document, Chunk)
 PartOfDocument = TypeVar("PartOfDocument", Chunk, Artifact)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,18 +18,21 @@ class DocumentRefused(OrchestrationError):
     """A model or a store works and refuses one document; the message is its reason."""
 
 
-def remaining(parts: Iterable[Part], sources: Sequence[SourceFile], call: Call) -> list[Part]:
-    """The documents, or the chunks of the documents, that no earlier step has set aside."""
-    if not call.aside:
-        return list(parts)
-    gone = {key for source in sources if source.name in call.aside for key in (source.document_id, source.name)}
-    gone |= call.aside.keys()
-    return [
-        part
-        for part in parts
-        if (part.document_id if isinstance(part, Chunk) else part.id) not in gone
-        and not (isinstance(part, Document) and part.name in gone)
-    ]
+def remaining(documents: Iterable[Document], call: Call) -> list[Document]:
+    """The documents that no earlier step has set aside."""
+    return [each for each in documents if call.aside.keys().isdisjoint((each.name, each.uri, each.id))]
+
+
+def remaining_chunks(chunks: Iterable[Chunk], sources: Sequence[SourceFile], call: Call) -> list[Chunk]:
+    """The chunks of documents that no earlier step has set aside."""
+    gone = ids_aside(sources, call)
+    return [chunk for chunk in chunks if chunk.document_id not in gone]
+
+
+def ids_aside(sources: Sequence[SourceFile], call: Call) -> frozenset[str]:
+    """The ids of the documents that earlier steps have set aside, by any name."""
+    by_name = {each.document_id for each in sources if each.name in call.aside or each.uri in call.aside}
+    return frozenset(by_name | call.aside.keys())
 
 
 def by_document(parts: Iterable[PartOfDocument]) -> dict[str, list[PartOfDocument]]:

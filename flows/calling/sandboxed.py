@@ -1,7 +1,8 @@
 """The program of a sandbox's process: answers one call after another, each within limits of CPU time and memory.
 
-It is started by its path and imports only the standard library: functions bring their own imports when they are called.
-Frames are an 8-byte length and a pickle. A call is answered by any number of `("item", value)` and one `("end", error)`.
+It is started by its path and imports only the standard library; functions bring their own imports when they are
+called. Frames are an 8-byte length and a pickle. A call is answered by any number of `("item", value)` and one
+`("end", error)`.
 """
 
 import contextlib

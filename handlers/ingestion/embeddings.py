@@ -8,7 +8,7 @@ import numpy as np
 from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import chunked
-from handlers.aside import DocumentRefused, by_document, names_of, one_by_one, remaining, together
+from handlers.aside import DocumentRefused, by_document, names_of, one_by_one, remaining_chunks, together
 from handlers.ingestion.facets import chunks_to_make
 from handlers.models import Embedder, count_tokens
 from handlers.records import Chunk, Embeddings, SourceFile, SparseVector
@@ -27,7 +27,7 @@ def generate_dense_embeddings(
     Visible vectors that the same model made in the same way are not computed again, unless `redo` names `vectors`. A
     document that the model refuses is set aside.
     """
-    chunks = chunks_to_make(remaining(chunks, sources, call), "vectors", redo, call)
+    chunks = chunks_to_make(remaining_chunks(chunks, sources, call), "vectors", redo, call)
     embedder: Embedder = call.services["embedder"]
     documents = by_document(chunks)
 
@@ -74,7 +74,7 @@ def generate_sparse_embeddings(
 
     If `redo` names `terms`, all of them are counted again.
     """
-    documents = by_document(chunks_to_make(remaining(chunks, sources, call), "terms", redo, call))
+    documents = by_document(chunks_to_make(remaining_chunks(chunks, sources, call), "terms", redo, call))
 
     def count(document_id: str) -> list[SparseVector]:
         return [_terms_of(chunk) for chunk in documents[document_id]]

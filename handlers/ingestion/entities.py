@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from flows.author import Call, handler
 from flows.errors import FatalError
-from handlers.aside import by_document, names_of, one_by_one, remaining
+from handlers.aside import by_document, names_of, one_by_one, remaining_chunks
 from handlers.ingestion.naming import (
     EntityMention,
     Usage,
@@ -65,7 +65,7 @@ def extract_entities(
     Raises:
         FatalError: `model: spacy` without the extra `[nlp]`.
     """
-    documents = by_document(remaining(chunks, sources, call))
+    documents = by_document(remaining_chunks(chunks, sources, call))
 
     def find(document_id: str) -> FoundEntities:
         return _entities_of_document(documents[document_id], model)

@@ -10,7 +10,7 @@ from flows.errors import FatalError
 from handlers.aside import name_of, one_by_one, remaining
 from handlers.extraction import heading_text
 from handlers.ingestion.splitting import Count, Span, bounded, split_at_sentences, split_lines, split_prose, tail
-from handlers.records import Block, Chunk, Document, SourceFile, stable_id
+from handlers.records import Block, Chunk, Document, stable_id
 
 By = Literal["tokens", "sentences"]
 _LONGEST_NAME = 200
@@ -19,7 +19,6 @@ _LONGEST_NAME = 200
 @handler(writes="chunks", effects=(), version="4")
 def partition_text(
     documents: Sequence[Document],
-    sources: Sequence[SourceFile] = (),
     *,
     max_tokens: int = 220,
     overlap_tokens: int = 30,
@@ -48,7 +47,7 @@ def partition_text(
     def cut(document: Document) -> list[Chunk]:
         return partition_document(document, count_tokens, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
 
-    left = remaining(documents, sources, call)
+    left = remaining(documents, call)
     done = one_by_one(cut, left, name_of, call, doing="cutting it into passages")
     return tuple(chunk for chunks in done for chunk in chunks)
 

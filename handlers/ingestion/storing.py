@@ -9,7 +9,7 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
-from handlers.aside import by_document, names_of, remaining, together
+from handlers.aside import by_document, ids_aside, names_of, remaining, remaining_chunks, together
 from handlers.ingestion.changes import attempt_key
 from handlers.ingestion.facets import wanted_facets
 from handlers.records import (
@@ -42,7 +42,7 @@ def store_documents(
     out documents whose sources have changed since they were listed: either another run has stored them as they are
     now, or the next one will.
     """
-    known = {each.id: each for each in remaining(_unchanged(documents, sources, call), sources, call)}
+    known = {each.id: each for each in remaining(_unchanged(documents, sources, call), call)}
     passages, found = by_document(chunks), by_document(artifacts)
 
     def store(document_ids: Sequence[str]) -> dict[str, str]:
@@ -135,7 +135,7 @@ def publish_documents(
     """
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
-    gone = {each.document_id for each in sources if each.name in call.aside} | call.aside.keys()
+    gone = ids_aside(sources, call)
     left = [each for each in stored_documents if each not in gone]
 
     def publish(document_ids: Sequence[str]) -> list[str]:
@@ -217,7 +217,7 @@ def _store_chunks(
     doing: str,
 ) -> int:
     """The sum of what `store` returns for the chunks of all documents that are not set aside."""
-    documents = by_document(remaining(chunks, sources, call))
+    documents = by_document(remaining_chunks(chunks, sources, call))
 
     def store_documents(document_ids: Sequence[str]) -> int:
         return store([chunk for each in document_ids for chunk in documents[each]])

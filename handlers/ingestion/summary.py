@@ -7,7 +7,7 @@ import numpy as np
 
 from flows.author import Call, handler
 from handlers.aside import name_of, one_by_one, remaining
-from handlers.records import Document, SourceFile
+from handlers.records import Document
 from handlers.text import terms
 
 MOST_SENTENCES = 400
@@ -17,15 +17,13 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-ZÀ-ÖØ-Þ0-9
 
 
 @handler(writes="summaries")
-def generate_summary(
-    documents: Sequence[Document], sources: Sequence[SourceFile] = (), *, sentences: int = 3, call: Call
-) -> dict[str, str]:
+def generate_summary(documents: Sequence[Document], *, sentences: int = 3, call: Call) -> dict[str, str]:
     """One summary per document, by document id; documents without prose have none."""
 
     def summary(document: Document) -> tuple[str, str]:
         return document.id, " ".join(summarise(prose_sentences(document), sentences=sentences))
 
-    left = remaining(documents, sources, call)
+    left = remaining(documents, call)
     done = one_by_one(summary, left, name_of, call, doing="summarising it")
     return {document_id: text for document_id, text in done if text}
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,8 @@ def eat() -> int:
 
 
 def shout() -> str:
-    print("not an answer", flush=True)
+    sys.stdout.write("not an answer")
+    sys.stdout.flush()
     os.write(1, b"nor this")
     return "answer"
 
