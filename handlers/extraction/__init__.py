@@ -4,8 +4,9 @@ from handlers.extraction.artifacts import artifact_ids
 from handlers.extraction.code import extract_code_blocks, merge_extractions
 from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.images import extract_images
+from handlers.extraction.members import inside, list_members, parent_of, read_source, split_member
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import formats_shown, mime_type_of
+from handlers.extraction.registry import container_kind, formats_shown, mime_type_of
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import RegistryExtractor, extract_text, read_document, to_document
 
@@ -17,14 +18,20 @@ __all__ = [
     "TextExtractor",
     "Unreadable",
     "artifact_ids",
+    "container_kind",
     "extract_code_blocks",
     "extract_images",
     "extract_tables",
     "extract_text",
     "formats_shown",
     "heading_text",
+    "inside",
+    "list_members",
     "merge_extractions",
     "mime_type_of",
+    "parent_of",
     "read_document",
+    "read_source",
+    "split_member",
     "to_document",
 ]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from handlers.extraction.decoding import decode
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, XLSX, Extracted, RawFile
+from handlers.extraction.readers.archive import ARCHIVE_SUFFIXES, read_archive
 from handlers.extraction.readers.delimited import read_csv, read_tsv
 from handlers.extraction.readers.doc import read_doc
 from handlers.extraction.readers.docx import read_docx
@@ -45,6 +46,8 @@ class Format:
     """Whether a block of code in it is the document itself rather than a sample inside a text."""
     parser: Literal["python", "markup", "native"] = "native"
     """What its reader is: Python alone, Python with a native parser for the markup inside, or native."""
+    holds: Literal["", "archive", "mail"] = ""
+    """Of a container: what kind of file its members are found in."""
 
 
 _SMALL_BYTES = 200_000
@@ -79,9 +82,10 @@ FORMATS = (
     Format("Org", "text/org", (".org",), of_text(read_org), parser="python"),
     Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex), parser="python"),
     Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook), parser="markup"),
-    Format("mail", "message/rfc822", (".eml",), read_mail),
-    Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox),
-    Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg),
+    Format("mail", "message/rfc822", (".eml",), read_mail, holds="mail"),
+    Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox, holds="mail"),
+    Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg, holds="mail"),
+    Format("archive", "application/x-archive", ARCHIVE_SUFFIXES, read_archive, holds="archive"),
     Format("CSV", "text/csv", (".csv",), of_text(read_csv), parser="python"),
     Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv), parser="python"),
     Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True, parser="python"),
@@ -141,6 +145,12 @@ MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 def mime_type_of(name: str) -> str | None:
     """The media type of a file that can be ingested, None of all others."""
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def container_kind(name: str) -> Literal["archive", "mail"] | None:
+    """What a file is that holds other files; None for all others."""
+    found = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    return (found.holds or None) if found is not None else None
 
 
 def formats_shown() -> str:

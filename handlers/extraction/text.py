@@ -10,9 +10,9 @@ from typing import TypedDict
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
-from flows.storage import Storage
 from handlers.extraction.decoding import known_encoding
 from handlers.extraction.formats import PDF, Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.members import parent_of, read_source
 from handlers.extraction.parsing import TooBusy, parsed, parsers_of
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
@@ -61,7 +61,6 @@ def extract_text(
     """
     if encoding is not None and known_encoding(encoding) is None:
         raise FatalError(f"encoding: {encoding!r} is none that Python knows; say for example 'windows-1250'")
-    storage: Storage = call.services["storage"]
     extractor = _extractor(call)
     documents: list[Document] = []
     for number, source in enumerate(sources):
@@ -69,7 +68,7 @@ def extract_text(
         call.report_progress(number, len(sources))
         started = time.monotonic()
         try:
-            data = _read(storage, source, max_document_bytes)
+            data = _read(source, max_document_bytes, call)
             documents.append(to_document(source, data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding))
         except StorageUnusable:
             raise  # not this document's fault, nor worth saying of every other one
@@ -138,7 +137,7 @@ def read_document(
         content_sha256=hashlib.sha256(data).hexdigest(),
         blocks=tuple(extracted.blocks),
         tags=source.tags,
-        metadata=extracted.metadata,
+        metadata=(*extracted.metadata, *((("parent", parent),) if (parent := parent_of(source.name)) else ())),
     )
     return document, extracted.attachments
 
@@ -168,10 +167,10 @@ def _extractor(call: Call) -> TextExtractor:
     return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call)
 
 
-def _read(storage: Storage, source: SourceFile, max_bytes: int) -> bytes:
+def _read(source: SourceFile, max_bytes: int, call: Call) -> bytes:
     if source.size > max_bytes:
         raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
-    return storage.read(source.uri, max_bytes=max_bytes)
+    return read_source(source.uri, call, max_bytes=max_bytes)
 
 
 def _heading(text: str) -> str:
