@@ -57,6 +57,9 @@ def make_services(settings: Settings, index: str) -> Services:
             "known_runs": partial(KnownRuns, settings.run_store_url),
             "artifacts_url": partial(str, settings.artifacts_root),
             "parsers": partial(Sandbox, settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000),
+            "recognition": partial(
+                _make_recognition, settings.ocr_engine, settings.ocr_min_confidence, settings.ocr_languages
+            ),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
                 _make_embedder,
@@ -78,6 +81,12 @@ def make_services(settings: Settings, index: str) -> Services:
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
         }
     )
+
+
+def _make_recognition(engine: str, min_confidence: float, languages: str) -> Any:
+    from handlers.extraction import Recognition
+
+    return Recognition.chosen(engine, min_confidence, languages)
 
 
 def _open_index(url: str) -> Any:

@@ -30,7 +30,7 @@ WALL_FACTOR = 10
 """How many times its CPU time a call may take by the clock: more is the fault of a busy machine, or it only waits."""
 _KEPT = frozenset("PATH HOME LANG TMPDIR TMP TEMP SYSTEMROOT LD_LIBRARY_PATH VIRTUAL_ENV TESSDATA_PREFIX".split())
 """Variables that a process inherits: no secrets."""
-_GROWN_BYTES = 500_000_000
+_GROWN_BYTES = 1_200_000_000
 _OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1 << 16)
 
 
@@ -61,7 +61,10 @@ class Sandbox:
     def stream(
         self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Any]:
-        """What the generator `function(*arguments)` yields, as it comes; errors are those of `run`."""
+        """What the generator `function(*arguments)` yields, as it comes; errors are those of `run`.
+
+        The limits hold for each item by itself.
+        """
         message = (function, arguments, self.cpu_s, self.memory_bytes)
         given = 0
         for last in (False, True):

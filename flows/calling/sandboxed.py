@@ -72,6 +72,7 @@ def _answer(message: bytes, answers: IO[bytes]) -> None:
         _limit(cpu_s, memory_bytes)
         for item in _items(function, arguments):
             write_frame(answers, ("item", item))
+            _limit(cpu_s, memory_bytes)  # each item has its own CPU time
     except BaseException as raised:
         error = raised
     _limit(None, None)

@@ -6,14 +6,17 @@ from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtr
 from handlers.extraction.images import extract_images
 from handlers.extraction.members import inside, list_members, parent_of, read_source, split_member
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import container_kind, formats_shown, mime_type_of
+from handlers.extraction.recognition import OcrMode, Recognition, installed_engines, recognition_of
+from handlers.extraction.registry import container_kind, formats_shown, is_picture, mime_type_of
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import RegistryExtractor, extract_text, read_document, to_document
 
 __all__ = [
     "Attachment",
     "Extracted",
+    "OcrMode",
     "RawFile",
+    "Recognition",
     "RegistryExtractor",
     "TextExtractor",
     "Unreadable",
@@ -26,12 +29,15 @@ __all__ = [
     "formats_shown",
     "heading_text",
     "inside",
+    "installed_engines",
+    "is_picture",
     "list_members",
     "merge_extractions",
     "mime_type_of",
     "parent_of",
     "read_document",
     "read_source",
+    "recognition_of",
     "split_member",
     "to_document",
 ]

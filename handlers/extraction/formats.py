@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
-from handlers.records import Block
+from handlers.records import Block, RecognisedWord
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -14,6 +14,7 @@ PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentatio
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
+PICTURE = "image/x-any"
 
 
 class Unreadable(Exception):
@@ -64,6 +65,12 @@ class Extracted:
     title: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    scanned_pages: tuple[int, ...] = ()
+    """Pages, counted from 1, that show pictures and have no text of their own."""
+    page_count: int = 0
+    """Of a format whose pages can be shown as pictures."""
+    words: tuple[RecognisedWord, ...] = ()
+    """Those that were recognised in pictures."""
 
 
 class TextExtractor(Protocol):

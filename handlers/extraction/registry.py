@@ -7,13 +7,14 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from handlers.extraction.decoding import decode
-from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, XLSX, Extracted, RawFile
+from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PICTURE, PPTX, XLSX, Extracted, RawFile
 from handlers.extraction.readers.archive import ARCHIVE_SUFFIXES, read_archive
 from handlers.extraction.readers.delimited import read_csv, read_tsv
 from handlers.extraction.readers.doc import read_doc
 from handlers.extraction.readers.docx import read_docx
 from handlers.extraction.readers.epub import read_epub
 from handlers.extraction.readers.html import read_html
+from handlers.extraction.readers.image import read_image
 from handlers.extraction.readers.json_data import read_json, read_json_lines
 from handlers.extraction.readers.lines import read_log, read_settings
 from handlers.extraction.readers.mail import read_mail, read_mailbox
@@ -64,6 +65,7 @@ def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
     return read_file
 
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
     Format("DOCX", DOCX, (".docx", ".docm", ".dotx"), read_docx),
@@ -86,6 +88,7 @@ FORMATS = (
     Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox, holds="mail"),
     Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg, holds="mail"),
     Format("archive", "application/x-archive", ARCHIVE_SUFFIXES, read_archive, holds="archive"),
+    Format("picture", PICTURE, PICTURE_SUFFIXES, read_image),
     Format("CSV", "text/csv", (".csv",), of_text(read_csv), parser="python"),
     Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv), parser="python"),
     Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True, parser="python"),
@@ -145,6 +148,11 @@ MIME_TYPES = {suffix: each.mime_type for suffix, each in _BY_SUFFIX.items()}
 def mime_type_of(name: str) -> str | None:
     """The media type of a file that can be ingested, None of all others."""
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, whose text can only be recognised."""
+    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def container_kind(name: str) -> Literal["archive", "mail"] | None:

@@ -11,10 +11,18 @@ from typing import TypedDict
 from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
 from handlers.extraction.decoding import known_encoding
-from handlers.extraction.formats import PDF, Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.members import parent_of, read_source
-from handlers.extraction.parsing import TooBusy, parsed, parsers_of
+from handlers.extraction.parsing import TooBusy, parsed, parsed_items, parsers_of
 from handlers.extraction.readers.markdown import heading_text
+from handlers.extraction.recognition import (
+    HOW_TO_GET_AN_ENGINE,
+    OcrMode,
+    reason_unread,
+    recognise,
+    recognition_of,
+    with_recognised,
+)
 from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
 from handlers.records import Document, SourceFile
 
@@ -24,16 +32,30 @@ logger = logging.getLogger(__name__)
 class RegistryExtractor:
     """The default `TextExtractor`: each format is read by the function that the registry names.
 
-    With a `call`, its parsers read all but small texts.
+    With a `call`, its parsers read all but small texts, and its engine recognises the text of scanned pages.
     """
 
-    def __init__(self, call: Call | None = None) -> None:
-        self._call = call
+    def __init__(self, call: Call | None = None, ocr: OcrMode = "never") -> None:
+        self._call, self._ocr = call, ocr
 
     def extract(self, file: RawFile) -> Extracted:
         if self._call is None or may_stay(file):
             return read_file(file)
-        return parsed(self._call, read_file, replace(file, cpu_s=parsers_of(self._call).cpu_s))
+        extracted = parsed(self._call, read_file, replace(file, cpu_s=parsers_of(self._call).cpu_s))
+        pages = extracted.scanned_pages
+        if self._ocr == "always" and extracted.page_count:
+            pages = tuple(range(1, extracted.page_count + 1))
+        return self._recognised(file, extracted, pages, self._call) if pages else extracted
+
+    def _recognised(self, file: RawFile, extracted: Extracted, pages: Sequence[int], call: Call) -> Extracted:
+        recognition = recognition_of(call)
+        if self._ocr == "never" or recognition.engine is None:
+            return extracted
+        found = list(parsed_items(call, recognise, file.data, file.mime_type, pages, recognition))
+        result = with_recognised(extracted, found, recognition)
+        if not result.text.strip():
+            raise Unreadable(reason_unread(found, recognition))
+        return result
 
 
 class ReadSources(TypedDict):
@@ -43,12 +65,13 @@ class ReadSources(TypedDict):
     unreadable: tuple[ItemFailure, ...]
 
 
-@handler(writes=("documents", "unreadable"), effects=(), version="2")
+@handler(writes=("documents", "unreadable"), effects=(), version="3")
 def extract_text(
     sources: Sequence[SourceFile],
     *,
     max_document_bytes: int = 50_000_000,
     encoding: str | None = None,
+    ocr: OcrMode = "auto",
     call: Call,
 ) -> ReadSources:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
@@ -57,11 +80,18 @@ def extract_text(
     memory, is set aside with its reason (`call.fail_item`) and the rest goes on. Texts, Markdown and source code stay
     as they are; the text of other formats is Markdown.
 
-    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed.
+    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed. `ocr`
+    says which pages the engine of the settings reads: `auto` those that show pictures and have no text, `always` all
+    pages of PDF and pictures, `never` none.
+
+    Raises:
+        FatalError: `encoding` is none; or `ocr` is `always`, and no engine is installed.
     """
     if encoding is not None and known_encoding(encoding) is None:
         raise FatalError(f"encoding: {encoding!r} is none that Python knows; say for example 'windows-1250'")
-    extractor = _extractor(call)
+    if ocr == "always" and recognition_of(call).engine is None:
+        raise FatalError(f"ocr: always needs an engine; {HOW_TO_GET_AN_ENGINE}")
+    extractor = call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call, ocr)
     documents: list[Document] = []
     for number, source in enumerate(sources):
         call.check_cancelled()
@@ -123,8 +153,9 @@ def read_document(
     file = RawFile(data, source.name, mime_type, encoding, cpu_s)
     extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():
-        scanned = "; perhaps a scan, whose text must be recognised first" if mime_type == PDF else ""
-        raise Unreadable(f"contains no text{scanned}")
+        if extracted.scanned_pages:
+            raise Unreadable(f"is a picture without text; to have its words recognised, {HOW_TO_GET_AN_ENGINE}")
+        raise Unreadable("contains no text")
     first = next((block for block in extracted.blocks if block.kind == "heading"), None)
     heading = _heading(extracted.text[first.start : first.end]) if first else ""
     document = Document(
@@ -137,6 +168,7 @@ def read_document(
         content_sha256=hashlib.sha256(data).hexdigest(),
         blocks=tuple(extracted.blocks),
         tags=source.tags,
+        words=extracted.words,
         metadata=(*extracted.metadata, *((("parent", parent),) if (parent := parent_of(source.name)) else ())),
     )
     return document, extracted.attachments
@@ -161,10 +193,6 @@ def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
         raise Unreadable(
             f"is damaged in a way that its reader does not expect ({type(error).__name__}); the log has the details"
         ) from error
-
-
-def _extractor(call: Call) -> TextExtractor:
-    return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call)
 
 
 def _read(source: SourceFile, max_bytes: int, call: Call) -> bytes:
