@@ -9,7 +9,7 @@ from typing import Any
 from deployments.settings import Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline
-from flows.model import Pipeline
+from flows.model import Pipeline, name_in
 
 FOLDER = Path(__file__).parent / "pipelines"
 SUFFIXES = (".yaml", ".yml")
@@ -27,7 +27,9 @@ class Catalog:
         return {name: found.pipeline for name, found in self.loaded.items()}
 
     def find(self, name: str) -> LoadedPipeline:
-        """The pipeline with the name `ingest` or `pipeline.ingest`, or in the file `path/to/ingest.yaml`.
+        """The pipeline that is named `name`, or in the file `path/to/ingest.yaml`.
+
+        If no pipeline has exactly that name, `pipeline.ingest` and `ingest.yaml` stand for `ingest`.
 
         Raises:
             InvalidPipeline: the file has problems.
@@ -35,14 +37,16 @@ class Catalog:
         """
         if name.endswith((*SUFFIXES, ".json")) and ("/" in name or Path(name).exists()):
             return load_pipeline(name)
-        wanted = name.removeprefix("pipeline.")
+        without_suffix = name
         for suffix in SUFFIXES:
-            wanted = wanted.removesuffix(suffix)
-        if wanted in self.loaded:
-            return self.loaded[wanted]
-        for path, problems in self.broken.items():
-            if path.stem == wanted:
-                raise problems
+            without_suffix = without_suffix.removesuffix(suffix)
+        broken = {path.stem: problems for path, problems in self.broken.items()}
+        for wanted in (name, without_suffix):
+            found = name_in({*self.loaded, *broken}, wanted)
+            if found is not None and found in self.loaded:
+                return self.loaded[found]
+            if found is not None:
+                raise broken[found]
         raise UnknownName("pipeline", name, self.loaded)
 
 

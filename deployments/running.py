@@ -46,7 +46,7 @@ def run(
     chosen = settings or load_settings()
     setup = _Setup(chosen, load_catalog(chosen), index, engine, record, max_concurrency)
     request = setup.request(pipeline, join_parameters(parameters, given))
-    with setup.services(services) as opened:
+    with setup.services(request.index, services) as opened:
         return run_pipeline(request, settings=chosen, catalog=setup.catalog, services=opened)
 
 
@@ -70,7 +70,7 @@ async def arun(
     chosen = settings or load_settings()
     setup = _Setup(chosen, load_catalog(chosen), index, engine, record, max_concurrency)
     request = setup.request(pipeline, join_parameters(parameters, given))
-    with setup.services(services) as opened:
+    with setup.services(request.index, services) as opened:
         return await arun_pipeline(request, settings=chosen, catalog=setup.catalog, services=opened)
 
 
@@ -111,8 +111,8 @@ class _Setup:
         return find_pipeline(pipeline, self.catalog.pipelines)
 
     @contextmanager
-    def services(self, objects: Mapping[str, Any] | None) -> Iterator[Services]:
-        services = all_services(self.settings, self.index).with_objects(objects or {})
+    def services(self, index: str, objects: Mapping[str, Any] | None) -> Iterator[Services]:
+        services = all_services(self.settings, index).with_objects(objects or {})
         try:
             yield services
         finally:

@@ -85,16 +85,19 @@ class UnsupportedValue(OrchestrationError, TypeError):
 class MergeConflict(OrchestrationError, ValueError):
     """Two branches changed the same field in different ways, and no reducer combines them."""
 
-    def __init__(self, field: str, first: str, second: str, first_value: str, second_value: str) -> None:
+    def __init__(
+        self, field: str, first: str, second: str, first_value: str, second_value: str, reducer_key: str = ""
+    ) -> None:
         self.field, self.first, self.second = field, first, second
         self.first_value, self.second_value = first_value, second_value
-        super().__init__(field, first, second, first_value, second_value)
+        self.reducer_key = reducer_key or field.split(".")[0]
+        super().__init__(field, first, second, first_value, second_value, self.reducer_key)
 
     def __str__(self) -> str:
         return (
             f"branches {self.first!r} and {self.second!r} both changed {self.field!r}, "
             f"to {self.first_value} and {self.second_value}; declare how to combine them, for example "
-            f"`reducers: {{{self.field.split('.')[0]}: namespaced}}` (or append, union_by(id), sum, max, replace)"
+            f"`reducers: {{{self.reducer_key}: namespaced}}` (or append, union_by(id), sum, max, replace)"
         )
 
 
@@ -162,6 +165,14 @@ class MissingBucket(StorageUnusable, MissingObject):
 
 class ObjectExists(StorageError, FileExistsError):
     """An exclusive write failed because the file or object exists already."""
+
+
+def message_of(error: BaseException) -> str:
+    """The message of any error, also of one whose text cannot be made; the name of its type if the message is empty."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception as broken:
+        return f"{type(error).__name__} (its message cannot be shown: {type(broken).__name__})"
 
 
 def suggest(name: str, known: Sequence[str], *, most: int = 8) -> str:

@@ -10,7 +10,7 @@ from flows.calling import run_to_end
 from flows.engine import Expected, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
-from flows.model import InvalidParameters, Pipeline, check_parameters, without_secrets
+from flows.model import InvalidParameters, Pipeline, check_parameters, index_of, name_in, without_secrets
 from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
 from flows.state import Context, Identity, Services
 
@@ -201,9 +201,10 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
             from flows.loaders import TEMPLATES
 
             known = {**TEMPLATES, **(catalog or {})}
-            if pipeline not in known:
+            name = name_in(known, pipeline)
+            if name is None:
                 raise UnknownName("pipeline", pipeline, known)
-            return find_pipeline(known[pipeline])
+            return find_pipeline(known[name])
         case PipelineBuilder():
             raise TypeError("a builder is no pipeline yet; call its method build()")
         case _:
@@ -242,9 +243,8 @@ class _Setup:
         values = {**check_parameters(pipeline, parameters), **fields}
         plan = self.plan(values)
         check_fields(plan, fields)
-        identity = Identity(
-            pipeline.name, new_run_id(), services=self.services, effect_fingerprints=effect_fingerprints(plan, values)
-        )
+        index = index_of(pipeline, values, otherwise="default")
+        identity = Identity(pipeline.name, new_run_id(), index, self.services, effect_fingerprints(plan, values))
         after_s = pipeline.stuck_after_s
         return Prepared(
             plan, Context(values, identity=identity), expected=Expected(after_s) if after_s is not None else None

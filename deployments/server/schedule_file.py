@@ -1,12 +1,14 @@
 """Read `schedules.yaml`: when deployments run by themselves, with which parameters, and whether runs may overlap."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from deployments.catalog import Catalog
 from deployments.server.form import controls_of
@@ -37,9 +39,13 @@ class ScheduleEntry(Frozen):
     interval: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         default=None, ge=1, description="Seconds, or a text such as 15m, 6h, 1d."
     )
-    anchor: datetime | None = Field(default=None, description="A moment from which intervals count.")
+    anchor: datetime | None = Field(
+        default=None, description="A moment from which intervals count; without an offset, in the time zone."
+    )
     rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
-    timezone: str = Field(default="UTC", description="The time zone of cron and rrule, for example Europe/Berlin.")
+    timezone: str = Field(
+        default="UTC", description="The time zone of cron, rrule and anchor, for example Europe/Berlin."
+    )
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any], description="The parameters of its runs.")
     active: bool | None = Field(
         default=None, description="Whether it runs; without it, yes at first, and then as it is set in the UI."
@@ -52,8 +58,16 @@ class ScheduleEntry(Frozen):
             raise ValueError(f"give one of cron, interval and rrule{', not ' + ' and '.join(given) if given else ''}")
         return self
 
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, cron: str | None) -> str | None:
+        # Prefect reads a sixth field as seconds, at the end: `0 0 2 * * *` would run 60 times in a minute.
+        if cron is not None and len(fields := cron.split()) not in (1, 5):
+            raise ValueError(f"{cron!r} has {len(fields)} fields; cron has five: minute, hour, day, month, weekday")
+        return cron
+
     def prefect(self) -> Any:
-        """Prefect's object for it.
+        """Prefect's object for it. A moment without an offset is in the schedule's time zone.
 
         Raises:
             ValueError: Prefect cannot read the rule, or does not know the time zone.
@@ -65,8 +79,31 @@ class ScheduleEntry(Frozen):
             interval=self.interval,
             rrule=self.rrule,
             timezone=self.timezone,
-            anchor_date=self.anchor if self.interval is not None else None,
+            anchor_date=self._zoned_anchor() if self.interval is not None else None,
         )
+
+    def _zoned_anchor(self) -> datetime | None:
+        # Prefect would take an anchor without an offset as UTC, whatever the schedule's time zone.
+        if self.anchor is None or self.anchor.tzinfo is not None or self.timezone not in available_timezones():
+            return self.anchor
+        return self.anchor.replace(tzinfo=ZoneInfo(self.timezone))
+
+    def next_start(self) -> datetime | None:
+        """The next moment at which a run is due; None if there is none.
+
+        Raises:
+            ValueError: the rule never comes true, as on 31 February.
+        """
+        from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+        kind = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}[self.kind]
+        dates = asyncio.run(kind.model_validate(self.prefect().model_dump()).get_dates(1))
+        return dates[0] if dates else None
+
+    @property
+    def kind(self) -> str:
+        """Which of cron, interval and rrule it is."""
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
 
 class DeploymentSchedules(Frozen):
@@ -126,12 +163,9 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: YamlNode, fi
     problems: list[Problem] = []
     controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
     for name, schedule in found.schedules.items():
-        try:
-            schedule.prefect()
-        except ValueError as error:
-            kind = next(kind for kind in _KINDS if getattr(schedule, kind) is not None)
-            key = "timezone" if "timezone" in str(error).lower() else kind
-            problems.append(Problem(file, *_position(node, ("schedules", name, key)), "bad-schedule", _reason(error)))
+        if trouble := _trouble(schedule):
+            key = "timezone" if "timezone" in trouble.lower() else schedule.kind
+            problems.append(Problem(file, *_position(node, ("schedules", name, key)), "bad-schedule", trouble))
         own = {key: value for key, value in schedule.parameters.items() if key not in controls}
         try:
             check_parameters(pipeline, own)
@@ -141,6 +175,20 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: YamlNode, fi
                 place = _position(node, ("schedules", name, "parameters", *([about] if about else [])))
                 problems.append(Problem(file, *place, "bad-parameter", line))
     return problems
+
+
+def _trouble(schedule: ScheduleEntry) -> str:
+    """Why Prefect could not start runs by this schedule; empty if it can."""
+    try:
+        schedule.prefect()
+    except ValueError as error:
+        return _reason(error)
+    rule = f"{schedule.kind}: {getattr(schedule, schedule.kind)!r}"
+    try:
+        due = schedule.next_start()
+    except ValueError as error:
+        return f"{rule} never comes ({error})"
+    return "" if due is not None else f"{rule} has no date in the future"
 
 
 def _reason(error: ValueError) -> str:

@@ -8,15 +8,19 @@ from typing import Any, cast
 
 from flows.author.registry import HandlerSpec
 from flows.author.results import ErrorInfo, now
-from flows.errors import FatalError, OrchestrationError, StepTimeout, TransientError
+from flows.errors import FatalError, OrchestrationError, StepTimeout, TransientError, message_of
 
 TRANSIENT_HTTP = frozenset({408, 425, 429})
 
 
 def classified(spec: HandlerSpec, error: Exception) -> TransientError | FatalError:
     """A handler's exception as a transient or fatal error, by the handler's own `classify` or the common rules."""
-    own = spec.classify(error) if spec.classify is not None else None
     message = message_of(error)
+    try:
+        own = spec.classify(error) if spec.classify is not None else None
+    except Exception as broken:
+        own = None
+        message += f" (the handler's own classify failed: {type(broken).__name__}: {message_of(broken)})"
     if own == "transient" or (own is None and may_pass(error)):
         return TransientError(message, retry_after_s=retry_after(error))
     if not isinstance(error, OrchestrationError):
@@ -90,8 +94,3 @@ def error_info(error: BaseException) -> ErrorInfo:
 def traceback_text(error: BaseException) -> str:
     """The traceback, for the log."""
     return "".join(traceback.format_exception(error))
-
-
-def message_of(error: BaseException) -> str:
-    """The message of an error, or the name of its type if the message is empty."""
-    return str(error) or type(error).__name__

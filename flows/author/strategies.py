@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
 from flows.author.ranks import fuse_by_key
-from flows.errors import FatalError, OrchestrationError, UnknownName
+from flows.errors import FatalError, OrchestrationError, UnknownName, message_of
 from flows.state import Services, fingerprint
 
 
@@ -67,14 +67,16 @@ def merge_results(strategy: str, results: Sequence[BranchResult], options: Mappi
     Raises:
         UnknownName: the strategy is not registered.
         NothingToMerge: the strategy needs a success, but there is none.
-        FatalError: the options do not fit the strategy.
+        FatalError: the options do not fit the strategy, or it raised another error.
     """
     if strategy not in MERGE_STRATEGIES:
         raise UnknownName("merge strategy", strategy, MERGE_STRATEGIES)
     try:
         return MERGE_STRATEGIES[strategy](results, **options)
-    except TypeError as error:
-        raise FatalError(f"merge strategy {strategy!r} failed with options {dict(options)}: {error}") from error
+    except OrchestrationError:
+        raise
+    except Exception as error:  # a strategy may be anybody's
+        raise FatalError(_failed("merge", strategy, options, error)) from error
 
 
 def split_items(strategy: str, items: Sequence[Any], branches: int, options: Mapping[str, Any]) -> list[list[Any]]:
@@ -82,13 +84,24 @@ def split_items(strategy: str, items: Sequence[Any], branches: int, options: Map
 
     Raises:
         UnknownName: the strategy is not registered.
+        FatalError: the options do not fit the strategy, or it raised another error.
     """
     if strategy not in SPLIT_STRATEGIES:
         raise UnknownName("split strategy", strategy, SPLIT_STRATEGIES)
-    shares = [list(share) for share in SPLIT_STRATEGIES[strategy](items, branches, **options)]
+    try:
+        shares = [list(share) for share in SPLIT_STRATEGIES[strategy](items, branches, **options)]
+    except OrchestrationError:
+        raise
+    except Exception as error:  # a strategy may be anybody's
+        raise FatalError(_failed("split", strategy, options, error)) from error
     if len(shares) != branches:
         raise OrchestrationError(f"split strategy {strategy!r} gave {len(shares)} shares for {branches} branches")
     return shares
+
+
+def _failed(kind: str, strategy: str, options: Mapping[str, Any], error: Exception) -> str:
+    reason = f"{type(error).__name__}: {message_of(error)}"
+    return f"the {kind} strategy {strategy!r} failed with options {dict(options)}: {reason}"
 
 
 def _successes(results: Sequence[BranchResult]) -> list[BranchResult]:

@@ -175,8 +175,7 @@ def _job(node: YamlNode, translation: Translation, payload: YamlNode | None) -> 
         )
         return unreadable(node)
     if job.scalar.startswith("pipeline."):
-        name = YamlNode(*job.position, scalar=job.scalar.removeprefix("pipeline."))
-        return built(node, {"pipeline": name, **fields, **({"parameters": payload} if payload is not None else {})})
+        return built(node, {"pipeline": job, **fields, **({"parameters": payload} if payload is not None else {})})
     if payload is None and not fields:
         return job
     return built(node, {"handler": job, **fields, **({"options": payload} if payload is not None else {})})

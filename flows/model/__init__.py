@@ -1,5 +1,6 @@
 """What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
 
+from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences
 from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
 from flows.model.limits import (
@@ -12,8 +13,9 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
-from flows.model.parameters import LEFT_OUT, InvalidParameters, check_parameters, convert, without_secrets
+from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.shares import share_of
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
 from flows.model.steps import (
@@ -24,7 +26,6 @@ from flows.model.steps import (
     Handler,
     MergeResults,
     Parallel,
-    Parameter,
     Pipeline,
     Sequential,
     Step,
@@ -34,9 +35,11 @@ from flows.model.steps import (
     Switch,
     handler_name,
     handler_names,
+    name_in,
 )
 
 __all__ = [
+    "INDEX",
     "ITEM",
     "KIND_BY_KEY",
     "LEFT_OUT",
@@ -76,13 +79,17 @@ __all__ = [
     "check_parameters",
     "condition_names",
     "convert",
+    "declares_index",
     "effective_resource",
     "evaluate_condition",
     "handler_name",
     "handler_names",
+    "index_of",
+    "name_in",
     "pipeline_differences",
     "remarks",
     "render",
+    "share_of",
     "snake_case",
     "telling_key",
     "template_names",

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from flows.model.policies import Frozen
-from flows.model.short_forms import parse_percentage
+from flows.model.shares import parse_percentage, share_of
 
 
 class Breaker(Frozen):
@@ -38,7 +38,9 @@ class RetryBudget(Frozen):
     """How many retries a whole run may make; after that, transient failures are final."""
 
     max_retries: int | None = Field(default=None, ge=0, description="Retries in total.")
-    share: float | None = Field(default=None, gt=0.0, description="Retries as a share of the calls begun so far.")
+    share: float | None = Field(
+        default=None, gt=0.0, allow_inf_nan=False, description="Retries as a share of the calls begun so far."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +84,7 @@ class RetryCount:
             return math.inf
         most = math.inf if self.budget.max_retries is None else self.budget.max_retries
         if self.budget.share is not None:
-            most = min(most, math.ceil(self.budget.share * self.calls))
+            most = min(most, math.ceil(share_of(self.budget.share, self.calls)))
         return most - self.retries
 
 

@@ -1,12 +1,14 @@
-"""Parameters of a run: checked against the declarations of the pipeline, and converted to the declared types."""
+"""Parameters that a pipeline declares, and the conversion of a value to the declared type."""
 
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from typing import Any, Literal, Self, assert_never
 
-from flows.errors import OrchestrationError, suggest
-from flows.model.steps import Parameter, Pipeline
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from flows.errors import suggest
+from flows.model.policies import Frozen
 
 LEFT_OUT = "***"
 """Stands in the run store for a secret."""
@@ -14,38 +16,42 @@ _SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
 
-class InvalidParameters(OrchestrationError, ValueError):
-    """Parameters that a pipeline cannot run with; the message lists every problem."""
+class Parameter(Frozen):
+    """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
+    type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
+        default="text", description="The type of the value; a list is a list of texts."
+    )
+    description: str = Field(default="", description="Shown beside the field.")
+    required: bool = Field(default=False, description="A run without it is refused.")
+    choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
+    minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
+    maximum: float | None = Field(default=None, description="The largest number that is allowed.")
+    # The last field, since its check needs the others.
+    default: Any = Field(default=None, description="Used when the run gives no value; converted to the type.")
 
-def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for all declared parameters, defaults filled in; texts are read as the declared types.
-
-    Raises:
-        InvalidParameters: unknown names, missing values, wrong types, values out of bounds, all at once.
-    """
-    declared = pipeline.parameters
-    problems = [
-        f"{pipeline.name} has no parameter {name!r}{suggest(name, list(declared)) if declared else '; it takes none'}"
-        for name in given
-        if name not in declared
-    ]
-    values: dict[str, Any] = {}
-    for name, parameter in declared.items():
-        value = given.get(name)
-        if value is None:
-            values[name] = parameter.default
-            if parameter.required:
-                about = f": {parameter.description}" if parameter.description else ""
-                problems.append(f"{pipeline.name} needs the parameter {name!r}{about}")
-            continue
+    @field_validator("default")
+    @classmethod
+    def _convert_default(cls, value: Any, info: ValidationInfo) -> Any:
+        declared = info.data
+        if value is None or "type" not in declared:
+            return value
+        if declared["type"] == "text" and not isinstance(value, str):
+            raise ValueError(f"the default {short_repr(value)} is not a text; write it in quotes")
         try:
-            values[name] = convert(value, parameter)
+            return convert(value, Parameter.model_construct(**declared))
         except ValueError as error:
-            problems.append(f"parameter {name!r} {error}, not {_short_repr(value)}")
-    if problems:
-        raise InvalidParameters("\n".join(problems))
-    return values
+            raise ValueError(f"the default {error}, not {short_repr(value)}") from None
+
+    @model_validator(mode="after")
+    def _bounds_fit_type(self) -> Self:
+        if self.choices and self.type != "text":
+            raise ValueError(f"choices are for parameters of type text, not {self.type}")
+        if (self.minimum is not None or self.maximum is not None) and self.type not in ("integer", "number"):
+            raise ValueError(f"minimum and maximum are for parameters of type integer or number, not {self.type}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
 
 
 def convert(value: Any, parameter: Parameter) -> Any:
@@ -167,6 +173,6 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
     return hint if "did you mean" in hint else ""
 
 
-def _short_repr(value: Any) -> str:
+def short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"

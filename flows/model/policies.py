@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flows.model.short_forms import parse_percentage, snake_case
+from flows.model.shares import parse_percentage, share_of
+from flows.model.short_forms import snake_case
 
 
 class Frozen(BaseModel):
@@ -73,7 +74,7 @@ class Policy(Frozen):
             case MinSuccess(min=least):
                 return succeeded >= least
             case MinRatio(ratio=ratio):
-                return succeeded >= ratio * counted
+                return succeeded >= share_of(ratio, counted)
 
     @property
     def name(self) -> str:
@@ -148,7 +149,7 @@ class Tolerance(Frozen):
 
     def exceeded(self, failed: int, total: int) -> bool:
         """Whether `failed` of `total` items are too many; without a limit no item may fail."""
-        return failed > (self.ratio * total + 1e-9 if self.ratio is not None else (self.count or 0))
+        return failed > (share_of(self.ratio, total) if self.ratio is not None else (self.count or 0))
 
 
 class Merge(Frozen):

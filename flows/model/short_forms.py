@@ -57,8 +57,3 @@ def full_step(value: Any) -> Any:
 def snake_case(name: str) -> str:
     """`HandlerNames` and `handlerNames` as `handler_names`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def parse_percentage(text: str) -> float | None:
-    """The share that a text such as `5%` stands for, 0.05; None for any other text."""
-    return float(text.strip()[:-1]) / 100 if text.strip().endswith("%") else None

@@ -4,12 +4,13 @@ YAML, the builder and plain lists all become these models, so the three spelling
 models themselves read the short forms (`flows.model.short_forms`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
 from flows.model.limits import Resource, RetryBudget
+from flows.model.parameters import Parameter
 from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import full_step
 
@@ -192,20 +193,6 @@ StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
 """A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
 
 
-class Parameter(Frozen):
-    """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
-
-    type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
-        default="text", description="The type of the value; a list is a list of texts."
-    )
-    description: str = Field(default="", description="Shown beside the field.")
-    default: Any = Field(default=None, description="Used when the run gives no value.")
-    required: bool = Field(default=False, description="A run without it is refused.")
-    choices: tuple[str, ...] = Field(default=(), description="The only texts that are allowed.")
-    minimum: float | None = Field(default=None, description="The smallest number that is allowed.")
-    maximum: float | None = Field(default=None, description="The largest number that is allowed.")
-
-
 class Pipeline(Frozen):
     """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
 
@@ -267,6 +254,17 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         yield step
         yield from walk(child_steps(step))
+
+
+def name_in(known: Container[str], name: str) -> str | None:
+    """The name among `known` that `name` stands for: itself, else what follows `pipeline.`; None if neither is known.
+
+    Jobs of stages name pipelines as `pipeline.NAME`, and a pipeline may itself be called so.
+    """
+    for wanted in (name, name.removeprefix("pipeline.")):
+        if wanted in known:
+            return wanted
+    return None
 
 
 def handler_name(function: Any) -> str | None:

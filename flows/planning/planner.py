@@ -21,6 +21,7 @@ from flows.model import (
     SubPipeline,
     Switch,
     condition_names,
+    name_in,
     template_names,
 )
 from flows.planning.access import check_access, node_access
@@ -157,7 +158,7 @@ class _Planner(Planning):
         try:
             spec = self.registry.get(step.handler)
         except OrchestrationError as error:
-            if step.handler in self.catalog:  # a job may name another pipeline
+            if name_in(self.catalog, step.handler):  # a job may name another pipeline
                 fields = {name: getattr(step, name) for name in StepFields.model_fields}
                 return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
             self.problem(path, "unknown-handler", str(error), "handler")
@@ -287,14 +288,15 @@ class _Planner(Planning):
         step = step.model_copy(update={"parameters": self.resolved(step.parameters, path, "parameters")})
         access = Access(reads=template_names(step.parameters), known=False)
         common = self.common(step, path, step.pipeline, access)
-        inner = self.catalog.get(step.pipeline)
+        name = name_in(self.catalog, step.pipeline)
+        inner = self.catalog[name] if name is not None else None
         if inner is None:
             known = list(self.catalog)
             self.problem(
                 path, "unknown-pipeline", f"no pipeline named {step.pipeline!r}{suggest(step.pipeline, known)}"
             )
-        elif step.pipeline in (*self.ancestors, self.pipeline.name):
-            self.problem(path, "recursion", f"pipeline {step.pipeline!r} would run itself for ever")
+        elif inner.name in (*self.ancestors, self.pipeline.name):
+            self.problem(path, "recursion", f"pipeline {inner.name!r} would run itself for ever")
         else:
             nested = _Planner(
                 inner,

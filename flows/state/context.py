@@ -139,7 +139,9 @@ class Context:
         return tuple(self._get(("log", "entries"), ()))
 
     def log(self, writer: str, message: str, level: str = "info") -> None:
-        """Write a line into the log of the run; the lines of branches are joined in declared order."""
+        """Write a line into the log of the run, at once, and into `log_entries`, in the declared order of branches."""
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        logging.getLogger(f"handlers.{writer}").log(number, "%s", message)
         entries = self._get(("log", "entries"), [])
         self._touched["log", "entries"] = [*entries, LogEntry(writer, message, level)]
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
 
-from flows.errors import MergeConflict, OrchestrationError, UnknownName
+from flows.errors import MergeConflict, OrchestrationError, UnknownName, message_of
 from flows.state.context import Context
 from flows.state.deltas import MISSING, Change, Delta, Field, Reducer, compatible, overlaps
 
 DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
+"""By field. A field outside the section `data` has its section before its name, as `tags.topic`."""
+_LOG = "log.entries"
 
 
 def merge_deltas(
@@ -23,8 +25,9 @@ def merge_deltas(
 ) -> None:
     """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
 
-    `reducers` gives, for a data field, the reducer that combines the writes of several branches. `ordered(i, j)` is
-    true if branch j saw the changes of branch i; the changes of such a pair cannot conflict.
+    `reducers` gives, for a field, the reducer that combines the writes of several branches. Without one, the lines of
+    the log are joined, and so are the lists that branches gave one tag, without repetitions. `ordered(i, j)` is true if
+    branch j saw the changes of branch i; the changes of such a pair cannot conflict.
 
     Raises:
         MergeConflict: two branches changed one value differently, and no reducer is declared for the field.
@@ -35,14 +38,29 @@ def merge_deltas(
             by_field.setdefault((change.path[0], change.path[1]), []).append((number, change))
     merged: list[Change] = []
     for field, changes in by_field.items():
-        # Several branches may set the same item aside; their reasons are joined.
-        name = reducers.get(field[1]) if field[0] == "data" else "append" if field[0] == "aside" else None
-        if name is not None:
+        name = reducers.get(reducer_key(field)) or _natural_reducer(parent, field, changes)
+        if name:
             merged.append(_reduce(parent, field, name, [(branches[i][0], change) for i, change in changes]))
             continue
         _check_conflicts(changes, [name for name, _ in branches], ordered)
         merged.extend(change for _, change in changes)
     parent.apply(tuple(merged))
+
+
+def reducer_key(field: Field) -> str:
+    """The key of a field in `reducers`: its name, outside the section `data` with its section before it."""
+    section, name = field
+    return str(name) if section == "data" else f"{section}.{name}"
+
+
+def _natural_reducer(parent: Context, field: Field, changes: Sequence[tuple[int, Change]]) -> str:
+    """How the changes of a field are combined if no reducer is declared; empty for fields that may conflict."""
+    if reducer_key(field) == _LOG or field[0] == "aside":
+        return "append"
+    lists = all(len(change.path) == 2 and isinstance(change.value, list) for _, change in changes)
+    if field[0] == "tags" and lists and isinstance(parent.field_value(*field), (list, type(MISSING))):
+        return "union_by(id)"
+    return ""
 
 
 def _check_conflicts(
@@ -69,13 +87,25 @@ def _check_pair(
 ) -> None:
     if first == second or not overlaps(earlier, later) or compatible(earlier, later) or ordered(first, second):
         return
-    raise MergeConflict(earlier.field, names[first], names[second], str(earlier), str(later))
+    key = reducer_key((earlier.path[0], earlier.path[1]))
+    raise MergeConflict(earlier.field, names[first], names[second], str(earlier), str(later), key)
 
 
 def _reduce(parent: Context, field: Field, name: str, changes: list[tuple[str, Change]]) -> Change:
     base = parent.field_value(*field)
     before = base if isinstance(base, (int, float)) and not isinstance(base, bool) else MISSING
-    return Change("set", field, resolve_reducer(name)(base, changes), before)
+    combine = resolve_reducer(name)
+    try:
+        combined = combine(base, changes)
+    except OrchestrationError:
+        raise
+    except Exception as error:  # a reducer may be anybody's, and the values of any type
+        written = ", ".join(f"{branch} wrote {change}" for branch, change in changes)
+        raise OrchestrationError(
+            f"the reducer {name!r} cannot combine {reducer_key(field)!r}: {type(error).__name__}: {message_of(error)} "
+            f"({written})"
+        ) from error
+    return Change("set", field, combined, before)
 
 
 def resolve_reducer(name: str) -> Reducer:

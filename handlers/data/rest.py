@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, cast
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,7 +42,10 @@ class Pagination(BaseModel):
 
 @dataclass(frozen=True)
 class RestRequest(Options):
-    """A request to a REST service, and which part of the answer is wanted; `{name}` in it stands for a value."""
+    """A request to a REST service, and which part of the answer is wanted; `{name}` in it stands for a value.
+
+    Parameters stand in the query part of `url`, in `params`, or in both; for a name in both, `params` has the value.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     url: str | None = None
@@ -110,10 +113,11 @@ def call_rest(
     check_request(request.url, request.headers or {}, request.select)
     until = monotonic() + timeout_s
     secret = rest.secrets(request.auth.secret) if request.auth is not None else None
+    address, _, query = (request.url or "").partition("#")[0].partition("?")
     sent = {
         "method": request.method,
-        "url": _fill_url(request.url or "", lookup),
-        "params": _params(fill(request.params or {}, lookup)),
+        "url": _fill_url(address, lookup),
+        "params": {**_query_params(query, lookup), **_params(fill(request.params or {}, lookup))},
         "headers": {
             **{name: str(value) for name, value in fill(request.headers or {}, lookup).items()},
             **_authorisation(request.auth, secret),
@@ -244,6 +248,17 @@ def _fill_url(url: str, lookup: Lookup) -> str:
     if PLACEHOLDER.fullmatch(url):
         raise BadQuery("`url` is a placeholder as a whole; write the address itself")
     return PLACEHOLDER.sub(lambda found: segment(str(bind_value(found[1], lookup))), url)
+
+
+def _query_params(query: str, lookup: Lookup) -> dict[str, list[Any]]:
+    """The parameters in the query part of a URL, each with its values in order, placeholders filled."""
+    found: dict[str, list[Any]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if PLACEHOLDER.search(name):
+            raise BadQuery("the name of a parameter in the query of `url` is a placeholder; write the name itself")
+        filled = fill(value, lookup)
+        found.setdefault(name, []).extend(filled if isinstance(filled, list) else [] if filled is None else [filled])
+    return found
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:

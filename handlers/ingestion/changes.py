@@ -12,6 +12,7 @@ from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError, StorageError, suggest
+from flows.model import share_of
 from flows.state import DiskSequence, Spool, chunked
 from flows.storage import Storage, glob_filter
 from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
@@ -248,7 +249,7 @@ def _moves(listing: Listing, gone: int, comparison: _Comparison) -> Sequence[Ren
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:
     if not vanished:
         return
-    if not listed or vanished > most * below:
+    if not listed or vanished > share_of(most, below):
         enough = min(1.0, -(-100 * vanished // below) / 100)
         raise FatalError(
             f"{vanished} of the {below} documents that the index has from {source} are no longer there, more than may "

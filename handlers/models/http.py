@@ -13,12 +13,15 @@ class Endpoint:
     """One base URL and key; one client for all threads, which keeps connections open between requests."""
 
     def __init__(self, base_url: str, *, api_key: str | None = None, timeout_s: float = 60.0) -> None:
-        self._base, self._api_key, self._timeout_s = base_url.rstrip("/"), api_key, timeout_s
+        base, _, query = base_url.partition("?")
+        self._base, self._query = base.rstrip("/"), f"?{query}" if query else ""
+        self._api_key, self._timeout_s = api_key, timeout_s
         self._client: Any = None
         self._lock = threading.Lock()
 
     def url(self, path: str) -> str:
-        return f"{self._base}/{path}"
+        """The address of a path below the base URL, with the query part of the base URL, such as `?api-version=1`."""
+        return f"{self._base}/{path}{self._query}"
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
         """The answer of the endpoint, read as JSON; `timeout_s` replaces the endpoint's own.

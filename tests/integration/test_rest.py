@@ -94,6 +94,23 @@ def test_values_go_into_their_place_and_no_further(ask: Any) -> None:
         ask("/users/{name}/x", {"name": ".."})
 
 
+def test_the_query_part_of_the_url_is_sent(ask: Any) -> None:
+    fields = {"customer": "17&admin=1", "tags": ["a", "b"], "nothing": None}
+    assert ask("/orders?customer=17&since=2026-01-01")["query"] == {"customer": ["17"], "since": ["2026-01-01"]}
+    assert ask("/orders?customer={customer}&tag={tags}&x={nothing}", fields)["query"] == {
+        "customer": ["17&admin=1"],
+        "tag": ["a", "b"],
+    }
+    assert ask("/orders?a=1&a=2&b=1#part", params={"b": 2, "c": 3})["query"] == {
+        "a": ["1", "2"],
+        "b": ["2"],
+        "c": ["3"],
+    }
+    assert ask("/items?page=7", select="$[*].id", pagination={"type": "page"}) == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(StepFailed, match="the name of a parameter in the query of `url` is a placeholder"):
+        ask("/orders?{customer}=1", fields)
+
+
 def test_secrets_are_sent_and_never_shown(ask: Any, web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     assert ask("/echo", auth={"secret": "env:CRM_TOKEN"})["auth"] == f"Bearer {TOKEN}"

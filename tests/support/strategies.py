@@ -59,14 +59,28 @@ retries = st.builds(
 merges = st.builds(Merge, strategy=names, output=st.none() | names, options=options)
 splits = st.builds(Split, strategy=names, over=names, options=options)
 tolerances = st.builds(Tolerance, count=st.integers(0, 9)) | st.builds(Tolerance, ratio=shares)
-parameters = st.builds(
-    Parameter,
-    type=st.sampled_from(["text", "integer", "number", "boolean", "list", "mapping"]),
-    description=texts,
-    default=plain_values,
-    required=st.booleans(),
-    choices=st.lists(texts, max_size=2).map(tuple),
-    minimum=st.none() | st.floats(-5, 5),
+
+
+def _parameters(type: str, defaults: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(
+        Parameter,
+        type=st.just(type),
+        description=texts,
+        default=st.none() | defaults,
+        required=st.booleans(),
+        **more,
+    )
+
+
+_least = st.none() | st.floats(-5, 5)
+parameters = st.one_of(
+    _parameters("text", texts),
+    _parameters("text", st.just("a"), choices=st.lists(texts, max_size=2).map(lambda some: ("a", *some))),
+    _parameters("integer", st.integers(5), minimum=_least),
+    _parameters("number", st.floats(5, allow_nan=False), minimum=_least),
+    _parameters("boolean", st.booleans()),
+    _parameters("list", st.lists(plain_values, max_size=3)),
+    _parameters("mapping", st.dictionaries(texts, plain_values, max_size=3)),
 )
 
 

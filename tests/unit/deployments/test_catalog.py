@@ -6,7 +6,9 @@ import pytest
 
 from deployments.catalog import load_catalog
 from deployments.settings import Settings
+from flows import Registry, handler
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
+from flows.planning import make_plan
 
 TEXT = "name: mine\nsteps: [list_sources]\n"
 
@@ -24,6 +26,31 @@ def test_a_pipeline_is_found_by_every_name_it_has(folder: Path, monkeypatch: pyt
         assert catalog.find(name).pipeline.name == "mine"
     assert catalog.find("ingest.yaml").pipeline.name == "ingest"
     assert {"ingest", "search", "mine"} <= set(catalog.pipelines)
+
+
+def test_the_full_name_comes_first(tmp_path: Path) -> None:
+    for name, job in (("daily", "pipeline.ingest"), ("ingest", "search_index"), ("outer", "pipeline.inner")):
+        (tmp_path / f"pipeline.{name}.yaml").write_text(
+            f"pipeline_id: pipeline.{name}\nstages: [{{name: only, jobs: [{job}]}}]\n"
+        )
+    (tmp_path / "pipeline.inner.yaml").write_text(
+        "pipeline_id: pipeline.inner\nstages: [{name: s, jobs: [quiet_job]}]\n"
+    )
+    catalog = load_catalog(Settings(pipelines_dirs=(tmp_path,)))
+    assert catalog.find("pipeline.ingest").file == str(tmp_path / "pipeline.ingest.yaml")
+    assert catalog.find("ingest").pipeline.name == "ingest"
+    assert catalog.find("pipeline.outer.yaml").pipeline.name == "pipeline.outer"
+    registry = Registry()
+
+    @handler(registry=registry)
+    def quiet_job() -> None: ...
+
+    @handler(registry=registry)
+    def search_index() -> None: ...
+
+    for name, inner in (("pipeline.daily", "search_index"), ("pipeline.outer", "quiet_job")):
+        plan = make_plan(catalog.find(name).pipeline, registry=registry, catalog=catalog.pipelines)
+        assert inner in [leaf.spec.name for leaf in plan.leaves]
 
 
 def test_an_unknown_name_brings_the_nearest(folder: Path) -> None:

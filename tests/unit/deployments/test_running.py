@@ -57,6 +57,32 @@ def test_a_pipeline_of_ones_own_gets_fields_and_services_besides_those_of_the_se
     assert (result["count"], seen) == (2, [("x", ["to", "be"])])
 
 
+def test_the_parameter_index_of_a_pipeline_is_the_index_of_its_run(settings: Settings) -> None:
+    ported = Pipeline.model_validate(
+        {
+            "name": "ported",
+            "parameters": {"index": {"default": "manuals"}, "words": {"type": "list"}},
+            "steps": ["count_of_running"],
+        }
+    )
+    seen: list[Any] = []
+
+    def ask(*given: Any, **more: Any) -> str:
+        result = run(ported, *given, services={"seen": seen}, settings=settings, **more)
+        assert result.status == "succeeded", result.errors
+        return result["index"]
+
+    assert [ask({"words": ["a"]}), ask({"words": ["a"], "index": "x"}), ask({"words": ["a"]}, index="y")] == [
+        "manuals",
+        "x",
+        "y",
+    ]
+    assert [index for index, _ in seen] == ["manuals", "x", "y"]
+    assert [index for _, index, _ in recorded(settings)] == ["y", "x", "manuals"]
+    with pytest.raises(InvalidParameters, match="the run has two indexes, 'z' and the parameter index=x; give one"):
+        ask({"words": ["a"], "index": "x"}, index="z")
+
+
 async def test_async_code_awaits_it_and_a_running_loop_is_no_obstacle(settings: Settings) -> None:
     awaited = await arun(PIPELINE, words=["a"], services={"seen": []}, settings=settings)
     blocking = run(PIPELINE, words=["a", "b"], services={"seen": []}, settings=settings)

@@ -1,9 +1,11 @@
 """What schedules.yaml may say, and that everything wrong with it is named at its line and column."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from deployments.catalog import Catalog
-from deployments.server.schedule_file import FILE, load_schedules, read_schedules
+from deployments.server.schedule_file import FILE, ScheduleEntry, load_schedules, read_schedules
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 
@@ -40,6 +42,15 @@ nightly:
     assert rules["d"].prefect().anchor_date.isoformat() == "2026-01-01T00:00:00+01:00"
 
 
+def test_an_anchor_without_an_offset_is_in_the_time_zone() -> None:
+    rule = ScheduleEntry.model_validate(
+        {"interval": "1d", "anchor": "2026-01-01T05:00:00", "timezone": "Europe/Berlin"}
+    )
+    due = rule.next_start()
+    assert due is not None
+    assert due.astimezone(ZoneInfo("Europe/Berlin")).hour == 5
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -60,6 +71,19 @@ nightly:
         (
             "nightly:\n  schedules:\n    a: {parameters: {source: x}, cron: 0 2 * * *, timezone: Mars/Base}",
             "s.yaml:3:51: ",
+        ),
+        (
+            "nightly:\n  schedules:\n    a: {parameters: {source: x}, cron: 0 0 2 * * *}",
+            "s.yaml:3:34: schedules.a.cron: '0 0 2 * * *' has 6 fields; cron has five: minute, hour, day, month, weekday",
+        ),
+        (
+            "nightly:\n  schedules:\n    a: {parameters: {source: x}, cron: 0 0 31 2 *}",
+            "s.yaml:3:34: cron: '0 0 31 2 *' never comes",
+        ),
+        (
+            "nightly:\n  schedules:\n    a: {parameters: {source: x}, rrule: "
+            '"DTSTART:20200101T000000\\nRRULE:FREQ=DAILY;COUNT=2"}',
+            "s.yaml:3:34: rrule: 'DTSTART:20200101T000000\\nRRULE:FREQ=DAILY;COUNT=2' has no date in the future",
         ),
         (
             "nightly:\n  schedules:\n    a:\n      cron: 0 2 * * *\n      parameters: {source: x, limit: 0}",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.author import SPLIT_STRATEGIES, BranchResult, merge_results, split_items
+from flows.author import SPLIT_STRATEGIES, BranchResult, merge_results, merge_strategy, split_items, split_strategy
 from flows.author.strategies import NothingToMerge
 from flows.errors import FatalError, UnknownName
 
@@ -94,6 +94,21 @@ def test_merge_strategies(strategy: str, results: list[BranchResult], options: d
 def test_what_cannot_be_merged_is_explained(strategy: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(FatalError, match=message):
         merge_results(strategy, branches("a", [1]), options)
+
+
+def test_strategies_of_ones_own_may_raise_anything() -> None:
+    @merge_strategy("broken_in_test")
+    def broken_merge(results: Any) -> Any:
+        return results[0].value["key"]
+
+    @split_strategy("broken_in_test")
+    def broken_split(items: Any, branches: int) -> Any:
+        raise RuntimeError("no way")
+
+    with pytest.raises(FatalError, match="the merge strategy 'broken_in_test' failed with options {}: KeyError: 'key'"):
+        merge_results("broken_in_test", [BranchResult("a", True, {})], {})
+    with pytest.raises(FatalError, match="the split strategy 'broken_in_test' failed with options {}: RuntimeError"):
+        split_items("broken_in_test", [1], 2, {})
 
 
 def test_an_unknown_strategy_is_named_with_the_nearest() -> None:

@@ -95,7 +95,10 @@ def test_a_stage_loop_is_a_loop_and_a_job_may_be_a_pipeline() -> None:
     assert loop == ForEach(
         id="s",
         over="@run.peek.items",
-        steps=(Handler(handler="a", options={"x": "@item.x"}), SubPipeline(pipeline="b", parameters={"x": "@item.x"})),
+        steps=(
+            Handler(handler="a", options={"x": "@item.x"}),
+            SubPipeline(pipeline="pipeline.b", parameters={"x": "@item.x"}),
+        ),
     )
 
 

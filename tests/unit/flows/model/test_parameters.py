@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from flows.model import InvalidParameters, Pipeline, check_parameters, without_secrets
+from flows.model import InvalidParameters, Parameter, Pipeline, check_parameters, without_secrets
 
 PIPELINE = Pipeline.model_validate(
     {
@@ -84,6 +85,39 @@ def test_defaults_fill_the_gaps() -> None:
         "tags": None,
         "mode": "fast",
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        ({"type": "boolean", "default": "no"}, False),
+        ({"type": "integer", "default": "3", "minimum": 1}, 3),
+        ({"type": "number", "default": 2}, 2.0),
+        ({"type": "list", "default": "a, b"}, ["a", "b"]),
+        ({"type": "text", "default": "007"}, "007"),
+    ],
+)
+def test_defaults_are_converted_as_a_given_value_is(declared: Any, value: Any) -> None:
+    pipeline = Pipeline.model_validate({"name": "p", "parameters": {"x": declared}, "steps": ["s"]})
+    found = check_parameters(pipeline, {})["x"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("declared", "complaint"),
+    [
+        ({"type": "integer", "default": "abc"}, "the default must be a whole number, not 'abc'"),
+        ({"type": "integer", "default": 0, "minimum": 1}, "the default must be at least 1, not 0"),
+        ({"choices": ["a", "b"], "default": "c"}, "the default must be one of a, b, not 'c'"),
+        ({"type": "text", "default": 7}, "the default 7 is not a text; write it in quotes"),
+        ({"type": "integer", "choices": ["1"]}, "choices are for parameters of type text, not integer"),
+        ({"type": "text", "minimum": 1}, "minimum and maximum are for parameters of type integer or number, not text"),
+        ({"type": "number", "minimum": 2, "maximum": 1}, "minimum 2 is above maximum 1"),
+    ],
+)
+def test_declarations_that_no_value_fits_are_refused(declared: Any, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        Parameter.model_validate(declared)
 
 
 def test_secrets_are_left_out_of_what_is_kept() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.errors import MergeConflict, UnknownName
+from flows.errors import MergeConflict, OrchestrationError, UnknownName
 from flows.state import Context, merge_deltas, resolve_reducer
 from flows.state.merge import reducer
 
@@ -132,6 +132,56 @@ def test_a_reducer_of_ones_own() -> None:
 def test_an_unknown_reducer_is_named_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="no reducer named 'apend'; did you mean 'append'"):
         resolve_reducer("apend")
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "min"])
+@pytest.mark.parametrize("written", [[None, 1], ["a", 1], [{"x": 1}, [2]]])
+def test_a_reducer_that_cannot_combine_the_values_names_them(name: str, written: list[Any]) -> None:
+    parent = Context()
+    deltas = branches_of(parent, *(lambda b, v=value: b.data.__setitem__("field", v) for value in written))
+    with pytest.raises(OrchestrationError, match=f"the reducer '{name}' cannot combine 'field': TypeError"):
+        merge_deltas(parent, deltas, reducers={"field": name})
+    assert "field" not in parent.data
+
+
+def test_a_reducer_of_ones_own_may_raise_anything() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    @reducer("odd_in_test")
+    def odd(base: Any, values: Sequence[Any]) -> Any:
+        raise Odd
+
+    parent = Context()
+    deltas = branches_of(parent, *(lambda b, v=v: b.data.__setitem__("name", v) for v in ("a", "b")))
+    with pytest.raises(OrchestrationError, match="'odd_in_test' cannot combine 'name': Odd: .*cannot be shown"):
+        merge_deltas(parent, deltas, reducers={"name": "odd_in_test"})
+
+
+def test_lines_of_the_log_and_lists_of_a_tag_are_joined_without_being_asked() -> None:
+    parent = Context()
+
+    def write(name: str, *topics: str) -> Any:
+        def work(branch: Context) -> None:
+            branch.log(name, "was here")
+            branch.tags["topics"] = [*branch.tags.get("topics", []), *topics]
+
+        return work
+
+    merge_deltas(parent, branches_of(parent, write("a", "x", "y"), write("b", "y", "z")))
+    merge_deltas(parent, branches_of(parent, write("c", "x"), write("d", "w")))
+    assert [entry.writer for entry in parent.log_entries] == ["a", "b", "c", "d"]
+    assert parent.tags["topics"] == ["x", "y", "z", "w"]
+
+
+def test_a_tag_that_is_no_list_conflicts_and_the_named_reducer_combines_it() -> None:
+    parent = Context()
+    deltas = branches_of(parent, *(lambda b, v=v: b.tags.__setitem__("level", v) for v in (1, 2)))
+    with pytest.raises(MergeConflict, match=r"`reducers: \{tags\.level: namespaced\}`"):
+        merge_deltas(parent, deltas)
+    merge_deltas(parent, deltas, reducers={"tags.level": "max"})
+    assert parent.tags["level"] == 2
 
 
 def test_results_are_united_by_id_without_being_asked() -> None:

@@ -89,6 +89,8 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
         status = {"busy": 429, "busy for long": 429, "forbidden": 401}.get(texts[0], 200)
+        if texts[0] == "versioned" and self.path != "/v1/embeddings?api-version=1":
+            status = 404
         rows = [{"index": i, "embedding": [len(text), 1.0]} for i, text in enumerate(texts) if text != "lost"]
         if texts[0] == "nowhere":
             rows = [{"index": 0, "embedding": [0.0, 0.0]}]
@@ -133,6 +135,7 @@ def test_an_openai_compatible_endpoint(endpoint: str) -> None:
     with pytest.raises(FatalError, match="point nowhere"):
         embedder.embed_query("nowhere")
     assert len(embedder.embed_documents(["many"] * 150)) == 150
+    assert make_embedder("any", base_url=f"{endpoint}/?api-version=1").embed_query("versioned").shape == (2,)
     embedder.close()
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
         OpenAIEmbedder("any", base_url="http://127.0.0.1:1").embed_query("x")
