@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import median
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from flows.author import Call
@@ -121,8 +120,6 @@ def _frame(data: bytes, number: int) -> Any:
     from PIL import ImageOps
 
     picture = _opened(data)
-    if picture.width * picture.height > _MOST_PIXELS:
-        raise Unreadable(f"has {picture.width:,} × {picture.height:,} pixels, more than can be read")
     try:
         picture.seek(number - 1)
         return ImageOps.exif_transpose(picture).convert("RGB")
@@ -134,9 +131,12 @@ def _opened(data: bytes) -> Any:
     from PIL import Image
 
     try:
-        return Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unreadable("is no picture that can be read, whatever its name says") from error
+    if picture.width * picture.height > _MOST_PIXELS:
+        raise Unreadable(f"has {picture.width:,} × {picture.height:,} pixels, more than can be read")
+    return picture
 
 
 @cache
@@ -144,30 +144,67 @@ def _rapidocr() -> Any:
     from rapidocr import RapidOCR
 
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-    return RapidOCR(params={"Global.log_level": "error", **threads})
+    # All lines, however unsure: what becomes of a page is decided by its confidence as a whole.
+    return RapidOCR(params={"Global.log_level": "critical", "Global.text_score": 0.0, **threads})
 
 
 def _with_rapidocr(picture: Any, recognition: Recognition) -> list[list[list[PageWord]]]:
+    lines = _lines_of_rapidocr(picture)
+    turn = _turn_of(picture, lines)
+    return _paragraphs(_lines_of_rapidocr(picture.rotate(turn, expand=True)) if turn else lines)
+
+
+def _lines_of_rapidocr(picture: Any) -> list[list[PageWord]]:
     import numpy as np
 
-    found: Any = _rapidocr()(np.asarray(picture)[:, :, ::-1], return_word_box=True)
-    lines: list[list[PageWord]] = []
-    for line in found.word_results or ():
-        words = [_word(str(text), float(confidence), box) for text, confidence, box in line if str(text).strip()]
-        if words:
-            lines.append(words)
-    return _paragraphs(lines)
+    # Each call says all of it: the engine remembers what the one before said.
+    steps = {"use_det": True, "use_cls": True, "use_rec": True, "return_word_box": True}
+    found: Any = _rapidocr()(np.asarray(picture)[:, :, ::-1], **steps)
+    words = getattr(found, "word_results", None) or ()
+    # Where nothing was recognised, a line is one empty word.
+    lines = [[_word(*word) for word in line if isinstance(word, tuple) and str(word[0]).strip()] for line in words]
+    return [line for line in lines if line]
+
+
+def _turn_of(picture: Any, lines: Sequence[Sequence[PageWord]]) -> int:
+    """By how many degrees a page has to be turned to the left to be read; lines are recognised however they lie."""
+    import numpy as np
+
+    longest = sorted(lines, key=lambda line: -sum(len(word.text) for word in line))[:5]
+    upright: list[bool] = []
+    on_side: list[bool] = []
+    for line in longest:
+        left, top = min(word.left for word in line), min(word.top for word in line)
+        right, bottom = max(word.right for word in line), max(word.bottom for word in line)
+        crop = np.asarray(picture.crop((left, top, right, bottom)))[:, :, ::-1]
+        on_side.append(bottom - top > 1.5 * (right - left))
+        found: Any = _rapidocr()(np.rot90(crop) if on_side[-1] else crop, use_det=False, use_cls=True, use_rec=False)
+        upright += [str(label) != "180" for label, _ in getattr(found, "cls_res", None) or ()]
+    if not upright:
+        return 0
+    lies = 2 * sum(on_side) > len(on_side)
+    stands_on_head = 2 * sum(upright) < len(upright)
+    return (90 if lies else 0) + (180 if stands_on_head else 0)
 
 
 def _word(text: str, confidence: float, box: Sequence[Sequence[float]]) -> PageWord:
     across, down = [point[0] for point in box], [point[1] for point in box]
-    return PageWord(text, confidence, min(across), min(down), max(across), max(down))
+    return PageWord(str(text), float(confidence), min(across), min(down), max(across), max(down))
 
 
 def _with_tesseract(picture: Any, recognition: Recognition) -> list[list[list[PageWord]]]:
+    """The page as it lies; if that makes little sense, as it makes most sense."""
+    best = _turned_for_tesseract(picture, 0, recognition)
+    if best.confidence < recognition.min_confidence:
+        turned = (_turned_for_tesseract(picture, degrees, recognition) for degrees in (90, 180, 270))
+        best = max((best, *turned), key=lambda page: page.confidence)
+    return best.paragraphs
+
+
+def _turned_for_tesseract(picture: Any, degrees: int, recognition: Recognition) -> RecognisedPage:
     stored = io.BytesIO()
-    picture.save(stored, "png")
-    command = ["tesseract", "stdin", "stdout", "-l", recognition.languages, "--dpi", str(_DPI), "--psm", "1", "tsv"]
+    (picture.rotate(degrees, expand=True) if degrees else picture).save(stored, "png")
+    command = ["tesseract", "stdin", "stdout", "-l", recognition.languages, "--dpi", str(_DPI), "--psm", "3", "tsv"]
     ended = subprocess.run(command, input=stored.getvalue(), capture_output=True, check=False)
     if ended.returncode:
         said = ended.stderr.decode(errors="replace").strip().splitlines()
@@ -181,29 +218,20 @@ def _with_tesseract(picture: Any, recognition: Recognition) -> list[list[list[Pa
         box = (left, top, left + float(row["width"]), top + float(row["height"]))
         lines = paragraphs.setdefault((row["block_num"], row["par_num"]), {})
         lines.setdefault(row["line_num"], []).append(PageWord(row["text"], float(row["conf"]) / 100, *box))
-    return [list(lines.values()) for lines in paragraphs.values()]
+    return RecognisedPage(0, [list(lines.values()) for lines in paragraphs.values()])
 
 
-def _paragraphs(lines: list[list[PageWord]]) -> list[list[list[PageWord]]]:
-    """Lines in reading order, also on a page that lies on its side or upside down, parted where a gap is wide."""
-    across = [line[-1].left - line[0].left for line in lines if len(line) > 1]
-    down = [line[-1].top - line[0].top for line in lines if len(line) > 1]
-    right, under = (median(across), median(down)) if across else (1.0, 0.0)
-    if abs(under) > abs(right):
-        lines = sorted(lines, key=lambda line: line[0].left, reverse=under > 0)
-        spans = [(-line[0].right, -line[0].left) if under > 0 else (line[0].left, line[0].right) for line in lines]
-    elif right < 0:
-        lines = sorted(lines, key=lambda line: line[0].bottom, reverse=True)
-        spans = [(-line[0].bottom, -line[0].top) for line in lines]
-    else:
-        spans = [(min(word.top for word in line), max(word.bottom for word in line)) for line in lines]
+def _paragraphs(lines: Sequence[list[PageWord]]) -> list[list[list[PageWord]]]:
+    """Lines from top to bottom, parted where the space between them is wide."""
     found: list[list[list[PageWord]]] = []
-    for at, (line, (start, end)) in enumerate(zip(lines, spans, strict=True)):
-        gap = start - spans[at - 1][1] if at else 0.0
-        if found and -2 * (end - start) < gap < _PARAGRAPH_GAP * (end - start):
+    last = 0.0
+    for line in lines:
+        top, bottom = min(word.top for word in line), max(word.bottom for word in line)
+        if found and -2 * (bottom - top) < top - last < _PARAGRAPH_GAP * (bottom - top):
             found[-1].append(line)
         else:
             found.append([line])
+        last = bottom
     return found
 
 

@@ -11,7 +11,7 @@ from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
 from flows.storage import Storage, glob_filter
-from handlers.extraction import formats_shown, mime_type_of
+from handlers.extraction import OcrMode, formats_shown, is_picture, mime_type_of, recognition_of
 from handlers.records import SourceFile
 from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
@@ -31,12 +31,13 @@ def list_sources(
     exclude: Sequence[str] = HIDDEN,
     limit: int | None = None,
     tags: Mapping[str, str | Sequence[str]] | None = None,
+    ocr: OcrMode = "auto",
     call: Call,
 ) -> Sequence[SourceFile]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
-    number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
+    number of folders. Pictures are listed if `ocr` is not `never` and an engine is installed. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
     get `tags`, and those of folders and sidecar files (see `handlers.sources.sidecars`).
 
     The listing is on disk (see `flows.state.disk_sequences`) and may be of any length.
@@ -52,7 +53,8 @@ def list_sources(
         return read_manifest(storage, source)
     found, sidecars = Spool[SourceFile](key=lambda listed: listed.name), dict[str, str]()
     ignored = Counter[str]()
-    for stored in _files(storage, source, pattern, exclude, sidecars, ignored):
+    pictures = ocr != "never" and recognition_of(call).engine is not None
+    for stored in _files(storage, source, pattern, exclude, sidecars, ignored, pictures):
         call.check_cancelled()
         found.add(stored)
     if ignored:
@@ -76,6 +78,7 @@ def _files(
     exclude: Sequence[str],
     sidecars: dict[str, str],
     ignored: Counter[str],
+    pictures: bool,
 ) -> Iterator[SourceFile]:
     """The files of known formats, as they are listed; notes the URIs of sidecars by name, and counts other formats."""
     now = time.time()
@@ -86,7 +89,7 @@ def _files(
             continue
         if any(matches(stored.name) for matches in excluded):
             continue
-        if mime_type_of(stored.name) is None:
+        if mime_type_of(stored.name) is None or (is_picture(stored.name) and not pictures):
             ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
             continue
         settled = stored.modified is not None and stored.modified < now - SETTLED_S

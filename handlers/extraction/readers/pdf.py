@@ -18,6 +18,7 @@ _LONGEST_HEADING = 200
 _LETTERS_OF_SCAN = 20
 """A page number or a stamp may stand on a scan."""
 _SHARE_OF_SCAN = 0.2
+_LEAST_SHARE = 0.01
 _DATES = {"CreationDate": "created_at", "ModDate": "modified_at"}
 _PROPERTIES = {"Author": "authors", "Subject": "subject", "Keywords": "keywords"}
 
@@ -65,15 +66,17 @@ def read_pdf(file: RawFile) -> Extracted:
 
 
 def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
-    """Whether a page shows a picture that fills a good part of it, and next to no text."""
+    """Whether a page shows a picture and no text, or one that fills a good part of it, and next to no text."""
     from pypdfium2 import raw
 
-    if sum(sum(map(str.isalnum, line.text)) for line in lines) > _LETTERS_OF_SCAN:
+    letters = sum(sum(map(str.isalnum, line.text)) for line in lines)
+    if letters > _LETTERS_OF_SCAN:
         return False
     width, height = page.get_size()
     for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=4):
         left, bottom, right, top = image.get_bounds()
-        if (right - left) * (top - bottom) > _SHARE_OF_SCAN * width * height:
+        share = _SHARE_OF_SCAN if letters else _LEAST_SHARE
+        if (right - left) * (top - bottom) > share * width * height:
             return True
     return False
 

@@ -79,8 +79,9 @@ def test_words_of_pictures_and_scans_are_found(engine: Any, name: str, kind: str
 
 
 @engine
-def test_a_page_upside_down_is_read_in_order(engine: Any):
-    document, failures, _ = read("a.png", stored(picture(turned=180), "png"), recognition=Recognition(engine))
+@pytest.mark.parametrize("turned", [90, 180, 270])
+def test_a_page_that_was_turned_is_read_in_order(engine: Any, turned: int):
+    document, failures, _ = read("a.png", stored(picture(turned=turned), "png"), recognition=Recognition(engine))
     assert document is not None, failures
     assert " ".join(document.text.split()).startswith("The harbour master keeps the keys of all seven gates")
 
@@ -105,9 +106,11 @@ def test_only_pages_without_text_are_read_unless_all_are_wanted(engine: Any):
 
 @engine
 def test_a_page_that_is_read_too_poorly_is_set_aside(engine: Any):
-    document, failures, _ = read("a.png", stored(picture(), "png"), recognition=Recognition(engine, min_confidence=1.0))
+    document, failures, _ = read(
+        "a.png", stored(picture(), "png"), recognition=Recognition(engine, min_confidence=1.01)
+    )
     assert document is None
-    assert "is recognised too poorly: confidence 0." in failures[0]
+    assert "is recognised too poorly: confidence" in failures[0]
 
 
 @engine
