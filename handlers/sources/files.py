@@ -37,7 +37,8 @@ def list_sources(
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
-    number of folders. Pictures are listed if `ocr` is not `never` and an engine is installed. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
+    number of folders. Pictures are listed if `ocr` is not `never` and an engine is installed.
+    Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
     get `tags`, and those of folders and sidecar files (see `handlers.sources.sidecars`).
 
     The listing is on disk (see `flows.state.disk_sequences`) and may be of any length.
