@@ -94,9 +94,10 @@ class Registry:
             DuplicateName: another function has the name.
         """
         known = self.handlers.get(spec.name)
-        if known is not None and not _same(known.function, spec.function):
+        if known is not None and not _same_definition(known.function, spec.function):
             raise DuplicateName(
-                f"two handlers are named {spec.name!r}: {_origin(known.function)} and {_origin(spec.function)}; "
+                f"two handlers are named {spec.name!r}: {_qualified_name(known.function)} and "
+                f"{_qualified_name(spec.function)}; "
                 "give one another name with @handler(name=…)"
             )
         self.handlers[spec.name] = spec
@@ -123,23 +124,23 @@ def load_modules(names: Iterable[str]) -> None:
             importlib.import_module(found.name)
 
 
-def load_entry_points(group: str = "braid.handlers") -> None:
+def load_entry_points() -> None:
     """Import the handlers of installed distributions."""
-    for entry_point in importlib.metadata.entry_points(group=group):
+    for entry_point in importlib.metadata.entry_points(group="braid.handlers"):
         entry_point.load()
 
 
-def _origin(function: Callable[..., Any]) -> str:
+def _qualified_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
-def _same(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
+def _same_definition(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
     """Whether two functions are one that was defined again: a module was reloaded, or its file imported twice."""
     if first.__qualname__ != second.__qualname__:
         return False
     # Prefect imports the file of a script again, under another name.
-    return first.__module__ == second.__module__ or _file(first) == _file(second) != ""
+    return first.__module__ == second.__module__ or _module_file(first) == _module_file(second) != ""
 
 
-def _file(function: Callable[..., Any]) -> str:
+def _module_file(function: Callable[..., Any]) -> str:
     return getattr(sys.modules.get(function.__module__), "__file__", None) or ""

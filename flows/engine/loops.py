@@ -1,4 +1,4 @@
-"""The items of a loop: begun in order as places in its window become free, and merged in their order."""
+"""The items of a loop: begun in order as slots in its window become free, and merged in their order."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ MOST_WAITING = 256
 
 
 async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
-    """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
+    """Run the body for every item or batch; each keeps its slot, except while it waits to be tried again."""
     try:
         items = read_path(context.fork(), loop.over)
         if not isinstance(items, (list, tuple, ExternalSequence)):
@@ -37,17 +37,17 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
         return NodeResult("failed", error=error_info(error))
     batches = _Batches(listed, loop.batch_size)
     state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
-    items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
+    items_state = _Items(loop, context, scope, len(batches), _ItemKeys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
-        items_state.never(state, position, "stopped")
+        items_state.record_never_started(state, position, "stopped")
     if cancelled:
         return NodeResult("cancelled", reason="stopped", transient=True)
     return items_state.conclude(state)
 
 
 class _Batches:
-    """The items or batches of a list, each made when its turn comes."""
+    """The items or batches of a list, each made when it is asked for."""
 
     def __init__(self, listed: Sequence[Any], size: int | None) -> None:
         self._listed, self._size = listed, size
@@ -62,10 +62,10 @@ class _Batches:
 
 
 async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, run_node: RunNode) -> bool:
-    """Begin the items in order, one for every place that becomes free; says whether the loop was cancelled."""
+    """Begin the items in order, one for every slot that becomes free; whether the loop was cancelled."""
     limit = items.loop.limit.value
     window = Window(limit)
-    # Those that wait to be tried again have no place, and each keeps what it made so far: there must be an end to them.
+    # Those that wait to be tried again have no slot, and each keeps what it made so far: there must be an end to them.
     begun = Window(None if limit is None else limit + MOST_WAITING)
 
     async def work(position: int, batch: Any, slot: Slot) -> None:
@@ -81,8 +81,8 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
                 slot = Slot(window)
                 await begun.acquire()
                 await slot.hold()
-                if items.reason:
-                    slot.let_go()  # one that waits to be tried again needs the place
+                if items.reason or state.limits.budget.refusal:
+                    slot.let_go()  # one that waits to be tried again needs the slot
                     break
                 running.create_task(work(position, batches[position], slot))
     except asyncio.CancelledError:
@@ -93,7 +93,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
 class _Items:
     """The items of one loop: their deltas and results, without what they kept to themselves."""
 
-    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_Keys | None") -> None:
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_ItemKeys | None") -> None:
         self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
         self.results: list[NodeResult | None] = [None] * count
         self.deltas: list[Delta] = [()] * count
@@ -109,6 +109,7 @@ class _Items:
             run_path=path.of_item(position),
             item=f"{self.scope.item}[{position}]",
             key=f"{self.scope.key}[{key}]" if key else "",
+            groups=self.scope.groups.new_child(),
         )
 
     async def run(self, state: RunState, position: int, batch: Any, key: str, run_node: RunNode, slot: Slot) -> None:
@@ -136,16 +137,20 @@ class _Items:
                 reason=result.reason or (result.error.message if result.error else ""),
             )
         )
-        self.failed += not result.ok
+        self.failed += not result.ok and not self._refused(state, result)
         tolerance = self.loop.tolerated or Tolerance()
         if not result.ok and tolerance.exceeded(self.failed, len(self.results)):
             self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
 
-    def never(self, state: RunState, position: int, reason: str = "") -> None:
+    def _refused(self, state: RunState, result: NodeResult) -> bool:
+        """Whether an item did not fail, but was stopped because the run's budget is used up."""
+        return bool(state.limits.budget.refusal) and result.reason == state.limits.budget.refusal
+
+    def record_never_started(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
         path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
-            why = self.reason or reason
+            why = self.reason or state.limits.budget.refusal or reason
             state.record(
                 Outcome(
                     path=path, id=self._scope(position).name(self.loop), kind="item", status="cancelled", reason=why
@@ -172,6 +177,8 @@ class _Items:
             only_time = all(result.status in OUT_OF_TIME for result in failed)
             status: Status = "timed_out" if only_time and self.scope.time_is_up else "failed"
             return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+        if any(self._refused(state, result) for result in results):
+            return NodeResult("cancelled", reason=state.limits.budget.refusal)
         if failed and self.loop.tolerated is not None and self.loop.tolerated.run_when_failed == "failed":
             state.fails_run.append(self.scope.path(self.loop))
         try:
@@ -182,15 +189,16 @@ class _Items:
             )
             branch = self.context.fork()
             for name, target in self.loop.collect.items():
-                branch.data[target] = [values[name] for values in self.collected if name in values]
+                left_out = self.loop.collect_missing == "leave_out"
+                branch.data[target] = [values.get(name) for values in self.collected if name in values or not left_out]
             self.context.apply(branch.delta())
         except OrchestrationError as error:
             return NodeResult("failed", error=error_info(error))
         return NodeResult("succeeded")
 
 
-class _Keys:
-    """What each batch is known by in another run: its content, and which of several equal ones it is."""
+class _ItemKeys:
+    """Keys by which another run knows the same batches: the content, and which of several equal ones it is."""
 
     def __init__(self) -> None:
         self._counted: Counter[str] = Counter()

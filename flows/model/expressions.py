@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, cast
 
-from flows.errors import FatalError, suggest
+from flows.errors import FatalError, message_of, suggest
 
 _ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
 _MAX_RESULT_SIZE = 100_000
@@ -26,7 +26,7 @@ def _environment() -> Any:
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    class Bounded(ImmutableSandboxedEnvironment):
+    class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """A sandbox without access to code, that changes no value and cannot fill the memory from a short template."""
 
         intercepted_binops = frozenset({"*", "**", "%"})
@@ -44,7 +44,7 @@ def _environment() -> Any:
                 raise SecurityError("str.format is not available; join texts with ~")
             return None
 
-    environment: Any = Bounded(undefined=StrictUndefined, autoescape=False)
+    environment: Any = BoundedEnvironment(undefined=StrictUndefined, autoescape=False)
     environment.globals = {"range": environment.globals["range"], "dict": dict}
     environment.filters = {name: call for name, call in environment.filters.items() if name not in _PADDING}
     return environment
@@ -111,7 +111,13 @@ def evaluate_condition(text: str, fields: Mapping[str, Any]) -> bool:
     Raises:
         BadExpression: it cannot be evaluated, for example because a field is missing; `is defined` checks for a field.
     """
-    return bool(_evaluate(text, fields))
+    value = _evaluate(text, fields)
+    try:
+        return bool(value)
+    except Exception as error:  # an array of several numbers, for example, is neither true nor false
+        raise BadExpression(
+            f"{text.strip()!r} is neither true nor false, but a {type(value).__name__}: {message_of(error)}"
+        ) from error
 
 
 def render(value: Any, fields: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Call a handler's function where it belongs: on the event loop, in a thread, a process of its own, or on a cluster."""
+"""Call a handler's function where it belongs: on the event loop, in a thread or process of its own, or on a cluster."""
 
 import asyncio
 import importlib
@@ -10,13 +10,11 @@ from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
-from flows.calling.remote import Report, report_of
+from flows.calling.raised import as_exception
+from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
-from flows.errors import Abandoned, FatalError, StepCancelled, StepTimeout, TransientError
+from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
-
-GRACE_S = 0.1
-"""How long a thread that was told to stop may take before it counts as abandoned."""
 
 
 async def call_function(
@@ -26,36 +24,35 @@ async def call_function(
 
     Raises:
         TransientError, FatalError: what it raised, classified.
-        StepTimeout: the deadline (on the event loop's clock) came first; `Abandoned` if it could not be stopped.
+        StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
-    began = asyncio.get_running_loop().time()
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
             if spec.is_async:
-                return await spec.function(*arguments, **options)
+                return await _on_loop(spec, arguments, options)
             if spec.isolation == "process":
                 return await _in_process(leaf, spec, arguments, options)
             if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
                 return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         raise
     except StepCancelled as error:
-        if leaf.call.cancelled:
+        if leaf.progress.call.cancelled:
             raise StepTimeout(f"{leaf.id} stopped when told to") from error
         raise FatalError(f"{leaf.id}: {error}") from error
     except TimeoutError as error:
         if limit.expired():
-            leaf.call.cancel()
-            took = asyncio.get_running_loop().time() - began
-            if leaf.abandoned:
-                raise Abandoned(
-                    f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
-                ) from error
-            raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
+            leaf.progress.call.cancel()
+            # Without the seconds that it took, which are in its outcome: the same run has the same error again.
+            limit_s = leaf.node.retry.attempt_timeout_s if deadline != leaf.deadline else leaf.node.timeout_s
+            text = f"{leaf.id} timed out" + (f" (limit: {limit_s:g} s)" if limit_s is not None else "")
+            if leaf.progress.abandoned:
+                raise StepAbandoned(f"{text} and could not be stopped; its late result will be dropped") from error
+            raise StepTimeout(text) from error
         raise TransientError(message_of(error)) from error
     except (TransientError, FatalError):
         raise
@@ -63,19 +60,36 @@ async def call_function(
         raise classified(spec, error) from error
 
 
+async def _on_loop(spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+    try:
+        return await spec.function(*arguments, **options)
+    except (KeyboardInterrupt, GeneratorExit):  # meant for the whole run: Ctrl-C, or the end of the event loop
+        raise
+    except asyncio.CancelledError as raised:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody has cancelled this call: the handler raised it, or awaited something that was cancelled.
+        raise as_exception(raised) from raised
+    except BaseException as raised:
+        if isinstance(raised, Exception):
+            raise
+        raise as_exception(raised) from raised
+
+
 async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    leaf.abandoned = False
+    leaf.progress.abandoned = False
     future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
         done, _ = await asyncio.wait([future], timeout=GRACE_S)
         if done:
             future.exception()
         else:
-            leaf.abandoned = True
+            leaf.progress.abandoned = True
             future.cancel()
         raise
 
@@ -83,13 +97,13 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
 async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
-        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
+        there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(
                 run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
             )
         finally:
-            leaf.call.read_ledger(ledger.name)
+            leaf.progress.call.read_ledger(ledger.name)
     if delta:
         arguments[0].apply(delta)
     return result
@@ -98,18 +112,18 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
 async def _on_cluster(
     leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
 ) -> Any:
-    leaf.abandoned = False
-    call = leaf.call
+    leaf.progress.abandoned = False
+    call = leaf.progress.call
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     there = replace(call, costs={}, failures=[], on_cost=None)
     remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
 
-    def take_over(report: Report) -> None:
+    def take_over(report: RemoteReport) -> None:
         call.add_cost(report.costs)
         call.failures += report.failures
 
     def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count what a call reported whose result is no longer wanted."""
+        """Count the costs and failures of a call whose result is no longer wanted."""
         if not answer.cancelled() and answer.exception() is None:
             take_over(report_of(answer.result()))
 
@@ -117,7 +131,7 @@ async def _on_cluster(
         answer = await asyncio.shield(remote.answer)
     except asyncio.CancelledError:
         call.cancel()
-        leaf.abandoned = not await remote.stop()
+        leaf.progress.abandoned = not await remote.stop()
         remote.answer.add_done_callback(take_over_late)
         raise
     report = report_of(answer)
@@ -131,7 +145,7 @@ async def _on_cluster(
 
 
 def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
-    """In a worker process: find the handler again, call it, and bring back what it left."""
+    """In a worker process: find the handler by name and call it; return its result and its delta."""
     importlib.import_module(module)
     spec = REGISTRY.get(name)
     call.price = spec.price
