@@ -66,6 +66,21 @@ class UnknownName(OrchestrationError, KeyError):
         return f"{prefix}no {self.kind} named {self.name!r}{suggest(self.name, self.known)}"
 
 
+class AmbiguousName(OrchestrationError, LookupError):
+    """A name that several things could be meant by; the message has longer names of them."""
+
+    def __init__(self, kind: str, name: str, candidates: Iterable[str]) -> None:
+        self.kind, self.name, self.candidates = kind, name, tuple(sorted(candidates))
+        super().__init__(kind, name, self.candidates)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return (type(self), (self.kind, self.name, self.candidates))
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.candidates[:10]) + (", …" if len(self.candidates) > 10 else "")
+        return f"{self.name!r} may be several {self.kind}s; name one of: {shown}"
+
+
 class UnknownHandler(UnknownName):
     """A step names a handler that is not registered."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from deployments.catalog import Catalog
 from deployments.runs.request import Request
+from deployments.runs.settling import balance_page, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
@@ -16,7 +17,7 @@ from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_pla
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
-_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
+_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference where chunks come from."""
@@ -44,7 +45,13 @@ def prepare(
     check_fields(plan, request.fields)
     effects = _effect_fingerprints(plan, values)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
-    return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
+    return Prepared(
+        plan,
+        Context(values, identity=identity),
+        observer=settling(plan),
+        rates=_rates(plan, settings),
+        more_pages=balance_page,
+    )
 
 
 def plan_request(

@@ -156,7 +156,9 @@ async def _run(prepared: Prepared) -> RunResult:
     async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
-    await asyncio.gather(*(_write_artifact(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
+    pages = run_pages(prepared.plan, result, spent=prepared.spent)
+    pages += [Page(*each) for each in prepared.more_pages(result)]
+    await asyncio.gather(*(_write_artifact(page) for page in pages))
     return replace(result, flow_run_id=current_flow_run_id())
 
 
