@@ -50,8 +50,8 @@ class Recognition:
     def chosen(cls, engine: str, min_confidence: float, languages: str) -> "Recognition":
         """As settings describe it: `auto` takes the best engine that is installed, `none` takes none."""
         installed = installed_engines()
-        wanted = [each for each in installed if engine in ("auto", each)]
-        return cls(wanted[0] if wanted else None, min_confidence, languages)
+        wanted = iter([each for each in installed if engine in ("auto", each)])
+        return cls(next(wanted, None), min_confidence, languages)
 
 
 HOW_TO_GET_AN_ENGINE = "install the extra `ocr` or tesseract, and run again with --retry-failed"

@@ -6,7 +6,6 @@ They may run in any order and side by side; repeated, they change nothing.
 from collections.abc import Callable, Mapping, Sequence
 
 from flows.author import Call, ItemFailure, handler
-from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
 from handlers.aside import by_document, ids_aside, names_of, remaining, remaining_chunks, together
@@ -24,6 +23,7 @@ from handlers.records import (
     SparseVector,
     stable_id,
 )
+from handlers.sources import is_as_listed
 from handlers.stores import Facet, FailedDocument, IndexStore, IndexWriter, format_facets
 
 
@@ -183,7 +183,7 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
     if not call.identity.resumes:
         return list(documents)
     known = {each.document_id: each for each in sources}
-    kept = [each for each in documents if each.id not in known or _is_as_listed(known[each.id], call)]
+    kept = [each for each in documents if each.id not in known or is_as_listed(known[each.id], call)]
     if len(kept) < len(documents):
         call.logger.warning(
             "index %s: %d documents have changed since they were listed; the next ingestion takes them",
@@ -193,15 +193,6 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
         stored = {each.id for each in kept}
         call.done_items((each.name for each in documents if each.id not in stored), POSTPONED)
     return kept
-
-
-def _is_as_listed(source: SourceFile, call: Call) -> bool:
-    storage: Storage = call.services["storage"]
-    try:
-        now = next(iter(storage.list(source.uri)), None)
-    except StorageError:
-        return False
-    return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
 
 
 def _failed_document(failure: ItemFailure, source: SourceFile | None, call: Call) -> FailedDocument:
