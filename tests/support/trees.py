@@ -30,7 +30,7 @@ TOO_LARGE = 50_000_001
 class Dice(Protocol):
     """Where chance comes from: hypothesis in tests, `random` in benchmarks."""
 
-    def choice(self, options: Sequence[Option]) -> Option: ...
+    def choice(self, seq: Sequence[Option], /) -> Option: ...
 
 
 def random_dice(seed: int) -> Dice:
