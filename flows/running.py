@@ -151,6 +151,7 @@ def run_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """Run what is prepared; a failed run is a result, not an exception."""
+    _check_engine(engine)
     if engine == "inline":
         return run_to_end(run_plan(start(prepared, None)))
     from flows.translator import run_as_flow
@@ -163,12 +164,18 @@ async def arun_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """As `run_prepared`, for async code."""
+    _check_engine(engine)
     if engine == "inline":
         return await run_plan(start(prepared, None))
     from flows.translator import arun_as_flow
 
     pipeline = prepared.plan.pipeline
     return await arun_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ("inline", "prefect"):
+        raise ValueError(f"no engine is called {engine!r}; known are: inline, prefect")
 
 
 def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], Prepared]:

@@ -98,7 +98,7 @@ def complain(error: OrchestrationError, *, as_json: bool) -> None:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     return {
-        "source": problem.file,
+        "file": problem.file,
         "line": problem.line,
         "column": problem.column,
         "code": problem.code,

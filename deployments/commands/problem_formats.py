@@ -25,7 +25,7 @@ def sarif(problems: Mapping[str, Sequence[Problem]]) -> dict[str, Any]:
 
 
 def _result(problem: Problem, rule: int) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(problem.file)}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri_of(problem.file)}}
     if problem.line:
         physical["region"] = {"startLine": problem.line, "startColumn": max(problem.column, 1)}
     return {
@@ -37,11 +37,11 @@ def _result(problem: Problem, rule: int) -> dict[str, Any]:
     }
 
 
-def _uri(source: str) -> str:
+def _uri_of(file: str) -> str:
     """A path as a URI: relative to this folder if it is below, with `/`, and with special characters quoted."""
     from urllib.parse import quote
 
-    path = PurePath(source)
+    path = PurePath(file)
     if path.is_absolute():
         here = PurePath(os.getcwd())
         if not path.is_relative_to(here):
@@ -52,9 +52,10 @@ def _uri(source: str) -> str:
 
 def github(problem: Problem) -> str:
     """The workflow command that makes GitHub show a problem beside its line."""
-    place = [("file", problem.file)]
-    place += [("line", str(problem.line)), ("col", str(problem.column))] if problem.line else []
-    fields = ",".join(f"{key}={_property(value)}" for key, value in [*place, ("title", problem.code)])
+    position = [("line", str(problem.line)), ("col", str(problem.column))] if problem.line else []
+    fields = ",".join(
+        f"{key}={_property(value)}" for key, value in [("file", problem.file), *position, ("title", problem.code)]
+    )
     level = "error" if problem.level == "error" else "warning"
     return f"::{level} {fields}::{_data(problem.message)}"
 

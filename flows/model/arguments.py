@@ -23,7 +23,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
     """
     declared = pipeline.parameters
     problems = [
-        f"{pipeline.name} has no parameter {name!r}{suggest(name, list(declared)) if declared else '; it takes none'}"
+        f"{pipeline.name} has no parameter {name!r}"
+        + (suggest(name, list(declared)) if declared else f"; to declare it, write `parameters: {{{name}: {{}}}}`")
         for name in given
         if name not in declared
     ]

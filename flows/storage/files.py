@@ -58,6 +58,8 @@ class LocalFiles:
         try:
             with open(temporary, "xb") as stream:
                 stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # what is noted as written survives a power cut
             if exclusive:
                 _rename_exclusively(temporary, location.path)
             else:

@@ -270,7 +270,8 @@ async def _leaf_task(run: _TaskRun) -> State[Any] | None:
 
 def _final_state(result: RunResult) -> State[Any]:
     failed = [outcome for outcome in result.outcomes if outcome.is_leaf and outcome.error is not None]
-    summary = f"{sum(1 for o in result.outcomes if o.is_leaf and o.status == 'succeeded')} steps succeeded"
+    succeeded = sum(1 for outcome in result.outcomes if outcome.is_leaf and outcome.status == "succeeded")
+    summary = f"{succeeded} step{'' if succeeded == 1 else 's'} succeeded"
     if failed:
         summary += f", {len(failed)} failed"
     if result.failures:

@@ -131,7 +131,8 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
     def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver would begin transactions itself, and too late
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # With NORMAL, a power cut takes the last transactions, of which the run store may know already.
+        connection.execute("PRAGMA synchronous = FULL")
         # Room for all pages that the terms of a batch touch: with two megabytes, the default, each is written often.
         connection.execute(f"PRAGMA cache_size = -{cache_kb}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB
