@@ -83,7 +83,7 @@ def make_services(settings: Settings, index: str) -> Services:
     )
 
 
-def _make_recognition(engine: str, min_confidence: float, languages: str) -> Any:
+def _make_recognition(engine: Any, min_confidence: float, languages: str) -> Any:
     from handlers.extraction import Recognition
 
     return Recognition.chosen(engine, min_confidence, languages)

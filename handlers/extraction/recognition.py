@@ -47,11 +47,14 @@ class Recognition:
     """Of tesseract, joined by `+`; RapidOCR's models know those with Latin letters, Chinese and Japanese."""
 
     @classmethod
-    def chosen(cls, engine: str, min_confidence: float, languages: str) -> "Recognition":
+    def chosen(cls, engine: Engine | Literal["auto", "none"], min_confidence: float, languages: str) -> "Recognition":
         """As settings describe it: `auto` takes the best engine that is installed, `none` takes none."""
         installed = installed_engines()
-        wanted = iter([each for each in installed if engine in ("auto", each)])
-        return cls(next(wanted, None), min_confidence, languages)
+        if engine == "auto":
+            return cls(installed[0] if installed else None, min_confidence, languages)
+        if engine == "none" or engine not in installed:
+            return cls(None, min_confidence, languages)
+        return cls(engine, min_confidence, languages)
 
 
 HOW_TO_GET_AN_ENGINE = "install the extra `ocr` or tesseract, and run again with --retry-failed"

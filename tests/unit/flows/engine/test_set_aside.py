@@ -33,8 +33,7 @@ def run(steps: list[Any], journal: MemoryJournal | None = None) -> dict[str, lis
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps})
     start = {"items": ["a", "b"], "batches": [["a"], ["b"], ["c"]]}
     plan = make_plan(pipeline, registry=registry_of(seen), given=start)
-    given = {"journal": journal} if journal is not None else {}
-    result = asyncio.run(run_plan(Prepared(plan, Context(start), **given)))
+    result = asyncio.run(run_plan(Prepared(plan, Context(start), journal=journal or MemoryJournal())))
     assert result.status == "partial"
     return seen
 
