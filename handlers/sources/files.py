@@ -113,6 +113,8 @@ class _Survey:
     """How many objects each rule leaves out."""
     suffixes: Counter[str] = field(default_factory=Counter[str])
     """Those of unknown formats."""
+    is_ascii: bool = True
+    """Whether all names of files are."""
     now: float = field(default_factory=time.time)
 
     def add(self, found: StoredObject | PassedOver) -> None:
@@ -134,6 +136,7 @@ class _Survey:
         else:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             certain = settled or found.etag is not None
+<<<<<<< HEAD
             self._add_file(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
 
     def _add_file(self, file: SourceFile) -> None:
@@ -156,6 +159,10 @@ class _Survey:
             uri, name = inside(file.uri, each.name), inside(file.name, each.name)
             self.add(StoredObject(uri, name, each.size, each.modified, each.mark))
         self.files.add(self.containers.counted(file, len(self.files) - before))
+=======
+            self.is_ascii = self.is_ascii and found.name.isascii()
+            self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+>>>>>>> main
 
     def describe(self) -> str:
         """What is left out, for a log; empty if it is nothing."""
@@ -166,6 +173,8 @@ class _Survey:
 
     def finish(self, limit: int | None) -> DiskSequence[SourceFile]:
         """The files by name, one for each canonical URI, and no more than `limit`."""
+        if limit is None and self.is_ascii:
+            return self.files.finish()  # no two of them can have one canonical URI
         return DiskSequence(self._chosen(limit))
 
     def _chosen(self, limit: int | None) -> Iterator[SourceFile]:

@@ -17,7 +17,8 @@ class NameParts:
 
     @property
     def longer(self) -> str:
-        return f"{self.label}/{self.path}" if self.label else self.path
+        separator = "" if self.label.endswith("/") else "/"
+        return f"{self.label}{separator}{self.path}"
 
 
 class Roots:
