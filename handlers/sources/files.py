@@ -136,7 +136,7 @@ class _Survey:
         else:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             certain = settled or found.etag is not None
-<<<<<<< HEAD
+            self.is_ascii = self.is_ascii and found.name.isascii()
             self._add_file(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
 
     def _add_file(self, file: SourceFile) -> None:
@@ -146,23 +146,23 @@ class _Survey:
             return
         known = self.containers.recalled(file)
         if known is not None:
-            self.files.extend([known.container, *known.members])
+            self._add_known([known.container, *known.members])
             for each in known.left_out:
                 self._leave_out(each, each.rule, each.reason)
             return
         members = self.containers.members(file)
         if members is None:  # what is known of it stays as it is
-            self.files.extend([file, *self.containers.as_known(file)])
+            self._add_known([file, *self.containers.as_known(file)])
             return
         before = len(self.files)
         for each in members:
             uri, name = inside(file.uri, each.name), inside(file.name, each.name)
             self.add(StoredObject(uri, name, each.size, each.modified, each.mark))
         self.files.add(self.containers.counted(file, len(self.files) - before))
-=======
-            self.is_ascii = self.is_ascii and found.name.isascii()
-            self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
->>>>>>> main
+
+    def _add_known(self, files: Sequence[SourceFile]) -> None:
+        self.is_ascii = self.is_ascii and all(each.name.isascii() for each in files)
+        self.files.extend(files)
 
     def describe(self) -> str:
         """What is left out, for a log; empty if it is nothing."""
