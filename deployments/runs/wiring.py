@@ -13,7 +13,7 @@ from flows.author import Prices, load_entry_points, load_modules
 from flows.calling import Sandbox
 from flows.errors import OrchestrationError
 from flows.state import Services
-from flows.storage import Storage
+from flows.storage import Storage, private_folder
 
 
 def load_handlers(settings: Settings) -> None:
@@ -55,11 +55,11 @@ def make_services(settings: Settings, index: str) -> Services:
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
             "known_runs": partial(KnownRuns, settings.run_store_url),
-            "artifacts_url": partial(str, settings.artifacts_root),
             "parsers": partial(Sandbox, settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000),
             "recognition": partial(
                 _make_recognition, settings.ocr_engine, settings.ocr_min_confidence, settings.ocr_languages
             ),
+            "artifacts_url": partial(_artifacts_root, settings),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
                 _make_embedder,
@@ -87,6 +87,12 @@ def _make_recognition(engine: Any, min_confidence: float, languages: str) -> Any
     from handlers.extraction import Recognition
 
     return Recognition.chosen(engine, min_confidence, languages)
+
+
+def _artifacts_root(settings: Settings) -> str:
+    if settings.artifacts_url is None:
+        private_folder(settings.home.absolute())  # before the first artifact makes it as any other folder
+    return settings.artifacts_root
 
 
 def _open_index(url: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.author.prices import PriceOf, checked_amounts, money_for, with_tokens
 from flows.errors import StepCancelled
+from flows.model import hide_secrets
 from flows.state import Identity, Services
 
 
@@ -21,6 +22,9 @@ class ItemFailure:
     step_id: str = ""
     transient: bool = False
     """Whether trying the item again may help, although nothing about it has changed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", hide_secrets(self.error))
 
 
 @dataclass(frozen=True)
