@@ -12,6 +12,7 @@ from flows.author.classify import (
 )
 from flows.author.decorator import handler, spec_of
 from flows.author.endings import SUCCEEDED, Ending, ending_of
+from flows.author.modules import UnusableModule, load_entry_points, load_modules
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -20,8 +21,6 @@ from flows.author.registry import (
     ReadParameter,
     Registry,
     StepDeclaration,
-    load_entry_points,
-    load_modules,
 )
 from flows.author.results import (
     Attempt,
@@ -79,6 +78,7 @@ __all__ = [
     "StepDeclaration",
     "Success",
     "TransientFailure",
+    "UnusableModule",
     "add_up",
     "classified",
     "cost_text",

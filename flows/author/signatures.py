@@ -105,7 +105,7 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         names = ()
     if effects is None and writes:  # who says what it writes has said all that it does
         effects = ()
-    own = ("version", "isolation", "classify", "undo", "quality", "price", "declares", "stages", "publishes")
+    own = ("version", "isolation", "classify", "undo", "quality", "price", "declares", "stages", "publishes", "override")
     return HandlerSpec(
         name=label,
         function=function,
@@ -120,6 +120,7 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
         returns=hints.get("return", Any),
         uses=_names(declared.get("uses")) or (),
+        needs=_names(declared.get("needs")) or (),
         optional_write=optional_write,
         **{key: declared[key] for key in own if key in declared},
     )
