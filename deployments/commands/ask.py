@@ -18,7 +18,8 @@ from deployments.commands.search import (
     require_chat,
     run_search,
 )
-from deployments.screen import failure_tables, require_index
+from deployments.indexes import require_index
+from deployments.screen import failure_tables
 from deployments.settings import load_settings
 from flows.author import cost_text
 

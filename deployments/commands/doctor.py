@@ -18,8 +18,8 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
 from deployments.environment import DEFAULTS
+from deployments.indexes import index_names, is_postgres
 from deployments.runs import load_handlers, make_services, open_run_store
-from deployments.screen import index_names, is_postgres
 from deployments.server.checks import check_server
 from deployments.server.findings import Finding
 from deployments.server.local import running_url

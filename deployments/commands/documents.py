@@ -9,8 +9,9 @@ import typer
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
+from deployments.indexes import require_index
 from deployments.runs import open_run_store
-from deployments.screen import STATUS_STYLE, DocumentEntry, DocumentTable, local_time, plain_table, require_index
+from deployments.screen import STATUS_STYLE, DocumentEntry, DocumentTable, local_time, plain_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.storage import Storage

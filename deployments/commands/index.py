@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
-from deployments.screen import index_names, locate_index, plain_table, remove_index, require_index
+from deployments.indexes import index_names, locate_index, remove_index, require_index
+from deployments.screen import plain_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.errors import OrchestrationError

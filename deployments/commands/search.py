@@ -8,8 +8,9 @@ import typer
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.indexes import require_index
 from deployments.runs import Request, run_pipeline
-from deployments.screen import explanation, failure_tables, hit_json, require_index, show_explanation, show_hits
+from deployments.screen import explanation, failure_tables, hit_json, show_explanation, show_hits
 from deployments.setting_values import InvalidSettings
 from deployments.settings import Settings, load_settings
 from flows.author import RunResult

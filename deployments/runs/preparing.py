@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from deployments.catalog import Catalog
+from deployments.indexes import require_index
 from deployments.runs.request import Request
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
@@ -16,6 +17,7 @@ from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_pla
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
+_INDEX_STORE = "index_store"
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
@@ -36,12 +38,15 @@ def prepare(
         InvalidParameters: the parameters do not fit the pipeline, or no step reads a field.
         InvalidPipeline: the pipeline cannot run.
         InvalidSettings: the index has an impossible name.
+        MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
     check_fields(plan, request.fields)
+    if _INDEX_STORE not in chosen.given and _only_searches(plan):
+        require_index(settings, request.index)
     effects = _effect_fingerprints(plan, values)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
     return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
@@ -91,6 +96,13 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
     )
+
+
+def _only_searches(plan: Plan) -> bool:
+    """Whether steps need the index and none can have made it, as far as the effects of handlers are known."""
+    specs = [leaf.spec for leaf in plan.leaves]
+    makes = any(spec.effects is None or any(each.startswith("index.") for each in spec.effects) for spec in specs)
+    return not makes and any(_INDEX_STORE in spec.needs for spec in specs)
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

@@ -89,9 +89,9 @@ def make_services(settings: Settings, index: str) -> Services:
 
 
 def _open_index(url: str) -> Any:
-    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
+    from handlers.stores import IndexMadeOnWrite  # numpy and SQLAlchemy take a while to import
 
-    return open_index(url)
+    return IndexMadeOnWrite(url)
 
 
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:

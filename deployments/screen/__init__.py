@@ -1,8 +1,7 @@
-"""What people see in a terminal: plans, progress, results, recorded runs, hits, documents and indexes."""
+"""What people see in a terminal: plans, progress, results, recorded runs, hits and documents."""
 
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
-from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
 from deployments.screen.progress import show_progress
@@ -26,18 +25,13 @@ __all__ = [
     "failure_tables",
     "hit_json",
     "how_to_resume",
-    "index_names",
-    "is_postgres",
     "local_time",
-    "locate_index",
     "moved_steps",
     "plain_table",
     "plan_json",
     "plan_tree",
     "read_run",
     "read_runs",
-    "remove_index",
-    "require_index",
     "result_json",
     "result_tables",
     "run_json",

@@ -105,7 +105,6 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         names = ()
     if effects is None and writes:  # who says what it writes has said all that it does
         effects = ()
-    own = ("version", "isolation", "classify", "undo", "quality", "price", "declares", "stages", "publishes", "override")
     return HandlerSpec(
         name=label,
         function=function,
@@ -122,8 +121,14 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         uses=_names(declared.get("uses")) or (),
         needs=_names(declared.get("needs")) or (),
         optional_write=optional_write,
-        **{key: declared[key] for key in own if key in declared},
+        **{key: declared[key] for key in _UNCHANGED & declared.keys()},
     )
+
+
+_UNCHANGED = frozenset(
+    "version isolation classify undo quality price declares stages publishes override".split(),
+)
+"""Declarations that a `HandlerSpec` has as they are."""
 
 
 def _names(given: Any) -> tuple[str, ...] | None:

@@ -96,8 +96,7 @@ def _explained(url: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         reason = " ".join(str(cause).split()) if not isinstance(cause, OSError) else str(cause)
         raise UnusableRunStore(
-            f"the run store {shown} cannot be opened: {reason}; "
-            "check BRAID_HOME, or BRAID_DATABASE_URL if it is set"
+            f"the run store {shown} cannot be opened: {reason}; check BRAID_HOME, or BRAID_DATABASE_URL if it is set"
         ) from error
 
 

@@ -17,7 +17,7 @@ from handlers.tags import TagFilter
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 
 
-@handler(writes="multi_query_hits")
+@handler(writes="multi_query_hits", needs="index_store")
 def multi_query_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,
@@ -49,7 +49,7 @@ def multi_query_search(
     return _found_by("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
 
 
-@handler(writes="hyde_hits")
+@handler(writes="hyde_hits", needs="index_store")
 def hyde_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,

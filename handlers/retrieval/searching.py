@@ -19,7 +19,7 @@ def embed_query(query: str, *, call: Call) -> np.ndarray:
     return call.services["embedder"].embed_query(query)
 
 
-@handler(writes="vector_hits")
+@handler(writes="vector_hits", needs="index_store")
 def vector_search(
     query_vector: np.ndarray,
     access: Mapping[str, Sequence[str]] | None = None,
@@ -38,7 +38,7 @@ def vector_search(
     return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.all_of(access, filters))
 
 
-@handler(writes="keyword_hits")
+@handler(writes="keyword_hits", needs="index_store")
 @spread
 def keyword_search(
     query: str,

@@ -15,6 +15,7 @@ from handlers.stores.rows import (
     Restatement,
     StoredDocument,
 )
+from handlers.stores.unmade import IndexMadeOnWrite, index_exists
 
 __all__ = [
     "Bm25",
@@ -23,6 +24,7 @@ __all__ = [
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "IndexMadeOnWrite",
     "IndexReader",
     "IndexSearch",
     "IndexStore",
@@ -33,6 +35,7 @@ __all__ = [
     "StoredDocument",
     "copy_index",
     "format_facets",
+    "index_exists",
     "open_index",
     "outdated_facets",
     "parse_facets",

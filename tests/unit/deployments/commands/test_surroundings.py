@@ -48,7 +48,9 @@ def assert_refused(ended: "subprocess.CompletedProcess[str]", *words: str) -> No
 def test_a_home_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     home = str(tmp_path / "file")
-    for arguments in (["runs"], ["run", "search", "-p", "query=x", "--engine", "inline"], ["resume", "x"]):
+    (tmp_path / "plain.yaml").write_text("name: plain\nparameters: {query: {required: true}}\nsteps: [query_rewrite]\n")
+    run = ["run", str(tmp_path / "plain.yaml"), "-p", "query=x", "--engine", "inline"]
+    for arguments in (["runs"], run, ["resume", "x"]):
         assert_refused(braid(tmp_path, *arguments, BRAID_HOME=home), "error: ", home)
 
 

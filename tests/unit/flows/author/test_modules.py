@@ -35,7 +35,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     [
         ("import os\nraise ValueError('nope')\n", "broken_module.py:2: ValueError: nope"),
         ("def f(:\n    pass\n", "broken_module.py:1: SyntaxError: invalid syntax"),
-        ("x = 1\nimport no_such_package\n", "broken_module.py:2: ModuleNotFoundError: No module named 'no_such_package'"),
+        (
+            "x = 1\nimport no_such_package\n",
+            "broken_module.py:2: ModuleNotFoundError: No module named 'no_such_package'",
+        ),
         ("import json\n\njson.loads('{')\n", "broken_module.py:3: JSONDecodeError: "),
         (
             "from flows import handler\n\n@handler(writs='x')\ndef f(a): ...\n",
@@ -66,7 +69,11 @@ def test_all_taken_names_are_reported_at_once_with_their_places(write: Write) ->
     with pytest.raises(DuplicateName) as refused:
         load_modules([write("taken_names", text)])
     message = str(refused.value)
-    assert re.findall(r"^'(\w+)': .* and taken_names", message, re.MULTILINE) == ["extract_text", "hybrid_merge", "rerank"]
+    assert re.findall(r"^'(\w+)': .* and taken_names", message, re.MULTILINE) == [
+        "extract_text",
+        "hybrid_merge",
+        "rerank",
+    ]
     assert "taken_names.py:4" in message
     assert "@handler(override=True)" in message
 
