@@ -112,7 +112,7 @@ class StepTimeout(TransientError, TimeoutError):
     """A call, an attempt, a step, a group or a run exceeded its timeout."""
 
 
-class Abandoned(StepTimeout):
+class StepAbandoned(StepTimeout):
     """The call took too long and could not be stopped; its thread goes on, its result will be dropped."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from flows.author import Registry, RunResult
 from flows.calling import run_to_end
-from flows.engine import Expected, Prepared, new_run_id, run_plan
+from flows.engine import Expectation, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
 from flows.model import InvalidParameters, Pipeline, check_parameters, index_of, name_in, without_secrets
@@ -247,7 +247,7 @@ class _Setup:
         identity = Identity(pipeline.name, new_run_id(), index, self.services, effect_fingerprints(plan, values))
         after_s = pipeline.stuck_after_s
         return Prepared(
-            plan, Context(values, identity=identity), expected=Expected(after_s) if after_s is not None else None
+            plan, Context(values, identity=identity), expected=Expectation(after_s) if after_s is not None else None
         )
 
     def recorder(self, given: Mapping[str, Any]) -> Start:

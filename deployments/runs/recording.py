@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.engine import Expected, Prepared, combine_observers, usual_seconds
+from flows.engine import Expectation, Prepared, combine_observers, usual_seconds
 from flows.errors import OrchestrationError
 from flows.model import without_secrets
 
@@ -23,7 +23,7 @@ class Recording:
 
     recorder: "Recorder"
     spent: Mapping[str, float]
-    expected: Expected
+    expected: Expectation
 
     def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
         """The run with its recorder, at the moment when it begins."""
@@ -63,7 +63,7 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
         file=request.loaded.file or None,
         resumes=resumes,
     )
-    return Recording(recorder, spent, Expected(pipeline.stuck_after_s or settings.stuck_after_s, usual))
+    return Recording(recorder, spent, Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual))
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:

@@ -14,7 +14,7 @@ from deployments.catalog import Catalog
 from deployments.server.form import controls_of
 from flows.errors import InvalidPipeline, Problem, suggest
 from flows.loaders import Position, YamlNode, read_yaml
-from flows.model import Frozen, InvalidParameters, Pipeline, check_parameters
+from flows.model import FrozenModel, InvalidParameters, Pipeline, check_parameters
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,7 +32,7 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-class ScheduleEntry(Frozen):
+class ScheduleEntry(FrozenModel):
     """When a deployment runs by itself: one of cron, interval and rrule."""
 
     cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
@@ -106,7 +106,7 @@ class ScheduleEntry(Frozen):
         return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
 
-class DeploymentSchedules(Frozen):
+class DeploymentSchedules(FrozenModel):
     """The schedules of one deployment, and whether its runs may overlap."""
 
     overlap: Annotated[Literal["allow", "enqueue", "cancel_new"], BeforeValidator(_lower)] = Field(

@@ -107,7 +107,7 @@ class Call:
         with self._lock:
             for unit, amount in units.items():
                 self.costs[unit] = self.costs.get(unit, 0.0) + amount
-            self._note({"cost": dict(units)})
+            self._add_to_ledger({"cost": dict(units)})
         if self.on_cost is not None:
             self.on_cost(units)
 
@@ -122,14 +122,14 @@ class Call:
         text = error if isinstance(error, str) else (str(error) or type(error).__name__)
         with self._lock:
             self.failures.append(ItemFailure(item, text, self.step_id))
-            self._note({"item": item, "error": text})
+            self._add_to_ledger({"item": item, "error": text})
 
     def done_items(self, items: Iterable[str], status: str = "processed") -> None:
         """Report the status of items; if the call succeeds, the run store keeps it for every item."""
         done = [ItemStatus(item, status) for item in items]
         with self._lock:
             self.items.extend(done)
-            self._note({"done": [each.item for each in done], "status": status})
+            self._add_to_ledger({"done": [each.item for each in done], "status": status})
 
     def read_ledger(self, path: str) -> None:
         """Take over the reports of a worker process, in whatever way it ended."""
@@ -145,7 +145,7 @@ class Call:
                 else:
                     self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
 
-    def _note(self, entry: Mapping[str, Any]) -> None:
+    def _add_to_ledger(self, entry: Mapping[str, Any]) -> None:
         if self.ledger is not None:
             with open(self.ledger, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")

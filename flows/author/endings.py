@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flows.author.classify import error_info, retry_after
 from flows.author.results import ErrorInfo, Status
-from flows.errors import Abandoned, BudgetUsedUp, StepTimeout, TransientError
+from flows.errors import BudgetUsedUp, StepAbandoned, StepTimeout, TransientError
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def ending_of(error: BaseException, *, abandoned: bool = False) -> Ending:
             return Ending("abandoned" if abandoned else "cancelled", error)
         case BudgetUsedUp():
             return Ending("cancelled", error)
-        case Abandoned():
+        case StepAbandoned():
             return Ending("abandoned", error, transient=True)
         case StepTimeout():
             return Ending("timed_out", error, transient=True)

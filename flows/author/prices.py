@@ -53,9 +53,11 @@ def read_prices(table: object) -> Prices:
         InvalidPrices: an entry has another form.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for model, units in _pairs(table, "prices", '{"openai/gpt-x": {"input_tokens": {"usd_per_million": 2.5}}}'):
-        for unit, prices in _pairs(units, f"the prices of {model!r}", '{"input_tokens": {"usd_per_million": 2.5}}'):
-            for name, amount in _pairs(prices, f"the price of {model!r}, {unit!r}", '{"usd_per_million": 2.5}'):
+    for model, units in _mapping_items(table, "prices", '{"openai/gpt-x": {"input_tokens": {"usd_per_million": 2.5}}}'):
+        for unit, prices in _mapping_items(
+            units, f"the prices of {model!r}", '{"input_tokens": {"usd_per_million": 2.5}}'
+        ):
+            for name, amount in _mapping_items(prices, f"the price of {model!r}, {unit!r}", '{"usd_per_million": 2.5}'):
                 parts = _PRICE.fullmatch(name)
                 if parts is None:
                     raise InvalidPrices(
@@ -125,7 +127,7 @@ def cost_text(cost: Mapping[str, float]) -> str:
     )
 
 
-def _pairs(value: object, name: str, example: str) -> list[tuple[str, object]]:
+def _mapping_items(value: object, name: str, example: str) -> list[tuple[str, object]]:
     if not isinstance(value, Mapping):
         raise InvalidPrices(f"{name} must be a mapping such as {example}, not {value!r}")
     return [(str(key), inner) for key, inner in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +101,7 @@ class Registry:
             DuplicateName: another function has the name.
         """
         known = self.handlers.get(spec.name)
-        if known is None or _same(known.function, spec.function) or (spec.override and not known.override):
+        if known is None or _same_definition(known.function, spec.function) or (spec.override and not known.override):
             self.handlers[spec.name] = spec
         elif spec.override or not known.override:
             if self._clashes is None:
@@ -109,7 +109,7 @@ class Registry:
             self._clashes.append((known, spec))
 
     @contextmanager
-    def collecting_clashes(self) -> Iterator[None]:
+    def collecting_clashes(self) -> Generator[None]:
         """Let handlers with taken names pass, and report all of them at the end.
 
         Raises:
@@ -156,13 +156,13 @@ def _origin(spec: HandlerSpec) -> str:
     return f"{function.__module__}.{function.__qualname__}{place}"
 
 
-def _same(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
+def _same_definition(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
     """Whether two functions are one that was defined again: a module was reloaded, or its file imported twice."""
     if first.__qualname__ != second.__qualname__:
         return False
     # Prefect imports the file of a script again, under another name.
-    return first.__module__ == second.__module__ or _file(first) == _file(second) != ""
+    return first.__module__ == second.__module__ or _module_file(first) == _module_file(second) != ""
 
 
-def _file(function: Callable[..., Any]) -> str:
+def _module_file(function: Callable[..., Any]) -> str:
     return getattr(sys.modules.get(function.__module__), "__file__", None) or ""

@@ -26,12 +26,12 @@ def check_function(function: Any) -> None:
     Raises:
         InvalidHandler: it is no plain function; the message says what to write instead.
     """
-    trouble = _trouble(function)
+    trouble = _why_not_a_handler(function)
     if trouble:
         raise InvalidHandler(trouble)
 
 
-def _trouble(function: Any) -> str:
+def _why_not_a_handler(function: Any) -> str:
     name = str(getattr(function, "__qualname__", function)).rpartition("<locals>.")[2]
     if isinstance(function, type):
         return f"the class {name!r} cannot be a handler; {_AS_FUNCTION}"
@@ -96,10 +96,10 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         reads = None if given_reads is None else tuple(ReadParameter(read, True, Any) for read in given_reads)
     else:
         reads = tuple(ReadParameter(p.name, p.default is p.empty, hints.get(p.name, Any)) for p in positional)
-    writes, effects = declared.get("writes"), _names(declared.get("effects"))
-    names, optional_write = _names(writes), False
+    writes, effects = declared.get("writes"), _as_tuple(declared.get("effects"))
+    names, optional_write = _as_tuple(writes), False
     if names is None and not takes_context:
-        result = _result(function, hints)
+        result = _result_kind(function, hints)
         names, optional_write = (label,) if result != "nothing" else (), result == "unknown"
     elif names is None and effects is not None:
         names = ()
@@ -118,8 +118,8 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         is_async=inspect.iscoroutinefunction(function),
         summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
         returns=hints.get("return", Any),
-        uses=_names(declared.get("uses")) or (),
-        needs=_names(declared.get("needs")) or (),
+        uses=_as_tuple(declared.get("uses")) or (),
+        needs=_as_tuple(declared.get("needs")) or (),
         optional_write=optional_write,
         **{key: declared[key] for key in _UNCHANGED & declared.keys()},
     )
@@ -131,11 +131,11 @@ _UNCHANGED = frozenset(
 """Declarations that a `HandlerSpec` has as they are."""
 
 
-def _names(given: Any) -> tuple[str, ...] | None:
+def _as_tuple(given: Any) -> tuple[str, ...] | None:
     return (given,) if isinstance(given, str) else None if given is None else tuple(given)
 
 
-def _result(function: Callable[..., Any], hints: Mapping[str, Any]) -> Literal["value", "nothing", "unknown"]:
+def _result_kind(function: Callable[..., Any], hints: Mapping[str, Any]) -> Literal["value", "nothing", "unknown"]:
     """Whether a function returns a value, as far as that is known before it is called."""
     if "return" not in hints:
         return "nothing" if _has_no_return(function) else "unknown"

@@ -108,7 +108,7 @@ def _successes(results: Sequence[BranchResult]) -> list[BranchResult]:
     return [result for result in results if result.succeeded]
 
 
-def _first(results: Sequence[BranchResult]) -> BranchResult:
+def _first_success(results: Sequence[BranchResult]) -> BranchResult:
     found = _successes(results)
     if not found:
         raise NothingToMerge("No successful results")
@@ -131,13 +131,13 @@ def by_name(results: Sequence[BranchResult]) -> dict[str, Any]:
 @merge_strategy("first_success")
 def first_success(results: Sequence[BranchResult]) -> Any:
     """The result of the first successful branch in declared order."""
-    return _first(results).value
+    return _first_success(results).value
 
 
 @merge_strategy("fastest_success")
 def fastest_success(results: Sequence[BranchResult]) -> Any:
     """The result of the branch that succeeded first; the group cancels the others. Only this strategy needs timing."""
-    _first(results)
+    _first_success(results)
     return min(_successes(results), key=lambda result: result.finished).value
 
 
@@ -147,10 +147,10 @@ def best_quality(results: Sequence[BranchResult], *, score: str | None = None, h
 
     The quality is the handler's declared score, or the value in each result under the key that `score` names.
     """
-    _first(results)
+    _first_success(results)
 
     def quality(result: BranchResult) -> float:
-        value = _lookup(result.value, score) if score else result.quality
+        value = _value_at(result.value, score) if score else result.quality
         if value is None:
             raise FatalError(
                 f"best_quality: branch {result.branch!r} has no score; declare @handler(quality=…) or the option "
@@ -167,9 +167,9 @@ def combine_outputs(results: Sequence[BranchResult], *, combiner: str | None = N
 
     `combiner` names another way. The combiners for kinds of files are in `handlers/content/combining.py`.
     """
-    _first(results)
+    _first_success(results)
     values = [result.value for result in _successes(results)]
-    kinds = sorted({_kind(value) for value in values})
+    kinds = sorted({_value_kind(value) for value in values})
     if combiner is None and len(kinds) > 1:
         raise FatalError(f"Cannot merge different output types: {kinds}")
     name = combiner or kinds[0]
@@ -195,7 +195,7 @@ def union(results: Sequence[BranchResult], *, key: str = "id") -> list[Any]:
     united: dict[Any, Any] = {}
     for result in _successes(results):
         for item in result.value or ():
-            united.setdefault(_lookup(item, key), item)
+            united.setdefault(_value_at(item, key), item)
     return list(united.values())
 
 
@@ -210,7 +210,7 @@ def fuse_ranks(
         raise UnknownName("branch", unknown[0], [result.branch for result in results], where="weights")
     chosen = [(weights or {}).get(branch, 1.0) for branch in rankings]
     try:
-        return fuse_by_key(list(rankings.values()), lambda item: _lookup(item, key), k=k, weights=chosen)
+        return fuse_by_key(list(rankings.values()), lambda item: _value_at(item, key), k=k, weights=chosen)
     except ValueError as error:
         raise FatalError(f"reciprocal_rank_fusion: {error}") from error
 
@@ -218,20 +218,20 @@ def fuse_ranks(
 @merge_strategy("majority")
 def majority(results: Sequence[BranchResult]) -> Any:
     """The most frequent value of the successful branches; ties go to the value declared first."""
-    _first(results)
+    _first_success(results)
     votes: dict[str, list[Any]] = {}
     for result in _successes(results):
         votes.setdefault(fingerprint(result.value), []).append(result.value)
     return max(votes.values(), key=len)[0]
 
 
-def _lookup(item: Any, key: str) -> Any:
+def _value_at(item: Any, key: str) -> Any:
     if isinstance(item, Mapping):
         return cast("Mapping[str, Any]", item).get(key)
     return getattr(item, key, item)
 
 
-def _kind(value: Any) -> str:
+def _value_kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     if isinstance(value, Mapping):
@@ -251,24 +251,24 @@ def _has_score(item: Any) -> bool:
 
 def _fuse_rankings(values: Sequence[Sequence[Any]]) -> list[Any]:
     """Fuse ranked lists by reciprocal ranks; an item is the same in all of them if its `id` is."""
-    return fuse_by_key(values, lambda item: _lookup(item, "id"))
+    return fuse_by_key(values, lambda item: _value_at(item, "id"))
 
 
-def _unite(values: Sequence[Any]) -> dict[Any, Any]:
+def _unite_mappings(values: Sequence[Any]) -> dict[Any, Any]:
     return {key: item for value in values for key, item in value.items()}
 
 
-def _join(values: Sequence[str]) -> str:
+def _join_texts(values: Sequence[str]) -> str:
     return "\n\n".join(values)
 
 
-def _concatenate(values: Sequence[Sequence[Any]]) -> list[Any]:
+def _concatenate_lists(values: Sequence[Sequence[Any]]) -> list[Any]:
     return [item for value in values for item in value]
 
 
-COMBINERS["text"] = _join
-COMBINERS["list"] = _concatenate
-COMBINERS["mapping"] = _unite
+COMBINERS["text"] = _join_texts
+COMBINERS["list"] = _concatenate_lists
+COMBINERS["mapping"] = _unite_mappings
 COMBINERS["ranking"] = _fuse_rankings
 
 
@@ -297,5 +297,5 @@ def hash_by(items: Sequence[Any], branches: int, *, key: str = "id") -> list[lis
     """Items with equal keys go to the same branch, in every process and run."""
     shares: list[list[Any]] = [[] for _ in range(branches)]
     for item in items:
-        shares[zlib.crc32(fingerprint(_lookup(item, key)).encode()) % branches].append(item)
+        shares[zlib.crc32(fingerprint(_value_at(item, key)).encode()) % branches].append(item)
     return shares

@@ -2,11 +2,13 @@
 
 from flows.calling.blocking import run_to_end
 from flows.calling.clusters import Cluster, open_cluster
-from flows.calling.leaf import CallResult, LeafCall, LeafResult, RunLeaf
-from flows.calling.places import call_function
+from flows.calling.dispatch import call_function
+from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.threads import call_in_thread
 
 __all__ = [
+    "CallKey",
+    "CallProgress",
     "CallResult",
     "Cluster",
     "LeafCall",

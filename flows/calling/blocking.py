@@ -20,10 +20,10 @@ def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    return _Apart(work).run()
+    return _ThreadedRun(work).run()
 
 
-class _Apart:
+class _ThreadedRun:
     """A coroutine on an event loop in a thread of its own."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -35,7 +35,7 @@ class _Apart:
 
     def run(self) -> Any:
         in_context = contextvars.copy_context().run
-        thread = threading.Thread(target=in_context, args=(self._target,), name="braid-run", daemon=True)
+        thread = threading.Thread(target=in_context, args=(self._run_thread,), name="braid-run", daemon=True)
         thread.start()
         try:
             return self._ended.result()
@@ -47,15 +47,15 @@ class _Apart:
         finally:
             thread.join()
 
-    def _target(self) -> None:
+    def _run_thread(self) -> None:
         try:
-            self._ended.set_result(asyncio.run(self._main()))
+            self._ended.set_result(asyncio.run(self._run_work()))
         except BaseException as error:
             self._ended.set_exception(error)
         finally:
             self._begun.set()
 
-    async def _main(self) -> Any:
+    async def _run_work(self) -> Any:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._begun.set()
         return await self._work

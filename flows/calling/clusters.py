@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.author import Call, HandlerSpec
-from flows.calling.remote import Engine, RemoteCall, pack
+from flows.calling.remote import ClusterEngine, RemoteCall, pack
 from flows.errors import OrchestrationError
 from flows.planning import Plan
 
@@ -22,7 +22,7 @@ OPENING_S = 90.0
 class Cluster:
     """The cluster of one run; used on its event loop only."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ClusterEngine) -> None:
         self._engine = engine
 
     def submit(self, function: Callable[..., Any], *arguments: Any, call: Call) -> RemoteCall:

@@ -59,7 +59,7 @@ class DaskEngine:
     def submit(self, message: bytes, *, id: str, name: str) -> "_DaskCall":
         # The name before the last dash is what Dask's dashboard groups by.
         future = self._client.submit(serve, message, id, key=f"{StepPath(name).step}-{id}", pure=False, retries=0)
-        answer = asyncio.ensure_future(self._answer(future, name))
+        answer = asyncio.ensure_future(self._await_answer(future, name))
         self._waiting.add(answer)
         answer.add_done_callback(self._waiting.discard)
         return _DaskCall(self._client, future, answer, id)
@@ -72,7 +72,7 @@ class DaskEngine:
         if self._own is not None:
             await self._own.close()
 
-    async def _answer(self, future: Any, name: str) -> bytes:
+    async def _await_answer(self, future: Any, name: str) -> bytes:
         try:
             return await future.result()
         except KilledWorker as error:
@@ -86,11 +86,11 @@ class DaskEngine:
 
 class _DaskCall:
     def __init__(self, client: Any, future: Any, answer: "asyncio.Task[bytes]", id: str) -> None:
-        self._answer, self._client, self._future, self._id = answer, client, future, id
+        self._await_answer, self._client, self._future, self._id = answer, client, future, id
 
     @property
     def answer(self) -> "asyncio.Future[bytes]":
-        return self._answer
+        return self._await_answer
 
     async def stop(self) -> bool:
         try:
@@ -100,8 +100,8 @@ class _DaskCall:
         except (OSError, TimeoutError):
             return False
         stopped = all(told.values())
-        if stopped and not self._answer.done():
-            await asyncio.wait([self._answer], timeout=0.05)  # it may just have ended and be on its way to us
-        if stopped and not self._answer.done():
+        if stopped and not self._await_answer.done():
+            await asyncio.wait([self._await_answer], timeout=0.05)  # it may just have ended and be on its way to us
+        if stopped and not self._await_answer.done():
             await self._client.cancel([self._future])
         return stopped

@@ -30,12 +30,12 @@ def kill_tree(pid: int, mark: str) -> None:
         # A worker leads a group of its own, so that its number is also the group's.
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
-    for process in [*found, *(other for other in psutil.process_iter() if _marked(other, mark))]:
+    for process in [*found, *(other for other in psutil.process_iter() if _carries_mark(other, mark))]:
         with contextlib.suppress(psutil.Error):
             process.kill()
 
 
-def _marked(process: psutil.Process, mark: str) -> bool:
+def _carries_mark(process: psutil.Process, mark: str) -> bool:
     try:
         return process.environ().get(MARK) == mark
     except (psutil.Error, OSError):  # not ours to look at, or gone

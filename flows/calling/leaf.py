@@ -1,89 +1,106 @@
-"""One call of a handler, as the engine hands it to what runs it, and what comes back."""
+"""One call of a handler: its input, the progress of its attempts, and its result."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from flows.author import Attempt, Call, Ending
 from flows.calling.clusters import Cluster
-from flows.limits import Admitted, Budget, Slot, Window
-from flows.model import RetryCount, StepPath
-from flows.planning import Leaf
+from flows.limits import RetryCount, RunLimits, Slot
+from flows.model import StepPath
+from flows.planning import Leaf, StepFingerprint
 from flows.state import Context, Delta
 
 
 @dataclass(frozen=True)
 class CallResult:
-    """What a successful attempt gave."""
+    """The result of a successful attempt."""
 
     delta: Delta
     value: Any
     quality: float | None = None
 
 
+@dataclass(frozen=True)
+class CallKey:
+    """The name and fingerprint under which a result is kept: the same in every run of a pipeline on the same items."""
+
+    name: str
+    fingerprint: StepFingerprint
+    published_by: "CallKey | None" = None
+    """For a call that stages its result: the key of the call that publishes it."""
+
+
 @dataclass
+class CallProgress:
+    """What the attempts of one call have left so far; used on the event loop only."""
+
+    attempts: int = 0
+    started: float | None = None
+    seconds: float | None = None
+    """For a call that was taken over: the seconds that it took in its own run."""
+    call: Call = field(default_factory=Call)
+    """The handler's view of the last attempt."""
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+    failure: Ending | None = None
+    """How the last attempt failed."""
+    is_trying: bool = False
+    """Whether an attempt is running, and not only waiting for admission."""
+    abandoned: bool = False
+    """Whether the last attempt was stopped while its thread goes on."""
+
+
+def ignore_attempt(attempt: Attempt) -> None:
+    """The default for a call whose attempts nobody watches."""
+
+
+@dataclass(frozen=True)
 class LeafCall:
-    """One handler call as the engine hands it to a runner, and what its attempts leave behind."""
+    """One handler call as the engine hands it to a runner; its attempts write into `progress`."""
 
     node: Leaf
     path: StepPath
     id: str
     context: Context
-    """The branch's context; not to be written: what the call changes comes back as a delta."""
+    """The branch's context, read-only: the changes of the call come back as a delta."""
     deadline: float | None = None
     """On the event loop's clock."""
-    windows: tuple[Window, ...] = ()
-    """Held during each attempt."""
     slot: Slot | None = None
-    item: str | None = None
-    key: str = ""
-    """Under which its result is kept: the same in every run of a pipeline on the same items."""
-    chained_fingerprint: str = ""
-    own_fingerprint: str = ""
-    published: tuple[str, str] | None = None
-    """For a call that stages: key and chained fingerprint of the call that publishes."""
+    """The slot of the branch or item around the call; held during each attempt."""
+    limits: RunLimits = field(default_factory=RunLimits)
+    key: CallKey | None = None
+    """The key under which its result is kept; None if results are not kept."""
     undo_of: CallResult | None = None
-    """If set, the call undoes what an earlier one with this result did."""
-    tried: "Callable[[Attempt], None]" = lambda attempt: None
-    turn: "Callable[[], AbstractAsyncContextManager[Admitted]] | None" = None
-    """Entered after the windows for each attempt: the limits of the resources it uses."""
-    retries: RetryCount | None = None
+    """If set, this call undoes an earlier one that had this result."""
+    attempted: Callable[[Attempt], None] = ignore_attempt
+    """Called after each attempt."""
     cluster: Cluster | None = None
-    """Where it is called, if not in this process."""
-    attempts: int = 0
-    started: float | None = None
-    seconds: float | None = None
-    call: Call = field(default_factory=Call)
-    abandoned: bool = False
-    is_trying: bool = False
-    """Whether an attempt is going on, and not only waiting for its turn."""
-    costs: dict[str, float] = field(default_factory=dict[str, float])
-    failure: Ending | None = None
-    """How its last attempt failed."""
-    meter: Budget = field(default_factory=Budget)
+    """The cluster that it runs on; None for this process."""
+    progress: CallProgress = field(default_factory=CallProgress)
+
+    @property
+    def item(self) -> str | None:
+        """The indices of the items around, as text: `[2][0]`."""
+        return self.path.item or None
 
     def give_way(self) -> None:
-        """Leave the place to another branch or item while this one waits to be tried again.
+        """Leave the slot to another branch or item while this one waits for its next attempt.
 
-        Not before it is sure that it will be: what waits for the place must first know how this one ended.
+        Call it only once the next attempt is certain: until then, those that wait for the slot must not start.
         """
         if self.slot is not None:
             self.slot.let_go()
 
-    def undoing(self, done: CallResult) -> "LeafCall":
-        """The call that undoes this one, which gave `done`."""
-        return LeafCall(
-            self.node,
-            self.path,
-            f"undo {self.id}",
-            self.context,
-            windows=self.windows,
-            item=self.item,
-            meter=self.meter,
-            undo_of=done,
-            tried=self.tried,
-            turn=self.turn,
+    def undoing(self, result: CallResult) -> "LeafCall":
+        """The call that undoes this one, which had `result`; it has no deadline and no retry budget."""
+        return replace(
+            self,
+            id=f"undo {self.id}",
+            deadline=None,
+            slot=None,
+            limits=replace(self.limits, retries=RetryCount()),
+            undo_of=result,
+            progress=CallProgress(),
         )
 
 
@@ -98,6 +115,6 @@ class LeafResult:
 
 
 class RunLeaf(Protocol):
-    """How a leaf is run; all retries included. Never raises; a cancelled call is a result too."""
+    """Runs a leaf with all its retries. Never raises; a cancelled call is a result too."""
 
     async def __call__(self, leaf: LeafCall) -> LeafResult: ...

@@ -25,6 +25,7 @@ from typing import Any, cast
 from flows.calling import guardian
 from flows.calling.threads import call_in_thread
 from flows.errors import FatalError, TransientError
+from flows.limits import Window
 
 # Spawned, not forked: a fork of a process with threads and locks may hang.
 _spawn = multiprocessing.get_context("spawn")
@@ -46,8 +47,8 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
         message = pickle.dumps((function, arguments))
     except Exception as error:
         raise FatalError(f"the inputs of a call with `isolation: process` must be picklable: {error}") from error
-    async with _turns():
-        worker = _take()
+    async with _window():
+        worker = _take_worker()
         future = call_in_thread(lambda: worker.call(message), name=f"braid-worker-{worker.number}")
         try:
             answer = await future
@@ -55,7 +56,7 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
             # In a thread: looking through all processes takes a while, and the one that waits wants to go on.
             call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
             raise
-    _give_back(worker)
+    _return_worker(worker)
     try:
         error, result = pickle.loads(answer)
     except Exception as problem:
@@ -89,7 +90,7 @@ class _Worker:
     def call(self, message: bytes) -> bytes:
         """Send a call and wait for its answer; blocks."""
         for first in (True, False):
-            connection = self._started(anew=not first)
+            connection = self._open_connection(anew=not first)
             try:
                 connection.send_bytes(message)
                 connection.recv_bytes()  # it says that it begins
@@ -97,26 +98,28 @@ class _Worker:
             except (OSError, EOFError) as error:
                 # It died while nobody used it: the call can begin elsewhere, once.
                 if not first:
-                    raise self._death() from error
+                    raise self._death_error() from error
         try:
             return connection.recv_bytes()
         except (OSError, EOFError) as error:
-            raise self._death() from error
+            raise self._death_error() from error
 
-    def _started(self, *, anew: bool = False) -> "Connection[bytes, bytes]":
+    def _open_connection(self, *, anew: bool = False) -> "Connection[bytes, bytes]":
         with self._lock:
             if self._killed:
                 raise TransientError("the worker process was stopped")
             if self._connection is None or anew:
                 ours, theirs = _spawn.Pipe()
-                process = _spawn.Process(target=_serve, args=(theirs, self.mark), name=f"braid-worker-{self.number}")
+                process = _spawn.Process(
+                    target=_serve_calls, args=(theirs, self.mark), name=f"braid-worker-{self.number}"
+                )
                 process.start()
                 theirs.close()
                 _Guardian.tell("+", cast(int, process.pid), self.mark)
                 self._process, self._connection = process, ours
             return self._connection
 
-    def _death(self) -> TransientError | FatalError:
+    def _death_error(self) -> TransientError | FatalError:
         """What its end means: one that was killed may live next time, one that died by itself will not."""
         assert self._process is not None
         until = time.monotonic() + 5
@@ -188,14 +191,14 @@ _lock = threading.Lock()
 _workers: set[_Worker] = set()
 _idle: list[_Worker] = []
 _numbers = iter(range(1, 1 << 62))
-_waiting: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
+_windows: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Window]" = weakref.WeakKeyDictionary()
 
 
-def _turns() -> asyncio.Semaphore:
-    return _waiting.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_WORKERS))
+def _window() -> Window:
+    return _windows.setdefault(asyncio.get_running_loop(), Window(MOST_WORKERS))
 
 
-def _take() -> _Worker:
+def _take_worker() -> _Worker:
     with _lock:
         while _idle:
             worker = _idle.pop()
@@ -210,7 +213,7 @@ def _take() -> _Worker:
         return worker
 
 
-def _give_back(worker: _Worker) -> None:
+def _return_worker(worker: _Worker) -> None:
     with _lock:
         if len(_idle) < CORES and worker in _workers:
             _idle.append(worker)
@@ -218,7 +221,7 @@ def _give_back(worker: _Worker) -> None:
     call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
 
 
-def _serve(connection: "Connection[bytes, bytes]", mark: str) -> None:
+def _serve_calls(connection: "Connection[bytes, bytes]", mark: str) -> None:
     """In the worker: answer one call after another until the pipe is closed."""
     if hasattr(os, "setsid"):
         os.setsid()
@@ -229,10 +232,10 @@ def _serve(connection: "Connection[bytes, bytes]", mark: str) -> None:
         except (EOFError, OSError):
             return
         connection.send_bytes(b"begins")
-        connection.send_bytes(_answer(message))
+        connection.send_bytes(_answer_call(message))
 
 
-def _answer(message: bytes) -> bytes:
+def _answer_call(message: bytes) -> bytes:
     def work() -> Any:
         function, arguments = pickle.loads(message)
         return function(*arguments)

@@ -43,7 +43,7 @@ class RayEngine:
 
     def submit(self, message: bytes, *, id: str, name: str) -> "_RayCall":
         reference = self._serve.options(name=name).remote(message, id)
-        answer = asyncio.ensure_future(self._answer(reference, name))
+        answer = asyncio.ensure_future(self._await_answer(reference, name))
         self._waiting.add(answer)
         answer.add_done_callback(self._waiting.discard)
         return _RayCall(reference, answer)
@@ -55,7 +55,7 @@ class RayEngine:
         if self._own:
             await asyncio.to_thread(ray.shutdown)
 
-    async def _answer(self, reference: Any, name: str) -> bytes:
+    async def _await_answer(self, reference: Any, name: str) -> bytes:
         try:
             return await asyncio.wrap_future(reference.future())
         except ray.exceptions.RayError as error:
@@ -64,11 +64,11 @@ class RayEngine:
 
 class _RayCall:
     def __init__(self, reference: Any, answer: "asyncio.Task[bytes]") -> None:
-        self._answer, self._reference = answer, reference
+        self._await_answer, self._reference = answer, reference
 
     @property
     def answer(self) -> "asyncio.Future[bytes]":
-        return self._answer
+        return self._await_answer
 
     async def stop(self) -> bool:
         # Also ends the process that runs it.

@@ -22,7 +22,7 @@ GRACE_S = 0.1
 
 
 @dataclass(frozen=True)
-class Report:
+class RemoteReport:
     """What a call on a cluster left: its error or result, and what it reported, however it ended."""
 
     error: BaseException | None
@@ -44,7 +44,7 @@ class RemoteCall(Protocol):
         ...
 
 
-class Engine(Protocol):
+class ClusterEngine(Protocol):
     """What a cluster must offer."""
 
     def submit(self, message: bytes, *, id: str, name: str) -> RemoteCall: ...
@@ -66,14 +66,14 @@ def pack(function: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -
     return file.getvalue()
 
 
-def report_of(answer: bytes) -> Report:
+def report_of(answer: bytes) -> RemoteReport:
     """What a call left, from its answer.
 
     Raises:
         FatalError: it cannot be unpickled here.
     """
     try:
-        return cast("Report", pickle.loads(answer))
+        return cast("RemoteReport", pickle.loads(answer))
     except Exception as problem:
         raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
 
@@ -106,7 +106,7 @@ def serve(message: bytes, id: str) -> bytes:
         function, arguments, call = _Unpickler(io.BytesIO(message)).load()
     except Exception as problem:
         error = FatalError(f"the call cannot begin on the cluster: {problem}; it needs the same code as this process")
-        return pickle.dumps(Report(error, None, {}, []))
+        return pickle.dumps(RemoteReport(error, None, {}, []))
     with _lock:
         refused = id in _stopped
         _running[id] = call, ended
@@ -117,10 +117,10 @@ def serve(message: bytes, id: str) -> bytes:
             else outcome_of(lambda: function(*arguments, call))
         )
         try:
-            return pickle.dumps(Report(error, result, call.costs, call.failures))
+            return pickle.dumps(RemoteReport(error, result, call.costs, call.failures))
         except Exception as problem:
             left = FatalError(f"what the call left cannot be pickled: {problem}")
-            return pickle.dumps(Report(left, None, call.costs, call.failures))
+            return pickle.dumps(RemoteReport(left, None, call.costs, call.failures))
     finally:
         with _lock:
             del _running[id]

@@ -1,6 +1,7 @@
 """Walks a plan: who runs when, in which isolation, and how it ended; knows nothing of Prefect."""
 
 from flows.calling import RunLeaf
+from flows.engine.attempts import attempt, conclude, next_delay, run_leaf
 from flows.engine.engine import run_plan
 from flows.engine.events import (
     AttemptFinished,
@@ -16,18 +17,15 @@ from flows.engine.events import (
     combine_observers,
     ignore_event,
 )
-from flows.engine.inline import run_leaf
-from flows.engine.invoke import attempt, conclude
 from flows.engine.journal import FinishedCall, Journal
 from flows.engine.prepared import Prepared, new_run_id
 from flows.engine.replay import replay_step
-from flows.engine.retries import next_delay
-from flows.engine.stuck import Expected, usual_seconds
+from flows.engine.stuck import Expectation, usual_seconds
 
 __all__ = [
     "AttemptFinished",
     "Event",
-    "Expected",
+    "Expectation",
     "FinishedCall",
     "Journal",
     "LoopStarted",

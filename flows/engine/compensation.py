@@ -1,22 +1,16 @@
-"""Taking back what an all-or-nothing group did outside the context: each `undo`, in reverse order.
+"""Undo the outside effects of a failed all-or-nothing group: call each `undo`, in reverse order.
 
-What is being undone is marked in the journal first and forgotten last: if the process ends in between, a resumed run
-finishes the undo before it does the step again. An `undo` must therefore stand being called twice.
+A call is marked in the journal before its undo and dropped from it afterwards. If the process ends in between, a
+resumed run finishes the undo before it repeats the step. So an `undo` may be called twice for one call.
 """
 
 import logging
 from dataclasses import replace
 
-from flows.engine.run_state import RunState, Scope, Undoable
-from flows.model import Policy
+from flows.engine.run_state import RunState, Scope, UndoableCall
 from flows.planning import Group
 
 logger = logging.getLogger(__name__)
-
-
-def takes_back(policy: Policy) -> bool:
-    """Whether a group of this policy leaves nothing behind when it fails."""
-    return policy.success_when == "all" and policy.merge_when_failed == "nothing"
 
 
 async def compensate(state: RunState, group: Group, scope: Scope) -> None:
@@ -25,21 +19,22 @@ async def compensate(state: RunState, group: Group, scope: Scope) -> None:
     inside = [one for one in state.undoable if one.call.path.inside(here)]
     state.undoable = [one for one in state.undoable if one not in inside]
     for one in reversed(inside):
-        await _undo(state, one, group.label)
+        await _undo_call(state, one, group.label)
 
 
-async def _undo(state: RunState, one: Undoable, group: str) -> None:
+async def _undo_call(state: RunState, one: UndoableCall, group: str) -> None:
     key, path = one.call.key, one.call.path
-    kept = await state.journal.find(key)
-    if kept is not None:
-        await state.journal.keep(key, replace(kept, undoing=True))
-    call = one.call.undoing(one.done)
+    kept = await state.journal.find(key.name) if key is not None else None
+    if key is not None and kept is not None:
+        await state.journal.keep(key.name, replace(kept, undoing=True))
+    call = one.call.undoing(one.result)
     ending = (await state.run_leaf(call)).ending
     if ending.succeeded:
-        await state.journal.drop(key)
-        state.amend(path, f"undone, because {group} failed", call.costs)
+        if key is not None:
+            await state.journal.drop(key.name)
+        state.amend(path, f"undone, because {group} failed", call.progress.costs)
         logger.info("%s: undone, because %s failed", one.call.id, group)
     else:
         why = ending.error or ending.status
-        state.amend(path, f"{group} failed, and undoing this too: {why}", call.costs)
+        state.amend(path, f"{group} failed, and undoing this too: {why}", call.progress.costs)
         logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, why)

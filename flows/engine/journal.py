@@ -1,4 +1,4 @@
-"""What a run keeps of every finished call, so that another can go on from it: nothing that succeeded is done twice."""
+"""The journal of finished calls: a later run takes them over, so that nothing that succeeded is done twice."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.author import SUCCEEDED, ItemFailure, ending_of
-from flows.calling import CallResult, LeafCall, LeafResult, RunLeaf
+from flows.calling import CallKey, CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class FinishedCall:
     chained_fingerprint: str
     """See `flows.planning.fingerprints`."""
     own_fingerprint: str
-    done: CallResult
+    result: CallResult
     step_id: str = ""
     started: float | None = None
     seconds: float = 0.0
@@ -26,7 +26,7 @@ class FinishedCall:
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     failures: tuple[ItemFailure, ...] = ()
     undoing: bool = False
-    """Its undo has begun: what it left outside may be there or not, so it must be undone and done again."""
+    """Its undo has begun. Its outside effects may be there or not, so it must be undone and done again."""
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
     """Whether anything is kept; if not, no keys and fingerprints are needed."""
 
     async def find(self, key: str) -> FinishedCall | None:
-        """What this run, or the one it goes on from, kept under `key`."""
+        """The call that this run, or the one that it resumes, kept under `key`."""
         return None
 
     async def keep(self, key: str, kept: FinishedCall) -> None:
@@ -64,47 +64,45 @@ class MemoryJournal(Journal):
         self.kept.pop(key, None)
 
 
-def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
-    """`run_leaf`, taking over what the journal has and keeping in it what succeeds."""
+def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
+    """A `run_leaf` that takes over the calls in the journal, and keeps in it those that succeed."""
     if not journal.active:
         return run_leaf
 
     async def run(leaf: LeafCall) -> LeafResult:
         if leaf.undo_of is not None:
             return await run_leaf(leaf)
+        key = leaf.key
+        assert key is not None, f"{leaf.id}: a call without a key cannot be kept"
         try:
-            kept = await journal.find(leaf.key)
-            if kept is not None and leaf.node.spec.stages and not await _published(leaf, journal):
+            kept = await journal.find(key.name)
+            if kept is not None and leaf.node.spec.stages and not await _is_published(key, journal):
                 kept = None
         except asyncio.CancelledError as error:
             return LeafResult(ending_of(error))
-        if kept is not None and kept.chained_fingerprint == leaf.chained_fingerprint and not kept.undoing:
-            leaf.attempts, leaf.started = kept.attempts, kept.started
-            leaf.costs = dict(kept.cost)
-            leaf.call.failures.extend(kept.failures)
-            leaf.seconds = kept.seconds
-            return LeafResult(SUCCEEDED, kept.done, reused=True)
+        if kept is not None and kept.chained_fingerprint == key.fingerprint.chained and not kept.undoing:
+            return take_over(leaf, kept)
         if kept is not None and kept.undoing and leaf.node.spec.undo is not None:
-            undone = await run_leaf(leaf.undoing(kept.done))
+            undone = await run_leaf(leaf.undoing(kept.result))
             if not undone.ending.succeeded:
                 return undone
-            await journal.drop(leaf.key)
+            await journal.drop(key.name)
         began = asyncio.get_running_loop().time()
         ended = await run_leaf(leaf)
         if ended.result is None:
             return ended
         record = FinishedCall(
-            leaf.chained_fingerprint,
-            leaf.own_fingerprint,
-            ended.result,
-            leaf.id,
-            leaf.started,
-            asyncio.get_running_loop().time() - began,
-            leaf.attempts,
-            dict(leaf.costs),
-            tuple(leaf.call.failures),
+            chained_fingerprint=key.fingerprint.chained,
+            own_fingerprint=key.fingerprint.own,
+            result=ended.result,
+            step_id=leaf.id,
+            started=leaf.progress.started,
+            seconds=asyncio.get_running_loop().time() - began,
+            attempts=leaf.progress.attempts,
+            cost=dict(leaf.progress.costs),
+            failures=tuple(leaf.progress.call.failures),
         )
-        keeping = asyncio.ensure_future(journal.keep(leaf.key, record))
+        keeping = asyncio.ensure_future(journal.keep(key.name, record))
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError as error:
@@ -115,10 +113,18 @@ def journaled(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     return run
 
 
-async def _published(leaf: LeafCall, journal: Journal) -> bool:
-    """Whether what a call staged has been made lasting; if not, somebody may have tidied it away meanwhile."""
-    if leaf.published is None:
+def take_over(leaf: LeafCall, kept: FinishedCall) -> LeafResult:
+    """The result of a call that an earlier run finished; the call's progress is set as that run left it."""
+    progress = leaf.progress
+    progress.attempts, progress.started, progress.seconds = kept.attempts, kept.started, kept.seconds
+    progress.costs = dict(kept.cost)
+    progress.call.failures.extend(kept.failures)
+    return LeafResult(SUCCEEDED, kept.result, reused=True)
+
+
+async def _is_published(key: CallKey, journal: Journal) -> bool:
+    """Whether the staged result of a call has been published; if not, it may have been removed meanwhile."""
+    if key.published_by is None:
         return False
-    key, chained_fingerprint = leaf.published
-    kept = await journal.find(key)
-    return kept is not None and kept.chained_fingerprint == chained_fingerprint
+    kept = await journal.find(key.published_by.name)
+    return kept is not None and kept.chained_fingerprint == key.published_by.fingerprint.chained

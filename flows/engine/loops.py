@@ -1,4 +1,4 @@
-"""The items of a loop: begun in order as places in its window become free, and merged in their order."""
+"""The items of a loop: begun in order as slots in its window become free, and merged in their order."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ MOST_WAITING = 256
 
 
 async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
-    """Run the body for every item or batch; each keeps its place, except while it waits to be tried again."""
+    """Run the body for every item or batch; each keeps its slot, except while it waits to be tried again."""
     try:
         items = read_path(context.fork(), loop.over)
         if not isinstance(items, (list, tuple, ExternalSequence)):
@@ -37,17 +37,17 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
         return NodeResult("failed", error=error_info(error))
     batches = _Batches(listed, loop.batch_size)
     state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
-    items_state = _Items(loop, context, scope, len(batches), _Keys() if state.journal.active else None)
+    items_state = _Items(loop, context, scope, len(batches), _ItemKeys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
-        items_state.never(state, position, "stopped")
+        items_state.record_never_started(state, position, "stopped")
     if cancelled:
         return NodeResult("cancelled", reason="stopped", transient=True)
     return items_state.conclude(state)
 
 
 class _Batches:
-    """The items or batches of a list, each made when its turn comes."""
+    """The items or batches of a list, each made when it is asked for."""
 
     def __init__(self, listed: Sequence[Any], size: int | None) -> None:
         self._listed, self._size = listed, size
@@ -62,10 +62,10 @@ class _Batches:
 
 
 async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, run_node: RunNode) -> bool:
-    """Begin the items in order, one for every place that becomes free; says whether the loop was cancelled."""
+    """Begin the items in order, one for every slot that becomes free; whether the loop was cancelled."""
     limit = items.loop.limit.value
     window = Window(limit)
-    # Those that wait to be tried again have no place, and each keeps what it made so far: there must be an end to them.
+    # Those that wait to be tried again have no slot, and each keeps what it made so far: there must be an end to them.
     begun = Window(None if limit is None else limit + MOST_WAITING)
 
     async def work(position: int, batch: Any, slot: Slot) -> None:
@@ -82,7 +82,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
                 await begun.acquire()
                 await slot.hold()
                 if items.reason:
-                    slot.let_go()  # one that waits to be tried again needs the place
+                    slot.let_go()  # one that waits to be tried again needs the slot
                     break
                 running.create_task(work(position, batches[position], slot))
     except asyncio.CancelledError:
@@ -93,7 +93,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
 class _Items:
     """The items of one loop: their deltas and results, without what they kept to themselves."""
 
-    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_Keys | None") -> None:
+    def __init__(self, loop: Loop, context: Context, scope: Scope, count: int, keys: "_ItemKeys | None") -> None:
         self.loop, self.context, self.scope, self.keys = loop, context, scope, keys
         self.results: list[NodeResult | None] = [None] * count
         self.deltas: list[Delta] = [()] * count
@@ -141,7 +141,7 @@ class _Items:
         if not result.ok and tolerance.exceeded(self.failed, len(self.results)):
             self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
 
-    def never(self, state: RunState, position: int, reason: str = "") -> None:
+    def record_never_started(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
         path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
@@ -185,8 +185,8 @@ class _Items:
         return NodeResult("succeeded")
 
 
-class _Keys:
-    """What each batch is known by in another run: its content, and which of several equal ones it is."""
+class _ItemKeys:
+    """Keys by which another run knows the same batches: the content, and which of several equal ones it is."""
 
     def __init__(self) -> None:
         self._counted: Counter[str] = Counter()

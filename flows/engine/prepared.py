@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
-from flows.engine.stuck import Expected
+from flows.engine.stuck import Expectation
 from flows.limits import SharedRates
 from flows.planning import Plan
 from flows.state import Context
@@ -27,10 +27,10 @@ class Prepared:
     """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)
     """Where finished calls are kept, and taken over from earlier runs; by default nowhere."""
-    expected: Expected | None = None
+    expected: Expectation | None = None
     """How long steps may take before they are named as stuck; None: nobody looks."""
     rates: SharedRates | None = None
-    """Who counts calls and tokens a minute for all runs; without it, they are counted in this process."""
+    """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
 

@@ -1,22 +1,23 @@
-"""Do one step of an earlier run again, on exactly what it saw then: for finding out why it did what it did."""
+"""Replay one step of an earlier run on its recorded inputs, to find out why it did what it did."""
 
 import asyncio
 from dataclasses import dataclass
 
 from flows.author import SUCCEEDED, Outcome, ending_of
 from flows.calling import CallResult, LeafCall, LeafResult
+from flows.engine.attempts import run_leaf
 from flows.engine.engine import run_plan
-from flows.engine.inline import run_leaf
-from flows.engine.journal import Journal
+from flows.engine.journal import Journal, take_over
 from flows.engine.prepared import Prepared
 from flows.errors import OrchestrationError, suggest
+from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context, Delta, fingerprint
 
 
 @dataclass(frozen=True)
 class StepReplay:
-    """How a step ended this time, and what it gave then and now; `recorded` is None if it had not succeeded then."""
+    """How a step ended this time, with its writes then and now; `recorded` is None if it had not succeeded then."""
 
     outcome: Outcome
     writes: Delta
@@ -24,25 +25,25 @@ class StepReplay:
 
     @property
     def same(self) -> bool:
-        """Whether it left the same as then."""
-        return self.recorded is not None and _content(self.recorded) == _content(self.writes)
+        """Whether it wrote the same as then."""
+        return self.recorded is not None and _delta_fingerprint(self.recorded) == _delta_fingerprint(self.writes)
 
 
-def _content(delta: Delta) -> str:
+def _delta_fingerprint(delta: Delta) -> str:
     return fingerprint([(change.kind, change.path, change.value) for change in delta])
 
 
 async def replay_step(plan: Plan, context: Context, journal: Journal, step: str) -> StepReplay:
     """Run the step with that id, path or handler (the first of them) on the inputs that it had in an earlier run.
 
-    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. What the
-    handler does outside the context it does again.
+    Everything before it is taken from the journal, nothing after it is run, and nothing is recorded. The outside
+    effects of the handler happen again.
 
     Raises:
         OrchestrationError: there is no such step, or something before it had not succeeded in that run.
     """
     replaying = _Replay(journal, step)
-    result = await run_plan(Prepared(plan, context, journal=_Keys()), run_leaf=replaying)
+    result = await run_plan(Prepared(plan, context, journal=_KeysOnly()), run_leaf=replaying)
     if not replaying.path:
         names = [outcome.id for outcome in result.outcomes if outcome.is_leaf]
         if step in names or step in [outcome.path for outcome in result.outcomes]:
@@ -56,7 +57,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
     return StepReplay(outcome, replaying.writes or (), replaying.recorded)
 
 
-class _Keys(Journal):
+class _KeysOnly(Journal):
     """Keeps nothing, but lets every call know its key."""
 
     active = True
@@ -72,15 +73,14 @@ class _Replay:
         self.recorded: Delta | None = None
 
     async def __call__(self, leaf: LeafCall) -> LeafResult:
-        kept = await self._journal.find(leaf.key)
+        kept = await self._journal.find(leaf.key.name) if leaf.key is not None else None
         if self._step in (leaf.id, leaf.path, leaf.node.spec.name) and not self.path:
-            self.path, self.recorded = leaf.path, kept.done.delta if kept is not None else None
+            self.path, self.recorded = leaf.path, kept.result.delta if kept is not None else None
             ended = await run_leaf(leaf)
             self.writes = ended.result.delta if ended.result is not None else None
             return ended
-        if kept is None and leaf.item is not None and self._step.endswith("]"):
+        if kept is None and leaf.item is not None and StepPath(self._step).item:
             return LeafResult(SUCCEEDED, CallResult((), None))  # another item than the one that is asked for
         if kept is None or self.path:
             return LeafResult(ending_of(asyncio.CancelledError()))
-        leaf.attempts, leaf.started = kept.attempts, kept.started
-        return LeafResult(SUCCEEDED, kept.done, reused=True)
+        return take_over(leaf, kept)

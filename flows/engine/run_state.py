@@ -1,4 +1,4 @@
-"""What a run keeps while it goes on: outcomes, windows, the results of groups."""
+"""The state of a run while it goes on: outcomes, limits, the results of groups."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
 from flows.engine.events import Observer, StepFinished
 from flows.engine.journal import Journal
 from flows.engine.stuck import StuckWatch
-from flows.limits import Admission, Budget, Resources, Slot, Window
-from flows.model import RetryCount, StepPath
+from flows.limits import RunLimits, Slot
+from flows.model import StepPath
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
 
 OUT_OF_TIME: tuple[Status, ...] = ("timed_out", "abandoned", "cancelled")
-"""How what is in a group or loop ends if nothing but time was wrong."""
+"""How branches and items end if nothing but time was wrong."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class NodeResult:
     quality: float | None = None
     error: ErrorInfo | None = None
     transient: bool = False
-    started: float | None = None
     reason: str = ""
 
     @property
@@ -37,7 +36,7 @@ class NodeResult:
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended because it was told to: also if its thread would not listen."""
+        """Whether it ended because it was stopped, even if its thread goes on."""
         return self.status == "cancelled" or (self.status == "abandoned" and self.error is None)
 
 
@@ -49,7 +48,7 @@ class Scope:
     start: str = ""
     """The path in the plan that the paths of the nodes begin with."""
     run_path: str = ""
-    """What stands for it in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
+    """Its counterpart in the run: `3[2]` in an item of the loop at `3`, `1/` in the sub-pipeline at `1`."""
     item: str = ""
     """Indices of the items around, as text: `[2][0]`."""
     key: str = ""
@@ -74,11 +73,11 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Undoable:
+class UndoableCall:
     """A call that succeeded and can be undone, with the context it saw."""
 
     call: LeafCall
-    done: CallResult
+    result: CallResult
 
 
 @dataclass
@@ -90,26 +89,23 @@ class RunState:
     observe: Observer
     outcomes: dict[StepPath, Outcome] = field(default_factory=dict[StepPath, Outcome])
     groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
-    turns: Admission = field(default_factory=lambda: Admission({}, Resources()))
-    retries: RetryCount = field(default_factory=RetryCount)
-    calls: Window = field(default_factory=lambda: Window(None))
     run_id: str = ""
-    meter: Budget = field(default_factory=Budget)
+    limits: RunLimits = field(default_factory=RunLimits)
     fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
     """By id of the step; empty if nothing is kept."""
-    undoable: list[Undoable] = field(default_factory=list[Undoable])
+    undoable: list[UndoableCall] = field(default_factory=list[UndoableCall])
     """In the order in which they ended."""
     lost: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of the branches that did not succeed in races that others won."""
     journal: Journal = field(default_factory=Journal)
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
-    """Paths of what went on after a failure by a rule that says that the run has failed all the same."""
+    """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
     watch: StuckWatch | None = None
     cluster: Cluster | None = None
     """Where sync handlers run, if not here."""
 
     def amend(self, path: StepPath, reason: str, cost: Mapping[str, float]) -> None:
-        """Say more of an outcome that is known already, and what more it cost."""
+        """Change the reason of a recorded outcome, and add to its cost."""
         known = self.outcomes[path]
         outcome = self.outcomes[path] = replace(known, reason=reason, cost=add_up([known.cost, cost]))
         self.observe(StepFinished(outcome))
@@ -121,7 +117,7 @@ class RunState:
         """
         assert outcome.path not in self.outcomes, f"two outcomes for {outcome.path}"
         self.observe(StepFinished(outcome))
-        # What is said of items is for who watches; a run over very many would else hold all their names.
+        # The statuses of items are for observers; kept here, they would fill the memory of a run over very many.
         self.outcomes[outcome.path] = replace(outcome, items=()) if outcome.items else outcome
 
     def in_order(self) -> tuple[Outcome, ...]:
@@ -130,16 +126,16 @@ class RunState:
 
     def only_refused(self, path: StepPath) -> bool:
         """Whether nothing below `path` failed, and something was not started because the budget is used up."""
-        if not self.meter.refusal:
+        if not self.limits.budget.refusal:
             return False
         below = [outcome for outcome in self.outcomes.values() if outcome.is_leaf and outcome.path.inside(path)]
         return not any(outcome.error for outcome in below) and any(
-            outcome.reason == self.meter.refusal for outcome in below
+            outcome.reason == self.limits.budget.refusal for outcome in below
         )
 
     def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:
         """Give `node` and all that is declared in it the outcome of something that never started."""
-        kind = kind_of(node)
+        kind = outcome_kind(node)
         if kind is not None and scope.path(node) not in self.outcomes:
             self.record(Outcome(path=scope.path(node), id=scope.name(node), kind=kind, status=status, reason=reason))
         for child in () if isinstance(node, Loop) else node_children(node):
@@ -154,7 +150,7 @@ def inside(node: Node, scope: Scope) -> Scope:
     return scope
 
 
-def kind_of(node: Node) -> Kind | None:
+def outcome_kind(node: Node) -> Kind | None:
     """The kind of outcome that a node has of its own; None for the list of steps of a pipeline, a case or an item."""
     match node:
         case Leaf() | FanIn():
@@ -167,16 +163,13 @@ def kind_of(node: Node) -> Kind | None:
             return "group"
 
 
-def expire(deadline: float | None, timeout_s: float | None) -> float | None:
-    """The earlier of a deadline and now plus a timeout, on the event loop's clock."""
-    if timeout_s is None:
-        return deadline
-    until = asyncio.get_running_loop().time() + timeout_s
-    return until if deadline is None else min(deadline, until)
+def deadline_after(timeout_s: float | None) -> float | None:
+    """Now plus a timeout, on the event loop's clock."""
+    return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
 
 
-async def all_done(tasks: Sequence["asyncio.Task[None]"]) -> bool:
-    """Wait for all tasks; when the caller is cancelled meanwhile, cancel them, wait still, and say so."""
+async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:
+    """Wait for all tasks, and cancel them when the caller is cancelled meanwhile; whether it was."""
     cancelled = False
     pending = set(tasks)
     while pending:

@@ -1,4 +1,4 @@
-"""Steps that take longer than they usually do without a sign of progress: found while they run, and named."""
+"""Stuck steps: found while they run, because they take longer than usual without a sign of progress."""
 
 import asyncio
 import logging
@@ -20,11 +20,11 @@ UNKNOWN_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Expected:
-    """How long steps may be silent; `usual_s` is what nine of ten earlier calls took at most, by path in the plan."""
+class Expectation:
+    """How long steps may be silent; `usual_s` is the time of nine in ten earlier calls, by path in the plan."""
 
     after_s: float | None = None
-    """If set, it counts for every step, whatever is usual."""
+    """If set, the limit of every step, whatever is usual."""
     usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def limit_s(self, path: StepPath) -> float:
@@ -39,7 +39,7 @@ class Expected:
 
 
 def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """What nine of ten recorded calls took at most, by path in the plan; rows have `path` and `seconds`."""
+    """The time that nine in ten recorded calls stayed within, by path in the plan; rows have `path` and `seconds`."""
     taken: dict[str, list[float]] = {}
     for row in rows:
         taken.setdefault(StepPath(row["path"]).plain, []).append(row["seconds"])
@@ -47,24 +47,24 @@ def usual_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 @dataclass
-class _Watched:
+class _WatchedCall:
     call: LeafCall
     attempt: int = 0
     reports: int = 0
     heard: float = 0.0
-    told: float = 0.0
+    named_at_s: float = 0.0
     """The silence at which it was last named."""
 
 
 class StuckWatch:
     """Looks at the calls of one run; on the event loop only, and on the loop's clock."""
 
-    def __init__(self, expected: Expected, observe: Observer) -> None:
+    def __init__(self, expected: Expectation, observe: Observer) -> None:
         self._expected, self._observe = expected, observe
-        self._calls: dict[str, _Watched] = {}
+        self._calls: dict[str, _WatchedCall] = {}
 
     def add(self, call: LeafCall) -> None:
-        self._calls[call.path] = _Watched(call)
+        self._calls[call.path] = _WatchedCall(call)
 
     def remove(self, call: LeafCall) -> None:
         self._calls.pop(call.path, None)
@@ -76,25 +76,27 @@ class StuckWatch:
         again, is not stuck.
         """
         for watched in self._calls.values():
-            call = watched.call
-            if not call.is_trying:
+            call, progress = watched.call, watched.call.progress
+            if not progress.is_trying:
                 watched.attempt = 0
                 continue
-            reports = call.call.reports
-            if call.attempts != watched.attempt or reports != watched.reports:
+            reports = progress.call.reports
+            if progress.attempts != watched.attempt or reports != watched.reports:
                 if reports and reports != watched.reports:
-                    self._observe(StepProgressed(call.path, call.id, call.call.done, call.call.total))
-                watched.attempt, watched.reports, watched.heard, watched.told = call.attempts, reports, at, 0.0
+                    done, total = progress.call.done, progress.call.total
+                    self._observe(StepProgressed(call.path, call.id, done, total))
+                watched.attempt, watched.reports = progress.attempts, reports
+                watched.heard, watched.named_at_s = at, 0.0
                 continue
             silent = at - watched.heard
-            if silent >= max(self._expected.limit_s(call.path), 2 * watched.told):
-                watched.told = silent
+            if silent >= max(self._expected.limit_s(call.path), 2 * watched.named_at_s):
+                watched.named_at_s = silent
                 found = StepStuck(call.path, call.id, silent, self._expected.usual(call.path))
                 logger.warning("%s", found)
                 self._observe(found)
 
     async def forever(self) -> None:
-        """Look now and then; until cancelled."""
+        """Look every few seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY_S)

@@ -1,23 +1,26 @@
-"""Who may start: windows, shared resources, admission and the budget of a run."""
+"""Who may start: windows, shared resources, admission, and the limits of a run as a whole."""
 
-from flows.limits.admission import Admission, Admitted, SharedRates, SharedSeats, warn_of_what_is_not_shared
-from flows.limits.budget import SECONDS, Budget, more_budget
-from flows.limits.resources import MINUTE_S, Demand, Resources, process_resources
+from flows.limits.admission import Admission, AdmittedCall, SharedRates, SharedSeats, warn_of_what_is_not_shared
+from flows.limits.budget import SECONDS, Budget
+from flows.limits.rates import SlotRequest
+from flows.limits.resources import MINUTE_S, Resources, process_resources
+from flows.limits.run_limits import RetryCount, RunLimits
 from flows.limits.windows import Slot, Window
 
 __all__ = [
     "MINUTE_S",
     "SECONDS",
     "Admission",
-    "Admitted",
+    "AdmittedCall",
     "Budget",
-    "Demand",
     "Resources",
+    "RetryCount",
+    "RunLimits",
     "SharedRates",
     "SharedSeats",
     "Slot",
+    "SlotRequest",
     "Window",
-    "more_budget",
     "process_resources",
     "warn_of_what_is_not_shared",
 ]

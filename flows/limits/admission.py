@@ -1,4 +1,4 @@
-"""An attempt's turn: it starts once every limit of every resource it uses lets it, here and in all other runs."""
+"""Admission: an attempt starts once every limit of every resource that it uses allows it, here and in other runs."""
 
 import asyncio
 import logging
@@ -8,37 +8,38 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.author import Ending
-from flows.limits.resources import Demand, Resources
-from flows.model import EffectiveResource
+from flows.limits.rates import SlotRequest
+from flows.limits.resources import Resources
+from flows.model import EffectiveResource, Resource
 
 logger = logging.getLogger(__name__)
 
 
 class SharedSeats(Protocol):
-    """Who counts the calls at once of all runs."""
+    """Counts the calls at once of all runs."""
 
     def seat(self, name: str, limit: int) -> AbstractAsyncContextManager[None]:
-        """Wait for a place among `limit`, and keep it until the end.
+        """Wait for one of `limit` seats, and keep it until the end.
 
         Raises (at any moment):
-            TransientError: the place cannot be had, or was lost.
+            TransientError: no seat can be had, or the seat was lost.
         """
         ...
 
 
-class SharedUse(Protocol):
-    """Places in shared rates that one call has."""
+class SharedSlots(Protocol):
+    """The slots of one call in shared rates."""
 
     async def settle(self, tokens: float | None) -> None:
-        """Say what the call has used; None if it did not say. Never raises."""
+        """Report the tokens that the call has used; None if it did not report any. Never raises."""
         ...
 
 
 class SharedRates(Protocol):
-    """Who counts the calls and tokens a minute of all runs."""
+    """Counts the calls and tokens per minute of all runs."""
 
-    async def take(self, demands: Sequence[Demand]) -> SharedUse:
-        """Wait until all of them have a place.
+    async def take(self, requests: Sequence[SlotRequest], /) -> SharedSlots:
+        """Wait until all of them have a slot.
 
         Raises:
             TransientError: they cannot be counted.
@@ -47,80 +48,80 @@ class SharedRates(Protocol):
 
 
 @dataclass
-class Admitted:
-    """A call whose turn has come; it notes here how it ended, before it gives up what it holds."""
+class AdmittedCall:
+    """A call that may start; its ending is noted here before its slots and seats are returned."""
 
     ending: Ending | None = None
+    """None if the call was not made."""
     tokens: float | None = 0.0
     """Those that the call has used; None if it did not report any."""
 
 
 @dataclass(frozen=True)
 class Admission:
-    """The turns of one run's attempts."""
+    """The resources of one run, and who counts them."""
 
-    settled: Mapping[str, EffectiveResource]
+    effective: Mapping[str, EffectiveResource]
     resources: Resources
     seats: SharedSeats | None = None
     rates: SharedRates | None = None
 
     @asynccontextmanager
-    async def hold(
-        self,
-        uses: Sequence[str],
-        *,
-        expected_tokens: int = 0,
-    ) -> AsyncGenerator["Admitted"]:
-        """Wait for the turn, and give everything back at the end.
+    async def hold(self, uses: Sequence[str], *, expected_tokens: int = 0) -> AsyncGenerator[AdmittedCall]:
+        """Wait until the call may start, and return all slots and seats at the end.
 
-        How the call ended is to be noted in the result first; if it is not, the call was not made.
-
-        This process's own limits come first, since asking others is slow: what waits here troubles no server.
+        The limits of this process come first: a call that waits for them sends no request to a server.
 
         Raises:
             CircuitOpen: a resource is not being called now.
             TransientError: a shared limit could not be asked.
         """
-        used = [self.settled[name] for name in sorted(set(uses))]
-        ticket = await self.resources.take([Demand(one.name, one.resource, expected_tokens) for one in used])
-        admitted = Admitted()
-        shared = {name: common for one in used for name, common in one.shared.items()}
+        admitted = AdmittedCall()
+        if not uses:
+            yield admitted
+            return
+        used = [self.effective[name] for name in sorted(set(uses))]
+        shared = dict(sorted((name, common) for one in used for name, common in one.shared.items()))
+        slot = await self.resources.take([SlotRequest(one.name, one.resource, expected_tokens) for one in used])
         try:
             async with AsyncExitStack() as held:
-                for name, common in sorted(shared.items()):
+                for name, common in shared.items():
                     if self.seats is not None and common.concurrency is not None:
                         await held.enter_async_context(self.seats.seat(name, common.concurrency))
-                use = None
-                if self.rates is not None:
-                    rated = [
-                        Demand(name, common, expected_tokens)
-                        for name, common in sorted(shared.items())
-                        if common.per_minute is not None or common.tokens_per_minute is not None
-                    ]
-                    use = await self.rates.take(rated) if rated else None
-                self.resources.begin(ticket)
+                shared_slots = await self._take_shared(shared, expected_tokens)
+                self.resources.begin(slot)
                 try:
                     yield admitted
                 finally:
-                    if use is not None:
-                        await asyncio.shield(asyncio.ensure_future(use.settle(admitted.tokens)))
+                    if shared_slots is not None:
+                        await asyncio.shield(asyncio.ensure_future(shared_slots.settle(admitted.tokens)))
         finally:
-            self.resources.end(ticket, admitted.ending, admitted.tokens)
+            self.resources.end(slot, admitted.ending, admitted.tokens)
+
+    async def _take_shared(self, shared: Mapping[str, Resource], expected_tokens: int) -> SharedSlots | None:
+        requests = [
+            SlotRequest(name, common, expected_tokens) for name, common in shared.items() if _has_a_rate(common)
+        ]
+        return await self.rates.take(requests) if self.rates is not None and requests else None
 
 
-def warn_of_what_is_not_shared(turns: Admission) -> None:
-    """Say which shared limits hold in this process only, because nobody is there to count them for all."""
-    for one in turns.settled.values():
+def warn_of_what_is_not_shared(admission: Admission) -> None:
+    """Warn of shared limits that hold in this process only, because nobody is there to count them for all runs."""
+    for one in admission.effective.values():
         for common in one.shared.values():
-            if common.concurrency is not None and turns.seats is None:
+            if common.concurrency is not None and admission.seats is None:
                 logger.warning(
                     "resource %s: calls at once are counted in this process only; a run on a Prefect "
                     "server (PREFECT_API_URL) counts those of all runs",
                     one.name,
                 )
-            if (common.per_minute is not None or common.tokens_per_minute is not None) and turns.rates is None:
+            if _has_a_rate(common) and admission.rates is None:
                 logger.warning(
-                    "resource %s: calls a minute are counted in this process only; a run of the braid "
+                    "resource %s: calls per minute are counted in this process only; a run of the braid "
                     "command counts those of all runs, in the run store",
                     one.name,
                 )
+
+
+def _has_a_rate(resource: Resource) -> bool:
+    return resource.per_minute is not None or resource.tokens_per_minute is not None

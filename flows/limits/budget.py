@@ -1,10 +1,10 @@
-"""The meter of a run: what its calls have cost so far, and whether its budget lets another one start."""
+"""The budget of a run: what its calls have cost so far, and whether another one may start."""
 
 import threading
 import time
 from collections.abc import Callable, Mapping
 
-from flows.author import cost_text
+from flows.author import add_up, cost_text
 
 SECONDS = "seconds"
 
@@ -23,7 +23,7 @@ class Budget:
         spent: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.budget = dict(budget or {})
+        self.allowed = dict(budget or {})
         self.before = dict(spent or {})
         self.total: dict[str, float] = {}
         """What this run's calls reported so far, also those whose result nobody wanted any more."""
@@ -50,11 +50,11 @@ class Budget:
         """
         with self._lock:
             if not self.refusal:
-                self.refusal = self._why_not(handler)
+                self.refusal = self._refusal_of(handler)
             return not self.refusal
 
     def start(self, handler: str) -> "Charge":
-        """Note that a call has started; what it costs is told to what this returns."""
+        """Note that a call has started; its costs are reported to the charge that this returns."""
         charge = Charge(self, handler)
         with self._lock:
             self._running.append(charge)
@@ -66,33 +66,38 @@ class Budget:
             self._running.remove(charge)
             charge.over = True
             count, total = self._calls.get(charge.handler, (0, {}))
-            self._calls[charge.handler] = count + 1, _sum(total, charge.cost)
+            self._calls[charge.handler] = count + 1, add_up([total, charge.cost])
             return charge.cost
 
     def add(self, charge: "Charge", units: Mapping[str, float]) -> None:
         """Count what a call has just reported."""
         with self._lock:
-            charge.cost = _sum(charge.cost, units)
-            self.total = _sum(self.total, units)
+            charge.cost = add_up([charge.cost, units])
+            self.total = add_up([self.total, units])
             if charge.over:
-                self.late = _sum(self.late, units)
+                self.late = add_up([self.late, units])
 
-    def _why_not(self, handler: str) -> str:
-        for unit, limit in self.budget.items():
+    def enough(self) -> dict[str, float]:
+        """A budget with which the run could go on: twice what was allowed or used of each unit that ran out."""
+        out = {unit: limit for unit, limit in self.allowed.items() if f" {unit} used" in self.refusal}
+        return {unit: 2 * max(limit, self.used(unit)) for unit, limit in (out or self.allowed).items()}
+
+    def _refusal_of(self, handler: str) -> str:
+        for unit, limit in self.allowed.items():
             used = self.used(unit)
-            known = f"{_amount(used, unit)} of {_amount(limit, unit)} used"
+            known = f"{_amount_text(used, unit)} of {_amount_text(limit, unit)} used"
             if used >= limit:
                 return f"budget: {known}"
-            expected = 0.0 if unit == SECONDS else self._expected(handler, unit)
+            expected = self._expected_cost(handler, unit)
             running = sum(
-                max(0.0, self._expected(one.handler, unit) - one.cost.get(unit, 0.0)) for one in self._running
+                max(0.0, self._expected_cost(one.handler, unit) - one.cost.get(unit, 0.0)) for one in self._running
             )
             if expected and used + expected + running > limit * (1 + 1e-9):
-                more = f" and what is running about {_amount(running, unit)}" if running else ""
-                return f"budget: {known}, and a call of {handler!r} takes about {_amount(expected, unit)}{more}"
+                more = f" and what is running about {_amount_text(running, unit)}" if running else ""
+                return f"budget: {known}, and a call of {handler!r} takes about {_amount_text(expected, unit)}{more}"
         return ""
 
-    def _expected(self, handler: str, unit: str) -> float:
+    def _expected_cost(self, handler: str, unit: str) -> float:
         if unit == SECONDS:
             return 0.0
         count, total = self._calls.get(handler, (0, {}))
@@ -100,26 +105,16 @@ class Budget:
 
 
 class Charge:
-    """One call, as its run's meter sees it."""
+    """The cost of one call, counted in the budget of its run."""
 
-    def __init__(self, meter: Budget, handler: str) -> None:
-        self._meter, self.handler = meter, handler
+    def __init__(self, budget: Budget, handler: str) -> None:
+        self._budget, self.handler = budget, handler
         self.cost: dict[str, float] = {}
         self.over = False
 
     def add(self, units: Mapping[str, float]) -> None:
-        self._meter.add(self, units)
+        self._budget.add(self, units)
 
 
-def more_budget(budget: Mapping[str, float], refusal: str, used: Callable[[str], float]) -> dict[str, float]:
-    """A budget with which a stopped run could go on: twice what was allowed or used of each unit that ran out."""
-    named = {unit: limit for unit, limit in budget.items() if f" {unit} used" in refusal}
-    return {unit: 2 * max(limit, used(unit)) for unit, limit in (named or budget).items()}
-
-
-def _amount(amount: float, unit: str) -> str:
+def _amount_text(amount: float, unit: str) -> str:
     return cost_text({unit: amount})
-
-
-def _sum(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    return {unit: first.get(unit, 0.0) + second.get(unit, 0.0) for unit in {**first, **second}}

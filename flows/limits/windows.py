@@ -5,10 +5,9 @@ from types import TracebackType
 
 
 class Window:
-    """A limit on how many hold it at once; None means any number."""
+    """A semaphore; with None as its limit it lets any number in."""
 
     def __init__(self, limit: int | None) -> None:
-        self.limit = limit
         self._semaphore = asyncio.Semaphore(limit) if limit is not None else None
 
     async def acquire(self) -> None:
@@ -29,20 +28,20 @@ class Window:
 
 
 class Slot:
-    """A branch's place in a window; given up while the branch waits to retry, and taken again before it goes on."""
+    """The slot of a branch or item in a window; it is free while the branch waits to be tried again."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self._held = False
 
     async def hold(self) -> None:
-        """Wait for the place, unless it is held already."""
+        """Wait for the slot, unless it is held already."""
         if not self._held:
             await self._window.acquire()
             self._held = True
 
     def let_go(self) -> None:
-        """Give the place up, if it is held."""
+        """Free the slot, if it is held."""
         if self._held:
             self._held = False
             self._window.release()

@@ -46,9 +46,11 @@ def parallel(*branches: StepLike, **fields: Any) -> Parallel:
         InvalidHandler: a function among the branches is no handler.
         InvalidPipeline: everything that is wrong, each with the place of its branch.
     """
-    steps = [{"type": "parallel", "branches": _named(branches), **fields}]
+    steps = [{"type": "parallel", "branches": _with_handler_names(branches), **fields}]
     root = node_of({"name": "parallel", "steps": steps})
-    (step,) = _checked(root, lambda path: f"parallel(…), branch {path[2:]}" if path[2:] else "parallel(…)").steps
+    (step,) = _checked_pipeline(
+        root, lambda path: f"parallel(…), branch {path[2:]}" if path[2:] else "parallel(…)"
+    ).steps
     return cast("Parallel", step)
 
 
@@ -60,7 +62,7 @@ class StepsBuilder:
 
     def add(self, step: StepLike, /, **fields: Any) -> Self:
         """Add a step; with `fields` (options, reads, writes, retry, when, …) `step` is a handler or its name."""
-        name = _named(step)
+        name = _with_handler_names(step)
         if fields and not isinstance(name, str):
             raise TypeError("fields can be given to a handler only; a step that is complete has its own")
         return self._add({"handler": name, **fields} if fields else name)
@@ -71,17 +73,17 @@ class StepsBuilder:
         A function that is no handler gets a builder, and every step that it adds there is a branch. `fields` are those
         of a parallel step: `max_concurrency`, `policy`, `merge`, `split`, `reducers`, `id`, …
         """
-        inner = [step for branch in branches for step in (_within(branch) if callable(branch) else [branch])]
-        return self._add({"type": "parallel", "branches": _named(inner), **fields})
+        inner = [step for branch in branches for step in (_steps_from(branch) if callable(branch) else [branch])]
+        return self._add({"type": "parallel", "branches": _with_handler_names(inner), **fields})
 
     def for_each(self, over: str, /, steps: Within, **fields: Any) -> Self:
         """Add steps that run for every item, or every batch of `batch_size` items, of the list in the field `over`."""
-        return self._add({"type": "for_each", "over": over, "steps": _within(steps), **fields})
+        return self._add({"type": "for_each", "over": over, "steps": _steps_from(steps), **fields})
 
     def switch(self, *cases: tuple[str, Within], default: Within = (), **fields: Any) -> Self:
         """Add a choice: `cases` are pairs of a condition and steps, `default` runs when no condition holds."""
-        listed = [{"when": when, "steps": _within(steps)} for when, steps in cases]
-        return self._add({"type": "switch", "cases": listed, "default": _within(default), **fields})
+        listed = [{"when": when, "steps": _steps_from(steps)} for when, steps in cases]
+        return self._add({"type": "switch", "cases": listed, "default": _steps_from(default), **fields})
 
     def merge_results(self, source: str | None = None, /, **fields: Any) -> Self:
         """Add the fan-in of the group with the id `source`, or of the fields `inputs`."""
@@ -112,12 +114,12 @@ class PipelineBuilder(StepsBuilder):
             InvalidPipeline: everything that is wrong, each with the place of its step (`step 1.2`).
         """
         root = node_of({"name": self.name, **self.fields, "steps": self.steps})
-        return _checked(root, lambda path: f"pipeline {self.name!r}" + (f", step {path}" if path else ""))
+        return _checked_pipeline(root, lambda path: f"pipeline {self.name!r}" + (f", step {path}" if path else ""))
 
 
-def _checked(root: YamlNode, where: Callable[[str], str]) -> Pipeline:
+def _checked_pipeline(root: YamlNode, where: Callable[[str], str]) -> Pipeline:
     """The pipeline that `root` describes; `where` puts the path of a step, or nothing, into words."""
-    paths = _numbered(root)
+    paths = _number_steps(root)
     made, problems = check_pipeline(root, file="")
     if problems or made is None:
         raise InvalidPipeline(
@@ -126,53 +128,59 @@ def _checked(root: YamlNode, where: Callable[[str], str]) -> Pipeline:
     return made
 
 
-def _named(steps: Any) -> Any:
+def _with_handler_names(steps: Any) -> Any:
     """The same steps with the names of handlers in the place of their functions.
 
     Raises:
         InvalidHandler: a function in the place of a step is no handler.
     """
     if isinstance(steps, (list, tuple)):
-        return [_named(step) for step in cast("Sequence[Any]", steps)]
+        return [_with_handler_names(step) for step in cast("Sequence[Any]", steps)]
     if isinstance(steps, Mapping):
         step = cast("Mapping[Any, Any]", steps)
-        return {key: value if key in ("options", "parameters") else _named(value) for key, value in step.items()}
+        return {
+            key: value if key in ("options", "parameters") else _with_handler_names(value)
+            for key, value in step.items()
+        }
     if not callable(steps):
         return steps
     name = handler_name(steps)
     if name is None:
-        raise InvalidHandler(f"{_quoted(steps)} is no handler and cannot be a step; put @handler above its definition")
+        raise InvalidHandler(
+            f"{_function_name(steps)} is no handler and cannot be a step; put @handler above its definition"
+        )
     return name
 
 
-def _numbered(root: YamlNode) -> dict[int, str]:
+def _number_steps(root: YamlNode) -> dict[int, str]:
     """Mark every value with the number of the step it belongs to, as if that were its line; the number's step."""
     paths: dict[int, str] = {}
     for number, step in enumerate(steps_in(root), start=1):
         paths[number] = step.path
-        _mark(step.node, number)
+        _number_node(step.node, number)
     return paths
 
 
-def _mark(node: YamlNode, number: int) -> None:
+def _number_node(node: YamlNode, number: int) -> None:
     node.line = number
     for child in (*(node.entries or {}).values(), *(node.items or ())):
-        _mark(child, number)
+        _number_node(child, number)
 
 
-def _within(steps: Any) -> list[Any]:
+def _steps_from(steps: Any) -> list[Any]:
     if isinstance(steps, str) or (callable(steps) and handler_name(steps) is not None):
-        return [_named(steps)]
+        return [_with_handler_names(steps)]
     if not callable(steps):
-        return cast("list[Any]", _named(list(steps)))
+        return cast("list[Any]", _with_handler_names(list(steps)))
     builder = StepsBuilder()
     steps(builder)
     if not builder.steps:
         raise InvalidHandler(
-            f"{_quoted(steps)} added no steps to its builder; if it is a handler, put @handler above its definition"
+            f"{_function_name(steps)} added no steps to its builder; "
+            "if it is a handler, put @handler above its definition"
         )
     return builder.steps
 
 
-def _quoted(function: Callable[..., Any]) -> str:
+def _function_name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__qualname__", function)).rpartition("<locals>.")[2]

@@ -137,8 +137,8 @@ class _ChainTranslator:
             self.translation.error(position, "unknown-type", f"{kind!r} is not a valid StepType{hint}")
             kind = nearest
         if kind == "parallel_group":
-            return self._group(node)
-        keys = self._keys(node, kind, "a step of a chain")
+            return self._group_step(node)
+        keys = self._key_reader(node, kind, "a step of a chain")
         written = keys.node_at("type")
         if written is None:
             self.translation.error(node.position, "missing-key", "a step needs 'type': what it does")
@@ -153,23 +153,23 @@ class _ChainTranslator:
             return None
         if kind == "batch_process":
             return self._batches(keys, node)
-        return self._call(keys, node, YamlNode(*written.position, scalar=kind))
+        return self._handler_step(keys, node, YamlNode(*written.position, scalar=kind))
 
-    def _keys(self, node: YamlNode, kind: str, owner: str) -> KeyReader:
+    def _key_reader(self, node: YamlNode, kind: str, owner: str) -> KeyReader:
         return KeyReader(node, self.translation, owner, (*_STEP, *_KEYS_BY_TYPE.get(kind, ())))
 
-    def _call(self, keys: KeyReader, node: YamlNode, written: YamlNode) -> YamlNode:
+    def _handler_step(self, keys: KeyReader, node: YamlNode, written: YamlNode) -> YamlNode:
         options: dict[str, Any] = {}
         model = keys.node_at("model")
         if model is not None:
             options["model"] = model
         options |= keys.mapping("params")
-        fields = self._common(keys, node)
+        fields = self._common_fields(keys, node)
         if not options and not fields:
             return written
         return built(node, {"handler": written, **fields, **({"options": built(node, options)} if options else {})})
 
-    def _common(self, keys: KeyReader, node: YamlNode) -> dict[str, Any]:
+    def _common_fields(self, keys: KeyReader, node: YamlNode) -> dict[str, Any]:
         fields: dict[str, Any] = identity(keys.text("name"), self.translation)
         fields |= keys.unchanged("enabled", "depends_on")
         retries = keys.number("retry_count")
@@ -180,7 +180,7 @@ class _ChainTranslator:
             fields["retry"] = built(at, {"max_attempts": retries + 1})
         return fields
 
-    def _group(self, node: YamlNode) -> YamlNode:
+    def _group_step(self, node: YamlNode) -> YamlNode:
         keys = KeyReader(node, self.translation, "a parallel_group", (*_STEP, *_GROUP))
         params = keys.node_at("params")
         inside = params is not None and any(key in (params.entries or {}) for key in _GROUP)
@@ -211,8 +211,8 @@ class _ChainTranslator:
         at = group.node_at("parallel_steps") or node
         if not nodes and "id" not in own_identity:
             self.translation.error(at.position, "empty-group", "Parallel group group_1 has no steps")
-        branches = [self._branch(number, branch) for number, branch in enumerate(nodes, start=1)]
-        fields = self._common(keys, node)
+        branches = [self._branch_of(number, branch) for number, branch in enumerate(nodes, start=1)]
+        fields = self._common_fields(keys, node)
         fields.pop("id", None)
         self.last_group = own_identity.get("id")
         if self.last_group is not None:
@@ -231,7 +231,7 @@ class _ChainTranslator:
             },
         )
 
-    def _branch(self, number: int, node: YamlNode) -> YamlNode:
+    def _branch_of(self, number: int, node: YamlNode) -> YamlNode:
         before, split = self.translation.prefix, self.split
         self.translation.prefix, self.split = f"{before}Parallel step {number}: ", None
         try:
@@ -250,7 +250,7 @@ class _ChainTranslator:
         if self.split is None:
             return {}
         node, self.split = self.split, None
-        keys = self._keys(node, "split_input", "a split_input")
+        keys = self._key_reader(node, "split_input", "a split_input")
         params = keys.mapping("params")
         strategy = keys.node_at("split_strategy") or params.get("split_strategy")
         over = keys.node_at("over") or params.get("over")
@@ -272,7 +272,7 @@ class _ChainTranslator:
             message = "'merge_results' merges a parallel group before it; there is none with a group_id"
             self.translation.error(node.position, "no-group", message)
             return unreadable(node)
-        fields = self._common(keys, node)
+        fields = self._common_fields(keys, node)
         group = str(given.scalar) if given is not None else str(self.last_group)
         kinds = self.kinds.get(group, set())
         single = strategy is not None and strategy.scalar in ONE_RESULT and len(kinds) == 1
@@ -307,7 +307,7 @@ class _ChainTranslator:
         return built(
             node,
             {
-                **self._common(keys, node),
+                **self._common_fields(keys, node),
                 "for_each": over,
                 "as": expected if expected != "any" else "item",
                 "max_workers": params.get("max_workers") or size or 3,

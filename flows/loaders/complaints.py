@@ -96,13 +96,13 @@ def _complaint(error: Mapping[str, Any], located: LocatedValue) -> Complaint | N
     if kind == "extra_forbidden":
         return _unknown_key(located)
     if kind == "union_tag_not_found":
-        return _no_type(located)
+        return _missing_type(located)
     if kind == "union_tag_invalid":
         return _unknown_type(located)
     if kind == "missing":
-        return _missing(error, located)
+        return _missing_key(error, located)
     if kind == "too_short":
-        return _empty(located)
+        return _empty_value(located)
     name, given = key_text(located), located.node.description()
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
@@ -117,7 +117,7 @@ def _complaint(error: Mapping[str, Any], located: LocatedValue) -> Complaint | N
     return _wrong_type(located)
 
 
-def _no_type(located: LocatedValue) -> Complaint:
+def _missing_type(located: LocatedValue) -> Complaint:
     """The complaint about a step without a key that tells its type."""
     step = unwrapped(located.node)
     if step.entries is None:
@@ -142,10 +142,10 @@ def _unknown_key(located: LocatedValue) -> Complaint:
         return Complaint("unknown-key", message, located.position)
     if key in known:
         found = field_named(model, key)
-        same = [name for name in names_of(*found) if name != key and _has(located.node, name)] if found else []
+        same = [name for name in names_of(*found) if name != key and _has_name(located.node, name)] if found else []
         other = f"{same[0]!r} says" if same else "another key says"
         return Complaint("twice", f"{other} the same as {key!r} here; keep one of them", located.position)
-    close = get_close_matches(key, [name for name in known if not _has(located.node, name)], n=1)
+    close = get_close_matches(key, [name for name in known if not _has_name(located.node, name)], n=1)
     if close:
         message = f"{key!r} is no key of {owner}; did you mean {close[0]!r}?"
         return Complaint("unknown-key", message, located.position, _renaming(located.node, key, close[0]))
@@ -154,7 +154,7 @@ def _unknown_key(located: LocatedValue) -> Complaint:
     return Complaint("unknown-key", f"{key!r} is no key of {owner}{hint}", located.position)
 
 
-def _has(node: YamlNode, name: str) -> bool:
+def _has_name(node: YamlNode, name: str) -> bool:
     return lookup(node, (name,)) is not None or any(name in (scope.entries or {}) for scope in scopes(node))
 
 
@@ -191,7 +191,7 @@ def _unknown_type(located: LocatedValue) -> Complaint:
     return Complaint("unknown-type", message, written.position, correct if close else None)
 
 
-def _missing(error: Mapping[str, Any], located: LocatedValue) -> Complaint | None:
+def _missing_key(error: Mapping[str, Any], located: LocatedValue) -> Complaint | None:
     model, name = located.owner, str(error["loc"][-1])
     found = field_named(model, name) if model is not None else None
     if model is None or found is None:
@@ -199,13 +199,13 @@ def _missing(error: Mapping[str, Any], located: LocatedValue) -> Complaint | Non
     if model is Parallel and found[0] == "branches":
         return None  # the loader reports every parallel step without branches
     if found[0] == "steps":
-        return _empty(located)
+        return _empty_value(located)
     description = (found[1].description or "").rstrip(".")
     about = f": {description[:1].lower()}{description[1:]}" if description else ""
     return Complaint("missing-key", f"{owner_text(model)} needs {names_of(*found)[0]!r}{about}", located.position)
 
 
-def _empty(located: LocatedValue) -> Complaint:
+def _empty_value(located: LocatedValue) -> Complaint:
     if located.key in ("switch", "cases"):
         message = "a switch needs cases: a list of mappings with 'when' and 'steps'"
         return Complaint("no-cases", message, located.position)

@@ -72,10 +72,10 @@ def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
         message = f"unknown type {written.description()}{suggest(str(kind), _TYPES)}"
         translation.error(written.position, "unknown-type", message)
         return unreadable(node)
-    return _block(node, translation) if kind == "parallel" else _call(node, str(kind), translation)
+    return _parallel_block(node, translation) if kind == "parallel" else _handler_step(node, str(kind), translation)
 
 
-def _block(node: YamlNode, translation: Translation) -> YamlNode:
+def _parallel_block(node: YamlNode, translation: Translation) -> YamlNode:
     keys = KeyReader(node, translation, "a parallel block", _BLOCK)
     steps = keys.items("steps", "a list of steps")
     if steps is None:
@@ -93,7 +93,7 @@ def _block(node: YamlNode, translation: Translation) -> YamlNode:
     )
 
 
-def _call(node: YamlNode, kind: str, translation: Translation) -> YamlNode:
+def _handler_step(node: YamlNode, kind: str, translation: Translation) -> YamlNode:
     entries = node.entries or {}
     fields: dict[str, Any] = {"handler": YamlNode(*entries["type"].position, scalar=kind)}
     name = entries.get("name")
@@ -134,15 +134,15 @@ def _unwritten_names(nodes: Sequence[YamlNode]) -> dict[str, YamlNode]:
     for node in nodes:
         inner = _inner_steps(node) if _type_of(node) == "parallel" else [node]
         if _type_of(node) == "parallel":
-            outputs = {name for step in inner for name in _outputs(step)}
+            outputs = {name for step in inner for name in _output_names(step)}
             found = {name: at for name, at in _unwritten_names(inner).items() if name not in outputs}
         else:
             found = _names_read(node)
         unwritten |= {name: at for name, at in found.items() if name not in written and name not in unwritten}
-        steps = _flat(inner)
+        steps = _all_nodes(inner)
         if any(_type_of(step) == "skill" and "output" not in (step.entries or {}) for step in steps):
             break
-        written |= {name for step in steps for name in _outputs(step)}
+        written |= {name for step in steps for name in _output_names(step)}
     return unwritten
 
 
@@ -151,8 +151,8 @@ def _type_of(node: YamlNode) -> Any:
     return entries["type"].scalar if "type" in entries else None
 
 
-def _flat(nodes: Sequence[YamlNode]) -> list[YamlNode]:
-    return [inner for node in nodes for inner in [node, *_flat(_inner_steps(node))]]
+def _all_nodes(nodes: Sequence[YamlNode]) -> list[YamlNode]:
+    return [inner for node in nodes for inner in [node, *_all_nodes(_inner_steps(node))]]
 
 
 def _inner_steps(node: YamlNode) -> Sequence[YamlNode]:
@@ -160,10 +160,10 @@ def _inner_steps(node: YamlNode) -> Sequence[YamlNode]:
     return (steps.items if steps is not None else None) or []
 
 
-def _outputs(node: YamlNode) -> list[str]:
+def _output_names(node: YamlNode) -> list[str]:
     output = (node.entries or {}).get("output")
     own = list(output.texts()) if output is not None else []
-    return own + [name for inner in _inner_steps(node) for name in _outputs(inner)]
+    return own + [name for inner in _inner_steps(node) for name in _output_names(inner)]
 
 
 def _names_read(node: YamlNode) -> dict[str, YamlNode]:

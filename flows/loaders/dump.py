@@ -39,7 +39,7 @@ def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
     yaml.allow_unicode = True
     written = StringIO()
     data = pipeline_data(pipeline)
-    yaml.dump(_laid_out(_with_policies(data) if policies else data), written)
+    yaml.dump(_with_flow_lists(_with_policies(data) if policies else data), written)
     return written.getvalue()
 
 
@@ -57,12 +57,12 @@ def _with_policies(value: Any) -> Any:
     return {**inner, "policy": "all_or_nothing", "parallel": branches}
 
 
-def _laid_out(value: Any) -> Any:
+def _with_flow_lists(value: Any) -> Any:
     """The same data, in which a list of texts inside a list (a branch of several handlers) is written on one line."""
     from ruamel.yaml.comments import CommentedSeq
 
     if isinstance(value, dict):
-        return {key: _laid_out(item) for key, item in cast("dict[Any, Any]", value).items()}
+        return {key: _with_flow_lists(item) for key, item in cast("dict[Any, Any]", value).items()}
     if not isinstance(value, list):
         return value
     items: list[Any] = []
@@ -72,17 +72,17 @@ def _laid_out(value: Any) -> Any:
             flow.fa.set_flow_style()
             items.append(flow)
         else:
-            items.append(_laid_out(item))
+            items.append(_with_flow_lists(item))
     return items
 
 
 def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:
     """The pipeline as the plain data of its YAML."""
     fields = _changed_fields(pipeline, but=("name", "steps"))
-    return {"name": pipeline.name, **fields, "steps": _steps(pipeline.steps)}
+    return {"name": pipeline.name, **fields, "steps": _steps_data(pipeline.steps)}
 
 
-def _steps(steps: Sequence[Step]) -> list[Any]:
+def _steps_data(steps: Sequence[Step]) -> list[Any]:
     return [_step_data(step) for step in steps]
 
 
@@ -92,29 +92,29 @@ def _step_data(step: Step) -> Any:
             fields = _changed_fields(step, but=("handler",))
             return {"handler": step.handler, **fields} if fields else step.handler
         case Parallel():
-            return {**_changed_fields(step, but=("branches",)), "parallel": _steps(step.branches)}
+            return {**_changed_fields(step, but=("branches",)), "parallel": _steps_data(step.branches)}
         case ForEach():
             fields = _changed_fields(step, but=("over", "steps"))
-            return {"for_each": step.over, **fields, "steps": _steps(step.steps)}
+            return {"for_each": step.over, **fields, "steps": _steps_data(step.steps)}
         case MergeResults():
             fields = _changed_fields(step, but=("group",))
             return {"merge_results": step.group, **fields} if step.group is not None else {"merge_results": fields}
         case Switch():
             fields = _changed_fields(step, but=("cases", "default"))
-            default = {"default": _steps(step.default)} if step.default else {}
-            return {**fields, "switch": [_case(case) for case in step.cases], **default}
+            default = {"default": _steps_data(step.default)} if step.default else {}
+            return {**fields, "switch": [_case_data(case) for case in step.cases], **default}
         case SubPipeline():
             return {"pipeline": step.pipeline, **_changed_fields(step, but=("pipeline",))}
         case Sequential():
             fields = _changed_fields(step, but=("steps",))
-            steps = _steps(step.steps)
+            steps = _steps_data(step.steps)
             return {**fields, "steps": steps} if fields or len(steps) == 1 else steps
         case _:
             assert_never(step)
 
 
-def _case(case: Case) -> dict[str, Any]:
-    return {"when": case.when, "steps": _steps(case.steps)}
+def _case_data(case: Case) -> dict[str, Any]:
+    return {"when": case.when, "steps": _steps_data(case.steps)}
 
 
 def _changed_fields(model: BaseModel, *, but: Sequence[str] = ()) -> dict[str, Any]:

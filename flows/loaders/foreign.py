@@ -149,7 +149,7 @@ def built(at: YamlNode, entries: Mapping[str, Any]) -> YamlNode:
     """A native mapping at the position of `at`; nodes among its values keep their own positions."""
     node = YamlNode(at.line, at.column, entries={})
     for key, value in entries.items():
-        child = value if isinstance(value, YamlNode) else _moved(node_of(value), at)
+        child = value if isinstance(value, YamlNode) else _at_position(node_of(value), at)
         node.entries = {**(node.entries or {}), key: child}
         node.key_positions[key] = child.position
     return node
@@ -160,11 +160,11 @@ def listed(at: YamlNode, items: Sequence[YamlNode]) -> YamlNode:
     return YamlNode(at.line, at.column, items=list(items))
 
 
-def _moved(node: YamlNode, at: YamlNode) -> YamlNode:
+def _at_position(node: YamlNode, at: YamlNode) -> YamlNode:
     """A node and everything in it, moved to the position of `at`."""
     node.line, node.column = at.position
     for child in node.children:
-        _moved(child, at)
+        _at_position(child, at)
     return node
 
 

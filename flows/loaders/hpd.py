@@ -41,7 +41,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
         return built(
             root, {"name": name, "steps": listed(root, [_native_step(item, translation) for item in root.items])}
         )
-    keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_usual, written=_pascal)
+    keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_normal_key, written=_pascal)
     parameters = {
         key: built(root, {"description": about, "default": node})
         for key, about in _CONTEXT.items()
@@ -70,21 +70,21 @@ def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
         if snake_case(str(key)) in ("sequential_step", "parallel_step") and len(node.entries) == 1:
             parallel = snake_case(str(key)) == "parallel_step"
             if inner.entries is not None:
-                return _parallel(inner, translation) if parallel else _sequential(inner, translation)
+                return _parallel_step(inner, translation) if parallel else _sequential_step(inner, translation)
             if parallel:
-                return _group(inner, translation, inner)
-            return _handler(inner, inner, "SequentialStep", translation)
-    kind = _kind(node, translation)
+                return _group_step(inner, translation, inner)
+            return _handler_step(inner, inner, "SequentialStep", translation)
+    kind = _node_kind(node, translation)
     if kind == "ParallelStep":
-        return _parallel(node, translation)
+        return _parallel_step(node, translation)
     if kind == "SequentialStep":
-        return _sequential(node, translation)
+        return _sequential_step(node, translation)
     message = "cannot tell what this step is; it needs HandlerName (one handler) or HandlerNames (several at once)"
     translation.error(node.position, "bad-step", message)
     return unreadable(node)
 
 
-def _kind(node: YamlNode, translation: Translation) -> str:
+def _node_kind(node: YamlNode, translation: Translation) -> str:
     for key, value in (node.entries or {}).items():
         if str(key) in ("type", "$type"):
             found = re.search(r"(\w+Step)\b", str(value.scalar))
@@ -100,30 +100,30 @@ def _kind(node: YamlNode, translation: Translation) -> str:
     return "ParallelStep" if several else "SequentialStep" if near else ""
 
 
-def _sequential(node: YamlNode, translation: Translation) -> YamlNode:
-    keys = KeyReader(node, translation, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_usual, written=_pascal)
+def _sequential_step(node: YamlNode, translation: Translation) -> YamlNode:
+    keys = KeyReader(node, translation, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_normal_key, written=_pascal)
     found = keys.node_at("handler_name")
     if found is None:
         translation.error(node.position, "missing-key", "a SequentialStep needs 'HandlerName': the handler it calls")
         return unreadable(node)
-    return _handler(found, node, "HandlerName", translation)
+    return _handler_step(found, node, "HandlerName", translation)
 
 
-def _handler(name: YamlNode, at: YamlNode, key: str, translation: Translation) -> YamlNode:
+def _handler_step(name: YamlNode, at: YamlNode, key: str, translation: Translation) -> YamlNode:
     if isinstance(name.scalar, str) and name.scalar:
         return name
     translation.error(name.position, "bad-value", f"{key!r} must be the name of a handler, not {name.description()}")
     return unreadable(at)
 
 
-def _parallel(node: YamlNode, translation: Translation) -> YamlNode:
-    keys = KeyReader(node, translation, "a ParallelStep", ("type", *_PARALLEL), normal=_usual, written=_pascal)
+def _parallel_step(node: YamlNode, translation: Translation) -> YamlNode:
+    keys = KeyReader(node, translation, "a ParallelStep", ("type", *_PARALLEL), normal=_normal_key, written=_pascal)
     names = keys.node_at("handler_names")
     limit = keys.node_at("max_concurrency")
-    return _group(names or YamlNode(*node.position, items=[]), translation, node, limit, _policy(keys, names))
+    return _group_step(names or YamlNode(*node.position, items=[]), translation, node, limit, _policy(keys, names))
 
 
-def _group(
+def _group_step(
     names: YamlNode,
     translation: Translation,
     at: YamlNode,
@@ -172,7 +172,7 @@ def _policy(keys: KeyReader, names: YamlNode | None) -> Any:
     return {"minimum_threshold": -1 if least is None else least}
 
 
-def _usual(key: str) -> str:
+def _normal_key(key: str) -> str:
     return snake_case(key).removeprefix("$")
 
 

@@ -55,7 +55,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
         problem = Problem(file, 0, 0, "encoding", f"the file is not UTF-8 (byte {error.start}); save it as UTF-8")
         raise InvalidPipeline([problem]) from error
     except OSError as error:
-        raise InvalidPipeline([_unreadable(path, error)]) from error
+        raise InvalidPipeline([_unreadable_file(path, error)]) from error
     return load_pipeline_text(text, file=file)
 
 
@@ -199,7 +199,7 @@ def _name_from(file: str) -> str:
     return stem if stem[0].isalpha() else f"_{stem}"
 
 
-def _unreadable(path: Path, error: OSError) -> Problem:
+def _unreadable_file(path: Path, error: OSError) -> Problem:
     if isinstance(error, FileNotFoundError):
         beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         close = get_close_matches(path.name, beside, n=1)

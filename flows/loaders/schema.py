@@ -48,7 +48,7 @@ def _with_aliases(schema: dict[str, Any], model: type[Any]) -> dict[str, Any]:
     """The schema of a model with all keys under which its fields may be written."""
     required: list[str] = schema.get("required", [])
     properties: dict[str, Any] = dict(schema["properties"])
-    demands: list[Any] = []
+    requirements: list[Any] = []
     for name, field in model.model_fields.items():
         names = [key for key in names_of(name, field) if not key.endswith("_")]
         shape = next((properties[key] for key in names if key in properties), None)
@@ -59,9 +59,9 @@ def _with_aliases(schema: dict[str, Any], model: type[Any]) -> dict[str, Any]:
             }
         properties |= dict.fromkeys(names, shape)
         if any(key in required for key in names):
-            demands.append(_one_of(names))
+            requirements.append(_one_of(names))
     rest = {key: value for key, value in schema.items() if key not in ("required", "properties", "title")}
-    return {**rest, "properties": properties, **({"allOf": demands} if demands else {})}
+    return {**rest, "properties": properties, **({"allOf": requirements} if requirements else {})}
 
 
 def _one_of(names: list[str]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> 
         inner["properties"] = dict(properties)
         properties[kind] = {"description": full["description"], "anyOf": [properties[kind], inner]}
         listed = {"required": [kind], "properties": {kind: {"type": "array"}}}
-        full["allOf"] = [{"anyOf": [{"required": [names[0]]}, listed, _inside(kind, _one_of(names))]}]
+        full["allOf"] = [{"anyOf": [{"required": [names[0]]}, listed, _required_with(kind, _one_of(names))]}]
     if kind in ("for_each", "merge_results"):  # `for_each: docs` and `for_each: {over: docs}`
         inner["properties"] = dict(properties)
         properties[kind] = {"description": full["description"], "anyOf": [{"type": "string"}, inner]}
@@ -87,14 +87,14 @@ def _step_schema(kind: str, model: type[StepFields], schema: dict[str, Any]) -> 
     if kind == "for_each":
         text = {"required": [kind], "properties": {kind: {"type": "string"}}}
         full["allOf"] += [
-            {"anyOf": [{"required": ["over"]}, text, _inside(kind, {"required": ["over"]})]},
-            {"anyOf": [{"required": ["steps"]}, _inside(kind, {"required": ["steps"]})]},
+            {"anyOf": [{"required": ["over"]}, text, _required_with(kind, {"required": ["over"]})]},
+            {"anyOf": [{"required": ["steps"]}, _required_with(kind, {"required": ["steps"]})]},
         ]
     return full
 
 
-def _inside(key: str, demand: dict[str, Any]) -> dict[str, Any]:
-    return {"required": [key], "properties": {key: {"type": "object", **demand}}}
+def _required_with(key: str, requirement: dict[str, Any]) -> dict[str, Any]:
+    return {"required": [key], "properties": {key: {"type": "object", **requirement}}}
 
 
 def _add_short_forms(definitions: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
         translation.error(keys.position_of("stages"), "no-steps", "a pipeline has no stages; list them under 'stages'")
     unread = [unreadable(root)] if "stages" in keys else []
     limited = any("max_workers" in (stage.entries or {}) for stage in stages)
-    steps = [_stage(stage, translation, stop, limited) for stage in stages]
+    steps = [_stage_step(stage, translation, stop, limited) for stage in stages]
     return built(
         root,
         {
@@ -58,7 +58,7 @@ def _parameters(root: YamlNode) -> dict[str, YamlNode]:
     return {"parameters": built(root, {name: built(root, {"required": True}) for name in names})}
 
 
-def _stage(node: YamlNode, translation: Translation, stop: bool, limited: bool) -> YamlNode:
+def _stage_step(node: YamlNode, translation: Translation, stop: bool, limited: bool) -> YamlNode:
     if node.entries is None:
         translation.error(
             node.position, "bad-step", f"a stage must be a mapping with 'name' and 'jobs', not {node.description()}"
@@ -74,7 +74,7 @@ def _stage(node: YamlNode, translation: Translation, stop: bool, limited: bool) 
         fields["max_workers"] = keys.node_at("max_workers") or 1
     loop = keys.node_at("loop")
     if loop is not None:
-        return _loop(loop, keys, translation, fields, stop)
+        return _loop_step(loop, keys, translation, fields, stop)
     jobs = keys.items("jobs", "a list of jobs")
     if not jobs:
         translation.error(
@@ -87,7 +87,7 @@ def _stage(node: YamlNode, translation: Translation, stop: bool, limited: bool) 
             **fields,
             "policy": "fail_fast" if stop else "keep_going",
             **_reducers(jobs),
-            "parallel": listed(keys.node_at("jobs") or node, [_job(job, translation, None) for job in jobs]),
+            "parallel": listed(keys.node_at("jobs") or node, [_job_step(job, translation, None) for job in jobs]),
         },
     )
 
@@ -104,7 +104,9 @@ def _job_name(node: YamlNode) -> str:
     return at.scalar if isinstance(at.scalar, str) else ""
 
 
-def _loop(loop: YamlNode, stage: KeyReader, translation: Translation, fields: dict[str, Any], stop: bool) -> YamlNode:
+def _loop_step(
+    loop: YamlNode, stage: KeyReader, translation: Translation, fields: dict[str, Any], stop: bool
+) -> YamlNode:
     if loop.entries is None:
         stage.report("loop", "a mapping with 'over' and 'jobs'")
         return unreadable(loop)
@@ -131,7 +133,7 @@ def _loop(loop: YamlNode, stage: KeyReader, translation: Translation, fields: di
             "for_each": over,
             **keys.unchanged("max_items"),
             **({} if stop else {"tolerated_failure": built(loop, {"ratio": 1.0, "run_when_failed": "failed"})}),
-            "steps": listed(loop, [_job(job, translation, payload) for job in jobs]),
+            "steps": listed(loop, [_job_step(job, translation, payload) for job in jobs]),
         },
     )
 
@@ -152,7 +154,7 @@ def _with_key(keys: KeyReader, node: YamlNode, translation: Translation, payload
     return built(payload or node, entries)
 
 
-def _job(node: YamlNode, translation: Translation, payload: YamlNode | None) -> YamlNode:
+def _job_step(node: YamlNode, translation: Translation, payload: YamlNode | None) -> YamlNode:
     job: YamlNode | None = node
     fields: dict[str, Any] = {}
     if node.entries is not None:

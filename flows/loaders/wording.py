@@ -57,9 +57,9 @@ def type_text(annotation: Any) -> str:
     if annotation in _DESCRIPTIONS:
         return _DESCRIPTIONS[annotation]
     if get_origin(annotation) is Literal:
-        return _either([repr(choice) for choice in get_args(annotation)])
+        return _alternatives([repr(choice) for choice in get_args(annotation)])
     if is_union(annotation):
-        return _either([type_text(member) for member in get_args(annotation)])
+        return _alternatives([type_text(member) for member in get_args(annotation)])
     if get_origin(annotation) is dict:
         return "a mapping"
     if get_origin(annotation) in (tuple, list):
@@ -72,7 +72,7 @@ def type_text(annotation: Any) -> str:
     return "something else"
 
 
-def _either(choices: Sequence[str]) -> str:
+def _alternatives(choices: Sequence[str]) -> str:
     return " or ".join([", ".join(choices[:-1]), choices[-1]]) if len(choices) > 1 else choices[0]
 
 

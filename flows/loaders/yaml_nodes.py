@@ -148,7 +148,7 @@ class _Reader:
             return self.known[id(raw)]
         line, column = _position(raw)
         node = YamlNode(line, column)
-        kind = _kind(raw)
+        kind = _tag_name(raw)
         if kind not in (*_SCALARS, "seq", "map"):
             self.problem(raw, "tag", f"the tag {raw.tag} is not allowed here: pipelines are plain data")
             kind = "map" if raw.id == "mapping" else "seq" if raw.id == "sequence" else "str"
@@ -167,13 +167,13 @@ class _Reader:
         merged: list[YamlNode] = []
         for raw_key, raw_value in raw.value:
             value = self.read(raw_value, within)
-            if _kind(raw_key) == "merge":
-                merged.extend(self._merged(raw_key, value))
+            if _tag_name(raw_key) == "merge":
+                merged.extend(self._merge_key_nodes(raw_key, value))
                 continue
             if not isinstance(raw_key.value, str):
                 self.problem(raw_key, "bad-key", "a key is a text, not a list or a mapping")
                 continue
-            key = self._scalar(raw_key, _kind(raw_key))
+            key = self._scalar(raw_key, _tag_name(raw_key))
             if key in node.entries:
                 first = node.key_positions[key][0]
                 self.problem(raw_key, "duplicate-key", f"the key {key!r} stands here again, first on line {first}")
@@ -186,7 +186,7 @@ class _Reader:
                     node.entries[key] = value
                     node.key_positions[key] = other.key_position(key)
 
-    def _merged(self, raw_key: Any, value: YamlNode | None) -> list[YamlNode]:
+    def _merge_key_nodes(self, raw_key: Any, value: YamlNode | None) -> list[YamlNode]:
         nodes = [] if value is None else value.items if value.items is not None else [value]
         for node in nodes:
             if node.entries is None:
@@ -217,7 +217,7 @@ class _Reader:
             self.problems.append(Problem(self.file, root.line, root.column, "too-large", message))
 
 
-def _kind(raw: Any) -> str:
+def _tag_name(raw: Any) -> str:
     return str(raw.tag).removeprefix("tag:yaml.org,2002:")
 
 

@@ -8,13 +8,12 @@ from flows.model.limits import (
     EffectiveResource,
     Resource,
     RetryBudget,
-    RetryCount,
     effective_resource,
     tightest,
 )
 from flows.model.lint import remarks
 from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
-from flows.model.policies import PRESETS, Frozen, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.shares import share_of
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
@@ -51,7 +50,7 @@ __all__ = [
     "Case",
     "EffectiveResource",
     "ForEach",
-    "Frozen",
+    "FrozenModel",
     "Handler",
     "InvalidParameters",
     "Merge",
@@ -65,7 +64,6 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryBudget",
-    "RetryCount",
     "Sequential",
     "Split",
     "Step",

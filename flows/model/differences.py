@@ -55,7 +55,7 @@ def pipeline_differences(first: Pipeline, second: Pipeline) -> list[Difference]:
     matched in order. Steps inside an added or removed step are not listed.
     """
     before, after = _steps_by_key(first), _steps_by_key(second)
-    found = list(_changes("", "", _fields(first), _fields(second)))
+    found = list(_changes("", "", _fields_without_steps(first), _fields_without_steps(second)))
     for key, there in after.items():
         here = before.get(key)
         if here is None:
@@ -64,7 +64,9 @@ def pipeline_differences(first: Pipeline, second: Pipeline) -> list[Difference]:
             continue
         if here.parent != there.parent or key in _out_of_order(before, after):
             found.append(Difference("moved", there.name, there.path, before=here.path, after=there.path))
-        found.extend(_changes(there.name, there.path, _fields(here.step), _fields(there.step)))
+        found.extend(
+            _changes(there.name, there.path, _fields_without_steps(here.step), _fields_without_steps(there.step))
+        )
     for key, here in before.items():
         if key not in after and (here.parent in after or not here.parent):
             found.append(Difference("removed", here.name, here.path))
@@ -78,7 +80,7 @@ def _steps_by_key(pipeline: Pipeline) -> dict[str, _StepInTree]:
     def add(steps: Sequence[Step], prefix: str, parent: str) -> None:
         counted: dict[str, int] = {}
         for index, step in enumerate(steps):
-            name = _name(step)
+            name = _step_name(step)
             counted[name] = counted.get(name, 0) + 1
             key = f"#{step.id}" if step.id else f"{parent}/{name}[{counted[name]}]"
             found[key] = _StepInTree(name, f"{prefix}{index}", parent, step)
@@ -88,7 +90,7 @@ def _steps_by_key(pipeline: Pipeline) -> dict[str, _StepInTree]:
     return found
 
 
-def _name(step: Step) -> str:
+def _step_name(step: Step) -> str:
     if step.id:
         return step.id
     if isinstance(step, Handler):
@@ -115,7 +117,7 @@ def _longest_in_order(ranks: Sequence[int], names: Sequence[str]) -> list[str]:
     return [names[index] for index in max(best, key=len, default=list[int]())]
 
 
-def _fields(model: Pipeline | Step) -> dict[str, Any]:
+def _fields_without_steps(model: Pipeline | Step) -> dict[str, Any]:
     """The fields of a pipeline or step without its inner steps; the conditions of a switch are among its fields."""
     data = model.model_dump(mode="json", by_alias=True, exclude={*_INNER, "type"})
     if isinstance(model, Switch):

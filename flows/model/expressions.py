@@ -26,7 +26,7 @@ def _environment() -> Any:
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    class Bounded(ImmutableSandboxedEnvironment):
+    class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """A sandbox without access to code, that changes no value and cannot fill the memory from a short template."""
 
         intercepted_binops = frozenset({"*", "**", "%"})
@@ -44,7 +44,7 @@ def _environment() -> Any:
                 raise SecurityError("str.format is not available; join texts with ~")
             return None
 
-    environment: Any = Bounded(undefined=StrictUndefined, autoescape=False)
+    environment: Any = BoundedEnvironment(undefined=StrictUndefined, autoescape=False)
     environment.globals = {"range": environment.globals["range"], "dict": dict}
     environment.filters = {name: call for name, call in environment.filters.items() if name not in _PADDING}
     return environment

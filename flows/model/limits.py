@@ -1,17 +1,16 @@
 """Limits as pipelines and settings declare them: resources, circuit breakers, retry budgets; and how two combine."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from flows.model.policies import Frozen
-from flows.model.shares import parse_percentage, share_of
+from flows.model.policies import FrozenModel
+from flows.model.shares import parse_percentage
 
 
-class Breaker(Frozen):
+class Breaker(FrozenModel):
     """A circuit breaker: when to stop making calls that keep failing, and for how long."""
 
     failures: int = Field(default=5, ge=1, description="How many transient failures open the breaker.")
@@ -19,7 +18,7 @@ class Breaker(Frozen):
     open_s: float = Field(default=30.0, gt=0.0, description="Seconds without calls, before one is let through.")
 
 
-class Resource(Frozen):
+class Resource(FrozenModel):
     """A named thing that calls share and must not overload."""
 
     concurrency: int | None = Field(default=None, ge=1, description="The most calls at once.")
@@ -34,7 +33,7 @@ class Resource(Frozen):
     )
 
 
-class RetryBudget(Frozen):
+class RetryBudget(FrozenModel):
     """How many retries a whole run may make; after that, transient failures are final."""
 
     max_retries: int | None = Field(default=None, ge=0, description="Retries in total.")
@@ -61,31 +60,6 @@ class RetryBudget(Frozen):
         parts = [f"{self.max_retries} retries"] if self.max_retries is not None else []
         parts += [f"{self.share:.0%} of the calls"] if self.share is not None else []
         return " and ".join(parts)
-
-
-@dataclass
-class RetryCount:
-    """How much of its retry budget a run has spent; used on the event loop only."""
-
-    budget: RetryBudget | None = None
-    calls: int = 0
-    retries: int = 0
-
-    def spend(self) -> bool:
-        """Count one retry and return True, or return False if none is left."""
-        if self.left() < 1:
-            return False
-        self.retries += 1
-        return True
-
-    def left(self) -> float:
-        """How many retries are left; with a share, this grows with the calls begun."""
-        if self.budget is None:
-            return math.inf
-        most = math.inf if self.budget.max_retries is None else self.budget.max_retries
-        if self.budget.share is not None:
-            most = min(most, math.ceil(share_of(self.budget.share, self.calls)))
-        return most - self.retries
 
 
 LIMIT_UNITS = {"concurrency": "at once", "per_minute": "per minute", "tokens_per_minute": "tokens per minute"}

@@ -18,7 +18,7 @@ Remark: TypeAlias = tuple[str, tuple[str, ...], str, str]
 def remarks(pipeline: Pipeline) -> Iterator[Remark]:
     """Yield a remark for everything that could be clearer, in declared order."""
     if _is_undescriptive(pipeline.name):
-        yield "", ("name",), "undescriptive-name", _undescriptive("pipeline", pipeline.name)
+        yield "", ("name",), "undescriptive-name", _undescriptive_remark("pipeline", pipeline.name)
     yield from _step_remarks(pipeline.steps, "", 0)
 
 
@@ -32,9 +32,9 @@ def _step_remarks(steps: tuple[Step, ...], prefix: str, depth: int) -> Iterator[
             )
             yield path, (), "deep-nesting", message
         if step.id is not None and _is_undescriptive(step.id):
-            yield path, ("id",), "undescriptive-name", _undescriptive("id", step.id)
+            yield path, ("id",), "undescriptive-name", _undescriptive_remark("id", step.id)
         elif isinstance(step, Handler) and _is_undescriptive(step.handler):
-            yield path, ("handler",), "undescriptive-name", _undescriptive("handler", step.handler)
+            yield path, ("handler",), "undescriptive-name", _undescriptive_remark("handler", step.handler)
         yield from _step_remarks(child_steps(step), f"{path}.", inside)
 
 
@@ -42,5 +42,5 @@ def _is_undescriptive(name: str) -> bool:
     return _UNDESCRIPTIVE.fullmatch(name) is not None
 
 
-def _undescriptive(kind: str, name: str) -> str:
+def _undescriptive_remark(kind: str, name: str) -> str:
     return f"the {kind} {name!r} says nothing to whoever reads a log; name it for what it does"

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, assert_never
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.errors import suggest
-from flows.model.policies import Frozen
+from flows.model.policies import FrozenModel
 
 LEFT_OUT = "***"
 """Stands in the run store for a secret."""
@@ -16,7 +16,7 @@ _SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
 
 
-class Parameter(Frozen):
+class Parameter(FrozenModel):
     """One value that a run is given: a typed field of the form in the Prefect UI, and a field of the context."""
 
     type: Literal["text", "integer", "number", "boolean", "list", "mapping"] = Field(
@@ -94,7 +94,7 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -102,7 +102,7 @@ def _text(value: Any) -> str:
     raise ValueError("must be a text")
 
 
-def _integer(value: Any) -> int:
+def _to_integer(value: Any) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError("must be a whole number")
     try:
@@ -111,7 +111,7 @@ def _integer(value: Any) -> int:
         raise ValueError("must be a whole number") from None
 
 
-def _number(value: Any) -> float:
+def _to_number(value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -121,7 +121,7 @@ def _number(value: Any) -> float:
     return number
 
 
-def _boolean(value: Any) -> bool:
+def _to_boolean(value: Any) -> bool:
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if isinstance(value, bool):
         return value
@@ -130,25 +130,25 @@ def _boolean(value: Any) -> bool:
     raise ValueError("must be true or false")
 
 
-def _list(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str):
         if value.lstrip().startswith("["):
-            return _json(value, list, "must be a list: values separated by commas, or a JSON list")
+            return _parse_json(value, list, "must be a list: values separated by commas, or a JSON list")
         return [part.strip() for part in value.split(",") if part.strip()]
     raise ValueError("must be a list")
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _to_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str):
-        return _json(value, dict, 'must be a mapping written as JSON, for example {"team": "legal"}')
+        return _parse_json(value, dict, 'must be a mapping written as JSON, for example {"team": "legal"}')
     raise ValueError("must be a mapping")
 
 
-def _json(text: str, kind: type[Any], complaint: str) -> Any:
+def _parse_json(text: str, kind: type[Any], complaint: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -159,12 +159,12 @@ def _json(text: str, kind: type[Any], complaint: str) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "text": _text,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "list": _list,
-    "mapping": _mapping,
+    "text": _to_text,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
+    "list": _to_list,
+    "mapping": _to_mapping,
 }
 
 

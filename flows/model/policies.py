@@ -8,19 +8,19 @@ from flows.model.shares import parse_percentage, share_of
 from flows.model.short_forms import snake_case
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """A model that cannot be changed and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=True)
 
 
-class MinSuccess(Frozen):
+class MinSuccess(FrozenModel):
     """The group succeeds if at least `min` branches succeed."""
 
     min: int = Field(ge=0, description="How many branches must succeed at least.")
 
 
-class MinRatio(Frozen):
+class MinRatio(FrozenModel):
     """The group succeeds if at least this share of its branches succeeds."""
 
     ratio: float = Field(ge=0.0, le=1.0, description="Which share of the branches must succeed at least, 0.0 to 1.0.")
@@ -32,7 +32,7 @@ MergeWhenFailed: TypeAlias = Literal["nothing", "successful"]
 RunWhenFailed: TypeAlias = Literal["partial", "failed"]
 
 
-class Policy(Frozen):
+class Policy(FrozenModel):
     """What a failed branch means for its siblings, for the success of the group, and for the merge."""
 
     on_branch_failure: BranchFailure = Field(
@@ -95,7 +95,7 @@ def minimum_threshold(least: int) -> Policy:
     return Policy(on_branch_failure="continue", success_when=when, merge_when_failed="successful")
 
 
-class Retry(Frozen):
+class Retry(FrozenModel):
     """How often and how fast a step is tried again after a transient failure; fatal failures are never retried."""
 
     max_attempts: int = Field(default=1, ge=1, description="Attempts in total, the first included.")
@@ -119,7 +119,7 @@ class Retry(Frozen):
         return min(self.delay_s * factor, self.max_delay_s) * (1.0 + self.jitter * random)
 
 
-class Tolerance(Frozen):
+class Tolerance(FrozenModel):
     """How many items of a `for_each` may fail; if more do, no new item is started and the step fails."""
 
     count: int | None = Field(default=None, ge=0, description="How many failed items are tolerated.")
@@ -152,7 +152,7 @@ class Tolerance(Frozen):
         return failed > (share_of(self.ratio, total) if self.ratio is not None else (self.count or 0))
 
 
-class Merge(Frozen):
+class Merge(FrozenModel):
     """How a group makes one named result of its branches' results."""
 
     strategy: str = Field(default="collect_all", description="A registered merge strategy.")
@@ -160,7 +160,7 @@ class Merge(Frozen):
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the strategy.")
 
 
-class Split(Frozen):
+class Split(FrozenModel):
     """How a list is divided among the branches of a group."""
 
     strategy: str = Field(

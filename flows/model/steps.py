@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Posit
 
 from flows.model.limits import Resource, RetryBudget
 from flows.model.parameters import Parameter
-from flows.model.policies import Frozen, MergeRule, Policy, Retry, Split, Tolerance
+from flows.model.policies import FrozenModel, MergeRule, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import full_step
 
 MAX_CONCURRENCY_NAMES = ("max_concurrency", "max_workers", "MaxConcurrency", "max_parallel")
@@ -27,7 +27,7 @@ def _at_least_one(limit: Any) -> Any:
 MaxConcurrency: TypeAlias = Annotated[int | Literal["unlimited"] | None, AfterValidator(_at_least_one)]
 
 
-class StepFields(Frozen):
+class StepFields(FrozenModel):
     """The fields that every step has."""
 
     id: str | None = Field(
@@ -136,7 +136,7 @@ class MergeResults(StepFields):
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the strategy.")
 
 
-class Case(Frozen):
+class Case(FrozenModel):
     """One branch of a switch."""
 
     when: str = Field(description="A condition over the context.")
@@ -193,7 +193,7 @@ StepLike: TypeAlias = "str | Step | Mapping[str, Any] | Sequence[StepLike]"
 """A handler's name, a step, a step as YAML would have it, or a list of these (they run in order)."""
 
 
-class Pipeline(Frozen):
+class Pipeline(FrozenModel):
     """A whole pipeline: its parameters, its limits, its rules of merging, and its steps."""
 
     name: str = Field(

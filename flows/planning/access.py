@@ -30,10 +30,10 @@ def node_access(nodes: Sequence[Node]) -> Access:
 
 def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Yield everything that is wrong with reads and writes, in declared order; the run starts with `given` fields."""
-    yield from _check(root, given, True, reducers)
+    yield from _check_node(root, given, True, reducers)
 
 
-def _check(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Check a node that finds the fields `there`; `known` if there can be no others."""
     match node:
         case Leaf():
@@ -47,28 +47,28 @@ def _check(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str
                     yield _unwritten_read(node, message)
         case Chain():
             for child in node.children:
-                yield from _check(child, there, known, reducers)
+                yield from _check_node(child, there, known, reducers)
                 there, known = there | child.access.writes, known and child.access.known
         case Group(derived=True):
             in_order = Chain(path=node.path, id=node.id, label=node.label, children=node.children)
-            yield from _check(in_order, there, known, reducers)
+            yield from _check_node(in_order, there, known, reducers)
         case Group():
             yield from _check_siblings(node, there, reducers)
             for index, child in enumerate(node.children):
                 seen = there.union(*(node.children[i].access.writes for i in all_before(node.after, index)))
                 siblings = node_access(node.children).writes - child.access.writes
                 # A read of a sibling's field is reported once, by `_check_siblings`.
-                yield from _check(child, seen | siblings, known, reducers)
+                yield from _check_node(child, seen | siblings, known, reducers)
         case Loop():
             if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):
                 yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
-            yield from _check(node.body, there | {node.item_name}, known, reducers)
+            yield from _check_node(node.body, there | {node.item_name}, known, reducers)
         case Choice():
             for _, inner in node.cases:
-                yield from _check(inner, there, known, reducers)
+                yield from _check_node(inner, there, known, reducers)
         case Sub():
             inside = there | frozenset(node.plan.pipeline.parameters)
-            for problem in _check(node.plan.root, inside, known, reducers):
+            for problem in _check_node(node.plan.root, inside, known, reducers):
                 yield problem._replace(path=node.path)
         case FanIn():
             for name in node.inputs:
@@ -117,10 +117,10 @@ def open_reads(plan: Plan) -> tuple[ReadParameter, ...]:
             readers.setdefault(leaf.reads[read.name], []).append(read)
     missing = plan.root.access.reads - frozenset(plan.pipeline.parameters)
     names = [name for name in readers if name in missing] + sorted(missing - readers.keys())
-    return tuple(_as_one(name, readers.get(name, [])) for name in names)
+    return tuple(_combined_read(name, readers.get(name, [])) for name in names)
 
 
-def _as_one(name: str, readers: Sequence[ReadParameter]) -> ReadParameter:
+def _combined_read(name: str, readers: Sequence[ReadParameter]) -> ReadParameter:
     kinds = [read.annotation for read in readers]
     same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
     return ReadParameter(name, any(read.required for read in readers), kinds[0] if same else Any)

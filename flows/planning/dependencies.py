@@ -20,7 +20,7 @@ def derive_group(
         found = {
             earlier: reason
             for earlier in range(later)
-            if (reason := _reason(nodes[earlier], node, earlier in declared[later]))
+            if (reason := _wait_reason(nodes[earlier], node, earlier in declared[later]))
         }
         direct = _without_implied(frozenset(found), after)
         after.append(direct)
@@ -31,7 +31,7 @@ def derive_group(
     return tuple(after), tuple(reasons)
 
 
-def _reason(first: Node, second: Node, declared: bool) -> str:
+def _wait_reason(first: Node, second: Node, declared: bool) -> str:
     earlier, later = first.access, second.access
     if declared:
         return "depends_on"

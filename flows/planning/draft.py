@@ -47,7 +47,7 @@ class Overrides:
 
 
 @dataclass
-class Planning:
+class PlanDraft:
     """The plan of one pipeline in the making."""
 
     pipeline: Pipeline

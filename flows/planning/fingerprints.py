@@ -67,17 +67,17 @@ class _StepWalk:
 
     def walk(self, node: Node, before: str) -> str:
         """Note the leaves in a node; takes the chained fingerprint before the node and returns the one after it."""
-        before = _mark(before, node.when, node.enabled)
+        before = _parts_fingerprint(before, node.when, node.enabled)
         match node:
             case Leaf():
-                own = _mark(
+                own = _parts_fingerprint(
                     node.spec.name, node.spec.version, node.options, node.reads, node.writes, node.when, node.enabled
                 )
-                chained = _mark(before, own)
+                chained = _parts_fingerprint(before, own)
                 self.by_id[node.id] = StepFingerprint(own, chained)
                 return chained
             case FanIn():
-                return _mark(before, node.group, node.inputs, node.merge.model_dump())
+                return _parts_fingerprint(before, node.group, node.inputs, node.merge.model_dump())
             case Chain():
                 for child in node.children:
                     before = self.walk(child, before)
@@ -85,13 +85,13 @@ class _StepWalk:
             case Group():
                 return self._group(node, before)
             case Loop():
-                inside = _mark(before, node.over, node.item_name, node.batch_size)
-                return _mark(self.walk(node.body, inside), node.collect, node.reducers)
+                inside = _parts_fingerprint(before, node.over, node.item_name, node.batch_size)
+                return _parts_fingerprint(self.walk(node.body, inside), node.collect, node.reducers)
             case Choice():
-                after = [self.walk(case, _mark(before, condition)) for condition, case in node.cases]
-                return _mark(before, after)
+                after = [self.walk(case, _parts_fingerprint(before, condition)) for condition, case in node.cases]
+                return _parts_fingerprint(before, after)
             case Sub():
-                return self.walk(node.plan.root, _mark(before, node.parameters))
+                return self.walk(node.plan.root, _parts_fingerprint(before, node.parameters))
             case _:
                 assert_never(node)
 
@@ -100,12 +100,12 @@ class _StepWalk:
         split = group.split.model_dump() if group.split is not None else None
         for index, child in enumerate(group.children):
             waited_for = [after[earlier] for earlier in sorted(all_before(group.after, index))]
-            after.append(self.walk(child, _mark(before, split, index if split else None, waited_for)))
+            after.append(self.walk(child, _parts_fingerprint(before, split, index if split else None, waited_for)))
         merge = group.merge.model_dump() if group.merge is not None else None
-        return _mark(before, after, merge, group.reducers)
+        return _parts_fingerprint(before, after, merge, group.reducers)
 
 
-def _mark(*parts: Any) -> str:
+def _parts_fingerprint(*parts: Any) -> str:
     try:
         return fingerprint(parts)
     except UnsupportedValue:  # an option given from Python that is not data
@@ -140,12 +140,16 @@ class _EffectWalk:
                 self._leaf(node, given, marks)
             case FanIn():
                 inputs = [node.group] if node.group else list(node.inputs)
-                self._write(node.merge.output, self._after(inputs, given, (*marks, node.merge.model_dump())))
+                self._write(
+                    node.merge.output, self._fingerprint_after(inputs, given, (*marks, node.merge.model_dump()))
+                )
             case Chain() | Group():
                 for child in node.children:
                     self.walk(child, given, marks)
                 if isinstance(node, Group) and node.merge is not None:
-                    self._write(node.merge.output, self._after(list(self.fields), given, (node.merge.model_dump(),)))
+                    self._write(
+                        node.merge.output, self._fingerprint_after(list(self.fields), given, (node.merge.model_dump(),))
+                    )
             case Loop():
                 self.fields[node.item_name] = EffectFingerprint()
                 self.walk(node.body, given, marks)
@@ -153,23 +157,23 @@ class _EffectWalk:
                 for condition, case in node.cases:
                     self.walk(case, given, (*marks, condition))
             case Sub():
-                self.walk(node.plan.root, {**given, **_rendered(node.parameters, given)}, marks)
+                self.walk(node.plan.root, {**given, **_rendered_options(node.parameters, given)}, marks)
             case _:
                 assert_never(node)
 
     def _leaf(self, leaf: Leaf, given: dict[str, Any], marks: tuple[Any, ...]) -> None:
         spec = leaf.spec
         reads = sorted(self.fields) if spec.reads is None else list(leaf.reads.values())
-        own = (*marks, spec.name, spec.version, _rendered(leaf.options, given))
-        after = self._after(reads, given, own)
+        own = (*marks, spec.name, spec.version, _rendered_options(leaf.options, given))
+        after = self._fingerprint_after(reads, given, own)
         after = EffectFingerprint(after.fingerprint, after.steps | {spec.name, leaf.id})
         for target in leaf.writes.values():
             self._write(target, after)
         if spec.effects is not None and len(spec.effects) == 1:
             (effect,) = spec.effects
-            self.effects[effect] = _joined(self.effects.get(effect), after)
+            self.effects[effect] = _combined_fingerprint(self.effects.get(effect), after)
 
-    def _after(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
+    def _fingerprint_after(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
         """The fingerprint of a result that depends on the fields that are read and on `own`."""
         inputs: list[Any] = []
         steps = frozenset[str]()
@@ -181,20 +185,20 @@ class _EffectWalk:
                 steps |= self.fields[name].steps
             else:
                 inputs.append((name, given.get(name)))
-        return EffectFingerprint(_hash((own, inputs)), steps)
+        return EffectFingerprint(_content_hash((own, inputs)), steps)
 
     def _write(self, target: str | None, written: EffectFingerprint) -> None:
         if target is not None and target not in self.apart_from:
-            self.fields[target] = _joined(self.fields.get(target), written)
+            self.fields[target] = _combined_fingerprint(self.fields.get(target), written)
 
 
-def _joined(before: EffectFingerprint | None, more: EffectFingerprint) -> EffectFingerprint:
+def _combined_fingerprint(before: EffectFingerprint | None, more: EffectFingerprint) -> EffectFingerprint:
     if before is None:
         return more
-    return EffectFingerprint(_hash((before.fingerprint, more.fingerprint)), before.steps | more.steps)
+    return EffectFingerprint(_content_hash((before.fingerprint, more.fingerprint)), before.steps | more.steps)
 
 
-def _rendered(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _rendered_options(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options with the templates rendered that need only parameters of the run."""
     found: dict[str, Any] = {}
     for name, value in options.items():
@@ -209,7 +213,7 @@ def _rendered(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _hash(value: Any) -> str:
+def _content_hash(value: Any) -> str:
     try:
         return fingerprint(value)[:16]
     except UnsupportedValue:  # an option given from Python that is not data

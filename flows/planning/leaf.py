@@ -7,22 +7,22 @@ from pydantic import ValidationError
 from flows.author import HandlerSpec, StepDeclaration
 from flows.errors import OrchestrationError, UnknownName, suggest
 from flows.model import Handler, Retry, check_expression, template_names
-from flows.planning.draft import Planning
+from flows.planning.draft import PlanDraft
 from flows.planning.plan import Access, Leaf
 
 
-def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
+def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
     """The node of a step that calls `spec`; problems with the step are noted in `planning`."""
-    step = step.model_copy(update={"options": planning.resolved(step.options, path, "options")})
-    planning.specs[spec.name] = spec
-    declared = _declared(planning, step, spec, path)
+    step = step.model_copy(update={"options": draft.resolved(step.options, path, "options")})
+    draft.specs[spec.name] = spec
+    declared = _step_declaration(draft, step, spec, path)
     if declared is not None:
         version = f"{spec.version}+{declared.version}" if declared.version else spec.version
         spec = replace(spec, reads=declared.reads, writes=declared.writes, effects=declared.effects, version=version)
     names = [read.name for read in spec.reads or ()]
     for parameter in step.reads:
         if spec.reads is not None and parameter not in names:
-            planning.problem(
+            draft.problem(
                 path,
                 "unknown-read",
                 f"{spec.name} reads no {parameter!r}{suggest(parameter, names)}",
@@ -31,17 +31,17 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
             )
     for write in step.writes:
         if spec.writes is not None and write not in spec.writes:
-            planning.problem(
+            draft.problem(
                 path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}", "writes", write
             )
-    _check_options(planning, step, spec, path)
+    _check_options(draft, step, spec, path)
     uses = tuple(dict.fromkeys((*spec.uses, *step.uses)))
-    planning.used.update(uses)
+    draft.used.update(uses)
     for resource in uses:
-        known = sorted({*planning.pipeline.resources, *planning.overrides.resources})
+        known = sorted({*draft.pipeline.resources, *draft.overrides.resources})
         if resource not in known:
             by = "" if resource in step.uses else f" (every {spec.name} uses it)"
-            planning.problem(
+            draft.problem(
                 path,
                 "unknown-resource",
                 f"no resource named {resource!r}{by}{suggest(resource, known)}; define "
@@ -57,8 +57,8 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
         known=spec.reads is not None and spec.writes is not None,
         effects_known=spec.effects is not None,
     )
-    common, retry = planning.common(step, path, spec.name, access), step.retry or planning.pipeline.retry
-    planning.scope.steps[step.handler] = planning.scope.steps[step.id or common["id"]] = (writes, access)
+    common, retry = draft.common(step, path, spec.name, access), step.retry or draft.pipeline.retry
+    draft.scope.steps[step.handler] = draft.scope.steps[step.id or common["id"]] = (writes, access)
     if declared is not None:
         common["timeout_s"] = step.timeout_s or declared.timeout_s
         if retry is None and declared.max_attempts is not None:
@@ -75,22 +75,22 @@ def plan_leaf(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -
     )
 
 
-def _declared(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> StepDeclaration | None:
+def _step_declaration(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> StepDeclaration | None:
     """The declaration of a handler that `declares` by the step's options; None if it does not, or refuses them."""
     if spec.declares is None:
         return None
     try:
         return spec.declares(step.options)
     except UnknownName as error:
-        planning.problem(path, f"unknown-{error.kind.replace(' ', '-')}", str(error))
+        draft.problem(path, f"unknown-{error.kind.replace(' ', '-')}", str(error))
     except OrchestrationError as error:
-        planning.problem(path, "bad-option", f"{spec.name}: {error}")
+        draft.problem(path, "bad-option", f"{spec.name}: {error}")
     return None
 
 
-def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: str) -> None:
+def _check_options(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> None:
     templated = {name for name, value in step.options.items() if template_names(value) or "{{" in str(value)}
-    templated |= {name for name in step.options if (path, name) in planning.refused}
+    templated |= {name for name in step.options if (path, name) in draft.refused}
     try:
         spec.options.model_validate(dict(step.options))
     except ValidationError as invalid:
@@ -100,14 +100,14 @@ def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: s
                 continue
             known = list(spec.options.model_fields)
             if error["type"] == "extra_forbidden":
-                planning.problem(
+                draft.problem(
                     path, "unknown-option", f"{spec.name} has no option {name!r}{suggest(name, known)}", "options", name
                 )
             elif error["type"] == "missing":
-                planning.problem(path, "missing-option", f"{spec.name} needs the option {name!r}", "options")
+                draft.problem(path, "missing-option", f"{spec.name} needs the option {name!r}", "options")
             else:
                 where = ".".join(str(part) for part in error["loc"])
-                planning.problem(
+                draft.problem(
                     path,
                     "bad-option",
                     f"option {where!r} of {spec.name}: {error['msg']}",
@@ -118,4 +118,4 @@ def _check_options(planning: Planning, step: Handler, spec: HandlerSpec, path: s
         if isinstance(value, str) and "{{" in value:
             syntax_error = check_expression(value)
             if syntax_error:
-                planning.problem(path, "bad-expression", syntax_error, "options", name)
+                draft.problem(path, "bad-expression", syntax_error, "options", name)

@@ -26,7 +26,7 @@ from flows.model import (
 )
 from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
-from flows.planning.draft import Overrides, Planning, PositionOf
+from flows.planning.draft import Overrides, PlanDraft, PositionOf
 from flows.planning.leaf import plan_leaf
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
 from flows.planning.type_flow import mismatches
@@ -79,12 +79,12 @@ def make_plan(
     )
 
 
-class _Planner(Planning):
+class _Planner(PlanDraft):
     """Makes the nodes of the steps and numbers them."""
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         """The node of steps that run in order, or, in `mode: dag`, as soon as they can."""
-        children = tuple(self.node(step, _below(path, index)) for index, step in enumerate(steps))
+        children = tuple(self.node(step, _child_path(path, index)) for index, step in enumerate(steps))
         declared = self._declared_waits(steps, children)
         if self.pipeline.mode == "dag" and len(children) > 1:
             derived = derive_group(children, declared)
@@ -150,7 +150,9 @@ class _Planner(Planning):
                 return self._sub(step, path)
             case Sequential():
                 inner = self.chain(step.steps, path, step.name or "steps")
-                return _with(inner, self.common(step, path, step.name or "steps", inner.access) | {"own_outcome": True})
+                return _with_changes(
+                    inner, self.common(step, path, step.name or "steps", inner.access) | {"own_outcome": True}
+                )
             case _:
                 assert_never(step)
 
@@ -170,7 +172,7 @@ class _Planner(Planning):
     def _group(self, step: Parallel, path: str) -> Node:
         if not step.branches:
             self.problem(path, "empty-group", f"Parallel group {step.id or path} has no steps", "branches")
-        children = tuple(self.node(branch, _below(path, index)) for index, branch in enumerate(step.branches))
+        children = tuple(self.node(branch, _child_path(path, index)) for index, branch in enumerate(step.branches))
         after = self._declared_waits(step.branches, children)
         access = node_access(children)
         if step.merge is not None:
@@ -223,7 +225,7 @@ class _Planner(Planning):
                 )
         return Loop(
             **self.common(step, path, f"for each {step.as_} of {step.over}", access, "for_each"),
-            body=_with(body, {"id": self.step_id(None, path, "item")}),
+            body=_with_changes(body, {"id": self.step_id(None, path, "item")}),
             over=step.over,
             item_name=step.as_,
             batch_size=step.batch_size,
@@ -266,7 +268,7 @@ class _Planner(Planning):
                 self.check_condition(case.when, path)
                 reads |= condition_names(case.when)
             # The steps of all cases are numbered together, so that a path names only one step.
-            inner = tuple(self.node(inner, _below(path, index + i)) for i, inner in enumerate(case.steps))
+            inner = tuple(self.node(inner, _child_path(path, index + i)) for i, inner in enumerate(case.steps))
             label = "default" if last else case.when
             cases.append(
                 (
@@ -335,9 +337,9 @@ class _Planner(Planning):
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 
 
-def _below(path: str, index: int) -> str:
+def _child_path(path: str, index: int) -> str:
     return f"{path}.{index}" if path else str(index)
 
 
-def _with(node: Node, changes: Mapping[str, Any]) -> Any:
+def _with_changes(node: Node, changes: Mapping[str, Any]) -> Any:
     return replace(node, **changes)

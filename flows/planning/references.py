@@ -103,14 +103,14 @@ class ReferenceScope:
         if not parts or not isinstance(parts[0], str):
             raise UnknownReference(f"{text!r} names nothing; write '@{root}.NAME'")
         if root == "run":
-            return self._written(text, parts[0], parts[1:])
+            return self._written_target(text, parts[0], parts[1:])
         if root == "payload" and parts[0] not in self.parameters:
             known = sorted(self.parameters)
             hint = suggest(parts[0], known) if known else "; the pipeline declares no parameters"
             raise UnknownReference(f"{text!r}: no parameter is named {parts[0]!r}{hint}")
         return parts[0], tuple(parts[1:])
 
-    def _written(self, text: str, step: str, parts: list[str | int]) -> Target:
+    def _written_target(self, text: str, step: str, parts: list[str | int]) -> Target:
         if step not in self.steps:
             hint = suggest(step, list(self.steps)) if self.steps else "; no step is before it"
             raise UnknownReference(f"{text!r}: no step before it is named {step!r}{hint}")

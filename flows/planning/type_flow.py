@@ -29,10 +29,10 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
 
 def mismatches(root: Node) -> Iterator[Mismatch]:
     """Yield every read of a field that was declared with another type, in declared order."""
-    yield from _check(root, {})
+    yield from _check_node(root, {})
 
 
-def _check(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
+def _check_node(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
     match node:
         case Leaf():
             for read in node.spec.reads or ():
@@ -44,7 +44,7 @@ def _check(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
         case Chain():
             seen = dict(there)
             for child in node.children:
-                yield from _check(child, seen)
+                yield from _check_node(child, seen)
                 _add_writes(seen, child)
         case Group():
             for index, child in enumerate(node.children):
@@ -53,17 +53,17 @@ def _check(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
                     _add_writes(seen, node.children[before])
                 if node.split is not None:
                     seen.pop(node.split.over.split(".")[0], None)
-                yield from _check(child, seen)
+                yield from _check_node(child, seen)
         case Loop():
             inside = {name: held for name, held in there.items() if name != node.item_name}
             if node.over in there and node.batch_size is None:
-                items = _items(there[node.over][0])
+                items = _item_type(there[node.over][0])
                 if items is not Any:
                     inside[node.item_name] = (items, f"{there[node.over][1]}, an item of {node.over!r}")
-            yield from _check(node.body, inside)
+            yield from _check_node(node.body, inside)
         case Choice():
             for _, inner in node.cases:
-                yield from _check(inner, dict(there))
+                yield from _check_node(inner, dict(there))
         case Sub() | FanIn():
             return
 
@@ -110,7 +110,7 @@ def _one_may_fit(held: Any, wanted: Any) -> bool:
     held_class, wanted_class = _class_of(held), _class_of(wanted)
     if held_class is None or wanted_class is None:
         return True
-    held_kind, wanted_kind = _kind(held_class), _kind(wanted_class)
+    held_kind, wanted_kind = _type_kind(held_class), _type_kind(wanted_class)
     if held_kind and held_kind == wanted_kind:
         inner, other = get_args(held), get_args(wanted)
         if held_kind == "a list" and len(inner) and len(other) and tuple not in (held_class, wanted_class):
@@ -130,7 +130,7 @@ def _class_of(annotation: Any) -> type | None:
     return origin if isinstance(origin, type) and not getattr(origin, "_is_protocol", False) else None
 
 
-def _kind(one: type) -> str:
+def _type_kind(one: type) -> str:
     return next((kind for kind, classes in _KINDS if issubclass(one, classes)), "")
 
 
@@ -138,10 +138,10 @@ def _is_plain(one: type) -> bool:
     return not inspect.isabstract(one) and one.__module__ not in ("typing", "collections.abc", "abc")
 
 
-def _items(annotation: Any) -> Any:
+def _item_type(annotation: Any) -> Any:
     arguments = get_args(annotation)
     listed = _class_of(annotation)
-    return arguments[0] if arguments and listed is not None and _kind(listed) == "a list" else Any
+    return arguments[0] if arguments and listed is not None and _type_kind(listed) == "a list" else Any
 
 
 def annotation_text(annotation: Any) -> str:

@@ -92,7 +92,7 @@ _HINTS: list[Hint] = [
     _hint(
         "it took too long: raise `timeout_s`, use smaller batches, or find out why it waits",
         r"timed? ?out|the time was up",
-        ["StepTimeout", "Abandoned", "TimeoutError", "ReadTimeout"],
+        ["StepTimeout", "StepAbandoned", "TimeoutError", "ReadTimeout"],
     ),
     _hint(
         "the service itself has failed: retries help if that passes",

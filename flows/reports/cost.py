@@ -55,9 +55,9 @@ def cost_report(
     """Add up the costs of the steps, including failed, cancelled and abandoned ones."""
     listed = tuple(outcomes)
     paid = [outcome for outcome in listed if outcome.is_leaf and outcome.cost and not outcome.reused]
-    inside = _inside(paid)
+    inside = _paid_inside(paid)
     rows = {
-        outcome.path: _row(outcome, inside[outcome.path])
+        outcome.path: _cost_row(outcome, inside[outcome.path])
         for outcome in listed
         if not outcome.is_leaf and outcome.path in inside
     }
@@ -87,7 +87,7 @@ def cost_report(
     )
 
 
-def _inside(paid: Iterable[Outcome]) -> dict[StepPath, list[Outcome]]:
+def _paid_inside(paid: Iterable[Outcome]) -> dict[StepPath, list[Outcome]]:
     """The steps with a cost, by every path that encloses them."""
     found: dict[StepPath, list[Outcome]] = {}
     for outcome in paid:
@@ -96,7 +96,7 @@ def _inside(paid: Iterable[Outcome]) -> dict[StepPath, list[Outcome]]:
     return found
 
 
-def _row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
+def _cost_row(outcome: Outcome, inside: list[Outcome]) -> CostRow:
     return CostRow(
         outcome.path,
         outcome.id,

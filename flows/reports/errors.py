@@ -82,7 +82,7 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
         summary = f"{summary}; {text}" if summary else text
     return ErrorReport(
         summary,
-        tuple(_grouped([*_entries(failed), *_items(listed)])),
+        tuple(_group_causes([*_entries(failed), *_item_entries(listed)])),
         tuple(
             (outcome.id, _message(outcome))
             for outcome in listed
@@ -108,10 +108,10 @@ def normalised(message: str) -> str:
     """
     for pattern, placeholder in _PLACEHOLDERS:
         message = pattern.sub(placeholder, message)
-    return " ".join(_NUMBER.sub(_number, message).split())
+    return " ".join(_NUMBER.sub(_mask_number, message).split())
 
 
-def _number(found: re.Match[str]) -> str:
+def _mask_number(found: re.Match[str]) -> str:
     before = found.string[max(0, found.start() - 16) : found.start()]
     status = len(found[0]) == 3 and found[0][0] in "45" and _BEFORE_STATUS.search(before) is not None
     return found[0] if status else "<n>"
@@ -143,13 +143,13 @@ def _entries(failed: Iterable[Outcome]) -> Iterator[_Entry]:
         )
 
 
-def _items(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
+def _item_entries(outcomes: Iterable[Outcome]) -> Iterator[_Entry]:
     for outcome in outcomes:
         for failure in outcome.failures:
             yield _Entry("set aside", failure.error, outcome.path, outcome.step, failure.item, "set aside", False)
 
 
-def _grouped(entries: Iterable[_Entry]) -> list[Cause]:
+def _group_causes(entries: Iterable[_Entry]) -> list[Cause]:
     found: dict[tuple[str, str, bool], list[_Entry]] = {}
     for entry in entries:
         # Many messages contain the id of their step, which would separate failures of one cause.

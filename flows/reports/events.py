@@ -52,9 +52,9 @@ class JobEvents:
             case StepStarted():
                 self._start_job(event.path, event.id)
             case StepFinished():
-                self._finish(event.outcome)
+                self._finish_job(event.outcome)
             case RunFinished():
-                self._end(event.result)
+                self._finish_run(event.result)
             case _:
                 pass
 
@@ -71,14 +71,14 @@ class JobEvents:
         if stage and stage not in self._begun:
             self._begun.add(stage)
             self._events.put(JobEvent("stage_start", self._stages[stage]))
-        self._events.put(JobEvent("job_start", self._stages.get(stage, ""), self._job(path, id)))
+        self._events.put(JobEvent("job_start", self._stages.get(stage, ""), self._job_label(path, id)))
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish_job(self, outcome: Outcome) -> None:
         why = outcome.error.message if outcome.error else outcome.reason
         stage = self._stage_of(outcome.path)
         name = self._stages.get(stage, "")
         if outcome.is_leaf:
-            job = self._job(outcome.path, outcome.id)
+            job = self._job_label(outcome.path, outcome.id)
             kind: JobEventKind = {"succeeded": "job_ok", "skipped": "job_skip"}.get(outcome.status, "job_fail")  # pyright: ignore[reportAssignmentType]
             text = f"Job {job} completed" if kind == "job_ok" else f"Stage {name}: Job {job} {outcome.status}: {why}"
             self._events.put(JobEvent(kind, name, job, outcome.seconds, text))
@@ -86,7 +86,7 @@ class JobEvents:
             ok = outcome.status == "succeeded"
             self._events.put(JobEvent("stage_ok" if ok else "stage_fail", name, "", outcome.seconds, why))
 
-    def _end(self, result: RunResult | None) -> None:
+    def _finish_run(self, result: RunResult | None) -> None:
         text = result.status if result is not None else "stopped"
         self._events.put(JobEvent("run_end", seconds=result.seconds if result is not None else 0.0, text=text))
         self._events.put(None)
@@ -104,7 +104,7 @@ class JobEvents:
         first = next(iter(path.around), path)
         return first if first in self._stages else ""
 
-    def _job(self, path: StepPath, id: str) -> str:
+    def _job_label(self, path: StepPath, id: str) -> str:
         """The name of a job for people: the name of its handler, and the item if it is in a loop."""
         label = self._jobs.get(path.plain)
         return f"{label}{path.item}" if label is not None else id

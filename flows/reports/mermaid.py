@@ -1,36 +1,18 @@
-"""A plan as a Mermaid flowchart: groups are boxes with their limits, and after a run every step has its status."""
+"""A plan as a Mermaid flowchart: steps are boxes, and groups are boxes around them with their limits."""
 
-from collections.abc import Iterable
-
-from flows.author import Outcome
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
-_CLASSES = {
-    "succeeded": "fill:#d3f9d8,stroke:#2b8a3e",
-    "failed": "fill:#ffe3e3,stroke:#c92a2a",
-    "timed_out": "fill:#fff3bf,stroke:#e67700",
-    "abandoned": "fill:#fff3bf,stroke:#e67700,stroke-dasharray:4",
-    "cancelled": "fill:#e9ecef,stroke:#868e96",
-    "skipped": "fill:#f8f9fa,stroke:#adb5bd,stroke-dasharray:4",
-}
 
-
-def draw_mermaid(plan: Plan, outcomes: Iterable[Outcome] = ()) -> str:
+def draw_mermaid(plan: Plan) -> str:
     """The text of a flowchart, from top to bottom; always the same for the same plan."""
-    chart = _Chart({outcome.path: outcome.status for outcome in outcomes if not outcome.path.item})
-    lines = ["flowchart TD"]
+    chart = _Chart()
     inner, _, _ = chart.node(plan.root, "", 1)
-    lines += inner
-    lines += [f"    {start} --> {end}" for start, end in chart.edges]
-    lines += [f"    classDef {name} {style}" for name, style in _CLASSES.items() if name in chart.used]
-    return "\n".join(lines)
+    return "\n".join(["flowchart TD", *inner, *(f"    {start} --> {end}" for start, end in chart.edges)])
 
 
 class _Chart:
-    def __init__(self, statuses: dict[str, str]) -> None:
-        self.statuses = statuses
+    def __init__(self) -> None:
         self.edges: list[tuple[str, str]] = []
-        self.used: set[str] = set()
 
     def node(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         """The lines of a node, and the names of its first and of its last boxes."""
@@ -42,25 +24,23 @@ class _Chart:
             case Group(derived=True):
                 return self._graph(node, prefix, depth)
             case Group():
-                return self._framed(node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth)
+                return self._subgraph(
+                    node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth
+                )
             case Loop():
                 batch = f", {node.batch_size} per batch" if node.batch_size else ""
-                return self._framed(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
+                return self._subgraph(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
             case Choice():
-                return self._framed(
+                return self._subgraph(
                     node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth
                 )
             case Sub():
                 name = _box_name(node, prefix)
-                return self._framed(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
+                return self._subgraph(node, (node.plan.root,), f"pipeline {node.label}", f"{name}_", depth, title=name)
 
     def _box(self, node: Node, prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         name = _box_name(node, prefix)
-        status = self.statuses.get(node.path) if not prefix else None
-        mark = f":::{status}" if status else ""
-        if status:
-            self.used.add(status)
-        return [f'{"    " * depth}{name}["{_label_text(node.label)}"]{mark}'], [name], [name]
+        return [f'{"    " * depth}{name}["{_label_text(node.label)}"]'], [name], [name]
 
     def _chain(self, nodes: tuple[Node, ...], prefix: str, depth: int) -> tuple[list[str], list[str], list[str]]:
         lines: list[str] = []
@@ -88,7 +68,7 @@ class _Chart:
         last = [name for i, (_, exits) in enumerate(ends) if i not in awaited for name in exits]
         return lines, first, last
 
-    def _framed(
+    def _subgraph(
         self, node: Node, inside: tuple[Node, ...], label: str, prefix: str, depth: int, *, title: str | None = None
     ) -> tuple[list[str], list[str], list[str]]:
         indent = "    " * depth

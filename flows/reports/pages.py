@@ -79,7 +79,7 @@ def outcome_table(result: RunResult) -> str:
         "",
         "| step | status | seconds | attempts | cost | why |",
         "|---|---|---:|---:|---|---|",
-        *(_row(outcome) for outcome in kept),
+        *(_outcome_row(outcome) for outcome in kept),
     ]
     if result.failures:
         lines += ["", "| set aside | step | reason |", "|---|---|---|"]
@@ -87,7 +87,7 @@ def outcome_table(result: RunResult) -> str:
     return "\n".join(lines)
 
 
-def _row(outcome: Outcome) -> str:
+def _outcome_row(outcome: Outcome) -> str:
     cost = cost_text(outcome.cost)
     why = outcome.error.message if outcome.error else outcome.reason
     return (

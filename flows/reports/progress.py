@@ -27,11 +27,11 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self._expect(event.plan.root, "")
+                self._expect_steps(event.plan.root, "")
             case LoopStarted():
                 self._start_loop(event.path, event.items)
             case StepStarted():
-                self._at(event.path, event.id).running += 1
+                self._count_at(event.path, event.id).running += 1
             case StepProgressed():
                 if self._stuck.pop(event.path, None) is None:
                     return
@@ -41,16 +41,16 @@ class LiveProgress:
                 self._stuck.pop(event.outcome.path, None)
                 if not event.outcome.is_leaf:
                     return
-                self._finish(event.outcome)
+                self._count_outcome(event.outcome)
             case _:
                 return
         self.changes += 1
 
-    def _expect(self, node: Node, prefix: str) -> None:
+    def _expect_steps(self, node: Node, prefix: str) -> None:
         if isinstance(node, (Leaf, FanIn)):
             self._steps[StepPath(prefix + node.path)] = _StepCount(node.id)
         for child in node_children(node):
-            self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
+            self._expect_steps(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
 
     def _start_loop(self, path: StepPath, items: int) -> None:
         again = path.plain in self._loops
@@ -60,8 +60,8 @@ class LiveProgress:
                 # An inner loop starts once for every item of the outer loop.
                 step.total = step.total + items if again else items
 
-    def _finish(self, outcome: Outcome) -> None:
-        step = self._at(outcome.path, outcome.id)
+    def _count_outcome(self, outcome: Outcome) -> None:
+        step = self._count_at(outcome.path, outcome.id)
         step.ended += 1
         step.aside += len(outcome.failures)
         if outcome.status not in ("succeeded", "skipped"):
@@ -79,7 +79,7 @@ class LiveProgress:
         rows = [
             (
                 cell(step.id),
-                f"`{_bar(step)}`",
+                f"`{_progress_bar(step)}`",
                 f"{step.ended} of {step.known}",
                 str(step.running or ""),
                 ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
@@ -109,7 +109,7 @@ class LiveProgress:
                 seen_changes = self.changes
                 yield self.markdown()
 
-    def _at(self, path: StepPath, id: str) -> "_StepCount":
+    def _count_at(self, path: StepPath, id: str) -> "_StepCount":
         return self._steps.setdefault(path.plain, _StepCount(StepPath(id).step))
 
 
@@ -124,6 +124,6 @@ class _StepCount:
         return max(self.total, self.ended)
 
 
-def _bar(step: _StepCount) -> str:
+def _progress_bar(step: _StepCount) -> str:
     full = _WIDTH if step.known == step.ended else int(_WIDTH * step.ended / step.known)
     return "█" * full + "░" * (_WIDTH - full)

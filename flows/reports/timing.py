@@ -28,15 +28,17 @@ def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
     They are found by their times alone: the step that ended last, before it the step that ended last before that one
     started, and so on. So the path includes waits for limits, not only dependencies.
     """
-    ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None), key=_end)
+    ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None), key=_end_time)
     found: list[Link] = []
     while ran:
         last = ran.pop()
         begun = last.started or 0.0
         # Clocks are read at slightly different moments, so a step may seem to end after the start of the next one.
-        while ran and (_end(ran[-1]) > begun + min(0.005, ran[-1].seconds / 2) or (ran[-1].started or 0.0) >= begun):
+        while ran and (
+            _end_time(ran[-1]) > begun + min(0.005, ran[-1].seconds / 2) or (ran[-1].started or 0.0) >= begun
+        ):
             ran.pop()
-        found.append(Link(last, max(0.0, begun - (_end(ran[-1]) if ran else started))))
+        found.append(Link(last, max(0.0, begun - (_end_time(ran[-1]) if ran else started))))
     return found[::-1]
 
 
@@ -51,8 +53,9 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
     busy = sum(outcome.seconds for outcome in ran)
     waited = sum(link.waited_s for link in path)
     lines = [
-        f"The run took **{_time(seconds)}**; its steps add up to {_time(busy)}, so running side by side saved at most "
-        f"**{_time(max(0.0, busy - seconds))}** ({busy / seconds if seconds else 1:.1f} at once on average).",
+        f"The run took **{_time_text(seconds)}**; its steps add up to {_time_text(busy)}, so running side by side "
+        f"saved at most **{_time_text(max(0.0, busy - seconds))}** "
+        f"({busy / seconds if seconds else 1:.1f} at once on average).",
         "",
         "```text",
         *_chart(listed, path, started=started, seconds=seconds),
@@ -61,8 +64,8 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
         f"`{_CRITICAL}` on the critical path, `{_BUSY}` beside it, `{_FAILED}` did not succeed. A row with a count "
         "is a step of a loop, all its items together.",
         "",
-        f"**Critical path**: {_time(sum(link.outcome.seconds for link in path))} in {len(path)} calls, "
-        f"{_time(waited)} between them. To make the run faster, make these faster:",
+        f"**Critical path**: {_time_text(sum(link.outcome.seconds for link in path))} in {len(path)} calls, "
+        f"{_time_text(waited)} between them. To make the run faster, make these faster:",
         "",
         *_path_lines(path),
     ]
@@ -79,7 +82,7 @@ def _path_lines(path: Sequence[Link]) -> list[str]:
     for step, links in dearest[:MAX_PATH_STEPS]:
         spent = sum(link.outcome.seconds for link in links)
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
-        lines.append(f"- `{step}`: {_time(spent)}{calls}, {spent / total:.0%} of it")
+        lines.append(f"- `{step}`: {_time_text(spent)}{calls}, {spent / total:.0%} of it")
     if len(dearest) > MAX_PATH_STEPS:
         lines.append(f"- and {len(dearest) - MAX_PATH_STEPS} more steps")
     return lines
@@ -112,7 +115,7 @@ def _chart(outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float,
         rows_drawn += 1
         indent = "  " * min(depth[plain], 6)
         if plain in heads and not calls:
-            lines.append(shortened(f"{indent}{_name(heads[plain])}", _LABEL + bar).rstrip())
+            lines.append(shortened(f"{indent}{_call_label(heads[plain])}", _LABEL + bar).rstrip())
             continue
         began = [call for call in calls if call.started is not None]
         label = shortened(f"{indent}{calls[0].step}", _LABEL - 1)
@@ -120,18 +123,18 @@ def _chart(outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float,
             lines.append(f"{label:{_LABEL}}{'':{bar}} {calls[0].status}")
             continue
         count = f"{len(began)}× " if len(began) > 1 else ""
-        facts = f"{count}{_time(sum(call.seconds for call in began))}"
-        drawn = _bar(began, critical, started=started, seconds=seconds, width=bar)
+        facts = f"{count}{_time_text(sum(call.seconds for call in began))}"
+        drawn = _call_bar(began, critical, started=started, seconds=seconds, width=bar)
         lines.append(f"{label:{_LABEL}}{drawn} {facts}".rstrip())
     return lines
 
 
-def _bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: int) -> str:
+def _call_bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: int) -> str:
     scale = width / seconds if seconds > 0 else 0.0
     busy, marked, failed = [False] * width, [False] * width, [False] * width
     for call in calls:
         first = min(width - 1, max(0, int(((call.started or 0.0) - started) * scale)))
-        last = min(width - 1, max(first, int((_end(call) - started) * scale - 1e-9)))
+        last = min(width - 1, max(first, int((_end_time(call) - started) * scale - 1e-9)))
         for column in range(first, last + 1):
             busy[column] = True
             marked[column] = marked[column] or call.path in critical
@@ -145,23 +148,23 @@ def _ruler(seconds: float, width: int) -> str:
     """A line with four marks over the width: `0 s      1 s      2 s`."""
     line = [" "] * (width + _FACTS)
     for quarter in range(4):
-        text = f"|{_time(seconds * quarter / 4)}"
+        text = f"|{_time_text(seconds * quarter / 4)}"
         at = quarter * width // 4
         line[at : at + len(text)] = text
     line[width] = "|"
-    line[width + 1 : width + 1 + len(_time(seconds))] = _time(seconds)
+    line[width + 1 : width + 1 + len(_time_text(seconds))] = _time_text(seconds)
     return "".join(line).rstrip()
 
 
-def _end(outcome: Outcome) -> float:
+def _end_time(outcome: Outcome) -> float:
     return (outcome.started or 0.0) + outcome.seconds
 
 
-def _name(outcome: Outcome) -> str:
+def _call_label(outcome: Outcome) -> str:
     return outcome.step if outcome.status == "succeeded" else f"{outcome.step} ({outcome.status})"
 
 
-def _time(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     if seconds >= 120:

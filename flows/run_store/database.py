@@ -1,6 +1,6 @@
 """Opens the database of the run store, with the settings that SQLite needs, and migrates it to the newest tables."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def _migrate(engine: sa.Engine) -> None:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explained(url: str) -> Generator[None]:
     """Turn what goes wrong while a database is opened into one line."""
     try:
         yield

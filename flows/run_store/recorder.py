@@ -102,7 +102,7 @@ class Recorder(Journal):
                     self._batch.ended.append(event.outcome)
                 self._wake.set()
             case RunFinished():
-                self._finish(event.result)
+                self._finish_run(event.result)
             case _:
                 pass
 
@@ -130,7 +130,7 @@ class Recorder(Journal):
         # In this context, so that its log records go to the log of the run.
         write = contextvars.copy_context().run
         self._writer = threading.Thread(
-            target=write, args=(self._write,), name=f"braid-run-store-{run_id}", daemon=True
+            target=write, args=(self._write_batches,), name=f"braid-run-store-{run_id}", daemon=True
         )
         self._writer.start()
 
@@ -140,7 +140,7 @@ class Recorder(Journal):
         with self._lock:
             self._batch.running[step.path] = step
 
-    def _finish(self, result: RunResult | None) -> None:
+    def _finish_run(self, result: RunResult | None) -> None:
         """Write the last batch and the end of the run.
 
         Raises:
@@ -183,13 +183,13 @@ class Recorder(Journal):
             logger.warning("%s: its result cannot be stored (%s); a resumed run repeats the step", key, error)
             return
         self._known.add(key)
-        await self._put(key, stored)
+        await self._queue_call(key, stored)
 
     async def drop(self, key: str) -> None:
         self._known.discard(key)
-        await self._put(key, None)
+        await self._queue_call(key, None)
 
-    async def _put(self, key: str, stored: StoredCall | None) -> None:
+    async def _queue_call(self, key: str, stored: StoredCall | None) -> None:
         written: Future[None] = Future()
         with self._lock:
             self._batch.keep[key] = stored
@@ -197,7 +197,7 @@ class Recorder(Journal):
         self._wake.set()
         await asyncio.wrap_future(written)
 
-    def _write(self) -> None:
+    def _write_batches(self) -> None:
         beaten = now()
         while True:
             self._wake.wait(timeout=MAX_DELAY_S)

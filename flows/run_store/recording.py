@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flows.engine import Expected, Prepared, usual_seconds
+from flows.engine import Expectation, Prepared, usual_seconds
 from flows.run_store.recorder import Recorder
 from flows.run_store.store import RunStore
 
@@ -43,5 +43,5 @@ def record_run(
         if earlier.status == "running":
             opened.stop(earlier.run_id, "interrupted")
         prepared.context.identity = replace(prepared.context.identity, resumes=earlier.run_id)
-    expected = Expected(pipeline.stuck_after_s, usual)
+    expected = Expectation(pipeline.stuck_after_s, usual)
     return replace(prepared, observer=recorder, journal=recorder, spent=spent, expected=expected)

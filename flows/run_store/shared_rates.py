@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from flows.calling import call_in_thread
 from flows.errors import TransientError
-from flows.limits import MINUTE_S, Demand
+from flows.limits import MINUTE_S, SlotRequest
 from flows.run_store.database import migrate, open_database
 from flows.run_store.tables import rate_slots as slots
 from flows.run_store.tables import rates
@@ -33,7 +33,7 @@ UNSETTLED_WINDOWS = 10
 
 
 @dataclass(frozen=True)
-class _SlotRequest:
+class _RateRequest:
     rate: str
     amount: float
     limit: float
@@ -54,22 +54,24 @@ class DatabaseRates:
     def close(self) -> None:
         self._engine.dispose()
 
-    async def take(self, demands: Sequence[Demand]) -> "DatabaseUse":
-        """Wait until all demands have their slots; calls of this process are served in the order of arrival.
+    async def take(self, requests: Sequence[SlotRequest]) -> "DatabaseSlots":
+        """Wait until all requests have their slots; calls of this process are served in the order of arrival.
 
         Raises:
             TransientError: the database does not answer.
         """
         loop = asyncio.get_running_loop()
-        names = tuple(sorted(demand.name for demand in demands))
+        names = tuple(sorted(request.name for request in requests))
         slack_s = self._slack_s
         # Only the first of the waiting calls asks, since the others would ask in vain.
         async with self._queues.setdefault(loop, {}).setdefault(names, asyncio.Lock()):
             while True:
                 asked = loop.time()
-                requests = [request for demand in demands for request in self._requests(demand, slack_s)]
+                rate_requests = [one for request in requests for one in self._rate_requests(request, slack_s)]
                 try:
-                    answer = await call_in_thread(lambda requests=requests: self._grant(requests), name="braid-rates")
+                    answer = await call_in_thread(
+                        lambda rate_requests=rate_requests: self._grant(rate_requests), name="braid-rates"
+                    )
                 except SQLAlchemyError as error:
                     text = f"the shared limits of {', '.join(names)} cannot be counted: {type(error).__name__}"
                     raise TransientError(text) from error
@@ -79,19 +81,19 @@ class DatabaseRates:
                     await call_in_thread(lambda answer=answer: self._drop(answer), name="braid-rates")
                     slack_s *= 2
                 else:
-                    return DatabaseUse(self, tuple(demands), answer)
+                    return DatabaseSlots(self, tuple(requests), answer)
 
-    def _requests(self, demand: Demand, slack_s: float) -> list[_SlotRequest]:
-        found: list[_SlotRequest] = []
-        limits = demand.limits
+    def _rate_requests(self, request: SlotRequest, slack_s: float) -> list[_RateRequest]:
+        found: list[_RateRequest] = []
+        limits = request.limits
         if limits.per_minute is not None:
-            found.append(_SlotRequest(f"{demand.name} calls", 1, limits.per_minute, self.window_s + slack_s))
+            found.append(_RateRequest(f"{request.name} calls", 1, limits.per_minute, self.window_s + slack_s))
         if limits.tokens_per_minute is not None:
             lasts_s = self.window_s * UNSETTLED_WINDOWS
-            found.append(_SlotRequest(f"{demand.name} tokens", demand.tokens, limits.tokens_per_minute, lasts_s))
+            found.append(_RateRequest(f"{request.name} tokens", request.tokens, limits.tokens_per_minute, lasts_s))
         return found
 
-    def _grant(self, requests: Sequence[_SlotRequest]) -> dict[str, int] | float:
+    def _grant(self, requests: Sequence[_RateRequest]) -> dict[str, int] | float:
         """The granted slots by rate; or, if one is not available, the seconds after which to ask again."""
         requests = sorted(requests, key=lambda request: request.rate)
         self._insert_rates([request.rate for request in requests])
@@ -112,7 +114,7 @@ class DatabaseRates:
                 granted[request.rate] = int((inserted.inserted_primary_key or (0,))[0])
             return granted
 
-    def _wait(self, connection: sa.Connection, request: _SlotRequest, moment: float) -> float:
+    def _wait(self, connection: sa.Connection, request: _RateRequest, moment: float) -> float:
         """Seconds until so many slots have expired that the request can be granted."""
         rows = connection.execute(
             sa.select(slots.c.amount, slots.c.until).where(slots.c.rate == request.rate).order_by(slots.c.until)
@@ -147,35 +149,35 @@ class DatabaseRates:
         with self._engine.begin() as connection:
             connection.execute(slots.delete().where(slots.c.id.in_(granted.values())))
 
-    def settle(self, demands: Sequence[Demand], granted: dict[str, int], tokens: float | None) -> None:
+    def settle(self, requests: Sequence[SlotRequest], granted: dict[str, int], tokens: float | None) -> None:
         """Replace the expected tokens of calls by the tokens that they used."""
         with self._engine.begin() as connection:
-            for demand in demands:
-                limit = demand.limits.tokens_per_minute
+            for request in requests:
+                limit = request.limits.tokens_per_minute
                 if limit is None:
                     continue
-                used = demand.tokens if tokens is None else tokens
+                used = request.tokens if tokens is None else tokens
                 until = self._clock(connection) + self.window_s * max(1.0, used / limit)
                 connection.execute(
                     slots.update()
-                    .where(slots.c.id == granted[f"{demand.name} tokens"])
+                    .where(slots.c.id == granted[f"{request.name} tokens"])
                     .values(amount=used, until=until)
                 )
 
 
 @dataclass(frozen=True)
-class DatabaseUse:
+class DatabaseSlots:
     """The slots of one call in a database."""
 
     rates: DatabaseRates
-    demands: tuple[Demand, ...]
+    requests: tuple[SlotRequest, ...]
     granted: dict[str, int]
 
     async def settle(self, tokens: float | None) -> None:
         """Report how many tokens were used. Never raises, since the call itself has not failed."""
-        if all(demand.limits.tokens_per_minute is None for demand in self.demands):
+        if all(request.limits.tokens_per_minute is None for request in self.requests):
             return
         try:
-            await call_in_thread(lambda: self.rates.settle(self.demands, self.granted, tokens), name="braid-rates")
+            await call_in_thread(lambda: self.rates.settle(self.requests, self.granted, tokens), name="braid-rates")
         except SQLAlchemyError:
             logger.warning("the tokens that a call used could not be counted for other runs", exc_info=True)

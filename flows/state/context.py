@@ -147,10 +147,10 @@ class Context:
 
     def already_processed_by(self, handler: str, sub_step: str | None = None) -> bool:
         """Whether `mark_processed_by` was called with the same names, in this run or in a run that it resumes."""
-        return self._get(("processed", _mark(handler, sub_step)), False) is True
+        return self._get(("processed", _processed_mark(handler, sub_step)), False) is True
 
     def mark_processed_by(self, handler: str, sub_step: str | None = None) -> None:
-        self._touched["processed", _mark(handler, sub_step)] = True
+        self._touched["processed", _processed_mark(handler, sub_step)] = True
 
     # For the engine.
 
@@ -246,7 +246,7 @@ class Context:
                 f"add it to `reads` (declared are: {', '.join(sorted(self._reads)) or 'none'})"
             )
 
-    def _keys(self, section: str) -> list[Any]:
+    def _section_keys(self, section: str) -> list[Any]:
         chain: list[Context] = []
         context: Context | None = self
         while context is not None:
@@ -286,10 +286,10 @@ class _Section(MutableMapping[Any, Any]):
         self._context._set((self._section, key), MISSING)  # pyright: ignore[reportPrivateUsage]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._context._keys(self._section))  # pyright: ignore[reportPrivateUsage]
+        return iter(self._context._section_keys(self._section))  # pyright: ignore[reportPrivateUsage]
 
     def __len__(self) -> int:
-        return len(self._context._keys(self._section))  # pyright: ignore[reportPrivateUsage]
+        return len(self._context._section_keys(self._section))  # pyright: ignore[reportPrivateUsage]
 
     def __contains__(self, key: object) -> bool:
         return self._context.field_value(self._section, key) is not MISSING
@@ -302,7 +302,7 @@ def _cell(value: Any) -> _Cell:
     return _GONE if value is MISSING else _Cell(*own(value))
 
 
-def _mark(handler: str, sub_step: str | None) -> str:
+def _processed_mark(handler: str, sub_step: str | None) -> str:
     return f"{handler}/{sub_step}".casefold() if sub_step else handler.casefold()
 
 

@@ -88,14 +88,14 @@ def apply_change(value: Any, change: Change) -> Any:
     """A field's value after one change; the caller owns `value`, which may be modified."""
     below = change.path[2:]
     if not below:
-        return _changed(value, change)
+        return _with_change(value, change)
     container = root = cast("dict[Any, Any]", value if isinstance(value, dict) else {})
     for key in below[:-1]:
         container = _descend(container, key)
     if change.kind == "delete":
         container.pop(below[-1], None)
     else:
-        container[below[-1]] = _changed(container.get(below[-1], MISSING), change)
+        container[below[-1]] = _with_change(container.get(below[-1], MISSING), change)
     return root
 
 
@@ -106,7 +106,7 @@ def _descend(container: dict[Any, Any], key: Any) -> dict[Any, Any]:
     return cast("dict[Any, Any]", inner)
 
 
-def _changed(value: Any, change: Change) -> Any:
+def _with_change(value: Any, change: Change) -> Any:
     if change.kind == "delete":
         return MISSING
     fresh = change.value if change.immutable else own(change.value)[0]

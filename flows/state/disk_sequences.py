@@ -54,10 +54,10 @@ class DiskSequence(ExternalSequence[Item]):
         return self._items_from(0)
 
     def _items_from(self, start: int, page: int = _PAGE_ITEMS) -> Iterator[Item]:
-        for content in self._contents(start, page):
+        for content in self._packed_items(start, page):
             yield pickle.loads(content)
 
-    def _contents(self, start: int = 0, page: int = _PAGE_ITEMS) -> Iterator[bytes]:
+    def _packed_items(self, start: int = 0, page: int = _PAGE_ITEMS) -> Iterator[bytes]:
         # Page by page, so that nobody holds the lock while an item is used.
         while start < self._length:
             rows = self._rows.ask("SELECT item FROM items WHERE rowid > ? ORDER BY rowid LIMIT ?", (start, page))
@@ -80,7 +80,7 @@ class DiskSequence(ExternalSequence[Item]):
     def __reduce__(self) -> tuple[Callable[[bytes], "DiskSequence[Any]"], tuple[bytes]]:
         packer = zlib.compressobj(1)
         parts: list[bytes] = []
-        for content in self._contents():
+        for content in self._packed_items():
             parts += [packer.compress(len(content).to_bytes(8, "big")), packer.compress(content)]
         return _unpack, (b"".join([*parts, packer.flush()]),)
 
@@ -135,7 +135,7 @@ class Spool(Generic[Item]):
         """
         own(item, where="an item")
         content = pickle.dumps(item, protocol=5)
-        self._put((content,) if self._key is None else (sortable(self._key(item)), content))
+        self._put_row((content,) if self._key is None else (sortable(self._key(item)), content))
 
     def extend(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -143,7 +143,7 @@ class Spool(Generic[Item]):
 
     def add_content(self, content: bytes) -> None:
         """Add an item that is pickled already."""
-        self._put((content,))
+        self._put_row((content,))
 
     def finish(self) -> DiskSequence[Item]:
         """The sequence of all items; afterwards no item can be added."""
@@ -151,21 +151,21 @@ class Spool(Generic[Item]):
 
     def rows(self) -> "tuple[TemporaryRows, int]":
         """The finished table `items`, whose rows are counted from 1, and the number of rows."""
-        self._write()
+        self._write_rows()
         if self._key is not None:
             self._rows.ask("CREATE TABLE items (item BLOB NOT NULL)")
             self._rows.ask("INSERT INTO items SELECT item FROM unsorted ORDER BY key, rowid")
             self._rows.ask("DROP TABLE unsorted")
         return self._rows, self._length
 
-    def _put(self, row: tuple[bytes, ...]) -> None:
+    def _put_row(self, row: tuple[bytes, ...]) -> None:
         self._waiting.append(row)
         self._waiting_bytes += len(row[-1])
         self._length += 1
         if self._waiting_bytes >= _BUFFER_BYTES:
-            self._write()
+            self._write_rows()
 
-    def _write(self) -> None:
+    def _write_rows(self) -> None:
         table, marks = ("items", "?") if self._key is None else ("unsorted", "?, ?")
         self._rows.tell(f"INSERT INTO {table} VALUES ({marks})", self._waiting)
         self._waiting, self._waiting_bytes = [], 0

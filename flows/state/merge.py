@@ -129,7 +129,7 @@ def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callab
 
     def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
         def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
-            return function(None if base is MISSING else base, [_written(base, change) for _, change in changes])
+            return function(None if base is MISSING else base, [_written_value(base, change) for _, change in changes])
 
         REDUCERS[name] = combine
         return function
@@ -137,11 +137,11 @@ def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callab
     return register
 
 
-def _items(value: Any) -> list[Any]:
+def _as_items(value: Any) -> list[Any]:
     return list(cast("Sequence[Any]", value)) if isinstance(value, (list, tuple)) else [value]
 
 
-def _written(base: Any, change: Change) -> Any:
+def _written_value(base: Any, change: Change) -> Any:
     """The whole value that a branch left in the field."""
     if len(change.path) > 2:
         raise OrchestrationError(
@@ -149,14 +149,14 @@ def _written(base: Any, change: Change) -> Any:
             "write the whole field, or declare no reducer: changes of different keys merge by themselves"
         )
     if change.kind == "append":
-        return [*([] if base is MISSING else _items(base)), *change.value]
+        return [*([] if base is MISSING else _as_items(base)), *change.value]
     return None if change.kind == "delete" else change.value
 
 
 def _append(base: Any, changes: Sequence[tuple[str, Change]]) -> list[Any]:
-    kept = [] if base is MISSING else _items(base)
+    kept = [] if base is MISSING else _as_items(base)
     for _, change in changes:
-        kept = [*kept, *(change.value if change.kind == "append" else _items(_written(base, change)))]
+        kept = [*kept, *(change.value if change.kind == "append" else _as_items(_written_value(base, change)))]
     return kept
 
 
@@ -177,17 +177,17 @@ def _sum(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
 
 def _extreme(choose: Callable[..., Any]) -> Reducer:
     return lambda base, changes: choose(
-        [*([] if base is MISSING else [base]), *(_written(base, change) for _, change in changes)]
+        [*([] if base is MISSING else [base]), *(_written_value(base, change) for _, change in changes)]
     )
 
 
 def _namespaced(base: Any, changes: Sequence[tuple[str, Change]]) -> dict[str, Any]:
     kept: dict[str, Any] = dict(cast("Mapping[str, Any]", base)) if isinstance(base, Mapping) else {}
-    return kept | {branch: _written(base, change) for branch, change in changes}
+    return kept | {branch: _written_value(base, change) for branch, change in changes}
 
 
 REDUCERS: dict[str, Reducer] = {
-    "replace": lambda base, changes: _written(base, changes[-1][1]),
+    "replace": lambda base, changes: _written_value(base, changes[-1][1]),
     "append": _append,
     "sum": _sum,
     "max": _extreme(max),

@@ -50,6 +50,7 @@ _ATOMS = (
     ExternalSequence,
 )
 _MAX_DEPTH = 200
+_REPR_LENGTH = 60
 
 
 def own(value: Any, *, where: str = "value") -> tuple[Any, bool]:
@@ -61,23 +62,25 @@ def own(value: Any, *, where: str = "value") -> tuple[Any, bool]:
     Raises:
         UnsupportedValue: something inside is not data, or the value contains itself.
     """
-    return _own(value, where, 0)
+    return _own_value(value, where, 0)
 
 
-def _own(value: Any, where: str, depth: int) -> tuple[Any, bool]:
+def _own_value(value: Any, where: str, depth: int) -> tuple[Any, bool]:
     kind = cast("type[Any]", type(value))
     if kind in _EXACT_ATOMS or issubclass(kind, _ATOMS):
         return value, True
     if depth > _MAX_DEPTH:
         raise UnsupportedValue(f"{where} is nested deeper than {_MAX_DEPTH} levels, or contains itself")
     if kind is list:
-        return [_own(item, where, depth + 1)[0] for item in value], False
+        return [_own_value(item, where, depth + 1)[0] for item in value], False
     if kind is dict:
-        return {_key(key, where): _own(item, f"{where}[{key!r}]", depth + 1)[0] for key, item in value.items()}, False
+        return {
+            _own_key(key, where): _own_value(item, f"{where}[{key!r}]", depth + 1)[0] for key, item in value.items()
+        }, False
     if isinstance(value, tuple):
         return _own_tuple(cast("tuple[Any, ...]", value), where, depth)
     if kind is frozenset:
-        return value, all(_own(item, where, depth + 1)[1] for item in value)
+        return value, all(_own_value(item, where, depth + 1)[1] for item in value)
     if kind in (set, bytearray):
         return cast("Any", kind(value)), False
     if _is_array(value):
@@ -87,13 +90,13 @@ def _own(value: Any, where: str, depth: int) -> tuple[Any, bool]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = bool(kind.__dataclass_params__.frozen)
         # A short way for records of numbers and texts, which large contexts mostly hold.
-        if frozen and all(type(getattr(value, field.name)) in _EXACT_ATOMS for field in _fields(kind)):
+        if frozen and all(type(getattr(value, field.name)) in _EXACT_ATOMS for field in _fields_of(kind)):
             return value, True
-        return _own_fields(value, [field.name for field in _fields(kind)], frozen, where, depth)
+        return _own_fields(value, [field.name for field in _fields_of(kind)], frozen, where, depth)
     if isinstance(value, BaseModel):
         return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), where, depth)
     if isinstance(value, Mapping):  # views, proxies and other mappings become plain ones
-        return _own(dict(cast("Mapping[Any, Any]", value)), where, depth)
+        return _own_value(dict(cast("Mapping[Any, Any]", value)), where, depth)
     raise UnsupportedValue(
         f"{where} is a {kind.__module__}.{kind.__qualname__}, which a context cannot hold; give plain data "
         "(numbers, texts, lists, mappings, dataclasses, arrays), a URI that refers to it, or make it a service"
@@ -104,15 +107,15 @@ _EXACT_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _FIELDS: dict[type[Any], tuple[dataclasses.Field[Any], ...]] = {}
 
 
-def _fields(kind: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
+def _fields_of(kind: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
     found = _FIELDS.get(kind)
     if found is None:
         found = _FIELDS[kind] = dataclasses.fields(kind)
     return found
 
 
-def _key(key: Any, where: str) -> Any:
-    if not _own(key, f"key of {where}", 0)[1]:
+def _own_key(key: Any, where: str) -> Any:
+    if not _own_value(key, f"key of {where}", 0)[1]:
         raise UnsupportedValue(f"{where} has the mutable key {key!r}")
     return key
 
@@ -123,7 +126,7 @@ def _own_tuple(value: tuple[Any, ...], where: str, depth: int) -> tuple[Any, boo
         return value, True
     if kinds == {tuple} and _EXACT_ATOMS.issuperset(map(type, chain.from_iterable(value))):
         return value, True
-    owned = [_own(item, where, depth + 1) for item in value]
+    owned = [_own_value(item, where, depth + 1) for item in value]
     if all(immutable for _, immutable in owned):
         if all(mine is theirs for (mine, _), theirs in zip(owned, value, strict=True)):
             return value, True
@@ -150,7 +153,7 @@ def _is_scalar(value: Any) -> "TypeGuard[np.generic[Any]]":
 def _own_array(value: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
     if value.dtype.hasobject:
         raise UnsupportedValue(f"{where} is an array of objects, which a context cannot hold; give it a numeric dtype")
-    if not value.flags.writeable and isinstance(_root(value), bytes):
+    if not value.flags.writeable and isinstance(_base_array(value), bytes):
         return value
     import numpy as np
 
@@ -158,7 +161,7 @@ def _own_array(value: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, An
     return np.frombuffer(value.tobytes(), dtype=value.dtype).reshape(value.shape)
 
 
-def _root(array: "np.ndarray[Any, Any]") -> Any:
+def _base_array(array: "np.ndarray[Any, Any]") -> Any:
     base: Any = array
     while _is_array(base):
         base = base.base
@@ -166,7 +169,7 @@ def _root(array: "np.ndarray[Any, Any]") -> Any:
 
 
 def _own_fields(value: Any, names: list[str], frozen: bool, where: str, depth: int) -> tuple[Any, bool]:
-    owned = {name: _own(getattr(value, name), f"{where}.{name}", depth + 1) for name in names}
+    owned = {name: _own_value(getattr(value, name), f"{where}.{name}", depth + 1) for name in names}
     immutable = frozen and all(is_immutable for _, is_immutable in owned.values())
     if immutable and all(owned[name][0] is getattr(value, name) for name in names):
         return value, True
@@ -193,52 +196,52 @@ def equal(first: Any, second: Any) -> bool:
 def fingerprint(value: Any) -> str:
     """SHA-256 of a value in hex, the same in every process for equal data; the order of mapping keys is ignored."""
     digest = hashlib.sha256()
-    _feed(value, digest.update, 0)
+    _feed_value(value, digest.update, 0)
     return digest.hexdigest()
 
 
-def _feed(value: Any, update: Callable[[bytes], None], depth: int) -> None:
+def _feed_value(value: Any, update: Callable[[bytes], None], depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise UnsupportedValue(f"a value is nested deeper than {_MAX_DEPTH} levels, or contains itself")
     kind = cast("type[Any]", type(value))
     if isinstance(value, enum.Enum):
-        _item(update, f"enum:{kind.__qualname__}.{value.name}", b"")
+        _feed_content(update, f"enum:{kind.__qualname__}.{value.name}", b"")
     elif value is None or isinstance(value, (bool, int)):
-        _item(update, kind.__name__, str(value).encode())
+        _feed_content(update, kind.__name__, str(value).encode())
     elif isinstance(value, float):
-        _item(update, "float", struct.pack("<d", value + 0.0 if value == value else float("nan")))
+        _feed_content(update, "float", struct.pack("<d", value + 0.0 if value == value else float("nan")))
     elif isinstance(value, str):
-        _item(update, "str", value.encode("utf-8", "surrogatepass"))
+        _feed_content(update, "str", value.encode("utf-8", "surrogatepass"))
     elif isinstance(value, (bytes, bytearray)):
-        _item(update, kind.__name__, bytes(value))
+        _feed_content(update, kind.__name__, bytes(value))
     elif isinstance(value, (list, tuple, ExternalSequence)):
         items = cast("Sequence[Any]", value)
-        _item(update, "list" if kind is list else kind.__qualname__, str(len(items)).encode())
+        _feed_content(update, "list" if kind is list else kind.__qualname__, str(len(items)).encode())
         for item in items:
-            _feed(item, update, depth + 1)
+            _feed_value(item, update, depth + 1)
     elif isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value)
-        _item(update, "mapping", str(len(pairs)).encode())
+        _feed_content(update, "mapping", str(len(pairs)).encode())
         for key in _sorted_keys(pairs):
-            _feed(key, update, depth + 1)
-            _feed(pairs[key], update, depth + 1)
+            _feed_value(key, update, depth + 1)
+            _feed_value(pairs[key], update, depth + 1)
     elif isinstance(value, (set, frozenset)):
         marks = sorted(fingerprint(item) for item in cast("set[Any]", value))
-        _item(update, "set", "".join(marks).encode())
+        _feed_content(update, "set", "".join(marks).encode())
     elif _is_array(value):
-        _item(update, f"array:{value.dtype.str}:{value.shape}", value.tobytes())
+        _feed_content(update, f"array:{value.dtype.str}:{value.shape}", value.tobytes())
     elif _is_scalar(value):
-        _item(update, f"scalar:{value.dtype.str}", value.tobytes())
+        _feed_content(update, f"scalar:{value.dtype.str}", value.tobytes())
     elif dataclasses.is_dataclass(kind):
-        _item(update, f"dataclass:{kind.__qualname__}", b"")
-        for field in _fields(kind):
-            _feed(getattr(value, field.name), update, depth + 1)
+        _feed_content(update, f"dataclass:{kind.__qualname__}", b"")
+        for field in _fields_of(kind):
+            _feed_value(getattr(value, field.name), update, depth + 1)
     elif isinstance(value, BaseModel):
-        _item(update, f"model:{kind.__qualname__}", b"")
+        _feed_content(update, f"model:{kind.__qualname__}", b"")
         for name in kind.model_fields:
-            _feed(getattr(value, name), update, depth + 1)
+            _feed_value(getattr(value, name), update, depth + 1)
     elif isinstance(value, _ATOMS):
-        _item(update, kind.__qualname__, str(cast("object", value)).encode())
+        _feed_content(update, kind.__qualname__, str(cast("object", value)).encode())
     else:
         own(value)  # raises with the reason
 
@@ -247,15 +250,15 @@ def _sorted_keys(pairs: Mapping[Any, Any]) -> list[Any]:
     return sorted(pairs) if all(type(key) is str for key in pairs) else sorted(pairs, key=fingerprint)
 
 
-def _item(update: Callable[[bytes], None], kind: str, content: bytes) -> None:
+def _feed_content(update: Callable[[bytes], None], kind: str, content: bytes) -> None:
     # With kind and length in front, two different values never feed the same bytes.
     update(f"{kind}:{len(content)}:".encode())
     update(content)
 
 
-def short_repr(value: Any, *, most: int = 60) -> str:
-    """A short text for a value in a message, at most `most` characters long."""
+def short_repr(value: Any) -> str:
+    """A short text for a value in a message."""
     if _is_array(value):
         return f"array of {value.dtype} {value.shape}"
     text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= _REPR_LENGTH else f"{text[: _REPR_LENGTH - 1]}…"

@@ -77,12 +77,12 @@ class S3Objects:
                 wanted = is_included(name, including) or (not is_hidden(name) and accepts(name))
                 if name and not name.endswith("/") and wanted:
                     uri = f"s3://{bucket}/{entry['Key']}"
-                    yield _stored(uri, name, entry["Size"], entry)
+                    yield _stored_object(uri, name, entry["Size"], entry)
         if is_empty and key:
             info = self._file_info(location)
             if info is None or location.is_folder:
                 raise MissingObject(f"{location.uri}: no object and no prefix of this name; check bucket and prefix")
-            yield _stored(location.uri, key.rpartition("/")[2], info["size"], info)
+            yield _stored_object(location.uri, key.rpartition("/")[2], info["size"], info)
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         if max_bytes is None:
@@ -96,11 +96,11 @@ class S3Objects:
             return self._s3.cat_file(location.path, max_concurrency=1)  # an empty object has no range
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
-        self._put(location, data, exclusive)
+        self._put_object(location, data, exclusive)
         if exclusive and not self._known_exclusive:
             self._check_exclusive(location, data)
 
-    def _put(self, location: Location, data: bytes, exclusive: bool) -> None:
+    def _put_object(self, location: Location, data: bytes, exclusive: bool) -> None:
         try:
             # One part after another. If parts are sent side by side and one fails, the upload is aborted; a part that
             # arrives after that stays in the bucket, unseen and paid for.
@@ -119,7 +119,7 @@ class S3Objects:
     def _check_exclusive(self, location: Location, data: bytes) -> None:
         """Check, once per connection, that a second exclusive write fails; some servers ignore the condition."""
         try:
-            self._put(location, data, exclusive=True)
+            self._put_object(location, data, exclusive=True)
         except ObjectExists:
             self._known_exclusive = True
             return
@@ -193,7 +193,7 @@ class S3Objects:
         return info if info["type"] == "file" else None
 
 
-def _stored(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObject:
+def _stored_object(uri: str, name: str, size: int, entry: dict[str, Any]) -> StoredObject:
     modified = entry.get("LastModified")
     etag = str(entry.get("ETag") or "").strip('"')
     return StoredObject(uri, name, size, modified.timestamp() if modified else None, etag or None)

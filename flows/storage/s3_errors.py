@@ -25,7 +25,7 @@ _OF_BUCKETS = {"ListObjectsV2", "HeadBucket"}
 
 def code_of(error: BaseException) -> str:
     """The error code of the server; empty if the error is not the server's."""
-    answer = _answer(error)
+    answer = _server_answer(error)
     code = answer.get("Error", {}).get("Code") or answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return str(code or "")
 
@@ -34,7 +34,7 @@ def explain(
     uri: str, error: Exception, options: StorageOptions, *, answered: bool
 ) -> StorageError | TransientError | None:
     """Our error for one of s3fs, botocore or aiohttp, else None; `answered`: whether the server answered before."""
-    where = _where(uri, options)
+    where = _uri_with_endpoint(uri, options)
     if code := code_of(error):
         return _explain_code(where, code, error)
     match error:
@@ -69,7 +69,8 @@ def explain(
 def not_s3(uri: str, options: StorageOptions) -> StorageUnusable:
     """Our error for an answer that is not S3's, such as the page of a console or a proxy."""
     return StorageUnusable(
-        f"{_where(uri, options)}: something answers there, but not as S3 servers do; check BRAID_S3_ENDPOINT_URL"
+        f"{_uri_with_endpoint(uri, options)}: something answers there, but not as S3 servers do; "
+        "check BRAID_S3_ENDPOINT_URL"
     )
 
 
@@ -136,7 +137,7 @@ def _client_error(error: BaseException) -> aws.ClientError | None:
     return cause if isinstance(cause, aws.ClientError) else None
 
 
-def _answer(error: BaseException) -> dict[str, Any]:
+def _server_answer(error: BaseException) -> dict[str, Any]:
     """The server's answer; empty if there is none."""
     response: Any = getattr(_client_error(error), "response", None)
     return response or {}
@@ -147,14 +148,14 @@ def _operation(error: BaseException) -> str:
 
 
 def _retry_after_s(error: Exception) -> float | None:
-    headers: dict[str, str] = _answer(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    headers: dict[str, str] = _server_answer(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
         return float(headers["retry-after"])
     except (KeyError, ValueError):
         return None  # absent, or a date
 
 
-def _where(uri: str, options: StorageOptions) -> str:
+def _uri_with_endpoint(uri: str, options: StorageOptions) -> str:
     return f"{uri} (at {_without_credentials(options.s3_endpoint_url) if options.s3_endpoint_url else 'AWS'})"
 
 

@@ -1,6 +1,6 @@
 """Tests pipelines under thousands of schedules in seconds: chosen interleavings, injected faults, no real sleeping."""
 
-from flows.testkit.clock import VirtualLoop, WaitsForever, run_virtually
+from flows.testkit.clock import EndlessWait, VirtualLoop, run_virtually
 from flows.testkit.exploration import Exploration, ScheduleFailure, explore, replay_schedule
 from flows.testkit.faults import Faults
 from flows.testkit.running import run
@@ -8,12 +8,12 @@ from flows.testkit.schedules import Schedule
 from flows.testkit.standins import stand_ins
 
 __all__ = [
+    "EndlessWait",
     "Exploration",
     "Faults",
     "Schedule",
     "ScheduleFailure",
     "VirtualLoop",
-    "WaitsForever",
     "explore",
     "replay_schedule",
     "run",

@@ -16,7 +16,7 @@ THREAD_PATIENCE_S = 5.0
 """How many real seconds the loop waits for a thread while nothing else can happen."""
 
 
-class WaitsForever(Exception):
+class EndlessWait(Exception):
     """The loop would wait for ever: nothing is ready, no timer is set and no thread is at work."""
 
 
@@ -33,7 +33,7 @@ class _VirtualTimeSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.turns += 1
         if self.turns > self.max_turns:
-            raise WaitsForever(f"the run did not end within {self.max_turns:,} turns of the event loop")
+            raise EndlessWait(f"the run did not end within {self.max_turns:,} turns of the event loop")
         if timeout is not None and timeout <= 0 and not self.threads and self.turns % 64:
             return []  # something is ready; events from outside can wait a few turns
         events = self._real.select(0)
@@ -44,7 +44,7 @@ class _VirtualTimeSelector(selectors.BaseSelector):
             if events:
                 return events
         if timeout is None:
-            raise WaitsForever(f"at {self.now:g} s every task waits for an event that can never happen")
+            raise EndlessWait(f"at {self.now:g} s every task waits for an event that can never happen")
         self.now = max(math.nextafter(self.now, math.inf), self.now + timeout)
         return []
 
@@ -97,7 +97,7 @@ def run_virtually(work: Coroutine[Any, Any, Result]) -> Result:
     Do not use sockets or subprocesses in it: time may jump while an answer is on its way.
 
     Raises:
-        WaitsForever: the coroutine would never end.
+        EndlessWait: the coroutine would never end.
     """
     loop = VirtualLoop()
     try:
@@ -115,12 +115,12 @@ def end_tasks(loop: asyncio.AbstractEventLoop) -> None:
             return
         for task in left:
             task.cancel()
-        loop.run_until_complete(_some_turns())
+        loop.run_until_complete(_yield_to_tasks())
         for task in left:
             if task.done() and not task.cancelled():
                 task.exception()
 
 
-async def _some_turns() -> None:
+async def _yield_to_tasks() -> None:
     for _ in range(10):
         await asyncio.sleep(0)

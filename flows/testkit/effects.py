@@ -20,13 +20,13 @@ class EffectWatch:
         self.notes: list[str] = []
 
     def __call__(self, leaf: LeafCall, before: Any = None) -> Any:
-        seen = (self._outside(leaf), _reachable(leaf.node.spec.function))
+        seen = (self._observed_state(leaf), _reachable(leaf.node.spec.function))
         if before is None:
             return seen
         self._compare(leaf, before, seen)
         return None
 
-    def _outside(self, leaf: LeafCall) -> str:
+    def _observed_state(self, leaf: LeafCall) -> str:
         if self.observe is None or leaf.node.spec.effects:
             return ""
         return fingerprint(self.observe(leaf.context.fork()))

@@ -109,7 +109,7 @@ def explore(
         pipeline = make_plan(pipeline, registry=registry, given=list(make_context().data))
     explorer = _Explorer(pipeline, make_context, faults, observe, engine)
     began = time.perf_counter()
-    with _quiet():
+    with _without_logging():
         complaints = explorer.learn()
         if complaints:
             return explorer.report(ScheduleFailure(-1, tuple(complaints)), 0, began)
@@ -205,16 +205,18 @@ class _Explorer:
             return found
         if trace.stopped == "crash":
             again = self._run(self.plan, Schedule(schedule.seed, self.tick_s, frozenset()), faults=None, base=base)
-            return broken_promises(again) or self._differs(again, "after being killed and run again from the start")
+            return broken_promises(again) or self._ending_differences(
+                again, "after being killed and run again from the start"
+            )
         if not trace.faulty:
-            return self._differs(trace, "under this schedule")
-        return self._contradicts(trace)
+            return self._ending_differences(trace, "under this schedule")
+        return self._contradictions(trace)
 
-    def _differs(self, trace: RunTrace, when: str) -> list[str]:
+    def _ending_differences(self, trace: RunTrace, when: str) -> list[str]:
         """The differences to the expected run; runs without faults must all end in the same way."""
         assert self.expected is not None
         if self.races or self.fails is not None:
-            return self._contradicts(trace)
+            return self._contradictions(trace)
         found: list[str] = []
         before = {outcome.path: outcome for outcome in self.expected.outcomes}
         for outcome in trace.outcomes:
@@ -223,10 +225,10 @@ class _Explorer:
                 why = outcome.error.message if outcome.error is not None else outcome.reason
                 found.append(f"{outcome.path} is {outcome.status} {when} ({why}); else it is {usual.status}")
         if not found and trace.fingerprint != self.expected.fingerprint:
-            found.append(f"the final state differs {when}: {self._difference(trace)}")
+            found.append(f"the final state differs {when}: {self._state_difference(trace)}")
         return found
 
-    def _contradicts(self, trace: RunTrace) -> list[str]:
+    def _contradictions(self, trace: RunTrace) -> list[str]:
         """A complaint if an earlier run had the same outcomes but another final state."""
         if self.races or trace.result is None or self.observe is not None:
             return []
@@ -237,7 +239,7 @@ class _Explorer:
             return [f"the same outcomes as under schedule {seed}, but another final state"]
         return []
 
-    def _difference(self, trace: RunTrace) -> str:
+    def _state_difference(self, trace: RunTrace) -> str:
         assert self.expected is not None
         if trace.result is None or self.expected.result is None:
             return "one of the two was stopped"
@@ -317,7 +319,7 @@ def _least_timeout(plan: Plan) -> float:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def _without_logging() -> Generator[None]:
     """Turn logging off, since thousands of runs that fail on purpose would fill the logs."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -20,7 +20,7 @@ def broken_promises(trace: RunTrace) -> list[str]:
     if trace.stuck:
         open_ones = sorted(_open_paths(trace, instances))
         return [f"the run waits for ever: {trace.stuck}; without an outcome are {', '.join(open_ones) or 'none'}"]
-    found = [*_windows(trace, instances), *_order(trace)]
+    found = [*_windows(trace, instances), *_check_order(trace)]
     if trace.stopped == "crash":
         return found
     found += _outcomes(trace, instances)
@@ -55,7 +55,7 @@ def _outcomes(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> Itera
         yield "the run was cancelled, but nobody cancelled it"
 
 
-def _order(trace: RunTrace) -> Iterator[str]:
+def _check_order(trace: RunTrace) -> Iterator[str]:
     """Check that a step starts once, before its handler is called, and that nothing follows its outcome."""
     started: set[StepPath] = set()
     finished: set[StepPath] = set()
@@ -152,7 +152,9 @@ def _after_stops(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> It
         race = node.merge is not None and node.merge.strategy in RACES
         if node.policy.on_branch_failure == "continue" and not race:
             continue
-        stopping = [child for child in instance.children if child.path in at and _stops(ended[child.path], race)]
+        stopping = [
+            child for child in instance.children if child.path in at and _stops_siblings(ended[child.path], race)
+        ]
         if not stopping:
             continue
         first = min(stopping, key=lambda child: at[child.path])
@@ -169,6 +171,6 @@ def _after_stops(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> It
             yield f"{path}: started after {why}" + (f", which stops the branches of {around}" if around else "")
 
 
-def _stops(status: Status, race: bool) -> bool:
+def _stops_siblings(status: Status, race: bool) -> bool:
     """Whether a branch with that status stops the others: it failed, or it won a race."""
     return status == "succeeded" if race else status not in (*FINE, "cancelled")

@@ -40,10 +40,12 @@ def judge(trace: RunTrace, root: NodeInstance) -> list[str]:
     status = _status(judgement, root)
     result = trace.result
     if result is not None:
-        counted = [one for one in trace.outcomes if not any(one.path.inside(path) for path in _lost(judgement, root))]
+        counted = [
+            one for one in trace.outcomes if not any(one.path.inside(path) for path in _race_losers(judgement, root))
+        ]
         expected = "failed" if result.stopped else _run_status(status, counted)
         if result.status != expected:
-            judgement.complain(root, f"the run says {result.status}, but it {_means(expected)}")
+            judgement.complain(root, f"the run says {result.status}, but it {_status_meaning(expected)}")
     return judgement.complaints
 
 
@@ -53,7 +55,7 @@ def _run_status(root: Status, outcomes: list[Outcome]) -> RunStatus:
     return "partial" if any(one.error is not None or one.failures for one in outcomes) else "succeeded"
 
 
-def _lost(judgement: Judgement, root: NodeInstance) -> list[str]:
+def _race_losers(judgement: Judgement, root: NodeInstance) -> list[str]:
     """The branches that did not succeed in races that another branch won."""
     silent = Judgement(judgement.trace, judgement.outcomes, judgement.ends)
     return [
@@ -68,7 +70,7 @@ def _lost(judgement: Judgement, root: NodeInstance) -> list[str]:
     ]
 
 
-def _means(status: RunStatus) -> str:
+def _status_meaning(status: RunStatus) -> str:
     return {
         "failed": "failed: a required step did not succeed",
         "partial": "succeeded in part: some step had an error",
@@ -85,7 +87,7 @@ def _status(judgement: Judgement, instance: NodeInstance) -> Status:
     if outcome is not None and outcome.started is None:
         _check_never_started(judgement, instance, outcome)
         return outcome.status
-    allowed = list(_allowed(judgement, instance, inside, outcome))
+    allowed = list(_allowed_statuses(judgement, instance, inside, outcome))
     if outcome is None:
         return allowed[0]
     if instance.children and _may_be_stopped(judgement, instance):
@@ -108,7 +110,7 @@ def _check_never_started(judgement: Judgement, instance: NodeInstance, outcome: 
             judgement.complain(inner, f"was called, though {instance.path} around it never started")
 
 
-def _allowed(
+def _allowed_statuses(
     judgement: Judgement, instance: NodeInstance, inside: list[Status], outcome: Outcome | None
 ) -> Iterator[Status]:
     """Every status that an instance which started may have, the likeliest first; stops of its children aside."""
@@ -117,18 +119,18 @@ def _allowed(
         return
     match instance.node:
         case Leaf():
-            yield from _of_leaf(judgement, instance, outcome)
+            yield from _leaf_statuses(judgement, instance, outcome)
         case Chain():
-            yield _of_chain(judgement, instance, inside)
+            yield _chain_status(judgement, instance, inside)
         case Group(derived=True):
             failing: list[Status] = [status for status in inside if status not in FINE]
             failing.sort(key=lambda status: status == "cancelled")
             fine: Status = "succeeded"
             yield failing[0] if failing else fine
         case Group():
-            yield from _of_group(judgement, instance, instance.node, inside, outcome)
+            yield from _group_statuses(judgement, instance, instance.node, inside, outcome)
         case Loop():
-            yield from _of_loop(judgement, instance, instance.node, inside)
+            yield from _loop_statuses(judgement, instance, instance.node, inside)
         case Choice():
             chosen: list[Status] = [
                 status
@@ -155,7 +157,7 @@ def _all_skipped(judgement: Judgement, instance: NodeInstance) -> bool:
     return all(outcome is not None and outcome.status == "skipped" for outcome in inside)
 
 
-def _of_leaf(judgement: Judgement, instance: NodeInstance, outcome: Outcome | None) -> Iterator[Status]:
+def _leaf_statuses(judgement: Judgement, instance: NodeInstance, outcome: Outcome | None) -> Iterator[Status]:
     end = judgement.ends.get(instance.path)
     stopped = _may_be_stopped(judgement, instance)
     if end == "returned":
@@ -167,14 +169,14 @@ def _of_leaf(judgement: Judgement, instance: NodeInstance, outcome: Outcome | No
     elif end == "raised":
         yield from ("failed", "timed_out")
     elif end == "stopped":
-        yield from ("timed_out", "abandoned") if _bounded(judgement, instance) else ()
+        yield from ("timed_out", "abandoned") if _has_timeout(judgement, instance) else ()
     elif outcome is not None and outcome.error is not None:
         yield "failed"  # its inputs or options do not fit
     if stopped:
         yield "cancelled"
 
 
-def _of_chain(judgement: Judgement, instance: NodeInstance, inside: list[Status]) -> Status:
+def _chain_status(judgement: Judgement, instance: NodeInstance, inside: list[Status]) -> Status:
     first = next((i for i, status in enumerate(inside) if status not in FINE), None)
     if first is None:
         return "succeeded"
@@ -185,7 +187,7 @@ def _of_chain(judgement: Judgement, instance: NodeInstance, inside: list[Status]
     return inside[first]
 
 
-def _of_group(
+def _group_statuses(
     judgement: Judgement, instance: NodeInstance, group: Group, inside: list[Status], outcome: Outcome | None
 ) -> Iterator[Status]:
     race = group.merge is not None and group.merge.strategy in RACES
@@ -199,7 +201,7 @@ def _of_group(
     else:
         yield "failed"
         failing = [status for status in inside if status not in FINE]
-        if all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, instance):
+        if all(status in _OUT_OF_TIME for status in failing) and _has_timeout(judgement, instance):
             yield "timed_out"
 
 
@@ -221,7 +223,7 @@ def _check_branches(
             judgement.complain(branch, "was skipped without a reason")
 
 
-def _of_loop(judgement: Judgement, instance: NodeInstance, loop: Loop, inside: list[Status]) -> Iterator[Status]:
+def _loop_statuses(judgement: Judgement, instance: NodeInstance, loop: Loop, inside: list[Status]) -> Iterator[Status]:
     if instance.path not in judgement.trace.sizes:
         yield "failed"  # the field that it goes over is no list, or a list that is too long
         return
@@ -231,7 +233,7 @@ def _of_loop(judgement: Judgement, instance: NodeInstance, loop: Loop, inside: l
         judgement.complain(instance, "items were cancelled, though no more failed than may")
     yield "failed" if exceeded else "succeeded"
     failing = [status for status in inside if status not in FINE]
-    if exceeded and all(status in _OUT_OF_TIME for status in failing) and _bounded(judgement, instance):
+    if exceeded and all(status in _OUT_OF_TIME for status in failing) and _has_timeout(judgement, instance):
         yield "timed_out"
     outcome = judgement.outcomes.get(instance.path)
     if not exceeded and outcome is not None and outcome.reason:
@@ -252,7 +254,7 @@ def _may_be_stopped(judgement: Judgement, instance: NodeInstance) -> bool:
     return False
 
 
-def _bounded(judgement: Judgement, instance: NodeInstance) -> bool:
+def _has_timeout(judgement: Judgement, instance: NodeInstance) -> bool:
     """Whether a timeout applies to an instance."""
     node = instance.node
     if isinstance(node, Leaf) and node.retry.attempt_timeout_s is not None:

@@ -7,7 +7,7 @@ from flows.author import Registry, RunResult
 from flows.model import Pipeline, check_parameters
 from flows.planning import make_plan
 from flows.state import Context, Identity, Services
-from flows.testkit.clock import WaitsForever
+from flows.testkit.clock import EndlessWait
 from flows.testkit.schedules import Schedule
 from flows.testkit.trace import trace_run
 
@@ -31,7 +31,7 @@ def run(
     Raises:
         InvalidParameters: a parameter is missing or of the wrong type.
         InvalidPipeline: the pipeline cannot run.
-        WaitsForever: a handler waits for something that nothing will bring about.
+        EndlessWait: a handler waits for something that nothing will bring about.
     """
     values = {**(fields or {}), **given}
     declared = {name: value for name, value in values.items() if name in pipeline.parameters}
@@ -43,5 +43,5 @@ def run(
     if trace.broken is not None:
         raise trace.broken
     if trace.result is None:
-        raise WaitsForever(trace.stuck)
+        raise EndlessWait(trace.stuck)
     return trace.result

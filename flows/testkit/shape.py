@@ -63,13 +63,16 @@ def _instance(node: Node, start: str, run_path: str, sizes: Mapping[StepPath, in
             inside = [_instance(node.plan.root, "", f"{path}/", sizes)]
         case Loop():
             items = [path.of_item(index) for index in range(sizes.get(path, 0))]
-            inside = [_around(item, node, [_instance(node.body, node.path, item, sizes)], item=True) for item in items]
+            inside = [
+                _instance_around(item, node, [_instance(node.body, node.path, item, sizes)], item=True)
+                for item in items
+            ]
         case Leaf() | FanIn():
             inside = list[NodeInstance]()
-    return _around(path, node, inside)
+    return _instance_around(path, node, inside)
 
 
-def _around(path: StepPath, node: Node, inside: list[NodeInstance], *, item: bool = False) -> NodeInstance:
+def _instance_around(path: StepPath, node: Node, inside: list[NodeInstance], *, item: bool = False) -> NodeInstance:
     instance = NodeInstance(path, node, item, inside)
     for index, child in enumerate(inside):
         child.parent, child.index = instance, index

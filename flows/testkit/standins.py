@@ -23,11 +23,11 @@ def stand_ins(
     for pipeline in pipelines:
         for name in handler_names(pipeline.steps):
             if name not in made.handlers:
-                real = known.get(name) or _unknown(name)
+                real = known.get(name) or _unknown_handler(name)
                 given = (answers or {}).get(name)
                 made.handlers[name] = replace(
                     real,
-                    function=_answering(real, given),
+                    function=_answering_function(real, given),
                     is_async=True,
                     isolation="thread",
                     call_parameter=None,
@@ -37,7 +37,7 @@ def stand_ins(
     return made
 
 
-def _unknown(name: str) -> HandlerSpec:
+def _unknown_handler(name: str) -> HandlerSpec:
     async def unknown() -> None: ...
 
     known = Registry()
@@ -45,7 +45,7 @@ def _unknown(name: str) -> HandlerSpec:
     return known.get(name)
 
 
-def _answering(real: HandlerSpec, answer: Any) -> Any:
+def _answering_function(real: HandlerSpec, answer: Any) -> Any:
     @functools.wraps(real.function)
     async def answered(*inputs: Any, **options: Any) -> Any:
         def value(write: str) -> Any:

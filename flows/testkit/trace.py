@@ -16,7 +16,7 @@ from flows.errors import FatalError, TransientError
 from flows.model import StepPath
 from flows.planning import Plan
 from flows.state import Context
-from flows.testkit.clock import VirtualLoop, WaitsForever, end_tasks
+from flows.testkit.clock import EndlessWait, VirtualLoop, end_tasks
 from flows.testkit.faults import Faults, Stop
 from flows.testkit.schedules import Delay, Schedule
 
@@ -105,8 +105,9 @@ class _TraceRecorder:
                 pass
 
     async def run_leaf(self, leaf: LeafCall) -> LeafResult:
-        """Run a leaf as direct calls do, but on the event loop and with the delays of the schedule."""
-        leaf.node = replace(leaf.node, spec=replace(leaf.node.spec, is_async=True, function=self._played(leaf)))
+        """Run the leaf as direct calls do, but on the event loop and with the delays of the schedule."""
+        played = replace(leaf.node.spec, is_async=True, function=self._played_function(leaf))
+        leaf = replace(leaf, node=replace(leaf.node, spec=played))
         try:
             await self._pause(f"{leaf.path} begins")
             ended = await run_inline(leaf)
@@ -115,12 +116,12 @@ class _TraceRecorder:
             return LeafResult(ending_of(error))
         return ended
 
-    def _played(self, leaf: LeafCall) -> Callable[..., Any]:
+    def _played_function(self, leaf: LeafCall) -> Callable[..., Any]:
         function, path = leaf.node.spec.function, leaf.path
 
         @functools.wraps(function)
         async def played(*inputs: Any, **options: Any) -> Any:
-            call = f"{path}#{leaf.attempts}"
+            call = f"{path}#{leaf.progress.attempts}"
             self.note("entered", path)
             if self.dead:
                 await _for_ever()
@@ -128,7 +129,7 @@ class _TraceRecorder:
                 late = self.trace.schedule.fraction(f"{call} late") < 0.5
                 await self._pause(call)
                 if not late:
-                    await self._fail(leaf, call)
+                    await self._inject_fault(leaf, call)
                 seen = self.watch(leaf) if self.watch is not None else None
                 result = function(*inputs, **options)
                 if inspect.isawaitable(result):
@@ -138,7 +139,7 @@ class _TraceRecorder:
                 await self._pause(f"{call} answer")
                 # A call may also fail after its work is done; a retry then does the work a second time.
                 if late:
-                    await self._fail(leaf, call)
+                    await self._inject_fault(leaf, call)
             except asyncio.CancelledError:
                 self.note("stopped", path)
                 raise
@@ -162,7 +163,7 @@ class _TraceRecorder:
         if self.dead:
             await _for_ever()
 
-    async def _fail(self, leaf: LeafCall, call: str) -> None:
+    async def _inject_fault(self, leaf: LeafCall, call: str) -> None:
         if self.faults is None:
             return
         bounded = leaf.deadline is not None or leaf.node.retry.attempt_timeout_s is not None
@@ -177,7 +178,7 @@ class _TraceRecorder:
                 pass
 
 
-def _ignore(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+def _ignore_report(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
     """Ignore the reports of a loop about tasks that failed while their run was killed."""
 
 
@@ -199,13 +200,13 @@ def trace_run(
     trace = RunTrace(plan, schedule)
     recorder = _TraceRecorder(trace, faults, stop, watch)
     loop = VirtualLoop(max_turns=MAX_TURNS)
-    loop.set_exception_handler(_ignore)
+    loop.set_exception_handler(_ignore_report)
     chance = random.getstate()
     random.seed(schedule.seed)
     try:
         recorder.whole = loop.create_task(engine(Prepared(plan, context, recorder.observe), run_leaf=recorder.run_leaf))
         trace.result = loop.run_until_complete(recorder.whole)
-    except WaitsForever as stuck:
+    except EndlessWait as stuck:
         trace.stuck = str(stuck)
     except asyncio.CancelledError as cancelled:
         if trace.stopped != "cancel":

@@ -60,7 +60,7 @@ def translate(
         prepared = prepare(parameters)
         try:
             if prepared.plan_only:
-                await _write(plan_page(prepared.plan))
+                await _write_artifact(plan_page(prepared.plan))
                 return Completed(message="Dry run: nothing was done; the plan is among the artifacts")
             return _final_state(await _run(prepared))
         finally:
@@ -156,10 +156,10 @@ def current_flow_run_id() -> str | None:
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
     live = LiveProgress()
-    async with prefect_seats(prepared.plan) as seats, _shown(prepared.plan, live):
+    async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
-    await asyncio.gather(*(_write(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
+    await asyncio.gather(*(_write_artifact(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
     return replace(result, flow_run_id=current_flow_run_id())
 
 
@@ -192,8 +192,8 @@ class _TaskRun:
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
-            await self._stop(running)
-            return LeafResult(ending_of(error, abandoned=self.leaf.abandoned))
+            await self._stop_task_run(running)
+            return LeafResult(ending_of(error, abandoned=self.leaf.progress.abandoned))
         except Exception as error:
             return await self._without_prefect(error)
         if self.ended is not None:
@@ -203,8 +203,8 @@ class _TaskRun:
     async def _without_prefect(self, failed: Exception) -> LeafResult:
         """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
         logger.warning("%s: Prefect could not keep its task run (%s); it counts all the same", self.leaf.id, failed)
-        ended = self.ended
-        if ended is None or (ended.ending.transient and self.leaf.attempts < self.leaf.node.retry.max_attempts):
+        ended, attempts_left = self.ended, self.leaf.node.retry.max_attempts - self.leaf.progress.attempts
+        if ended is None or (ended.ending.transient and attempts_left > 0):
             return await run_inline(self.leaf)
         return conclude(self.leaf, ended)
 
@@ -228,10 +228,10 @@ class _TaskRun:
         if ending.error is not None:
             if ending.error.__cause__ is not None:
                 cause = traceback_text(ending.error.__cause__)
-                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.attempts, cause)
+                logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.progress.attempts, cause)
             raise ending.error
-        if leaf.call.failures:
-            return Completed(name="PartialSuccess", message=f"{len(leaf.call.failures)} item(s) set aside")
+        if leaf.progress.call.failures:
+            return Completed(name="PartialSuccess", message=f"{len(leaf.progress.call.failures)} item(s) set aside")
         return None
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -244,7 +244,7 @@ class _TaskRun:
         self.waiting, self.work = task_run, None
         return True
 
-    async def _stop(self, running: "asyncio.Task[Any]") -> None:
+    async def _stop_task_run(self, running: "asyncio.Task[Any]") -> None:
         """End the task run as Cancelled, whatever it is doing."""
         self.stopped = True
         if self.work is not None and not self.work.done():
@@ -289,15 +289,15 @@ def _final_state(result: RunResult) -> State[Any]:
 
 
 @contextlib.asynccontextmanager
-async def _shown(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
+async def _progress_artifact(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
     """Show the plan, and how far the run is while it goes on; the run does not wait for that."""
     ended = asyncio.Event()
 
     async def show() -> None:
-        await _write(plan_page(plan))
+        await _write_artifact(plan_page(plan))
         artifact: UUID | None = None
         async for text in live.texts(ended, every_s=PROGRESS_EVERY_S):
-            artifact = await _write(Page("progress", "How far the run is", text), instead_of=artifact)
+            artifact = await _write_artifact(Page("progress", "How far the run is", text), instead_of=artifact)
 
     showing = asyncio.ensure_future(show())
     try:
@@ -307,7 +307,7 @@ async def _shown(plan: Plan, live: LiveProgress) -> AsyncGenerator[None]:
         await showing
 
 
-async def _write(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
+async def _write_artifact(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
     """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
     if FlowRunContext.get() is None:
         return None

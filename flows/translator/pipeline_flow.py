@@ -67,12 +67,12 @@ class PipelineFlow(Flow[..., Any]):
         return making if _can_await() else run_to_end(making)
 
     def _entrypoint_of(self, options: Any) -> str:
-        module, variable = self._variable()
+        module, variable = self._module_and_name()
         if options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
             return f"{module.__name__}.{variable}"
         return f"{os.path.relpath(str(module.__file__))}:{variable}"
 
-    def _variable(self) -> tuple[ModuleType, str]:
+    def _module_and_name(self) -> tuple[ModuleType, str]:
         """The module, and the name in it, by which a worker can load this flow."""
         found = [
             (module, name)

@@ -1,8 +1,8 @@
 """Calls at once, counted for all runs by Prefect's global concurrency limits, which are made and kept by us.
 
-A place is a lease: it is renewed while it is used, and one whose process is gone comes back when the lease ends. Of
+A seat is a lease: it is renewed while it is used, and one whose process is gone becomes free when the lease ends. Of
 Prefect's own context manager only the server's half is used: its client waits for up to half a minute between two
-questions and has a thread for every lease.
+requests and has a thread for every lease.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ PREFIX = "braid:"
 LEASE_S = 60.0
 """The shortest lease that Prefect's server grants."""
 SOONEST_S, LATEST_S = 0.1, 1.0
-"""Between two questions for a place."""
+"""Between two requests for a seat."""
 LOCKED, GONE = 423, 410
 
 
 @asynccontextmanager
 async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
-    """The places that a plan shares with other runs; None if it shares none, or if no server outlives the run.
+    """The seats that a plan shares with other runs; None if it shares none, or if no server outlives the run.
 
     Raises:
         OrchestrationError: the server does not let the limits be made or changed.
     """
     limits = {
         name: common.concurrency
-        for settled in plan.all_resources.values()
-        for name, common in settled.shared.items()
+        for resource in plan.all_resources.values()
+        for name, common in resource.shared.items()
         if common.concurrency is not None
     }
     if not limits:
@@ -53,7 +53,7 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
         return
     async with get_client() as client:
         if client.server_type is ServerType.EPHEMERAL:
-            # It ends with the run, and with it all knowledge of who has a place; its database would stay full.
+            # It ends with the run, and with it all knowledge of who has a seat; its database would stay full.
             yield None
             return
     async with PrefectSeats(limits) as seats:
@@ -61,10 +61,10 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
 
 
 class PrefectSeats:
-    """Places in global concurrency limits; for one run, on one event loop."""
+    """Seats in global concurrency limits; for one run, on one event loop."""
 
-    def __init__(self, limits: Mapping[str, int], *, lease_s: float = LEASE_S) -> None:
-        self._limits, self._lease_s = dict(limits), lease_s
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = dict(limits)
         self._stack = AsyncExitStack()
         self._queues = {name: asyncio.Lock() for name in limits}
         self._returning: set[asyncio.Task[None]] = set()
@@ -111,36 +111,36 @@ class PrefectSeats:
 
     @asynccontextmanager
     async def seat(self, name: str, limit: int) -> AsyncGenerator[None]:
-        """Wait for a place and keep it; the first to ask in this run is the first to get one.
+        """Wait for a seat and keep it; the first to ask in this run is the first to get one.
 
         Raises (at any moment):
-            TransientError: the server does not answer, or gave the place to somebody else.
+            TransientError: the server does not answer, or gave the seat to somebody else.
         """
         async with self._queues[name]:
-            lease = await self._acquire(name, limit)
+            lease = await self._acquire_seat(name, limit)
         lost = asyncio.timeout(None)
         keeping: asyncio.Task[None] | None = None
         try:
             async with lost:
-                keeping = asyncio.ensure_future(self._keep(name, lease, lost))
+                keeping = asyncio.ensure_future(self._renew_lease(name, lease, lost))
                 yield
         except TimeoutError as error:
             if lost.expired():
-                raise TransientError(f"the place in {PREFIX}{name} was lost: the server ended its lease") from error
+                raise TransientError(f"the seat in {PREFIX}{name} was lost: the server ended its lease") from error
             raise
         finally:
             if keeping is not None:
                 keeping.cancel()
-            await asyncio.shield(self._give_back(name, lease))
+            await asyncio.shield(self._return_seat(name, lease))
 
-    async def _acquire(self, name: str, limit: int) -> UUID:
+    async def _acquire_seat(self, name: str, limit: int) -> UUID:
         wait_s = SOONEST_S
         while True:
-            asking = asyncio.ensure_future(self._ask(name))
+            asking = asyncio.ensure_future(self._ask_for_seat(name))
             try:
                 lease = await asyncio.shield(asking)
             except asyncio.CancelledError:
-                # The answer may yet be a place; nobody wants it any more.
+                # The answer may still be a seat, which nobody needs any more.
                 asking.add_done_callback(lambda asked: self._return_late(name, asked))
                 raise
             except (httpx.HTTPError, PrefectException) as error:
@@ -154,13 +154,13 @@ class PrefectSeats:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(wait_s * 1.5, LATEST_S)
 
-    async def _ask(self, name: str) -> UUID | str:
-        """The lease of a place; `full` or `missing` if there is none."""
+    async def _ask_for_seat(self, name: str) -> UUID | str:
+        """The lease of a seat; `full` or `missing` if there is none."""
         context = TaskRunContext.get()
         holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
         try:
             response = await self._client.increment_concurrency_slots_with_lease(
-                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=self._lease_s, holder=holder
+                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=LEASE_S, holder=holder
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == LOCKED:
@@ -169,33 +169,33 @@ class PrefectSeats:
         granted = ConcurrencyLimitWithLeaseResponse.model_validate(response.json())
         return granted.lease_id if granted.limits else "missing"
 
-    async def _keep(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
+    async def _renew_lease(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
         """Renew the lease for as long as it is used."""
         loop = asyncio.get_running_loop()
-        good_until = loop.time() + self._lease_s
+        good_until = loop.time() + LEASE_S
         while True:
-            await asyncio.sleep(self._lease_s / 4)
+            await asyncio.sleep(LEASE_S / 4)
             asked = loop.time()
             try:
-                await self._client.renew_concurrency_lease(lease_id=lease, lease_duration=self._lease_s)
-                good_until = asked + self._lease_s
+                await self._client.renew_concurrency_lease(lease_id=lease, lease_duration=LEASE_S)
+                good_until = asked + LEASE_S
             except (httpx.HTTPError, PrefectException) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
-                logger.warning("resource %s: could not renew the lease of its place: %s", name, error)
-                if gone or loop.time() + self._lease_s / 4 >= good_until:
+                logger.warning("resource %s: could not renew the lease of its seat: %s", name, error)
+                if gone or loop.time() + LEASE_S / 4 >= good_until:
                     lost.reschedule(loop.time())
                     return
 
     def _return_late(self, name: str, asked: "asyncio.Task[UUID | str]") -> None:
         if not asked.cancelled() and asked.exception() is None and isinstance(asked.result(), UUID):
-            self._give_back(name, asked.result())
+            self._return_seat(name, asked.result())
 
-    def _give_back(self, name: str, lease: "UUID | str") -> "asyncio.Task[None]":
+    def _return_seat(self, name: str, lease: "UUID | str") -> "asyncio.Task[None]":
         async def give_back() -> None:
             try:
                 await self._client.release_concurrency_slots_with_lease(lease_id=UUID(str(lease)))
             except (httpx.HTTPError, PrefectException) as error:
-                logger.warning("resource %s: its place comes back only when the lease ends: %s", name, error)
+                logger.warning("resource %s: its seat becomes free only when the lease ends: %s", name, error)
 
         task = asyncio.ensure_future(give_back())
         self._returning.add(task)

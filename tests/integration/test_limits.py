@@ -17,7 +17,7 @@ import pytest
 from flows.author import Registry, RunResult, handler
 from flows.engine import Prepared
 from flows.errors import TransientError
-from flows.limits import Demand
+from flows.limits import SlotRequest
 from flows.model import Pipeline, Resource
 from flows.planning import Overrides, make_plan
 from flows.run_store import DatabaseRates
@@ -49,11 +49,13 @@ def most_at_once(notes: Sequence[tuple[float, str]]) -> int:
     return most
 
 
-async def starts_of(rates: DatabaseRates, demand: Demand, calls: int, *, tokens: float | None = None) -> list[float]:
+async def starts_of(
+    rates: DatabaseRates, request: SlotRequest, calls: int, *, tokens: float | None = None
+) -> list[float]:
     starts: list[float] = []
 
     async def call() -> None:
-        use = await rates.take([demand])
+        use = await rates.take([request])
         starts.append(time.time())
         await use.settle(tokens)
 
@@ -70,8 +72,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 async def test_no_window_of_two_users_together_has_more_starts_than_allowed(store_url: str) -> None:
     both = [DatabaseRates(store_url, window_s=1.0, slack_s=0.2) for _ in range(2)]
-    demand = Demand("api", Resource(per_minute=4))
-    starts = [start for some in await asyncio.gather(*(starts_of(one, demand, 6) for one in both)) for start in some]
+    request = SlotRequest("api", Resource(per_minute=4))
+    starts = [start for some in await asyncio.gather(*(starts_of(one, request, 6) for one in both)) for start in some]
     for one in both:
         one.close()
     assert len(starts) == 12
@@ -80,9 +82,9 @@ async def test_no_window_of_two_users_together_has_more_starts_than_allowed(stor
 
 async def test_tokens_that_one_user_reports_hold_up_the_other(store_url: str) -> None:
     first, second = (DatabaseRates(store_url, window_s=0.5, slack_s=0.2) for _ in range(2))
-    demand = Demand("api", Resource(tokens_per_minute=100), tokens=10)
-    (began,) = await starts_of(first, demand, 1, tokens=250)
-    (next_start,) = await starts_of(second, demand, 1, tokens=10)
+    request = SlotRequest("api", Resource(tokens_per_minute=100), tokens=10)
+    (began,) = await starts_of(first, request, 1, tokens=250)
+    (next_start,) = await starts_of(second, request, 1, tokens=10)
     first.close()
     second.close()
     assert next_start - began >= 0.5 * 2.5
@@ -90,12 +92,12 @@ async def test_tokens_that_one_user_reports_hold_up_the_other(store_url: str) ->
 
 async def test_a_cancelled_wait_leaves_nothing_behind(tmp_path: Path) -> None:
     rates = DatabaseRates(f"sqlite:///{tmp_path}/runs.db", window_s=0.5, slack_s=0.2)
-    demand = Demand("api", Resource(per_minute=1))
-    await rates.take([demand])
+    request = SlotRequest("api", Resource(per_minute=1))
+    await rates.take([request])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await rates.take([demand])
-    await rates.take([demand])
+            await rates.take([request])
+    await rates.take([request])
     rates.close()
 
 
@@ -104,7 +106,7 @@ async def test_a_database_that_is_gone_is_a_transient_failure(tmp_path: Path) ->
     (tmp_path / "runs.db").unlink()
     rates.close()
     with pytest.raises(TransientError, match="the shared limits of api cannot be counted: OperationalError"):
-        await rates.take([Demand("api", Resource(per_minute=1))])
+        await rates.take([SlotRequest("api", Resource(per_minute=1))])
 
 
 def seats_on_server(name: str) -> Any:

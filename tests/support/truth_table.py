@@ -119,7 +119,7 @@ def failing(way: str, *, timeout_s: float) -> dict[str, Any]:
 def four_branches(
     stage: Stage, name: str, answer: str, row: Row, way: str, *, timeout_s: float = 0.02
 ) -> dict[str, Any]:
-    """The group of a row: a ends at once; then c starts, and only then b fails; d waits for a place."""
+    """The group of a row: a ends at once; then c starts, and only then b fails; d waits for a slot."""
     if row["c"] == "cancelled":
         stage.event(f"{name} never ends").set()
     bad = {**failing(way, timeout_s=timeout_s), "id": f"{name}bad", "writes": {"out": f"{name}b"}}

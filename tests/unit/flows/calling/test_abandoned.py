@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import flows.calling.places
+import flows.calling.dispatch
 from flows.author import Call, Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
@@ -19,7 +19,7 @@ from flows.testkit import run_virtually
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.calling.places, "GRACE_S", 0.001)
+    monkeypatch.setattr(flows.calling.dispatch, "GRACE_S", 0.001)
 
 
 class Blocked:

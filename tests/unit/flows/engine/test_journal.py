@@ -179,7 +179,7 @@ async def test_a_step_is_replayed_on_what_it_saw(registry: Registry, calls: list
     assert (calls, again.outcome.status, again.same) == ([2], "succeeded", True)
     (key,) = [key for key in journal.kept if key.startswith("sum")]
     kept = journal.kept[key]
-    journal.kept[key] = replace(kept, done=replace(kept.done, delta=()))
+    journal.kept[key] = replace(kept, result=replace(kept.result, delta=()))
     changed = await replay_step(plan, Context(data), journal, "add_up")
     assert (calls, changed.same, [str(change) for change in changed.writes]) == ([2, "total"], False, ["12"])
     with pytest.raises(OrchestrationError, match="no step 'summ' in that run; did you mean 'sum'"):
@@ -238,5 +238,5 @@ def test_an_array_that_a_call_gave_is_held_once() -> None:
 
     assert run(["vectors"], made, journal).status == "succeeded"
     (kept,) = journal.kept.values()
-    assert kept.done.value is kept.done.delta[0].value
-    assert not kept.done.value.flags.writeable
+    assert kept.result.value is kept.result.delta[0].value
+    assert not kept.result.value.flags.writeable

@@ -14,6 +14,7 @@ from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context, ExternalSequence
+from flows.testkit import run_virtually
 from tests.support.profiles import scaled
 
 
@@ -145,7 +146,7 @@ async def test_no_item_begins_once_the_loop_was_stopped_however_many_may_fail() 
     }
 
 
-async def test_no_item_is_called_when_the_time_is_up() -> None:
+def test_no_item_is_called_when_the_time_is_up() -> None:
     began = list[int]()
 
     async def forever(item: int) -> None:
@@ -159,7 +160,7 @@ async def test_no_item_is_called_when_the_time_is_up() -> None:
         "tolerated_failure": "100%",
         "timeout_s": 0.02,
     }
-    result = await run([loop], registry_of(forever), {"numbers": [1, 2, 3]})
+    result = run_virtually(run([loop], registry_of(forever), {"numbers": [1, 2, 3]}))
     assert began == [1]
     assert [o.status for o in result.outcomes if o.kind == "item"] == ["timed_out"] * 3
     assert [o.attempts for o in result.outcomes if o.is_leaf] == [1, 0, 0]

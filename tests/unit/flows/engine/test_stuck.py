@@ -9,7 +9,7 @@ from flows.author import Call, Registry, handler
 from flows.calling import LeafCall
 from flows.engine import (
     Event,
-    Expected,
+    Expectation,
     Prepared,
     StepProgressed,
     StepStuck,
@@ -25,7 +25,7 @@ from flows.reports import LiveProgress
 from flows.state import Context
 
 
-def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[StepStuck], list[tuple[int, int | None]]]:
+def watched(expected: Expectation) -> tuple[StuckWatch, LeafCall, list[StepStuck], list[tuple[int, int | None]]]:
     made = Registry()
 
     @handler(registry=made)
@@ -51,8 +51,8 @@ def watched(expected: Expected) -> tuple[StuckWatch, LeafCall, list[StepStuck], 
 
 
 def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(caplog: pytest.LogCaptureFixture) -> None:
-    watch, call, found, _ = watched(Expected(usual_s={"0": 40.0}))
-    call.is_trying, call.attempts = True, 1
+    watch, call, found, _ = watched(Expectation(usual_s={"0": 40.0}))
+    call.progress.is_trying, call.progress.attempts = True, 1
     with caplog.at_level(logging.WARNING, "flows.engine.stuck"):
         for at in range(0, 1300, 5):
             watch.look(float(at))
@@ -61,15 +61,15 @@ def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(capl
 
 
 def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck() -> None:
-    watch, call, found, progress = watched(Expected(after_s=10.0))
+    watch, call, found, progress = watched(Expectation(after_s=10.0))
     for at in range(0, 30, 5):
         watch.look(float(at))
-    call.is_trying, call.attempts = True, 1
+    call.progress.is_trying, call.progress.attempts = True, 1
     for at in range(30, 90, 5):
-        call.call.report_progress(at, 90)
+        call.progress.call.report_progress(at, 90)
         watch.look(float(at))
     assert progress[-1] == (85, 90)
-    call.attempts, call.call = 2, Call()
+    call.progress.attempts, call.progress.call = 2, Call()
     watch.look(94.0)
     watch.look(103.0)
     assert found == []
@@ -80,13 +80,13 @@ def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck
 @pytest.mark.parametrize(
     ("expected", "limit"),
     [
-        (Expected(), stuck.UNKNOWN_S),
-        (Expected(usual_s={"1.0": 2.0}), 300.0),
-        (Expected(usual_s={"1.0": 200.0}), 2000.0),
-        (Expected(after_s=7.0, usual_s={"1.0": 200.0}), 7.0),
+        (Expectation(), stuck.UNKNOWN_S),
+        (Expectation(usual_s={"1.0": 2.0}), 300.0),
+        (Expectation(usual_s={"1.0": 200.0}), 2000.0),
+        (Expectation(after_s=7.0, usual_s={"1.0": 200.0}), 7.0),
     ],
 )
-def test_the_limit_is_what_is_set_or_ten_times_what_is_usual(expected: Expected, limit: float) -> None:
+def test_the_limit_is_what_is_set_or_ten_times_what_is_usual(expected: Expectation, limit: float) -> None:
     assert expected.limit_s(StepPath("1[4].0")) == limit
 
 
@@ -111,7 +111,7 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
     live, text = LiveProgress(), list[str]()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
     watching = combine_observers(live, seen)
-    result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expected(after_s=0.05)))
+    result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expectation(after_s=0.05)))
     assert result.status == "succeeded"
     assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]
     assert "Stuck?" not in live.markdown()

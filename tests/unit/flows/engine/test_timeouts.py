@@ -32,6 +32,13 @@ def registry() -> Registry:
     @handler(registry=made, effects=())
     async def ok() -> None: ...
 
+    @handler(registry=made, effects="store")
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    @handler(registry=made, effects="store")
+    async def stores() -> None: ...
+
     @handler(registry=made, effects=())
     async def takes(*, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -128,3 +135,27 @@ def test_a_loop_reads_timed_out_only_if_nothing_but_time_was_wrong(mixed: bool, 
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [loop]}), registry=registry, given=["items"])
     result = run_virtually(run_plan(Prepared(plan, Context({"items": [1 if mixed else 2, 3]}))))
     assert result.outcomes[0].status == ("failed" if mixed else "timed_out")
+
+
+@pytest.mark.parametrize("around", ["a branch", "an item", "a sub-pipeline"])
+def test_what_had_no_time_for_its_next_step_ran_out_of_time_and_says_so(around: str, registry: Registry) -> None:
+    steps = [{"parallel": ["waits"], "policy": "best_effort"}, "stores", "ok"]
+    outer: dict[str, dict[str, Any]] = {
+        "a branch": {"parallel": [{"steps": steps, "id": "list"}], "timeout_s": 2},
+        "an item": {"for_each": "items", "steps": steps, "timeout_s": 2},
+        "a sub-pipeline": {"pipeline": "inner", "id": "list", "timeout_s": 2},
+    }
+    inner = Pipeline.model_validate({"name": "inner", "mode": "dag", "steps": steps})
+    model = Pipeline.model_validate({"name": "p", "mode": "dag", "steps": [outer[around]]})
+    plan = make_plan(model, registry=registry, catalog={"inner": inner}, given=["items"])
+    outcomes = run_virtually(run_plan(Prepared(plan, Context({"items": [1]})))).outcomes
+    never_started = next(one for one in outcomes if one.step.endswith("stores"))
+    assert (never_started.status, never_started.started, never_started.error) == ("timed_out", None, None)
+    assert never_started.reason == "the time was up before it started"
+    read = {"a branch": "0.0", "an item": "0[0]", "a sub-pipeline": "0"}[around]
+    ended = next(one for one in outcomes if one.path == read)
+    assert ended.status == "timed_out"
+    assert ended.started is not None
+    assert ended.error is not None
+    assert ended.error.transient
+    assert ended.error.message == f"{never_started.step}: the time was up before it started"

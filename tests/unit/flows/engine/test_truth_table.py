@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import flows.calling.places
 from flows.author import Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
@@ -23,22 +22,17 @@ LOOPS = tables("## Items of a loop")
 PREFECT = {"succeeded": "Completed", "partial": "PartialSuccess", "failed": "Failed"}
 
 
-@pytest.fixture(autouse=True)
-def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.calling.places, "GRACE_S", 0.001)
-
-
 def name_of(row: Any) -> str:
     return "/".join(row.values()) if isinstance(row, dict) else str(row)
 
 
-async def run(stage: Stage, group: dict[str, Any]) -> RunResult:
+def run(stage: Stage, group: dict[str, Any]) -> RunResult:
+    """The result of the group and a step after it, in virtual time: a timeout comes when nothing else can happen."""
     steps = [group, {"handler": "quick", "id": "next", "options": {"value": "next"}, "writes": {"out": "next"}}]
     pipeline = Pipeline.model_validate({"name": "p", "steps": steps, "resources": {"desk": {"concurrency": 1}}})
     try:
-        return await run_plan(
-            Prepared(make_plan(pipeline, registry=truth_table.registry(stage)), Context({}), observer=stage)
-        )
+        plan = make_plan(pipeline, registry=truth_table.registry(stage))
+        return run_virtually(run_plan(Prepared(plan, Context({}), observer=stage)))
     finally:
         stage.released.set()
 
@@ -58,10 +52,10 @@ def check(result: RunResult, row: Row, b: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("answer", "row"), FOUR, ids=name_of)
-async def test_a_branch_fails(answer: str, row: Row, way: str) -> None:
+def test_a_branch_fails(answer: str, row: Row, way: str) -> None:
     stage = Stage()
     group = truth_table.four_branches(stage, "", answer, row, way)
-    result = await run(stage, {**group, "id": "group"})
+    result = run(stage, {**group, "id": "group"})
     expected = WAYS[way]
     check(result, row, expected["status"])
     bad = next(outcome for outcome in result.outcomes if outcome.id == "bad")
@@ -74,8 +68,8 @@ async def test_a_branch_fails(answer: str, row: Row, way: str) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("row", SKIPPED, ids=name_of)
-async def test_a_branch_is_skipped(answer: str, row: Row) -> None:
-    check(await run(Stage(), {**truth_table.skipping("", answer, row), "id": "group"}), row, "skipped")
+def test_a_branch_is_skipped(answer: str, row: Row) -> None:
+    check(run(Stage(), {**truth_table.skipping("", answer, row), "id": "group"}), row, "skipped")
 
 
 @pytest.mark.parametrize("row", LOOPS, ids=name_of)

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from flows.author import Registry, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import InvalidPipeline, TransientError
-from flows.model import Breaker, Pipeline, Resource, RetryBudget, RetryCount, effective_resource, tightest
+from flows.limits import RetryCount
+from flows.model import Breaker, Pipeline, Resource, RetryBudget, effective_resource, tightest
 from flows.planning import Overrides, make_plan
 from flows.state import Context
 

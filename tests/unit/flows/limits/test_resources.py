@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flows.author import SUCCEEDED, ending_of
 from flows.errors import TransientError
-from flows.limits import Demand, Resources, process_resources
-from flows.limits.resources import CircuitOpen, Ticket
+from flows.limits import Resources, SlotRequest, process_resources
+from flows.limits.rates import CircuitOpen, ResourceSlot
 from flows.model import Resource
 
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ class Watch:
 
     async def call(
         self,
-        demands: Sequence[Demand],
+        requests: Sequence[SlotRequest],
         *,
         number: int = 0,
         after_s: float = 0.0,
@@ -68,10 +68,10 @@ class Watch:
     ) -> None:
         clock = asyncio.get_running_loop()
         await asyncio.sleep(after_s)
-        ticket = await self.resources.take(demands)
+        slot = await self.resources.take(requests)
         try:
             await asyncio.sleep(late_s)
-            self.resources.begin(ticket)
+            self.resources.begin(slot)
             self.starts.append(clock.time())
             self.order.append(number)
             self.now += 1
@@ -82,11 +82,11 @@ class Watch:
                 self.now -= 1
         finally:
             self.spent.append((clock.time(), tokens or 0.0))
-            self.resources.end(ticket, tokens=tokens)
+            self.resources.end(slot, tokens=tokens)
 
 
-def demand(name: str = "api", tokens: float = 0.0, **limits: Any) -> Demand:
-    return Demand(name, Resource.model_validate(limits), tokens)
+def request(name: str = "api", tokens: float = 0.0, **limits: Any) -> SlotRequest:
+    return SlotRequest(name, Resource.model_validate(limits), tokens)
 
 
 def most_in_a_window(moments: Sequence[float], window_s: float = MINUTE_S) -> int:
@@ -102,7 +102,7 @@ def test_no_window_has_more_starts_than_allowed_and_every_call_gets_its_turn(
 ) -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
-        limits = demand(per_minute=per_minute, concurrency=concurrency)
+        limits = request(per_minute=per_minute, concurrency=concurrency)
         await asyncio.gather(
             *(watch.call([limits], after_s=after, takes_s=takes, late_s=late) for after, takes, late in calls)
         )
@@ -117,7 +117,7 @@ def test_no_window_has_more_starts_than_allowed_and_every_call_gets_its_turn(
 def test_a_rate_is_used_to_the_full() -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
-        await asyncio.gather(*(watch.call([demand(per_minute=60)]) for _ in range(180)))
+        await asyncio.gather(*(watch.call([request(per_minute=60)]) for _ in range(180)))
         return watch
 
     starts = virtually(run()).starts
@@ -131,7 +131,7 @@ def test_calls_with_several_resources_never_wait_for_each_other(calls: list[tupl
         watch = Watch(Resources())
         await asyncio.gather(
             *(
-                watch.call([demand(name, concurrency=1, per_minute=4) for name in names], after_s=after, takes_s=takes)
+                watch.call([request(name, concurrency=1, per_minute=4) for name in names], after_s=after, takes_s=takes)
                 for names, after, takes in calls
             )
         )
@@ -143,7 +143,7 @@ def test_calls_with_several_resources_never_wait_for_each_other(calls: list[tupl
 def test_turns_come_in_order_of_arrival() -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
-        limits = demand(concurrency=2, per_minute=5)
+        limits = request(concurrency=2, per_minute=5)
         await asyncio.gather(*(watch.call([limits], number=i, after_s=i / 100, takes_s=1) for i in range(20)))
         return watch
 
@@ -153,7 +153,7 @@ def test_turns_come_in_order_of_arrival() -> None:
 def test_a_large_call_is_not_overtaken_by_small_ones() -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
-        small, large = demand(tokens=10, tokens_per_minute=100), demand(tokens=95, tokens_per_minute=100)
+        small, large = request(tokens=10, tokens_per_minute=100), request(tokens=95, tokens_per_minute=100)
         await asyncio.gather(
             watch.call([small], number=0, tokens=10),
             watch.call([large], number=1, after_s=1, tokens=95),
@@ -172,7 +172,7 @@ def test_tokens_of_a_window_stay_below_the_limit_when_they_are_expected_rightly(
         watch = Watch(Resources())
         await asyncio.gather(
             *(
-                watch.call([demand(tokens=tokens, tokens_per_minute=100)], after_s=after, takes_s=takes, tokens=tokens)
+                watch.call([request(tokens=tokens, tokens_per_minute=100)], after_s=after, takes_s=takes, tokens=tokens)
                 for tokens, after, takes in calls
             )
         )
@@ -187,7 +187,7 @@ def test_tokens_of_a_window_stay_below_the_limit_when_they_are_expected_rightly(
 def test_unexpected_tokens_are_a_debt_that_the_next_call_waits_for() -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
-        limits = demand(tokens_per_minute=1000)
+        limits = request(tokens_per_minute=1000)
         await watch.call([limits], tokens=2500)
         await watch.call([limits], tokens=10)
         return watch
@@ -199,8 +199,8 @@ def test_a_call_that_expects_more_than_the_limit_goes_alone() -> None:
     async def run() -> Watch:
         watch = Watch(Resources())
         await asyncio.gather(
-            watch.call([demand(tokens=50, tokens_per_minute=100)], tokens=50),
-            watch.call([demand(tokens=500, tokens_per_minute=100)], tokens=500),
+            watch.call([request(tokens=50, tokens_per_minute=100)], tokens=50),
+            watch.call([request(tokens=500, tokens_per_minute=100)], tokens=500),
         )
         return watch
 
@@ -213,7 +213,10 @@ def test_everything_comes_back_whenever_a_call_is_cancelled(
 ) -> None:
     async def run() -> None:
         watch = Watch(Resources())
-        limits = [demand("a", concurrency=1, per_minute=3), demand("b", concurrency=2, tokens=5, tokens_per_minute=20)]
+        limits = [
+            request("a", concurrency=1, per_minute=3),
+            request("b", concurrency=2, tokens=5, tokens_per_minute=20),
+        ]
 
         async def one(after: float, takes: float, until: float) -> None:
             try:
@@ -239,11 +242,13 @@ def test_a_call_respects_its_own_limit_among_all_that_run() -> None:
     async def run() -> list[int]:
         resources, seen = Resources(), list[int]()
         wide, narrow = Watch(resources), Watch(resources)
-        done = [asyncio.ensure_future(wide.call([demand(concurrency=3)], after_s=i / 10, takes_s=10)) for i in range(9)]
+        done = [
+            asyncio.ensure_future(wide.call([request(concurrency=3)], after_s=i / 10, takes_s=10)) for i in range(9)
+        ]
         await asyncio.sleep(1)
-        ticket = await resources.take([demand(concurrency=1)])
+        slot = await resources.take([request(concurrency=1)])
         seen.append(wide.now)
-        resources.end(ticket)
+        resources.end(slot)
         await asyncio.gather(*done)
         return [*seen, wide.most, narrow.most]
 
@@ -255,15 +260,15 @@ BREAKER: dict[str, float] = {"failures": 3, "within_s": 10, "open_s": 30}
 
 async def fail(resources: Resources, *, times: int, breaker: dict[str, float] = BREAKER) -> None:
     for _ in range(times):
-        ticket = await resources.take([demand(breaker=breaker)])
-        resources.begin(ticket)
-        resources.end(ticket, ending_of(TransientError("busy")))
+        slot = await resources.take([request(breaker=breaker)])
+        resources.begin(slot)
+        resources.end(slot, ending_of(TransientError("busy")))
 
 
 def test_a_breaker_opens_lets_one_call_through_and_closes() -> None:
     async def run() -> None:
         resources = Resources()
-        limits = demand(breaker=BREAKER)
+        limits = request(breaker=BREAKER)
         await fail(resources, times=3)
         with pytest.raises(
             CircuitOpen, match="'api' is open after 3 transient failures; next call in 30.0 s"
@@ -277,7 +282,7 @@ def test_a_breaker_opens_lets_one_call_through_and_closes() -> None:
         assert not any(other.done() for other in others)
         resources.begin(probe)
         resources.end(probe, SUCCEEDED)
-        assert [ticket.state for ticket in await asyncio.gather(*others)] == ["granted"] * 3
+        assert [slot.state for slot in await asyncio.gather(*others)] == ["granted"] * 3
 
     virtually(run())
 
@@ -285,7 +290,7 @@ def test_a_breaker_opens_lets_one_call_through_and_closes() -> None:
 def test_a_failing_probe_opens_the_breaker_again_and_refuses_all_that_wait() -> None:
     async def run() -> None:
         resources = Resources()
-        limits = demand(breaker=BREAKER, concurrency=1)
+        limits = request(breaker=BREAKER, concurrency=1)
         await fail(resources, times=3)
         await asyncio.sleep(31)
         probe = await resources.take([limits])
@@ -300,12 +305,12 @@ def test_a_failing_probe_opens_the_breaker_again_and_refuses_all_that_wait() -> 
 
 
 def test_a_cancelled_probe_leaves_its_part_to_the_next_call() -> None:
-    async def run() -> Ticket:
+    async def run() -> ResourceSlot:
         resources = Resources()
         await fail(resources, times=3)
         await asyncio.sleep(31)
-        resources.end(await resources.take([demand(breaker=BREAKER)]))
-        return await resources.take([demand(breaker=BREAKER)])
+        resources.end(await resources.take([request(breaker=BREAKER)]))
+        return await resources.take([request(breaker=BREAKER)])
 
     assert virtually(run()).state == "granted"
 
@@ -324,7 +329,7 @@ def test_failures_long_apart_do_not_open_a_breaker() -> None:
 def test_a_call_whose_turn_came_before_the_breaker_opened_is_refused_when_it_begins() -> None:
     async def run() -> None:
         resources = Resources()
-        early = await resources.take([demand(breaker=BREAKER)])
+        early = await resources.take([request(breaker=BREAKER)])
         await fail(resources, times=3)
         with pytest.raises(CircuitOpen):
             resources.begin(early)
@@ -338,8 +343,8 @@ def test_threads_with_loops_of_their_own_share_one_count() -> None:
     counts = {"now": 0, "most": 0, "all": 0}
 
     async def call() -> None:
-        ticket = await resources.take([demand(concurrency=2)])
-        resources.begin(ticket)
+        slot = await resources.take([request(concurrency=2)])
+        resources.begin(slot)
         with lock:
             counts["now"] += 1
             counts["all"] += 1
@@ -347,7 +352,7 @@ def test_threads_with_loops_of_their_own_share_one_count() -> None:
         await asyncio.sleep(0.001)
         with lock:
             counts["now"] -= 1
-        resources.end(ticket)
+        resources.end(slot)
 
     async def many() -> None:
         await asyncio.gather(*(call() for _ in range(25)))

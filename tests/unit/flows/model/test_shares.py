@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.model import MinRatio, Policy, RetryBudget, RetryCount, Tolerance
+from flows.limits import RetryCount
+from flows.model import MinRatio, Policy, RetryBudget, Tolerance
 
 
 @given(st.integers(0, 100), st.integers(0, 1000), st.integers(0, 1000))

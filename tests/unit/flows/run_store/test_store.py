@@ -130,7 +130,7 @@ def test_twenty_processes_on_one_file_lose_nothing(url: str) -> None:
     assert {len(store.finished_calls(record.run_id)) for record in store.recent()} == {25}
     kept = store.finished_call("run-7", "24.step")
     assert kept is not None
-    assert kept.done.value == 24
+    assert kept.result.value == 24
     store.close()
 
 

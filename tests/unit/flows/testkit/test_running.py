@@ -7,7 +7,7 @@ import pytest
 
 from flows import Call, Registry, TransientError, handler, parallel, pipeline
 from flows.model import InvalidParameters
-from flows.testkit import WaitsForever, run
+from flows.testkit import EndlessWait, run
 
 REGISTRY = Registry()
 
@@ -45,7 +45,7 @@ def test_an_hour_takes_no_time_and_every_schedule_gives_the_same(seed: int | Non
 
 def test_a_failed_run_is_a_result_and_one_that_cannot_end_is_not() -> None:
     assert run(BOTH, {"number": 1}, registry=REGISTRY).errors[0].step == "0.1.greet"
-    with pytest.raises(WaitsForever):
+    with pytest.raises(EndlessWait):
         run(pipeline("p", wait_for_nothing), registry=REGISTRY)
     with pytest.raises(InvalidParameters, match="must be a whole number"):
         run(BOTH, number="four", registry=REGISTRY)

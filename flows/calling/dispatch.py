@@ -1,4 +1,4 @@
-"""Call a handler's function where it belongs: on the event loop, in a thread, a process of its own, or on a cluster."""
+"""Call a handler's function where it belongs: on the event loop, in a thread or process of its own, or on a cluster."""
 
 import asyncio
 import importlib
@@ -10,13 +10,10 @@ from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
-from flows.calling.remote import Report, report_of
+from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
-from flows.errors import Abandoned, FatalError, StepCancelled, StepTimeout, TransientError
+from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
-
-GRACE_S = 0.1
-"""How long a thread that was told to stop may take before it counts as abandoned."""
 
 
 async def call_function(
@@ -26,7 +23,7 @@ async def call_function(
 
     Raises:
         TransientError, FatalError: what it raised, classified.
-        StepTimeout: the deadline (on the event loop's clock) came first; `Abandoned` if it could not be stopped.
+        StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
     began = asyncio.get_running_loop().time()
@@ -41,18 +38,18 @@ async def call_function(
                 return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
             return await _in_thread(leaf, spec, arguments, options)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         raise
     except StepCancelled as error:
-        if leaf.call.cancelled:
+        if leaf.progress.call.cancelled:
             raise StepTimeout(f"{leaf.id} stopped when told to") from error
         raise FatalError(f"{leaf.id}: {error}") from error
     except TimeoutError as error:
         if limit.expired():
-            leaf.call.cancel()
+            leaf.progress.call.cancel()
             took = asyncio.get_running_loop().time() - began
-            if leaf.abandoned:
-                raise Abandoned(
+            if leaf.progress.abandoned:
+                raise StepAbandoned(
                     f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
                 ) from error
             raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
@@ -64,18 +61,18 @@ async def call_function(
 
 
 async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    leaf.abandoned = False
+    leaf.progress.abandoned = False
     future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        leaf.call.cancel()
+        leaf.progress.call.cancel()
         # A moment for a handler that watches `call.cancelled`; one that does not is left to itself.
         done, _ = await asyncio.wait([future], timeout=GRACE_S)
         if done:
             future.exception()
         else:
-            leaf.abandoned = True
+            leaf.progress.abandoned = True
             future.cancel()
         raise
 
@@ -83,13 +80,13 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
 async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
-        there = replace(leaf.call, ledger=ledger.name, costs={}, failures=[], items=[])
+        there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(
                 run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
             )
         finally:
-            leaf.call.read_ledger(ledger.name)
+            leaf.progress.call.read_ledger(ledger.name)
     if delta:
         arguments[0].apply(delta)
     return result
@@ -98,18 +95,18 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
 async def _on_cluster(
     leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
 ) -> Any:
-    leaf.abandoned = False
-    call = leaf.call
+    leaf.progress.abandoned = False
+    call = leaf.progress.call
     call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
     there = replace(call, costs={}, failures=[], on_cost=None)
     remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
 
-    def take_over(report: Report) -> None:
+    def take_over(report: RemoteReport) -> None:
         call.add_cost(report.costs)
         call.failures += report.failures
 
     def take_over_late(answer: "asyncio.Future[bytes]") -> None:
-        """Count what a call reported whose result is no longer wanted."""
+        """Count the costs and failures of a call whose result is no longer wanted."""
         if not answer.cancelled() and answer.exception() is None:
             take_over(report_of(answer.result()))
 
@@ -117,7 +114,7 @@ async def _on_cluster(
         answer = await asyncio.shield(remote.answer)
     except asyncio.CancelledError:
         call.cancel()
-        leaf.abandoned = not await remote.stop()
+        leaf.progress.abandoned = not await remote.stop()
         remote.answer.add_done_callback(take_over_late)
         raise
     report = report_of(answer)
@@ -131,7 +128,7 @@ async def _on_cluster(
 
 
 def run_by_name(module: str, name: str, arguments: list[Any], options: dict[str, Any], call: Call) -> tuple[Any, Delta]:
-    """In a worker process: find the handler again, call it, and bring back what it left."""
+    """In a worker process: find the handler by name and call it; return its result and its delta."""
     importlib.import_module(module)
     spec = REGISTRY.get(name)
     call.price = spec.price

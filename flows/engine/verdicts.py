@@ -1,0 +1,211 @@
+"""The kinds of groups: when the end of one branch stops the others, and how the group ends.
+
+docs/failure.md is the specification. A plain group follows its policy. A race (`merge: fastest_success`) asks for one
+branch. A derived group is made from a list of steps (`mode: dag`), and a failure in it counts as it would in the list.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from flows.author import RACES, ErrorInfo, Status, failure_summary
+from flows.engine.run_state import OUT_OF_TIME, NodeResult
+from flows.model import MinSuccess, Policy
+from flows.planning import Group
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The reason why the branches of a group are stopped."""
+
+    position: int
+    """Of the branch whose end stops the others."""
+    reason: str
+    cancels: bool
+    """Whether running branches are cancelled; if not, only new ones are held back."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a group ends, once all its branches have ended."""
+
+    merged: Sequence[int]
+    """Positions of the branches whose changes are merged."""
+    failure: NodeResult | None = None
+    """How the group ended, if it did not succeed."""
+    has_result: bool = True
+    """Whether the group makes its named result (`merge:`)."""
+    lost: Sequence[int] = ()
+    """Branches that did not succeed in a race that another one won."""
+    fails_run: bool = False
+    """Whether the run has failed although the group succeeded."""
+    text: str = ""
+    """For the log."""
+    level: int = logging.INFO
+
+
+class GroupKind(Protocol):
+    """The rules of one kind of group."""
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether the branches are undone when the group fails, so that it leaves nothing behind."""
+        ...
+
+    def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
+        """Why branches are stopped now that one has ended; `before` is the reason up to now."""
+        ...
+
+    def holds_back(self, stop: Stop, position: int) -> bool:
+        """Whether a branch that has not begun never will."""
+        ...
+
+    def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
+        """How the group ends; `time_is_up` is about its own time."""
+        ...
+
+
+def group_kind(group: Group) -> GroupKind:
+    """The kind of a group."""
+    if group.derived:
+        return DerivedGroup(group)
+    return Race(group) if group.merge is not None and group.merge.strategy in RACES else PlainGroup(group)
+
+
+@dataclass(frozen=True)
+class PlainGroup:
+    """A group that follows its policy."""
+
+    group: Group
+
+    @property
+    def takes_back(self) -> bool:
+        policy = self.group.policy
+        return policy.success_when == "all" and policy.merge_when_failed == "nothing"
+
+    def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
+        answer = self.group.policy.on_branch_failure
+        if result.ok or result.stopped or answer == "continue" or before is not None:
+            return before
+        return Stop(position, f"{self.group.children[position].label} {result.status}", answer == "cancel")
+
+    def holds_back(self, stop: Stop, position: int) -> bool:
+        return True
+
+    def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
+        policy = self.group.policy
+        succeeded, failing, counted = (
+            _succeeded_positions(results),
+            _failing_positions(results),
+            _count_not_skipped(results),
+        )
+        merges = policy.merge_when_failed == "successful"
+        if not policy.satisfied(len(succeeded), counted):
+            return _failed_verdict(
+                self.group, policy, results, merged=succeeded if merges else (), time_is_up=time_is_up
+            )
+        if not failing:
+            return Verdict(succeeded, text=_success_text(succeeded))
+        return Verdict(
+            succeeded if merges else (),
+            fails_run=policy.run_when_failed == "failed",
+            text=f"Partial success: {len(succeeded)}/{counted} handlers succeeded",
+            level=logging.WARNING,
+        )
+
+
+@dataclass(frozen=True)
+class Race:
+    """A group that is complete as soon as one branch has succeeded."""
+
+    group: Group
+    takes_back = False
+
+    def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
+        if result.status != "succeeded" or before is not None:
+            return before
+        return Stop(position, f"{self.group.children[position].label} was faster", cancels=True)
+
+    def holds_back(self, stop: Stop, position: int) -> bool:
+        return True
+
+    def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
+        policy, succeeded = Policy(success_when="any", merge_when_failed="successful"), _succeeded_positions(results)
+        if policy.satisfied(len(succeeded), _count_not_skipped(results)):
+            return Verdict(succeeded, lost=_failing_positions(results), text=_success_text(succeeded))
+        return _failed_verdict(self.group, policy, results, merged=(), time_is_up=time_is_up)
+
+
+@dataclass(frozen=True)
+class DerivedGroup:
+    """A list of steps of which some run side by side; it ends as the list would."""
+
+    group: Group
+    takes_back = False
+
+    def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
+        if result.ok or result.stopped or (before is not None and before.position <= position):
+            return before
+        return Stop(position, f"{self.group.children[position].label} {result.status}", cancels=False)
+
+    def holds_back(self, stop: Stop, position: int) -> bool:
+        return position > stop.position  # steps before the failed one run, as they would in the list
+
+    def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
+        failing = _failing_positions(results)
+        if not failing:
+            return Verdict(_succeeded_positions(results))
+        first = (_cause_positions(results) or failing)[0]
+        failure = results[first]
+        if failure.status == "timed_out" and failure.error is None:
+            # The step had no time left to start. The list around it did start, and has run out of time.
+            text = f"{self.group.children[first].id}: {failure.reason}"
+            failure = replace(failure, error=ErrorInfo("StepTimeout", text, transient=True), reason="")
+        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]], failure=failure)
+
+
+def _failed_verdict(
+    group: Group, policy: Policy, results: Sequence[NodeResult], *, merged: Sequence[int], time_is_up: bool
+) -> Verdict:
+    failing = _failing_positions(results)
+    has_result = policy.merge_when_failed == "successful"
+    if not failing:  # skipped branches do not count, so that too few may be left
+        least = policy.success_when.min if isinstance(policy.success_when, MinSuccess) else policy.success_when
+        text = (
+            f"{len(_succeeded_positions(results))} of {_count_not_skipped(results)} branches succeeded, "
+            f"and success_when asks for at least {least}"
+        )
+        failure = NodeResult("failed", error=ErrorInfo("PipelineException", text))
+        return Verdict(merged, failure, has_result, text=f"{text} (Step: {group.label})", level=logging.ERROR)
+    causes = _cause_positions(results) or failing
+    first = results[causes[0]]
+    text = failure_summary(len(causes), first.error.message if first.error else first.reason)
+    transient = all(results[i].transient for i in failing)
+    only_time = all(results[i].status in OUT_OF_TIME for i in failing)
+    status: Status = "timed_out" if only_time and time_is_up else "failed"
+    failure = NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+    names = ", ".join(group.children[i].label for i in causes)
+    log = f"{text} (Step: {group.label}; Failed Handlers: {names}; IsTransient: {str(transient).lower()})"
+    return Verdict(merged, failure, has_result, text=log, level=logging.ERROR)
+
+
+def _success_text(succeeded: Sequence[int]) -> str:
+    return f"Parallel step completed successfully: {len(succeeded)} handlers executed"
+
+
+def _succeeded_positions(results: Sequence[NodeResult]) -> list[int]:
+    return [position for position, result in enumerate(results) if result.status == "succeeded"]
+
+
+def _failing_positions(results: Sequence[NodeResult]) -> list[int]:
+    return [position for position, result in enumerate(results) if not result.ok]
+
+
+def _cause_positions(results: Sequence[NodeResult]) -> list[int]:
+    """Positions of the branches that failed by themselves; stopped ones are left out."""
+    return [position for position, result in enumerate(results) if not result.ok and not result.stopped]
+
+
+def _count_not_skipped(results: Sequence[NodeResult]) -> int:
+    return sum(1 for result in results if result.status != "skipped")
