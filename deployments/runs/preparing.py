@@ -73,6 +73,7 @@ def plan_request(
         overrides=overrides_of(request, settings),
         file=request.loaded.file or None,
         position_of=request.loaded.position_of,
+        dialect=request.loaded.dialect,
     )
 
 

@@ -33,7 +33,6 @@ from flows.author.results import (
     Status,
     Success,
     TransientFailure,
-    failure_summary,
     now,
     outcome_from_row,
 )
@@ -84,7 +83,6 @@ __all__ = [
     "cost_text",
     "ending_of",
     "error_info",
-    "failure_summary",
     "handler",
     "load_entry_points",
     "load_modules",

@@ -41,12 +41,13 @@ def make_plan(
     overrides: Overrides | None = None,
     file: str | None = None,
     position_of: PositionOf = lambda *path: (0, 0),
+    dialect: str = "native",
 ) -> Plan:
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
     that nothing writes is only a warning, since the run may start with that field. With `file` and `position_of`,
-    problems have a line and a column.
+    problems have a line and a column. Logs and errors of the run are in the words of the `dialect`.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
@@ -75,6 +76,7 @@ def make_plan(
         retry_budget=pipeline.retry_budget,
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
+        dialect=dialect,
         task_runner=planner.task_runner,
     )
 
