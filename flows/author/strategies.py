@@ -76,7 +76,7 @@ def merge_results(strategy: str, results: Sequence[BranchResult], options: Mappi
     except OrchestrationError:
         raise
     except Exception as error:  # a strategy may be anybody's
-        raise FatalError(_failed("merge", strategy, options, error)) from error
+        raise FatalError(_strategy_failure("merge", strategy, options, error)) from error
 
 
 def split_items(strategy: str, items: Sequence[Any], branches: int, options: Mapping[str, Any]) -> list[list[Any]]:
@@ -93,13 +93,13 @@ def split_items(strategy: str, items: Sequence[Any], branches: int, options: Map
     except OrchestrationError:
         raise
     except Exception as error:  # a strategy may be anybody's
-        raise FatalError(_failed("split", strategy, options, error)) from error
+        raise FatalError(_strategy_failure("split", strategy, options, error)) from error
     if len(shares) != branches:
         raise OrchestrationError(f"split strategy {strategy!r} gave {len(shares)} shares for {branches} branches")
     return shares
 
 
-def _failed(kind: str, strategy: str, options: Mapping[str, Any], error: Exception) -> str:
+def _strategy_failure(kind: str, strategy: str, options: Mapping[str, Any], error: Exception) -> str:
     reason = f"{type(error).__name__}: {message_of(error)}"
     return f"the {kind} strategy {strategy!r} failed with options {dict(options)}: {reason}"
 

@@ -10,6 +10,7 @@ from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
 from flows.calling.leaf import LeafCall
 from flows.calling.processes import call_in_process
+from flows.calling.raised import as_exception
 from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
 from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, TransientError
@@ -26,12 +27,11 @@ async def call_function(
         StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
-    began = asyncio.get_running_loop().time()
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
             if spec.is_async:
-                return await spec.function(*arguments, **options)
+                return await _on_loop(spec, arguments, options)
             if spec.isolation == "process":
                 return await _in_process(leaf, spec, arguments, options)
             if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
@@ -47,17 +47,34 @@ async def call_function(
     except TimeoutError as error:
         if limit.expired():
             leaf.progress.call.cancel()
-            took = asyncio.get_running_loop().time() - began
+            # Without the seconds that it took, which are in its outcome: the same run has the same error again.
+            limit_s = leaf.node.retry.attempt_timeout_s if deadline != leaf.deadline else leaf.node.timeout_s
+            text = f"{leaf.id} timed out" + (f" (limit: {limit_s:g} s)" if limit_s is not None else "")
             if leaf.progress.abandoned:
-                raise StepAbandoned(
-                    f"{leaf.id} timed out after {took:.2f} s and could not be stopped; its late result will be dropped"
-                ) from error
-            raise StepTimeout(f"{leaf.id} timed out after {took:.2f} s") from error
+                raise StepAbandoned(f"{text} and could not be stopped; its late result will be dropped") from error
+            raise StepTimeout(text) from error
         raise TransientError(message_of(error)) from error
     except (TransientError, FatalError):
         raise
     except Exception as error:
         raise classified(spec, error) from error
+
+
+async def _on_loop(spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+    try:
+        return await spec.function(*arguments, **options)
+    except (KeyboardInterrupt, GeneratorExit):  # meant for the whole run: Ctrl-C, or the end of the event loop
+        raise
+    except asyncio.CancelledError as raised:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody has cancelled this call: the handler raised it, or awaited something that was cancelled.
+        raise as_exception(raised) from raised
+    except BaseException as raised:
+        if isinstance(raised, Exception):
+            raise
+        raise as_exception(raised) from raised
 
 
 async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:

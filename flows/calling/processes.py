@@ -23,8 +23,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
 from flows.calling import guardian
+from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
-from flows.errors import FatalError, TransientError
+from flows.errors import FatalError, TransientError, message_of
 from flows.limits import Window
 
 # Spawned, not forked: a fork of a process with threads and locks may hang.
@@ -250,14 +251,11 @@ def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
     """What a function raised, as an error that can cross to another process, or what it returned."""
     try:
         return None, function()
-    except SystemExit as stop:
-        return RuntimeError(f"handler called sys.exit({stop.code!r})"), None
-    except StopIteration as stop:
-        return RuntimeError(f"handler raised StopIteration({stop.value!r})"), None
-    except BaseException as error:
+    except BaseException as raised:
+        error = as_exception(raised)
         try:
             pickle.loads(pickle.dumps(error))  # some can be pickled and yet do not come back
         except Exception:
-            return RuntimeError(f"{type(error).__name__}: {error}"), None
+            return RuntimeError(f"{type(error).__name__}: {message_of(error)}"), None
         error.add_note("In the worker process:\n" + traceback.format_exc())
         return error, None

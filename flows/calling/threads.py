@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from flows.calling.raised import as_exception
+
 
 def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future[Any]":
     """Start `function` in a new daemon thread, with this task's context variables; its result comes as a future.
@@ -33,12 +35,8 @@ def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future
         result, error = None, None
         try:
             result = variables.run(function)
-        except SystemExit as stop:  # it would end the whole process, not this call
-            error = RuntimeError(f"handler called sys.exit({stop.code!r})")
-        except StopIteration as stop:  # a future cannot carry it
-            error = RuntimeError(f"handler raised StopIteration({stop.value!r})")
         except BaseException as raised:
-            error = raised
+            error = as_exception(raised)
         try:
             loop.call_soon_threadsafe(settle, result, error)
         except RuntimeError:

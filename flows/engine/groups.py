@@ -173,7 +173,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     ended = [result for result in branches.results if result is not None]
     assert len(ended) == len(group.children), "a branch without a result"
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
-    results = state.groups[group.id] = _branch_results(group, branches, ended)
+    results = scope.groups[group.id] = _branch_results(group, branches, ended)
     value: Any = None
     try:
         _merge_branches(group, context, branches, verdict)

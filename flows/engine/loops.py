@@ -81,7 +81,7 @@ async def _run_in_window(state: RunState, items: "_Items", batches: _Batches, ru
                 slot = Slot(window)
                 await begun.acquire()
                 await slot.hold()
-                if items.reason:
+                if items.reason or state.limits.budget.refusal:
                     slot.let_go()  # one that waits to be tried again needs the slot
                     break
                 running.create_task(work(position, batches[position], slot))
@@ -109,6 +109,7 @@ class _Items:
             run_path=path.of_item(position),
             item=f"{self.scope.item}[{position}]",
             key=f"{self.scope.key}[{key}]" if key else "",
+            groups=self.scope.groups.new_child(),
         )
 
     async def run(self, state: RunState, position: int, batch: Any, key: str, run_node: RunNode, slot: Slot) -> None:
@@ -136,16 +137,20 @@ class _Items:
                 reason=result.reason or (result.error.message if result.error else ""),
             )
         )
-        self.failed += not result.ok
+        self.failed += not result.ok and not self._refused(state, result)
         tolerance = self.loop.tolerated or Tolerance()
         if not result.ok and tolerance.exceeded(self.failed, len(self.results)):
             self.reason = self.reason or f"exceeded_tolerance: {self.failed} of {len(self.results)} items failed"
+
+    def _refused(self, state: RunState, result: NodeResult) -> bool:
+        """Whether an item did not fail, but was stopped because the run's budget is used up."""
+        return bool(state.limits.budget.refusal) and result.reason == state.limits.budget.refusal
 
     def record_never_started(self, state: RunState, position: int, reason: str = "") -> None:
         """Give an item that never started its outcome."""
         path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
-            why = self.reason or reason
+            why = self.reason or state.limits.budget.refusal or reason
             state.record(
                 Outcome(
                     path=path, id=self._scope(position).name(self.loop), kind="item", status="cancelled", reason=why
@@ -168,6 +173,8 @@ class _Items:
             only_time = all(result.status in OUT_OF_TIME for result in failed)
             status: Status = "timed_out" if only_time and self.scope.time_is_up else "failed"
             return NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+        if any(self._refused(state, result) for result in results):
+            return NodeResult("cancelled", reason=state.limits.budget.refusal)
         if failed and self.loop.tolerated is not None and self.loop.tolerated.run_when_failed == "failed":
             state.fails_run.append(self.scope.path(self.loop))
         try:
@@ -178,7 +185,8 @@ class _Items:
             )
             branch = self.context.fork()
             for name, target in self.loop.collect.items():
-                branch.data[target] = [values[name] for values in self.collected if name in values]
+                left_out = self.loop.collect_missing == "leave_out"
+                branch.data[target] = [values.get(name) for values in self.collected if name in values or not left_out]
             self.context.apply(branch.delta())
         except OrchestrationError as error:
             return NodeResult("failed", error=error_info(error))

@@ -1,6 +1,7 @@
-"""The state of a run while it goes on: outcomes, limits, the results of groups."""
+"""The state of a run while it goes on: outcomes and limits; and where in the run a node is being run."""
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -54,6 +55,8 @@ class Scope:
     key: str = ""
     """Fingerprints of the items around: the same for the same items in another run."""
     slot: Slot | None = None
+    groups: ChainMap[str, list[BranchResult]] = field(default_factory=ChainMap[str, list[BranchResult]])
+    """The results of the groups that have ended, by id: those of this item or pipeline before those around it."""
 
     @property
     def time_is_up(self) -> bool:
@@ -88,7 +91,6 @@ class RunState:
     run_leaf: RunLeaf
     observe: Observer
     outcomes: dict[StepPath, Outcome] = field(default_factory=dict[StepPath, Outcome])
-    groups: dict[str, list[BranchResult]] = field(default_factory=dict[str, list[BranchResult]])
     run_id: str = ""
     limits: RunLimits = field(default_factory=RunLimits)
     fingerprints: Mapping[str, StepFingerprint] = field(default_factory=dict[str, StepFingerprint])
@@ -146,7 +148,7 @@ class RunState:
 def inside(node: Node, scope: Scope) -> Scope:
     """The scope of what is declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
     if isinstance(node, Sub):
-        return replace(scope, start="", run_path=f"{scope.path(node)}/")
+        return replace(scope, start="", run_path=f"{scope.path(node)}/", groups=scope.groups.new_child())
     return scope
 
 

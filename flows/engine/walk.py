@@ -45,7 +45,7 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
         case Sub():
             result = await _sub(state, node, context, scope)
         case FanIn():
-            result = await _fan_in(state, node, context)
+            result = await _fan_in(node, context, scope)
         case _:
             assert_never(node)
     if not result.ok and state.only_refused(scope.path(node)):
@@ -125,12 +125,12 @@ async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> No
     return result
 
 
-async def _fan_in(state: RunState, node: FanIn, context: Context) -> NodeResult:
+async def _fan_in(node: FanIn, context: Context, scope: Scope) -> NodeResult:
     try:
         if node.group is not None:
-            if node.group not in state.groups:
+            if node.group not in scope.groups:
                 raise OrchestrationError(f"{node.id}: the group {node.group!r} has not run")
-            results = state.groups[node.group]
+            results = scope.groups[node.group]
         else:
             view = context.fork()
             results = [BranchResult(name, True, read_path(view, name)) for name in node.inputs]

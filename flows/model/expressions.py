@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, cast
 
-from flows.errors import FatalError, suggest
+from flows.errors import FatalError, message_of, suggest
 
 _ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
 _MAX_RESULT_SIZE = 100_000
@@ -111,7 +111,13 @@ def evaluate_condition(text: str, fields: Mapping[str, Any]) -> bool:
     Raises:
         BadExpression: it cannot be evaluated, for example because a field is missing; `is defined` checks for a field.
     """
-    return bool(_evaluate(text, fields))
+    value = _evaluate(text, fields)
+    try:
+        return bool(value)
+    except Exception as error:  # an array of several numbers, for example, is neither true nor false
+        raise BadExpression(
+            f"{text.strip()!r} is neither true nor false, but a {type(value).__name__}: {message_of(error)}"
+        ) from error
 
 
 def render(value: Any, fields: Mapping[str, Any]) -> Any:

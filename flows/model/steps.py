@@ -105,6 +105,11 @@ class ForEach(StepFields):
         default_factory=dict,
         description="Field the steps write: the name of the field that receives the list of all items' values.",
     )
+    collect_missing: Literal["null", "leave_out"] = Field(
+        default="null",
+        description="What that list has for an item that failed or did not write the field: null, so that the list "
+        "fits the items, or nothing.",
+    )
 
     if TYPE_CHECKING:
 

@@ -59,6 +59,8 @@ class PlanDraft:
     position_of: PositionOf
     problems: list[Problem] = field(default_factory=list[Problem])
     ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    groups: set[str] = field(default_factory=set[str])
+    """Ids of the parallel groups so far whose results a `merge_results` here can merge: not of those inside a loop."""
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     used: set[str] = field(default_factory=set[str])
     """Resources that the steps use."""

@@ -86,7 +86,8 @@ class _StepWalk:
                 return self._group(node, before)
             case Loop():
                 inside = _parts_fingerprint(before, node.over, node.item_name, node.batch_size)
-                return _parts_fingerprint(self.walk(node.body, inside), node.collect, node.reducers)
+                left_out = ["leave_out"] if node.collect_missing == "leave_out" else []
+                return _parts_fingerprint(self.walk(node.body, inside), node.collect, node.reducers, *left_out)
             case Choice():
                 after = [self.walk(case, _parts_fingerprint(before, condition)) for condition, case in node.cases]
                 return _parts_fingerprint(before, after)

@@ -124,6 +124,7 @@ class Loop(NodeFields):
     max_items: int = 10_000
     tolerated: Tolerance | None = None
     collect: Mapping[str, str] = field(default_factory=dict[str, str])
+    collect_missing: Literal["null", "leave_out"] = "null"
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

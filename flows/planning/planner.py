@@ -189,6 +189,7 @@ class _Planner(PlanDraft):
         self.check_reducers(step.reducers, path)
         label = f"Parallel({', '.join(node.label for node in children)})"
         common = self.common(step, path, label, access, "parallel")
+        self.groups.add(step.id or common["id"])
         merge = step.merge
         if merge is not None and merge.output is None:
             merge = merge.model_copy(update={"output": step.id or f"group_{path}"})
@@ -206,7 +207,9 @@ class _Planner(PlanDraft):
     def _loop(self, step: ForEach, path: str) -> Node:
         step = step.model_copy(update={"over": self.dotted(step.over, path, "over")})
         self.scope.items.append(step.as_)
+        outside = set(self.groups)
         body = self.chain(step.steps, path, "steps")
+        self.groups = outside  # each item has results of its own
         self.scope.items.pop()
         # The writes of an item stay inside it; only collected fields and fields with a reducer leave the loop.
         leaving = frozenset(step.collect.values()) | (body.access.writes & frozenset(self.reducers))
@@ -235,6 +238,7 @@ class _Planner(PlanDraft):
             max_items=step.max_items,
             tolerated=step.tolerated_failure,
             collect=step.collect,
+            collect_missing=step.collect_missing,
             reducers=self.reducers,
         )
 
@@ -244,11 +248,15 @@ class _Planner(PlanDraft):
             self.problem(
                 path, "merge-source", "merge_results needs either `from`, the id of a group, or `inputs`, fields"
             )
-        elif step.group is not None and step.group not in self.ids:
-            known = list(self.ids)
-            self.problem(
-                path, "unknown-group", f"no group before it has the id {step.group!r}{suggest(step.group, known)}"
-            )
+        elif step.group is not None and step.group not in self.groups:
+            if step.group in self.ids:
+                message = (
+                    f"merge_results merges the branches of a parallel group before it; {step.group!r} is none, or is "
+                    "inside a loop, whose items give lists by `collect`"
+                )
+            else:
+                message = f"no group before it has the id {step.group!r}{suggest(step.group, list(self.groups))}"
+            self.problem(path, "unknown-group", message)
         output = step.output or step.id or f"merge_{path}"
         access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.group is None)
         merge = Merge(strategy=step.strategy, output=output, options=step.options)

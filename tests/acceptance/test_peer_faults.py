@@ -457,7 +457,7 @@ def test_one_bad_item_does_not_waste_the_others(registry: Registry) -> None:
     add(registry, "embed", embed, writes="vector")
     loop = {"for_each": "items", "as": "item", "steps": ["embed"], "tolerated_failure": 1, "collect": ["vector"]}
     result, context = run([loop], registry, {"items": [1, 2, 3, 4]})
-    assert (result.status, context.data["vector"]) == ("partial", [10, 20, 40])
+    assert (result.status, context.data["vector"]) == ("partial", [10, 20, None, 40])
     assert [outcome.path for outcome in result.outcomes if outcome.kind == "item" and outcome.error] == ["0[2]"]
 
 

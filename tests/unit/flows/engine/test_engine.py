@@ -447,7 +447,9 @@ async def test_batches_tolerance_and_the_cap() -> None:
     loop = {"for_each": "numbers", "as": "batch", "batch_size": 4, "steps": ["measure"], "collect": ["size"]}
     numbers = {"numbers": list(range(20))}
     tolerant = await run([{**loop, "tolerated_failure": "20%"}], made, numbers)
-    assert (tolerant.status, tolerant.context.data["size"]) == ("partial", [4, 4, 4, 4])
+    assert (tolerant.status, tolerant.context.data["size"]) == ("partial", [4, 4, 4, None, 4])
+    shorter = await run([{**loop, "tolerated_failure": "20%", "collect_missing": "leave_out"}], made, numbers)
+    assert (shorter.status, shorter.context.data["size"]) == ("partial", [4, 4, 4, 4])
     strict = await run([{**loop, "max_concurrency": 1}], made, numbers)
     assert [o.status for o in strict.outcomes if o.kind == "item"] == ["succeeded"] * 3 + ["failed", "cancelled"]
     assert "exceeded_tolerance: 1 of 5 items failed" in strict.outcomes[0].reason

@@ -99,6 +99,15 @@ async def test_a_group_and_a_loop_that_the_budget_stopped_are_cancelled_not_fail
     ]
 
 
+async def test_items_that_the_budget_stopped_do_not_count_as_failed(registry: Registry) -> None:
+    for tolerated in (None, 1, "50%"):
+        loop = {"for_each": "xs", "steps": [["pay", "pay"]], "max_concurrency": 2, "tolerated_failure": tolerated}
+        result = await run([loop], registry, budget={"tokens": 25})
+        assert (result.outcomes[0].status, result.outcomes[0].error) == ("cancelled", None)
+        assert {one.status for one in result.outcomes if one.kind == "item"} == {"succeeded", "cancelled"}
+        assert "exceeded_tolerance" not in str(result.outcomes)
+
+
 async def test_a_call_waiting_for_its_turn_does_not_start_and_a_failure_is_not_tried_again(registry: Registry) -> None:
     # All four are past the first check when the first of them uses the budget up.
     group = {"parallel": [{"handler": "pay", "id": f"b{i}", "options": {"usd": 2.0}} for i in range(4)]}

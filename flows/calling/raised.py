@@ -1,0 +1,16 @@
+"""What a handler raises, as an ordinary exception: it fails its own call, whatever it is, and ends nothing else."""
+
+from flows.errors import message_of
+
+
+def as_exception(raised: BaseException) -> Exception:
+    """The exception itself; for what is none, or cannot pass through a future, an error that says what it was."""
+    if isinstance(raised, SystemExit):
+        return RuntimeError(f"handler called sys.exit({raised.code!r})")
+    if isinstance(raised, StopIteration):
+        return RuntimeError(f"handler raised StopIteration({raised.value!r})")
+    if isinstance(raised, Exception):
+        return raised
+    message = message_of(raised)
+    name = type(raised).__name__
+    return RuntimeError(f"handler raised {name}" + (f": {message}" if message != name else ""))
