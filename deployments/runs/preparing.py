@@ -1,11 +1,13 @@
 """From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
+from deployments.runs.inputs import bound_values, with_inputs
 from deployments.runs.request import Request
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
@@ -41,6 +43,7 @@ def prepare(
         MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
+    request = replace(request, loaded=with_inputs(request.loaded, catalog.pipelines, fields=request.fields))
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
@@ -48,6 +51,7 @@ def prepare(
     if _INDEX_STORE not in chosen.given and _only_searches(plan):
         require_index(settings, request.index)
     effects = _effect_fingerprints(plan, values)
+    values = bound_values(plan, values, chosen, request.index)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
     return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
 
@@ -65,8 +69,9 @@ def plan_request(
     Raises:
         InvalidPipeline: the pipeline cannot run.
     """
+    loaded = with_inputs(request.loaded, catalog.pipelines, registry, fields=request.fields)
     return make_plan(
-        request.pipeline,
+        loaded.pipeline,
         registry=registry,
         catalog=catalog.pipelines,
         given=given or (),

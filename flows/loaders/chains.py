@@ -21,6 +21,7 @@ from flows.loaders.chain_data import (
     kinds_of,
     mismatch,
     nearest_type,
+    own_types,
     passes_on,
     type_of,
 )
@@ -226,7 +227,7 @@ class _ChainTranslator:
                 "policy": _policy(strategy, group.flag("fail_fast", False), any_will_do=inside),
                 "merge": built(node, self._merge(strategy, group, kinds)),
                 **self._split_fields(),
-                **_reducers(kinds),
+                **_reducers([*kinds, *own_types(nodes)]),
                 "parallel": listed(at, branches),
             },
         )

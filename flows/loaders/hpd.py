@@ -12,7 +12,7 @@ from flows.loaders.foreign import KeyReader, Translation, built, listed, unreada
 from flows.loaders.yaml_nodes import YamlNode
 from flows.model import snake_case
 
-_TOP = ("name", "description", "version", "steps", "index", "document_id", "query")
+_TOP = ("name", "description", "version", "parameters", "steps", "index", "document_id", "query")
 _KINDS = ("SequentialStep", "ParallelStep")
 _SEQUENTIAL, _PARALLEL = ("handler_name",), ("handler_names", "max_concurrency", "policy", "minimum_success_count")
 _POLICIES = ("AllOrNothing", "BestEffort", "MinimumThreshold")
@@ -42,7 +42,8 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
             root, {"name": name, "steps": listed(root, [_native_step(item, translation) for item in root.items])}
         )
     keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_normal_key, written=_pascal)
-    parameters = {
+    parameters: dict[Any, YamlNode] = dict(keys.mapping("parameters")) if "parameters" in keys else {}
+    parameters |= {
         key: built(root, {"description": about, "default": node})
         for key, about in _CONTEXT.items()
         if (node := keys.node_at(key)) is not None

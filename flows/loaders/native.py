@@ -34,6 +34,8 @@ class LoadedPipeline:
     dialect: str = "native"
     """The dialect that the file is written in: native, hpd, chain, data or stages."""
     warnings: tuple[Problem, ...] = ()
+    open_inputs: bool = False
+    """Whether its notation has no place for parameters, so that the fields that its steps need are its inputs."""
 
     def position_of(self, path: str, *keys: str) -> Position:
         """Line and column of the step at a path such as `"1.2"`, or of a key in it; `""` is the pipeline."""
@@ -81,7 +83,9 @@ def load_pipeline_text(text: str, *, file: str = "<text>", name: str | None = No
         readable = pipeline or _readable_part(root)
         draft = readable and LoadedPipeline(readable, StepPositions(root), file, dialect_name, warnings)
         raise InvalidPipeline(problems, draft=draft)
-    return LoadedPipeline(pipeline, StepPositions(root), file, dialect_name, warnings)
+    is_list = document.root is not None and document.root.items is not None
+    open_inputs = dialect_name == "hpd" or (dialect_name == "native" and is_list)
+    return LoadedPipeline(pipeline, StepPositions(root), file, dialect_name, warnings, open_inputs)
 
 
 def check_pipeline(root: YamlNode, *, file: str) -> tuple[Pipeline | None, list[Problem]]:

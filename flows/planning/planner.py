@@ -1,5 +1,6 @@
 """Makes the plan of a pipeline: names resolved, declarations checked, steps numbered; or reports all its problems."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
@@ -55,6 +56,7 @@ def make_plan(
     planner = _Planner(
         pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
     )
+    planner.keeps_apart = dialect == "chain"
     root = planner.chain(pipeline.steps, "", pipeline.name)
     planner.check_ids()
     fields = frozenset(given or ()) | frozenset(pipeline.parameters)
@@ -83,6 +85,9 @@ def make_plan(
 
 class _Planner(PlanDraft):
     """Makes the nodes of the steps and numbers them."""
+
+    keeps_apart = False
+    """Whether fields that several branches write hold the value of each, as in content chains."""
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         """The node of steps that run in order, or, in `mode: dag`, as soon as they can."""
@@ -187,6 +192,8 @@ class _Planner(PlanDraft):
             assert step.split is not None
             access = access | Access(reads=frozenset({step.split.over.split(".")[0]}))
         self.check_reducers(step.reducers, path)
+        if self.keeps_apart:
+            step = step.model_copy(update={"reducers": {**_keeping_apart(children), **step.reducers}})
         label = f"Parallel({', '.join(node.label for node in children)})"
         common = self.common(step, path, label, access, "parallel")
         self.groups.add(step.id or common["id"])
@@ -353,3 +360,9 @@ def _child_path(path: str, index: int) -> str:
 
 def _with_changes(node: Node, changes: Mapping[str, Any]) -> Any:
     return replace(node, **changes)
+
+
+def _keeping_apart(branches: Sequence[Node]) -> dict[str, str]:
+    """Reducers that keep the values of branches apart, for the fields that several of them write."""
+    counted = Counter(name for branch in branches for name in branch.access.writes)
+    return {name: "namespaced" for name, count in counted.items() if count > 1}

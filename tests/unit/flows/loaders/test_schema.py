@@ -9,7 +9,7 @@ from tests.support.paths import EXAMPLES, ROOT
 from tests.support.profiles import scaled
 from tests.support.strategies import pipelines
 
-NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").rglob("*.native.yaml")]
+NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").glob("*/native/*.yaml")]
 SHIPPED = sorted([*NATIVE, *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
 CHECK = jsonschema.Draft202012Validator(pipeline_schema())
 
