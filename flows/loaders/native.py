@@ -16,6 +16,7 @@ from flows.errors import InvalidPipeline, Problem
 from flows.loaders.complaints import complaints
 from flows.loaders.dialects import recognise
 from flows.loaders.foreign import Translation
+from flows.loaders.other_files import refuse_other_files, refuse_skill
 from flows.loaders.yaml_nodes import Position, YamlDocument, YamlNode, read_yaml
 from flows.loaders.yaml_steps import StepPositions, lookup, steps_in
 from flows.model import Pipeline
@@ -67,7 +68,9 @@ def load_pipeline_text(text: str, *, file: str = "<text>", name: str | None = No
     Raises:
         InvalidPipeline: everything that is wrong with the text, in the order of its lines.
     """
+    refuse_skill(text, file)
     document = read_yaml(text, file=file)
+    refuse_other_files(document.root, file)
     dialect = recognise(document.root) if document.root is not None else None
     translation = Translation(file)
     if dialect is not None and document.root is not None:

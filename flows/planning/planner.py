@@ -56,7 +56,7 @@ def make_plan(
     planner = _Planner(
         pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
     )
-    planner.keeps_apart = dialect == "chain"
+    planner.keeps_apart, planner.missing = dialect == "chain", {}
     root = planner.chain(pipeline.steps, "", pipeline.name)
     planner.check_ids()
     fields = frozenset(given or ()) | frozenset(pipeline.parameters)
@@ -65,6 +65,14 @@ def make_plan(
         planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
     for path, message in mismatches(root):
         planner.problem(path, "type-mismatch", message, level="warning")
+    if planner.keeps_apart and len(planner.missing) > 1:
+        first = next(iter(planner.missing))
+        planner.problem(
+            planner.missing[first],
+            "unknown-types",
+            f"{len(planner.missing)} types of steps are not known: {', '.join(planner.missing)}; write a handler for "
+            f"each (`braid new handler {first}` begins one) in a module that BRAID_HANDLER_MODULES names",
+        )
     errors = [problem for problem in planner.problems if problem.level == "error"]
     if errors:
         raise InvalidPipeline(sorted(errors, key=lambda problem: (problem.line, problem.column)))
@@ -86,6 +94,8 @@ def make_plan(
 class _Planner(PlanDraft):
     """Makes the nodes of the steps and numbers them."""
 
+    missing: dict[str, str]
+    """Handlers that are not registered, each with the path of a step that names it."""
     keeps_apart = False
     """Whether fields that several branches write hold the value of each, as in content chains."""
 
@@ -171,6 +181,7 @@ class _Planner(PlanDraft):
                 fields = {name: getattr(step, name) for name in StepFields.model_fields}
                 return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
             self.problem(path, "unknown-handler", str(error), "handler")
+            self.missing[step.handler] = path
             nothing_known: tuple[dict[str, str], Access] = ({}, Access(known=False))
             self.scope.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
@@ -327,6 +338,7 @@ class _Planner(PlanDraft):
                 within=(*self.within, common["id"]),
                 ancestors=(*self.ancestors, self.pipeline.name),
             )
+            nested.missing = self.missing
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             self.problems.extend(nested.problems)
