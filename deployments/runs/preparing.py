@@ -79,6 +79,7 @@ def plan_request(
         file=request.loaded.file or None,
         position_of=request.loaded.position_of,
         dialect=request.loaded.dialect,
+        strict=True,
     )
 
 

@@ -95,6 +95,27 @@ def template_names(value: Any) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
+def required_names(template: str) -> frozenset[str]:
+    """The fields that a template cannot do without: those for which it asks neither `is defined` nor a `default`."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    try:
+        tree = _environment().parse(template)
+    except TemplateSyntaxError:
+        return frozenset()
+    guards = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined", "none")]
+    guards += [each.node for each in tree.find_all(nodes.Filter) if each.name in ("default", "d")]
+    guarded = {name.name for guard in guards if guard is not None for name in _names_in(guard)}
+    return _field_names(template) - guarded
+
+
+def _names_in(node: Any) -> list[Any]:
+    from jinja2 import nodes
+
+    return [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))
+
+
+@lru_cache(maxsize=1024)
 def _field_names(template: str) -> frozenset[str]:
     from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from difflib import get_close_matches
+from typing import Any, NamedTuple, cast
 
 from flows.author import ReadParameter
+from flows.errors import suggest
+from flows.model import required_names
 from flows.planning.dependencies import all_before
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
@@ -17,6 +20,8 @@ class AccessProblem(NamedTuple):
     message: str
     certain: bool
     """Whether it is wrong for every run, whatever fields the run starts with."""
+    keys: tuple[str, ...] = ()
+    """The key of the step that is wrong."""
 
 
 def node_access(nodes: Sequence[Node]) -> Access:
@@ -35,8 +40,12 @@ def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str])
 
 def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Check a node that finds the fields `there`; `known` if there can be no others."""
+    yield from _unknown_names(node, _condition(node.when), there, known, "when")
     match node:
         case Leaf():
+            for option, value in node.options.items():
+                for text in _templates(value):
+                    yield from _unknown_names(node, text, there, known, "options", option)
             for read in node.spec.reads or ():
                 name = node.reads[read.name]
                 if known and read.required and name not in there:
@@ -64,9 +73,12 @@ def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mappin
                 yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
             yield from _check_node(node.body, there | {node.item_name}, known, reducers)
         case Choice():
-            for _, inner in node.cases:
+            for condition, inner in node.cases:
+                yield from _unknown_names(node, _condition(condition), there, known, "cases")
                 yield from _check_node(inner, there, known, reducers)
         case Sub():
+            for text in _templates(node.parameters):
+                yield from _unknown_names(node, text, there, known, "parameters")
             inside = there | frozenset(node.plan.pipeline.parameters)
             for problem in _check_node(node.plan.root, inside, known, reducers):
                 yield problem._replace(path=node.path)
@@ -74,6 +86,33 @@ def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mappin
             for name in node.inputs:
                 if known and name not in there:
                     yield _unwritten_read(node, f"merge_results reads {name!r}, which nothing before it writes")
+
+
+def _unknown_names(
+    node: Node, template: str, there: frozenset[str], known: bool, *keys: str
+) -> Iterator[AccessProblem]:
+    """The fields that a condition or template needs and that cannot be there; without certainty, misspelt ones only."""
+    for name in sorted(required_names(template) - there) if template else ():
+        if known or get_close_matches(name, there, n=1, cutoff=0.8):
+            where = "when" if keys[0] == "cases" else ".".join(keys)
+            message = f"{where}: no field named {name!r}{suggest(name, sorted(there))}"
+            yield AccessProblem(node.path, "unknown-field", message, known, keys)
+
+
+def _condition(text: str | None) -> str:
+    return "" if text is None else "{{ " + text + " }}"
+
+
+def _templates(value: Any) -> Iterator[str]:
+    """The texts with templates in a value."""
+    if isinstance(value, str):
+        yield from [value] if "{{" in value else []
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            yield from _templates(item)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[Any]", value):
+            yield from _templates(item)
 
 
 def _unwritten_read(node: Node, message: str) -> AccessProblem:

@@ -43,12 +43,15 @@ def make_plan(
     file: str | None = None,
     position_of: PositionOf = lambda *path: (0, 0),
     dialect: str = "native",
+    strict: bool = False,
 ) -> Plan:
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
     that nothing writes is only a warning, since the run may start with that field. With `file` and `position_of`,
     problems have a line and a column. Logs and errors of the run are in the words of the `dialect`.
+    If `strict`, a name in a condition or template that no field can have is an error; else it fails the step that
+    needs it, and is a warning here.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
@@ -62,7 +65,11 @@ def make_plan(
     fields = frozenset(given or ()) | frozenset(pipeline.parameters)
     level = "error" if given is not None else "warning"
     for found in check_access(root, fields, planner.reducers):
-        planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+        if found.code != "unknown-field":
+            planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+        elif found.certain or planner.missing:  # else a handler that takes the whole context may write it
+            severity = "error" if strict else "warning"
+            planner.problem(found.path, found.code, found.message, *found.keys, level=severity)
     for path, message in mismatches(root):
         planner.problem(path, "type-mismatch", message, level="warning")
     if planner.keeps_apart and len(planner.missing) > 1:
