@@ -11,7 +11,7 @@ from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
 from deployments.commands.problem_formats import github, sarif
 from deployments.runs import Request, load_handlers, plan_request
-from deployments.settings import load_settings
+from deployments.settings import Settings, load_settings
 from flows.author import Registry
 from flows.errors import InvalidPipeline, Problem, UnknownName
 from flows.loaders import UNREADABLE, LoadedPipeline
@@ -41,12 +41,17 @@ def validate(
 
       braid validate pipelines/ --format github     # annotations in a GitHub workflow
 
+      braid validate deployments/schedules.yaml     # schedules, too
+
       braid validate --format sarif > braid.sarif   # for code scanning
     """
     settings = load_settings()
     load_handlers(settings)
     catalog = load_catalog(settings)
-    checked = {name: check(name, catalog) for name in _expanded(files, catalog)}
+    checked = {
+        name: _schedules(Path(name), catalog) if _holds_schedules(name, settings) else check(name, catalog)
+        for name in _expanded(files, catalog)
+    }
     wrong = [name for name, problems in checked.items() if any(problem.level == "error" for problem in problems)]
     match "json" if json_output else form:
         case "json":
@@ -60,6 +65,22 @@ def validate(
         case "text":
             _show(checked, wrong)
     raise typer.Exit(BAD_INPUT if wrong else 0)
+
+
+def _holds_schedules(name: str, settings: Settings) -> bool:
+    """Whether a file is one of schedules: by its name, or by the setting."""
+    return Path(name).name == "schedules.yaml" or (settings.schedules is not None and Path(name) == settings.schedules)
+
+
+def _schedules(file: Path, catalog: Catalog) -> tuple[Problem, ...]:
+    """All problems of a file of schedules."""
+    from deployments.server.schedule_file import load_schedules  # imports Prefect, which takes seconds
+
+    try:
+        load_schedules(file, catalog)
+    except InvalidPipeline as invalid:
+        return invalid.problems
+    return ()
 
 
 def _show(checked: Mapping[str, tuple[Problem, ...]], wrong: list[str]) -> None:

@@ -31,6 +31,10 @@ def refuse_other_files(root: YamlNode | None, file: str) -> None:
     entries = root.entries if root is not None else None
     if not entries or _STEPS & {str(key) for key in entries}:
         return
+    if all(value.entries is not None for value in entries.values()) and any(
+        "schedules" in (value.entries or {}) for value in entries.values()
+    ):
+        raise _refusal(file, _SCHEDULES)
     for signs, message in _KINDS.items():
         if _has(entries, signs):
             raise _refusal(file, message)
@@ -51,6 +55,10 @@ def _front_matter(text: str) -> bool:
     return bool(closing) and "name" in keys and bool(keys & {"requires", "produces", "executor", "description"})
 
 
+_SCHEDULES = (
+    "this is a file of schedules, not a pipeline; BRAID_SCHEDULES names it for `braid deploy`, and `braid validate` "
+    "checks it under the name schedules.yaml"
+)
 _KINDS = {
     ("job_id|job_type",): (
         "this is a job definition, not a pipeline; register its function with @job(name=JOB_ID) in a module of "
@@ -67,9 +75,7 @@ _KINDS = {
     ("deployments", "name|prefect-version|work_pools|definitions"): (
         "this is a file for `prefect deploy`, not a pipeline; give it to Prefect"
     ),
-    ("schedules|overlap|max_runs",): (
-        "this is a file of schedules, not a pipeline; BRAID_SCHEDULES names it for `braid deploy`"
-    ),
+    ("schedules|overlap|max_runs",): _SCHEDULES,
     ("services", "version|volumes|networks|x-braid"): "this is a file for Docker Compose, not a pipeline",
     ("$schema|$defs|properties", "type|$id|title|properties"): "this is a JSON Schema, not a pipeline",
     ("default_models|models|voices|providers",): (

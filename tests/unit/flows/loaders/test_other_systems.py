@@ -91,6 +91,7 @@ def test_unknown_types_are_named_together_with_what_to_do() -> None:
         ("name: helper\nmodel: small\nskills: [Analyst]\nsystem_prompt: Help.\n", "definition of an agent"),
         ("prefect-version: 3.0.0\nname: x\ndeployments: []\n", "prefect deploy"),
         ("schedules: [{cron: 0 3 * * *}]\n", "file of schedules"),
+        ("ingest: {schedules: {night: {cron: 0 3 * * *}}}\n", "file of schedules"),
         ("services: {db: {image: postgres}}\nvolumes: {}\n", "Docker Compose"),
         ("$schema: x\ntype: object\nproperties: {}\n", "JSON Schema"),
     ],
