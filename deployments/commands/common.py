@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from deployments.commands.completion import complete_indexes, complete_runs
 from deployments.commands.plain_output import can_be_written
 from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
@@ -32,7 +33,16 @@ CODE_OF_STATUS: dict[RunStatus, int] = {"succeeded": OK, "partial": PARTIAL, "fa
 Command = TypeVar("Command", bound=Callable[..., Any])
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on stderr.")]
-IndexOption = Annotated[str, typer.Option("--index", "-i", help="The index to work on.", metavar="NAME")]
+IndexOption = Annotated[
+    str,
+    typer.Option("--index", "-i", help="The index to work on.", metavar="NAME", autocompletion=complete_indexes),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run id, or the beginning of one: see `braid runs`.", autocompletion=complete_runs
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option("--max-workers", "-w", min=1, metavar="N", help="The most steps at once, instead of the pipeline's."),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
+from deployments.commands.completion import complete_pipelines
 from deployments.commands.problem_formats import github, sarif
 from deployments.runs import Request, load_handlers, plan_request
 from deployments.settings import Settings, load_settings
@@ -24,7 +25,11 @@ Form: TypeAlias = Literal["text", "json", "sarif", "github"]
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="Files, folders, or names; default: the whole catalog."),
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Files, folders, or names; default: the whole catalog.",
+            autocompletion=complete_pipelines,
+        ),
     ] = None,
     form: Annotated[Form, typer.Option("--format", "-f", help="For people, or for machines.")] = "text",
     json_output: JsonOption = False,

@@ -2,6 +2,7 @@
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import (
+    OTHER_TRACEBACK,
     TRANSIENT_HTTP,
     classified,
     error_info,
@@ -52,6 +53,7 @@ from flows.author.strategies import (
 __all__ = [
     "COMBINERS",
     "MERGE_STRATEGIES",
+    "OTHER_TRACEBACK",
     "RACES",
     "REGISTRY",
     "SPLIT_STRATEGIES",

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
+from flows.author import OTHER_TRACEBACK
 from flows.calling import guardian
 from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
@@ -257,5 +258,6 @@ def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
             pickle.loads(pickle.dumps(error))  # some can be pickled and yet do not come back
         except Exception:
             return RuntimeError(f"{type(error).__name__}: {message_of(error)}"), None
-        error.add_note("In the worker process:\n" + traceback.format_exc())
+        # For the log. A note would become part of the error's message.
+        vars(error)[OTHER_TRACEBACK] = traceback.format_exc()
         return error, None
