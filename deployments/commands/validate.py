@@ -1,6 +1,6 @@
 """`braid validate`: all problems of pipeline files, each at its line and column."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -57,7 +57,7 @@ def validate(
         name: _schedules(Path(name), catalog) if _holds_schedules(name, settings) else check(name, catalog)
         for name in _expanded(files, catalog)
     }
-    wrong = [name for name, problems in checked.items() if any(problem.level == "error" for problem in problems)]
+    wrong = [name for name, problems in checked.items() if errors_of(problems)]
     match "json" if json_output else form:
         case "json":
             described = [_file_json(name, problems, name not in wrong) for name, problems in checked.items()]
@@ -70,6 +70,11 @@ def validate(
         case "text":
             _show(checked, wrong)
     raise typer.Exit(BAD_INPUT if wrong else 0)
+
+
+def errors_of(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems that a run would not get past."""
+    return [problem for problem in problems if problem.level == "error"]
 
 
 def _holds_schedules(name: str, settings: Settings) -> bool:

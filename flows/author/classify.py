@@ -98,4 +98,4 @@ def traceback_text(error: BaseException) -> str:
     """The traceback, for the log; where the error comes from another process, that of this process too."""
     other = vars(error).get(OTHER_TRACEBACK) if hasattr(error, "__dict__") else None
     text = "".join(traceback.format_exception(error))
-    return text if other is None else f"In the worker process:\n{other}\nIn this process:\n{text}"
+    return text if not other else f"In the worker process:\n{other}\nIn this process:\n{text}"

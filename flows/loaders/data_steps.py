@@ -15,12 +15,12 @@ from flows.loaders.foreign import KeyReader, Translation, built, identity, liste
 from flows.loaders.yaml_nodes import YamlNode
 
 _CALLS = ("query", "transform", "skill", "merge")
-_TYPES = (*_CALLS, "parallel")
+TYPES = (*_CALLS, "parallel")
 _SAME = {"python_function": "transform"}
 """Types by other names."""
 _FIND = ("collection", "filter", "projection", "sort", "limit", "pipeline", "database")
 """Keys of a MongoDB query that may stand in the step."""
-_TOP = ("name", "description", "version", "steps")
+TOP = ("name", "description", "version", "steps")
 _BLOCK = ("type", "name", "steps", "enabled")
 _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")
 
@@ -42,7 +42,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
     steps_node = root
     if root.items is None:
-        keys = KeyReader(root, translation, "a data pipeline", _TOP)
+        keys = KeyReader(root, translation, "a data pipeline", TOP)
         nodes = keys.items("steps", "a list of steps") or []
         steps_node = keys.node_at("steps") or root
         fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.unchanged("description", "version")}
@@ -69,11 +69,11 @@ def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
         return unreadable(node)
     written = entries.get("type")
     if written is None:
-        translation.error(node.position, "missing-key", f"a step needs 'type'{suggest('', _TYPES)}")
+        translation.error(node.position, "missing-key", f"a step needs 'type'{suggest('', TYPES)}")
         return unreadable(node)
     kind = _SAME.get(str(written.scalar), written.scalar)
-    if kind not in _TYPES:
-        message = f"unknown type {written.description()}{suggest(str(kind), _TYPES)}"
+    if kind not in TYPES:
+        message = f"unknown type {written.description()}{suggest(str(kind), TYPES)}"
         translation.error(written.position, "unknown-type", message)
         return unreadable(node)
     return _parallel_block(node, translation) if kind == "parallel" else _handler_step(node, str(kind), translation)
