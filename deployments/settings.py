@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
     )
+    run_store_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that signs kept results, for machines that share a run store; default: HOME/run-store.key.",
+    )
     index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
         default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
     )
@@ -169,6 +174,13 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError:  # its message would show the text, and passwords with it
             raise ValueError('must be a JSON mapping from name to URL: {"sales": "sqlite:///sales.db"}') from None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nothing may show; of URLs, only their passwords are secret."""
+        found = (self.s3_secret, self.openai_api_key, self.run_store_key, *self.connections.values())
+        urls = (self.database_url, self.index_url, self.openai_base_url, self.artifacts_url)
+        return (*(one.get_secret_value() for one in found if one is not None), *(url for url in urls if url))
 
     @property
     def run_store_url(self) -> str:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+_MOST_SHOWN = 200
+"""Letters of a name in a message."""
+
 
 class OrchestrationError(Exception):
     """The root of all our errors."""
@@ -63,7 +66,23 @@ class UnknownName(OrchestrationError, KeyError):
 
     def __str__(self) -> str:
         prefix = f"{self.where}: " if self.where else ""
-        return f"{prefix}no {self.kind} named {self.name!r}{suggest(self.name, self.known)}"
+        shown = self.name if len(self.name) <= _MOST_SHOWN else f"{self.name[:_MOST_SHOWN]}…"
+        return f"{prefix}no {self.kind} named {shown!r}{suggest(shown, self.known)}"
+
+
+class AmbiguousName(OrchestrationError, LookupError):
+    """A name that several things could be meant by; the message has longer names of them."""
+
+    def __init__(self, kind: str, name: str, candidates: Iterable[str]) -> None:
+        self.kind, self.name, self.candidates = kind, name, tuple(sorted(candidates))
+        super().__init__(kind, name, self.candidates)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return (type(self), (self.kind, self.name, self.candidates))
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.candidates[:10]) + (", …" if len(self.candidates) > 10 else "")
+        return f"{self.name!r} may be several {self.kind}s; name one of: {shown}"
 
 
 class UnknownHandler(UnknownName):

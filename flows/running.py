@@ -10,7 +10,16 @@ from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
-from flows.model import InvalidParameters, Pipeline, check_parameters, index_of, name_in, without_secrets
+from flows.model import (
+    InvalidParameters,
+    Pipeline,
+    check_parameters,
+    guard_logs,
+    index_of,
+    keep_parameters_secret,
+    name_in,
+    without_secrets,
+)
 from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
 from flows.state import Context, Identity, Services
 
@@ -151,6 +160,7 @@ def run_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """Run what is prepared; a failed run is a result, not an exception."""
+    _check_engine(engine)
     if engine == "inline":
         return run_to_end(run_plan(start(prepared, None)))
     from flows.translator import run_as_flow
@@ -163,12 +173,18 @@ async def arun_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
     """As `run_prepared`, for async code."""
+    _check_engine(engine)
     if engine == "inline":
         return await run_plan(start(prepared, None))
     from flows.translator import arun_as_flow
 
     pipeline = prepared.plan.pipeline
     return await arun_as_flow(pipeline, {}, _in_flow(prepared, start), run_name=_run_name(prepared))
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ("inline", "prefect"):
+        raise ValueError(f"no engine is called {engine!r}; known are: inline, prefect")
 
 
 def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], Prepared]:
@@ -242,6 +258,8 @@ class _Setup:
         parameters = {name: value for name, value in given.items() if name in pipeline.parameters}
         fields = {name: value for name, value in given.items() if name not in pipeline.parameters}
         values = {**check_parameters(pipeline, parameters), **fields}
+        keep_parameters_secret(fields)
+        guard_logs()
         plan = self.plan(values)
         check_fields(plan, fields)
         index = index_of(pipeline, values, otherwise="default")

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flows.storage import canonical_uri
+
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file or object to ingest; `name` is its path below the listed root, and its document's identity."""
+    """One file or object to ingest; its canonical URI is its document's identity."""
 
     uri: str
+    """As it is opened."""
     name: str
+    """Its path below the listed root, and once the listing has been compared with an index, its document's name."""
     size: int
     modified: float | None = None
     etag: str | None = None
@@ -27,7 +31,18 @@ class SourceFile:
 
     @property
     def document_id(self) -> str:
-        return stable_id("doc", self.name)
+        return document_id_of(self.uri)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An object of a source that is not ingested, by the rule of this name, and why."""
+
+    uri: str
+    name: str
+    """Its path below the listed root; a folder's ends with a slash."""
+    rule: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,11 @@ class Hit:
     def own_scores(self) -> Mapping[str, float]:
         """Every retriever's own score, before fusion too."""
         return self.scores or {self.found_by: self.score}
+
+
+def document_id_of(uri: str) -> str:
+    """The id of the document that a file or object is: the same for all spellings of its URI."""
+    return stable_id("doc", canonical_uri(uri))
 
 
 def stable_id(*parts: str) -> str:

@@ -11,14 +11,23 @@ from rich.text import Text
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
 from deployments.indexes import require_index
 from deployments.runs import open_run_store
-from deployments.screen import STATUS_STYLE, DocumentEntry, DocumentTable, local_time, plain_table
+from deployments.screen import (
+    STATUS_STYLE,
+    DocumentEntry,
+    DocumentTable,
+    balance_table,
+    local_time,
+    plain_table,
+)
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
-from flows.storage import Storage
+from flows.errors import UnknownName
+from flows.storage import Storage, canonical_uri
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 _STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE
-NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT]...", help="By name or id.")]
+_BY = "By name, a unique end of the name, URI or id."
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT]...", help=_BY)]
 StatusOption = Annotated[
     str | None,
     typer.Option(metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed."),
@@ -96,26 +105,82 @@ def list_documents(
 
 @app.command()
 @reported
-def status(index: IndexOption = "default", json_output: JsonOption = False) -> None:
-    """Count the documents by status.
+def status(
+    index: IndexOption = "default",
+    left_out: Annotated[
+        bool, typer.Option("--left-out", help="Name the objects that the sources leave out, with the reasons.")
+    ] = False,
+    rule: Annotated[
+        str | None, typer.Option(metavar="RULE", help="With --left-out: of this rule only, for example format.")
+    ] = None,
+    limit: LimitOption = 50,
+    offset: OffsetOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Count the documents by status, and show what became of every object of every source.
 
     Examples:
 
       braid documents status --index manuals --json
+
+      braid documents status --index manuals --left-out --rule format
     """
+    if rule is not None and rule not in _rules():
+        raise UnknownName("rule", rule, _rules())
     with _opened(index) as documents:
-        counts = documents.counts()
+        counts, sources = documents.counts(), documents.sources()
+        named = list(documents.left_out(rule, limit=limit, offset=offset)) if left_out or rule else []
+    balances = [each.balance for each in sources if each.balance]
     if json_output:
-        emit({"index": index, "counts": counts})
+        listed = [{"source": source, **asdict(each)} for source, each in named]
+        emit({"index": index, "counts": counts, "sources": balances, **({"left_out": listed} if named else {})})
         return
     for name, number in counts.items():
         stdout().print(f"{number:>9,}  {name}", style=_STYLE.get(name, ""))
+    if balances:
+        stdout().print(balance_table(balances))
+    if named:
+        table = plain_table("left out", "rule", "why", "source", overflow="fold")
+        for source, each in named:
+            table.add_row(Text(each.name), Text(each.rule), Text(each.reason), Text(source, "dim"))
+        stdout().print(table)
+
+
+def _rules() -> list[str]:
+    from handlers.sources import RULES
+
+    return list(RULES)
+
+
+@app.command("forget-source")
+@reported
+def forget_source(
+    source: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="As it was ingested.")],
+    index: IndexOption = "default",
+    json_output: JsonOption = False,
+) -> None:
+    """Forget a source of an index; its documents stay, and belong to the sources around it.
+
+    Examples:
+
+      braid documents forget-source docs/drafts --index manuals
+    """
+    uri = canonical_uri(Storage.join(source))
+    with _opened(index) as documents:
+        known = [(each.uri, each.pattern) for each in documents.sources()]
+        if uri not in dict(known):
+            raise UnknownName("source", uri, list(dict(known)))
+        forgotten = documents.store.forget_sources(each for each in known if each[0] == uri)
+    if json_output:
+        emit({"index": index, "forgotten": forgotten})
+    else:
+        stdout().print(f"Forgot {uri}; `braid ingest` notes it again.", markup=False)
 
 
 @app.command()
 @reported
 def show(
-    document: Annotated[str, typer.Argument(help="By name or id.")],
+    document: Annotated[str, typer.Argument(help=_BY)],
     index: IndexOption = "default",
     passages: Annotated[bool, typer.Option("--passages", help="Print its passages too.")] = False,
     json_output: JsonOption = False,
@@ -139,7 +204,7 @@ def show(
 @app.command()
 @reported
 def delete(
-    documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="By name or id.")],
+    documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help=_BY)],
     index: IndexOption = "default",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: JsonOption = False,

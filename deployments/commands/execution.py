@@ -8,7 +8,7 @@ import typer
 from deployments.catalog import Catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
 from deployments.runs import Request, run_pipeline
-from deployments.screen import result_json, result_tables, show_progress
+from deployments.screen import balance_table, result_json, result_tables, show_progress
 from deployments.server.services import all_services
 from deployments.settings import Settings
 from flows.author import RunResult
@@ -28,10 +28,8 @@ def execute(request: Request, *, settings: Settings, catalog: Catalog, json_outp
         emit(result_json(result, index=request.index))
     else:
         stdout().print(result_tables(result))
-        changes = result.context.data.get("changes")
-        if request.pipeline.name == "ingest" and changes:
-            counted = ", ".join(f"{number:,} {change}" for change, number in changes.items() if number)
-            stdout().print(f"\nDocuments: {counted}", markup=False)
+        if balance := result.context.data.get("balance"):
+            stdout().print(balance_table([balance]))
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 

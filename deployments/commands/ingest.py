@@ -43,6 +43,10 @@ def ingest(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unreadable documents again, although they have not changed.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail for files left out by format, size, permission or name; ingest the rest."),
+    ] = False,
     shards: Annotated[
         int | None,
         typer.Option("--shards", min=1, metavar="N", help="Ingest in N deployment runs on the workers of a pool."),
@@ -89,6 +93,7 @@ def ingest(
         "force": force or None,
         "only_step": only_step,
         "retry_failed": retry_failed or None,
+        "strict": strict or None,
     }
     request = Request(
         catalog.find("ingest"),

@@ -63,7 +63,7 @@ def plan(
         emit(
             plan_json(made)
             | {"estimate": asdict(expected) if expected else None}
-            | {"source": found.file}
+            | {"file": found.file}
             | ({"mermaid": draw_mermaid(made)} if as_mermaid else {})
         )
         return

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from flows.errors import Problem
+from flows.model import hide_secrets
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -25,23 +26,23 @@ def sarif(problems: Mapping[str, Sequence[Problem]]) -> dict[str, Any]:
 
 
 def _result(problem: Problem, rule: int) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(problem.file)}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri_of(problem.file)}}
     if problem.line:
         physical["region"] = {"startLine": problem.line, "startColumn": max(problem.column, 1)}
     return {
         "ruleId": problem.code,
         "ruleIndex": rule,
         "level": "error" if problem.level == "error" else "warning",
-        "message": {"text": problem.message},
+        "message": {"text": hide_secrets(problem.message)},
         "locations": [{"physicalLocation": physical}],
     }
 
 
-def _uri(source: str) -> str:
+def _uri_of(file: str) -> str:
     """A path as a URI: relative to this folder if it is below, with `/`, and with special characters quoted."""
     from urllib.parse import quote
 
-    path = PurePath(source)
+    path = PurePath(file)
     if path.is_absolute():
         here = PurePath(os.getcwd())
         if not path.is_relative_to(here):
@@ -52,11 +53,12 @@ def _uri(source: str) -> str:
 
 def github(problem: Problem) -> str:
     """The workflow command that makes GitHub show a problem beside its line."""
-    place = [("file", problem.file)]
-    place += [("line", str(problem.line)), ("col", str(problem.column))] if problem.line else []
-    fields = ",".join(f"{key}={_property(value)}" for key, value in [*place, ("title", problem.code)])
+    position = [("line", str(problem.line)), ("col", str(problem.column))] if problem.line else []
+    fields = ",".join(
+        f"{key}={_property(value)}" for key, value in [("file", problem.file), *position, ("title", problem.code)]
+    )
     level = "error" if problem.level == "error" else "warning"
-    return f"::{level} {fields}::{_data(problem.message)}"
+    return f"::{level} {fields}::{_data(hide_secrets(problem.message))}"
 
 
 def _data(text: str) -> str:

@@ -21,6 +21,6 @@ class KnownRuns:
             recent, now = store.recent(limit=_MOST_RECENT), time.time()
         finally:
             store.close()
-        lineages = {run.chain for run in recent if run.status == "running" and run.is_alive(now)}
-        alive = {run.run_id for run in recent if run.chain in lineages}
+        chains = {run.chain for run in recent if run.status == "running" and run.is_alive(now)}
+        alive = {run.run_id for run in recent if run.chain in chains}
         return alive, {run.run_id for run in recent} - alive

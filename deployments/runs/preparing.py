@@ -9,18 +9,19 @@ from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
 from deployments.runs.request import Request
+from deployments.runs.settling import balance_page, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared, new_run_id
 from flows.limits import SharedRates
-from flows.model import check_parameters
+from flows.model import check_parameters, guard_logs, keep_parameters_secret, keep_secret
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
 _INDEX_STORE = "index_store"
-_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed"})
+_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference how chunks were cut."""
@@ -45,6 +46,9 @@ def prepare(
     load_handlers(settings)
     request = replace(request, loaded=with_inputs(request.loaded, catalog.pipelines, fields=request.fields))
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
+    keep_parameters_secret(request.fields)
+    keep_secret(settings.secrets)
+    guard_logs()
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
     check_fields(plan, request.fields)
@@ -53,7 +57,13 @@ def prepare(
     effects = _effect_fingerprints(plan, values)
     values = bound_values(plan, values, chosen, request.index)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
-    return Prepared(plan, Context(values, identity=identity), rates=_rates(plan, settings))
+    return Prepared(
+        plan,
+        Context(values, identity=identity),
+        observer=settling(plan),
+        rates=_rates(plan, settings),
+        more_pages=balance_page,
+    )
 
 
 def plan_request(

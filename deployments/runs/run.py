@@ -11,7 +11,7 @@ from deployments.runs.recording import start_recording
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.author import RunResult
-from flows.engine import Observer, Prepared, ignore_event
+from flows.engine import Observer, Prepared, combine_observers, ignore_event
 from flows.running import Start, arun_prepared, run_prepared
 from flows.state import Services
 
@@ -36,7 +36,8 @@ def run_pipeline(
     with _about_to_start(request, settings, catalog, services) as (prepared, start):
         if request.engine == "prefect":
             before_prefect()
-        return run_prepared(replace(prepared, observer=progress), engine=request.engine, start=start)
+        watched = replace(prepared, observer=combine_observers(prepared.observer, progress))
+        return run_prepared(watched, engine=request.engine, start=start)
 
 
 async def arun_pipeline(

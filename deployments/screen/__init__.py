@@ -1,5 +1,6 @@
 """What people see in a terminal: plans, progress, results, recorded runs, hits and documents."""
 
+from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
 from deployments.screen.plan_json import plan_json
@@ -20,6 +21,7 @@ __all__ = [
     "STATUS_STYLE",
     "DocumentEntry",
     "DocumentTable",
+    "balance_table",
     "estimate_text",
     "explanation",
     "failure_tables",

@@ -1,18 +1,20 @@
 """The documents of an index with their status: from the index itself, and from the records of runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import UnknownName
-from handlers.records import stable_id
+from flows.errors import AmbiguousName, UnknownName
 
 if TYPE_CHECKING:
     from flows.run_store import DocumentRecord, RunStore
-    from handlers.stores import DocumentRow, IndexStore
+    from handlers.records import LeftOut
+    from handlers.stores import DocumentRow, IndexStore, SourceRecord
 
 INDEXED = ("processed", "failed", "pending")
 """The statuses that an index knows; any other comes from the run store."""
+_CANDIDATES = 10
+"""How many documents a message names that a name may mean."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class DocumentTable:
             rows = self.store.documents(status=status, limit=limit, offset=offset)  # pyright: ignore[reportArgumentType]
             return self._with_records(rows)
         records = self.runs.documents(self.index, status=status, limit=limit, offset=offset)
-        known = self.store.known([stable_id("doc", each.name) for each in records])
-        by_name = {row.name: row for row in known.values()}
-        return [_entry(by_name.get(each.name), each) for each in records]
+        return [_entry(self._named(each.name), each) for each in records]
 
     def counts(self) -> dict[str, int]:
         """The number of documents by status, and of those that can be searched."""
@@ -61,20 +61,41 @@ class DocumentTable:
         return found | {"searchable": counted["documents"]}
 
     def find(self, names: Sequence[str]) -> list[DocumentEntry]:
-        """The documents of these names, ids or URIs.
+        """The documents of these names, ids or URIs, or of the ends of names and URIs.
 
         Raises:
             UnknownName: there is no such document; the message suggests the nearest.
+            AmbiguousName: there are several; the message names them.
         """
-        ids = {name: [name, stable_id("doc", name)] for name in names}
-        known = self.store.known([each for pair in ids.values() for each in pair])
         found: list[DocumentRow] = []
-        for name, pair in ids.items():
-            row = next((known[each] for each in pair if each in known), None)
-            if row is None:
+        for name in names:
+            rows = self.store.lookup(name, limit=_CANDIDATES + 1)
+            if not rows:
                 raise UnknownName("document", name, [row.name for row in self.store.documents(limit=10_000)])
-            found.append(row)
-        return self._with_records(found)
+            if len(rows) > 1:
+                raise AmbiguousName("document", name, [row.name for row in rows])
+            found.append(rows[0])
+        return self._with_records(list({row.id: row for row in found}.values()))
+
+    def _named(self, name: str) -> "DocumentRow | None":
+        """The document of exactly this name."""
+        return next((row for row in self.store.lookup(name) if row.name == name), None)
+
+    def sources(self) -> "list[SourceRecord]":
+        """The sources of the index."""
+        return self.store.sources()
+
+    def left_out(self, rule: str | None, *, limit: int, offset: int) -> "Iterator[tuple[str, LeftOut]]":
+        """Objects that sources leave out, each with the URI of its source."""
+        wanted = limit
+        for source in self.store.sources():
+            known = sum(n for name, n in source.balance.get("left_out", {}).items() if rule in (None, name))
+            some = self.store.left_out(source.uri, source.pattern, rule=rule, limit=wanted, offset=offset)
+            offset = 0 if some else max(0, offset - known)
+            wanted -= len(some)
+            yield from ((source.uri, each) for each in some)
+            if wanted <= 0:
+                return
 
     def _with_records(self, rows: "Sequence[DocumentRow]") -> list[DocumentEntry]:
         records = {each.name: each for each in self.runs.documents(self.index, names=[row.name for row in rows])}
@@ -126,7 +147,7 @@ def _entry(row: "DocumentRow | None", known: "DocumentRecord | None") -> Documen
         assert known is not None
         return DocumentEntry(
             name=known.name,
-            id=stable_id("doc", known.name),
+            id="",
             uri="",
             title="",
             status=known.status,

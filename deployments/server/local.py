@@ -16,6 +16,7 @@ from typing import IO
 from deployments.environment import DEFAULTS
 from deployments.server.child_processes import ChildProcess, child_process, stop_tree
 from flows.errors import OrchestrationError
+from flows.storage import private_folder
 
 HOST = "127.0.0.1"
 PORT = 4200
@@ -155,7 +156,7 @@ class LocalServer:
 
 def _claim(folder: Path) -> None:
     """Take the folder: refuse if a server runs there, and end the processes that a killed one left behind."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     known = read_state(folder)
     if known is None:
         return

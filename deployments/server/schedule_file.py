@@ -210,8 +210,8 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline | None, node: YamlN
         except InvalidParameters as error:
             for line in str(error).splitlines():
                 about = next((key for key in own if repr(key) in line), "")
-                place = _position(node, ("schedules", name, "parameters", *([about] if about else [])))
-                problems.append(Problem(file, *place, "bad-parameter", line))
+                position = _position(node, ("schedules", name, "parameters", *([about] if about else [])))
+                problems.append(Problem(file, *position, "bad-parameter", line))
     return problems
 
 

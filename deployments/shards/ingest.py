@@ -9,6 +9,7 @@ from deployments.runs import Request, load_handlers, make_services, open_run_sto
 from deployments.setting_values import index_name
 from deployments.settings import WORK_POOL, Settings
 from deployments.shards.flow_runs import ConnectShards
+from deployments.shards.listing import list_documents, read_listing
 from deployments.shards.report import CombinedReport, make_report
 from deployments.shards.tracks import Track, Tracks
 from deployments.shards.watch import Announce, run_shards
@@ -16,10 +17,12 @@ from flows.author import Call
 from flows.model import InvalidParameters, Tolerance, check_parameters
 from flows.state import Identity, Services
 from flows.storage import Storage
-from handlers.sources import list_sources
+from handlers.ingestion import note_balance
+from handlers.sources import STRICT
+from handlers.stores import IndexStore
 
 PIPELINE = "ingest"
-_OF_THE_LISTING = ("source", "pattern", "exclude", "tags")
+_OF_THE_LISTING = ("source", "pattern", "exclude", "tags", "strict")
 """Parameters that are used up when the documents are listed."""
 _NEEDS_ALL = ("prune", "max_prune_share")
 
@@ -65,16 +68,21 @@ async def ingest_in_shards(
         async with connect(_shared_by_shards(request), sharding.work_pool) as server:
             with open_run_store(settings) as store:
                 runs = await run_shards(server, track, store=store, announce=announce)
+        index_store: IndexStore = services["index_store"]
         report = make_report(
             track,
             runs,
+            read_listing(values, index_store),
             index=request.index,
-            store=services["index_store"],
+            store=index_store,
             storage=storage,
             tolerated=sharding.tolerated,
             seconds=time.monotonic() - began,
         )
+        note_balance(report.balance, index_store)
         track.finish(storage)
+        if values.get("strict") and report.status == "succeeded" and any(map(report.balance.left_out.get, STRICT)):
+            return replace(report, status="partial")
         return report
     finally:
         services.close()
@@ -98,8 +106,7 @@ def _find_or_begin(
         announce(f"continuing {track.id}: {len(track.shards)} shards")
         return track
     call = Call("list", identity=Identity(PIPELINE, "", request.index, services))
-    listed = {name: values[name] for name in ("pattern", "exclude", "tags") if values.get(name) is not None}
-    track = tracks.begin(list_sources(values["source"], **listed, call=call), shards)
+    track = tracks.begin(list_documents(values, call), shards)
     documents = sum(shard.documents for shard in track.shards)
     announce(f"{track.id}: {documents} documents in {len(track.shards)} shards")
     return track

@@ -1,6 +1,6 @@
-"""The report of a sharded ingestion: one line per shard and one for all, counted in the index."""
+"""The report of a sharded ingestion: one line per shard and one for all, which add up to the balance of the source."""
 
-from collections import Counter
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,20 +8,22 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from deployments.screen import STATUS_STYLE, plain_table
+from deployments.screen import STATUS_STYLE, balance_table, plain_table
+from deployments.shards.listing import SourceListing
 from deployments.shards.tracks import Track
 from deployments.shards.watch import ShardRun, ShardStatus
 from flows.author import RunStatus, add_up, cost_text
 from flows.model import Tolerance
 from flows.state import chunked
 from flows.storage import Storage
+from handlers.ingestion import Balance, add_balances, balance_uri
 from handlers.sources import read_manifest
-from handlers.stores import IndexReader
+from handlers.stores import FailedDocument, IndexStore
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """How a shard ended, and where its documents stand in the index: each is processed, failed or missing."""
+    """How a shard ended, and what became of its documents: each is processed, unchanged or failed."""
 
     number: int
     flow_run_id: str
@@ -29,10 +31,9 @@ class ShardReport:
     message: str
     documents: int
     processed: int
+    unchanged: int
     failed: int
     """Set aside with a reason."""
-    missing: int
-    """Not, or not completely, in the index."""
     bytes: int
     seconds: float
     cost: Mapping[str, float]
@@ -49,6 +50,7 @@ class CombinedReport:
     shards: tuple[ShardReport, ...]
     seconds: float
     """From the command's start to its end; the shards' own add up to more."""
+    balance: Balance
 
     def total(self, name: str) -> Any:
         return sum(getattr(shard, name) for shard in self.shards)
@@ -61,40 +63,61 @@ class CombinedReport:
 def make_report(
     track: Track,
     runs: Sequence[ShardRun],
+    listing: SourceListing,
     *,
     index: str,
-    store: IndexReader,
+    store: IndexStore,
     storage: Storage,
     tolerated: Tolerance,
     seconds: float,
 ) -> CombinedReport:
     """The report: `failed` if more shards failed than tolerated, `partial` if any shard or document did not succeed."""
-    shards = tuple(_shard(run, store, storage) for run in runs)
+    balances = [_balance(run, store, storage) for run in runs]
+    shards = tuple(_shard(run, balance) for run, balance in zip(runs, balances, strict=True))
     failed = sum(1 for shard in shards if shard.status == "failed")
     status: RunStatus = "succeeded"
     if tolerated.exceeded(failed, len(shards)):
         status = "failed"
-    elif any(shard.status != "succeeded" or shard.failed or shard.missing for shard in shards):
+    elif any(shard.status != "succeeded" or shard.failed for shard in shards):
         status = "partial"
-    return CombinedReport(track.id, index, status, shards, seconds)
+    seen = sum(listing.left_out.values())
+    listed = Balance(listing.uri, listing.pattern, track.id, seen=seen, left_out=listing.left_out)
+    balance = add_balances(listing.uri, listing.pattern, track.id, [listed, *balances])
+    return CombinedReport(track.id, index, status, shards, seconds, balance)
 
 
-def _shard(run: ShardRun, store: IndexReader, storage: Storage) -> ShardReport:
-    ids = [source.document_id for source in read_manifest(storage, run.shard.source)]
-    states = Counter[str]()
-    for some in chunked(ids):
-        states.update(row.status for row in store.known(some).values())
+def _balance(run: ShardRun, store: IndexStore, storage: Storage) -> Balance:
+    """The balance that the run of a shard has left, or if it was lost, one by what the index knows."""
+    uri = balance_uri(run.shard.source)
+    if storage.exists(uri):
+        return Balance.from_json(json.loads(storage.read(uri)))
+    processed = set_aside = 0
+    reason = f"was not ingested: shard {run.shard.number} ended before ({run.message or run.status})"
+    for some in chunked(read_manifest(storage, run.shard.source)):
+        known = store.known([each.document_id for each in some])
+        lost: list[FailedDocument] = []
+        for each in some:
+            row = known.get(each.document_id)
+            is_done = row is not None and row.status == "processed" and row.run_id in run.run_ids
+            processed += is_done
+            set_aside += not is_done
+            if row is None or row.status == "pending":
+                lost.append(FailedDocument(each.document_id, each.name, each.uri, reason))
+        store.put_failures(lost, run_id=run.run_ids[-1] if run.run_ids else "")
+    return Balance(run.shard.source, seen=run.shard.documents, processed=processed, set_aside=set_aside)
+
+
+def _shard(run: ShardRun, balance: Balance) -> ShardReport:
     assert run.status is not None, "a report is made when all shards have ended"
-    processed, failed = states["processed"], states["failed"]
     return ShardReport(
         number=run.shard.number,
         flow_run_id=run.flow_run_id,
         status=run.status,
         message=run.message if run.status == "failed" else "",
-        documents=len(ids),
-        processed=processed,
-        failed=failed,
-        missing=len(ids) - processed - failed,
+        documents=balance.seen,
+        processed=balance.processed,
+        unchanged=balance.unchanged,
+        failed=balance.set_aside,
         bytes=run.shard.bytes,
         seconds=run.seconds,
         cost=dict(run.cost),
@@ -103,7 +126,7 @@ def _shard(run: ShardRun, store: IndexReader, storage: Storage) -> ShardReport:
 
 
 def report_json(report: CombinedReport) -> dict[str, Any]:
-    names = ("documents", "processed", "failed", "missing", "bytes", "restarts")
+    names = ("documents", "processed", "unchanged", "failed", "bytes", "restarts")
     return {
         "track": report.track,
         "index": report.index,
@@ -112,17 +135,18 @@ def report_json(report: CombinedReport) -> dict[str, Any]:
         **{name: report.total(name) for name in names},
         "busy_seconds": report.total("seconds"),
         "cost": report.cost,
+        "balance": report.balance.to_json(),
         "shards": [asdict(shard) for shard in report.shards],
     }
 
 
 def report_tables(report: CombinedReport) -> RenderableType:
-    """A table with a row per shard and one for all, and the messages of those that failed."""
-    numbers = ("documents", "processed", "failed", "missing", "restarts", "seconds")
+    """A table with a row per shard and one for all, the messages of those that failed, and the balance."""
+    numbers = ("documents", "processed", "unchanged", "failed", "restarts", "seconds")
     table = plain_table("shard", "ended", *numbers, "cost", right=numbers)
     for shard in report.shards:
         table.add_row(str(shard.number), Text(shard.status, STATUS_STYLE[shard.status]), *_cells(shard))
-    everything = [str(report.total(name)) for name in ("documents", "processed", "failed", "missing", "restarts")]
+    everything = [str(report.total(name)) for name in numbers[:-1]]
     table.add_row(
         "all",
         Text(report.status, STATUS_STYLE[report.status]),
@@ -137,9 +161,9 @@ def report_tables(report: CombinedReport) -> RenderableType:
         f" in {report.seconds:.1f} s",
     )
     causes = [Text(f"shard {shard.number}: {shard.message}", "red") for shard in report.shards if shard.message]
-    return Group(head, table, *causes)
+    return Group(head, table, *causes, balance_table([report.balance.to_json()]))
 
 
 def _cells(shard: ShardReport) -> list[str]:
-    counts = (shard.documents, shard.processed, shard.failed, shard.missing, shard.restarts)
+    counts = (shard.documents, shard.processed, shard.unchanged, shard.failed, shard.restarts)
     return [*map(str, counts), f"{shard.seconds:.1f}", cost_text(shard.cost)]

@@ -57,16 +57,16 @@ class Tracks:
             return None
         return self._read(number)
 
-    def begin(self, sources: Sequence[SourceFile], shards: int) -> Track:
+    def begin(self, files: Sequence[SourceFile], shards: int) -> Track:
         """A new track with its manifests, or the track of another coordinator that was quicker."""
         id, number = new_run_id(), self._newest() + 1
-        parts = partition(sources, shards)
+        parts = partition(files, shards)
         made = [
             Shard(
                 position,
                 write_manifest(self._storage, Storage.join(self._folder, id, f"{position}.jsonl"), part),
                 len(part),
-                sum(source.size for source in part),
+                sum(file.size for file in part),
             )
             for position, part in enumerate(parts, 1)
         ]

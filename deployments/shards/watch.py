@@ -49,6 +49,8 @@ class ShardRun:
     seconds: float = 0.0
     """Of all its executions."""
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    run_ids: tuple[str, ...] = ()
+    """Of all its executions."""
     restarted: str = ""
     """The id of the state from which it was last started again; that state is not judged twice."""
 
@@ -159,6 +161,7 @@ class _ShardWatch:
         run.status, run.message = status, message
         records = await asyncio.to_thread(_executions, self.store, run.flow_run_id)
         run.seconds = sum(record.lasted for record in records)
+        run.run_ids = tuple(record.run_id for record in records)
         run.cost = add_up([await asyncio.to_thread(self.store.spent, record) for record in records])
         run.restarts = max(run.restarts, len(records) - 1)
         self._announce(run, status)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from flows.author.call import ItemFailure, ItemStatus
 from flows.author.prices import add_up
 from flows.errors import UnknownName
-from flows.model import StepPath
+from flows.model import StepPath, hide_secrets
 from flows.state import Context
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
@@ -48,6 +48,9 @@ class ErrorInfo:
     message: str
     transient: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", hide_secrets(self.message))
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -86,6 +89,10 @@ class Outcome:
     """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
     items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
     """The statuses of items that it reported; the run store keeps only the last one of each item."""
+
+    def __post_init__(self) -> None:
+        if self.reason:
+            object.__setattr__(self, "reason", hide_secrets(self.reason))
 
     @property
     def is_leaf(self) -> bool:

@@ -1,6 +1,6 @@
 """Where a function runs: on the loop, in a thread, in a process of its own or on a cluster."""
 
-from flows.calling.blocking import run_to_end
+from flows.calling.blocking import loop_is_running, run_to_end
 from flows.calling.clusters import Cluster, open_cluster
 from flows.calling.dispatch import call_function
 from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
@@ -16,6 +16,7 @@ __all__ = [
     "RunLeaf",
     "call_function",
     "call_in_thread",
+    "loop_is_running",
     "open_cluster",
     "run_to_end",
 ]

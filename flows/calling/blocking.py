@@ -16,11 +16,16 @@ def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
     In a notebook, or below any other loop that runs, the new loop is in a thread of its own; the running one stands
     still meanwhile, as it does for every other call that is not awaited. Ctrl-C cancels `work` in both cases.
     """
+    return _ThreadedRun(work).run() if loop_is_running() else asyncio.run(work)
+
+
+def loop_is_running() -> bool:
+    """Whether the caller runs below an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    return _ThreadedRun(work).run()
+        return False
+    return True
 
 
 class _ThreadedRun:

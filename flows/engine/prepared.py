@@ -1,10 +1,11 @@
 """What a run needs to start: made from its parameters in the process that runs it."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flows.author import RunResult
 from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
 from flows.engine.stuck import Expectation
@@ -33,6 +34,8 @@ class Prepared:
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
+    more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
+    """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import logging
 import os
 import secrets
 import shutil
@@ -13,11 +12,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable, TransientError
-from flows.storage.locations import Location, StoredObject
-
-logger = logging.getLogger(__name__)
+from flows.storage.locations import Location, PassedOver, PassedOverRule, StoredObject
 
 _TEMPORARY = ".braid-"
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 class LocalFiles:
@@ -28,12 +26,18 @@ class LocalFiles:
 
     def scan(
         self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
-    ) -> Iterator[StoredObject]:
+    ) -> Iterator[StoredObject | PassedOver]:
         status = os.stat(location.path)
         if stat.S_ISDIR(status.st_mode):
-            for path, name, found in _walk(location.path, "", os.path.realpath(location.path), including):
-                if is_included(name, including) or accepts(name):
-                    yield StoredObject(f"file://{path}", name, found.st_size, found.st_mtime, None)
+            for found in _walk(location.path, "", os.path.realpath(location.path), including):
+                if isinstance(found, PassedOver):
+                    yield found
+                elif not (is_included(found.name, including) or accepts(found.name)):
+                    yield not_wanted(found)
+                elif not os.access(found.uri.removeprefix("file://"), os.R_OK, effective_ids=_EFFECTIVE):
+                    yield PassedOver(found.uri, found.name, "permission", "may not be read by this user")
+                else:
+                    yield found
         elif location.is_folder:
             raise NotADirectoryError(location.path)
         else:
@@ -54,6 +58,8 @@ class LocalFiles:
         try:
             with open(temporary, "xb") as stream:
                 stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # what is noted as written survives a power cut
             if exclusive:
                 _rename_exclusively(temporary, location.path)
             else:
@@ -82,45 +88,66 @@ class LocalFiles:
         return open(location.path, "rb")
 
 
-def _walk(folder: str, prefix: str, root: str, including: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Yield path, name and status of the files below `folder`, in the order of their full names."""
+def _walk(folder: str, prefix: str, root: str, including: Collection[str]) -> Iterator[StoredObject | PassedOver]:
+    """Yield the objects below `folder`, in the order of their full names."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".") or entry.name in including]
+            found = list(entries)
     except FileNotFoundError:
         if not prefix:
             raise
         return  # deleted since its parent was listed
+    except PermissionError as error:
+        if not prefix:
+            raise
+        yield PassedOver(f"file://{folder}", prefix, "permission", "may not be listed by this user", error)
+        return
     # A folder is sorted as if its name ended with a slash, so that `a-b` comes before `a/b`, as in S3.
-    for entry in sorted(visible, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False)):
+    for entry in sorted(found, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False)):
+        is_folder = entry.is_dir(follow_symlinks=False)
         name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
+        if not is_text(entry.name):
+            yield _passed_over(entry, prefix, "name", "its name is not UTF-8; rename it")
+        elif entry.name.startswith(".") and entry.name not in including:
+            yield _passed_over(entry, prefix, "hidden", _DOT)
+        elif is_folder:
             yield from _walk(entry.path, name + "/", root, including)
-        elif (status := _file_status(entry, root)) is not None:
-            yield entry.path, name, status
+        else:
+            yield from _file(entry, prefix, root)
 
 
-def _file_status(entry: os.DirEntry[str], root: str) -> os.stat_result | None:
+def _file(entry: os.DirEntry[str], prefix: str, root: str) -> Iterator[StoredObject | PassedOver]:
+    """The entry as a file; nothing if it was deleted meanwhile."""
     try:
         status = entry.stat()
     except (FileNotFoundError, NotADirectoryError):
         if entry.is_symlink():
-            logger.warning("%s: skipped, the link leads nowhere", entry.path)
-        return None
+            yield _passed_over(entry, prefix, "link", "the link leads nowhere")
+        return
     except OSError as error:
-        if error.errno != errno.ELOOP:
+        if error.errno == errno.ELOOP:
+            yield _passed_over(entry, prefix, "link", "the link leads to itself")
+        elif isinstance(error, PermissionError):
+            yield _passed_over(entry, prefix, "permission", "may not be read by this user", error)
+        else:
             raise
-        logger.warning("%s: skipped, the link leads to itself", entry.path)
-        return None
-    if entry.is_symlink() and (stat.S_ISDIR(status.st_mode) or not _is_below(os.path.realpath(entry.path), root)):
-        logger.warning("%s: skipped, a link to a folder or out of the listed one; list its target itself", entry.path)
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    if any("\udc80" <= character <= "\udcff" for character in entry.path):
-        logger.warning("%a: skipped, its name is not UTF-8; rename it", entry.path)
-        return None
-    return status
+        return
+    if entry.is_symlink() and stat.S_ISDIR(status.st_mode):
+        yield _passed_over(entry, prefix, "link", "a link to a folder; ingest its target itself")
+    elif entry.is_symlink() and not _is_below(os.path.realpath(entry.path), root):
+        yield _passed_over(entry, prefix, "link", "a link out of the listed folder; ingest its target itself")
+    elif not stat.S_ISREG(status.st_mode):
+        yield _passed_over(entry, prefix, "special", "a device, a pipe or a socket")
+    else:
+        yield StoredObject(f"file://{entry.path}", prefix + entry.name, status.st_size, status.st_mtime, None)
+
+
+def _passed_over(
+    entry: os.DirEntry[str], prefix: str, rule: PassedOverRule, reason: str, error: OSError | None = None
+) -> PassedOver:
+    slash = "/" * entry.is_dir(follow_symlinks=False)
+    uri, name = (as_text(each) for each in (f"file://{entry.path}", f"{prefix}{entry.name}{slash}"))
+    return PassedOver(uri, name, rule, reason, error)
 
 
 def _is_below(path: str, root: str) -> bool:
@@ -156,17 +183,17 @@ class MemoryFiles:
 
     def scan(
         self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
-    ) -> Iterator[StoredObject]:
+    ) -> Iterator[StoredObject | PassedOver]:
         root = "/" + location.path if location.path else ""
         info: dict[str, Any] = self._files.info(root)
         if info["type"] == "file":
             yield _from_memory(location.uri, root.rpartition("/")[2], info)
             return
         found: dict[str, dict[str, Any]] = self._files.find(root, detail=True)
+        listing = FlatListing(accepts, including)
         for path in sorted(found):
             name = path[len(root) + 1 :]
-            if is_included(name, including) or (not is_hidden(name) and accepts(name)):
-                yield _from_memory(f"memory://{path[1:]}", name, found[path])
+            yield from listing.look_at(_from_memory(f"memory://{path[1:]}", name, found[path]))
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         return self._files.cat_file("/" + location.path, end=None if max_bytes is None else max_bytes + 1)
@@ -203,6 +230,49 @@ def _from_memory(uri: str, name: str, info: dict[str, Any]) -> StoredObject:
     created = info["created"]
     modified = created if isinstance(created, float) else created.timestamp()
     return StoredObject(uri, name, info["size"], modified, None)
+
+
+class FlatListing:
+    """Objects by key, as if they were in folders: a hidden folder is one object, which is not looked into."""
+
+    def __init__(self, accepts: Callable[[str], bool], including: Collection[str]) -> None:
+        self._accepts, self._including = accepts, including
+        self._last_hidden = ""
+
+    def look_at(self, stored: StoredObject) -> "list[StoredObject | PassedOver]":
+        """The object, or why it is passed over; nothing if it is in a hidden folder that was met before."""
+        if is_included(stored.name, self._including):
+            return [stored]
+        if not is_hidden(stored.name):
+            return [stored] if self._accepts(stored.name) else [not_wanted(stored)]
+        parts = stored.name.split("/")
+        depth = next(number for number, part in enumerate(parts, 1) if part.startswith("."))
+        name = "/".join(parts[:depth])
+        if depth == len(parts):
+            return [PassedOver(stored.uri, name, "hidden", _DOT)]
+        if name == self._last_hidden:
+            return []
+        self._last_hidden = name
+        uri = stored.uri[: len(stored.uri) - len(stored.name) + len(name)]
+        return [PassedOver(uri, f"{name}/", "hidden", _DOT)]
+
+
+_DOT = "its name begins with a dot"
+
+
+def not_wanted(stored: StoredObject) -> PassedOver:
+    """An object that does not fit the pattern of the listing."""
+    return PassedOver(stored.uri, stored.name, "pattern", "does not fit the pattern")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is text, and not bytes that are no UTF-8."""
+    return name.isascii() or not any("\udc80" <= character <= "\udcff" for character in name)
+
+
+def as_text(name: str) -> str:
+    """The name, with bytes that are no UTF-8 escaped as `\\udcff`."""
+    return name if is_text(name) else name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_hidden(name: str) -> bool:

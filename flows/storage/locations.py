@@ -32,6 +32,24 @@ class StoredObject:
     etag: str | None
 
 
+PassedOverRule = Literal["pattern", "hidden", "link", "name", "permission", "special"]
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """An object that a listing came upon and leaves out, and why.
+
+    A folder is one object, which is not looked into; its name ends with a slash. A name that is not text is escaped.
+    """
+
+    uri: str
+    name: str
+    rule: PassedOverRule
+    reason: str
+    error: OSError | None = None
+    """The error that the operating system gave, if it is one."""
+
+
 @dataclass(frozen=True)
 class Location:
     """A parsed URL; `path` is absolute for files and `bucket/key` for S3, and ends without a slash."""
@@ -60,18 +78,24 @@ def parse_url(url: str) -> Location:
         raise StorageError(f"{url!r} is no path or URL")
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
     if not found:
-        return Location("file", os.path.abspath(os.path.expanduser(url)), url.endswith("/"))
+        return Location("file", _absolute(os.path.expanduser(url)), url.endswith("/"))
     scheme, rest = found[1].lower().replace("s3a", "s3"), url[found.end() :]
     if scheme not in get_args(Scheme):
         raise StorageError(f"{url}: no storage for {scheme!r}; use a path, file://, memory:// or s3://")
     is_folder = rest.endswith("/")
     match scheme:
         case "file":
-            return Location("file", os.path.abspath(rest or "/"), is_folder)
+            # `file://localhost/a` names this machine, as `file:///a` does.
+            return Location("file", _absolute(re.sub(r"^localhost(?=/|$)", "", rest) or "/"), is_folder)
         case "memory":
             return Location("memory", rest.strip("/"), is_folder)
         case _:
             return _parse_s3(rest.rstrip("/"), is_folder)
+
+
+def _absolute(path: str) -> str:
+    found = os.path.abspath(path)
+    return found[1:] if found.startswith("//") else found  # POSIX leaves two leading slashes alone
 
 
 def _parse_s3(path: str, is_folder: bool) -> Location:

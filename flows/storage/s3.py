@@ -9,8 +9,8 @@ from typing import IO, Any
 import s3fs  # pyright: ignore[reportMissingTypeStubs]  (it ships none)
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable
-from flows.storage.files import is_hidden, is_included
-from flows.storage.locations import Location, StorageOptions, StoredObject
+from flows.storage.files import FlatListing
+from flows.storage.locations import Location, PassedOver, StorageOptions, StoredObject
 from flows.storage.s3_errors import code_of, explain, explain_refused_deletion, not_s3
 
 logger = logging.getLogger(__name__)
@@ -65,19 +65,18 @@ class S3Objects:
 
     def scan(
         self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
-    ) -> Iterator[StoredObject]:
+    ) -> Iterator[StoredObject | PassedOver]:
         bucket, _, key = location.path.partition("/")
         prefix = f"{key}/" if key else ""
-        is_empty = True
+        is_empty, listing = True, FlatListing(accepts, including)
         for page in self._pages(bucket, prefix):
             for entry in page:
                 is_empty = False
                 name: str = entry["Key"][len(prefix) :]
                 # S3 consoles create a key that ends with a slash to show an empty folder.
-                wanted = is_included(name, including) or (not is_hidden(name) and accepts(name))
-                if name and not name.endswith("/") and wanted:
-                    uri = f"s3://{bucket}/{entry['Key']}"
-                    yield _stored_object(uri, name, entry["Size"], entry)
+                if name and not name.endswith("/"):
+                    stored = _stored_object(f"s3://{bucket}/{entry['Key']}", name, entry["Size"], entry)
+                    yield from listing.look_at(stored)
         if is_empty and key:
             info = self._file_info(location)
             if info is None or location.is_folder:

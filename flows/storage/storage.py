@@ -5,6 +5,7 @@ after the scheme is the path itself, and a `%` in it is a `%`. All URIs that `St
 with the scheme), so two of them are equal exactly when they name the same file.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -14,7 +15,9 @@ from urllib.parse import quote
 
 from flows.errors import StorageError
 from flows.storage.globs import EVERYTHING, glob_filter
-from flows.storage.locations import Location, Scheme, StorageOptions, StoredObject, parse_file, parse_url
+from flows.storage.locations import Location, PassedOver, Scheme, StorageOptions, StoredObject, parse_file, parse_url
+
+logger = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -23,7 +26,7 @@ class Backend(Protocol):
     def explaining(self, uri: str) -> AbstractContextManager[None]: ...
     def scan(
         self, location: Location, accepts: Callable[[str], bool], including: Collection[str] = ()
-    ) -> Iterator[StoredObject]: ...
+    ) -> Iterator[StoredObject | PassedOver]: ...
     def read(self, location: Location, max_bytes: int | None) -> bytes: ...
     def write(self, location: Location, data: bytes, exclusive: bool) -> None: ...
     def exists(self, location: Location) -> bool: ...
@@ -58,6 +61,25 @@ class Storage:
         the pattern does not apply to a single file. Hidden files and folders are left out, and so are links that lead
         out of the folder. Files with a name in `including` are listed in any case, even if hidden. An S3 prefix is
         listed page by page during the iteration; an empty prefix is an error.
+        """
+        location = parse_url(url)
+        backend = self._backend(location)
+        for found in self.survey(url, pattern=pattern, including=including):
+            if isinstance(found, StoredObject):
+                yield found
+            elif found.error is not None:
+                with backend.explaining(location.uri):
+                    raise found.error
+            elif found.rule in ("link", "name", "permission"):
+                logger.warning("%s: skipped, %s", found.uri.removeprefix("file://"), found.reason)
+
+    def survey(
+        self, url: str, *, pattern: str = EVERYTHING, including: Collection[str] = ()
+    ) -> Iterator[StoredObject | PassedOver]:
+        """As `list`, with every object that `list` leaves out or stumbles over in its place, and why.
+
+        A hidden folder, and one that may not be listed or whose name is not text, is one object. Files that were
+        deleted since their folder was listed, and the keys by which S3 consoles show empty folders, are none.
         """
         accepts = glob_filter(pattern)
         location = parse_url(url)

@@ -159,7 +159,9 @@ async def _run(prepared: Prepared) -> RunResult:
     async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
-    await asyncio.gather(*(_write_artifact(page) for page in run_pages(prepared.plan, result, spent=prepared.spent)))
+    pages = run_pages(prepared.plan, result, spent=prepared.spent)
+    pages += [Page(*each) for each in prepared.more_pages(result)]
+    await asyncio.gather(*(_write_artifact(page) for page in pages))
     return replace(result, flow_run_id=current_flow_run_id())
 
 
@@ -271,7 +273,8 @@ async def _leaf_task(run: _TaskRun) -> State[Any] | None:
 
 def _final_state(result: RunResult) -> State[Any]:
     failed = [outcome for outcome in result.outcomes if outcome.is_leaf and outcome.error is not None]
-    summary = f"{sum(1 for o in result.outcomes if o.is_leaf and o.status == 'succeeded')} steps succeeded"
+    succeeded = sum(1 for outcome in result.outcomes if outcome.is_leaf and outcome.status == "succeeded")
+    summary = f"{succeeded} step{'' if succeeded == 1 else 's'} succeeded"
     if failed:
         summary += f", {len(failed)} failed"
     if result.failures:

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
+from contextvars import ContextVar
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from prefect import Flow
@@ -12,15 +12,18 @@ from prefect.context import FlowRunContext
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.calling import run_to_end
+from flows.calling import loop_is_running, run_to_end
 from flows.errors import OrchestrationError
+
+_REFUSED: ContextVar[list[OrchestrationError] | None] = ContextVar("refused", default=None)
+"""Set while Prefect loads the file of a flow that is being deployed; a list, since Prefect drops errors of the file."""
 
 
 class PipelineFlow(Flow[..., Any]):
     """An async flow that sync code may call too.
 
-    It is made by a call, so Prefect finds no function by which a worker could load it: what it is deployed by is the
-    variable of a module that holds it.
+    It is made by a call, so Prefect finds no function by which a worker could load it. It is deployed by the variable
+    of a module that holds it.
     """
 
     def __call__(self, *args: Any, **given: Any) -> Any:
@@ -49,16 +52,46 @@ class PipelineFlow(Flow[..., Any]):
         making = self.ato_deployment(name, *args, **options)
         return making if _can_await() else run_to_end(making)
 
+    def serve(self, name: str | None = None, *args: Any, **options: Any) -> None:
+        """As of any flow: run it here whenever a run is triggered, until the process ends.
+
+        Raises:
+            OrchestrationError: no variable of a module holds it, or an event loop runs already.
+        """
+        if "PREFECT__FLOW_RUN_ID" in os.environ and FlowRunContext.get() is None:
+            raise self._called_while_loaded("serve")
+        if self._storage is None:
+            self._entrypoint_of(options)
+        if loop_is_running():
+            raise OrchestrationError(
+                f"serve() of the flow {self.name!r} waits until the process ends, so it cannot be called where an "
+                "event loop runs. Call it in a script, or write "
+                f"`await prefect.aserve(await flow.ato_deployment({name!r}))`"
+            )
+        return super().serve(name, *args, **options)
+
     async def adeploy(self, name: str, *args: Any, **options: Any) -> Any:
         """As of any flow; without an image, workers on this machine load it from the folder that it is in now.
 
         Raises:
             OrchestrationError: no variable of a module holds it.
         """
-        if self._storage is not None or options.get("image") is not None:
+        image = options.get("image") or args[1:2]
+        if self._storage is not None or image or options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
             return await super().adeploy(name, *args, **options)
-        entrypoint = self._entrypoint_of({})
-        placed: Any = await Flow.afrom_source(source=str(Path.cwd()), entrypoint=entrypoint)
+        entrypoint = self._entrypoint_of(options)
+        if (refused := _REFUSED.get()) is not None:
+            refused.append(self._called_while_loaded("deploy"))
+            raise refused[-1]
+        before = _REFUSED.set(refused := [])
+        try:
+            placed: Any = await Flow.afrom_source(source=str(Path.cwd()), entrypoint=entrypoint)
+        except Exception:
+            if refused:
+                raise refused[0] from None
+            raise
+        finally:
+            _REFUSED.reset(before)
         return await placed.adeploy(name, *args, **options)
 
     def deploy(self, name: str, *args: Any, **options: Any) -> Any:
@@ -67,18 +100,24 @@ class PipelineFlow(Flow[..., Any]):
         return making if _can_await() else run_to_end(making)
 
     def _entrypoint_of(self, options: Any) -> str:
-        module, variable = self._module_and_name()
+        module, file, variable = self._variable()
         if options.get("entrypoint_type") is EntrypointType.MODULE_PATH:
-            return f"{module.__name__}.{variable}"
-        return f"{os.path.relpath(str(module.__file__))}:{variable}"
+            return f"{module}.{variable}"
+        return f"{os.path.relpath(file)}:{variable}"
 
-    def _module_and_name(self) -> tuple[ModuleType, str]:
-        """The module, and the name in it, by which a worker can load this flow."""
+    def _variable(self) -> tuple[str, str, str]:
+        """The module, its file, and the name in it by which a worker can load this flow."""
+        # Not by `getattr`, which would have lazy modules load what they stand for; `__mp_main__` is `__main__` again.
+        modules = [
+            (name, getattr(module, "__dict__", {}))
+            for name, module in list(sys.modules.items())
+            if name != "__mp_main__"
+        ]
         found = [
-            (module, name)
-            for module in list(sys.modules.values())
-            if getattr(module, "__file__", None)
-            for name, value in list(vars(module).items())
+            (module, str(held["__file__"]), variable)
+            for module, held in modules
+            if held.get("__file__")
+            for variable, value in list(held.items())
             if value is self
         ]
         if not found:
@@ -88,15 +127,19 @@ class PipelineFlow(Flow[..., Any]):
                 f"file, and no file has this one. Write `{variable}_flow = to_flow(…)` at the top level of a file (in "
                 "no function, and in no notebook), and deploy it from there or from a script that imports it"
             )
-        # A script that deploys what it imports need not be run again by the worker.
-        return min(found, key=lambda place: place[0].__name__ == "__main__")
+        # A worker need not run the script that deploys, and cannot run an `__init__.py` that imports relatively.
+        return min(found, key=lambda one: (one[0] == "__main__", Path(one[1]).name == "__init__.py"))
+
+    def _called_while_loaded(self, verb: str) -> OrchestrationError:
+        return OrchestrationError(
+            f"{verb}() of the flow {self.name!r} is called whenever its file is loaded, by workers too; put the call "
+            'below `if __name__ == "__main__":`, or into another file that imports the flow'
+        )
 
 
 def _can_await() -> bool:
     """Whether the caller is async code, as far as that can be known: a sync flow is not, whatever runs around it."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not loop_is_running():
         return False
     context = FlowRunContext.get()
     return context is None or context.flow is None or context.flow.isasync

@@ -5,23 +5,26 @@ is recorded per facet (`handlers.ingestion.facets`): if only vectors, terms or f
 are made anew from the stored passages, without reading the file.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.author import Call, handler
-from flows.errors import FatalError, StorageError, suggest
+from flows.errors import FatalError, suggest
 from flows.model import share_of
 from flows.state import DiskSequence, Spool, chunked
-from flows.storage import Storage, glob_filter
-from handlers.ingestion.facets import DOCUMENTS, FACETS, facets_of_step, stale_facets, wanted_facets
+from flows.storage import Storage, canonical_uri, glob_filter, path_below
+from handlers.ingestion.batching import Batching, make_batches
+from handlers.ingestion.comparison import Comparison
+from handlers.ingestion.document_names import DocumentNames
+from handlers.ingestion.facets import FACETS, facets_of_step
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
-from handlers.records import SourceFile
-from handlers.sources import HIDDEN
-from handlers.stores import DocumentState, IndexReader, Rename, Restatement
+from handlers.records import SourceFile, document_id_of
+from handlers.sources import HIDDEN, Coverage, is_manifest
+from handlers.stores import DocumentPlace, DocumentState, IndexStore, Rename
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -37,16 +40,11 @@ class Pruning(Options):
     max_prune_share: float = 0.2
 
 
-@dataclass(frozen=True)
-class Batching(Options):
-    """How much goes into one batch."""
-
-    batch_documents: int = 8
-    batch_bytes: int = 4_000_000
-
-
 @handler(
-    writes=("batches", "refreshes", "restatements", "moves", "vanished", "redo", "stale", "changes"),
+    writes=(
+        *("batches", "refreshes", "restatements", "moves", "names", "vanished", "redo", "stale", "changes"),
+        *("source_uri", "left_out"),
+    ),
     effects=(),
 )
 @spread
@@ -63,187 +61,195 @@ def find_changes(
 ) -> dict[str, Any]:
     """The work that brings the index up to date with the sources.
 
-    `batches` are sources to be processed, of at most `batch_documents` and `batch_bytes` each (more documents if there
-    are very many). `refreshes` are batches of sources whose stored passages need new vectors, terms or facts, and
-    `stale` names these facets. `restatements` and `moves` change documents without processing them. `vanished` are ids
-    of documents below `source` that are no longer there, empty without `prune`. `redo` names facets that are made
-    again even if they are stored, and `changes` has counts. `force` processes everything; `only_step` makes only the
-    facets again that the step's work goes into.
+    `batches` are sources to be processed (see `make_batches`). `refreshes` are batches of sources whose stored passages
+    need new vectors, terms or facts, and `stale` names these facets. `restatements`, `moves` and `names` change
+    documents without processing them; documents of earlier releases get their new ids as if they had moved. `vanished`
+    are ids of documents to be removed: with `prune`, those of `source` that are no longer there, but for documents of
+    a source inside it; in any case, those that could never be read and are gone, or that another document has taken
+    the place of. `redo` names facets that are
+    made again even if they are stored. `changes` has counts: each listed file is one of `unchanged`, `process`,
+    `refresh` and `quarantined`. `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its
+    canonical URI. `force` processes everything; `only_step` makes only the facets again that the step's
+    work goes into.
 
     Raises:
-        FatalError: `prune` would remove more than `max_prune_share` of the documents below `source`; or no step is
+        FatalError: `prune` would remove more than `max_prune_share` of the documents of `source`; or no step is
             called `only_step`.
     """
     redo = _facets_to_redo(call, force, only_step)
-    comparison = _Comparison(call, redo, force, retry_failed)
-    root = Storage.join(source).rstrip("/") + "/" if source else ""
-    included, excluded = glob_filter(pruning.pattern), [glob_filter(glob) for glob in pruning.exclude]
-    listing = Listing(sources)
-
-    def is_covered(name: str) -> bool:
-        return included(name) and not any(matches(name) for matches in excluded)
-
-    below = gone = 0
-    for page in _pages(call.services["index_store"]):
-        call.check_cancelled()
-        here = listing.meet([state.id for state in page])
-        missing: list[DocumentState] = []
-        for state in page:
-            inside = bool(root) and state.uri.startswith(root)
-            below += inside
-            if state.id in here:
-                comparison.compare(state, here[state.id])
-            elif inside and is_covered(state.uri.removeprefix(root)):
-                missing.append(state)
-        elsewhere = listing.uris([state.uri for state in missing])
-        missing = [state for state in missing if state.uri not in elsewhere]
-        listing.miss(missing)
-        gone += len(missing)
-    moves = _moves(listing, gone, comparison)
-    vanished = gone - len(moves)
+    changes = _Changes(sources, _Place(source, pruning, call), Comparison(call, redo, force, retry_failed), call)
+    changes.compare_all()
     if pruning.prune:
-        _check_share(vanished, below, len(sources), pruning.max_prune_share, source)
+        _check_share(changes.vanished, changes.below, len(sources), pruning.max_prune_share, source)
+    found, comparison = changes.listing, changes.comparison
     process, refresh = comparison.process.finish(), comparison.refresh.finish()
-    restate = comparison.restate.finish()
-    changes = {
+    restate, names = comparison.restate.finish(), changes.new_names.finish()
+    counts = {
         "listed": len(sources),
         "unchanged": comparison.unchanged,
         "process": len(process),
         "refresh": len(refresh),
-        "restate": len(restate),
-        "move": len(moves),
         "quarantined": comparison.quarantined,
-        "vanished": vanished,
-        "removed": vanished if pruning.prune else 0,
+        "restate": len(restate),
+        "move": changes.moved,
+        "adopt": changes.adopted,
+        "name": len(names),
+        "vanished": changes.vanished,
+        "removed": changes.vanished if pruning.prune else 0,
+        "kept": changes.of_others,
     }
-    call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in changes.items()))
+    call.logger.info("index %s: %s", call.index, ", ".join(f"{count} {name}" for name, count in counts.items()))
     return {
-        "batches": make_batches(process, batching.batch_documents, batching.batch_bytes),
-        "refreshes": make_batches(refresh, 4 * batching.batch_documents, 4 * batching.batch_bytes),
+        "batches": make_batches(process, batching),
+        "refreshes": make_batches(refresh, batching.times(4)),
         "restatements": restate,
-        "moves": moves,
-        "vanished": DiskSequence(listing.vanished() if pruning.prune else ()),
+        "moves": changes.moves.finish(),
+        "names": names,
+        "vanished": DiskSequence(found.to_remove(vanished=pruning.prune)),
         "redo": tuple(sorted(redo)),
         "stale": tuple(sorted(comparison.stale)),
-        "changes": changes,
+        "changes": counts,
+        "source_uri": changes.place.root or source,
+        "left_out": dict(changes.left_out),
     }
 
 
-def make_batches(sources: Sequence[SourceFile], most: int, most_bytes: int) -> Sequence[tuple[SourceFile, ...]]:
-    """Batches in order, none of more documents or bytes than given, except for single documents that are larger.
+class _Place:
+    """Which documents of the index a listing stands for: if it lacks one of these, that is gone."""
 
-    If there are more than 200 batches, they take more documents, up to eight times as many: a run keeps about 10 kB of
-    each batch. Still larger batches would take more memory than that saves.
-    """
-    most = min(8 * most, max(most, len(sources) // 200))
+    def __init__(self, source: str, pruning: Pruning, call: Call) -> None:
+        self.root = canonical_uri(Storage.join(source)) if source and not is_manifest(source) else ""
+        store: IndexStore = call.services["index_store"]
+        self.records = store.sources() if self.root else []
+        self._coverage = Coverage(self.records)
+        self._included = glob_filter(pruning.pattern)
+        self._excluded = [glob_filter(glob) for glob in pruning.exclude]
+        self._has_inner = any(each.is_folder and path_below(self.root, each.uri) for each in self.records)
+        self.pattern = pruning.pattern
 
-    def batches() -> Iterator[tuple[SourceFile, ...]]:
-        batch: list[SourceFile] = []
-        size = 0
-        for each in sources:
-            if batch and (len(batch) >= most or size + each.size > most_bytes):
-                yield tuple(batch)
-                batch, size = [], 0
-            batch.append(each)
-            size += each.size
-        if batch:
-            yield tuple(batch)
+    def holds(self, uri: str) -> bool:
+        name = path_below(self.root, uri) if self.root else None
+        return name is not None and self._included(name) and not any(matches(name) for matches in self._excluded)
 
-    return DiskSequence(batches())
-
-
-@dataclass
-class _Comparison:
-    """Sorts documents by the work that they need."""
-
-    call: Call
-    redo: set[str]
-    force: bool
-    retry_failed: bool
-    process: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
-    refresh: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
-    stale: set[str] = field(default_factory=set[str])
-    restate: Spool[Restatement] = field(default_factory=Spool[Restatement])
-    unchanged: int = 0
-    quarantined: int = 0
-
-    def __post_init__(self) -> None:
-        self.wanted = wanted_facets(self.call)
-        self.storage: Storage = self.call.services["storage"]
-
-    def compare(self, state: DocumentState, source: SourceFile) -> None:
-        if self.force or state.status == "pending":
-            self.process.add(source)
-        elif state.status == "failed":
-            if self.retry_failed or state.tried != attempt_key(source, self.call):
-                self.process.add(source)
-            else:
-                self.quarantined += 1
-        elif not self._same_content(state, source):
-            self.process.add(source)
-        else:
-            stale = stale_facets(state.fingerprint, self.wanted, self.redo)
-            if DOCUMENTS in stale:
-                self.process.add(source)
-            elif stale:
-                self.refresh.add(source)
-                self.stale |= stale
-            elif (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags):
-                tags = source.tags if source.tags != state.tags else None
-                self.restate.add(Restatement(state.id, source.uri, source.revision, tags=tags))
-                self.unchanged += tags is None and source.uri == state.uri
-            else:
-                self.unchanged += 1
-
-    def _same_content(self, state: DocumentState, source: SourceFile) -> bool:
-        if source.certain and state.revision == source.revision:
-            return True
-        if source.etag is not None and f":{source.etag}:" not in state.revision:
-            return False  # known without downloading it
-        return self.digest(source) == state.content_sha256
-
-    def digest(self, source: SourceFile) -> str:
-        """The hash of the content; empty if it cannot be read now."""
-        try:
-            with self.storage.open(source.uri) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-        except StorageError as error:
-            self.call.logger.warning("%s: cannot be read (%s)", source.name, error)
-            return ""
+    def is_of_another(self, uri: str) -> bool:
+        """Whether a document that is held belongs to a source inside this one."""
+        return self._has_inner and self._coverage.is_inner(self.root, uri)
 
 
-def attempt_key(source: SourceFile, call: Call) -> str:
-    """The revision of a source and how it is read: a failed document is not tried again before either changes."""
-    return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
+class _Changes:
+    """Goes through the documents of the index, and through the files that are new."""
 
+    def __init__(self, sources: Sequence[SourceFile], place: _Place, comparison: Comparison, call: Call) -> None:
+        self.store: IndexStore = call.services["index_store"]
+        self.place, self.comparison, self.call = place, comparison, call
+        # A manifest has the names already.
+        self._names = DocumentNames(place.records, sources, self.store) if place.root else None
+        self.listing = Listing(sources if self._names is None else self._names.rename(sources))
+        self.left_out = Counter[str]()
+        self.listing.leave_out(self._left_out())
+        self.moves = Spool[Rename]()
+        self.new_names = Spool[tuple[str, str]]()
+        self.below = self.gone = self.of_others = self.moved = self.adopted = 0
 
-def _name(source: SourceFile) -> str:
-    return source.name
+    @property
+    def vanished(self) -> int:
+        return self.gone - self.moved
 
+    def compare_all(self) -> None:
+        for page in _pages(self.store):
+            self.call.check_cancelled()
+            self._compare(page)
+        self._find_moves()
 
-def _moves(listing: Listing, gone: int, comparison: _Comparison) -> Sequence[Rename]:
-    """Documents that are found elsewhere with the same content; other new sources are to be processed."""
-    moves = Spool[Rename]()
-    for some in chunked(listing.new(), _MOVED_AT_ONCE):
+    def _compare(self, page: Sequence[DocumentState]) -> None:
+        keys = {state.id: document_id_of(state.uri) if state.uri else state.id for state in page}
+        here = self.listing.meet(list(dict.fromkeys(keys.values())))
+        older: list[tuple[DocumentState, SourceFile]] = []
+        missing: list[DocumentState] = []
+        names = self._names_of(page, here, keys)
+        for state in page:
+            source = here.get(keys[state.id])
+            uri = canonical_uri(state.uri)
+            holds = self.place.holds(uri)
+            is_of_another = holds and self.place.is_of_another(uri)
+            self.below += holds and not is_of_another
+            if source is not None and keys[state.id] != state.id:
+                older.append((state, source))
+                continue
+            if names[state.id] != state.name:
+                self.new_names.add((state.id, names[state.id]))
+            if source is not None:
+                self.comparison.compare(state, source)
+            elif holds and not self.listing.is_left_out(uri):
+                self.of_others += is_of_another
+                if not is_of_another and not state.content_sha256:
+                    self.listing.supersede(state.id)  # it could never be read, and nothing is kept of it
+                elif not is_of_another:
+                    missing.append(state)
+        self.listing.miss(missing)
+        self.gone += len(missing)
+        self._adopt(older)
+
+    def _names_of(
+        self, page: Sequence[DocumentState], here: Mapping[str, SourceFile], keys: Mapping[str, str]
+    ) -> dict[str, str]:
+        if self._names is not None:
+            return self._names.of([DocumentPlace(state.id, state.name, state.uri) for state in page])
+        return {state.id: here[keys[state.id]].name if keys[state.id] in here else state.name for state in page}
+
+    def _adopt(self, older: Sequence[tuple[DocumentState, SourceFile]]) -> None:
+        """Let documents of earlier releases, whose ids came from their names, move to the ids of their URIs."""
+        if not older:
+            return
+        known = self.store.known([source.document_id for _, source in older])
         pairs: list[tuple[DocumentState, SourceFile]] = []
-        for source in some:
-            state = None
-            if gone and not comparison.force and listing.may_be_moved(source):
-                state = listing.take_moved(comparison.digest(source))
-            if state is None:
-                comparison.process.add(source)
-            else:
+        for state, source in older:
+            row = known.get(source.document_id)
+            first = self.listing.adopt(source.document_id)
+            if first and state.content_sha256 and not (row is not None and row.searchable):
                 pairs.append((state, source))
-        renames, again = renames_of(pairs, comparison.call.services["index_store"])
+                continue
+            self.listing.supersede(state.id)
+            if row is None and first:
+                self.comparison.process.add(source)  # it could never be read so far
+        for state, source, move, is_whole in self._renames(pairs):
+            unchanged = self.comparison.is_unchanged(state, source)
+            self.moves.add(move if unchanged else replace(move, revision=state.revision))
+            self.comparison.take_over(state, source, is_whole=is_whole and unchanged)
+            self.adopted += 1
+
+    def _left_out(self) -> Iterator[str]:
+        """The canonical URIs of objects that the source leaves out; those of folders end with a slash."""
+        place, offset = self.place, 0
+        while place.root and (page := self.store.left_out(place.root, place.pattern, limit=_PAGE, offset=offset)):
+            for each in page:
+                self.left_out[each.rule] += 1
+                yield canonical_uri(each.uri) + "/" * each.name.endswith("/")
+            offset += len(page)
+
+    def _find_moves(self) -> None:
+        """Documents that are found elsewhere with the same content; other new files are to be processed."""
+        for some in chunked(self.listing.new(), _MOVED_AT_ONCE):
+            pairs: list[tuple[DocumentState, SourceFile]] = []
+            for source in some:
+                state = None
+                if self.gone and not self.comparison.force and self.listing.may_be_moved(source):
+                    state = self.listing.take_moved(self.comparison.digest(source))
+                if state is None:
+                    self.comparison.process.add(source)
+                else:
+                    pairs.append((state, source))
+            for state, source, move, is_whole in self._renames(pairs):
+                self.moves.add(move)
+                self.comparison.take_over(state, source, is_whole=is_whole)
+                self.moved += 1
+
+    def _renames(
+        self, pairs: Sequence[tuple[DocumentState, SourceFile]]
+    ) -> Iterator[tuple[DocumentState, SourceFile, Rename, bool]]:
+        renames, again = renames_of(pairs, self.store)
         for (state, source), move in zip(pairs, renames, strict=True):
-            moves.add(move)
-            stale = stale_facets(state.fingerprint, comparison.wanted, comparison.redo)
-            if source.document_id in again or DOCUMENTS in stale:
-                comparison.process.add(source)
-            elif stale:
-                comparison.refresh.add(source)
-                comparison.stale |= stale
-    return moves.finish()
+            yield state, source, move, source.document_id not in again
 
 
 def _check_share(vanished: int, below: int, listed: int, most: float, source: str) -> None:
@@ -273,7 +279,7 @@ def _facets_to_redo(call: Call, force: bool, only_step: str | None) -> set[str]:
     return found
 
 
-def _pages(store: IndexReader) -> Iterator[list[DocumentState]]:
+def _pages(store: IndexStore) -> Iterator[list[DocumentState]]:
     after = ""
     while page := store.document_states(after=after, limit=_PAGE):
         yield page

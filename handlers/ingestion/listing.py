@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
-from flows.state import TemporaryRows, sortable
+from flows.state import TemporaryRows, chunked, sortable
 from handlers.records import SourceFile
 from handlers.stores import DocumentState
 
@@ -16,26 +16,28 @@ class Listing:
 
     def __init__(self, sources: Iterable[SourceFile]) -> None:
         self._rows = TemporaryRows()
-        self._rows.ask("CREATE TABLE listed (id BLOB PRIMARY KEY, name BLOB, uri BLOB, source BLOB, met INTEGER)")
+        self._rows.ask("CREATE TABLE listed (id BLOB PRIMARY KEY, name BLOB, source BLOB, met INTEGER)")
+        self._rows.ask("CREATE TABLE left_out (uri BLOB PRIMARY KEY)")
+        self._rows.ask("CREATE TABLE superseded (id BLOB PRIMARY KEY)")
         self._rows.ask("CREATE TABLE gone (id BLOB, size TEXT, etag TEXT, content TEXT, state BLOB, moved INTEGER)")
         waiting: list[tuple[object, ...]] = []
         for source in sources:
             pickled = pickle.dumps(source, protocol=5)
-            waiting.append((sortable(source.document_id), sortable(source.name), sortable(source.uri), pickled))
+            waiting.append((sortable(source.document_id), sortable(source.name), pickled))
             if len(waiting) == _PAGE:
                 self._insert(waiting)
         self._insert(waiting)
-        self._uris = self._contents = False
+        self._contents = False
 
     def _insert(self, waiting: list[tuple[object, ...]]) -> None:
-        self._rows.tell("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, 0)", waiting)
+        self._rows.tell("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, 0)", waiting)
         waiting.clear()
 
     def meet(self, ids: Sequence[str]) -> dict[str, SourceFile]:
         """The listed sources of documents, by their ids; they no longer count as new."""
         keys = [sortable(each) for each in ids]
         found = self._rows.ask(f"SELECT source FROM listed WHERE id IN ({_marks(keys)}) ORDER BY rowid", keys)
-        self._rows.ask(f"UPDATE listed SET met = 1 WHERE id IN ({_marks(keys)})", keys)
+        self._rows.ask(f"UPDATE listed SET met = max(met, 1) WHERE id IN ({_marks(keys)})", keys)
         return {source.document_id: source for source in _unpickled(found)}
 
     def new(self) -> Iterator[SourceFile]:
@@ -50,14 +52,28 @@ class Listing:
             yield from _unpickled(rows)
             after, rowid = cast("bytes", rows[-1][1]), cast("int", rows[-1][2])
 
-    def uris(self, uris: Sequence[str]) -> set[str]:
-        """Those of the URIs that are listed under any name."""
-        if uris and not self._uris:
-            self._rows.ask("CREATE INDEX listed_uri ON listed (uri)")
-            self._uris = True
-        keys = [sortable(each) for each in uris]
-        found = self._rows.ask(f"SELECT DISTINCT uri FROM listed WHERE uri IN ({_marks(keys)})", keys)
-        return {cast("bytes", uri).decode("utf-8", "surrogatepass") for (uri,) in found}
+    def leave_out(self, uris: Iterable[str]) -> None:
+        """Note the canonical URIs of objects that are there and not listed; those of folders end with a slash."""
+        for some in chunked(uris, _PAGE):
+            self._rows.tell("INSERT OR IGNORE INTO left_out VALUES (?)", [(sortable(uri),) for uri in some])
+
+    def is_left_out(self, uri: str) -> bool:
+        """Whether a file, or a folder that it lies in, is there and was left out."""
+        parts = uri.split("/")
+        places = [uri, *("/".join(parts[:depth]) + "/" for depth in range(3, len(parts)))]
+        keys = [sortable(each) for each in places]
+        return bool(self._rows.ask(f"SELECT 1 FROM left_out WHERE uri IN ({_marks(keys)}) LIMIT 1", keys))
+
+    def adopt(self, document_id: str) -> bool:
+        """Whether this is the first document of an earlier release that a file is met by."""
+        key = sortable(document_id)
+        first = bool(self._rows.ask("SELECT 1 FROM listed WHERE id = ? AND met < 2", (key,)))
+        self._rows.ask("UPDATE listed SET met = 2 WHERE id = ?", (key,))
+        return first
+
+    def supersede(self, document_id: str) -> None:
+        """Note a document of the index that goes in any case."""
+        self._rows.ask("INSERT OR IGNORE INTO superseded VALUES (?)", (sortable(document_id),))
 
     def miss(self, states: Sequence[DocumentState]) -> None:
         """Note documents of the index that are not listed."""
@@ -94,12 +110,13 @@ class Listing:
             return pickle.loads(cast("bytes", state))
         return None
 
-    def vanished(self) -> Iterator[str]:
-        """The ids of documents that are gone and have not moved, in their order."""
+    def to_remove(self, *, vanished: bool) -> Iterator[str]:
+        """The ids of documents that go in any case, and with `vanished` of those that are gone and have not moved."""
+        which = "SELECT id FROM superseded"
+        if vanished:
+            which += " UNION SELECT id FROM gone WHERE NOT moved"
         after = b""
-        while rows := self._rows.ask(
-            "SELECT id FROM gone WHERE NOT moved AND id > ? ORDER BY id LIMIT ?", (after, _PAGE)
-        ):
+        while rows := self._rows.ask(f"SELECT id FROM ({which}) WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)):
             yield from (cast("bytes", key).decode("utf-8", "surrogatepass") for (key,) in rows)
             after = cast("bytes", rows[-1][0])
 

@@ -39,7 +39,8 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
     artifacts = dict(zip(artifact_ids(old, stored.artifacts), artifact_ids(new, stored.artifacts), strict=True))
     known = artifacts.keys() == {each.id for each in stored.artifacts} and not _pictures(stored.artifacts)
     title, stem = stored.document.title, PurePosixPath(stored.document.name).stem[:500]
-    named = title == stem  # by its name, or by a heading with the same words
+    new_stem = PurePosixPath(source.name).stem[:500]
+    named = title == stem != new_stem  # by its name, or by a heading with the same words
     plain = stored.document.mime_type == "text/plain" and not any(each.heading for each in stored.chunks)
     complete = known and same_ids and (plain or not named) and mime_type_of(source.name) == stored.document.mime_type
     document = replace(
@@ -48,7 +49,7 @@ def _rename(stored: StoredDocument, source: SourceFile) -> tuple[Rename, bool]:
         name=source.name,
         uri=source.uri,
         tags=source.tags,
-        title=PurePosixPath(source.name).stem[:500] if named else title,
+        title=new_stem if named else title,
     )
     facets = parse_facets(stored.fingerprint)
     return Rename(

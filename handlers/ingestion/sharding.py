@@ -47,6 +47,6 @@ async def ingest_in_shards(
         raise FatalError(f"{len(failed)} of {len(report['shards'])} shards failed{first}")
     for shard in report["shards"]:
         if shard["status"] != "succeeded":
-            aside = f"{shard['failed']} failed, {shard['missing']} missing of {shard['documents']} documents"
+            aside = f"{shard['failed']} of {shard['documents']} documents set aside"
             call.fail_item(f"shard {shard['number']}", shard["message"] or aside)
     return report

@@ -9,8 +9,9 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
-from handlers.ingestion.changes import attempt_key
+from handlers.ingestion.comparison import attempt_key
 from handlers.ingestion.facets import wanted_facets
+from handlers.ingestion.settling import POSTPONED
 from handlers.records import (
     Artifact,
     Chunk,
@@ -144,6 +145,8 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
             call.index,
             len(documents) - len(kept),
         )
+        stored = {each.id for each in kept}
+        call.done_items((each.name for each in documents if each.id not in stored), POSTPONED)
     return kept
 
 

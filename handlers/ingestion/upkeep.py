@@ -30,6 +30,21 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     return moved
 
 
+@handler(writes="named_documents", effects=("index.documents", "index.revisions"))
+def name_documents(names: Sequence[tuple[str, str]], *, call: Call) -> int:
+    """Give documents (by id) names that are different from those of all others; the number of documents."""
+    store: IndexStore = call.services["index_store"]
+    named = 0
+    for some in chunked(names):
+        before = store.known([document_id for document_id, _ in some])
+        named += store.name_documents(dict(some))
+        call.done_items((row.name for row in before.values()), "removed")
+        for document_id, name in some:
+            if document_id in before:
+                call.done_items([name], before[document_id].status)
+    return named
+
+
 @handler(writes="chunks", effects=())
 def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ...]:
     """The stored passages of documents, in their order."""

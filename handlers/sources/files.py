@@ -1,20 +1,26 @@
-"""Files as a source: those below a folder or prefix whose format Braid can read."""
+"""Files as a source: every object below a folder or prefix is listed for ingestion, or left out by a rule."""
 
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import PurePosixPath
 
 from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
-from flows.storage import Storage, glob_filter
+from flows.storage import PassedOver, Storage, StoredObject, canonical_uri, glob_filter
 from handlers.extraction import formats_shown, mime_type_of
-from handlers.records import SourceFile
+from handlers.records import LeftOut, SourceFile
+from handlers.sources.coverage import Coverage
 from handlers.sources.manifests import is_manifest, read_manifest
+from handlers.sources.registering import register, registered
+from handlers.sources.rules import RULES
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
+from handlers.sources.tagging import tag_files
+from handlers.stores import SourceRecord
 
 HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 """Never worth ingesting: hidden files and folders, lock files of office programs."""
@@ -22,24 +28,29 @@ HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 SETTLED_S = 2.0
 """A file changed less than this before it is listed may change again without looking different, except for its ETag."""
 
+_SUFFIXES_SHOWN = 10
 
-@handler(writes="sources", effects=())
+
+@handler(writes="sources", effects="index.sources")
 def list_sources(
     source: str,
     *,
     pattern: str = "**/*",
     exclude: Sequence[str] = HIDDEN,
     limit: int | None = None,
+    max_document_bytes: int | None = None,
     tags: Mapping[str, str | Sequence[str]] | None = None,
     call: Call,
 ) -> Sequence[SourceFile]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
-    number of folders. Files of other formats are counted in the log and left out; `limit` keeps the first ones. All
-    get `tags`, and those of folders and sidecar files (see `handlers.sources.sidecars`).
+    number of folders. Every other object is left out by one of the rules in `handlers.sources.rules`; `limit` keeps the
+    first files. All files get `tags`, those of other sources of the index that hold them, and those of folders and
+    sidecar files (see `handlers.sources.sidecars`).
 
-    The listing is on disk (see `flows.state.disk_sequences`) and may be of any length.
+    The source is noted in the index, with everything that it leaves out. The listing is on disk (see
+    `flows.state.disk_sequences`) and may be of any length.
 
     A source `manifest:URI` is a listing that was made before: all files that it names are taken as they are there.
 
@@ -50,54 +61,120 @@ def list_sources(
     storage: Storage = call.services["storage"]
     if is_manifest(source):
         return read_manifest(storage, source)
-    found, sidecars = Spool[SourceFile](key=lambda listed: listed.name), dict[str, str]()
-    ignored = Counter[str]()
-    for stored in _files(storage, source, pattern, exclude, sidecars, ignored):
+    given = Tagging(tags or {}).of("")
+    survey = _Survey([(glob_filter(glob), glob) for glob in exclude], max_document_bytes)
+    for found in storage.survey(source, pattern=pattern, including=SIDECARS):
         call.check_cancelled()
-        found.add(stored)
-    if ignored:
-        kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(ignored.items()))
-        call.logger.info("%s: %d files of other formats ignored (%s)", source, ignored.total(), kinds)
-    if not len(found):
-        raise FatalError(_nothing_to_ingest(source, pattern, ignored))
-    call.logger.info("%s: %d files to ingest", source, len(found) if limit is None else min(limit, len(found)))
-    listed = found.finish()
-    if not (tags or sidecars or limit is not None):
-        return listed
-    # A folder's tags may stand behind its files in the listing.
-    given = Tagging(tags or {}, {name: storage.read(uri, max_bytes=1_000_000) for name, uri in sidecars.items()})
-    return DiskSequence(replace(each, tags=given.of(each.name)) for each in islice(listed, limit))
+        survey.add(found)
+    files = survey.finish(limit)
+    if not len(files):
+        raise FatalError(_nothing_to_ingest(source, pattern, survey.counts))
+    record = _record_of(source, files, SourceRecord("", pattern, tuple(exclude), given, run_id=call.run_id))
+    known = registered(call)
+    coverage = Coverage([*(each for each in known if not _is_same(each, record)), record])
+    files = tag_files(files, record, coverage, storage, survey.sidecars)
+    register(record, known, survey.left_out.finish(), call)
+    call.logger.info("%s: %d files to ingest%s", source, len(files), survey.describe())
+    return files
 
 
-def _files(
-    storage: Storage,
-    source: str,
-    pattern: str,
-    exclude: Sequence[str],
-    sidecars: dict[str, str],
-    ignored: Counter[str],
-) -> Iterator[SourceFile]:
-    """The files of known formats, as they are listed; notes the URIs of sidecars by name, and counts other formats."""
-    now = time.time()
-    excluded = [glob_filter(glob) for glob in exclude]
-    for stored in storage.list(source, pattern=pattern, including=SIDECARS):
-        if is_sidecar(stored.name):
-            sidecars[stored.name] = stored.uri
-            continue
-        if any(matches(stored.name) for matches in excluded):
-            continue
-        if mime_type_of(stored.name) is None:
-            ignored[PurePosixPath(stored.name).suffix.lower() or "no suffix"] += 1
-            continue
-        settled = stored.modified is not None and stored.modified < now - SETTLED_S
-        certain = settled or stored.etag is not None
-        yield SourceFile(stored.uri, stored.name, stored.size, stored.modified, stored.etag, certain=certain)
+def _record_of(source: str, files: Sequence[SourceFile], record: SourceRecord) -> SourceRecord:
+    """The record with its URI; neither pattern nor exclusions apply to a single file."""
+    root = canonical_uri(Storage.join(source))
+    if len(files) == 1 and canonical_uri(files[0].uri) == root:
+        return replace(record, uri=root, pattern="**/*", exclude=(), is_folder=False)
+    return replace(record, uri=root)
 
 
-def _nothing_to_ingest(source: str, pattern: str, ignored: Counter[str]) -> str:
+def _is_same(one: SourceRecord, other: SourceRecord) -> bool:
+    return (one.uri, one.pattern) == (other.uri, other.pattern)
+
+
+@dataclass
+class _Survey:
+    """Sorts the objects of a source into files to ingest, sidecars, and those that a rule leaves out."""
+
+    excluded: Sequence[tuple[Callable[[str], bool], str]]
+    max_bytes: int | None
+    files: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_composed_name))
+    left_out: Spool[LeftOut] = field(default_factory=Spool[LeftOut])
+    sidecars: dict[str, str] = field(default_factory=dict[str, str])
+    """URIs by name."""
+    counts: Counter[str] = field(default_factory=Counter[str])
+    """How many objects each rule leaves out."""
+    suffixes: Counter[str] = field(default_factory=Counter[str])
+    """Those of unknown formats."""
+    is_ascii: bool = True
+    """Whether all names of files are."""
+    now: float = field(default_factory=time.time)
+
+    def add(self, found: StoredObject | PassedOver) -> None:
+        if isinstance(found, PassedOver):
+            self._leave_out(found, found.rule, found.reason)
+        elif is_sidecar(found.name):
+            self.sidecars[found.name] = found.uri
+            self._leave_out(found, "sidecar", RULES["sidecar"])
+        elif (glob := next((glob for matches, glob in self.excluded if matches(found.name)), None)) is not None:
+            self._leave_out(found, "hidden" if glob in HIDDEN else "excluded", f"fits {glob}")
+        elif mime_type_of(found.name) is None:
+            suffix = PurePosixPath(found.name).suffix.lower() or "no suffix"
+            self.suffixes[suffix] += 1
+            self._leave_out(found, "format", suffix)
+        elif found.size == 0:
+            self._leave_out(found, "empty", RULES["empty"])
+        elif self.max_bytes is not None and found.size > self.max_bytes:
+            self._leave_out(found, "size", f"{found.size:,} bytes, more than {self.max_bytes:,} (max_document_bytes)")
+        else:
+            settled = found.modified is not None and found.modified < self.now - SETTLED_S
+            certain = settled or found.etag is not None
+            self.is_ascii = self.is_ascii and found.name.isascii()
+            self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+
+    def describe(self) -> str:
+        """What is left out, for a log; empty if it is nothing."""
+        counted = [f"{self.counts[rule]:,} {rule}" for rule in RULES if self.counts[rule]]
+        most = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))[:_SUFFIXES_SHOWN]
+        kinds = f" (formats: {', '.join(f'{count:,} × {suffix}' for suffix, count in most)})" if most else ""
+        return f"; left out: {', '.join(counted)}{kinds}" if counted else ""
+
+    def finish(self, limit: int | None) -> DiskSequence[SourceFile]:
+        """The files by name, one for each canonical URI, and no more than `limit`."""
+        if limit is None and self.is_ascii:
+            return self.files.finish()  # no two of them can have one canonical URI
+        return DiskSequence(self._chosen(limit))
+
+    def _chosen(self, limit: int | None) -> Iterator[SourceFile]:
+        taken = 0
+        for uri, same in groupby(self.files.finish(), key=lambda file: canonical_uri(file.uri)):
+            files = list(same)
+            chosen = next((file for file in files if file.uri == uri), files[0])
+            for file in files:
+                if file is not chosen:
+                    self._leave_out(
+                        file, "duplicate", f"the same as {chosen.name} but for the Unicode form of its name"
+                    )
+            if limit is not None and taken >= limit:
+                self._leave_out(chosen, "limit", RULES["limit"])
+            else:
+                taken += 1
+                yield chosen
+
+    def _leave_out(self, found: StoredObject | PassedOver | SourceFile, rule: str, reason: str) -> None:
+        self.counts[rule] += 1
+        self.left_out.add(LeftOut(found.uri, found.name, rule, reason))
+
+
+def _composed_name(file: SourceFile) -> str:
+    return unicodedata.normalize("NFC", file.name)
+
+
+def _nothing_to_ingest(source: str, pattern: str, counts: Mapping[str, int]) -> str:
     formats = formats_shown()
-    if ignored:
-        return f"{source}: none of its {ignored.total()} files has a format that can be ingested: {formats}"
-    if pattern != "**/*":
+    if counts["format"]:
+        return f"{source}: none of its {counts['format']} files has a format that can be ingested: {formats}"
+    if counts["pattern"]:
         return f"{source}: no file matches {pattern!r}; `**/*` takes all files, in folders too"
+    if counts:
+        left_out = ", ".join(f"{number:,} {rule}" for rule, number in counts.items())
+        return f"{source}: holds no files that can be ingested; left out: {left_out}"
     return f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it ({formats})"

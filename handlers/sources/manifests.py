@@ -12,7 +12,7 @@ from flows.state import DiskSequence, Spool
 from flows.storage import Storage
 from handlers.records import SourceFile
 
-PREFIX = "manifest:"
+MANIFEST = "manifest:"
 """A source with this prefix is the URI of a manifest."""
 _A_DOCUMENT = 4096
 """The bytes that every document counts besides its own, since an empty one takes time too."""
@@ -20,7 +20,7 @@ _SLACK = 1.05
 
 
 def is_manifest(source: str) -> bool:
-    return source.startswith(PREFIX)
+    return source.startswith(MANIFEST)
 
 
 def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[SourceFile]]:
@@ -51,7 +51,7 @@ def partition(sources: Sequence[SourceFile], shards: int) -> list[Sequence[Sourc
 def write_manifest(storage: Storage, uri: str, sources: Sequence[SourceFile]) -> str:
     """Write a manifest; returns the source that ingests the files in it."""
     lines = (json.dumps(asdict(source), ensure_ascii=False) for source in sources)
-    return PREFIX + storage.write(uri, b"".join(f"{line}\n".encode() for line in lines))
+    return MANIFEST + storage.write(uri, b"".join(f"{line}\n".encode() for line in lines))
 
 
 def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
@@ -60,7 +60,7 @@ def read_manifest(storage: Storage, source: str) -> Sequence[SourceFile]:
     Raises:
         FatalError: it cannot be read as one.
     """
-    uri = source.removeprefix(PREFIX)
+    uri = source.removeprefix(MANIFEST)
     try:
         with storage.open(uri) as lines:
             return DiskSequence(_source(json.loads(line)) for line in lines)

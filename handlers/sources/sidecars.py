@@ -55,9 +55,9 @@ class Tagging:
                 ending = next(ending for ending in SIDECARS if own.endswith(ending))
                 self._files[name.removesuffix(ending)] = _values_by_tag(loaded, name)
 
-    def of(self, name: str) -> tuple[tuple[str, str], ...]:
-        """The tags of a file, in the form of `Document.tags`."""
-        found = dict(self._given)
+    def of(self, name: str, given: Values | None = None) -> tuple[tuple[str, str], ...]:
+        """The tags of a file, in the form of `Document.tags`; `given` replaces the tags of the whole ingestion."""
+        found = dict(self._given if given is None else given)
         parts = name.split("/")
         for depth in range(len(parts)) if self._folders else ():
             folder = self._folders.get("/".join(parts[:depth]))

@@ -3,16 +3,18 @@
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
-from handlers.stores.protocol import IndexReader, IndexSearch, IndexStore, IndexUpkeep, IndexWriter
+from handlers.stores.protocol import IndexReader, IndexSearch, IndexSources, IndexStore, IndexUpkeep, IndexWriter
 from handlers.stores.ranking import Bm25
 from handlers.stores.rows import (
     ChunkState,
+    DocumentPlace,
     DocumentRow,
     DocumentState,
     Facet,
     FailedDocument,
     Rename,
     Restatement,
+    SourceRecord,
     StoredDocument,
 )
 from handlers.stores.unmade import IndexMadeOnWrite, index_exists
@@ -20,6 +22,7 @@ from handlers.stores.unmade import IndexMadeOnWrite, index_exists
 __all__ = [
     "Bm25",
     "ChunkState",
+    "DocumentPlace",
     "DocumentRow",
     "DocumentState",
     "Facet",
@@ -27,11 +30,13 @@ __all__ = [
     "IndexMadeOnWrite",
     "IndexReader",
     "IndexSearch",
+    "IndexSources",
     "IndexStore",
     "IndexUpkeep",
     "IndexWriter",
     "Rename",
     "Restatement",
+    "SourceRecord",
     "StoredDocument",
     "copy_index",
     "format_facets",

@@ -8,9 +8,9 @@ from itertools import groupby
 
 import numpy as np
 
-from handlers.records import Embeddings
+from handlers.records import Embeddings, LeftOut
 from handlers.stores.protocol import IndexReader, IndexStore, IndexWriter
-from handlers.stores.rows import FailedDocument, StoredDocument
+from handlers.stores.rows import FailedDocument, SourceRecord, StoredDocument
 
 _MODULUS = 1 << 256
 
@@ -76,13 +76,13 @@ class CopyResult:
 
 
 def copy_index(
-    source: IndexReader,
+    source: IndexStore,
     target: IndexStore,
     *,
     batch_size: int = 50,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> CopyResult:
-    """Copy everything visible, and the reasons of failures, in batches; then compare counts and content of both.
+    """Copy everything visible, reasons of failures and sources, in batches; then compare counts and content of both.
 
     `progress` is called with the number of documents done so far. Documents that only the target has stay (and make
     the comparison fail); staged versions are not copied. Safe to repeat, for example after an interruption.
@@ -97,7 +97,16 @@ def copy_index(
             _write(target, list(group), run_id, fingerprint)
         done += len(stored)
         progress(done)
+    for record in source.sources():
+        target.put_source(record, _left_out(source, record))
     return CopyResult(done, source.statistics(), target.statistics(), (source.fingerprint(), target.fingerprint()))
+
+
+def _left_out(store: IndexStore, source: SourceRecord) -> Iterator[LeftOut]:
+    offset = 0
+    while page := store.left_out(source.uri, source.pattern, limit=1000, offset=offset):
+        yield from page
+        offset += len(page)
 
 
 def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:

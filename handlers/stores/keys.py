@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import chain
 
+from flows.storage import canonical_uri
 from handlers.records import Document, Entity, Relation, stable_id
 
 _LONGEST_TERM = 200
@@ -21,6 +22,11 @@ def count_facts(entities: Iterable[Entity], relations: Iterable[Relation]) -> in
     mentioned = {(each.chunk_id, entity_key(each.name), each.kind) for each in entities}
     related = {(each.chunk_id, entity_key(each.start), entity_key(each.end), each.kind) for each in relations}
     return len(mentioned) + len(related)
+
+
+def spellings(name: str) -> list[str]:
+    """The ways in which a document may be stored that a person calls by this name or URI."""
+    return list(dict.fromkeys([name, unicodedata.normalize("NFC", name), canonical_uri(name)]))
 
 
 def storable_text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Four small protocols of an index: it is read, written, searched and kept in order.
+"""Five small protocols of an index: it is read, written, searched and kept in order, and it knows its sources.
 
 Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
@@ -10,10 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, Relation, SparseVector
+from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, LeftOut, Relation, SparseVector
 from handlers.stores.ranking import BM25, Bm25
 from handlers.stores.rows import (
     ChunkState,
+    DocumentPlace,
     DocumentRow,
     DocumentState,
     DocumentStatus,
@@ -23,6 +24,7 @@ from handlers.stores.rows import (
     Mention,
     Rename,
     Restatement,
+    SourceRecord,
     StoredDocument,
     SweepCounts,
 )
@@ -40,6 +42,15 @@ class IndexReader(Protocol):
         self, *, status: DocumentStatus | None = None, limit: int = 100, offset: int = 0
     ) -> list[DocumentRow]:
         """A page of the document table, by name."""
+        ...
+
+    def lookup(self, name: str, *, limit: int = 20) -> list[DocumentRow]:
+        """The documents that a person may mean by a name, sorted by name: those of this id, URI or whole name, else
+        those whose name or URI ends with it after a slash."""
+        ...
+
+    def document_places(self, *, after: str = "", limit: int = 1000) -> list[DocumentPlace]:
+        """Name and URI of all documents in pages, by id: those with ids greater than `after`."""
         ...
 
     def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
@@ -209,12 +220,17 @@ class IndexUpkeep(Protocol):
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
         """Note tags, URI, revision or fingerprint of searchable documents, with everything that a run has staged over
-        them; the number that were there. All of it becomes visible at once.
+        them; the number that were there. All of it becomes visible at once. A document with a new fingerprint, given
+        with a run, is processed.
 
         Raises:
             FatalError: a new fingerprint, given with a run, is not true, since another run has made a facet of the
                 document in another way meanwhile; nothing is noted.
         """
+        ...
+
+    def name_documents(self, names: Mapping[str, str]) -> int:
+        """Give documents (by id) other names, whatever their status; the number that were there."""
         ...
 
     def requeue(self, document_ids: Sequence[str]) -> int:
@@ -232,7 +248,32 @@ class IndexUpkeep(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, Protocol):
+class IndexSources(Protocol):
+    """Which sources an index has, what they leave out, and what became of everything that they hold."""
+
+    def sources(self) -> list[SourceRecord]:
+        """All sources, by URI and pattern."""
+        ...
+
+    def put_source(self, source: SourceRecord, left_out: Iterable[LeftOut] | None = None) -> None:
+        """Note a source in place of the one with its URI and pattern.
+
+        With `left_out`, that replaces the objects that the source was known to leave out.
+        """
+        ...
+
+    def forget_sources(self, sources: Iterable[tuple[str, str]]) -> int:
+        """Forget sources (URI and pattern) with what they leave out; the number that were there. Documents stay."""
+        ...
+
+    def left_out(
+        self, uri: str, pattern: str, *, rule: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[LeftOut]:
+        """A page of the objects that a source left out when it was last listed, in the order of the listing."""
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, Protocol):
     """A whole index, for those who open one."""
 
     def close(self) -> None: ...

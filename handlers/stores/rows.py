@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -131,12 +131,37 @@ class StoredDocument:
 
 
 @dataclass(frozen=True)
+class SourceRecord:
+    """A source that was ingested into an index; its canonical URI and its pattern tell it from others."""
+
+    uri: str
+    pattern: str = "**/*"
+    exclude: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    """Of all its documents, as they were given for the ingestion."""
+    is_folder: bool = True
+    run_id: str = ""
+    """The last run that listed it."""
+    updated_at: float = 0.0
+    balance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What became of every object that its last complete run saw; empty before the first."""
+
+
+@dataclass(frozen=True)
 class SweepCounts:
     """How much `sweep` removed: staged versions, staged chunks, documents that never became searchable."""
 
     versions: int = 0
     chunks: int = 0
     documents: int = 0
+
+
+class DocumentPlace(NamedTuple):
+    """Where a document comes from, and the name under which it is shown."""
+
+    id: str
+    name: str
+    uri: str
 
 
 class Edge(NamedTuple):

@@ -1,25 +1,44 @@
 """What the documentation shows works: its Python runs, its pipelines can be planned, the tutorial gives a result."""
 
-import asyncio
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from flows import pipeline, run
 from flows.author import REGISTRY, load_modules
-from flows.engine import Prepared, run_plan
 from flows.loaders import load_pipeline_text
-from flows.model import Pipeline
 from flows.planning import make_plan
-from flows.state import Context
 from handlers.data.functions import FUNCTIONS
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OWN = ("count_words", "find_longest_word", "read_titles", "remember_titles", "fetch_account", "tell_editors")
+EXECUTED = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/handlers.md",
+    "docs/python.md",
+    "docs/data.md",
+    "docs/jobs.md",
+    "docs/testing.md",
+)
+"""The pages whose Python is run, all of one page in one module."""
+OWN = (
+    "word_counts",
+    "longest_word",
+    "count_words",
+    "find_longest_word",
+    "read_titles",
+    "remember_titles",
+    "loudest",
+    "translate",
+    "fetch_account",
+    "tell_editors",
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -27,15 +46,17 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def documented_handlers() -> Iterator[None]:
-    """The handlers that the pages define, as if a team had written them."""
+def documented() -> Iterator[Mapping[str, Mapping[str, Any]]]:
+    """The handlers that the pages define, as if a team had written them; by page, what its Python has made."""
     load_modules(["handlers"])
-    for page in (ROOT / "docs" / name for name in ("tutorial.md", "handlers.md", "data.md", "jobs.md")):
-        for number, code in enumerate(blocks(page, "python")):
-            module = ModuleType(f"documented_{page.stem}_{number}")
-            sys.modules[module.__name__] = module
-            exec(compile(code, str(page), "exec"), module.__dict__)
-    yield
+    made: dict[str, Mapping[str, Any]] = {}
+    for name in EXECUTED:
+        module = ModuleType(f"documented_{Path(name).stem}")
+        sys.modules[module.__name__] = module
+        for code in blocks(ROOT / name, "python"):
+            exec(compile(code, name, "exec"), module.__dict__)
+        made[name] = module.__dict__
+    yield made
     for name in OWN:
         del REGISTRY.handlers[name]
     del FUNCTIONS["totals_by_region"]
@@ -59,14 +80,22 @@ def test_every_pipeline_on_a_page_can_be_planned(page: str, text: str) -> None:
     assert plan.leaves
 
 
-def test_the_tutorial_counts_words() -> None:
+def test_the_readme_counts_words(documented: Mapping[str, Mapping[str, Any]]) -> None:
+    result = documented["README.md"]["result"]
+    assert (result["word_counts"], result.longest_word) == ({"to": 2, "be": 2, "or": 1, "not": 1}, "not")
+
+
+def test_the_tutorial_counts_words_in_yaml_and_in_python(documented: Mapping[str, Mapping[str, Any]]) -> None:
     (text, _) = blocks(ROOT / "docs" / "tutorial.md", "yaml")
-    plan = make_plan(load_pipeline_text(text).pipeline, given=["text"])
-    context = Context({"text": "to be or not to be"})
-    result = asyncio.run(run_plan(Prepared(plan, context)))
-    assert result.status == "succeeded"
-    assert context.data["word_counts"] == {"to": 2, "be": 2, "or": 1, "not": 1}
-    assert context.data["longest_word"] == "not"
+    for result in (run(load_pipeline_text(text), text="to be or not to be"), documented["docs/tutorial.md"]["result"]):
+        assert (result.status, result.longest_word) == ("succeeded", "not")
+        assert result["word_counts"] == {"to": 2, "be": 2, "or": 1, "not": 1}
+
+
+def test_the_page_of_python_runs_and_makes_a_flow(documented: Mapping[str, Mapping[str, Any]]) -> None:
+    page = documented["docs/python.md"]
+    assert (page["result"].loudest, page["result"]["translate"]) == (" Loud!", "[de] Quiet. Loud!")
+    assert list(page["speech_flow"].parameters.properties) == ["text", "max_concurrency"]
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -75,16 +104,13 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_testing_page_explores_its_pipeline() -> None:
-    (code,) = blocks(ROOT / "docs" / "testing.md", "python")
-    page = ModuleType("documented_testing")
-    exec(compile(code, "docs/testing.md", "exec"), page.__dict__)
-    assert page.__dict__["explored"].with_faults > 0
+def test_the_testing_page_explores_its_pipeline(documented: Mapping[str, Mapping[str, Any]]) -> None:
+    assert documented["docs/testing.md"]["explored"].with_faults > 0
 
 
 def test_the_function_on_the_page_of_data_steps_is_called_by_its_name() -> None:
     options = {"function": "totals_by_region", "inputs": ["sales_data"], "output": "totals"}
-    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": [{"handler": "transform", "options": options}]}))
-    context = Context({"sales_data": [{"region": "north", "amount": 2.0}, {"region": "north", "amount": 3.0}]})
-    asyncio.run(run_plan(Prepared(plan, context)))
-    assert context.data["totals"] == {"north": 5.0}
+    sales = [{"region": "north", "amount": 2.0}, {"region": "north", "amount": 3.0}]
+    assert run(pipeline("p", {"handler": "transform", "options": options}), sales_data=sales)["totals"] == {
+        "north": 5.0
+    }

@@ -8,8 +8,6 @@ import pytest
 from deployments.catalog import load_catalog
 from deployments.settings import Settings
 from flows.loaders import load_pipeline
-from handlers.ingestion.changes import make_batches
-from handlers.records import SourceFile
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
 
 FILES = {
@@ -223,11 +221,3 @@ def test_a_broken_document_is_not_tried_again_until_it_or_the_wish_changes(setti
     assert [failure.item for failure in ingest(settings, source, retry_failed=True).failures] == ["broken.pdf"]
     write(source, {"broken.pdf": "%PDF-1.4 this is none either"}, modified=LONG_AGO + 60)
     assert [failure.item for failure in ingest(settings, source).failures] == ["broken.pdf"]
-
-
-def test_batches_are_bounded_by_documents_and_bytes() -> None:
-    sources = [SourceFile(f"u{n}", f"{n}", 1) for n in range(10_000)]
-    assert len(make_batches(sources, 8, 4_000_000)) <= 1250
-    assert [len(batch) for batch in make_batches(sources[:20], 8, 4_000_000)] == [8, 8, 4]
-    large = [SourceFile(f"u{n}", f"{n}", 3_000_000) for n in range(3)]
-    assert [len(batch) for batch in make_batches(large, 8, 4_000_000)] == [1, 1, 1]

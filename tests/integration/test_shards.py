@@ -41,8 +41,20 @@ def test_a_killed_worker_and_a_killed_coordinator_leave_every_document_in_one_st
     assert ended.wrong == ()
     assert ended.report["index"] == INDEX
     assert (ended.report["status"], len(ended.report["shards"])) == ("partial", 2)
-    counted = [ended.report[name] for name in ("documents", "processed", "failed", "missing")]
-    assert counted == [100, 98, 2, 0]
+    counted = [ended.report[name] for name in ("documents", "processed", "unchanged", "failed")]
+    assert counted == [100, 98, 0, 2]
+    assert ended.report["balance"] | {"run_id": "", "source": "", "details": {}} == {
+        "source": "",
+        "pattern": "**/*",
+        "run_id": "",
+        "seen": 100,
+        "processed": 98,
+        "unchanged": 0,
+        "set_aside": 2,
+        "left_out": {},
+        "details": {},
+        "exact": True,
+    }
     assert ended.report["restarts"] == 1
     # A passage a document, and not many of them twice: what had been finished was not done again.
     assert 98 <= ended.report["cost"]["chunks"] < 98 + 50

@@ -265,5 +265,5 @@ def test_the_flow_has_a_typed_form(registry: Registry) -> None:
     assert schema["properties"]["kind"]["enum"] == ["a", "b"]
     assert schema["properties"]["source"]["description"] == "A folder."
     assert {"index", "max_concurrency"} <= set(schema["properties"])
-    state = asyncio.run(flow(source="folder", return_state=True))
+    state = flow(source="folder", return_state=True)
     assert state.name == "Completed"

@@ -218,15 +218,15 @@ class _Writer:
         self._end_items()
         rows: list[list[str]] = []
         pending = _Pending()
-        cells = [cell for row in _rows(table) for cell in _cells(row)]
+        cells = [cell for row in _parts(table, "tr") for cell in _parts(row, "tc")]
         if len(cells) == 1:  # a frame around a note
             self._walk(cells[0])
             self._end_items()
             return
-        for row in _rows(table):
+        for row in _parts(table, "tr"):
             self._file.check_time()
             texts: list[str] = []
-            for cell in _cells(row):
+            for cell in _parts(row, "tc"):
                 properties = cell.find("{*}tcPr")
                 span = attribute(None if properties is None else properties.find("{*}gridSpan"))
                 texts.append(
@@ -253,25 +253,14 @@ class _Writer:
             self._items.clear()
 
 
-def _rows(table: etree._Element) -> Iterator[etree._Element]:
-    """The rows of a table, not those of tables inside it."""
-    for node in table:
-        match local_name(node):
-            case "tr":
-                yield node
+def _parts(node: etree._Element, name: str) -> Iterator[etree._Element]:
+    """The rows of a table, or the cells of a row, by the name of their element; not those of tables inside it."""
+    for inner in node:
+        match local_name(inner):
+            case found if found == name:
+                yield inner
             case "sdt" | "sdtContent" | "customXml" | "ins":
-                yield from _rows(node)
-            case _:
-                pass
-
-
-def _cells(row: etree._Element) -> Iterator[etree._Element]:
-    for node in row:
-        match local_name(node):
-            case "tc":
-                yield node
-            case "sdt" | "sdtContent" | "customXml" | "ins":
-                yield from _cells(node)
+                yield from _parts(inner, name)
             case _:
                 pass
 

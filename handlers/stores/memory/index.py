@@ -2,11 +2,12 @@
 
 from handlers.stores.memory.reads import MemoryReader
 from handlers.stores.memory.search import MemorySearch
+from handlers.stores.memory.sources import MemorySources
 from handlers.stores.memory.upkeep import MemoryUpkeep
 from handlers.stores.memory.writes import MemoryWriter
 
 
-class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep):
+class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep, MemorySources):
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:

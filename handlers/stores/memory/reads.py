@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from handlers.records import Artifact, Chunk, Document
 from handlers.stores.content import ContentHash
-from handlers.stores.keys import entity_key
+from handlers.stores.keys import entity_key, spellings
 from handlers.stores.memory.tables import MemoryTables
-from handlers.stores.rows import ChunkState, DocumentRow, DocumentState, DocumentStatus, StoredDocument
+from handlers.stores.rows import ChunkState, DocumentPlace, DocumentRow, DocumentState, DocumentStatus, StoredDocument
 
 
 class MemoryReader(MemoryTables):
@@ -24,6 +24,20 @@ class MemoryReader(MemoryTables):
         with self._lock:
             rows = [self._row(each) for each in self._rows if status in (None, self._rows[each].status)]
             return sorted(rows, key=lambda row: (row.name, row.id))[offset : offset + limit]
+
+    def lookup(self, name: str, *, limit: int = 20) -> list[DocumentRow]:
+        names = spellings(name)
+        endings = tuple(f"/{each}" for each in names)
+        with self._lock:
+            rows = [self._row(each) for each in self._rows]
+        whole = [row for row in rows if {row.id, row.name, row.uri} & set(names)]
+        found = whole or [row for row in rows if row.name.endswith(endings) or row.uri.endswith(endings)]
+        return sorted(found, key=lambda row: (row.name, row.id))[:limit]
+
+    def document_places(self, *, after: str = "", limit: int = 1000) -> list[DocumentPlace]:
+        with self._lock:
+            rows = [self._rows[each] for each in sorted(each for each in self._rows if each > after)[:limit]]
+            return [DocumentPlace(row.id, row.name, row.uri) for row in rows]
 
     def document_states(self, *, after: str = "", limit: int = 1000) -> list[DocumentState]:
         with self._lock:

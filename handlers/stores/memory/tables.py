@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from handlers.records import Artifact, Chunk, Document, Entity, Relation, SparseVector
+from handlers.records import Artifact, Chunk, Document, Entity, LeftOut, Relation, SparseVector
 from handlers.stores.fingerprints import remade_facets
 from handlers.stores.keys import entity_key
 from handlers.stores.refusals import facet_was_remade
-from handlers.stores.rows import DocumentRow, Facet
+from handlers.stores.rows import DocumentRow, Facet, SourceRecord
 from handlers.tags import TagFilter
 
 
@@ -66,6 +66,8 @@ class MemoryTables:
         self._over: dict[tuple[str, str], Passage] = {}
         """Passages that runs have staged over those that are visible or another run's, by chunk id and run."""
         self._tried: dict[str, str] = {}
+        self._sources: dict[tuple[str, str], SourceRecord] = {}
+        self._left_out: dict[tuple[str, str], list[LeftOut]] = {}
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()

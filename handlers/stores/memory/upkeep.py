@@ -1,7 +1,7 @@
 """Upkeep of an index in memory: documents that go, move, or change without new content."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
@@ -104,6 +104,10 @@ class MemoryUpkeep(MemoryTables):
                 self._published[each.document_id] = (name, version)
                 if each.uri is not None:
                     self._rows[each.document_id] = replace(self._rows[each.document_id], uri=each.uri)
+                if each.run_id is not None and each.fingerprint is not None:
+                    row = self._rows[each.document_id]
+                    self._rows[each.document_id] = replace(row, status="processed", reason="")
+                    self._tried.pop(each.document_id, None)
             return len(known)
 
     @contextmanager
@@ -114,6 +118,18 @@ class MemoryUpkeep(MemoryTables):
         except (FatalError, ValueError):
             self._rows, self._staged, self._published, self._passages, self._over = before
             raise
+
+    def name_documents(self, names: Mapping[str, str]) -> int:
+        with self._lock:
+            known = names.keys() & self._rows.keys()
+            for each in known:
+                self._rows[each] = replace(self._rows[each], name=names[each])
+                if each in self._published:
+                    staged, version = self._published[each]
+                    renamed = replace(version, document=replace(version.document, name=names[each]))
+                    self._published[each] = (staged, renamed)
+                    self._staged[each, staged] = renamed
+            return len(known)
 
     def requeue(self, document_ids: Sequence[str]) -> int:
         with self._lock:

@@ -162,18 +162,19 @@ def _prepare(address: Address) -> str:
                 {"version": SCHEMA_VERSION},
             )
         version = connection.execute(text("SELECT value FROM counters WHERE name = 'schema'")).scalar()
-        if upgrades(version, "postgresql"):
-            version = _upgrade(connection)
+        if version != SCHEMA_VERSION and upgrades(version, "postgresql") is not None:
+            version = _upgrade(connection, address.schema)
     if version != SCHEMA_VERSION:
         raise FatalError(other_version(str(address), version, "index"))
     return extension
 
 
-def _upgrade(connection: Any) -> int:
+def _upgrade(connection: Any, schema: str) -> int:
     """Upgrade the tables to the newest schema version; a second process finds it done."""
     found = connection.execute(text("SELECT value FROM counters WHERE name = 'schema' FOR UPDATE")).scalar_one()
     for statement in upgrades(found, "postgresql") or ():
         connection.exec_driver_sql(statement)
+    metadata.create_all(connection.execution_options(schema_translate_map={None: schema}))
     connection.execute(text("UPDATE counters SET value = :new WHERE name = 'schema'"), {"new": SCHEMA_VERSION})
     return SCHEMA_VERSION
 

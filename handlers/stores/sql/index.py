@@ -4,12 +4,13 @@ from handlers.stores.sql.graph import SqlGraph
 from handlers.stores.sql.publication import SqlPublication
 from handlers.stores.sql.reads import SqlReader
 from handlers.stores.sql.search import SqlSearch
+from handlers.stores.sql.sources import SqlSources
 from handlers.stores.sql.states import SqlStates
 from handlers.stores.sql.upkeep import SqlUpkeep
 from handlers.stores.sql.writes import SqlWriter
 
 
-class SqlIndexStore(SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep):
+class SqlIndexStore(SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep, SqlSources):
     """All of an `IndexStore` but how transactions begin, how passages are scored, and how much room it takes.
 
     Every method is one transaction; `publish` and `sweep` take one per batch.

@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, distinct, func, select, union
+from sqlalchemy import ColumnElement, Row, Select, distinct, func, or_, select, union
 
 from flows.state import chunked
 from handlers.records import Artifact, Chunk
-from handlers.stores.rows import DocumentRow, DocumentStatus
+from handlers.stores.keys import spellings
+from handlers.stores.rows import DocumentPlace, DocumentRow, DocumentStatus
 from handlers.stores.sql import schema
 from handlers.stores.sql.transactions import Transactions
 
@@ -34,6 +35,22 @@ class SqlReader(Transactions):
             if status is not None:
                 query = query.where(documents_.c.status == status)
             return [_document_row(row) for row in connection.execute(query)]
+
+    def lookup(self, name: str, *, limit: int = 20) -> list[DocumentRow]:
+        names = spellings(name)
+        whole = documents_.c.id.in_(names) | documents_.c.name.in_(names) | documents_.c.uri.in_(names)
+        with self._read() as connection:
+            query = _document_rows().order_by(documents_.c.name, documents_.c.id).limit(limit)
+            rows = connection.execute(query.where(whole)).all()
+            if not rows:
+                ends = [_ends_with(column, each) for column in (documents_.c.name, documents_.c.uri) for each in names]
+                rows = connection.execute(query.where(or_(*ends))).all()
+            return [_document_row(row) for row in rows]
+
+    def document_places(self, *, after: str = "", limit: int = 1000) -> list[DocumentPlace]:
+        with self._read() as connection:
+            query = select(documents_.c.id, documents_.c.name, documents_.c.uri).where(documents_.c.id > after)
+            return [DocumentPlace(*row) for row in connection.execute(query.order_by(documents_.c.id).limit(limit))]
 
     def statistics(self) -> dict[str, int]:
         by_status = select(documents_.c.status, func.count().label("number")).group_by(documents_.c.status)
@@ -140,6 +157,12 @@ def chunk_from(row: Row, document_id: str) -> Chunk:
 
 def artifact_from(row: Row, document_id: str) -> Artifact:
     return Artifact(row.id, document_id, row.kind, row.content, uri=row.uri, page=row.page, language=row.language)
+
+
+def _ends_with(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a text ends with this name after a slash; case counts, as it does not for LIKE in SQLite."""
+    ending = f"/{name}"
+    return func.substr(column, func.length(column) - len(ending) + 1) == ending
 
 
 def _document_rows() -> Select[Any]:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -32,8 +32,10 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
         "sqlite": (_SETTLE,),
         "postgresql": ("ALTER TABLE postings DROP CONSTRAINT IF EXISTS postings_passage_fkey", _SETTLE),
     },
+    # Two tables more; and documents are known by their URIs, which the next ingestion of their source brings about.
+    4: {"sqlite": (), "postgresql": ()},
 }
-"""The statements that upgrade an older schema version to the next, by dialect."""
+"""The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
 
 def upgrades(version: int | None, dialect: str) -> list[str] | None:
@@ -96,6 +98,34 @@ documents = Table(
     Column("updated_at", Double, nullable=False),
     Column("published", Key),  # versions.key of the visible version
     Column("tried", Text, nullable=False, server_default=""),  # of a failed document: its revision and how it was read
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("uri", Text, nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("exclude", Text, nullable=False),  # JSON
+    Column("tags", Text, nullable=False),  # JSON
+    Column("is_folder", Boolean, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("balance", Text, nullable=False),  # JSON
+    UniqueConstraint("uri", "pattern"),
+)
+
+left_out = Table(
+    "left_out",
+    metadata,
+    Column("source", Key, ForeignKey("sources.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("rule", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("left_out_by_rule", "source", "rule", "position"),
+    sqlite_with_rowid=False,
 )
 
 versions = Table(

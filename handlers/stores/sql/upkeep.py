@@ -10,7 +10,7 @@ from handlers.stores.refusals import check_new_ids, name_is_taken
 from handlers.stores.rows import Facet, Rename, Restatement
 from handlers.stores.sql import schema
 from handlers.stores.sql.adoption import adopt, check_made
-from handlers.stores.sql.dialects import among
+from handlers.stores.sql.dialects import among, update_rows
 from handlers.stores.sql.removal import SqlRemoval, remove_passages
 from handlers.stores.sql.staging import lock_documents, put_tags, touch, version_fields
 
@@ -46,6 +46,14 @@ class SqlUpkeep(SqlRemoval):
             if tags or any(adopted.values()):
                 touch(connection)
             return len(found)
+
+    def name_documents(self, names: Mapping[str, str]) -> int:
+        with self._write() as connection:
+            keys = lock_documents(connection, names)
+            update_rows(connection, documents_, "key", ("name",), [(names[each], key) for each, key in keys.items()])
+            if keys:
+                touch(connection)
+            return len(keys)
 
     def requeue(self, document_ids: Sequence[str]) -> int:
         with self._write() as connection:
@@ -148,8 +156,11 @@ def _searchable(connection: Connection, document_ids: Sequence[str]) -> dict[str
 
 
 def _restate(connection: Connection, restatement: Restatement, document: int, version: int) -> None:
-    if restatement.uri is not None:
-        connection.execute(update(documents_).where(documents_.c.key == document).values(uri=restatement.uri))
+    described = {} if restatement.uri is None else {"uri": restatement.uri}
+    if restatement.run_id is not None and restatement.fingerprint is not None:
+        described |= {"status": "processed", "reason": "", "tried": ""}
+    if described:
+        connection.execute(update(documents_).where(documents_.c.key == document).values(**described))
     given = {"revision": restatement.revision, "fingerprint": restatement.fingerprint}
     if values := {name: value for name, value in given.items() if value is not None}:
         connection.execute(update(versions_).where(versions_.c.key == version).values(**values))

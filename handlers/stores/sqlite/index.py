@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
+from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
@@ -109,7 +110,7 @@ def _selected_keys(connection: Connection, query: Select[Any] | None) -> np.ndar
 
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_file(path)
     engine = _make_engine(path, busy_timeout_s, cache_kb=_READ_CACHE_KB, pool_size=8)
     try:
         _prepare(engine, path)
@@ -131,7 +132,8 @@ def _make_engine(path: Path, busy_timeout_s: float, *, cache_kb: int, pool_size:
     def configure(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver would begin transactions itself, and too late
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # With NORMAL, a power cut takes the last transactions, of which the run store may know already.
+        connection.execute("PRAGMA synchronous = FULL")
         # Room for all pages that the terms of a batch touch: with two megabytes, the default, each is written often.
         connection.execute(f"PRAGMA cache_size = -{cache_kb}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WRITE_CACHE_KB // 4}")  # in pages of 4 kB

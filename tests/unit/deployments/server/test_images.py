@@ -21,6 +21,7 @@ _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<word>[^}]*))?\}"
 VALUES = {
     "PREFECT_POSTGRES_PASSWORD": "pass1",
     "POSTGRES_PASSWORD": "pass2",
+    "BRAID_RUN_STORE_KEY": "signs-kept-results",
     "BRAID_S3_KEY": "key",
     "BRAID_S3_SECRET": "sec",
 }

@@ -237,6 +237,7 @@ class _Steps:
         (functools.partial(_takes_stars, 1), "a partial of '_takes_stars' cannot be a handler; write a function with"),
         ("word_counts", "to name the handler, write @handler(name='word_counts')"),
         (3, "3 (int) is no function and cannot be a handler"),
+        (len, "len (builtin_function_or_method) is no function of Python and cannot be a handler"),
     ],
 )
 def test_what_cannot_be_a_handler_is_refused_when_it_is_declared(function: Any, message: str) -> None:

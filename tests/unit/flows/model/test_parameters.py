@@ -127,3 +127,10 @@ def test_secrets_are_left_out_of_what_is_kept() -> None:
         "source": "https://me:***@host/x",
         "more": {"password": "***", "urls": ["s3://a:***@c"]},
     }
+
+
+def test_a_pipeline_without_parameters_says_how_to_declare_one() -> None:
+    with pytest.raises(
+        InvalidParameters, match=r"p has no parameter 'text'; to declare it, write `parameters: {text: {}}`"
+    ):
+        check_parameters(Pipeline(name="p", steps=["a"]), {"text": "x"})

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.author import Call
 from flows.state import DiskSequence, Identity, Services
-from flows.storage import Storage
-from flows.storage.locations import StoredObject
-from handlers.ingestion.changes import find_changes, make_batches
+from flows.storage import Storage, StoredObject
+from handlers.ingestion.batching import Batching, make_batches
+from handlers.ingestion.changes import find_changes
 from handlers.records import Document, SourceFile
 from handlers.sources import list_sources
 from handlers.stores.memory import MemoryIndexStore
@@ -61,38 +62,65 @@ def test_it_finds_what_a_comparison_of_dictionaries_finds(
         max_prune_share=1.0,
         call=call,
     )
-    known = {**elsewhere, **old}  # a document is its name: what was ingested last is what the index has
-    changed = {name for name in new if name in known and (force or known[name] != new[name])}
+    # What is elsewhere under the same name makes no difference.
+    changed = {name for name in new if name in old and (force or old[name] != new[name])}
     missing = {name for name in old if name not in new and name != "skip/a.txt"}
-    added = sorted(name for name in new if name not in known)
+    added = sorted(name for name in new if name not in old)
     left, moved = Counter(old[name] for name in missing), set[str]()
     for name in added if not force else ():
         if left[new[name]]:
             left[new[name]] -= 1
             moved.add(name)
-    processed = [source.name for batch in found["batches"] for source in batch]
-    assert processed == sorted(changed | set(added) - moved)
-    assert {move.document.name for move in found["moves"]} == moved
-    assert Counter(new[move.document.name] for move in found["moves"]) == Counter(new[name] for name in moved)
+    processed = [source.uri.removeprefix(f"{ROOT}/") for batch in found["batches"] for source in batch]
+    assert sorted(processed) == sorted(changed | set(added) - moved)
+    targets = [move.document.uri.removeprefix(f"{ROOT}/") for move in found["moves"]]
+    assert set(targets) == moved
+    assert Counter(new[name] for name in targets) == Counter(new[name] for name in moved)
     ids = {source_of(name, "").document_id for name in missing} - {move.document_id for move in found["moves"]}
     assert list(found["vanished"]) == sorted(ids)
-    unchanged = {name for name in new if name in known} - changed
-    restated = {name for name in unchanged if name in elsewhere and name not in old}
-    assert [each.document_id for each in found["restatements"]] == sorted(
-        source_of(name, "").document_id for name in restated
-    )
-    assert found["changes"]["unchanged"] == len(unchanged - restated)
+    assert list(found["restatements"]) == []
+    counts = found["changes"]
+    assert counts["unchanged"] == len(new) - len(processed)
+    assert counts["listed"] == counts["unchanged"] + counts["process"] + counts["refresh"] + counts["quarantined"]
 
 
-@given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 5), st.integers(1, 60))
-def test_batches_hold_all_in_order_and_no_more_than_they_may(sizes: list[int], most: int, most_bytes: int) -> None:
+@given(
+    st.lists(st.integers(0, 50), max_size=60),
+    st.builds(Batching, st.integers(1, 30), st.integers(0, 60), st.integers(1, 5), st.integers(1, 90)),
+)
+def test_batches_hold_all_in_order_and_no_more_than_they_may(sizes: list[int], batching: Batching) -> None:
     sources = [SourceFile(f"u{n}", f"{n}", size) for n, size in enumerate(sizes)]
-    batches = make_batches(sources, most, most_bytes)
+    batches = make_batches(sources, batching)
     assert [source for batch in batches for source in batch] == sources
     for batch, following in pairwise(batches):
         size = sum(each.size for each in batch)
-        assert len(batch) == 1 or size <= most_bytes
-        assert len(batch) == most or size + following[0].size > most_bytes
+        larger = size + following[0].size
+        assert len(batch) == 1 or size <= batching.batch_bytes
+        assert len(batch) <= max(batching.fill_documents, batching.batch_documents)
+        if len(batch) < batching.batch_documents:
+            assert larger > batching.batch_bytes
+        elif len(batch) < min(batching.fill_documents, len(sources) / 2):
+            assert larger > min(batching.fill_bytes, batching.batch_bytes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([1000] * 7, [7]),
+        ([1000] * 12, [8, 4]),
+        ([1000] * 40, [20, 20]),
+        ([1000] * 100, [50, 50]),
+        ([1000] * 400, [64] * 6 + [16]),
+        ([20_000] * 40, [12, 12, 12, 4]),
+        ([200_000] * 30, [8, 8, 8, 6]),
+        ([900_000] * 5, [2, 2, 1]),
+        ([1000, 5_000_000, 1000], [1, 1, 1]),
+    ],
+)
+def test_small_documents_fill_batches_up_and_two_workers_share_them(sizes: list[int], batches: list[int]) -> None:
+    sources = [SourceFile(f"u{n}", f"{n}", size) for n, size in enumerate(sizes)]
+    made = make_batches(sources, Batching(fill_documents=64, fill_bytes=256_000, batch_bytes=2_000_000))
+    assert [len(batch) for batch in made] == batches
 
 
 def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
@@ -102,14 +130,17 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
     changes = find_changes([source_of(name, new[name]) for name in sorted(new)], ROOT, prune=True, call=call)["changes"]
     assert changes == {
         "listed": 1200,
-        "unchanged": 1100,
+        "unchanged": 1200,
         "process": 0,
         "refresh": 0,
+        "quarantined": 0,
         "restate": 0,
         "move": 100,
-        "quarantined": 0,
+        "adopt": 0,
+        "name": 0,
         "vanished": 0,
         "removed": 0,
+        "kept": 0,
     }
 
 
@@ -120,7 +151,7 @@ class Endless(Storage):
         super().__init__()
         self.files = files
 
-    def list(self, url: str, *, pattern: str = "**/*", including: Collection[str] = ()) -> Iterator[StoredObject]:
+    def survey(self, url: str, *, pattern: str = "**/*", including: Collection[str] = ()) -> Iterator[StoredObject]:
         for number in range(self.files):
             name = f"{number:07}.txt"
             yield StoredObject(f"{url}/{name}", name, 1000, 1.0, None)

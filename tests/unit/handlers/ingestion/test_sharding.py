@@ -11,7 +11,7 @@ from handlers.ingestion.sharding import ingest_in_shards
 
 
 def shard(number: int, status: str = "succeeded", message: str = "", failed: int = 0) -> dict[str, Any]:
-    return {"number": number, "status": status, "message": message, "documents": 5, "failed": failed, "missing": 0}
+    return {"number": number, "status": status, "message": message, "documents": 5, "failed": failed}
 
 
 def call_with(status: str, *shards: dict[str, Any]) -> Call:
@@ -31,7 +31,7 @@ async def test_shards_that_did_not_succeed_are_set_aside_with_their_reason() -> 
     call = call_with("partial", shard(1), shard(2, "partial", failed=2), shard(3, "failed", "its process is gone"))
     assert (await run(call))["status"] == "partial"
     assert [(one.item, one.error) for one in call.failures] == [
-        ("shard 2", "2 failed, 0 missing of 5 documents"),
+        ("shard 2", "2 of 5 documents set aside"),
         ("shard 3", "its process is gone"),
     ]
 

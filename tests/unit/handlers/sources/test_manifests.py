@@ -8,7 +8,7 @@ from flows.errors import FatalError
 from flows.storage import Storage
 from handlers.records import SourceFile
 from handlers.sources import list_sources, partition, read_manifest, write_manifest
-from handlers.sources.manifests import PREFIX
+from handlers.sources.manifests import MANIFEST
 from tests.support.documents import make_call
 
 sizes = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60)
@@ -44,7 +44,7 @@ def test_a_manifest_is_listed_as_it_was_written() -> None:
     sources = list_sources(root, tags={"team": "legal"}, call=call)
     assert [one.tags for one in sources] == [(("team", "legal"),)] * 2
     named = write_manifest(storage, f"{root}/../m.jsonl".replace("/in/..", ""), sources)
-    assert named.startswith(PREFIX)
+    assert named.startswith(MANIFEST)
     assert list_sources(named, call=call) == sources
 
 

@@ -45,7 +45,7 @@ def test_one_file_is_a_source():
 def test_ignored_formats_are_counted_in_the_log(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO):
         names({})
-    assert "2 files of other formats ignored (1 × .jpg, 1 × no suffix)" in caplog.text
+    assert "5 files to ingest; left out: 2 format, 1 hidden (formats: 1 × .jpg, 1 × no suffix)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""At the end of an ingestion: its balance, for the index, the command line and a page of the run."""
+
+import logging
+
+from flows.author import Outcome, RunResult
+from flows.engine import Event, Observer, RunFinished
+from flows.model import StepPath
+from flows.planning import Loop, Node, Plan, node_children
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 100
+"""Objects that the page names, of each rule that `strict` would make an error."""
+
+
+def settling(plan: Plan) -> Observer:
+    """An observer that settles a run of the plan, if that is an ingestion, and leaves `balance` in its context."""
+
+    def observe(event: Event) -> None:
+        match event:
+            case RunFinished(result) if result is not None:
+                try:
+                    _settle(plan, result)
+                except Exception:  # the run has ended as it has ended
+                    logger.exception("%s: its balance could not be noted", result.run_id)
+            case _:
+                pass
+
+    return observe
+
+
+def balance_page(result: RunResult) -> list[tuple[str, str, str]]:
+    """Key, description and Markdown of the page with the balance; none if the run has no balance."""
+    values = result.context.data.get("balance")
+    if not values:
+        return []
+    from handlers.ingestion import Balance, balance_markdown
+
+    balance = Balance.from_json(values)
+    store = result.context.services["index_store"]
+    return [("balance", "What became of every object of the source", balance_markdown(balance, store, named=_NAMED))]
+
+
+def _settle(plan: Plan, result: RunResult) -> None:
+    fields = result.context.data
+    if "changes" not in fields or "index_store" not in result.context.services:
+        return
+    from handlers.ingestion import Ended, settle  # numpy takes a while to import
+
+    ended = Ended(
+        result.run_id,
+        _not_done(plan, result, "batches", len(fields["batches"])),
+        _not_done(plan, result, "refreshes", len(fields["refreshes"])),
+        result.failures,
+        frozenset(each.item for outcome in result.outcomes for each in outcome.items if each.status == "postponed"),
+    )
+    services = result.context.services
+    balance = settle(dict(fields), ended, services["index_store"], services["storage"])
+    if balance is not None:
+        fields["balance"] = balance.to_json()
+
+
+def _not_done(plan: Plan, result: RunResult, over: str, count: int) -> dict[int, str]:
+    """Why batches are not done, by position; those of a loop that never began are not done either."""
+    reasons = {position: f"was not ingested: {_why(result)}" for position in range(count)}
+    ended = {outcome.path: outcome for outcome in result.outcomes if outcome.kind == "item"}
+    causes = _causes(result)
+    for loop in _loops(plan.root):
+        for position in range(count if loop.over == over else 0):
+            item = ended.get(StepPath(loop.path).of_item(position))
+            if item is not None and item.status == "succeeded":
+                reasons.pop(position, None)
+            elif item is not None:
+                reasons[position] = _reason(item, causes.get(item.path))
+    return reasons
+
+
+def _loops(node: Node) -> list[Loop]:
+    inner = [loop for child in node_children(node) for loop in _loops(child)]
+    return [node, *inner] if isinstance(node, Loop) else inner
+
+
+def _causes(result: RunResult) -> dict[StepPath, Outcome]:
+    """The first step that failed inside of everything, by path."""
+    causes: dict[StepPath, Outcome] = {}
+    for outcome in result.outcomes:
+        if outcome.is_leaf and outcome.error is not None:
+            for path in outcome.path.around:
+                causes.setdefault(path, outcome)
+    return causes
+
+
+def _reason(item: Outcome, cause: Outcome | None) -> str:
+    if cause is not None and cause.error is not None:
+        return f"its batch failed in {cause.step.rpartition('.')[2]}: {cause.error.message}"
+    if item.error is not None:
+        return f"its batch failed: {item.error.message}"
+    if item.status == "cancelled":
+        return f"its batch was not begun: {item.reason}"
+    return f"its batch {item.status.replace('_', ' ')}"
+
+
+def _why(result: RunResult) -> str:
+    if result.stopped:
+        return result.stopped
+    first = next((outcome.error.message for outcome in result.outcomes if outcome.error is not None), "")
+    return f"the run ended before ({first})" if first else "no step of the run takes it"

@@ -1,0 +1,34 @@
+"""Canonical URIs: one spelling for one file or object, by which a document is known."""
+
+import unicodedata
+from contextlib import suppress
+
+from flows.errors import StorageError
+from flows.storage.locations import parse_url
+
+
+def canonical_uri(uri: str) -> str:
+    """The one spelling of a URI, which names a file but need not open it.
+
+    The scheme is lower case (`s3a` is `s3`), a path is absolute, without `.`, `..` and doubled slashes, and the whole
+    is in Unicode normal form C: a file whose name was decomposed by another system stays the same document. Case stays
+    as the store has it. Links in a path stay, so that a folder which is reached by a link keeps its documents when the
+    link is set to another folder. A text that is no URI stays as it is.
+    """
+    if "://" in uri and not _is_plain(uri):
+        with suppress(StorageError):  # a URI of a store that others have
+            uri = parse_url(uri).uri
+    return uri if uri.isascii() else unicodedata.normalize("NFC", uri)
+
+
+def _is_plain(uri: str) -> bool:
+    """Whether nothing in a URI can be written otherwise, as in most: parsing takes ten times as long as this."""
+    if uri.endswith("/"):
+        return False
+    return uri.startswith("s3://") or (uri.startswith("file:///") and "//" not in uri[7:] and "/." not in uri)
+
+
+def path_below(root: str, uri: str) -> str | None:
+    """The path of a canonical URI below a canonical root, with `/`; None if it is not below the root."""
+    prefix = root if root.endswith("/") else f"{root}/"
+    return uri[len(prefix) :] if uri.startswith(prefix) and len(uri) > len(prefix) else None

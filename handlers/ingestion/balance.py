@@ -1,0 +1,79 @@
+"""The balance of an ingestion: every object that a source holds has exactly one outcome."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from handlers.sources import RULES
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How many objects of a source a run saw, and what became of them.
+
+    `seen` is always the sum of `processed`, `unchanged`, `set_aside` and all of `left_out`.
+    """
+
+    source: str
+    pattern: str = "**/*"
+    run_id: str = ""
+    seen: int = 0
+    processed: int = 0
+    """Read and stored anew, or with facets that were made anew from what is stored."""
+    unchanged: int = 0
+    """As they were stored; some may have other tags, another name or another place."""
+    set_aside: int = 0
+    """Not ingested, each with a reason in the document table."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Objects that no ingestion takes, by rule."""
+    details: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Parts of the counts above: `refreshed` of those processed; `moved`, `adopted` and `restated` of those unchanged
+    or processed; `set_aside_before` of those set aside."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every object has one outcome; false would be a fault of the ingestion."""
+        return self.seen == self.processed + self.unchanged + self.set_aside + sum(self.left_out.values())
+
+    def to_json(self) -> dict[str, Any]:
+        rules = {rule: self.left_out[rule] for rule in RULES if self.left_out.get(rule)}
+        return {
+            "source": self.source,
+            "pattern": self.pattern,
+            "run_id": self.run_id,
+            "seen": self.seen,
+            "processed": self.processed,
+            "unchanged": self.unchanged,
+            "set_aside": self.set_aside,
+            "left_out": rules,
+            "details": dict(self.details),
+            "exact": self.is_exact,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Balance":
+        return cls(**{name: value for name, value in values.items() if name != "exact"})
+
+
+def add_balances(source: str, pattern: str, run_id: str, parts: Iterable[Balance]) -> Balance:
+    """The balance of a source that was ingested in parts."""
+    listed = list(parts)
+
+    def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for each in counts:
+            for name, number in each.items():
+                found[name] = found.get(name, 0) + number
+        return found
+
+    return Balance(
+        source,
+        pattern,
+        run_id,
+        seen=sum(each.seen for each in listed),
+        processed=sum(each.processed for each in listed),
+        unchanged=sum(each.unchanged for each in listed),
+        set_aside=sum(each.set_aside for each in listed),
+        left_out=total(each.left_out for each in listed),
+        details=total(each.details for each in listed),
+    )

@@ -1,0 +1,66 @@
+"""Batches of documents: small documents fill a batch up, and a large one may have a batch of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flows.state import DiskSequence
+from handlers.options import Options
+from handlers.records import SourceFile
+
+_MANY_BATCHES = 200
+"""A run keeps about 10 kB of each batch: above this number, batches take more documents."""
+_SHARED_BY = 2
+"""Documents are dealt to as many batches at least, so that two workers have something to do."""
+
+
+@dataclass(frozen=True)
+class Batching(Options):
+    """How much goes into one batch."""
+
+    fill_documents: int = 64
+    """The most documents of a batch of small ones."""
+    fill_bytes: int = 256_000
+    """A batch that has as many bytes takes no more documents than `batch_documents`."""
+    batch_documents: int = 8
+    batch_bytes: int = 4_000_000
+    """The most bytes of a batch of more than one document."""
+
+    def times(self, factor: int) -> "Batching":
+        """Batches that are as many times larger."""
+        return Batching(
+            factor * self.fill_documents,
+            factor * self.fill_bytes,
+            factor * self.batch_documents,
+            factor * self.batch_bytes,
+        )
+
+
+def make_batches(sources: Sequence[SourceFile], batching: Batching) -> Sequence[tuple[SourceFile, ...]]:
+    """Batches in order.
+
+    A batch ends before `batch_bytes` or `fill_documents` would be exceeded, and with `batch_documents` if it has
+    `fill_bytes` then, or would have with the next one. Only a single document may be larger than `batch_bytes`. Up to
+    `fill_documents` small documents are dealt to two batches, if each has `batch_documents` then.
+    """
+    few = min(8 * batching.batch_documents, max(batching.batch_documents, len(sources) // _MANY_BATCHES))
+    many = max(few, min(batching.fill_documents, -(-len(sources) // _SHARED_BY)))
+
+    def is_full(batch: Sequence[SourceFile], size: int, following: SourceFile) -> bool:
+        larger = size + following.size
+        return (
+            len(batch) >= many or larger > batching.batch_bytes or (len(batch) >= few and larger > batching.fill_bytes)
+        )
+
+    def batches() -> Iterator[tuple[SourceFile, ...]]:
+        batch: list[SourceFile] = []
+        size = 0
+        for each in sources:
+            if batch and is_full(batch, size, each):
+                yield tuple(batch)
+                batch, size = [], 0
+            batch.append(each)
+            size += each.size
+        if batch:
+            yield tuple(batch)
+
+    return DiskSequence(batches())

@@ -1,0 +1,95 @@
+"""Documents of the index compared with their files: what each of them needs."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from flows.author import Call
+from flows.errors import StorageError
+from flows.state import Spool
+from flows.storage import Storage
+from handlers.ingestion.facets import DOCUMENTS, stale_facets, wanted_facets
+from handlers.records import SourceFile
+from handlers.stores import DocumentState, Restatement
+
+
+@dataclass
+class Comparison:
+    """Sorts files by the work that their documents need; each is processed, refreshed, unchanged or quarantined."""
+
+    call: Call
+    redo: set[str]
+    force: bool
+    retry_failed: bool
+    process: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
+    refresh: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_name))
+    stale: set[str] = field(default_factory=set[str])
+    restate: Spool[Restatement] = field(default_factory=Spool[Restatement])
+    unchanged: int = 0
+    """Documents that stay as they are stored, also if their tags, their place or their name change."""
+    quarantined: int = 0
+
+    def __post_init__(self) -> None:
+        self.wanted = wanted_facets(self.call)
+        self.storage: Storage = self.call.services["storage"]
+
+    def compare(self, state: DocumentState, source: SourceFile) -> None:
+        """Sort a file whose document the index knows."""
+        if self.force or state.status == "pending":
+            self.process.add(source)
+        elif state.status == "failed":
+            if self.retry_failed or state.tried != attempt_key(source, self.call):
+                self.process.add(source)
+            else:
+                self.quarantined += 1
+        elif not self.is_unchanged(state, source):
+            self.process.add(source)
+        elif self._keep(state, source) and (
+            (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags)
+        ):
+            tags = source.tags if source.tags != state.tags else None
+            self.restate.add(Restatement(state.id, source.uri, source.revision, tags=tags))
+
+    def take_over(self, state: DocumentState, source: SourceFile, *, is_whole: bool) -> None:
+        """Sort a file to which a document moves; one that is not whole then has to be read again."""
+        if self.force or not is_whole:
+            self.process.add(source)
+        else:
+            self._keep(state, source)
+
+    def _keep(self, state: DocumentState, source: SourceFile) -> bool:
+        """Whether a document whose content stayed is kept as it is, rather than made again in whole or in part."""
+        stale = stale_facets(state.fingerprint, self.wanted, self.redo)
+        if DOCUMENTS in stale:
+            self.process.add(source)
+        elif stale:
+            self.refresh.add(source)
+            self.stale |= stale
+        else:
+            self.unchanged += 1
+        return not stale
+
+    def is_unchanged(self, state: DocumentState, source: SourceFile) -> bool:
+        """Whether a file has the content of the searchable document; it is read if its listing cannot tell."""
+        if source.certain and state.revision == source.revision:
+            return True
+        if source.etag is not None and f":{source.etag}:" not in state.revision:
+            return False  # known without downloading it
+        return self.digest(source) == state.content_sha256
+
+    def digest(self, source: SourceFile) -> str:
+        """The hash of the content; empty if it cannot be read now."""
+        try:
+            with self.storage.open(source.uri) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+        except StorageError as error:
+            self.call.logger.warning("%s: cannot be read (%s)", source.name, error)
+            return ""
+
+
+def attempt_key(source: SourceFile, call: Call) -> str:
+    """The revision of a source and how it is read: a failed document is not tried again before either changes."""
+    return f"{source.revision} {wanted_facets(call).get(DOCUMENTS, '')}"
+
+
+def _name(source: SourceFile) -> str:
+    return source.name
