@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from handlers.stores.memory import MemoryIndexStore
 from handlers.stores.opening import POSTGRES_SCHEMES, open_index
-from handlers.stores.protocol import IndexWriter
+from handlers.stores.protocol import IndexReader, IndexSearch, IndexUpkeep
 
-_MAKING = frozenset(name for name in vars(IndexWriter) if not name.startswith("_"))
-"""The methods of an index after which there is something in it."""
+_ON_NOTHING = frozenset(
+    name for protocol in (IndexReader, IndexSearch, IndexUpkeep) for name in vars(protocol) if not name.startswith("_")
+) | {"sources", "left_out", "forget_sources"}
+"""The methods that leave an empty index empty; every other one makes the index."""
 
 
 def index_exists(url_or_path: str) -> bool:
@@ -44,7 +46,7 @@ class IndexMadeOnWrite:
         if name.startswith("_"):
             raise AttributeError(name)
         with self._opening:
-            if self._opened is None and (name in _MAKING or index_exists(self.url)):
+            if self._opened is None and (name not in _ON_NOTHING or index_exists(self.url)):
                 self._opened = open_index(self.url)
             return getattr(self._empty if self._opened is None else self._opened, name)
 

@@ -1,5 +1,6 @@
 """An index that does not exist is refused by every command and form, and only a write makes one."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner
 from deployments import run
 from deployments.cli import app
 from deployments.indexes import MissingIndex
+from handlers.stores import IndexMadeOnWrite
+from handlers.stores.protocol import IndexSources, IndexWriter
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +76,17 @@ def test_an_ingestion_of_nothing_makes_no_index_and_one_that_writes_does(tmp_pat
     assert CliRunner().invoke(app, arguments).exit_code == 0
     found = CliRunner().invoke(app, ["search", "queen", "-i", "new"])
     assert (found.exit_code, "Matilda" in found.stdout) == (0, True)
+
+
+def test_every_method_that_writes_makes_the_index(tmp_path: Path) -> None:
+    methods = {
+        name for kind in (IndexWriter, IndexSources) for name in vars(kind) if name.startswith(("put_", "publish"))
+    }
+    assert {"put_documents", "put_failures", "put_source", "publish"} <= methods
+    for name in sorted(methods):
+        with closing(IndexMadeOnWrite(str(tmp_path / f"{name}.db"))) as store:
+            assert store.statistics()["documents"] == 0
+            assert not (tmp_path / f"{name}.db").exists()
+            assert callable(getattr(store, name))  # as for a call, whatever it would be given
+            assert store.statistics()["documents"] == 0
+            assert (tmp_path / f"{name}.db").exists()
