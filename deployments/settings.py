@@ -26,6 +26,8 @@ from flows.storage import StorageOptions
 PREFIX = "BRAID_"
 WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
+SERVE_PORT = 4210
+"""The default port of `braid serve`."""
 
 
 class Settings(BaseSettings):
@@ -127,6 +129,41 @@ class Settings(BaseSettings):
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )
 
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names by which `braid serve` is reached, separated by commas: braid.example.com."
+    )
+    serve_rate: int = Field(
+        default=600, ge=0, description="Calls per minute that `braid serve` takes from one caller; 0: no limit."
+    )
+    serve_upload_mb: float = Field(
+        default=50.0, ge=0.0, description="The largest file that may be uploaded to `braid serve`; 0: none."
+    )
+    uploads_url: str | None = Field(
+        default=None, description="Folder or s3:// prefix for uploaded files; default: HOME/uploads."
+    )
+    serve_timeout_s: PositiveFloat = Field(
+        default=60.0, description="After so long `braid serve` answers that a search takes too long."
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="The token of `braid mcp` and `connect`; default: as the user of this machine.",
+    )
+    tokens: Path | None = Field(
+        default=None, description="File of the tokens for `braid serve`; default: HOME/tokens.json."
+    )
+    parser_cpu_s: PositiveFloat = Field(
+        default=60.0, description="CPU time in which a parser must have read a document, else it is set aside."
+    )
+    parser_memory_mb: int = Field(
+        default=2000, ge=100, description="Memory in MB that a parser may use for a document, else it is set aside."
+    )
+    ocr_engine: Literal["auto", "rapidocr", "tesseract", "none"] = Field(
+        default="auto", description="What recognises the text of scans and pictures; auto: the best that is installed."
+    )
+    ocr_min_confidence: float = Field(
+        default=0.6, ge=0, le=1, description="Confidence below which a recognised page is set aside."
+    )
+    ocr_languages: str = Field(default="eng", description="Languages for tesseract, as eng+deu.")
     commands: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
     )
@@ -155,7 +192,7 @@ class Settings(BaseSettings):
     def _tables(cls, value: Any) -> Any:
         return read_table(value) if isinstance(value, str) else value
 
-    @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", mode="before")
+    @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", "serve_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return read_list(value, ",")
@@ -203,6 +240,15 @@ class Settings(BaseSettings):
     def artifacts_root(self) -> str:
         """The folder or prefix below which every index has its artifacts."""
         return (self.artifacts_url or str(self.home.absolute() / "artifacts")).rstrip("/")
+
+    @property
+    def uploads_root(self) -> str:
+        """The folder or prefix below which every index has its uploaded files."""
+        return (self.uploads_url or str(self.home.absolute() / "uploads")).rstrip("/")
+
+    @property
+    def tokens_file(self) -> Path:
+        return self.tokens or self.home.absolute() / "tokens.json"
 
     @property
     def storage_options(self) -> StorageOptions:
