@@ -11,6 +11,7 @@ from flows.calling import call_in_thread
 from flows.engine.compensation import compensate
 from flows.engine.run_state import NodeResult, RunNode, RunState, Scope, wait_for_all
 from flows.engine.verdicts import GroupKind, Stop, Verdict, group_kind
+from flows.engine.wording import GroupWording, group_wording
 from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
@@ -25,6 +26,8 @@ class _Branches:
     """The branches of one group while they run, by position."""
 
     kind: GroupKind
+    wording: GroupWording
+    began: float
     results: list[NodeResult | None]
     deltas: list[Delta]
     ended: list[asyncio.Event]
@@ -43,10 +46,10 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     """Run the branches of a group, each on its own view, and merge those that its verdict names."""
     count = len(group.children)
     ended = [asyncio.Event() for _ in range(count)]
-    branches = _Branches(group_kind(group), [None] * count, [()] * count, ended, [0] * count)
+    wording, began = group_wording(state.plan.dialect), asyncio.get_running_loop().time()
+    branches = _Branches(group_kind(group, wording), wording, began, [None] * count, [()] * count, ended, [0] * count)
     if not group.derived:
-        names = ", ".join(child.label for child in group.children)
-        logger.info("Executing parallel step with %d handlers: %s", count, names)
+        logger.info("%s", wording.begun(group))
     try:
         shares = _branch_shares(group, context)
     except OrchestrationError as error:
@@ -124,7 +127,7 @@ def _note_end(group: Group, branches: _Branches, position: int, result: NodeResu
     if result.status == "succeeded":
         branches.finished[position] = max(branches.finished) + 1
         if not group.derived:
-            logger.info("Handler '%s' completed successfully in parallel step", group.children[position].label)
+            logger.info("%s", branches.wording.branch_succeeded(group.children[position]))
     before, branches.stop = branches.stop, branches.kind.stop_after(branches.stop, position, result)
     if branches.stop is not None and branches.stop is not before and branches.stop.cancels:
         _cancel_others(branches, position)
@@ -183,6 +186,8 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
         return NodeResult("failed", error=error_info(refused))
     except asyncio.CancelledError:
         return NodeResult("cancelled", reason="stopped", transient=True)
+    if verdict.failure is None and not verdict.text and not group.derived:
+        logger.info("%s", _success_text(group, branches, verdict))
     if verdict.text:
         logger.log(verdict.level, "%s", verdict.text)
     if verdict.failure is not None:
@@ -191,6 +196,13 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     if verdict.fails_run:
         state.fails_run.append(scope.path(group))
     return NodeResult("succeeded", value=value)
+
+
+def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
+    seconds = asyncio.get_running_loop().time() - branches.began
+    written = (change.path for position in verdict.merged for change in branches.deltas[position])
+    produced = list(dict.fromkeys(str(path[1]) for path in written if path[0] == "data" and len(path) > 1))
+    return branches.wording.succeeded(group, len(verdict.merged), seconds=seconds, produced=produced)
 
 
 def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:
