@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from flows.author import BranchResult, DeferredCombination, error_info, merge_results, message_of, split_items
+from flows.author import (
+    BranchResult,
+    DeferredCombination,
+    ErrorInfo,
+    error_info,
+    merge_results,
+    message_of,
+    split_items,
+)
 from flows.calling import call_in_thread
 from flows.engine.compensation import compensate
 from flows.engine.run_state import NodeResult, RunNode, RunState, Scope, wait_for_all
@@ -175,17 +183,23 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
     results = scope.groups[group.id] = _branch_results(group, branches, ended)
     value: Any = None
+    refused: ErrorInfo | None = None
     try:
-        _merge_branches(group, context, branches, verdict)
         if group.merge is not None and verdict.has_result:
             value = await merged_result(group.merge, results, context)
-            branch = context.fork()
-            branch.data[group.merge.output or group.id] = value
-            context.apply(branch.delta())
-    except OrchestrationError as refused:
-        return NodeResult("failed", error=error_info(refused))
+            _result_delta(group, context, value)  # before anything is merged: the context may be unable to hold it
+    except OrchestrationError as error:
+        refused = error_info(error)
     except asyncio.CancelledError:
         return NodeResult("cancelled", reason="stopped", transient=True)
+    try:
+        _merge_branches(group, context, branches, verdict.salvaged if refused else verdict.merged)
+    except OrchestrationError as error:
+        return NodeResult("failed", error=error_info(error))
+    if refused is not None and verdict.failure is None:
+        return NodeResult("failed", error=refused)
+    if refused is None and group.merge is not None and verdict.has_result:
+        context.apply(_result_delta(group, context, value))
     if verdict.failure is None and not verdict.text and not group.derived:
         logger.info("%s", _success_text(group, branches, verdict))
     if verdict.text:
@@ -195,7 +209,21 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     state.lost += [scope.path(group.children[position]) for position in verdict.lost]
     if verdict.fails_run:
         state.fails_run.append(scope.path(group))
+    if verdict.passed_on is not None:
+        return replace(verdict.passed_on, status="succeeded", reason="")
     return NodeResult("succeeded", value=value)
+
+
+def _result_delta(group: Group, context: Context, value: Any) -> Delta:
+    """The change that writes a group's named result.
+
+    Raises:
+        OrchestrationError: a context cannot hold it.
+    """
+    branch = context.fork()
+    if group.merge is not None:
+        branch.data[group.merge.output or group.id] = value
+    return branch.delta()
 
 
 def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
@@ -221,13 +249,13 @@ def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResul
     ]
 
 
-def _merge_branches(group: Group, context: Context, branches: _Branches, verdict: Verdict) -> None:
+def _merge_branches(group: Group, context: Context, branches: _Branches, merged: Sequence[int]) -> None:
     """Merge the changes of the branches that count, in declared order.
 
     Raises:
         MergeConflict: two of them cannot be combined.
     """
-    merged, children = verdict.merged, group.children
+    children = group.children
     if not merged:
         return
     logger.debug("Merging %d isolated contexts back into main context", len(merged))

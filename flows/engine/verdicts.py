@@ -33,12 +33,16 @@ class Verdict:
 
     merged: Sequence[int]
     """Positions of the branches whose changes are merged."""
+    salvaged: Sequence[int] = ()
+    """Those whose changes are merged if the group fails only because its named result cannot be made."""
     failure: NodeResult | None = None
     """How the group ended, if it did not succeed."""
     has_result: bool = True
     """Whether the group makes its named result (`merge:`)."""
     lost: Sequence[int] = ()
     """Branches that did not succeed in a race that another one won."""
+    passed_on: NodeResult | None = None
+    """The result of a list of steps: that of its last step."""
     fails_run: bool = False
     """Whether the run has failed although the group succeeded."""
     text: str = ""
@@ -108,9 +112,11 @@ class PlainGroup:
             merged = succeeded if merges else ()
             return _failed_verdict(self, policy, results, merged=merged, time_is_up=time_is_up)
         if not failing:
-            return Verdict(succeeded)
+            return Verdict(succeeded, succeeded if merges else ())
+        salvaged = succeeded if merges else ()
         return Verdict(
-            succeeded if merges else (),
+            salvaged,
+            salvaged,
             fails_run=policy.run_when_failed == "failed",
             text=f"Partial success: {len(succeeded)}/{counted} handlers succeeded",
             level=logging.WARNING,
@@ -158,14 +164,15 @@ class DerivedGroup:
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         failing = _failing_positions(results)
         if not failing:
-            return Verdict(_succeeded_positions(results))
+            return Verdict(_succeeded_positions(results), passed_on=results[-1] if results else None)
         first = (_cause_positions(results) or failing)[0]
         failure = results[first]
         if failure.status == "timed_out" and failure.error is None:
             # The step had no time left to start. The list around it did start, and has run out of time.
             text = f"{self.group.children[first].id}: {failure.reason}"
             failure = replace(failure, error=ErrorInfo("StepTimeout", text, transient=True), reason="")
-        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]], failure=failure)
+        # The failed step leaves what it would have left in the list: a failed group, for example, salvaged branches.
+        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]] + [failing[0]], failure=failure)
 
 
 def _failed_verdict(
@@ -186,7 +193,8 @@ def _failed_verdict(
             f"and success_when asks for at least {least}"
         )
         failure = NodeResult("failed", error=ErrorInfo("PipelineException", text))
-        return Verdict(merged, failure, has_result, text=f"{text} (Step: {group.label})", level=logging.ERROR)
+        text = f"{text} (Step: {group.label})"
+        return Verdict(merged, merged, failure, has_result, text=text, level=logging.ERROR)
     causes = _cause_positions(results) or failing
     failures = [BranchFailure(group.children[i], _message(results[i])) for i in causes]
     transient = all(results[i].transient for i in failing)
@@ -196,7 +204,7 @@ def _failed_verdict(
     failure = NodeResult(status, error=error, transient=transient)
     names = ", ".join(group.children[i].label for i in causes)
     log = f"{error.message} (Step: {group.label}; Failed Handlers: {names}; IsTransient: {str(transient).lower()})"
-    return Verdict(merged, failure, has_result, text=log, level=logging.ERROR)
+    return Verdict(merged, merged, failure, has_result, text=log, level=logging.ERROR)
 
 
 def _message(result: NodeResult) -> str:

@@ -150,7 +150,8 @@ class _Planner(PlanDraft):
         """For each step, the indices of the steps that its `depends_on` names."""
         known: dict[str, int] = {}
         for index, (step, node) in enumerate(zip(steps, nodes, strict=True)):
-            names = (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
+            # Inside a sub-pipeline the node's id has a prefix; authors name their steps as they wrote them.
+            names = [step.id or node.id, *([step.handler] if isinstance(step, Handler) else [])]
             known |= dict.fromkeys(names, index)
         return tuple(
             frozenset(self._earlier_steps(step.depends_on, index, known, nodes[index].path))
