@@ -86,15 +86,16 @@ def explore(
     pipeline: Pipeline | Plan,
     make_context: Callable[[], Context],
     *,
-    schedules: int = 1000,
+    schedules: int | range = 1000,
     faults: Faults | None = None,
     observe: Observe | None = None,
     registry: Registry | None = None,
-    first_seed: int = 0,
     shrink: bool = True,
     engine: PlanRunner = run_plan,
 ) -> Exploration:
     """Run a pipeline under `schedules` schedules, in virtual time and without threads, until one breaks a promise.
+
+    Their seeds count from 0, or are those of a range.
 
     `make_context` makes a new context for every run, with new services if handlers change any. `registry` has the
     handlers of a pipeline; a plan has them already. With `faults`, every second schedule has some. `observe(context)`
@@ -114,12 +115,13 @@ def explore(
         complaints = explorer.learn()
         if complaints:
             return explorer.report(ScheduleFailure(-1, tuple(complaints)), 0, began)
-        for seed in range(first_seed, first_seed + schedules):
+        seeds = schedules if isinstance(schedules, range) else range(schedules)
+        for number, seed in enumerate(seeds, start=1):
             complaints = explorer.complaints(Schedule(seed, explorer.tick_s))
             if complaints:
                 failure = explorer.shrunk(seed, complaints) if shrink else ScheduleFailure(seed, tuple(complaints))
-                return explorer.report(failure, seed - first_seed + 1, began)
-    return explorer.report(None, schedules, began)
+                return explorer.report(failure, number, began)
+    return explorer.report(None, len(seeds), began)
 
 
 def replay_schedule(
@@ -136,11 +138,10 @@ def replay_schedule(
     return explore(
         pipeline,
         make_context,
-        schedules=1,
         faults=faults,
         observe=observe,
         registry=registry,
-        first_seed=seed,
+        schedules=range(seed, seed + 1),
         engine=engine,
     )
 

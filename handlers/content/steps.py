@@ -6,6 +6,7 @@ The fields are `text`, `image`, `audio` and `video`, as the kinds of data of the
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flows.author import Call, handler
@@ -14,6 +15,7 @@ from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, 
 from handlers.content.media import image_quality, open_image, read_wav
 from handlers.content.providers import ContentProvider
 from handlers.content.quality import audio_quality
+from handlers.options import Options, spread
 
 _PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
@@ -22,24 +24,30 @@ def _quality(file: AudioFile | ImageFile) -> float:
     return file.quality
 
 
+@dataclass(frozen=True)
+class Voice(Options):
+    """How a text is spoken."""
+
+    voice: str = "default"
+    language: str = "en-us"
+    speed: float = 1.0
+
+
 @handler(writes="audio", quality=_quality)
+@spread
 def text_to_speech(
     text: str,
     output_dir: str = "",
     *,
     model: str = "",
-    voice: str = "default",
-    language: str = "en-us",
-    speed: float = 1.0,
+    voice: Voice,
     output_file: str = "",
     provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> AudioFile:
     """The text, spoken: a WAV among the artifacts."""
     provider = _provider(call)
-    data = provider.speech(
-        text, model=model, voice=voice, language=language, speed=speed, extra=provider_options or {}, call=call
-    )
+    data = provider.speech(text, model=model, **asdict(voice), extra=provider_options or {}, call=call)
     samples, rate = read_wav(data, where=f"the answer of {provider.name}")
     if not len(samples):
         raise FatalError(f"{provider.name} answered with a sound of no length")
@@ -49,7 +57,7 @@ def text_to_speech(
         provider=provider.name,
         model=model,
         text=_shortened(text),
-        voice=voice,
+        voice=voice.voice,
         seconds=round(len(samples) / rate, 3),
         quality=audio_quality(samples, rate),
     )
