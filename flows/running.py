@@ -9,7 +9,7 @@ from flows.author import Registry, RunResult
 from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
-from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
+from flows.loaders import LoadedPipeline, PipelineBuilder, load_pipeline, loaded_from
 from flows.model import (
     InvalidParameters,
     Pipeline,
@@ -208,7 +208,7 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
         case LoadedPipeline():
             return pipeline
         case Pipeline():
-            return LoadedPipeline(pipeline, StepPositions(YamlNode(0, 0)), "")
+            return loaded_from(pipeline)
         case Path():
             return load_pipeline(pipeline)
         case str() if pipeline.endswith(_SUFFIXES) and pipeline not in (catalog or {}):
@@ -242,14 +242,11 @@ class _Setup:
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise InvalidParameters(f"max_concurrency must be 1 or more, not {self.max_concurrency}")
         return make_plan(
-            self.found.pipeline,
+            self.found,
             registry=self.registry,
             catalog=self.catalog,
             given=given,
             overrides=Overrides(max_concurrency=self.max_concurrency, origin="max_concurrency of the run"),
-            file=self.found.file or None,
-            position_of=self.found.position_of,
-            dialect=self.found.dialect,
         )
 
     def prepare(self, given: Mapping[str, Any]) -> Prepared:

@@ -81,14 +81,11 @@ def plan_request(
     """
     loaded = with_inputs(request.loaded, catalog.pipelines, registry, fields=request.fields)
     return make_plan(
-        loaded.pipeline,
+        loaded,
         registry=registry,
         catalog=catalog.pipelines,
         given=given or (),
         overrides=overrides_of(request, settings),
-        file=request.loaded.file or None,
-        position_of=request.loaded.position_of,
-        dialect=request.loaded.dialect,
         strict=True,
     )
 

@@ -5,7 +5,7 @@ from flows.loaders.dialect_schema import DIALECT_NAMES, dialect_schema
 from flows.loaders.dump import dump_pipeline, pipeline_data
 from flows.loaders.foreign import UNREADABLE
 from flows.loaders.handler_schema import add_handlers
-from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text
+from flows.loaders.native import LoadedPipeline, load_pipeline, load_pipeline_text, loaded_from
 from flows.loaders.schema import pipeline_schema
 from flows.loaders.templates import TEMPLATES
 from flows.loaders.yaml_nodes import Position, YamlNode, read_yaml
@@ -25,6 +25,7 @@ __all__ = [
     "dump_pipeline",
     "load_pipeline",
     "load_pipeline_text",
+    "loaded_from",
     "parallel",
     "pipeline",
     "pipeline_data",

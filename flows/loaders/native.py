@@ -43,6 +43,11 @@ class LoadedPipeline:
         return self.positions.position_of(path, *keys)
 
 
+def loaded_from(pipeline: Pipeline) -> LoadedPipeline:
+    """A pipeline that comes from no file: its steps have no positions."""
+    return LoadedPipeline(pipeline, StepPositions(YamlNode(0, 0)), "")
+
+
 def load_pipeline(path: str | Path) -> LoadedPipeline:
     """The pipeline in a YAML file; a list of steps without a name becomes a pipeline named after the file.
 

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from flows.author import MERGE_STRATEGIES, REGISTRY, SPLIT_STRATEGIES, Registry
 from flows.errors import InvalidPipeline, OrchestrationError, Problem, suggest
+from flows.loaders import LoadedPipeline, loaded_from
 from flows.model import (
     Case,
     ForEach,
@@ -27,37 +28,40 @@ from flows.model import (
 )
 from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
-from flows.planning.draft import MOST_PROBLEMS, Overrides, PlanDraft, PositionOf, TooManyProblems
+from flows.planning.draft import MOST_PROBLEMS, Overrides, PlanDraft, TooManyProblems
 from flows.planning.leaf import plan_leaf
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
 from flows.planning.type_flow import mismatches
 
 
 def make_plan(
-    pipeline: Pipeline,
+    pipeline: Pipeline | LoadedPipeline,
     *,
     registry: Registry | None = None,
     catalog: Mapping[str, Pipeline] | None = None,
     given: Iterable[str] | None = None,
     overrides: Overrides | None = None,
-    file: str | None = None,
-    position_of: PositionOf = lambda *path: (0, 0),
-    dialect: str = "native",
     strict: bool = False,
 ) -> Plan:
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
-    that nothing writes is only a warning, since the run may start with that field. With `file` and `position_of`,
-    problems have a line and a column. Logs and errors of the run are in the words of the `dialect`.
-    If `strict`, a name in a condition or template that no field can have is an error; else it fails the step that
+    that nothing writes is only a warning, since the run may start with that field. The problems of a loaded pipeline have
+    a file, a line and a column, and logs and errors of its run are in the words of its dialect. If `strict`, a name in a condition or template that no field can have is an error; else it fails the step that
     needs it, and is a warning here.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
     """
+    loaded = pipeline if isinstance(pipeline, LoadedPipeline) else loaded_from(pipeline)
+    pipeline, dialect = loaded.pipeline, loaded.dialect
     planner = _Planner(
-        pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
+        pipeline,
+        registry or REGISTRY,
+        catalog or {},
+        overrides or Overrides(),
+        loaded.file or pipeline.name,
+        loaded.position_of,
     )
     planner.keeps_apart, planner.missing = dialect == "chain", {}
     try:

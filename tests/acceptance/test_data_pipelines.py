@@ -88,7 +88,7 @@ def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Pa
         text = (DATA / f"{name}.yaml").read_text(encoding="utf-8")
         text = text.replace("http://127.0.0.1:38471", web.url)
         loaded = load_pipeline_text(text, file=f"{name}.yaml")
-        plan = make_plan(loaded.pipeline, given=list(fields or {}), file=f"{name}.yaml", position_of=loaded.position_of)
+        plan = make_plan(loaded, given=list(fields or {}))
         context = Context(fields or {}, identity=Identity(loaded.pipeline.name, services=services))
         try:
             result = asyncio.run(run_plan(Prepared(plan, context)))

@@ -76,7 +76,7 @@ def test_the_pages_define_the_handlers_they_speak_of() -> None:
 )
 def test_every_pipeline_on_a_page_can_be_planned(page: str, text: str) -> None:
     loaded = load_pipeline_text(text, file=page)
-    plan = make_plan(loaded.pipeline, given=["sources"], file=page, position_of=loaded.position_of)
+    plan = make_plan(loaded, given=["sources"])
     assert plan.leaves
 
 

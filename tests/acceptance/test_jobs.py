@@ -99,7 +99,7 @@ def run_stages(
 ) -> tuple[RunResult, Mapping[str, Any]]:
     catalog = {"current": load_pipeline_text((STAGES / "current.yaml").read_text(), file="current.yaml").pipeline}
     loaded = load_pipeline_text(text, file="stages.yaml")
-    plan = make_plan(loaded.pipeline, catalog=catalog, given=list(fields or {}), position_of=loaded.position_of)
+    plan = make_plan(loaded, catalog=catalog, given=list(fields or {}))
     context = Context(dict(fields or {}), identity=Identity("stages", "run-1", services=services or Services()))
     return asyncio.run(run_plan(Prepared(plan, context, observer=observer))), context.data
 
@@ -247,7 +247,7 @@ def test_a_job_that_ended_is_written_down_while_others_are_at_work(tmp_path: Pat
             until.wait(0.01)
 
     loaded = load_pipeline_text("stages: [{name: s, max_workers: 2, jobs: [send_report, looks]}]", file="s.yaml")
-    plan = make_plan(loaded.pipeline, position_of=loaded.position_of)
+    plan = make_plan(loaded)
     recorder = Recorder(store)
     context = Context({}, identity=Identity("s", "run-1"))
     result = asyncio.run(run_plan(Prepared(plan, context, observer=recorder, journal=recorder)))

@@ -45,7 +45,7 @@ def run_chain(
     """How a chain, written as YAML, ends, and what its fields hold then."""
     load_modules(["handlers.content"])
     loaded = load_pipeline_text(text, file="chain.yaml")
-    plan = make_plan(loaded.pipeline, given=list(fields or {}), position_of=loaded.position_of)
+    plan = make_plan(loaded, given=list(fields or {}))
     defaults = {name: one.default for name, one in loaded.pipeline.parameters.items() if one.default is not None}
     context = Context({**defaults, **(fields or {})}, identity=Identity("chain", run_id, services=services))
     result = asyncio.run(run_plan(Prepared(plan, context)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.author import Registry, handler
 from flows.errors import OrchestrationError
-from flows.loaders import load_pipeline_text
+from flows.loaders import load_pipeline_text, loaded_from
 from flows.model import Pipeline, check_parameters
 from flows.planning import make_plan, step_fingerprints
 
@@ -140,11 +140,12 @@ def main(name: str) -> None:
         handler(_named(f"some_handler_{number}"), registry=registry)
     try:
         if name in TEXTS:
-            loaded = load_pipeline_text(TEXTS[name](), file="bomb.yaml")
-            pipeline, catalog, position = loaded.pipeline, {}, loaded.position_of
+            loaded, catalog = load_pipeline_text(TEXTS[name](), file="bomb.yaml"), {}
         else:
-            (pipeline, catalog), position = MODELS[name](), lambda *_: (0, 0)
-        plan = make_plan(pipeline, registry=registry, catalog=catalog, file="bomb.yaml", position_of=position)
+            pipeline, catalog = MODELS[name]()
+            loaded = loaded_from(pipeline)
+        pipeline = loaded.pipeline
+        plan = make_plan(loaded, registry=registry, catalog=catalog)
         step_fingerprints(plan, "")
         check_parameters(pipeline, {})
         ended = f"planned {len(plan.nodes)} nodes"

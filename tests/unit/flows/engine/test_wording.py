@@ -38,7 +38,7 @@ def registry() -> Registry:
 
 async def run(text: str, registry: Registry) -> RunResult:
     loaded = load_pipeline_text(text, file="p.yaml", name="p")
-    plan = make_plan(loaded.pipeline, registry=registry, given=[], dialect=loaded.dialect)
+    plan = make_plan(loaded, registry=registry, given=[])
     return await run_plan(Prepared(plan, Context()))
 
 

@@ -29,9 +29,7 @@ steps:
 
 def planned(text: str, registry: Registry | None = None) -> Plan:
     loaded = load_pipeline_text(text, file="f.yaml")
-    return make_plan(
-        loaded.pipeline, registry=registry, file="f.yaml", position_of=loaded.position_of, dialect=loaded.dialect
-    )
+    return make_plan(loaded, registry=registry)
 
 
 def test_options_of_the_provider_are_passed_on_with_a_warning() -> None:

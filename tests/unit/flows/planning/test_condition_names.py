@@ -28,11 +28,9 @@ def problems(steps: str, registry: Registry) -> list[str]:
     loaded = load_pipeline_text(text, file="p.yaml")
     try:
         make_plan(
-            loaded.pipeline,
+            loaded,
             registry=registry,
             given=[],
-            file="p.yaml",
-            position_of=loaded.position_of,
             strict=True,
         )
     except InvalidPipeline as invalid:
