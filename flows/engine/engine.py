@@ -12,6 +12,7 @@ from flows.engine.attempts import run_leaf as run_inline
 from flows.engine.events import RunFinished, RunStarted
 from flows.engine.journal import keep_in_journal
 from flows.engine.prepared import Prepared
+from flows.engine.results import output_fields, record
 from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after
 from flows.engine.stuck import Expectation, StuckWatch
 from flows.engine.walk import run_node
@@ -55,6 +56,7 @@ async def run_plan(
         journal=journal,
         cluster=await open_cluster(plan),
     )
+    before = frozenset(context.data)
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
     warn_of_what_is_not_shared(state.limits.admission)
@@ -77,7 +79,7 @@ async def run_plan(
             watching.cancel()
         if state.cluster is not None:
             await state.cluster.close()
-    outcomes = state.in_order()
+    outcomes, fields = state.in_order(), output_fields(plan, context, before)
     ended = RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
@@ -89,6 +91,8 @@ async def run_plan(
         transient=result.transient and not state.limits.budget.refusal,
         stopped=_budget_stop(state, outcomes),
         late_cost=dict(state.limits.budget.late),
+        output_fields=fields,
+        output_records=record(context, fields, recorded=journal.active),
     )
     state.observe(RunFinished(ended))
     return ended

@@ -12,6 +12,7 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
+from flows.model.outputs import Output
 from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.shares import share_of
@@ -57,6 +58,7 @@ __all__ = [
     "MergeResults",
     "MinRatio",
     "MinSuccess",
+    "Output",
     "Parallel",
     "Parameter",
     "Pipeline",

@@ -28,6 +28,7 @@ from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
 from flows.planning.draft import Overrides, PlanDraft, PositionOf
 from flows.planning.leaf import plan_leaf
+from flows.planning.outputs import plan_outputs, writes_are_known
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
 from flows.planning.type_flow import mismatches
 
@@ -60,6 +61,7 @@ def make_plan(
     level = "error" if given is not None else "warning"
     for found in check_access(root, fields, planner.reducers):
         planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+    planner.check_outputs(root, fields, level)
     for path, message in mismatches(root):
         planner.problem(path, "type-mismatch", message, level="warning")
     errors = [problem for problem in planner.problems if problem.level == "error"]
@@ -76,6 +78,8 @@ def make_plan(
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
         task_runner=planner.task_runner,
+        outputs=plan_outputs(pipeline, root),
+        writes_known=writes_are_known(root),
     )
 
 
@@ -336,6 +340,7 @@ class _Planner(PlanDraft):
                 nested.ceiling or Limit(None, "no ceiling set"),
                 nested.resources,
                 fingerprint=nested.fingerprint(),
+                outputs=plan_outputs(inner, root),
             )
             # A parameter that the step does not give is read from the field of the same name. Writes stay inside.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
@@ -343,6 +348,16 @@ class _Planner(PlanDraft):
             self.scope.steps[step.id or common["id"]] = ({}, access)
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
+
+
+    def check_outputs(self, root: Node, given: frozenset[str], level: str) -> None:
+        """Report outputs whose field nothing writes; `level` is that of a field which a run might bring."""
+        known = sorted(given | root.access.writes)
+        for name, output in (self.pipeline.outputs or {}).items() if writes_are_known(root) else ():
+            field = output.field.split(".")[0]
+            if field not in known:
+                message = f"the output {name!r} is the field {field!r}, which no step writes{suggest(field, known)}"
+                self.problem("", "unknown-output", message, "outputs", name, level=level)
 
 
 def _child_path(path: str, index: int) -> str:

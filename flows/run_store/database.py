@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from flows.errors import OrchestrationError
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a test compares it with the files."""
 _LOCK = 7_264_915_001
 """An arbitrary number for PostgreSQL's advisory lock."""

@@ -1,0 +1,40 @@
+"""The outputs of a run at its end: which fields they are, and what is kept of them."""
+
+import logging
+from collections.abc import Collection
+from typing import cast
+
+from flows.author import OutputField, OutputRecord, record_outputs
+from flows.planning import Plan
+from flows.state import Context
+from flows.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+
+def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tuple[OutputField, ...]:
+    """The outputs of the plan; where steps write fields that nobody declared, also those.
+
+    `before` are the fields that the run started with.
+    """
+    if plan.writes_known or plan.pipeline.outputs is not None:
+        return plan.outputs
+    known = plan.root.access.reads | plan.root.access.writes | {*before}
+    return (*plan.outputs, *(OutputField(name, name) for name in context.data if name not in known))
+
+
+def record(context: Context, fields: tuple[OutputField, ...], *, recorded: bool) -> tuple[OutputRecord, ...]:
+    """What is shown and kept of the outputs; large ones of a run that is `recorded` are written to files whole."""
+
+    def keep_whole(name: str, content: bytes) -> str:
+        storage: Storage = context.services["storage"]
+        root = cast("str", context.services["artifacts_url"])
+        uri = storage.join(root, context.index, "outputs", context.execution_id, f"{name}.json")
+        return storage.write(uri, content)
+
+    has_storage = "storage" in context.services and "artifacts_url" in context.services
+    try:
+        return record_outputs(context, fields, keep_whole=keep_whole if recorded and has_storage else None)
+    except Exception:  # values are the handlers': anything may happen when they are looked at
+        logger.exception("%s: its outputs could not be recorded", context.execution_id)
+        return ()
