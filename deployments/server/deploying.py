@@ -20,7 +20,14 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from deployments.catalog import Catalog
 from deployments.server.automations import install_zombie_automation
 from deployments.server.comparing import deployment_differences, value_change
-from deployments.server.desired import ROOT, TAG, DesiredDeployment, deployment_fields, desired_deployment
+from deployments.server.desired import (
+    ROOT,
+    TAG,
+    DesiredDeployment,
+    deployment_description,
+    deployment_fields,
+    desired_deployment,
+)
 from deployments.server.schedule_file import FILE, DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
 from deployments.settings import WORK_POOL, Settings
@@ -62,7 +69,13 @@ def deploy(
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
     desired = [
-        desired_deployment(catalog.find(name), schedules.get(name, DeploymentSchedules()), work_pool) for name in chosen
+        desired_deployment(
+            catalog.find(name),
+            schedules.get(name, DeploymentSchedules()),
+            work_pool,
+            description=deployment_description(catalog.find(name), catalog=catalog, settings=settings),
+        )
+        for name in chosen
     ]
 
     async def bring() -> list[DeploymentChange]:

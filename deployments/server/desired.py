@@ -5,10 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployments.catalog import Catalog
+from deployments.runs import load_handlers
 from deployments.server.form import controls_of
 from deployments.server.schedule_file import DeploymentSchedules, ScheduleEntry
+from deployments.settings import Settings
+from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
-from flows.translator import form_schema
+from flows.planning import make_plan
+from flows.translator import flow_description, form_schema
 
 ROOT = Path(__file__).parents[2]
 TAG = "braid"
@@ -33,11 +38,26 @@ class DesiredDeployment:
         return f"{self.name}/{self.name}"
 
 
-def desired_deployment(loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str) -> DesiredDeployment:
+def desired_deployment(
+    loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str, *, description: str
+) -> DesiredDeployment:
     """The deployment of a pipeline on a work pool, with its schedules."""
     overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
-    fields = deployment_fields(loaded, work_pool)
+    fields = {**deployment_fields(loaded, work_pool), "description": description}
     return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
+
+
+def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog, settings: Settings) -> str:
+    """The description of a pipeline's deployment, with the outputs and their types, as the form shows it.
+
+    A pipeline that cannot be planned here has its own description; its runs report what is wrong.
+    """
+    try:
+        load_handlers(settings)
+        outputs = make_plan(loaded.pipeline, catalog=catalog.pipelines).outputs
+    except OrchestrationError:
+        outputs = ()
+    return flow_description(loaded.pipeline, outputs)
 
 
 def deployment_fields(loaded: LoadedPipeline, work_pool: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
@@ -36,7 +37,7 @@ def plain_value(value: Any, *, most: int, hide: "Callable[[str], str]") -> Plain
 
 def secrets_hidden(context: Context) -> Callable[[str], str]:
     """A function that takes secrets out of a text: passwords in URLs, and the values of fields named like secrets."""
-    names = [name for name in context.data if is_secret(name)]
+    names = [name for name in context.data if is_secret(str(name))]
     values = [context.field_value("data", name) for name in names]
     known = sorted({text for text in _texts_in(values) if len(text) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
@@ -48,9 +49,10 @@ def secrets_hidden(context: Context) -> Callable[[str], str]:
     return hide
 
 
-def is_secret(name: Any) -> bool:
-    """Whether what has this name is never shown."""
-    return without_secrets({str(name): "…"})[str(name)] == LEFT_OUT
+@lru_cache(maxsize=10_000)
+def is_secret(name: str) -> bool:
+    """Whether a value of this name is never shown."""
+    return without_secrets({name: "…"})[name] == LEFT_OUT
 
 
 def _texts_in(value: Any) -> Iterable[str]:
@@ -131,7 +133,7 @@ class _Plain:
                 self.shortened = True
                 break
             name = self._text(str(key))
-            kept[name] = LEFT_OUT if is_secret(key) and item is not None else self.of(item, depth + 1)
+            kept[name] = LEFT_OUT if is_secret(str(key)) and item is not None else self.of(item, depth + 1)
         return kept
 
 

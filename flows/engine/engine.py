@@ -5,6 +5,7 @@ Prefect task runs or plain calls, so both give the same outcomes and the same fi
 """
 
 import asyncio
+from dataclasses import replace
 
 from flows.author import Outcome, RunResult, RunStatus, now
 from flows.calling import RunLeaf, open_cluster
@@ -79,7 +80,7 @@ async def run_plan(
             watching.cancel()
         if state.cluster is not None:
             await state.cluster.close()
-    outcomes, fields = state.in_order(), output_fields(plan, context, before)
+    outcomes = state.in_order()
     ended = RunResult(
         pipeline=plan.pipeline.name,
         run_id=context.execution_id,
@@ -91,9 +92,10 @@ async def run_plan(
         transient=result.transient and not state.limits.budget.refusal,
         stopped=_budget_stop(state, outcomes),
         late_cost=dict(state.limits.budget.late),
-        output_fields=fields,
-        output_records=record(context, fields, recorded=journal.active),
     )
+    prepared.at_end(ended)
+    fields = output_fields(plan, context, before)
+    ended = replace(ended, output_fields=fields, output_records=record(context, fields, recorded=journal.active))
     state.observe(RunFinished(ended))
     return ended
 

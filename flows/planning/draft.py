@@ -44,6 +44,8 @@ class Overrides:
     task_runner_origin: str = "run"
     clusters: Mapping[str, str] = field(default_factory=dict[str, str])
     """By task runner: the address of an existing cluster."""
+    written_at_end: frozenset[str] = frozenset()
+    """Fields that the run itself writes when its last step has ended; outputs may name them."""
 
 
 @dataclass

@@ -349,10 +349,9 @@ class _Planner(PlanDraft):
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
 
-
     def check_outputs(self, root: Node, given: frozenset[str], level: str) -> None:
         """Report outputs whose field nothing writes; `level` is that of a field which a run might bring."""
-        known = sorted(given | root.access.writes)
+        known = sorted(given | root.access.writes | self.overrides.written_at_end)
         for name, output in (self.pipeline.outputs or {}).items() if writes_are_known(root) else ():
             field = output.field.split(".")[0]
             if field not in known:
