@@ -10,7 +10,7 @@ from rich.text import Text
 from deployments.screen.balances import balance_table
 from deployments.screen.tables import plain_table
 from flows.author import OutputField, OutputRecord
-from flows.reports import file_facts, location_text, shape_of, short_text, shown_passage, table_of
+from flows.reports import file_facts, has_own_form, location_text, shape_of, short_text, shown_passage, table_of
 
 _ROWS, _COLUMNS, _TEXT = 20, 8, 4_000
 """The most rows and columns of a table, and letters of a text, that are shown; `--json` has more."""
@@ -95,7 +95,7 @@ def _file(file: Mapping[str, Any]) -> RenderableType:
 
 def _mapping(value: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A row per entry; values that have a form of their own follow below."""
-    own = [name for name, item in value.items() if shape_of(item) in ("passages", "answer", "file", "files")]
+    own = [name for name, item in value.items() if has_own_form(item)]
     rows = [(name, short_text(item)) for name, item in value.items() if name not in own]
     if rows or not own:
         table = plain_table("name", "value", overflow="fold")

@@ -8,6 +8,7 @@ from flows.reports.pages import Page, plan_page, run_pages
 from flows.reports.progress import LiveProgress
 from flows.reports.result_shapes import (
     file_facts,
+    has_own_form,
     location_text,
     shape_of,
     short_text,
@@ -28,6 +29,7 @@ __all__ = [
     "error_report",
     "estimate",
     "file_facts",
+    "has_own_form",
     "location_text",
     "plan_page",
     "result_markdown",

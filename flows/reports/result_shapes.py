@@ -33,6 +33,14 @@ def shape_of(value: Any) -> Shape:
     return "files" if all(_is_file(item) for item in items) else "table"
 
 
+def has_own_form(value: Any) -> bool:
+    """Whether a value in a mapping is shown below it: a passage, an answer or a file at any depth fits no line."""
+    shape = shape_of(value)
+    if shape == "mapping":
+        return any(map(has_own_form, cast("Mapping[str, Any]", value).values()))
+    return shape in ("passages", "answer", "file", "files")
+
+
 def _is_file(entries: Mapping[str, Any]) -> bool:
     return isinstance(entries.get("uri"), str) and isinstance(entries.get("media_type"), str)
 
@@ -58,7 +66,7 @@ class ShownPassage:
 
 def shown_passage(passage: Mapping[str, Any]) -> ShownPassage:
     """A passage of an output for a reader; the excerpt begins shortly before its first highlight."""
-    scores = passage.get("scores") or {}
+    scores: Mapping[str, Any] = passage.get("scores") or {}
     return ShownPassage(
         str(passage.get("name") or passage.get("document") or passage["document_id"]),
         location_text(passage),

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 from flows.author import OutputField, OutputRecord
 from flows.reports.result_shapes import (
     file_facts,
+    has_own_form,
     location_text,
     shape_of,
     short_text,
@@ -88,7 +89,7 @@ class _Page:
 
     def _mapping_lines(self, value: Mapping[str, Any]) -> Iterator[str]:
         """A table of the entries; values that have a form of their own follow below it."""
-        own = [name for name, item in value.items() if shape_of(item) in ("passages", "answer", "file", "files")]
+        own = [name for name, item in value.items() if has_own_form(item)]
         rows = [(cell(name), cell(short_text(item))) for name, item in value.items() if name not in own]
         if rows or not own:
             yield from markdown_table(("name", "value"), rows[:MAX_ROWS])

@@ -104,3 +104,10 @@ def test_every_key_of_a_step_is_described():
         if key != "type" and "description" not in value
     ]
     assert undescribed == []
+
+
+@pytest.mark.parametrize("outputs", ["total", "[total, rows]", "{total: sum, rows: , more: {description: x}}", "[]"])
+def test_short_forms_of_outputs_fit_and_load(outputs):
+    text = f"name: p\noutputs: {outputs}\nsteps: [a]"
+    assert load_pipeline_text(text).pipeline.outputs is not None
+    CHECK.validate(read(text))
