@@ -73,6 +73,8 @@ def fill(
     made: Sequence[tuple[Document, list[Chunk]]],
     sparse: dict[str, SparseVector],
     rng: np.random.Generator,
+    *,
+    model: str = "random",
 ) -> float:
     vectors = rng.normal(size=(BATCH * PASSAGES, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -93,7 +95,7 @@ def fill(
         began = time.perf_counter()
         versions = store.put_documents(documents, chunks, run_id="bench")
         ids = tuple(chunk.id for chunk in chunks)
-        store.put_vectors(chunks, Embeddings(ids, vectors[: len(ids)], "random"), run_id="bench")
+        store.put_vectors(chunks, Embeddings(ids, vectors[: len(ids)], model), run_id="bench")
         store.put_terms(chunks, [sparse[chunk.id] for chunk in chunks], run_id="bench")
         store.put_graph(chunks, entities, relations, run_id="bench")
         store.publish(versions, expect=("vectors", "terms", "facts"))

@@ -2,6 +2,9 @@
 
 - `commands`: the command line, one module per command;
 - `running`: the same from Python, `from deployments import run`;
+- `connection`: an index from Python, `from deployments import connect`, here or, by `remote`, on a running server;
+- `retrievers`: that index as a retriever of LangChain, LlamaIndex and Haystack;
+- `service`: answers over HTTP, MCP and on a page;
 - `server`: the Prefect server: deployments, their schedules and flows, checks;
 - `shards`: one ingestion in several deployment runs;
 - `runs`: one run in this process, from its request to its record;
@@ -12,13 +15,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deployments.connection import Connection, connect
     from deployments.running import arun, run
 
-__all__ = ["arun", "run"]
+__all__ = ["Connection", "arun", "connect", "run"]
+_FROM = {"Connection": "connection", "connect": "connection", "arun": "running", "run": "running"}
 
 
 def __getattr__(name: str) -> Any:
-    """`run` and `arun`, imported when they are asked for: most importers of this package need other rooms."""
-    if name not in __all__:
+    """What users import, imported when it is asked for: most importers of this package need other rooms."""
+    if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("deployments.running"), name)
+    return getattr(importlib.import_module(f"deployments.{_FROM[name]}"), name)

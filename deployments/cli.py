@@ -20,6 +20,7 @@ from deployments.commands.handlers import handlers
 from deployments.commands.import_ import import_pipeline
 from deployments.commands.index import app as index
 from deployments.commands.ingest import ingest
+from deployments.commands.mcp import mcp_command
 from deployments.commands.new import app as new
 from deployments.commands.plan import plan
 from deployments.commands.replay import replay
@@ -28,6 +29,8 @@ from deployments.commands.run import run
 from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
 from deployments.commands.search import search
+from deployments.commands.serve import serve_command
+from deployments.commands.tokens import app as tokens
 from deployments.commands.up import up
 from deployments.commands.validate import validate
 
@@ -90,6 +93,11 @@ app.add_typer(
     name="documents",
     rich_help_panel="Look",
     epilog=EXIT_CODES,
+)
+app.command("mcp", rich_help_panel="Operate", epilog=EXIT_CODES)(mcp_command)
+app.command("serve", rich_help_panel="Operate", epilog=EXIT_CODES)(serve_command)
+app.add_typer(
+    tokens, name="tokens", rich_help_panel="Operate", epilog=EXIT_CODES, help="Make, list and revoke tokens for serve."
 )
 app.add_typer(new, name="new", rich_help_panel="Write pipelines", epilog=EXIT_CODES)
 app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)

@@ -17,14 +17,18 @@ class InvalidSettings(OrchestrationError, ValueError):
     """Settings that cannot be used; the message names each variable and what is wrong with it."""
 
 
+class InvalidIndexName(InvalidSettings):
+    """A name that no index can have."""
+
+
 def index_name(name: str) -> str:
     """`name`, if it can be the name of an index: it becomes part of a path, so it must not lead anywhere else.
 
     Raises:
-        InvalidSettings: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
+        InvalidIndexName: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
     """
     if len(name) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(name) is None:
-        raise InvalidSettings(
+        raise InvalidIndexName(
             f"{name!r} cannot be the name of an index; use up to {_MOST_CHARACTERS} letters, digits, '-', '_' and "
             "single dots, starting with a letter or digit, for example 'manuals-2026'"
         )

@@ -26,6 +26,8 @@ from flows.storage import StorageOptions
 PREFIX = "BRAID_"
 WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
+SERVE_PORT = 4210
+"""The default port of `braid serve`."""
 
 
 class Settings(BaseSettings):
@@ -43,6 +45,11 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".braid"), description="Folder of the run store, the indexes and the artifacts.")
     database_url: str | None = Field(
         default=None, repr=False, description="Run store, any SQLAlchemy URL; default: HOME/runs.db."
+    )
+    run_store_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that signs kept results, for machines that share a run store; default: HOME/run-store.key.",
     )
     index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
         default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
@@ -122,6 +129,29 @@ class Settings(BaseSettings):
         default=None, description="The endpoint's language model, for `braid ask` and skills that name none."
     )
 
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names by which `braid serve` is reached, separated by commas: braid.example.com."
+    )
+    serve_rate: int = Field(
+        default=600, ge=0, description="Calls per minute that `braid serve` takes from one caller; 0: no limit."
+    )
+    serve_upload_mb: float = Field(
+        default=50.0, ge=0.0, description="The largest file that may be uploaded to `braid serve`; 0: none."
+    )
+    uploads_url: str | None = Field(
+        default=None, description="Folder or s3:// prefix for uploaded files; default: HOME/uploads."
+    )
+    serve_timeout_s: PositiveFloat = Field(
+        default=60.0, description="After so long `braid serve` answers that a search takes too long."
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="The token of `braid mcp` and `connect`; default: as the user of this machine.",
+    )
+    tokens: Path | None = Field(
+        default=None, description="File of the tokens for `braid serve`; default: HOME/tokens.json."
+    )
+
     commands: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
     )
@@ -150,7 +180,7 @@ class Settings(BaseSettings):
     def _tables(cls, value: Any) -> Any:
         return read_table(value) if isinstance(value, str) else value
 
-    @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", mode="before")
+    @field_validator("handler_modules", "commands", "rest_hosts", "rest_private_hosts", "serve_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return read_list(value, ",")
@@ -169,6 +199,13 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError:  # its message would show the text, and passwords with it
             raise ValueError('must be a JSON mapping from name to URL: {"sales": "sqlite:///sales.db"}') from None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nothing may show; of URLs, only their passwords are secret."""
+        found = (self.s3_secret, self.openai_api_key, self.run_store_key, *self.connections.values())
+        urls = (self.database_url, self.index_url, self.openai_base_url, self.artifacts_url)
+        return (*(one.get_secret_value() for one in found if one is not None), *(url for url in urls if url))
 
     @property
     def run_store_url(self) -> str:
@@ -191,6 +228,15 @@ class Settings(BaseSettings):
     def artifacts_root(self) -> str:
         """The folder or prefix below which every index has its artifacts."""
         return (self.artifacts_url or str(self.home.absolute() / "artifacts")).rstrip("/")
+
+    @property
+    def uploads_root(self) -> str:
+        """The folder or prefix below which every index has its uploaded files."""
+        return (self.uploads_url or str(self.home.absolute() / "uploads")).rstrip("/")
+
+    @property
+    def tokens_file(self) -> Path:
+        return self.tokens or self.home.absolute() / "tokens.json"
 
     @property
     def storage_options(self) -> StorageOptions:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+_MOST_SHOWN = 200
+"""Letters of a name in a message."""
+
 
 class OrchestrationError(Exception):
     """The root of all our errors."""
@@ -63,7 +66,8 @@ class UnknownName(OrchestrationError, KeyError):
 
     def __str__(self) -> str:
         prefix = f"{self.where}: " if self.where else ""
-        return f"{prefix}no {self.kind} named {self.name!r}{suggest(self.name, self.known)}"
+        shown = self.name if len(self.name) <= _MOST_SHOWN else f"{self.name[:_MOST_SHOWN]}…"
+        return f"{prefix}no {self.kind} named {shown!r}{suggest(shown, self.known)}"
 
 
 class AmbiguousName(OrchestrationError, LookupError):

@@ -10,7 +10,16 @@ from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, new_run_id, run_plan
 from flows.errors import UnknownName, suggest
 from flows.loaders import LoadedPipeline, PipelineBuilder, StepPositions, YamlNode, load_pipeline
-from flows.model import InvalidParameters, Pipeline, check_parameters, index_of, name_in, without_secrets
+from flows.model import (
+    InvalidParameters,
+    Pipeline,
+    check_parameters,
+    guard_logs,
+    index_of,
+    keep_parameters_secret,
+    name_in,
+    without_secrets,
+)
 from flows.planning import Overrides, Plan, effect_fingerprints, make_plan, open_reads
 from flows.state import Context, Identity, Services
 
@@ -250,6 +259,8 @@ class _Setup:
         parameters = {name: value for name, value in given.items() if name in pipeline.parameters}
         fields = {name: value for name, value in given.items() if name not in pipeline.parameters}
         values = {**check_parameters(pipeline, parameters), **fields}
+        keep_parameters_secret(fields)
+        guard_logs()
         plan = self.plan(values)
         check_fields(plan, fields)
         index = index_of(pipeline, values, otherwise="default")

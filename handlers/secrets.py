@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import unquote, urlsplit
 
 from flows.errors import FatalError
+from flows.model import LEFT_OUT, HiddenValues, hide_secrets, keep_secret
 
-REDACTED = "***"
+REDACTED = LEFT_OUT
 _SHORTEST = 4
 
 
@@ -31,7 +31,9 @@ class Secrets:
             # It may be the secret itself, so it is not shown.
             kinds = ", ".join(f"{kind}:NAME" for kind in sorted(self._loaders))
             raise MissingSecret(f"a secret is given by reference, as {kinds}; never write the secret itself")
-        return self._loaders[kind](name)
+        found = self._loaders[kind](name)
+        keep_secret([found])
+        return found
 
     def is_reference(self, text: str) -> bool:
         kind, separator, rest = text.partition(":")
@@ -46,16 +48,8 @@ def _from_environment(name: str) -> str:
 
 
 def hide(text: str, secrets: Iterable[str | None]) -> str:
-    """`text` without the secrets, and without the password of any of them that is a URL."""
-    parts = {part for secret in secrets if secret for part in (secret, *_passwords(secret)) if len(part) >= _SHORTEST}
-    for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, REDACTED)
-    return text
-
-
-def _passwords(secret: str) -> list[str]:
-    try:
-        password = urlsplit(secret).password
-    except ValueError:
-        return []
-    return [password, unquote(password)] if password else []
+    """`text` without the secrets, in whatever encoding, whole or in part, and without passwords in URLs."""
+    known = [secret for secret in secrets if secret]
+    for secret in known:  # also the rest of one that is a URL
+        text = text.replace(secret, REDACTED) if len(secret) >= _SHORTEST else text
+    return hide_secrets(HiddenValues(known).hide(text))

@@ -19,7 +19,7 @@ load_profiles()
 
 FOLDERS = ("unit", "contracts", "integration", "acceptance")
 """In the order in which they run: unit tests first, while no server or client of Prefect runs threads in the process."""
-SERVERS = {"postgres_server", "prefect_server", "operated", "s3_server", "redis_url", "mongo_url"}
+SERVERS = {"postgres_server", "prefect_server", "operated", "s3_server", "redis_url", "mongo_url", "mariadb_url"}
 """Fixtures that start a server, which is a process of its own."""
 _HOME = pytest.StashKey[str]()
 _STATUS = pytest.StashKey[int]()

@@ -12,13 +12,10 @@ from deployments.commands.search import (
     HydeOption,
     MultiQueryOption,
     TagOption,
-    checked_question,
-    errors_json,
     filters_of,
-    require_chat,
-    run_search,
 )
-from deployments.screen import failure_tables, require_index
+from deployments.runs import checked_question, require_chat, run_search
+from deployments.screen import errors_json, failure_tables, require_index
 from deployments.settings import load_settings
 from flows.author import cost_text
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
+from flows.model import hide_secrets
 
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = (
@@ -89,10 +90,10 @@ def complain(error: OrchestrationError, *, as_json: bool) -> None:
     """Print the error, with all its problems."""
     problems = error.problems if isinstance(error, InvalidPipeline) else ()
     if as_json:
-        described = {"kind": type(error).__name__, "message": str(error)}
+        described = {"kind": type(error).__name__, "message": hide_secrets(str(error))}
         emit({"error": described | ({"problems": [problem_json(problem) for problem in problems]} if problems else {})})
         return
-    for line in str(error).splitlines() or [type(error).__name__]:
+    for line in hide_secrets(str(error)).splitlines() or [type(error).__name__]:
         stderr().print(Text.assemble(("error: ", "bold red"), line))
 
 
@@ -102,7 +103,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
         "line": problem.line,
         "column": problem.column,
         "code": problem.code,
-        "message": problem.message,
+        "message": hide_secrets(problem.message),
         "level": problem.level,
     }
 

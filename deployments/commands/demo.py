@@ -13,8 +13,7 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
-from deployments.commands.search import run_search
-from deployments.runs import Request, make_services
+from deployments.runs import Request, make_services, run_search
 from deployments.screen import failure_tables, hit_json, remove_index, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings

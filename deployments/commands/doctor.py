@@ -27,6 +27,7 @@ from deployments.server.zombies import stored_zombies
 from deployments.settings import PREFIX, Settings, load_settings, misspelt_variables
 from flows.author import REGISTRY
 from flows.errors import OrchestrationError
+from flows.storage import open_to_others, private_folder
 
 _STYLE = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _DISTRIBUTIONS = (
@@ -157,6 +158,9 @@ def _run_store(settings: Settings) -> Iterator[Finding]:
         last = store.recent(limit=1)
     shown = make_url(settings.run_store_url).render_as_string(hide_password=True)
     yield Finding("run store", "ok", f"{shown}; last run: {last[0].run_id if last else 'none yet'}")
+    if not shown.startswith("sqlite") and settings.run_store_key is None:
+        text = "BRAID_RUN_STORE_KEY is not set: results that other machines or containers kept are made again"
+        yield Finding("run store", "note", text)
 
 
 def _indexes(settings: Settings) -> Iterator[Finding]:
@@ -233,9 +237,12 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     home = settings.home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     if not os.access(home, os.W_OK):
         yield Finding("disk", "error", f"{home} cannot be written; set BRAID_HOME to a folder that can")
+    if open_to_others(home) or open_to_others(home / "run-store.key"):
+        text = f"others may read {home}, which has documents and kept results; chmod -R go-rwx {home}"
+        yield Finding("disk", "warning", text)
     free = shutil.disk_usage(home).free
     text = f"{free / 1e9:.1f} GB free at {home}"
     yield Finding("disk", "ok" if free >= _LEAST_FREE_BYTES else "warning", text)

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from flows.errors import Problem
+from flows.model import hide_secrets
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -32,7 +33,7 @@ def _result(problem: Problem, rule: int) -> dict[str, Any]:
         "ruleId": problem.code,
         "ruleIndex": rule,
         "level": "error" if problem.level == "error" else "warning",
-        "message": {"text": problem.message},
+        "message": {"text": hide_secrets(problem.message)},
         "locations": [{"physicalLocation": physical}],
     }
 
@@ -57,7 +58,7 @@ def github(problem: Problem) -> str:
         f"{key}={_property(value)}" for key, value in [("file", problem.file), *position, ("title", problem.code)]
     )
     level = "error" if problem.level == "error" else "warning"
-    return f"::{level} {fields}::{_data(problem.message)}"
+    return f"::{level} {fields}::{_data(hide_secrets(problem.message))}"
 
 
 def _data(text: str) -> str:

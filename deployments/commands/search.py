@@ -1,21 +1,23 @@
 """`braid search`: the passages that answer a question, in milliseconds, since Prefect is never imported."""
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from deployments.catalog import Catalog, load_catalog
+from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.runs import Request, run_pipeline
-from deployments.screen import explanation, failure_tables, hit_json, require_index, show_explanation, show_hits
-from deployments.setting_values import InvalidSettings
-from deployments.settings import Settings, load_settings
-from flows.author import RunResult
-from flows.loaders import LoadedPipeline
-from flows.model import InvalidParameters
-from flows.state import Services
+from deployments.runs import checked_question, require_chat, run_search
+from deployments.screen import (
+    errors_json,
+    explanation,
+    failure_tables,
+    hit_json,
+    require_index,
+    show_explanation,
+    show_hits,
+)
+from deployments.settings import load_settings
 
 TagOption = Annotated[
     list[str] | None,
@@ -97,31 +99,6 @@ def search(
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
-def run_search(
-    loaded: LoadedPipeline,
-    parameters: Mapping[str, Any],
-    *,
-    settings: Settings,
-    catalog: Catalog,
-    index: str,
-    services: Services | None = None,
-) -> RunResult:
-    """The result of a search pipeline that is run by direct calls; nothing is recorded."""
-    request = Request(loaded, parameters, index=index, engine="inline", recorded=False)
-    return run_pipeline(request, settings=settings, catalog=catalog, services=services)
-
-
-def checked_question(question: str) -> str:
-    """The question, unless it is empty.
-
-    Raises:
-        InvalidParameters: it is empty.
-    """
-    if not question.strip():
-        raise InvalidParameters("the question is empty")
-    return question
-
-
 def filters_of(tags: list[str] | None) -> dict[str, list[str]]:
     """The filters of `--tag` options.
 
@@ -131,19 +108,3 @@ def filters_of(tags: list[str] | None) -> dict[str, list[str]]:
     from handlers.tags import read_tags
 
     return read_tags(tags or ())
-
-
-def require_chat(settings: Settings) -> None:
-    """Refuse to go on without a language model; the message names the settings.
-
-    Raises:
-        InvalidSettings: none is configured.
-    """
-    if not (settings.chat_model and settings.openai_base_url):
-        from handlers.models import NOT_CONFIGURED
-
-        raise InvalidSettings(NOT_CONFIGURED)
-
-
-def errors_json(result: RunResult) -> list[dict[str, str]]:
-    return [{"step": outcome.id, "message": outcome.error.message} for outcome in result.errors if outcome.error]

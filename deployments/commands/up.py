@@ -1,4 +1,4 @@
-"""`braid up`: a Prefect server on this machine with all pipelines deployed and a worker, until Ctrl-C."""
+"""`braid up`: a Prefect server with all pipelines deployed, a worker, and `braid serve`, until Ctrl-C."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import reported, stderr, stdout
 from deployments.commands.deploy import show_changes
-from deployments.server.local import PORT, LocalServer
-from deployments.settings import WORK_POOL, Settings, load_settings
+from deployments.server.local import PORT, LocalServer, free_port_near
+from deployments.settings import SERVE_PORT, WORK_POOL, Settings, load_settings
 from flows.errors import OrchestrationError
 
 
@@ -25,8 +25,14 @@ def up(
         int | None, typer.Option(min=1, max=65535, metavar="PORT", help=f"Default: {PORT}, or another if it is taken.")
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Flow runs at once on this machine.")] = 4,
+    serve_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, metavar="PORT", help=f"Of the search page; default: {SERVE_PORT}, or another if taken."
+        ),
+    ] = None,
 ) -> None:
-    """Start a Prefect server with its UI, deploy every pipeline, and start a worker; Ctrl-C stops all of it.
+    """Start a Prefect server, deploy every pipeline, start a worker and the search page; Ctrl-C stops all of it.
 
     Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
     schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.
@@ -50,16 +56,20 @@ def up(
         for path, problems in catalog.broken.items():
             stderr().print(f"left out: {path}: {problems}", style="yellow")
         worker = server.start_worker(WORK_POOL, limit=runs)
+        service = server.start_service(serve_port or free_port_near(SERVE_PORT))
         _announce(server)
-        while worker.poll() is None:
+        processes = {"worker": worker, "serve": service}
+        while not (ended := [name for name, process in processes.items() if process.poll() is not None]):
             time.sleep(0.5)
-        raise OrchestrationError(f"the worker ended by itself; its log is {server.log('worker')}")
+        raise OrchestrationError(f"{ended[0]} ended by itself; its log is {server.log(ended[0])}")
 
 
 def _announce(server: LocalServer) -> None:
     ui = server.url.removesuffix("/api")
     stdout().print(
-        f"\nPrefect is at [bold]{ui}[/bold]\n"
+        f"\nBraid is at [bold]{server.state.service}[/bold]\n"
+        f"  search, ask, upload; REST at /docs, MCP at /mcp\n"
+        f"Prefect is at [bold]{ui}[/bold]\n"
         f"  run a pipeline    {ui}/deployments → ingest → Run → Custom run → fill the form → Submit\n"
         f"  watch it          {ui}/runs → the run → its timeline, logs and artifacts (plan, progress, outcomes)\n"
         f"  or from a shell   braid run --deployed ingest -p source=FOLDER --index NAME\n"

@@ -6,12 +6,14 @@ from deployments.runs.recording import start_recording
 from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
 from deployments.runs.run import arun_pipeline, run_pipeline
+from deployments.runs.searching import checked_question, require_chat, run_search
 from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
     "Request",
     "TaskRunner",
     "arun_pipeline",
+    "checked_question",
     "find_run",
     "load_handlers",
     "make_services",
@@ -19,6 +21,8 @@ __all__ = [
     "plan_request",
     "prepare",
     "request_to_resume",
+    "require_chat",
     "run_pipeline",
+    "run_search",
     "start_recording",
 ]

@@ -12,7 +12,7 @@ from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared, new_run_id
 from flows.limits import SharedRates
-from flows.model import check_parameters
+from flows.model import check_parameters, guard_logs, keep_parameters_secret, keep_secret
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
@@ -40,6 +40,9 @@ def prepare(
     """
     load_handlers(settings)
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
+    keep_parameters_secret(request.fields)
+    keep_secret(settings.secrets)
+    guard_logs()
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
     check_fields(plan, request.fields)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from deployments.runs.opening import make_run_store
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from flows.engine import Expectation, Prepared, combine_observers, usual_seconds
@@ -44,9 +45,9 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
         ChangedPipeline: finished steps of that run no longer fit the plan, and the request does not force them.
         OrchestrationError: that run is still going on.
     """
-    from flows.run_store import Recorder, RunStore
+    from flows.run_store import Recorder
 
-    store = RunStore(settings.run_store_url)
+    store = make_run_store(settings)
     resumes = request.resumes
     try:
         pipeline = prepared.plan.pipeline

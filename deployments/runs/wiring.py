@@ -12,7 +12,7 @@ from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
 from flows.errors import OrchestrationError
 from flows.state import Services
-from flows.storage import Storage
+from flows.storage import Storage, private_folder
 
 
 def load_handlers(settings: Settings) -> None:
@@ -54,7 +54,7 @@ def make_services(settings: Settings, index: str) -> Services:
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
             "known_runs": partial(KnownRuns, settings.run_store_url),
-            "artifacts_url": partial(str, settings.artifacts_root),
+            "artifacts_url": partial(_artifacts_root, settings),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
                 _make_embedder,
@@ -76,6 +76,12 @@ def make_services(settings: Settings, index: str) -> Services:
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
         }
     )
+
+
+def _artifacts_root(settings: Settings) -> str:
+    if settings.artifacts_url is None:
+        private_folder(settings.home.absolute())  # before the first artifact makes it as any other folder
+    return settings.artifacts_root
 
 
 def _open_index(url: str) -> Any:

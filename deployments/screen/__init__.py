@@ -2,8 +2,9 @@
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
-from deployments.screen.hits import explanation, hit_json, show_explanation, show_hits
+from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
+from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
 from deployments.screen.progress import show_progress
@@ -23,7 +24,9 @@ __all__ = [
     "DocumentEntry",
     "DocumentTable",
     "balance_table",
+    "errors_json",
     "estimate_text",
+    "excerpt",
     "explanation",
     "failure_tables",
     "hit_json",

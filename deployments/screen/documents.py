@@ -121,9 +121,12 @@ class DocumentTable:
             "artifacts": [asdict(each) for each in stored.artifacts],
             "passages": [
                 {
+                    "chunk_id": each.id,
                     "position": each.position,
                     "heading": each.heading,
                     "page": each.page,
+                    "start": each.start,
+                    "end": each.end,
                     "tokens": each.tokens,
                     "text": each.text,
                 }

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deployments.screen.passages import excerpt, marked
 from deployments.screen.tables import plain_table
+from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
 _NEAREST = 10
@@ -64,6 +65,11 @@ def hit_json(rank: int, hit: Any) -> dict[str, Any]:
         "highlights": [{"start": start, "end": end, "text": hit.content[start:end]} for start, end in hit.highlights],
         "duplicates": [{"chunk_id": chunk, "document_id": document} for chunk, document in hit.duplicates],
     }
+
+
+def errors_json(result: RunResult) -> list[dict[str, str]]:
+    """The steps of a search that failed, with their reasons."""
+    return [{"step": outcome.id, "message": outcome.error.message} for outcome in result.errors if outcome.error]
 
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:

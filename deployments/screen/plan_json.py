@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, assert_never
 
 from deployments.screen.plan_tree import moved_steps, visible_children, visible_roots
+from flows.model import hide_secrets_in
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Limit, Loop, Node, Plan, Sub
 
 
@@ -45,7 +46,7 @@ def _node_json(node: Node) -> dict[str, Any]:
             found |= {
                 "type": "handler",
                 "handler": node.spec.name,
-                "options": dict(node.options),
+                "options": hide_secrets_in(node.options),
                 "reads": dict(node.reads),
                 "writes": dict(node.writes),
                 "effects": sorted(node.spec.effects or ()),

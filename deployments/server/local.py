@@ -16,6 +16,7 @@ from typing import IO
 from deployments.environment import DEFAULTS
 from deployments.server.child_processes import ChildProcess, child_process, stop_tree
 from flows.errors import OrchestrationError
+from flows.storage import private_folder
 
 HOST = "127.0.0.1"
 PORT = 4200
@@ -33,6 +34,8 @@ class ServerState:
     url: str
     owner: ChildProcess
     children: list[ChildProcess] = field(default_factory=list[ChildProcess])
+    service: str | None = None
+    """The address of `braid serve`, if it was started too."""
 
     @property
     def ui(self) -> str:
@@ -44,7 +47,10 @@ def read_state(folder: Path) -> ServerState | None:
     try:
         data = json.loads((folder / "up.json").read_text(encoding="utf-8"))
         return ServerState(
-            data["url"], ChildProcess(**data["owner"]), [ChildProcess(**child) for child in data["children"]]
+            data["url"],
+            ChildProcess(**data["owner"]),
+            [ChildProcess(**child) for child in data["children"]],
+            data.get("service"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -62,7 +68,7 @@ class LocalServer:
     def __init__(self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder.absolute()
         self._more = dict(environment or {})
-        self.port = port or (PORT if _is_free(PORT) else _free_port())
+        self.port = port or free_port_near(PORT)
         if not _is_free(self.port):
             raise OrchestrationError(f"port {self.port} of {HOST} is taken by another program; choose one with --port")
         self.state = ServerState(f"http://{HOST}:{self.port}/api", child_process(os.getpid()))
@@ -103,7 +109,7 @@ class LocalServer:
         Raises:
             OrchestrationError: it ended, or did not answer in time; the end of its log is in the message.
         """
-        server = self._start("server", ["server", "start", "--host", HOST, "--port", str(self.port)])
+        server = self._start("server", ["prefect", "server", "start", "--host", HOST, "--port", str(self.port)])
         until = time.monotonic() + _START_S
         while time.monotonic() < until and server.poll() is None:
             try:
@@ -118,7 +124,12 @@ class LocalServer:
     def start_worker(self, pool: str, *, limit: int | None = None) -> "subprocess.Popen[bytes]":
         """Start a process worker of a pool, with at most `limit` runs at once."""
         more = ["--limit", str(limit)] if limit is not None else []
-        return self._start("worker", ["worker", "start", "--pool", pool, "--type", "process", *more])
+        return self._start("worker", ["prefect", "worker", "start", "--pool", pool, "--type", "process", *more])
+
+    def start_service(self, port: int) -> "subprocess.Popen[bytes]":
+        """Start `braid serve` on a port."""
+        self.state.service = f"http://{HOST}:{port}"
+        return self._start("serve", ["deployments", "serve", "--port", str(port)])
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -132,11 +143,12 @@ class LocalServer:
         (self.folder / "up.json").unlink(missing_ok=True)
 
     def _start(self, name: str, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start a module of Python with its arguments; its output goes to a log of that name."""
         log = self.log(name).open("wb")
         self._opened.append(log)
         # A process group of its own: Ctrl-C in a terminal reaches only us, and we end the others in order.
         started = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *command],
+            [sys.executable, "-m", *command],
             env=self.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -155,7 +167,7 @@ class LocalServer:
 
 def _claim(folder: Path) -> None:
     """Take the folder: refuse if a server runs there, and end the processes that a killed one left behind."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     known = read_state(folder)
     if known is None:
         return
@@ -166,6 +178,11 @@ def _claim(folder: Path) -> None:
         )
     for child in reversed(known.children):
         stop_tree(child)
+
+
+def free_port_near(port: int) -> int:
+    """The port if it is free, else another one that is."""
+    return port if _is_free(port) else _free_port()
 
 
 def _is_free(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -11,8 +12,25 @@ from ruamel.yaml import YAML, YAMLError
 
 from deployments.runs import Request
 from deployments.server.form import controls_of, form_values
-from flows.errors import OrchestrationError, suggest
+from flows.errors import OrchestrationError, UnknownName, suggest
 from flows.model import InvalidParameters, convert
+
+
+class NotDeployed(OrchestrationError, LookupError):
+    """The pipeline has no deployment on this server."""
+
+
+def read_flow_run(flow_run_id: str) -> FlowRun:
+    """A run on the server as it is now.
+
+    Raises:
+        UnknownName: the server has no such run.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(UUID(flow_run_id))
+    except (ObjectNotFound, ValueError) as error:
+        raise UnknownName("flow run", flow_run_id, ()) from error
 
 
 def trigger(request: Request, *, wait: bool = False) -> FlowRun:
@@ -22,7 +40,7 @@ def trigger(request: Request, *, wait: bool = False) -> FlowRun:
 
     Raises:
         InvalidParameters: the form has no such fields, or the server refuses their values.
-        OrchestrationError: the pipeline is not deployed there.
+        NotDeployed: the pipeline is not deployed there.
     """
     values = form_values(_with_types(request))
     name = request.pipeline.name
@@ -31,7 +49,7 @@ def trigger(request: Request, *, wait: bool = False) -> FlowRun:
         try:
             client.read_deployment_by_name(full_name)
         except ObjectNotFound as error:
-            raise OrchestrationError(f"{name} is not deployed on this server; do `braid deploy {name}`") from error
+            raise NotDeployed(f"{name} is not deployed on this server; do `braid deploy {name}`") from error
     started: Any
     try:
         started = run_deployment(full_name, parameters=values, timeout=None if wait else 0, as_subflow=False)

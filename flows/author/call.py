@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.author.prices import PriceOf, checked_amounts, money_for, with_tokens
 from flows.errors import StepCancelled
+from flows.model import hide_secrets
 from flows.state import Identity, Services
 
 
@@ -19,6 +20,9 @@ class ItemFailure:
     item: str
     error: str
     step_id: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", hide_secrets(self.error))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flows.author.classify import error_info, retry_after
 from flows.author.results import ErrorInfo, Status
 from flows.errors import BudgetUsedUp, StepAbandoned, StepTimeout, TransientError
+from flows.model import scrub
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ SUCCEEDED = Ending("succeeded")
 
 def ending_of(error: BaseException, *, abandoned: bool = False) -> Ending:
     """The ending that an attempt's error makes; `abandoned`: it was stopped, and its thread goes on."""
+    scrub(error)
     match error:
         case asyncio.CancelledError():
             return Ending("abandoned" if abandoned else "cancelled", error)

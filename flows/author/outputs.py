@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from flows.author.plain_values import PlainValue, is_secret, plain_value, secrets_hidden
+from flows.author.plain_values import plain_value
 from flows.errors import OrchestrationError
-from flows.model import LEFT_OUT
+from flows.model import LEFT_OUT, is_secret_name, keep_parameters_secret
 from flows.state import Context, follow_path
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ LARGEST = 256_000
 """Characters of JSON that are shown and kept of one output."""
 LARGEST_TOGETHER = 1_000_000
 """Characters of JSON that are shown and kept of all outputs of a run."""
-LARGEST_FILE = 64_000_000
+LARGEST_FILE = 16_000_000
 """Characters of JSON that are written to a file of an output that is larger."""
 
 
@@ -61,20 +61,25 @@ def record_outputs(
     """What is shown and kept of the outputs that there are, in their order.
 
     An output that is too large is shortened; `keep_whole` gets all of it, as far as it is not larger than a file of
-    an output may be. A failure to write it is logged.
+    an output may be. Whatever goes wrong with an output is logged, and the others are recorded.
     """
-    hide, room = secrets_hidden(context), LARGEST_TOGETHER
+    secrets = [name for name in context.data if is_secret_name(str(name))]
+    keep_parameters_secret({name: context.field_value("data", name) for name in secrets})
+    room = LARGEST_TOGETHER
     records: list[OutputRecord] = []
     for each in fields:
-        if not _is_there(context, each.field):
+        try:
+            value = _value_at(context, each.field)
+            if any(map(is_secret_name, (each.name, *each.field.split(".")))):
+                value = LEFT_OUT
+            plain = plain_value(value, most=min(LARGEST, room))
+        except OrchestrationError:  # it is not there
             continue
-        hidden = is_secret(each.name) or any(map(is_secret, each.field.split(".")))
-        value = LEFT_OUT if hidden else _value_at(context, each.field)
-        plain = plain_value(value, most=min(LARGEST, room), hide=hide)
+        except Exception:  # values are the handlers': anything may happen when they are looked at
+            logger.exception("the output %s could not be recorded", each.name)
+            continue
         room = max(0, room - plain.length)
-        uri = None
-        if plain.shortened and keep_whole is not None:
-            uri = _keep(each.name, plain_value(value, most=LARGEST_FILE, hide=hide), keep_whole)
+        uri = _keep(each.name, value, keep_whole) if plain.shortened and keep_whole is not None else None
         records.append(OutputRecord(each.name, plain.value, each.description, each.type, plain.shortened, uri))
     return tuple(records)
 
@@ -89,11 +94,10 @@ def outputs_json(records: Iterable[OutputRecord]) -> dict[str, Any]:
     }
 
 
-def _keep(name: str, whole: PlainValue, keep_whole: KeepWhole) -> str | None:
-    if whole.shortened:
-        return None
+def _keep(name: str, value: Any, keep_whole: KeepWhole) -> str | None:
     try:
-        return keep_whole(name, json.dumps(whole.value, ensure_ascii=False).encode())
+        whole = plain_value(value, most=LARGEST_FILE)
+        return None if whole.shortened else keep_whole(name, json.dumps(whole.value, ensure_ascii=False).encode())
     except Exception as error:  # any error of a storage: the run has ended as it has ended
         logger.warning("the output %s could not be written to a file: %s", name, error)
         return None

@@ -3,20 +3,21 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
 
-from flows.model import LEFT_OUT, without_secrets
-from flows.state import Context, ExternalSequence
+from flows.model import LEFT_OUT, hide_secrets, is_secret_name
+from flows.state import ExternalSequence
 
 _MAX_DEPTH = 50
 _ARRAY_ITEMS = 1_000
 """A larger array is named by its type and shape, since nobody reads its numbers."""
-_SHORTEST_SECRET = 4
-"""Shorter values are in too many texts that have nothing to do with them."""
+
+
+_is_secret = lru_cache(maxsize=10_000)(is_secret_name)  # records of one kind have the same names
 
 
 class PlainValue(NamedTuple):
@@ -29,48 +30,17 @@ class PlainValue(NamedTuple):
     """About how many characters of JSON it is."""
 
 
-def plain_value(value: Any, *, most: int, hide: "Callable[[str], str]") -> PlainValue:
-    """`value` as plain data of about `most` characters of JSON at most; `hide` takes secrets out of a text."""
-    plain = _Plain(most, hide)
+def plain_value(value: Any, *, most: int) -> PlainValue:
+    """`value` as plain data of about `most` characters of JSON at most."""
+    plain = _Plain(most)
     return PlainValue(plain.of(value, 0), plain.shortened, plain.length)
-
-
-def secrets_hidden(context: Context) -> Callable[[str], str]:
-    """A function that takes secrets out of a text: passwords in URLs, and the values of fields named like secrets."""
-    names = [name for name in context.data if is_secret(str(name))]
-    values = [context.field_value("data", name) for name in names]
-    known = sorted({text for text in _texts_in(values) if len(text) >= _SHORTEST_SECRET}, key=len, reverse=True)
-
-    def hide(text: str) -> str:
-        for secret in known:
-            text = text.replace(secret, LEFT_OUT)
-        return without_secrets({"text": text})["text"]
-
-    return hide
-
-
-@lru_cache(maxsize=10_000)
-def is_secret(name: str) -> bool:
-    """Whether a value of this name is never shown."""
-    return without_secrets({name: "…"})[name] == LEFT_OUT
-
-
-def _texts_in(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in cast("Mapping[Any, Any]", value).values():
-            yield from _texts_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in cast("Sequence[Any]", value):
-            yield from _texts_in(item)
 
 
 class _Plain:
     """A conversion that stops after `most` characters."""
 
-    def __init__(self, most: int, hide: Callable[[str], str]) -> None:
-        self.most, self.hide, self.length, self.shortened = most, hide, 0, False
+    def __init__(self, most: int) -> None:
+        self.most, self.length, self.shortened = most, 0, False
 
     @property
     def room(self) -> int:
@@ -101,7 +71,7 @@ class _Plain:
         return self._text(str(value))
 
     def _text(self, text: str) -> str:
-        text = self.hide(text.encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
+        text = hide_secrets(text.encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
         if len(text) > self.room:
             self.shortened = True
             text = f"{text[: self.room]}…"
@@ -133,7 +103,7 @@ class _Plain:
                 self.shortened = True
                 break
             name = self._text(str(key))
-            kept[name] = LEFT_OUT if is_secret(str(key)) and item is not None else self.of(item, depth + 1)
+            kept[name] = LEFT_OUT if _is_secret(str(key)) and item is not None else self.of(item, depth + 1)
         return kept
 
 

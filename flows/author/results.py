@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemFailure, ItemStatus
-from flows.author.outputs import OutputField, OutputRecord, output_values
+from flows.author.outputs import OutputField, OutputRecord, output_values, record_outputs
 from flows.author.prices import add_up
 from flows.errors import UnknownName
-from flows.model import StepPath
+from flows.model import StepPath, hide_secrets
 from flows.state import Context
 
 Status: TypeAlias = Literal["succeeded", "failed", "timed_out", "cancelled", "abandoned", "skipped"]
@@ -48,6 +48,9 @@ class ErrorInfo:
     kind: str
     message: str
     transient: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", hide_secrets(self.message))
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,10 @@ class Outcome:
     items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
     """The statuses of items that it reported; the run store keeps only the last one of each item."""
 
+    def __post_init__(self) -> None:
+        if self.reason:
+            object.__setattr__(self, "reason", hide_secrets(self.reason))
+
     @property
     def is_leaf(self) -> bool:
         return self.kind == "step"
@@ -122,13 +129,18 @@ class RunResult:
     """Prefect's id of the flow run that it was; None if it was run by direct calls."""
     output_fields: tuple[OutputField, ...] = ()
     """The fields that are the result of the pipeline, also those that were not written."""
-    output_records: tuple[OutputRecord, ...] = ()
-    """What is shown and kept of the outputs: plain data within limits, without secrets."""
+    kept_outputs: tuple[OutputRecord, ...] | None = None
+    """The outputs as the record of the run keeps them; None if the run is not recorded."""
 
     @property
     def outputs(self) -> dict[str, Any]:
         """The outputs of the pipeline by name, whole and as the steps wrote them; without those that are not there."""
         return output_values(self.context, self.output_fields)
+
+    @property
+    def output_records(self) -> tuple[OutputRecord, ...]:
+        """What is shown of the outputs: plain data within limits, without secrets."""
+        return record_outputs(self.context, self.output_fields) if self.kept_outputs is None else self.kept_outputs
 
     def __getitem__(self, field: str) -> Any:
         """The final value of a field.

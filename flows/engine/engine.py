@@ -13,7 +13,7 @@ from flows.engine.attempts import run_leaf as run_inline
 from flows.engine.events import RunFinished, RunStarted
 from flows.engine.journal import keep_in_journal
 from flows.engine.prepared import Prepared
-from flows.engine.results import output_fields, record
+from flows.engine.results import keep_outputs, output_fields
 from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after
 from flows.engine.stuck import Expectation, StuckWatch
 from flows.engine.walk import run_node
@@ -95,7 +95,7 @@ async def run_plan(
     )
     prepared.at_end(ended)
     fields = output_fields(plan, context, before)
-    ended = replace(ended, output_fields=fields, output_records=record(context, fields, recorded=journal.active))
+    ended = replace(ended, output_fields=fields, kept_outputs=keep_outputs(context, fields) if journal.active else None)
     state.observe(RunFinished(ended))
     return ended
 

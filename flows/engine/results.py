@@ -1,6 +1,5 @@
 """The outputs of a run at its end: which fields they are, and what is kept of them."""
 
-import logging
 from collections.abc import Collection
 from typing import cast
 
@@ -8,8 +7,6 @@ from flows.author import OutputField, OutputRecord, record_outputs
 from flows.planning import Plan
 from flows.state import Context
 from flows.storage import Storage
-
-logger = logging.getLogger(__name__)
 
 
 def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tuple[OutputField, ...]:
@@ -23,8 +20,8 @@ def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tupl
     return (*plan.outputs, *(OutputField(name, name) for name in context.data if name not in known))
 
 
-def record(context: Context, fields: tuple[OutputField, ...], *, recorded: bool) -> tuple[OutputRecord, ...]:
-    """What is shown and kept of the outputs; large ones of a run that is `recorded` are written to files whole."""
+def keep_outputs(context: Context, fields: tuple[OutputField, ...]) -> tuple[OutputRecord, ...]:
+    """What the record of a run keeps of the outputs; large ones are written to files whole, if there is a storage."""
 
     def keep_whole(name: str, content: bytes) -> str:
         storage: Storage = context.services["storage"]
@@ -33,8 +30,4 @@ def record(context: Context, fields: tuple[OutputField, ...], *, recorded: bool)
         return storage.write(uri, content)
 
     has_storage = "storage" in context.services and "artifacts_url" in context.services
-    try:
-        return record_outputs(context, fields, keep_whole=keep_whole if recorded and has_storage else None)
-    except Exception:  # values are the handlers': anything may happen when they are looked at
-        logger.exception("%s: its outputs could not be recorded", context.execution_id)
-        return ()
+    return record_outputs(context, fields, keep_whole=keep_whole if has_storage else None)

@@ -13,8 +13,19 @@ from flows.model.limits import (
 )
 from flows.model.lint import remarks
 from flows.model.outputs import Output
-from flows.model.parameters import LEFT_OUT, Parameter, convert, without_secrets
+from flows.model.parameters import Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
+from flows.model.secrecy import (
+    LEFT_OUT,
+    HiddenValues,
+    hide_secrets,
+    hide_secrets_in,
+    is_secret_name,
+    keep_parameters_secret,
+    keep_secret,
+    scrub,
+)
+from flows.model.secret_logs import guard_logs
 from flows.model.shares import share_of
 from flows.model.short_forms import KIND_BY_KEY, NESTING_KEYS, snake_case, telling_key
 from flows.model.step_path import ITEM, StepPath
@@ -53,6 +64,7 @@ __all__ = [
     "ForEach",
     "FrozenModel",
     "Handler",
+    "HiddenValues",
     "InvalidParameters",
     "Merge",
     "MergeResults",
@@ -82,13 +94,20 @@ __all__ = [
     "declares_index",
     "effective_resource",
     "evaluate_condition",
+    "guard_logs",
     "handler_name",
     "handler_names",
+    "hide_secrets",
+    "hide_secrets_in",
     "index_of",
+    "is_secret_name",
+    "keep_parameters_secret",
+    "keep_secret",
     "name_in",
     "pipeline_differences",
     "remarks",
     "render",
+    "scrub",
     "share_of",
     "snake_case",
     "telling_key",

@@ -5,6 +5,7 @@ from typing import Any
 
 from flows.errors import OrchestrationError, suggest
 from flows.model.parameters import convert, short_repr
+from flows.model.secrecy import is_secret_name, keep_parameters_secret
 from flows.model.steps import Pipeline
 
 INDEX = "index"
@@ -22,6 +23,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         InvalidParameters: unknown names, missing values, wrong types, values out of bounds, all at once.
     """
     declared = pipeline.parameters
+    keep_parameters_secret(given)
+    keep_parameters_secret({name: parameter.default for name, parameter in declared.items()})
     problems = [
         f"{pipeline.name} has no parameter {name!r}"
         + (suggest(name, list(declared)) if declared else f"; to declare it, write `parameters: {{{name}: {{}}}}`")
@@ -40,7 +43,8 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
         try:
             values[name] = convert(value, parameter)
         except ValueError as error:
-            problems.append(f"parameter {name!r} {error}, not {short_repr(value)}")
+            shown = "" if is_secret_name(name) else f", not {short_repr(value)}"
+            problems.append(f"parameter {name!r} {error}{shown}")
     if problems:
         raise InvalidParameters("\n".join(problems))
     return values

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
+from flows.model.secrecy import LEFT_OUT, hide_secrets_in, is_secret_name
 from flows.model.steps import Case, Handler, Pipeline, Step, SubPipeline, Switch, child_steps
 
 _INNER = ("branches", "steps", "cases", "default")
@@ -21,6 +22,12 @@ class Difference:
     key: str = ""
     before: Any = None
     after: Any = None
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            value = getattr(self, name)
+            secret = value is not None and is_secret_name(self.key.rpartition(".")[2])
+            object.__setattr__(self, name, LEFT_OUT if secret else hide_secrets_in(value))
 
     def __str__(self) -> str:
         where = f"{self.step} ({self.path})" if self.step else "pipeline"

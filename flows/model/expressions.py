@@ -1,81 +1,58 @@
 """Conditions and templates of pipelines: jinja2 in a sandbox, in which a missing name is an error, never empty."""
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from flows.errors import FatalError, message_of, suggest
+from flows.model.evaluation import BUDGET, Budget
+from flows.model.sandbox import GLOBALS, check_tree, sandbox
 
 _ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
-_MAX_RESULT_SIZE = 100_000
-# Attributes and filters that pad to any width that the author chooses.
-_PADDING = frozenset(
-    {"batch", "center", "expandtabs", "format", "format_map", "indent", "ljust", "rjust", "slice", "zfill"}
-)
-_GLOBALS = frozenset({"range", "dict"})
+MOST_LETTERS_OF_A_CONDITION = 10_000
+_MOST_LETTERS_OF_A_TEMPLATE = 1_000_000
+_SHOWN = 200
 
 
 class BadExpression(FatalError, ValueError):
     """A condition or template that cannot be evaluated; the message quotes it and says why."""
 
 
-@cache
-def _environment() -> Any:
-    from jinja2 import StrictUndefined
-    from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class BoundedEnvironment(ImmutableSandboxedEnvironment):
-        """A sandbox without access to code, that changes no value and cannot fill the memory from a short template."""
-
-        intercepted_binops = frozenset({"*", "**", "%"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if _result_size(operator, left, right) > _MAX_RESULT_SIZE:
-                raise SecurityError(f"the result of {operator!r} is too large")
-            return super().call_binop(context, operator, left, right)
-
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            return attr not in _PADDING and super().is_safe_attribute(obj, attr, value)
-
-        def wrap_str_format(self, value: Any) -> Any:
-            if super().wrap_str_format(value) is not None:
-                raise SecurityError("str.format is not available; join texts with ~")
-            return None
-
-    environment: Any = BoundedEnvironment(undefined=StrictUndefined, autoescape=False)
-    environment.globals = {"range": environment.globals["range"], "dict": dict}
-    environment.filters = {name: call for name, call in environment.filters.items() if name not in _PADDING}
-    return environment
-
-
-def _result_size(operator: str, left: Any, right: Any) -> int:
-    """Roughly how many letters, items or bits an operation returns; 0 if its result is no larger than its operands."""
-    numbers = isinstance(left, int) and isinstance(right, int)
-    if operator == "**":
-        return abs(left).bit_length() * max(right, 0) if numbers else 0
-    if operator == "%":  # `"%9999999d" % 1`
-        widths = re.findall(r"\d{1,18}", left.replace("*", "999999")) if isinstance(left, str) else []
-        return max(map(int, widths), default=0)
-    if numbers:
-        return left.bit_length() + right.bit_length()
-    times, repeated = (left, right) if isinstance(left, int) else (right, left)
-    return times * len(cast("Any", repeated)) if isinstance(times, int) and hasattr(repeated, "__len__") else 0
-
-
 def check_expression(text: str) -> str | None:
     """The syntax error in a condition or template; None if there is none."""
+    is_template = "{{" in text or "{%" in text
+    try:
+        _names_in(_parse(text if is_template else "{{ " + text + " }}", condition=not is_template))
+    except BadSyntax as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return f"{shown!r} is not an expression: {error}"
+    return None
+
+
+class BadSyntax(Exception):
+    """A text that is no condition or template."""
+
+
+def _parse(text: str, *, condition: bool = False) -> Any:
+    """The syntax tree of a template.
+
+    Raises:
+        BadSyntax: it is none, or is too long, too deep or has too many parts.
+    """
     from jinja2 import TemplateSyntaxError
 
+    most = MOST_LETTERS_OF_A_CONDITION if condition else _MOST_LETTERS_OF_A_TEMPLATE
+    if len(text) > most:
+        raise BadSyntax(f"it has more than {most} letters")
     try:
-        if "{{" in text or "{%" in text:
-            _environment().parse(text)
-        else:
-            _environment().parse("{{ " + text + " }}")
+        return check_tree(sandbox().parse(text))
     except TemplateSyntaxError as error:
-        return f"{text!r} is not an expression: {error.message}"
-    return None
+        raise BadSyntax(error.message or "syntax error") from error
+    except (RecursionError, MemoryError):
+        raise BadSyntax("it is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # numbers of thousands of digits
+        raise BadSyntax(str(error).partition(";")[0]) from error
 
 
 def condition_names(text: str) -> frozenset[str]:
@@ -94,14 +71,28 @@ def template_names(value: Any) -> frozenset[str]:
     return frozenset()
 
 
-@lru_cache(maxsize=1024)
-def _field_names(template: str) -> frozenset[str]:
+def _names_in(tree: Any) -> frozenset[str]:
+    """The undeclared names in a syntax tree.
+
+    Raises:
+        BadSyntax: it has a filter or test that is not there, or is nested too deeply.
+    """
     from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables
 
     try:
-        return frozenset(find_undeclared_variables(_environment().parse(template))) - _GLOBALS
-    except TemplateSyntaxError:
+        return frozenset(find_undeclared_variables(tree)) - frozenset(GLOBALS)
+    except TemplateSyntaxError as error:
+        raise BadSyntax(error.message or "syntax error") from error
+    except (RecursionError, MemoryError):
+        raise BadSyntax("it is nested too deeply") from None
+
+
+@lru_cache(maxsize=1024)
+def _field_names(template: str) -> frozenset[str]:
+    try:
+        return _names_in(_parse(template))
+    except BadSyntax:
         return frozenset()
 
 
@@ -141,26 +132,39 @@ def render(value: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _evaluate(expression: str, fields: Mapping[str, Any]) -> Any:
+    given = BUDGET.set(Budget())
     try:
         value = _compile(expression)(**_select(fields, _field_names("{{ " + expression + " }}")))
         if type(value).__name__ == "StrictUndefined":
             str(value)  # raises an error that names the undefined field
+        return list(cast("Iterable[Any]", value)) if isinstance(value, Generator) else value
     except Exception as error:
         raise _bad_expression(expression.strip(), fields, error) from error
-    return value
+    finally:
+        BUDGET.reset(given)
 
 
 @lru_cache(maxsize=1024)
 def _compile(expression: str) -> Any:
+    _parse("{{ " + expression + " }}", condition=True)
     # Undefined names stay undefined instead of becoming None, so that using one is an error.
-    return _environment().compile_expression(expression, undefined_to_none=False)
+    return sandbox().compile_expression(expression, undefined_to_none=False)
+
+
+@lru_cache(maxsize=256)
+def _template(text: str) -> Any:
+    _parse(text)
+    return sandbox().from_string(text)
 
 
 def _render_text(template: str, fields: Mapping[str, Any]) -> str:
+    given = BUDGET.set(Budget())
     try:
-        return _environment().from_string(template).render(**_select(fields, _field_names(template)))
+        return _template(template).render(**_select(fields, _field_names(template)))
     except Exception as error:
         raise _bad_expression(template, fields, error) from error
+    finally:
+        BUDGET.reset(given)
 
 
 def _select(fields: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -172,4 +176,5 @@ def _bad_expression(text: str, fields: Mapping[str, Any], error: Exception) -> B
     missing = sorted(name for name in names if name not in fields)
     if missing:
         return BadExpression(f"{text!r}: no field named {missing[0]!r}{suggest(missing[0], sorted(map(str, fields)))}")
-    return BadExpression(f"{text!r} cannot be evaluated: {error}")
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return BadExpression(f"{shown!r} cannot be evaluated: {message_of(error)}")

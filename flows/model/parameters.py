@@ -1,7 +1,6 @@
 """Parameters that a pipeline declares, and the conversion of a value to the declared type."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, assert_never
 
@@ -9,11 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.errors import suggest
 from flows.model.policies import FrozenModel
-
-LEFT_OUT = "***"
-"""Stands in the run store for a secret."""
-_SECRET = re.compile(r"(?i)secret|password|passwd|token$|api_?key|credential")
-_URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:]*:)[^/@\s]*@")
+from flows.model.secrecy import hide_secrets, hide_secrets_in, keep_parameters_secret
 
 
 class Parameter(FrozenModel):
@@ -81,17 +76,8 @@ def convert(value: Any, parameter: Parameter) -> Any:
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that may be stored and shown: `***` stands for secrets, and for passwords in URLs."""
-    return {name: LEFT_OUT if _SECRET.search(name) else _clean(value) for name, value in parameters.items()}
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return _URL_PASSWORD.sub(rf"\1{LEFT_OUT}@", value)
-    if isinstance(value, Mapping):
-        return without_secrets({str(key): item for key, item in value.items()})  # pyright: ignore
-    if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    keep_parameters_secret(parameters)
+    return hide_secrets_in(parameters)
 
 
 def _to_text(value: Any) -> str:
@@ -174,5 +160,5 @@ def _nearest(value: str, choices: tuple[str, ...]) -> str:
 
 
 def short_repr(value: Any) -> str:
-    text = repr(value)
+    text = hide_secrets(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

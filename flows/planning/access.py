@@ -1,12 +1,17 @@
 """Checks of reads and writes: fields that nothing writes, branches that read a sibling's field, two writers of one."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import itertools
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from flows.author import ReadParameter
-from flows.planning.dependencies import all_before
+from flows.planning.dependencies import bits, waits_of_all
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
+
+_MOST_SHOWN = 20
+"""Names in one message."""
 
 
 class AccessProblem(NamedTuple):
@@ -21,19 +26,56 @@ class AccessProblem(NamedTuple):
 
 def node_access(nodes: Sequence[Node]) -> Access:
     """The reads from outside, the writes and the effects of nodes that run in this order."""
-    total = Access()
+    reads, writes, effects = set[str](), set[str](), set[str]()
+    known = effects_known = True
     for node in nodes:
-        reads = node.access.reads - total.writes
-        total = total | replace(node.access, reads=reads)
-    return total
+        access = node.access
+        reads |= access.reads - writes
+        writes |= access.writes
+        effects |= access.effects
+        known, effects_known = known and access.known, effects_known and access.effects_known
+    return Access(frozenset(reads), frozenset(writes), frozenset(effects), known, effects_known)
 
 
 def check_access(root: Node, given: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Yield everything that is wrong with reads and writes, in declared order; the run starts with `given` fields."""
-    yield from _check_node(root, given, True, reducers)
+    yield from _check_node(root, _Fields(given), True, reducers)
 
 
-def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+class _Fields:
+    """The fields that a node finds; others are added while the nodes inside are checked, and taken away again."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._times = Counter(iter(names))
+
+    def __contains__(self, name: str) -> bool:
+        return self._times[name] > 0
+
+    def __str__(self) -> str:
+        return shortened(sorted(name for name, times in self._times.items() if times > 0)) or "none"
+
+    @contextmanager
+    def also(self, names: Iterable[str]) -> Generator[None]:
+        added = Counter(iter(names))
+        self._times.update(added)
+        yield
+        self._times.subtract(added)
+
+    @contextmanager
+    def without(self, names: Iterable[str]) -> Generator[None]:
+        taken = Counter(iter(names))
+        self._times.subtract(taken)
+        yield
+        self._times.update(taken)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The names, separated by commas; of many, the first."""
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_SHOWN])} and {more} more"
+
+
+def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Check a node that finds the fields `there`; `known` if there can be no others."""
     match node:
         case Leaf():
@@ -42,34 +84,40 @@ def _check_node(node: Node, there: frozenset[str], known: bool, reducers: Mappin
                 if known and read.required and name not in there:
                     message = (
                         f"{node.label} reads {name!r}, which no earlier step writes and no parameter gives; "
-                        f"there are: {', '.join(sorted(there)) or 'none'}"
+                        f"there are: {there}"
                     )
                     yield _unwritten_read(node, message)
         case Chain():
-            for child in node.children:
-                yield from _check_node(child, there, known, reducers)
-                there, known = there | child.access.writes, known and child.access.known
+            with ExitStack() as added:
+                for child in node.children:
+                    yield from _check_node(child, there, known, reducers)
+                    added.enter_context(there.also(child.access.writes))
+                    known = known and child.access.known
         case Group(derived=True):
             in_order = Chain(path=node.path, id=node.id, label=node.label, children=node.children)
             yield from _check_node(in_order, there, known, reducers)
         case Group():
             yield from _check_siblings(node, there, reducers)
-            for index, child in enumerate(node.children):
-                seen = there.union(*(node.children[i].access.writes for i in all_before(node.after, index)))
-                siblings = node_access(node.children).writes - child.access.writes
-                # A read of a sibling's field is reported once, by `_check_siblings`.
-                yield from _check_node(child, seen | siblings, known, reducers)
+            before = waits_of_all(node.after, len(node.children))
+            # A read of a sibling's field is reported once, by `_check_siblings`.
+            written = {name for child in node.children for name in child.access.writes}
+            with there.also(written):
+                for index, child in enumerate(node.children):
+                    seen = frozenset[str]().union(*(node.children[i].access.writes for i in bits(before[index])))
+                    with there.without(child.access.writes - seen):
+                        yield from _check_node(child, there, known, reducers)
         case Loop():
             if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):
                 yield _unwritten_read(node, f"for_each goes over {node.over!r}, which nothing before it writes")
-            yield from _check_node(node.body, there | {node.item_name}, known, reducers)
+            with there.also([node.item_name]):
+                yield from _check_node(node.body, there, known, reducers)
         case Choice():
             for _, inner in node.cases:
                 yield from _check_node(inner, there, known, reducers)
         case Sub():
-            inside = there | frozenset(node.plan.pipeline.parameters)
-            for problem in _check_node(node.plan.root, inside, known, reducers):
-                yield problem._replace(path=node.path)
+            with there.also(node.plan.pipeline.parameters):
+                for problem in _check_node(node.plan.root, there, known, reducers):
+                    yield problem._replace(path=node.path)
         case FanIn():
             for name in node.inputs:
                 if known and name not in there:
@@ -80,30 +128,49 @@ def _unwritten_read(node: Node, message: str) -> AccessProblem:
     return AccessProblem(node.path, "unwritten-read", message, False)
 
 
-def _check_siblings(group: Group, there: frozenset[str], reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+def _check_siblings(group: Group, there: _Fields, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
+    """Yield the reads of a sibling's field, and of each field the writes that are not combined, in declared order."""
     combined = {**reducers, **group.reducers}
+    before = waits_of_all(group.after, len(group.children))
+    writers: dict[str, list[int]] = {}
+    for index, child in enumerate(group.children):
+        for name in child.access.writes:
+            writers.setdefault(name, []).append(index)
     for later, second in enumerate(group.children):
-        seen = all_before(group.after, later)
-        for earlier, first in enumerate(group.children):
-            if earlier == later or earlier in seen or later in all_before(group.after, earlier):
-                continue
-            for name in sorted(second.access.reads & first.access.writes - there):
-                yield AccessProblem(
-                    second.path,
-                    "reads-sibling",
-                    f"branch {second.label!r} reads {name!r}, which its sibling {first.label!r} writes; branches do "
-                    f"not see each other: put one after the other, or declare depends_on: [{first.id}]",
-                    True,
-                )
-            for name in sorted(second.access.writes & first.access.writes) if earlier < later else ():
-                if name not in combined:
-                    yield AccessProblem(
-                        second.path,
-                        "parallel-write",
-                        f"branches {first.label!r} and {second.label!r} both write {name!r}; declare how to combine "
-                        f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write",
-                        True,
-                    )
+        found: list[tuple[int, bool, str]] = []
+        for name in second.access.reads:
+            if name in writers and name not in there:
+                found += [(other, False, name) for other in _beside(later, writers[name], before)]
+        for name in second.access.writes:
+            if name not in combined and len(writers[name]) > 1:
+                earlier = itertools.takewhile(lambda other, later=later: other < later, writers[name])
+                found += [(other, True, name) for other in _beside(later, earlier, before)]
+        for other, both_write, name in sorted(found):
+            yield _conflict(second, group.children[other], name, both_write=both_write)
+
+
+def _beside(index: int, others: Iterable[int], before: Sequence[int]) -> list[int]:
+    """The first of the other branches that may run at the same time; one is enough to be told of a field."""
+    beside = (
+        other
+        for other in others
+        if other != index and not before[index] >> other & 1 and not before[other] >> index & 1
+    )
+    return list(itertools.islice(beside, 1))
+
+
+def _conflict(second: Node, first: Node, name: str, *, both_write: bool) -> AccessProblem:
+    if both_write:
+        message = (
+            f"branches {first.label!r} and {second.label!r} both write {name!r}; declare how to combine "
+            f"them, for example `reducers: {{{name}: namespaced}}`, or rename one write"
+        )
+        return AccessProblem(second.path, "parallel-write", message, True)
+    message = (
+        f"branch {second.label!r} reads {name!r}, which its sibling {first.label!r} writes; branches do "
+        f"not see each other: put one after the other, or declare depends_on: [{first.id}]"
+    )
+    return AccessProblem(second.path, "reads-sibling", message, True)
 
 
 def open_reads(plan: Plan) -> tuple[ReadParameter, ...]:

@@ -1,6 +1,6 @@
 """`mode: dag`: which steps of a list wait for which others, by their declarations; the rest may run side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flows.planning.plan import Node
 
@@ -15,15 +15,15 @@ def derive_group(
     effects waits for all steps before it, and all steps after it wait for it.
     """
     after: list[frozenset[int]] = []
+    before: list[int] = []
     reasons: list[str] = []
+    latest = _Latest()
     for later, node in enumerate(nodes):
-        found = {
-            earlier: reason
-            for earlier in range(later)
-            if (reason := _wait_reason(nodes[earlier], node, earlier in declared[later]))
-        }
-        direct = _without_implied(frozenset(found), after)
+        direct = _without_implied(latest.before(node) | declared[later], before)
+        latest.add(later, node)
+        before.append(_with_all_before(direct, before))
         after.append(direct)
+        found = {one: _wait_reason(nodes[one], node, one in declared[later]) for one in direct}
         waits = "; ".join(f"{nodes[one].label} ({found[one]})" for one in sorted(direct))
         reasons.append(f"{node.label} waits for {waits}" if waits else f"{node.label} can start at once")
     if all(direct == ({index - 1} if index else frozenset()) for index, direct in enumerate(after)):
@@ -31,12 +31,56 @@ def derive_group(
     return tuple(after), tuple(reasons)
 
 
+class _Latest:
+    """The last steps that a further one can have to wait for; these wait for those before them."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, int] = {}
+        self._readers: dict[str, set[int]] = {}
+        self._changers: dict[str, int] = {}
+        self._barrier: int | None = None
+        """The last step that does not declare all it does."""
+        self._since: set[int] = set()
+        """The steps after it."""
+
+    def before(self, node: Node) -> frozenset[int]:
+        access = node.access
+        found = set[int]() if self._barrier is None else {self._barrier}
+        if not _is_declared(node):
+            found |= self._since
+        for name in access.reads | access.writes:
+            if name in self._writers:
+                found.add(self._writers[name])
+        for name in access.writes:
+            found |= self._readers.get(name, set())
+        found.update(self._changers[effect] for effect in access.effects if effect in self._changers)
+        return frozenset(found)
+
+    def add(self, index: int, node: Node) -> None:
+        access = node.access
+        if not _is_declared(node):
+            self._barrier, self._since = index, set()
+            self._writers, self._readers, self._changers = {}, {}, {}
+            return
+        self._since.add(index)
+        for name in access.writes:
+            self._writers[name] = index
+            self._readers[name] = set()
+        for name in access.reads:
+            self._readers.setdefault(name, set()).add(index)
+        self._changers.update(dict.fromkeys(access.effects, index))
+
+
+def _is_declared(node: Node) -> bool:
+    return node.access.known and node.access.effects_known
+
+
 def _wait_reason(first: Node, second: Node, declared: bool) -> str:
     earlier, later = first.access, second.access
     if declared:
         return "depends_on"
     for node in (first, second):
-        if not (node.access.known and node.access.effects_known):
+        if not _is_declared(node):
             return f"{node.label} does not declare all it does"
     for names, reason in (
         (earlier.writes & later.reads, "it reads {}"),
@@ -49,9 +93,38 @@ def _wait_reason(first: Node, second: Node, declared: bool) -> str:
     return ""
 
 
-def _without_implied(direct: frozenset[int], after: Sequence[frozenset[int]]) -> frozenset[int]:
+def _without_implied(direct: frozenset[int], before: Sequence[int]) -> frozenset[int]:
     """The waits in `direct` that no other wait implies."""
-    return direct.difference(*(all_before(after, index) for index in direct))
+    implied = 0
+    for one in direct:
+        implied |= before[one]
+    return frozenset(one for one in direct if not implied >> one & 1)
+
+
+def _with_all_before(direct: frozenset[int], before: Sequence[int]) -> int:
+    found = 0
+    for one in direct:
+        found |= before[one] | 1 << one
+    return found
+
+
+def waits_of_all(after: Sequence[frozenset[int]], count: int) -> list[int]:
+    """For each of `count` branches, those that it waits for, directly or through others, as the bits of a number.
+
+    Branches wait for earlier ones only.
+    """
+    before: list[int] = []
+    for index in range(count):
+        before.append(_with_all_before(after[index], before) if after else 0)
+    return before
+
+
+def bits(number: int) -> Iterator[int]:
+    """The bits that are set, the lowest first."""
+    while number:
+        low = number & -number
+        yield low.bit_length() - 1
+        number ^= low
 
 
 def all_before(after: Sequence[frozenset[int]], index: int) -> frozenset[int]:

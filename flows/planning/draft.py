@@ -48,6 +48,17 @@ class Overrides:
     """Fields that the run itself writes when its last step has ended; outputs may name them."""
 
 
+MOST_STEPS = 10_000
+"""Steps of a plan, those of the pipelines in it included."""
+MOST_NESTED = 50
+"""Steps inside each other, and pipelines inside each other."""
+MOST_PROBLEMS = 200
+
+
+class TooManyProblems(Exception):
+    """There is no use in looking for more."""
+
+
 @dataclass
 class PlanDraft:
     """The plan of one pipeline in the making."""
@@ -65,12 +76,14 @@ class PlanDraft:
     specs: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
     used: set[str] = field(default_factory=set[str])
     """Resources that the steps use."""
-    within: tuple[str, ...] = ()
-    """Ids of the enclosing sub-pipeline steps; as prefixes, they keep the ids of inner steps unique."""
+    within: str = ""
+    """The id of the enclosing sub-pipeline step and a dot: a prefix that keeps the ids of inner steps unique."""
     ancestors: tuple[str, ...] = ()
     """Names of the enclosing pipelines."""
     scope: ReferenceScope = field(init=False)
     """The names that a reference in the current step can use."""
+    counted: list[int] = field(default_factory=lambda: [0])
+    """How many steps have been planned, those of enclosing pipelines included."""
     refused: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Options (path, name) with an unknown reference; their values are not checked any further."""
 
@@ -83,6 +96,27 @@ class PlanDraft:
         if not line and path:
             message = f"step {path}: {message}"
         self.problems.append(Problem(self.file, line, column, code, message, level))
+        if len(self.problems) == MOST_PROBLEMS:
+            raise TooManyProblems
+
+    def count_step(self, path: str) -> None:
+        """Count a step.
+
+        Raises:
+            TooManyProblems: there are more than a plan can have, or it is too deep.
+        """
+        self.counted[0] += 1
+        depth = path.count(".")
+        if self.counted[0] > MOST_STEPS:
+            self.problem(
+                "", "too-large", f"the plan has more than {MOST_STEPS} steps, those of pipelines in it included"
+            )
+        elif depth >= MOST_NESTED or len(self.ancestors) >= MOST_NESTED:
+            what = "steps" if depth >= MOST_NESTED else "pipelines"
+            self.problem(path, "too-deep", f"{what} are nested more than {MOST_NESTED} deep here")
+        else:
+            return
+        raise TooManyProblems
 
     @property
     def ceiling(self) -> Limit | None:
@@ -168,11 +202,10 @@ class PlanDraft:
         }
 
     def step_id(self, declared: str | None, path: str, label: str) -> str:
-        prefix = "".join(f"{name}." for name in self.within)
         chosen = declared if declared is not None else (f"{path}.{label}" if path else self.pipeline.name)
         if declared is not None:
             self.ids.setdefault(declared, []).append(path)
-        return prefix + chosen
+        return self.within + chosen
 
     def check_ids(self) -> None:
         for name, paths in self.ids.items():

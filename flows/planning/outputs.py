@@ -1,16 +1,14 @@
 """The outputs of a plan: those that its pipeline declares, else the fields that no later step reads."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from flows.author import OutputField
 from flows.model import Pipeline, condition_names
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub, walk_nodes
 from flows.planning.type_flow import annotation_text
-
-Unread: TypeAlias = dict[str, Any]
-"""By field that nothing has read since it was written: the type of its writer, `Any` if that is unknown."""
 
 
 def plan_outputs(pipeline: Pipeline, root: Node) -> tuple[OutputField, ...]:
@@ -21,7 +19,7 @@ def plan_outputs(pipeline: Pipeline, root: Node) -> tuple[OutputField, ...]:
             OutputField(name, each.field, each.description, _type_text(types.get(each.field, Any)))
             for name, each in pipeline.outputs.items()
         )
-    return tuple(OutputField(name, name, "", _type_text(kind)) for name, kind in _Reading(root).unread.items())
+    return tuple(OutputField(name, name, "", _type_text(kind)) for name, kind in _Reading().of(root).written.items())
 
 
 def writes_are_known(root: Node) -> bool:
@@ -29,75 +27,82 @@ def writes_are_known(root: Node) -> bool:
     return all(node.spec.writes is not None for node in walk_nodes(root) if isinstance(node, Leaf) and node.enabled)
 
 
+@dataclass
+class _Access:
+    """What nodes that run in order do to the fields."""
+
+    read: set[str] = field(default_factory=set[str])
+    """Fields from outside that they read."""
+    written: dict[str, Any] = field(default_factory=dict[str, Any])
+    """By field that they write and nothing inside reads afterwards: its type, `Any` if that is unknown."""
+
+    def then(self, later: "_Access") -> None:
+        """Add what runs after them."""
+        for name in later.read:
+            self.written.pop(name, None)
+        self.read |= later.read
+        for name, kind in later.written.items():
+            self.written.pop(name, None)  # so that the last writer decides the order
+            self.written[name] = kind
+
+    def beside(self, other: "_Access") -> None:
+        """Add what runs at the same time and sees nothing of them."""
+        self.read |= other.read
+        self.written |= other.written
+
+
 class _Reading:
-    """Walks a plan in declared order and notes which fields have not been read since they were written."""
+    """Goes through a plan in declared order and notes which fields nothing reads after they were written."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self) -> None:
         self._groups: dict[str, frozenset[str]] = {}
-        """By id of a group: what its branches write, which a later fan-in of the group reads."""
-        self.unread = self._after(root, {})
+        """By id of a group: the fields that its branches write, which a later fan-in of the group reads."""
 
-    def _after(self, node: Node, unread: Unread) -> Unread:
-        """The unread fields after a node that finds the fields `unread`."""
-        if not node.enabled:
-            return unread
-        if isinstance(node, (Group, Choice, Chain)):
-            conditions = [node.when, *([when for when, _ in node.cases] if isinstance(node, Choice) else [])]
-            read = frozenset[str]().union(*(condition_names(each) for each in conditions if each))
-        else:
-            read = node.access.reads
-        left = {name: kind for name, kind in unread.items() if name not in read}
+    def of(self, node: Node) -> _Access:
+        found = _Access(set(condition_names(node.when)) if node.when else set())
+        if node.enabled:
+            found.then(self._of_kind(node))
+        return found
+
+    def _of_kind(self, node: Node) -> _Access:
         match node:
             case Leaf():
-                return _with(left, dict.fromkeys(node.writes.values(), _leaf_type(node)))
+                return _Access({*node.access.reads}, dict.fromkeys(node.writes.values(), _leaf_type(node)))
             case FanIn():
-                merged = self._groups.get(node.group or "", frozenset())
-                left = {name: kind for name, kind in left.items() if name not in merged}
-                return _with(left, dict.fromkeys(node.access.writes, Any))
-            case Chain():
-                for child in node.children:
-                    left = self._after(child, left)
-                return left
-            case Group():
-                self._groups[node.id] = node.access.writes
-                return self._after_group(node, left)
-            case Choice():
-                return self._after_branches([inner for _, inner in node.cases], left)
+                branches = self._groups.get(node.group or "", frozenset())
+                return _Access({*node.access.reads, *branches}, dict.fromkeys(node.access.writes, Any))
             case Loop():
-                return _with(left, _collected_types(node))
+                return _Access({*node.access.reads}, _collected_types(node))
             case Sub():
-                inner = {each.field.split(".")[0]: Any for each in node.plan.outputs}
                 types = _field_types(node.plan.root)
-                return _with(left, {name: types.get(name, Any) for name in inner})
+                left = [each.field.split(".")[0] for each in node.plan.outputs]
+                return _Access({*node.access.reads}, {name: types.get(name, Any) for name in left})
+            case Chain():
+                return self._of_all(node.children, in_order=True)
+            case Choice():
+                found = _Access({name for when, _ in node.cases if when for name in condition_names(when)})
+                found.then(self._of_all([inner for _, inner in node.cases], in_order=False))
+                return found
+            case Group():
+                return self._of_group(node)
 
-    def _after_group(self, group: Group, unread: Unread) -> Unread:
+    def _of_all(self, nodes: Iterable[Node], *, in_order: bool) -> _Access:
+        found = _Access()
+        for node in nodes:
+            (found.then if in_order else found.beside)(self.of(node))
+        return found
+
+    def _of_group(self, group: Group) -> _Access:
+        self._groups[group.id] = group.access.writes
+        found = self._of_all(group.children, in_order=group.derived or any(group.after))
         if group.split is not None:
-            unread = {name: kind for name, kind in unread.items() if name != group.split.over.split(".")[0]}
-        if group.derived or any(group.after):
-            left = unread
-            for child in group.children:
-                left = self._after(child, left)
-        else:
-            left = self._after_branches(group.children, unread)
-        if group.merge is None:
-            return {name: Any if name in group.reducers else kind for name, kind in left.items()}
-        branches = frozenset[str]().union(*(child.access.writes for child in group.children))
-        output = {group.merge.output: Any} if group.merge.output else {}
-        return _with({name: kind for name, kind in left.items() if name not in branches}, output)
-
-    def _after_branches(self, branches: Sequence[Node], unread: Unread) -> Unread:
-        """After branches that do not see each other: a field that one of them reads stays if another writes it."""
-        ends = [self._after(branch, unread) for branch in branches]
-        written: Unread = {}
-        for branch, end in zip(branches, ends, strict=True):
-            written |= {name: kind for name, kind in end.items() if name in branch.access.writes}
-        left = {name: kind for name, kind in unread.items() if all(name in end for end in ends)}
-        return _with(left, written)
-
-
-def _with(unread: Unread, written: Mapping[str, Any]) -> Unread:
-    """The fields after some were written; they come last."""
-    return {**{name: kind for name, kind in unread.items() if name not in written}, **written}
+            found.read.add(group.split.over.split(".")[0])
+        if group.merge is not None:
+            # The merge reads what the branches wrote.
+            found.read |= group.access.writes
+            found.written = {group.merge.output: Any} if group.merge.output else {}
+        found.written |= {name: Any for name in group.reducers if name in found.written}
+        return found
 
 
 def _field_types(node: Node) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _leaf_type(leaf: Leaf) -> Any:
 def _collected_types(loop: Loop) -> dict[str, Any]:
     """The types of the fields that leave a loop: lists of what the items wrote."""
     inner = _field_types(loop.body)
-    types = {name: inner.get(field, Any) for field, name in loop.collect.items()}
+    types = {name: inner.get(collected, Any) for collected, name in loop.collect.items()}
     collected = {name: list if kind is Any else list[kind] for name, kind in types.items()}
     return dict.fromkeys(sorted(loop.access.writes), Any) | collected
 

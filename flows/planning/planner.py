@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from flows.author import MERGE_STRATEGIES, REGISTRY, SPLIT_STRATEGIES, Registry
-from flows.errors import InvalidPipeline, OrchestrationError, suggest
+from flows.errors import InvalidPipeline, OrchestrationError, Problem, suggest
 from flows.model import (
     Case,
     ForEach,
@@ -26,7 +26,7 @@ from flows.model import (
 )
 from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
-from flows.planning.draft import Overrides, PlanDraft, PositionOf
+from flows.planning.draft import MOST_PROBLEMS, Overrides, PlanDraft, PositionOf, TooManyProblems
 from flows.planning.leaf import plan_leaf
 from flows.planning.outputs import plan_outputs, writes_are_known
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
@@ -55,15 +55,18 @@ def make_plan(
     planner = _Planner(
         pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
     )
-    root = planner.chain(pipeline.steps, "", pipeline.name)
-    planner.check_ids()
-    fields = frozenset(given or ()) | frozenset(pipeline.parameters)
-    level = "error" if given is not None else "warning"
-    for found in check_access(root, fields, planner.reducers):
-        planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
-    planner.check_outputs(root, fields, level)
-    for path, message in mismatches(root):
-        planner.problem(path, "type-mismatch", message, level="warning")
+    try:
+        root = planner.chain(pipeline.steps, "", pipeline.name)
+        planner.check_ids()
+        fields = frozenset(given or ()) | frozenset(pipeline.parameters)
+        level = "error" if given is not None else "warning"
+        for found in check_access(root, fields, planner.reducers):
+            planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+        planner.check_outputs(root, fields, level)
+        for path, message in mismatches(root):
+            planner.problem(path, "type-mismatch", message, level="warning")
+    except TooManyProblems:
+        raise InvalidPipeline(_first_problems(planner.problems)) from None
     errors = [problem for problem in planner.problems if problem.level == "error"]
     if errors:
         raise InvalidPipeline(sorted(errors, key=lambda problem: (problem.line, problem.column)))
@@ -81,6 +84,14 @@ def make_plan(
         outputs=plan_outputs(pipeline, root),
         writes_known=writes_are_known(root),
     )
+
+
+def _first_problems(problems: Sequence[Problem]) -> list[Problem]:
+    found = sorted(problems, key=lambda problem: (problem.line, problem.column))
+    if len(found) < MOST_PROBLEMS:
+        return found
+    last = Problem(found[0].file, 0, 0, "too-many-problems", f"these are the first {MOST_PROBLEMS} problems; mend them")
+    return [*found, last]
 
 
 class _Planner(PlanDraft):
@@ -137,6 +148,7 @@ class _Planner(PlanDraft):
                 yield known[name]
 
     def node(self, step: Step, path: str) -> Node:
+        self.count_step(path)
         if step.when is not None:
             self.check_condition(step.when, path)
         match step:
@@ -262,7 +274,7 @@ class _Planner(PlanDraft):
         output = step.output or step.id or f"merge_{path}"
         access = Access(reads=frozenset(step.inputs), writes=frozenset({output}), known=step.group is None)
         merge = Merge(strategy=step.strategy, output=output, options=step.options)
-        group = "".join(f"{name}." for name in self.within) + step.group if step.group is not None else None
+        group = self.within + step.group if step.group is not None else None
         return FanIn(
             **self.common(step, path, f"merge_results({step.strategy})", access, "merge_results"),
             group=group,
@@ -319,12 +331,13 @@ class _Planner(PlanDraft):
                 self.overrides,
                 self.file,
                 lambda *_: self.position_of(path),
-                within=(*self.within, common["id"]),
+                within=f"{common['id']}.",
                 ancestors=(*self.ancestors, self.pipeline.name),
+                problems=self.problems,
+                counted=self.counted,
             )
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
-            self.problems.extend(nested.problems)
             for kind, given in (("budget", inner.budget), ("retry budget", inner.retry_budget)):
                 if given:
                     self.problem(

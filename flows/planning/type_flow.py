@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, is_typeddict
 
-from flows.planning.dependencies import all_before
+from flows.planning.dependencies import bits, waits_of_all
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 FieldTypes: TypeAlias = dict[str, tuple[Any, str]]
@@ -47,12 +47,16 @@ def _check_node(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
                 yield from _check_node(child, seen)
                 _add_writes(seen, child)
         case Group():
+            before = waits_of_all(node.after, len(node.children))
+            split = node.split.over.split(".")[0] if node.split is not None else None
+            at_fork = {name: held for name, held in there.items() if name != split}
             for index, child in enumerate(node.children):
-                seen = dict(there)
-                for before in sorted(all_before(node.after, index)):
-                    _add_writes(seen, node.children[before])
-                if node.split is not None:
-                    seen.pop(node.split.over.split(".")[0], None)
+                seen = at_fork
+                if before[index] and child.access.reads:
+                    seen = dict(there)
+                    for earlier in bits(before[index]):
+                        _add_writes(seen, node.children[earlier])
+                    seen.pop(split or "", None)
                 yield from _check_node(child, seen)
         case Loop():
             inside = {name: held for name, held in there.items() if name != node.item_name}

@@ -8,6 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from flows.errors import OrchestrationError
+from flows.storage import private_file
 
 HEAD = "0006"
 """The newest migration; a test compares it with the files."""
@@ -24,8 +25,8 @@ def open_database(url: str) -> sa.Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
+        private_file(Path(parsed.database))
     engine = sa.create_engine(url, connect_args={"timeout": 60})
 
     def prepare(connection: Any, _: Any) -> None:

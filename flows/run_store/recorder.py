@@ -25,12 +25,15 @@ from flows.engine import (
 )
 from flows.errors import OrchestrationError
 from flows.loaders import dump_pipeline
+from flows.model import hide_secrets
 from flows.planning import Plan
 from flows.run_store.records import HEARTBEAT_S, ProcessIdentity, RunningBranch, RunRecord
 from flows.run_store.store import RunStore
 from flows.run_store.stored_calls import StoredCall, pack
 
 logger = logging.getLogger(__name__)
+SECRET_LEFT_OUT = "# A secret was left out of this pipeline."
+"""The first line of a recorded pipeline that lacks something, and so cannot be run."""
 MAX_DELAY_S = 1.0
 """The longest time until a running step is recorded."""
 
@@ -172,8 +175,8 @@ class Recorder(Journal):
             return None
         try:
             return await asyncio.to_thread(self._store.finished_call, self._chain, key)
-        except Exception as error:  # any error of unpickling
-            logger.warning("%s: its kept result cannot be read (%s); the step runs again", key, error)
+        except Exception as error:  # not signed here, or any error of unpickling
+            logger.warning("%s: its kept result cannot be read: %s; the step runs again", key, error)
             return None
 
     async def keep(self, key: str, kept: FinishedCall) -> None:
@@ -232,6 +235,8 @@ class Recorder(Journal):
 
 def _yaml(plan: Plan) -> str | None:
     try:
-        return dump_pipeline(plan.pipeline)
+        text = dump_pipeline(plan.pipeline)
     except ValueError:  # built in Python, with options that YAML cannot hold
         return None
+    shown = hide_secrets(text)
+    return text if shown == text else f"{SECRET_LEFT_OUT}\n{shown}"

@@ -19,6 +19,7 @@ from flows.run_store import documents
 from flows.run_store.database import migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
+from flows.run_store.signing import SigningKey
 from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
 from flows.run_store.tables import attempts, finished_calls, outcomes, outputs, running_branches, runs
 
@@ -27,10 +28,14 @@ _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 
 
 class RunStore:
-    """The runs in one database; safe under threads and processes."""
+    """The runs in one database; safe under threads and processes.
 
-    def __init__(self, url: str) -> None:
+    `key` signs what is kept of finished calls, and only what it signed is read; by default, a file beside the database.
+    """
+
+    def __init__(self, url: str, *, key: SigningKey | None = None) -> None:
         self.url = url
+        self.key = key or SigningKey.of_store(url)
         self._engine = open_database(url)
         # A store that nobody closes, or that cannot be migrated, lets go of its connections when it is collected.
         weakref.finalize(self, self._engine.dispose)
@@ -84,7 +89,7 @@ class RunStore:
                 same = finished_calls.c.key.in_(list(keep))
                 connection.execute(sa.delete(finished_calls).where(finished_calls.c.chain == chain, same))
             if kept:
-                rows = [_finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
+                rows = [self._finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
                 connection.execute(sa.insert(finished_calls), rows)
 
     def beat(self, run_id: str) -> None:
@@ -234,12 +239,13 @@ class RunStore:
         """One finished call with its result; None if it is not kept.
 
         Raises:
+            UnsignedResult: the key of this store has not signed it.
             Exception: any error that unpickling raises, for example for a class that no longer exists.
         """
         query = sa.select(finished_calls.c.content).where(finished_calls.c.chain == chain, finished_calls.c.key == key)
         with self._engine.connect() as connection:
             content: bytes | None = connection.execute(query).scalar()
-        return unpack(content) if content is not None else None
+        return unpack(self.key.checked(content, chain, key)) if content is not None else None
 
     def documents(
         self,
@@ -270,6 +276,20 @@ class RunStore:
     def _update(self, run_id: str, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+
+    def _finished_call_row(self, run_id: str, chain: str, key: str, stored: StoredCall) -> dict[str, Any]:
+        call = stored.call
+        return {
+            "chain": chain,
+            "key": key,
+            "run_id": run_id,
+            "step_id": call.step_id,
+            "chained_fingerprint": call.chained_fingerprint,
+            "own_fingerprint": call.own_fingerprint,
+            "undoing": call.undoing,
+            "kept_at": now(),
+            "content": self.key.sign(stored.content, chain, key),
+        }
 
     def _records(self, query: "sa.Select[Any]") -> list[RunRecord]:
         with self._engine.connect() as connection:
@@ -305,21 +325,6 @@ def _attempt_row(run_id: str, path: str, step_id: str, attempt: Attempt) -> dict
         "seconds": attempt.seconds,
         "cost": dict(attempt.cost),
         "error": asdict(attempt.error) if attempt.error else None,
-    }
-
-
-def _finished_call_row(run_id: str, chain: str, key: str, stored: StoredCall) -> dict[str, Any]:
-    call = stored.call
-    return {
-        "chain": chain,
-        "key": key,
-        "run_id": run_id,
-        "step_id": call.step_id,
-        "chained_fingerprint": call.chained_fingerprint,
-        "own_fingerprint": call.own_fingerprint,
-        "undoing": call.undoing,
-        "kept_at": now(),
-        "content": stored.content,
     }
 
 

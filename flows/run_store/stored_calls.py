@@ -43,7 +43,7 @@ def pack(call: FinishedCall) -> StoredCall:
 
 
 def unpack(content: bytes) -> FinishedCall:
-    """The finished call in stored bytes.
+    """The finished call in bytes whose signature has been checked.
 
     Raises:
         Exception: any error that unpickling raises, for example for a class that no longer exists.

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from flows.errors import UnknownName
@@ -58,6 +59,11 @@ class Services:
     def with_objects(self, objects: Mapping[str, Any]) -> "Services":
         """The same services, and these objects, which stay open; nothing made so far is carried over."""
         return Services(self._factories, objects={**self._objects, **objects})
+
+    def sharing(self, objects: Mapping[str, Any]) -> "Services":
+        """These objects over the same services, which stay shared: what either makes, both use. Leave it open."""
+        names = [*self._factories, *self._objects]
+        return Services({name: partial(self.__getitem__, name) for name in names}, objects=objects)
 
     def close(self) -> None:
         """Close every service that was made and has a `close` method."""

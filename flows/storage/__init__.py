@@ -3,6 +3,7 @@
 from flows.storage.globs import glob_filter
 from flows.storage.identity import canonical_uri, path_below
 from flows.storage.locations import PassedOver, StorageOptions, StoredObject
+from flows.storage.private import open_to_others, private_file, private_folder
 from flows.storage.storage import Storage
 
 __all__ = [
@@ -12,5 +13,8 @@ __all__ = [
     "StoredObject",
     "canonical_uri",
     "glob_filter",
+    "open_to_others",
     "path_below",
+    "private_file",
+    "private_folder",
 ]

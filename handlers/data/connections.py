@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flows.errors import FatalError, UnknownName
+from handlers.data.extras import missing_extra
+from handlers.data.reading import check_backend, hold_session, reset_sessions
 from handlers.secrets import Secrets, hide
 
 POOL_SIZE = 10
@@ -74,17 +76,15 @@ class Connections:
             return self._open[key]
 
 
-def missing_extra(package: str, extra: str) -> FatalError:
-    """The error for a package that is not installed."""
-    return FatalError(f"needs the package {package}: pip install 'braid-pipelines[{extra}]'")
-
-
 def _engine(url: str, read_only: bool) -> Any:
     import sqlalchemy as sa
-    from sqlalchemy import event
 
     address = sa.make_url(url)
     backend = address.get_backend_name()
+    if address.drivername == "postgresql":  # the driver that the extra installs, which SQLAlchemy 2.0 would not choose
+        address = address.set(drivername="postgresql+psycopg")
+    if read_only:
+        check_backend(backend, address.get_driver_name())
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": 30.0}
     if backend == "sqlite" and address.database in (None, "", ":memory:"):
         raise BadConnection("a SQLite database in memory is empty for every connection; name a file")
@@ -106,39 +106,14 @@ def _engine(url: str, read_only: bool) -> Any:
             {"mode": "ro", "uri": "true"}
         )
     engine = sa.create_engine(address, hide_parameters=True, pool_pre_ping=True, **pool)
-    if not read_only:
-        return engine
-    if backend == "sqlite":
-        event.listen(engine, "connect", _only_reads)
-        return engine
-    if backend == "postgresql":
-        return engine.execution_options(postgresql_readonly=True)
-    return engine
+    reset_sessions(engine, backend)
+    return hold_session(engine, backend) if read_only else engine
 
 
 def _uri_path(path: str) -> str:
     from urllib.parse import quote
 
     return quote(path)
-
-
-def _only_reads(connection: Any, record: Any) -> None:
-    """Let SQLite refuse every action of a statement but reading (also ATTACH and PRAGMA)."""
-    import sqlite3
-
-    allowed = {
-        sqlite3.SQLITE_SELECT,
-        sqlite3.SQLITE_READ,
-        sqlite3.SQLITE_RECURSIVE,
-        sqlite3.SQLITE_TRANSACTION,
-        sqlite3.SQLITE_SAVEPOINT,
-    }
-
-    def decide(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
-        harmless = action == sqlite3.SQLITE_FUNCTION and second not in ("load_extension", "writefile", "readfile")
-        return sqlite3.SQLITE_OK if action in allowed or harmless else sqlite3.SQLITE_DENY
-
-    connection.set_authorizer(decide)
 
 
 def _redis(url: str) -> Any:

@@ -129,6 +129,8 @@ def _rows(
     if not isinstance(query, str):
         raise BadQuery("an SQL query is a text")
     from handlers.data.sql import fetch
+    from handlers.data.sql_rows import Bounds
 
     engine = connections.engine(address, read_only=asked.read_only)
-    return fetch(engine, query, lookup, call, most_rows=most_rows, timeout_s=limits.timeout_s)
+    bounds = Bounds(most_rows, limits.max_bytes, limits.timeout_s)
+    return fetch(engine, query, lookup, call, bounds=bounds, read_only=asked.read_only)

@@ -39,10 +39,7 @@ def inline_or_reference(rows: Any, call: Call, *, most_inline_bytes: int, most_b
     """
     data = json.dumps(_encoded(rows), separators=(",", ":"), ensure_ascii=False).encode()
     if len(data) > most_bytes:
-        raise BadQuery(
-            f"the result has {len(data)} bytes, more than max_bytes {most_bytes}; "
-            "ask for less (WHERE, LIMIT, fewer columns) or raise max_bytes"
-        )
+        raise too_large(most_bytes)
     if len(data) <= most_inline_bytes:
         return rows
     digest = hashlib.sha256(data).hexdigest()
@@ -51,6 +48,14 @@ def inline_or_reference(rows: Any, call: Call, *, most_inline_bytes: int, most_b
     count = len(cast("list[Any]", rows)) if isinstance(rows, list) else 1
     call.logger.info("%d rows (%d bytes) kept at %s", count, len(data), uri)
     return Reference(uri, count, len(data), digest)
+
+
+def too_large(most_bytes: int) -> BadQuery:
+    """The error for a result of more than `most_bytes`."""
+    return BadQuery(
+        f"the result has more than max_bytes {most_bytes}; "
+        "ask for less (WHERE, LIMIT, fewer columns) or raise max_bytes"
+    )
 
 
 def resolve(value: Any, call: Call) -> Any:

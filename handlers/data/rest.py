@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.author import TRANSIENT_HTTP, Call, parse_retry_after
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bind_value, fill
+from handlers.data.extras import missing_extra
 from handlers.data.hosts import AllowedHosts, make_client
 from handlers.options import Options
 from handlers.secrets import Secrets, hide
@@ -294,8 +295,6 @@ def _json_path(path: str) -> Any:
     try:
         import jsonpath
     except ImportError as error:
-        from handlers.data.connections import missing_extra
-
         raise missing_extra("python-jsonpath", "data") from error
     try:
         return jsonpath.compile(path)

@@ -2,20 +2,17 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
-from time import monotonic
 from typing import Any
 
 from flows.author import Call
 from flows.errors import StepTimeout, TransientError
 from handlers.data.binding import PLACEHOLDER, BadQuery, Lookup, bind_value
-from handlers.data.references import to_plain_data
-from handlers.sqlstates import TRANSIENT_SQLSTATES
+from handlers.data.reading import check_reads, keeps_sessions
+from handlers.data.sql_rows import Bounds, QueryStopped, driver_error, execute, translated
+from handlers.data.stopping import watched
 
 _TOKEN = re.compile(
-    r"""(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    r"""(?P<quoted>\b[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
     |(?P<comment>--[^\n]*|/\*.*?\*/)
     |(?P<opened>\bIN\s*\(\s*)?\{(?P<name>[A-Za-z_]\w*(?:\.\w+)*)\}(?P<closed>\s*\))?""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -28,7 +25,7 @@ _VALUE_AFTER_FROM = re.compile(
     r"(?:\bDISTINCT\s+FROM|\b(?:EXTRACT|TRIM|SUBSTRING|OVERLAY)\s*\([^()]*\bFROM)\s+$", re.IGNORECASE
 )
 _NAME_AFTER = re.compile(r"\s*[.(]")
-_WATCH_S = 0.1
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def check_sql(sql: str) -> None:
@@ -94,34 +91,69 @@ def bind_statement(sql: str, lookup: Lookup) -> tuple[Any, dict[str, Any]]:
     return statement.bindparams(*(sa.bindparam(label, expanding=True) for label in expanding)), values
 
 
+def statement_text(sql: str) -> str:
+    """The statement with a value in place of each placeholder, for parsers that know no parameters."""
+
+    def fill(found: "re.Match[str]") -> str:
+        if found["name"] is None:
+            return found[0]
+        after_in = found["opened"] or re.search(r"\bIN\s+$", sql[: found.start()], re.IGNORECASE)
+        inside = "(NULL)" if after_in and not found["opened"] else "NULL"
+        return f"{found['opened'] or ''}{inside}{found['closed'] or ''}"
+
+    return _TOKEN.sub(fill, sql)
+
+
+def check_one_statement(sql: str) -> None:
+    """Refuse several statements in one text.
+
+    Raises:
+        BadQuery: there are several.
+    """
+    for found in re.finditer(rf"{_TOKEN.pattern}|;", sql, _TOKEN.flags):
+        if found[0] == ";" and _COMMENTS.sub("", sql[found.end() :]).strip(" \t\r\n;"):
+            raise BadQuery("a query is one statement; several of them are several steps")
+
+
 def _escape_colons(sql: str) -> str:
     return sql.replace(":", r"\:")  # SQLAlchemy would take `:word` for a parameter, also within quotes
 
 
-def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, most_rows: int, timeout_s: float) -> list[Any]:
+def fetch(engine: Any, sql: str, lookup: Lookup, call: Call, *, bounds: Bounds, read_only: bool = True) -> list[Any]:
     """The rows as dicts; for a statement without rows, the number of rows that it changed.
 
+    Rows are counted and measured while they arrive. With `read_only`, the statement is held to reading.
+
     Raises:
-        BadQuery: it is refused, by us or by the database, or has more than `most_rows` rows.
-        TransientError: the database is away or busy, or took longer than `timeout_s`.
+        BadQuery: it is refused, by us or by the database, or its result is larger than the bounds.
+        TransientError: the database is away or busy, or took longer than the bounds allow.
     """
     from sqlalchemy import exc
 
+    backend = engine.dialect.name
+    check_one_statement(sql)
+    if read_only:
+        check_reads(backend, statement_text(sql))
     statement, values = bind_statement(sql, lookup)
-    if engine.dialect.name == "sqlite":
+    if backend == "sqlite":
         values = {label: _as_sqlite_keeps(value) for label, value in values.items()}
     try:
-        with engine.begin() as connection, _watched(connection, call, timeout_s) as timed_out:
+        with engine.connect() as connection, watched(connection, call, bounds.timeout_s) as timed_out:
             try:
-                return _rows(connection.execute(statement, values), most_rows)
-            except exc.DBAPIError as error:
-                if timed_out.is_set():
-                    raise StepTimeout(f"the query took longer than {timeout_s} s and was stopped") from None
-                raise _translated(error) from None
+                with connection.begin():
+                    found = execute(connection, statement, values, bounds=bounds, read_only=read_only, stop=timed_out)
+            except (exc.DBAPIError, QueryStopped, driver_error(connection)) as error:
+                if timed_out.is_set() or isinstance(error, QueryStopped):
+                    raise StepTimeout(f"the query took longer than {bounds.timeout_s} s and was stopped") from None
+                raise translated(error, read_only=read_only) from None
+            finally:
+                if not keeps_sessions(backend, read_only=read_only):
+                    connection.invalidate()
+            return found
     except exc.TimeoutError:
         raise TransientError("no connection became free in time; lower max_concurrency") from None
     except exc.DBAPIError as error:
-        raise _translated(error) from None
+        raise translated(error, read_only=read_only) from None
     except exc.SQLAlchemyError as error:
         raise BadQuery(f"{type(error).__name__}: {error}") from None
 
@@ -137,58 +169,3 @@ def _as_sqlite_keeps(value: Any) -> Any:
             return value.isoformat()
         case _:
             return value
-
-
-def _rows(result: Any, most_rows: int) -> list[Any]:
-    if not result.returns_rows:
-        return [{"rows_changed": result.rowcount}]
-    names = [str(name) for name in result.keys()]  # noqa: SIM118  (not a mapping)
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise BadQuery(f"several columns of the result are named {double[0]!r}; name each with AS")
-    rows = result.fetchmany(most_rows + 1)
-    if len(rows) > most_rows:
-        raise BadQuery(f"the result has more than max_rows {most_rows} rows; add a LIMIT or raise max_rows")
-    return [{name: to_plain_data(value) for name, value in zip(names, row, strict=True)} for row in rows]
-
-
-def _translated(error: Any) -> Exception:
-    """The driver's own message; SQLAlchemy's would repeat the statement."""
-    from sqlalchemy import exc
-
-    text = str(error.orig).strip()
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        transient = state.startswith(TRANSIENT_SQLSTATES)
-    else:
-        lost = error.connection_invalidated or "locked" in text or type(error.orig).__module__.startswith("psycopg")
-        transient = isinstance(error, (exc.OperationalError, exc.InterfaceError)) and lost
-        transient = transient and "authentication failed" not in text
-    return TransientError(text) if transient else BadQuery(text)
-
-
-@contextmanager
-def _watched(connection: Any, call: Call, timeout_s: float) -> Iterator[Event]:
-    """Interrupt the statement in the database when its time is up or its result is no longer wanted."""
-    driver = connection.connection.driver_connection
-    stop = next(
-        (getattr(driver, name) for name in ("interrupt", "cancel_safe", "cancel") if hasattr(driver, name)), None
-    )
-    ended, timed_out = Event(), Event()
-    until = monotonic() + timeout_s
-
-    def watch() -> None:
-        while not ended.wait(_WATCH_S):
-            if call.cancelled or monotonic() > until:
-                timed_out.set()
-                if stop is not None:
-                    stop()
-                return
-
-    watcher = Thread(target=watch, name="braid-sql-watch", daemon=True)
-    watcher.start()
-    try:
-        yield timed_out
-    finally:
-        ended.set()
-        watcher.join()

@@ -1,24 +1,33 @@
 """`command`: a program of this machine as a job, without a shell, from a list of programs that are allowed."""
 
 import os
+import secrets
 import selectors
-import shutil
 import signal
+import socket
 import subprocess
-import time
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any, cast
+
+import psutil
 
 from flows.author import Call, handler
 from flows.errors import FatalError, TransientError
+from handlers.jobs import supervisor
+from handlers.jobs.environment import find_program, program_environment
 from handlers.jobs.keys import claim
 from handlers.options import Options, spread
-from handlers.secrets import Secrets, hide
+from handlers.secrets import hide
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
 _LOOK_EVERY_S = 0.1
+_END_WITHIN_S = 15.0
+_MARK = "BRAID_JOB"
+"""A variable that everything a program starts inherits, unless it removes it."""
 TRY_AGAIN_LATER = 75
 """`EX_TEMPFAIL` of sysexits.h."""
 
@@ -53,15 +62,15 @@ def command(
     result is no longer wanted.
     """
     allowed: Sequence[str] = call.services["commands"] if "commands" in call.services else ()  # noqa: SIM401  (no mapping)
-    path = _path_of(program.argv, allowed)
+    path = find_program(program.argv, allowed)
     name, cwd = program.argv[0], program.cwd
-    env, secrets = _environment(program.env or {})
+    env, hidden = program_environment(program.env or {})
     if cwd is not None and not Path(cwd).is_dir():
         raise FatalError(f"{cwd!r} is not a folder to run {name!r} in")
     whole = replace(program, argv=[path, *program.argv[1:]], env=env)
     with claim(idempotency_key, call):
         ended, output, cut = _run(whole, timeout_s, max_output_bytes, call)
-    texts = [hide(part.decode("utf-8", errors="replace"), secrets) for part in output]
+    texts = [hide(part.decode("utf-8", errors="replace"), hidden) for part in output]
     if ended not in (ok_codes or [0]):
         message = (texts[1].strip() or texts[0].strip())[-400:]
         text = f"{name} ended with {_ending_text(ended)}{f': {message}' if message else ''}"
@@ -69,63 +78,27 @@ def command(
     return {"exit_code": ended, "stdout": texts[0], "stderr": texts[1], "cut": cut}
 
 
-def _path_of(argv: Sequence[str], allowed: Sequence[str]) -> str:
-    if not argv or not argv[0]:
-        raise FatalError("argv is empty; write the program and its arguments as a list: [rsync, -a, in/, out/]")
-    if any("\0" in part for part in argv):
-        raise FatalError("argv holds a NUL character")
-    if argv[0] not in allowed:
-        known = f"allowed are: {', '.join(allowed)}" if allowed else "none is allowed so far"
-        raise FatalError(
-            f"BRAID_COMMANDS does not allow the program {argv[0]!r} ({known}); add it there if pipelines may run it"
-        )
-    found = shutil.which(argv[0])
-    if found is None:
-        raise FatalError(f"the program {argv[0]!r} is not on this machine; install it, or give its whole path")
-    return found
-
-
-def _environment(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment of the program, and the secrets in it."""
-    refused = sorted(name for name in env if name == "PATH" or name.startswith(("LD_", "DYLD_")))
-    if refused:
-        raise FatalError(f"env sets {refused[0]!r}, which decides what is run; leave it to the machine")
-    look_up, found, hidden = Secrets(), dict[str, str](), list[str]()
-    for name, value in env.items():
-        found[name] = look_up(value) if value.startswith("env:") else value
-        if found[name] != value:
-            hidden.append(found[name])
-    return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **found}, hidden
-
-
 def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tuple[int, list[bytes], bool]:
     """The exit code, standard output and standard error, and whether one of them was cut."""
-    until = time.monotonic() + timeout_s
+    until = monotonic() + timeout_s
 
     def check_still_wanted() -> None:
         call.check_cancelled()
-        if time.monotonic() > until:
+        if monotonic() > until:
             raise TransientError(f"{program.argv[0]} was not ready after {timeout_s:g} s and was ended")
 
-    with subprocess.Popen(
-        program.argv,
-        cwd=program.cwd,
-        env=program.env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
+    with _supervised(program) as (process, control):
         output = [bytearray(), bytearray()]
-        waiting, cut, to_write = selectors.DefaultSelector(), False, memoryview(program.stdin.encode())
+        waiting, cut, to_write, said = selectors.DefaultSelector(), False, memoryview(program.stdin.encode()), b""
         pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdout, process.stderr)]
         for number, pipe in enumerate(pipes):
             waiting.register(pipe, selectors.EVENT_READ, number)
+        waiting.register(control, selectors.EVENT_READ, _ENDED)
         feed = cast("IO[bytes]", process.stdin)
         os.set_blocking(feed.fileno(), False)
         waiting.register(feed, selectors.EVENT_WRITE, None)
         try:
-            while waiting.get_map():
+            while len(waiting.get_map()) > (not feed.closed):  # the pipe to it may stay open after its end
                 check_still_wanted()
                 for key, _ in waiting.select(_LOOK_EVERY_S):
                     if key.data is None:
@@ -134,23 +107,67 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
                     data = os.read(key.fd, 65536)
                     if not data:
                         waiting.unregister(key.fileobj)
+                    if key.data == _ENDED:
+                        said += data
+                        if not said:
+                            raise TransientError(f"{program.argv[0]}: the process that supervises it was killed")
+                        continue
                     kept = output[key.data]
                     cut = cut or len(kept) + len(data) > most_bytes
                     kept += data[: most_bytes - len(kept)]
-            while process.poll() is None:
-                check_still_wanted()
-                time.sleep(_LOOK_EVERY_S / 10)
         finally:
             waiting.close()
-            # All processes that it started, also those that it left behind.
-            if hasattr(os, "killpg"):
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    process.poll()
-            else:
-                process.kill()
-    return process.returncode, [bytes(part) for part in output], cut
+    return _exit_code(program.argv[0], said.decode(errors="replace")), [bytes(part) for part in output], cut
+
+
+_ENDED = 2
+"""What the supervisor says in the end, beside standard output (0) and standard error (1)."""
+
+
+@contextmanager
+def _supervised(program: Program) -> "Iterator[tuple[subprocess.Popen[bytes], socket.socket]]":
+    """The supervisor of a program and what it says; at the end, all processes that the program started have ended."""
+    mark = secrets.token_hex(16)
+    control, theirs = socket.socketpair()
+    with control:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", supervisor.__file__, str(theirs.fileno()), *program.argv],
+                cwd=program.cwd,
+                env={**(program.env or {}), _MARK: mark},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        try:
+            yield process, control
+        finally:
+            control.close()
+            _end(process, mark)
+
+
+def _end(process: "subprocess.Popen[bytes]", mark: str) -> None:
+    """Wait for the end of a supervisor that is told to end; if it was killed, end what it left behind."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(OSError):
+            cast("IO[bytes]", pipe).close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_END_WITHIN_S)
+    if process.returncode != 0:
+        process.kill()
+        for other in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if other.environ().get(_MARK) == mark:
+                    other.kill()
+        process.wait()
+
+
+def _exit_code(name: str, said: str) -> int:
+    if said.startswith("!"):
+        raise FatalError(f"{name} cannot be run: {said[1:]}")
+    return int(said)
 
 
 def _feed(waiting: selectors.BaseSelector, feed: IO[bytes], to_write: memoryview) -> memoryview:

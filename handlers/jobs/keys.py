@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.author import Call
 from flows.errors import FatalError
+from flows.storage import private_folder
 
 _held: dict[str, str] = {}
 """The job of this process that holds each key."""
@@ -62,7 +63,7 @@ class JobKeys:
             return
         from filelock import FileLock, Timeout
 
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         file = self._folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         holder = file.with_suffix(".json")
         try:

@@ -1,7 +1,7 @@
 """A language model behind an endpoint that speaks OpenAI's `/chat/completions`: one client for questions and skills."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -69,22 +69,66 @@ class ChatModel:
         timeout_s: float = 120.0,
     ) -> Completion:
         """The answer, as `Chat` describes it."""
+        request = self._request(messages, model, max_tokens=max_tokens, temperature=temperature)
+        if schema is not None:
+            named = {"name": "answer", "schema": dict(schema), "strict": is_strict(schema)}
+            request["response_format"] = {"type": "json_schema", "json_schema": named}
+        return self._read(self._endpoint.post("chat/completions", request, timeout_s=timeout_s), request["model"])
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        on_text: Callable[[str], None],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout_s: float = 120.0,
+    ) -> Completion:
+        """The answer, as `complete` returns it; `on_text` is called with each part of it as it arrives.
+
+        An exception from `on_text` ends the answer and comes out of here.
+
+        Raises:
+            TransientError: the model is busy or away, or its answer broke off.
+            FatalError: it refuses, or answers with something other than a text.
+        """
+        request = self._request(messages, model, max_tokens=max_tokens, temperature=temperature)
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        parts: list[str] = []
+        whole: dict[str, Any] = {"finish_reason": None, "refusal": "", "usage": {}}
+        try:
+            for event in self._endpoint.post_for_events("chat/completions", request, timeout_s=timeout_s):
+                whole["usage"] = event.get("usage") or whole["usage"]
+                for choice in event.get("choices") or ():
+                    delta = choice.get("delta") or {}
+                    whole["finish_reason"] = choice.get("finish_reason") or whole["finish_reason"]
+                    whole["refusal"] += delta.get("refusal") or ""
+                    if text := delta.get("content"):
+                        parts.append(text)
+                        on_text(text)
+        except (AttributeError, TypeError) as error:
+            raise self._misunderstood(error) from error
+        message = {"content": "".join(parts), "refusal": whole["refusal"]}
+        answer = {"choices": [{"message": message, "finish_reason": whole["finish_reason"]}], "usage": whole["usage"]}
+        return self._read(answer, request["model"])
+
+    def _request(
+        self, messages: Sequence[Message], model: str | None, *, max_tokens: int | None, temperature: float | None
+    ) -> dict[str, Any]:
         if not self._base_url and not self._api_key:
             raise FatalError(NOT_CONFIGURED)
         chosen = model or self.name
         if not chosen:
             raise FatalError("no model is named; set BRAID_CHAT_MODEL, or `model` in the step or the skill")
         request: dict[str, Any] = {"model": chosen, "messages": [dict(message) for message in messages]}
-        if schema is not None:
-            named = {"name": "answer", "schema": dict(schema), "strict": is_strict(schema)}
-            request["response_format"] = {"type": "json_schema", "json_schema": named}
         if max_tokens is not None:
             # OpenAI's newer models refuse `max_tokens`; other servers often know nothing else.
             theirs = (self._base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
             request["max_completion_tokens" if theirs else "max_tokens"] = max_tokens
         if temperature is not None:
             request["temperature"] = temperature
-        return self._read(self._endpoint.post("chat/completions", request, timeout_s=timeout_s), chosen)
+        return request
 
     def close(self) -> None:
         self._endpoint.close()
@@ -104,11 +148,14 @@ class ChatModel:
             tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
             complete = choice.get("finish_reason") != "length"
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            url = self._endpoint.url("chat/completions")
-            raise FatalError(f"{url} did not answer as OpenAI's `/chat/completions` does: {error!r}") from error
+            raise self._misunderstood(error) from error
         if refusal:
             raise FatalError(f"model {model!r} refuses: {refusal}")
         return Completion(text if isinstance(text, str) else "", *tokens, complete, model)
+
+    def _misunderstood(self, error: Exception) -> FatalError:
+        url = self._endpoint.url("chat/completions")
+        return FatalError(f"{url} did not answer as OpenAI's `/chat/completions` does: {error!r}")
 
 
 def ask_model(

@@ -1,7 +1,8 @@
 """Requests to an endpoint that speaks OpenAI's protocol; errors are transient if trying again can help."""
 
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flows.author import TRANSIENT_HTTP, parse_retry_after
@@ -37,6 +38,33 @@ class Endpoint:
             text = self._without_key(answer.text[:80])
             raise FatalError(f"{self.url(path)} did not answer with JSON: {text!r}") from error
 
+    def post_for_events(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Iterator[Any]:
+        """The data of the server-sent events of the answer, each read as JSON, until `[DONE]` or the end.
+
+        Raises as `post` does; also a TransientError when the connection breaks off.
+        """
+        import httpx
+
+        url, limit = self.url(path), timeout_s or self._timeout_s
+        try:
+            with self._open().stream("POST", url, json=body, timeout=limit) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    self._check(url, answer)
+                for line in answer.iter_lines():
+                    name, _, data = line.partition(":")
+                    if name != "data" or not data.strip():
+                        continue
+                    if data.strip() == "[DONE]":
+                        return
+                    try:
+                        yield json.loads(data)
+                    except ValueError as error:
+                        shown = self._without_key(data[:80])
+                        raise FatalError(f"{url} sent an event that is not JSON: {shown!r}") from error
+        except httpx.TransportError as error:
+            raise TransientError(f"{url}: {error or type(error).__name__}") from error
+
     def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> bytes:
         """The answer of the endpoint as it is; raises as `post` does."""
         return self._send(path, body, None).content
@@ -49,12 +77,15 @@ class Endpoint:
             answer = self._open().post(url, json=body, timeout=timeout_s or self._timeout_s)
         except httpx.TransportError as error:
             raise TransientError(f"{url}: {error or type(error).__name__}") from error
+        self._check(url, answer)
+        return answer
+
+    def _check(self, url: str, answer: Any) -> None:
         if answer.status_code in TRANSIENT_HTTP or answer.status_code >= 500:
             wait_s = parse_retry_after(answer.headers.get("retry-after", ""))
             raise TransientError(f"{url} answered {answer.status_code}", retry_after_s=wait_s)
         if answer.status_code != 200:
             raise FatalError(f"{url} answered {answer.status_code}: {self._without_key(answer.text[:400])}")
-        return answer
 
     def _without_key(self, text: str) -> str:
         """Some servers repeat the key that they refuse."""

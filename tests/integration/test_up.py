@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,13 @@ from deployments.server.child_processes import ChildProcess
 from deployments.server.local import LocalServer, running_url
 from tests.support.operated import wait_for
 from tests.support.paths import ROOT
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def up(home: Path) -> subprocess.Popen[bytes]:
@@ -37,6 +45,9 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
     (folder / "up.json").write_text(json.dumps(stale))
     assert running_url(folder) is None
 
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "lamp.md").write_text("# Lamp\n\nThe lamp blinks twice when the battery is low.\n")
     running = up(tmp_path)
 
     def log() -> str:
@@ -50,6 +61,22 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
         names = {one["name"] for one in httpx.post(f"{url}/deployments/filter", json={}).json()}
         assert names >= {"ingest", "search", "ask"}
         assert httpx.get(url.removesuffix("/api")).status_code == 200
+        found = re.findall(r"Braid is at (\S+)", log())
+        wait_for(lambda: answers(found[0]) or None, log)
+        question = {"source": str(documents), "parameters": {"pattern": "*.md"}}
+        started = httpx.post(f"{found[0]}/api/indexes/lamps/ingest", json=question, timeout=60)
+        assert started.status_code == 202, started.text
+        with httpx.stream(
+            "GET", f"{found[0]}/api/flow-runs/{started.json()['flow_run_id']}/events", timeout=200
+        ) as run:
+            last = [line for line in run.iter_lines() if line.startswith("data: ")][-1]
+        assert json.loads(last.removeprefix("data: "))["state"] == "Completed"
+        asked = {"question": "When does the lamp blink?"}
+        hits = httpx.post(f"{found[0]}/api/indexes/lamps/search", json=asked, timeout=60).json()["hits"]
+        assert "blinks twice" in hits[0]["text"]
+        assert httpx.put(f"{found[0]}/api/indexes/lamps/uploads/b.txt", content=b"A bulb.").json()["size"] == 7
+        page = httpx.get(f"{found[0]}/indexes/lamps").text
+        assert f"{url.removesuffix('/api')}/runs/flow-run/{started.json()['flow_run_id']}" in page
         family = psutil.Process(running.pid).children(recursive=True)
         second = subprocess.run(
             [sys.executable, "-m", "deployments", "up"],
@@ -63,7 +90,7 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
     finally:
         running.send_signal(signal.SIGINT)
     assert running.wait(timeout=60) == 0, log()
-    assert len(family) >= 2
+    assert len(family) >= 3
     assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert running_url(folder) is None
     assert (folder / "prefect.db").exists()

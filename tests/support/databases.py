@@ -1,5 +1,7 @@
-"""Redis and a MongoDB-compatible server for tests, each a process of its own on a free local port."""
+"""Redis, MariaDB and a MongoDB-compatible server for tests, each a process of its own on a free local port."""
 
+import getpass
+import os
 import shutil
 import socket
 import subprocess
@@ -10,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.ports import free_port
 
 _START_S = 30.0
+_SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 
 
 @contextmanager
@@ -57,6 +61,38 @@ def run_mongo(folder: Path) -> Iterator[str]:
     ]
     with _process(command, folder, lambda: _listens(port)):
         yield f"mongodb://127.0.0.1:{port}/shop"
+
+
+@contextmanager
+def run_mariadb(folder: Path) -> Iterator[str]:
+    """The URL of a database `shop` of a MariaDB server that speaks MySQL's protocol and keeps nothing."""
+    server, install = shutil.which("mariadbd", path=_SYSTEM_PATH), shutil.which("mariadb-install-db")
+    if server is None or install is None:
+        pytest.skip("there is no mariadbd; install Debian's packages mariadb-server-core and mariadb-client-core")
+    user = [f"--user={getpass.getuser()}"]
+    subprocess.run(
+        [install, "--no-defaults", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal", *user],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    command = [
+        server,
+        "--no-defaults",
+        f"--datadir={folder / 'data'}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        f"--socket={folder / 'socket'}",
+        f"--pid-file={folder / 'pid'}",
+        "--secure-file-priv=",
+        *user,
+    ]
+    with _process(command, folder, lambda: _listens(port)):
+        admin = sa.create_engine(f"mysql+pymysql://root@127.0.0.1:{port}/")
+        with admin.begin() as connection:
+            connection.execute(sa.text("CREATE DATABASE shop"))
+        admin.dispose()
+        yield f"mysql+pymysql://root@127.0.0.1:{port}/shop"
 
 
 def _listens(port: int) -> bool:

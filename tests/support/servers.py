@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import run_mongo, run_redis
+from tests.support.databases import run_mariadb, run_mongo, run_redis
 from tests.support.openai_server import OpenAIServer, run_openai_server
 from tests.support.operated import Operated, run_operated
 from tests.support.s3 import S3Server, run_s3_server
@@ -112,6 +112,12 @@ def openai_server(_openai_server: OpenAIServer) -> OpenAIServer:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with run_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_mariadb(tmp_path_factory.mktemp("mariadb")) as url:
         yield url
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
+from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
@@ -109,7 +110,7 @@ def _selected_keys(connection: Connection, query: Select[Any] | None) -> np.ndar
 
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_file(path)
     engine = _make_engine(path, busy_timeout_s, cache_kb=_READ_CACHE_KB, pool_size=8)
     try:
         _prepare(engine, path)

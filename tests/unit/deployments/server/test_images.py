@@ -21,6 +21,7 @@ _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<word>[^}]*))?\}"
 VALUES = {
     "PREFECT_POSTGRES_PASSWORD": "pass1",
     "POSTGRES_PASSWORD": "pass2",
+    "BRAID_RUN_STORE_KEY": "signs-kept-results",
     "BRAID_S3_KEY": "key",
     "BRAID_S3_SECRET": "sec",
 }
@@ -71,7 +72,7 @@ class TestCompose:
 
     def test_only_loopback_is_published(self, compose: dict[str, Any]) -> None:
         published = {name: service.get("ports", []) for name, service in compose["services"].items()}
-        assert {name for name, ports in published.items() if ports} == {"prefect", "s3"}
+        assert {name for name, ports in published.items() if ports} == {"prefect", "s3", "serve"}
         for ports in published.values():
             assert all(isinstance(port, str) and port.startswith("127.0.0.1:") for port in ports)
         assert not any("network_mode" in service for service in compose["services"].values())
@@ -106,7 +107,7 @@ class TestCompose:
         assert required == {name for name, kind in used.items() if kind == "?"} == set(VALUES)
         assert optional == {name for name, kind in used.items() if kind == "-"}
 
-    @pytest.mark.parametrize("name", ["worker", "deploy"])
+    @pytest.mark.parametrize("name", ["worker", "deploy", "serve"])
     def test_settings_are_those_that_braid_reads(
         self, compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

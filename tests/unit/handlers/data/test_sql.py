@@ -18,6 +18,7 @@ from handlers.data import Connections
 from handlers.data.binding import BadQuery
 from handlers.data.references import Reference
 from handlers.data.sql import check_sql, fetch
+from handlers.data.sql_rows import Bounds
 from tests.support.data import StepFailed, data_services, run_steps, step_output
 from tests.support.profiles import scaled
 
@@ -107,7 +108,9 @@ def empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers(-(2**63), 2**63 - 1))
 def test_any_value_comes_back_as_it_went_in(empty_engine: Any, text: str, number: int) -> None:
     sql = "SELECT {text} AS text, ':x' AS literal, {number} AS number /* {text} */"
-    (row,) = fetch(empty_engine, sql, {"text": text, "number": number}.__getitem__, Call(), most_rows=1, timeout_s=30)
+    (row,) = fetch(
+        empty_engine, sql, {"text": text, "number": number}.__getitem__, Call(), bounds=Bounds(1, 10_000_000, 30)
+    )
     assert row == {"text": text, "literal": ":x", "number": number}
 
 

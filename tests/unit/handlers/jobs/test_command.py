@@ -1,10 +1,12 @@
 """Commands as jobs: only allowed programs, no shell, an end in time, and output within bounds."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +121,115 @@ def test_when_its_time_is_up_it_ends_with_all_that_it_started(how: str, tmp_path
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.01)
     assert not any(map(alive, pids))
+
+
+GETS_AWAY = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.environ.clear()
+        open(sys.argv[1], 'w').write(str(os.getpid()))
+        os.execve(sys.executable, [sys.executable, '-c', 'import time; time.sleep(60)'], {})
+    os._exit(0)
+while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read():
+    time.sleep(0.01)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def gone(pid: int) -> bool:
+    until = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
+@pytest.mark.parametrize("ends", ["by itself", "by its time"])
+def test_a_child_in_a_session_of_its_own_does_not_outlive_the_job(ends: str, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    if ends == "by itself":
+        assert python(GETS_AWAY, arguments=[str(file), "0"])["exit_code"] == 0
+    else:
+        with pytest.raises(TransientError, match="was not ready after 1 s"):
+            python(GETS_AWAY, arguments=[str(file), "60"], timeout_s=1.0)
+    assert gone(int(file.read_text()))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes in /proc")
+def test_it_ends_when_what_supervises_it_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    code = (
+        "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); os.kill(os.getppid(), 9); time.sleep(60)"
+    )
+    with pytest.raises(TransientError, match="the process that supervises it was killed"):
+        python(code, arguments=[str(file)], timeout_s=2.0)
+    assert gone(int(file.read_text()))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes in /proc")
+def test_it_ends_when_braid_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    code = f"""
+import sys
+from tests.unit.handlers.jobs.test_command import FAMILY, python
+python(FAMILY, arguments=[{str(file)!r}])
+"""
+    with subprocess.Popen([PYTHON, "-c", code], cwd=Path(__file__).parents[4]) as braid:
+        until = time.monotonic() + 60
+        while not (file.exists() and len(file.read_text().split()) == 2) and time.monotonic() < until:
+            time.sleep(0.02)
+        braid.kill()
+    assert all(gone(int(pid)) for pid in file.read_text().split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    "BASH_ENV ENV PYTHONPATH PYTHONSTARTUP PERL5OPT RUBYOPT NODE_OPTIONS JAVA_TOOL_OPTIONS LD_AUDIT GIT_SSH_COMMAND "
+    "GIT_CONFIG_COUNT LESSOPEN PAGER EDITOR RSYNC_RSH HOME XDG_CONFIG_HOME BASH_FUNC_ls IFS GCONV_PATH path "
+    "GLIBC_TUNABLES DOTNET_STARTUP_HOOKS PSQLRC KUBECONFIG BRAID_JOB".split(),
+)
+def test_variables_that_choose_what_is_run_are_refused(name: str) -> None:
+    with pytest.raises(FatalError, match=f"env sets '{name}', which can decide what is run"):
+        python("print(1)", env={name: "x"})
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "A B", "BASH_FUNC_ls%%", "1A", "A\0"])
+def test_names_that_cannot_be_variables_are_refused(name: str) -> None:
+    with pytest.raises(FatalError, match="cannot be a variable"):
+        python("print(1)", env={name: "x"})
+
+
+def write_program(path: Path, says: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {says}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("named", ["./bin/tool", "bin/tool", "tool"])
+def test_a_relative_name_runs_the_same_program_in_every_folder(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_program(tmp_path / "bin" / "tool", "the allowed one")
+    write_program(tmp_path / "elsewhere" / "bin" / "tool", "another")
+    write_program(tmp_path / "elsewhere" / "tool", "another")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f".:bin:{tmp_path}/bin:{os.environ['PATH']}")
+    ran = command(argv=[named], cwd="elsewhere", call=call([named]))
+    assert ran["stdout"] == "the allowed one\n"
+
+
+def test_a_program_gets_no_relative_folder_to_find_programs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f":.:bin:{os.environ['PATH']}")
+    folders = python("import os; print(os.environ['PATH'])")["stdout"].strip().split(":")
+    assert folders
+    assert all(folder.startswith("/") for folder in folders)
+
+
+def test_a_file_that_is_no_program_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_bytes(b"\0\1\2")
+    (tmp_path / "tool").chmod(0o755)
+    with pytest.raises(FatalError, match="cannot be run: Exec format error"):
+        command(argv=[str(tmp_path / "tool")], call=call([str(tmp_path / "tool")]))

@@ -75,3 +75,40 @@ def test_a_model_follows_a_handler_into_another_process(openai_server: OpenAISer
 def test_without_a_model_it_is_said_what_to_set(call: Call) -> None:
     with pytest.raises(FatalError, match="BRAID_OPENAI_BASE_URL.*BRAID_CHAT_MODEL"):
         ask_model(call, "x")
+
+
+def test_an_answer_arrives_in_parts_and_is_the_same_as_a_whole(openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda prompt: f"{prompt} and so on"
+    model = ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key)
+    parts: list[str] = []
+    messages = [{"role": "user", "content": "one two"}]
+    streamed = model.stream(messages, parts.append, max_tokens=50, temperature=0.0)
+    assert "".join(parts) == streamed.text == "one two and so on"
+    assert len(parts) == 5
+    assert streamed == model.complete(messages, max_tokens=50, temperature=0.0)
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "message"), [(503, TransientError, "answered 503"), (401, FatalError, "answered 401")]
+)
+def test_a_refused_stream_says_whether_trying_again_can_help(
+    said: int, kind: type[Exception], message: str, openai_server: OpenAIServer
+) -> None:
+    openai_server.script = lambda _: said
+    model = ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key)
+    with pytest.raises(kind, match=message):
+        model.stream([{"role": "user", "content": "x"}], lambda _: None)
+    model.close()
+
+
+def test_who_takes_the_parts_can_end_the_answer(openai_server: OpenAIServer) -> None:
+    openai_server.script = lambda _: "one two three"
+    model = ChatModel("small", base_url=openai_server.base_url, api_key=openai_server.api_key)
+
+    def leave(text: str) -> None:
+        raise InterruptedError(text)
+
+    with pytest.raises(InterruptedError, match="one"):
+        model.stream([{"role": "user", "content": "x"}], leave)
+    model.close()

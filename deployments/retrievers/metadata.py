@@ -1,0 +1,19 @@
+"""What a passage brings along beside its text, the same for every framework."""
+
+from typing import Any
+
+from deployments.service import Passage
+
+
+def metadata_of(hit: Passage) -> dict[str, Any]:
+    """Document, place and score of a passage; plain values, as every framework can store them."""
+    return {
+        "document": hit.document,
+        "document_id": hit.document_id,
+        "heading": hit.heading,
+        "page": hit.page,
+        "start": hit.start,
+        "end": hit.end,
+        "score": hit.score,
+        "found_by": hit.found_by,
+    }

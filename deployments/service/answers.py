@@ -1,0 +1,260 @@
+"""The answers of the service, as REST, MCP and Python have them; each is what the command of that name prints."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """Common to all: frozen, and without surprises."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Highlight(Answer):
+    """A stretch of a passage that matches the question."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Duplicate(Answer):
+    """A near duplicate that is shown only with the best of its kind."""
+
+    chunk_id: str
+    document_id: str
+
+
+class Passage(Answer):
+    """One passage that was found."""
+
+    rank: int
+    document: str
+    document_id: str
+    chunk_id: str
+    heading: str
+    page: int | None
+    start: int = Field(description="First character in the text of the document.")
+    end: int
+    score: float
+    found_by: str
+    scores: dict[str, float] = Field(description="The score that each way of searching gave it.")
+    text: str
+    highlights: list[Highlight]
+    duplicates: list[Duplicate]
+
+
+class StepError(Answer):
+    """A step of the search that failed, while the others answered."""
+
+    step: str
+    message: str
+
+
+class Neighbour(Answer):
+    """An entity that the graph leads to, and the relations on the way."""
+
+    entity: str
+    nearness: float
+    path: list[str]
+
+
+class Explanation(Answer):
+    """Why the passages are there: `ranks` has the rank of each, in the order of the passages, by way of searching."""
+
+    queries: list[str]
+    entities: list[str]
+    neighbourhood: list[Neighbour]
+    found: dict[str, int]
+    ranks: list[dict[str, int | None]]
+
+
+class SearchAnswer(Answer):
+    """The passages that answer a question, best first."""
+
+    question: str
+    index: str
+    filters: dict[str, list[str]]
+    status: str
+    seconds: float
+    hits: list[Passage]
+    errors: list[StepError] = []
+    cost: dict[str, float] = {}
+    explanation: Explanation | None = None
+
+
+class Citation(Answer):
+    """A passage that an answer rests on: `number` in the answer, and where it is."""
+
+    number: int
+    chunk_id: str
+    document_id: str
+    document: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    text: str = ""
+
+
+class AskAnswer(Answer):
+    """The answer of a language model, with the passages that it cites."""
+
+    question: str
+    index: str
+    filters: dict[str, list[str]]
+    status: str
+    seconds: float
+    answer: str | None
+    citations: list[Citation]
+    unknown_citations: list[int] = Field(default=[], description="Numbers without a passage, which were removed.")
+    errors: list[StepError] = []
+    cost: dict[str, float] = {}
+
+
+class DocumentSummary(Answer):
+    """A document of an index with its status."""
+
+    name: str
+    id: str
+    uri: str
+    title: str
+    status: str
+    searchable: bool
+    chunks: int
+    step: str
+    run_id: str
+    runs: int
+    reason: str = Field(description="Why it failed; empty otherwise.")
+    updated: float
+
+
+class DocumentPage(Answer):
+    """A page of the documents, by name, and the number of documents by status."""
+
+    index: str
+    counts: dict[str, int]
+    limit: int
+    offset: int
+    documents: list[DocumentSummary]
+
+
+class DocumentPassage(Answer):
+    """A passage of a document, in its place."""
+
+    chunk_id: str
+    position: int
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    tokens: int
+    text: str
+
+
+class EntityCount(Answer):
+    """A named thing, and how often the document names it."""
+
+    name: str
+    kind: str
+    times: int
+
+
+class DocumentDetail(DocumentSummary):
+    """Everything that the index has of one document."""
+
+    index: str
+    mime_type: str
+    sha256: str
+    tags: list[tuple[str, str]]
+    metadata: dict[str, str]
+    summary: str | None
+    entities: list[EntityCount]
+    artifacts: list[dict[str, Any]] = Field(description="Tables, code blocks and images.")
+    passages: list[DocumentPassage]
+    text: str = Field(description="The passages joined, without what two of them share.")
+
+
+class DocumentText(Answer):
+    """A part of the text of a document, and what else is known of it."""
+
+    index: str
+    id: str
+    name: str
+    title: str
+    status: str
+    reason: str
+    tags: list[tuple[str, str]]
+    summary: str | None
+    tables: list[str] = Field(description="In Markdown.")
+    text: str
+    start: int
+    next_start: int | None = Field(description="Where the next part begins; null after the last.")
+    characters: int = Field(description="Of the whole text.")
+
+    @classmethod
+    def part_of(cls, document: DocumentDetail, start: int, most: int) -> "DocumentText":
+        end = start + most
+        return cls(
+            index=document.index,
+            id=document.id,
+            name=document.name,
+            title=document.title,
+            status=document.status,
+            reason=document.reason,
+            tags=document.tags,
+            summary=document.summary,
+            tables=[each["content"] for each in document.artifacts if each["kind"] == "table"] if not start else [],
+            text=document.text[start:end],
+            start=start,
+            next_start=end if end < len(document.text) else None,
+            characters=len(document.text),
+        )
+
+
+class IndexInfo(Answer):
+    """An index, as far as the caller may see it."""
+
+    index: str
+    documents: int
+    passages: int
+    failed: int
+    updated: float | None = Field(description="When a document last changed, in seconds since the epoch.")
+    bytes: int | None = Field(default=None, description="Its size; only for those who see all of it.")
+
+
+class IndexList(Answer):
+    """The indexes that have a document for the caller."""
+
+    indexes: list[IndexInfo]
+    unusable: dict[str, str] = Field(default={}, description="Indexes that cannot be opened, with the reasons.")
+
+
+class StartedRun(Answer):
+    """A run of a deployment on the Prefect server."""
+
+    flow_run_id: str
+    name: str
+    state: str
+    ended: bool
+    url: str = Field(description="Its page in Prefect's UI.")
+    message: str = ""
+
+
+class IngestAnswer(Answer):
+    """How an ingestion ended, and how many documents were new, changed and so on, where that is known."""
+
+    index: str
+    status: str = Field(description="succeeded, partial (something was set aside) or failed.")
+    run_id: str
+    documents: dict[str, int]
+    message: str = ""
+
+
+class PipelineInfo(Answer):
+    """A pipeline that can be run."""
+
+    name: str
+    description: str
+    parameters: dict[str, dict[str, Any]]

@@ -1,0 +1,282 @@
+"""All indexes of the settings, kept warm; what somebody may see of them is their `View`, the only way in."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from deployments.catalog import Catalog, load_catalog
+from deployments.runs import checked_question, require_chat, run_search
+from deployments.screen import errors_json, explanation, hit_json, index_names
+from deployments.service.access import Caller
+from deployments.service.answers import (
+    AskAnswer,
+    Citation,
+    DocumentDetail,
+    DocumentPage,
+    DocumentPassage,
+    DocumentSummary,
+    IndexInfo,
+    IndexList,
+    SearchAnswer,
+    StepError,
+)
+from deployments.service.originals import Original, open_original
+from deployments.service.streaming import StreamingChat
+from deployments.service.visible import PermittedDocuments
+from deployments.service.warm import WarmIndexes
+from deployments.setting_values import InvalidSettings
+from deployments.settings import Settings
+from flows.author import RunResult
+from flows.errors import FatalError, OrchestrationError, TransientError, UnknownName
+from flows.state import Services
+from handlers.tags import TagFilter
+
+Filters = Mapping[str, Sequence[str]]
+
+
+class SearchFailed(FatalError):
+    """No way of searching answered; the message has the reason of each."""
+
+
+class Library:
+    """The settings, the catalog and the open indexes of a process; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.warm = WarmIndexes(settings)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return load_catalog(self.settings)
+
+    def seen_by(self, caller: Caller) -> "View":
+        return View(self, caller)
+
+    def close(self) -> None:
+        self.warm.close()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to an index, and how it is to be answered."""
+
+    text: str
+    top: int
+    filters: Filters = field(default_factory=dict[str, Sequence[str]])
+    multi_query: bool = False
+    hyde: bool = False
+
+    def parameters(self, caller: Caller) -> dict[str, object]:
+        """The parameters of a search pipeline. Who asks is decided here, and nowhere else."""
+        TagFilter.of(self.filters)
+        return {
+            "query": checked_question(self.text),
+            "top_k": self.top,
+            "access": caller.access,
+            "filters": self.chosen,
+            "multi_query": self.multi_query,
+            "hyde": self.hyde,
+        }
+
+    @property
+    def chosen(self) -> dict[str, list[str]]:
+        return {name: list(values) for name, values in self.filters.items()}
+
+
+@dataclass(frozen=True)
+class View:
+    """The indexes as one caller sees them: documents that their tags exclude do not exist for them."""
+
+    library: Library
+    caller: Caller
+
+    def search(self, index: str, question: Question, *, explain: bool = False) -> SearchAnswer:
+        """The passages that answer a question.
+
+        Raises:
+            InvalidParameters: the question is empty, or `top` is out of range.
+            InvalidTag: a filter names a tag that no document can have.
+            SearchFailed: no way of searching answered.
+            UnknownName: there is no such index.
+        """
+        if question.multi_query or question.hyde:
+            require_chat(self.library.settings)
+        with self._opened(index) as services:
+            result = self._run("search", index, question, services, explain=explain)
+        hits = list(result.context.data.get("results", ()))
+        return SearchAnswer.model_validate(
+            {
+                "question": question.text,
+                "index": index,
+                "filters": question.chosen,
+                "status": result.status,
+                "seconds": result.seconds,
+                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                "errors": errors_json(result),
+                "cost": result.cost,
+                "explanation": explanation(result.context.data, hits) if explain else None,
+            }
+        )
+
+    def ask(self, index: str, question: Question, *, on_text: Callable[[str], None] | None = None) -> AskAnswer:
+        """A language model's answer from the passages found; `on_text` gets its parts as they arrive.
+
+        The numbers of citations are checked at the end, so the text of the answer may differ from the sum of its parts.
+
+        Raises as `search` does, and:
+            InvalidSettings: no language model is configured.
+        """
+        require_chat(self.library.settings)
+        with self._opened(index) as services:
+            if on_text is not None:
+                services = services.sharing({"chat": StreamingChat(services["chat"], on_text)})
+            result = self._run("ask", index, question, services)
+        answer = result.context.data.get("answer")
+        shown = list(result.context.data.get("results", ()))
+        return AskAnswer(
+            question=question.text,
+            index=index,
+            filters=question.chosen,
+            status=result.status,
+            seconds=result.seconds,
+            answer=answer.text if answer else None,
+            citations=[
+                Citation(**asdict(each), text=shown[each.number - 1].content if each.number <= len(shown) else "")
+                for each in (answer.citations if answer else ())
+            ],
+            unknown_citations=list(answer.unknown) if answer else [],
+            errors=[StepError.model_validate(each) for each in errors_json(result)],
+            cost=dict(result.cost),
+        )
+
+    def indexes(self) -> IndexList:
+        """The indexes that have a document for the caller; to one who sees everything, empty ones too.
+
+        Raises:
+            InvalidSettings: the indexes cannot be listed.
+        """
+        names = index_names(self.library.settings)
+        if names is None:
+            raise InvalidSettings("indexes in memory cannot be listed; set BRAID_INDEX_URL to files or to PostgreSQL")
+        found: list[IndexInfo] = []
+        unusable: dict[str, str] = {}
+        for name in names:
+            try:
+                found.append(self.index(name))
+            except UnknownName:
+                continue
+            except OrchestrationError as error:
+                if self.caller.sees_everything:
+                    unusable[name] = str(error)
+        return IndexList(indexes=found, unusable=unusable)
+
+    def index(self, name: str) -> IndexInfo:
+        """One index in numbers.
+
+        Raises:
+            UnknownName: it is not there, or has no document for the caller.
+        """
+        with self._documents(name) as documents:
+            return documents.summary()
+
+    def documents(self, index: str, *, status: str | None = None, limit: int = 50, offset: int = 0) -> DocumentPage:
+        """A page of the documents by name, and how many there are by status.
+
+        Raises:
+            UnknownName: there is no such index.
+        """
+        with self._documents(index) as documents:
+            found = documents.page(status=status, limit=limit, offset=offset)
+            return DocumentPage(
+                index=index,
+                counts=documents.counts(),
+                limit=limit,
+                offset=offset,
+                documents=[DocumentSummary.model_validate(asdict(each)) for each in found],
+            )
+
+    def document(self, index: str, document: str) -> DocumentDetail:
+        """Everything in the index about a document, by its id or name.
+
+        Raises:
+            UnknownName: there is no such document for the caller.
+        """
+        with self._documents(index) as documents:
+            described = documents.described(document)
+        passages = [DocumentPassage.model_validate(each) for each in described["passages"]]
+        return DocumentDetail.model_validate({**described, "index": index, "text": _joined(passages)})
+
+    def tags(self, index: str, documents: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+        """The tags of those of the documents that exist for the caller, by id."""
+        with self._documents(index) as found:
+            return found.tags(documents)
+
+    def some_tags(self, index: str) -> list[tuple[tuple[str, str], ...]]:
+        """The tags of the first documents that exist for the caller, by name."""
+        with self._documents(index) as found:
+            return list(found.first_tags().values())
+
+    def sources(self, index: str) -> list[dict[str, Any]]:
+        """The sources of an index: when each was last listed, by which run, and what became of its objects.
+
+        Raises:
+            Forbidden: the caller does not see everything.
+        """
+        self.caller.require_everything("sources")
+        with self._documents(index) as found:
+            return [asdict(each) for each in found.table.sources()]
+
+    def original(self, index: str, document: str) -> Original:
+        """The file that the document was made from, as it was ingested; the caller closes it.
+
+        Raises:
+            OrchestrationError: the file is gone, has changed since, or is too large.
+            UnknownName: there is no such document for the caller.
+        """
+        with self._documents(index) as documents, self.library.warm.services(index) as services:
+            return open_original(documents.described(document), services["storage"])
+
+    @contextmanager
+    def _opened(self, index: str) -> Generator[Services]:
+        """The services of an index that the caller may know of."""
+        if not self.caller.sees_everything:
+            with self._documents(index):
+                pass
+        with self.library.warm.services(index) as services:
+            yield services
+
+    def _documents(self, index: str) -> AbstractContextManager[PermittedDocuments]:
+        return PermittedDocuments.opened(self.library.warm, index, self.caller)
+
+    def _run(self, pipeline: str, index: str, question: Question, services: Services, **more: object) -> RunResult:
+        library = self.library
+        result = run_search(
+            library.catalog.find(pipeline),
+            question.parameters(self.caller) | more,
+            settings=library.settings,
+            catalog=library.catalog,
+            index=index,
+            services=services,
+        )
+        if result.status == "failed":
+            failures = [outcome.error for outcome in result.errors if outcome.error]
+            message = "; ".join(dict.fromkeys(error.message for error in failures)) or "the search failed"
+            passing = bool(failures) and all(each.transient for each in failures)
+            raise TransientError(message) if passing else SearchFailed(message)
+        return result
+
+
+def _joined(passages: Sequence[DocumentPassage]) -> str:
+    """The text of a document from its passages: what two of them share comes once, gaps are empty lines."""
+    parts: list[str] = []
+    end = 0
+    for each in sorted(passages, key=lambda passage: (passage.start, passage.end)):
+        if each.end <= end:
+            continue
+        if parts and each.start > end:
+            parts.append("\n\n")
+        parts.append(each.text[max(0, end - each.start) :])
+        end = each.end
+    return "".join(parts)

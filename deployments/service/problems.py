@@ -1,0 +1,114 @@
+"""Errors as problem details (RFC 9457): what is wrong, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from deployments.service.access import Forbidden, Unknown
+from deployments.service.originals import ChangedOriginal
+from deployments.setting_values import InvalidIndexName, InvalidSettings
+from flows.errors import AmbiguousName, FatalError, OrchestrationError, TransientError, UnknownName
+from flows.model import InvalidParameters
+from handlers.tags import InvalidTag
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Busy(TransientError):
+    """More calls are waiting than can be answered soon."""
+
+
+class TooSlow(TransientError):
+    """The time for an answer is over."""
+
+
+class TooMany(TransientError):
+    """This caller asks more often than is allowed."""
+
+
+class TooLarge(OrchestrationError, ValueError):
+    """The request is larger than is allowed."""
+
+
+class Unavailable(OrchestrationError):
+    """Something that this call needs is not there: a Prefect server, a language model."""
+
+
+class NotHere(OrchestrationError, LookupError):
+    """Nothing has this address."""
+
+
+class CrossSite(OrchestrationError, PermissionError):
+    """The request comes from a page of another site, or names a host that is not ours."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem as RFC 9457 has it, with the cure as an extension."""
+
+    status: int
+    kind: str
+    detail: str
+    cure: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+    def document(self, instance: str) -> dict[str, Any]:
+        return {
+            "type": f"urn:braid:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "cure": self.cure,
+        }
+
+
+_KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
+    (Unknown, 401, "token-needed", "Send a token: Authorization: Bearer TOKEN. `braid tokens add NAME` makes one."),
+    (
+        CrossSite,
+        403,
+        "cross-site",
+        "Call from the server's own pages, or from a program, without Origin; names by "
+        "which the server may be called are in BRAID_SERVE_HOSTS.",
+    ),
+    (Forbidden, 403, "not-permitted", "Use a token that may do this; `braid tokens list` shows what each may."),
+    (NotHere, 404, "no-such-address", "The addresses are listed at /docs."),
+    (
+        UnknownName,
+        404,
+        "unknown-name",
+        "Correct the name, or look it up in the list of indexes, documents or runs.",
+    ),
+    (AmbiguousName, 409, "ambiguous-name", "Use one of the longer names, or the id."),
+    (ChangedOriginal, 409, "changed-original", "Ingest the document again, then the new file can be fetched."),
+    (TooLarge, 413, "too-large", "Send less; BRAID_SERVE_UPLOAD_MB limits uploads."),
+    (InvalidParameters, 422, "invalid-parameters", "Correct the named parameter; /docs has all of them."),
+    (InvalidIndexName, 422, "invalid-name", "Use the name of an index; GET /api/indexes lists them."),
+    (InvalidTag, 422, "invalid-tag", "Write filters as a mapping from a tag's name to its values."),
+    (TooMany, 429, "too-many-calls", "Wait for as many seconds as Retry-After says; BRAID_SERVE_RATE is the limit."),
+    (Unavailable, 503, "unavailable", "Start what is missing, or set its address, then ask again."),
+    (InvalidSettings, 503, "not-configured", "Correct the named setting of the server, then ask again."),
+    (Busy, 503, "busy", "Wait for as many seconds as Retry-After says, then ask again."),
+    (TooSlow, 504, "too-slow", "Ask again, or ask for fewer passages; BRAID_SERVE_TIMEOUT_S is the limit."),
+    (TransientError, 503, "try-again", "Ask again in a little while."),
+    (FatalError, 502, "failed", "The detail names the reason; `braid doctor` on the server finds more."),
+    (OrchestrationError, 500, "failed", "The detail names the reason; `braid doctor` on the server finds more."),
+)  # the first that fits
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error is to a caller; an unexpected one shows nothing of itself."""
+    for kind, status, name, cure in _KINDS:
+        if isinstance(error, kind):
+            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+            wait_s = error.retry_after_s if isinstance(error, TransientError) else None
+            if status in (429, 503) and isinstance(error, TransientError):
+                headers["Retry-After"] = str(max(1, round(wait_s or 1)))
+            return Problem(status, name, str(error), cure, headers)
+    return Problem(500, "unexpected", "an unexpected error; the log of the server has it", "Report it to the operator.")

@@ -1,0 +1,65 @@
+"""What all requests to one process of the service share."""
+
+import os
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from deployments.server.local import running_url
+from deployments.service.access import Caller
+from deployments.service.calls import CallPool
+from deployments.service.library import Library, View
+from deployments.service.metrics import Metrics
+from deployments.service.tokens import TokenFile
+from deployments.settings import Settings
+
+ASK_TIMEOUT_S = 300.0
+"""Language models take their time, and answer in parts meanwhile."""
+_ASKING = 16
+
+
+@dataclass
+class ServiceState:
+    """The library, the pools that its calls run in, and whether it is ready."""
+
+    settings: Settings
+    library: Library
+    tokens: TokenFile
+    metrics: Metrics
+    ready: bool = False
+    searching: CallPool = field(init=False)
+    asking: CallPool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # More threads than cores would only make all of them slower: a search computes, it does not wait.
+        cores = os.cpu_count() or 1
+        self.searching = CallPool(
+            "search", max(2, cores), timeout_s=self.settings.serve_timeout_s, metrics=self.metrics
+        )
+        self.asking = CallPool("ask", _ASKING, timeout_s=ASK_TIMEOUT_S, metrics=self.metrics)
+
+    @property
+    def prefect_ui(self) -> str | None:
+        """The address of Prefect's pages, if one is known without asking for it."""
+        local = running_url(self.settings.home / "server")
+        url = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL") or local
+        return url.removesuffix("/").removesuffix("/api") if url else None
+
+    def close(self) -> None:
+        self.searching.close()
+        self.asking.close()
+        self.library.close()
+
+
+def service_of(request: Request) -> ServiceState:
+    return request.app.state.service
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, as the gate found out."""
+    return request.scope["state"]["caller"]
+
+
+def view_of(request: Request) -> View:
+    """The library as the caller sees it."""
+    return service_of(request).library.seen_by(caller_of(request))

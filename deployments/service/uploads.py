@@ -1,0 +1,45 @@
+"""Uploaded files: kept below one folder for each index, from where ingestions read them."""
+
+from pydantic import BaseModel
+
+from deployments.service.problems import TooLarge
+from deployments.setting_values import index_name
+from deployments.settings import Settings
+from flows.model import InvalidParameters
+from flows.storage import Storage
+
+_MEGABYTE = 1_000_000
+
+
+class Uploaded(BaseModel):
+    """A file that was kept."""
+
+    name: str
+    size: int
+
+
+def most_bytes(settings: Settings) -> int:
+    """The largest file that may be uploaded; 0 where none may."""
+    return int(settings.serve_upload_mb * _MEGABYTE)
+
+
+def uploads_of(settings: Settings, index: str) -> str:
+    """The folder of the uploaded files of an index."""
+    return Storage.join(settings.uploads_root, index_name(index))
+
+
+def write_upload(settings: Settings, index: str, name: str, content: bytes) -> Uploaded:
+    """Keep a file, in place of one with the same name.
+
+    Raises:
+        InvalidParameters: the name is not that of a file that an ingestion would read.
+        InvalidSettings: the index has an impossible name.
+        TooLarge: the file is larger than is allowed.
+    """
+    if len(content) > most_bytes(settings) or not most_bytes(settings):
+        raise TooLarge(f"files of up to {settings.serve_upload_mb:g} MB may be uploaded here")
+    if not name.strip() or name.startswith((".", "~$")) or any(ord(each) < 32 or each in "/\\:" for each in name):
+        raise InvalidParameters(f"{name!r} cannot be the name of an uploaded file; use one like report.pdf")
+    storage = Storage(settings.storage_options)
+    storage.write(Storage.join(settings.uploads_root, index_name(index), name), content)
+    return Uploaded(name=name, size=len(content))

@@ -1,0 +1,142 @@
+"""What one evaluation of a condition or template may use: steps, seconds, and the size of what it makes.
+
+Data that handlers wrote may be as large as it is; what an expression makes of it, and of a few letters, may not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+MOST_LETTERS = 10_000_000
+"""Letters of a text that an expression makes."""
+MOST_ITEMS = 1_000_000
+"""Items of a list that an expression makes, those of lists in it included."""
+MOST_STEPS = 1_000_000
+MOST_SECONDS = 2.0
+MOST_LETTERS_IN_ALL = 5 * MOST_LETTERS
+"""Letters of all texts that an expression makes, also on its way."""
+_STEPS_PER_LOOK = 100
+_ITEMS_PER_STEP = 5
+"""Items that can be looked at in the time of a step."""
+
+Item = TypeVar("Item")
+
+
+class TooMuch(Exception):
+    """The evaluation would use more than it may; the message says of what."""
+
+
+class Budget:
+    """The steps and seconds that one evaluation has left."""
+
+    def __init__(self) -> None:
+        self._steps = self._letters = 0
+        self._until = monotonic() + MOST_SECONDS
+
+    def spend(self, steps: int = 1) -> None:
+        """Count steps.
+
+        Raises:
+            TooMuch: there were too many, or the time is up.
+        """
+        before, self._steps = self._steps, self._steps + steps
+        if self._steps > MOST_STEPS:
+            raise TooMuch(f"it takes more than {MOST_STEPS} steps; compute it in a handler")
+        if before // _STEPS_PER_LOOK != self._steps // _STEPS_PER_LOOK and monotonic() > self._until:
+            raise TooMuch(f"it takes longer than {MOST_SECONDS:g} s; compute it in a handler")
+
+    def write(self, letters: int) -> None:
+        """Count letters of a text.
+
+        Raises:
+            TooMuch: there were too many.
+        """
+        self._letters += letters
+        if self._letters > MOST_LETTERS_IN_ALL:
+            raise TooMuch(f"it makes texts of more than {MOST_LETTERS_IN_ALL} letters; compute it in a handler")
+
+
+BUDGET: ContextVar[Budget | None] = ContextVar("budget_of_an_evaluation", default=None)
+
+
+def spend(steps: int = 1) -> None:
+    """Count steps of the evaluation that is going on."""
+    budget = BUDGET.get()
+    if budget is not None:
+        budget.spend(steps)
+
+
+def counted(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each a step."""
+    for item in items:
+        spend()
+        yield item
+
+
+def check_letters(letters: int) -> None:
+    """Refuse a text that would be too long.
+
+    Raises:
+        TooMuch: it would.
+    """
+    if letters > MOST_LETTERS:
+        raise TooMuch(f"it makes a text of more than {MOST_LETTERS} letters; write it to a file in a handler")
+    budget = BUDGET.get()
+    if budget is not None:
+        budget.write(letters)
+
+
+def check_items(items: int) -> None:
+    """Refuse a list that would be too long.
+
+    Raises:
+        TooMuch: it would.
+    """
+    if items > MOST_ITEMS:
+        raise TooMuch(f"it makes a list of more than {MOST_ITEMS} items; make it in a handler")
+
+
+def letters_of(value: Any) -> int:
+    """How many letters a value has at least as a text, counted no further than is allowed.
+
+    A list that holds another twice counts it twice: a few of them can stand for more letters than a memory holds.
+    """
+    letters = items = 0
+    waiting: list[Any] = [value]
+    while waiting:
+        each = waiting.pop()
+        items += 1
+        if isinstance(each, (str, bytes, bytearray)):
+            letters += len(each)
+        elif isinstance(each, Mapping):
+            waiting += [*cast("Mapping[Any, Any]", each).keys(), *cast("Mapping[Any, Any]", each).values()]
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            waiting += cast("list[Any]", each)
+        elif hasattr(each, "nbytes"):  # an array
+            letters += int(each.nbytes)
+        else:
+            letters += 1
+        if letters > MOST_LETTERS or len(waiting) > MOST_ITEMS or items > MOST_ITEMS:
+            return MOST_LETTERS + 1
+    spend(items // _ITEMS_PER_STEP)
+    return letters
+
+
+def made(value: Any) -> Any:
+    """A list or mapping that an expression has just made.
+
+    Raises:
+        TooMuch: with all that is in it, it is too large.
+    """
+    items, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        items += 1
+        if isinstance(each, Mapping):
+            waiting += cast("Mapping[Any, Any]", each).values()
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            waiting += cast("list[Any]", each)
+        check_items(items + len(waiting))
+    spend(items // _ITEMS_PER_STEP + 1)
+    return value

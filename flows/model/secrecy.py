@@ -1,0 +1,243 @@
+"""Secrets of this process: their values are in no error, record or log, in whatever encoding, whole or in part.
+
+Values become secret by the names of parameters (`api_key`, `pwd`, …) or since they were looked up as secrets. Texts are
+searched for every run of eight letters of them, as they are and as they look in URLs, JSON, Python, HTML, hexadecimal
+and base64; shorter values are searched for whole. Passwords in URLs are hidden without being known.
+"""
+
+import base64
+import html
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any, cast
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+LEFT_OUT = "***"
+"""Stands for a secret."""
+_PART = 8
+_SHORTEST = 4
+"""Shorter values are in too many texts that say something else."""
+_MOST_VALUES = 10_000
+_LONGEST = 100_000
+"""Letters of a value that are searched for; more of them are no password."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_UNMISTAKABLE = re.compile(r"secret|password|passwd|passphrase|passcode|credential|api ?key|authori[sz]ation")
+_SECRET = re.compile(
+    r"pwd|(?:auth|access|refresh|bearer|session|csrf|sas|api|id)? ?token|cookies?|bearer|jwt|otp|dsn|creds|"
+    r"(?:db|database|smtp|ftp|mail|user|login|admin|root) ?(?:pass|pw)|(?:basic|http|proxy) ?auth|auth ?header|"
+    r"(?:access|private|signing|encryption|master|shared|account|ssh|hmac|webhook|deploy) ?keys?"
+)
+_OF_A_QUERY = re.compile(r"sig|signature|key|auth|pass|pw|code|amz signature|goog signature")
+_COUNTED = re.compile(r"(?:max|min|most|least|total|used|per|of|n|num)\b.*|token (?:count|limit|budget|use|usage|size)")
+"""Of tokens that a model reads and writes."""
+_URL = re.compile(r"^[A-Za-z][\w+.-]*://\S+$")
+_URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@\s:'\"]*:)(?!\d{1,5}(?:[/?#\s'\"]|$))[^\s'\"<>/]*@")
+_URL_TOKEN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s:'\"]{20,}@")
+_URL_QUERY = re.compile(r"([?&;])([A-Za-z][\w.-]*)=([^&;\s'\"#<>]+)")
+_HEADER = re.compile(
+    r"(?i)\b((?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic|digest|token)\s+)?)[^\s'\",;}]{4,}"
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name is a secret: `api_key`, `pwd`, `X-Auth-Token`, `clientSecret`; not `max_tokens`."""
+    words = _words(name)
+    if _UNMISTAKABLE.search(words):
+        return True
+    return not _COUNTED.fullmatch(words) and any(_SECRET.fullmatch(part) for part in _parts(words))
+
+
+def _words(name: str) -> str:
+    return " ".join(word.lower() for word in _WORDS.findall(name))
+
+
+def _parts(words: str) -> Iterator[str]:
+    """Every word, and every two that follow each other."""
+    split = words.split()
+    yield from split
+    yield from (f"{first} {second}" for first, second in pairwise(split))
+
+
+class HiddenValues:
+    """Values that a text must not show. Safe under threads."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._parts: frozenset[str] = frozenset()
+        self._whole: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Hide these, too; of a URL, only its password and the secrets in its query."""
+        with self._lock:
+            new = [value for each in values for value in _of_url(each) if len(value) >= _SHORTEST]
+            if all(value in self._known for value in new):
+                return
+            self._known.update(dict.fromkeys(new))
+            while len(self._known) > _MOST_VALUES:
+                self._known.popitem(last=False)
+            forms = {form for value in self._known for form in _forms(value[:_LONGEST])}
+            self._parts = frozenset(
+                form[start : start + _PART] for form in forms for start in range(len(form) - _PART + 1)
+            )
+            self._whole = tuple(sorted((form for form in forms if len(form) < _PART), key=len, reverse=True))
+
+    def hide(self, text: str) -> str:
+        """`text` with `***` for every part of them."""
+        parts, whole = self._parts, self._whole
+        if parts:
+            text = _without_parts(text, parts)
+        for form in whole:
+            text = re.sub(rf"(?i)(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", LEFT_OUT, text)
+        return text
+
+
+def _without_parts(text: str, parts: frozenset[str]) -> str:
+    small = _small(text)
+    kept: list[str] = []
+    shown = position = 0
+    while position <= len(small) - _PART:
+        if small[position : position + _PART] not in parts:
+            position += 1
+            continue
+        kept += [text[shown:position], LEFT_OUT]
+        while small[position : position + _PART] in parts and position <= len(small) - _PART:
+            position += 1
+        shown = position = position + _PART - 1
+    return "".join([*kept, text[shown:]])
+
+
+def _small(text: str) -> str:
+    """The text in small letters, each where it was: a few would become two."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(each.lower() if len(each.lower()) == 1 else each for each in text)
+
+
+def _of_url(value: str) -> list[str]:
+    """What is secret in a value: of a URL its password, or what stands in place of one; of anything else all of it."""
+    if not _URL.match(value):
+        return [value]
+    try:
+        parsed = urlsplit(value)
+        user, password = parsed.username, parsed.password
+    except ValueError:
+        return [value]
+    found = [password, unquote(password)] if password else []
+    if user and not password and len(user) >= 20:
+        found.append(user)
+    return [*found, *(text for name, text in parse_qsl(parsed.query) if _is_secret_in_query(name))]
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The value in small letters, as it is and encoded."""
+    data = value.encode("utf-8", "surrogatepass")
+    forms = {
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        repr(data)[2:-1],
+        html.escape(value),
+        quote(data, safe=""),
+        quote(data),
+        quote_plus(data),
+        data.hex(),
+        *_base64(data),
+    }
+    for form in forms:
+        yield _small(form)
+
+
+def _base64(data: bytes) -> Iterator[str]:
+    """What stays of the data's base64 wherever the data stands in what is encoded."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
+        first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+        if last - first >= _PART:
+            yield encoded[first:last]
+            yield encoded[first:last].replace("+", "-").replace("/", "_")
+
+
+_hidden = HiddenValues()
+
+
+def keep_secret(values: Iterable[str]) -> None:
+    """Hide these values in all errors, records and logs of this process from now on."""
+    _hidden.add(values)
+
+
+def keep_parameters_secret(parameters: Mapping[str, Any]) -> None:
+    """Hide the values of those that have the names of secrets, at any depth."""
+    keep_secret(_secrets_in(parameters))
+
+
+def _secrets_in(value: Any, *, secret: bool = False) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            yield from _secrets_in(item, secret=secret or is_secret_name(str(key)))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in cast("Iterable[Any]", value):
+            yield from _secrets_in(item, secret=secret)
+    elif isinstance(value, str) and secret:
+        yield value
+    elif secret and isinstance(value, (int, bytes)) and not isinstance(value, bool):
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        yield from [text] if len(text) >= _PART else []
+
+
+def hide_secrets(text: str) -> str:
+    """`text` without secrets of this process, passwords in URLs, and headers that authorise."""
+    text = _hidden.hide(text)
+    if "://" in text:
+        text = _URL_PASSWORD.sub(rf"\1{LEFT_OUT}@", text)
+        text = _URL_TOKEN.sub(rf"\1{LEFT_OUT}@", text)
+        text = _URL_QUERY.sub(_without_value, text)
+    return _HEADER.sub(rf"\1{LEFT_OUT}", text)
+
+
+def _without_value(found: "re.Match[str]") -> str:
+    return f"{found[1]}{found[2]}={LEFT_OUT}" if _is_secret_in_query(found[2]) else found[0]
+
+
+def _is_secret_in_query(name: str) -> bool:
+    return is_secret_name(name) or any(_OF_A_QUERY.fullmatch(part) for part in _parts(_words(name)))
+
+
+def hide_secrets_in(value: Any) -> Any:
+    """Plain data without secrets: `***` for what has the name of one, and for what is one in any text."""
+    if isinstance(value, str):
+        return hide_secrets(value)
+    if isinstance(value, Mapping):
+        return {
+            str(key): LEFT_OUT if is_secret_name(str(key)) and item is not None else hide_secrets_in(item)
+            for key, item in cast("Mapping[Any, Any]", value).items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [hide_secrets_in(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def scrub(error: BaseException) -> None:
+    """Take secrets out of the texts of an error, its causes and its notes, which others may log or keep."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting += [each.__cause__, each.__context__]
+        with suppress(Exception):  # it is not ours: anything may happen when it is looked at
+            args = tuple(hide_secrets(arg) if isinstance(arg, str) else arg for arg in each.args)
+            if any(one is not other for one, other in zip(args, each.args, strict=True)):
+                each.args = args
+            if notes := getattr(each, "__notes__", None):
+                each.__notes__ = [hide_secrets(str(note)) for note in notes]
