@@ -5,6 +5,8 @@ pandoc for DOCX, ODT, RTF, EPUB, LaTeX, Org and notebooks, `pdftotext` for PDF, 
 openpyxl for XLSX. Files in which the other reader finds no word are counted, not scored.
 
 `words` is the share of the other reader's words that arrived, `order` the share of its pairs of neighbouring words.
+Letters of a PDF that the other reader sets apart (`c o n t r a c t s`) are taken for the word that they are. The files
+that are set aside come last, each with its reason.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from handlers.records import SourceFile
 
 _WORD = re.compile(r"[^\W_]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff]")
+_SPACED = re.compile(r"(?<!\w)(?:\w[ \n]){2,}\w(?!\w)")
 _CUT = re.compile(r"(\w)[-\u2010\u00ad]\n\s*(?=[^\W\d_])")
 _PANDOC = {
     ".docx": "docx",
@@ -88,8 +91,8 @@ def score_of(path: Path, name: str) -> tuple[Score, str | None]:
     except Unreadable as reason:
         return Score(name, kind, str(reason), seconds=time.perf_counter() - started), None
     seconds = time.perf_counter() - started
-    wanted = words_of(_CUT.sub(r"\1", reference(path) or ""))
-    got = words_of(text)
+    wanted = words_of(_whole(_CUT.sub(r"\1", reference(path) or ""), kind))
+    got = words_of(_whole(text, kind))
     return Score(
         name,
         kind,
@@ -100,6 +103,11 @@ def score_of(path: Path, name: str) -> tuple[Score, str | None]:
         len(text),
         seconds,
     ), text
+
+
+def _whole(text: str, kind: str) -> str:
+    """The text of a PDF with words for letters that stand apart."""
+    return text if kind != ".pdf" else _SPACED.sub(lambda found: re.sub(r"\s", "", found[0]), text)
 
 
 def table(scores: list[Score]) -> Iterator[str]:

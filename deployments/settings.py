@@ -151,7 +151,19 @@ class Settings(BaseSettings):
     tokens: Path | None = Field(
         default=None, description="File of the tokens for `braid serve`; default: HOME/tokens.json."
     )
-
+    parser_cpu_s: PositiveFloat = Field(
+        default=60.0, description="CPU time in which a parser must have read a document, else it is set aside."
+    )
+    parser_memory_mb: int = Field(
+        default=2000, ge=100, description="Memory in MB that a parser may use for a document, else it is set aside."
+    )
+    ocr_engine: Literal["auto", "rapidocr", "tesseract", "none"] = Field(
+        default="auto", description="What recognises the text of scans and pictures; auto: the best that is installed."
+    )
+    ocr_min_confidence: float = Field(
+        default=0.6, ge=0, le=1, description="Confidence below which a recognised page is set aside."
+    )
+    ocr_languages: str = Field(default="eng", description="Languages for tesseract, as eng+deu.")
     commands: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
     )

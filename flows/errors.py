@@ -139,6 +139,14 @@ class StepCancelled(OrchestrationError):
     """Raised inside a handler at `call.check_cancelled()` once its result is no longer wanted."""
 
 
+class LimitExceeded(FatalError):
+    """A call in a sandbox used more CPU time or memory than it may."""
+
+
+class CallCrashed(FatalError):
+    """A call in a sandbox crashed its process, twice."""
+
+
 class BudgetUsedUp(OrchestrationError):
     """A call was not started because the run's budget is used up; the message gives the unit and the amounts."""
 

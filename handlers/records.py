@@ -60,6 +60,17 @@ class Block:
 
 
 @dataclass(frozen=True)
+class RecognisedWord:
+    """A word that was recognised in a picture: `text[start:end]` of the document."""
+
+    start: int
+    end: int
+    confidence: float
+    """Of the engine, between 0 and 1."""
+    page: int
+
+
+@dataclass(frozen=True)
 class Document:
     """One document's text and structure; the offsets of chunks refer to `text`."""
 
@@ -73,6 +84,8 @@ class Document:
     blocks: tuple[Block, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    words: tuple[RecognisedWord, ...] = ()
+    """Those that were recognised in pictures; most documents have none."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,10 @@ class Artifact:
     id: str
     document_id: str
     kind: str
-    """table, image or code."""
+    """table, image, code, or words: those of a page that were recognised in a picture."""
     content: str
-    """Markdown of a table, caption or alt text of an image, source of a code block."""
+    """Markdown of a table, caption or alt text of an image, source of a code block; of words, a JSON list with start,
+    end and confidence of each."""
     uri: str | None = None
     """Where the bytes of an image are."""
     page: int | None = None

@@ -14,6 +14,8 @@ import pytest
 from tests.support.paths import TESTS
 from tests.support.profiles import load_profiles
 
+os.environ.setdefault("BRAID_OCR_ENGINE", "none")  # no test depends on what is installed, unless it says so
+
 pytest_plugins = ["tests.support.servers", "tests.support.index_stores", "tests.support.side_by_side"]
 load_profiles()
 

@@ -84,6 +84,8 @@ def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
         "indexes": _indexes,
         "artifacts": _artifacts,
         "models": _models,
+        "parsers": _parsers,
+        "OCR": _ocr,
         "disk": _disk,
         "prefect": partial(_prefect, repair=repair),
     }
@@ -233,6 +235,37 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for name in KNOWN_MODELS:
         folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent
         yield Finding("models", "ok", f"{name}: checked, in {folder}")
+
+
+def _parsers(settings: Settings) -> Iterator[Finding]:
+    from flows.calling import Sandbox
+
+    sandbox = Sandbox(settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000)
+    sandbox.run(platform.python_version)
+    limits = f"{settings.parser_cpu_s:g} s of CPU time and {settings.parser_memory_mb} MB for each document"
+    yield Finding("parsers", "ok", f"in {sandbox.processes} processes of their own, with {limits}")
+    if importlib.util.find_spec("resource") is None:
+        yield Finding("parsers", "note", "this system sets no limits to a process; they are watched from outside")
+
+
+def _ocr(settings: Settings) -> Iterator[Finding]:
+    from handlers.extraction import Recognition, installed_engines
+
+    engines = installed_engines()
+    chosen = Recognition.chosen(settings.ocr_engine, settings.ocr_min_confidence, settings.ocr_languages)
+    versions = [
+        f"rapidocr {importlib.metadata.version('rapidocr')}" if each == "rapidocr" else each for each in engines
+    ]
+    if chosen.engine is not None:
+        text = f"{chosen.engine} recognises scans and pictures; installed: {', '.join(versions)}"
+        yield Finding("OCR", "ok", f"{text}; pages of a confidence below {chosen.min_confidence:g} are set aside")
+    elif settings.ocr_engine in ("rapidocr", "tesseract"):
+        yield Finding("OCR", "warning", f"BRAID_OCR_ENGINE is {settings.ocr_engine}, which is not installed")
+    elif settings.ocr_engine == "none":
+        yield Finding("OCR", "note", "off by BRAID_OCR_ENGINE")
+    else:
+        cure = "pip install 'braid-pipelines[ocr]', or tesseract on this machine"
+        yield Finding("OCR", "note", f"no engine is installed, scans are set aside; optional: {cure}")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -40,6 +40,10 @@ def ingest(
         str | None,
         typer.Option(metavar="STEP", help="Run this step again for all documents, and the steps that depend on it."),
     ] = None,
+    ocr: Annotated[
+        str | None,
+        typer.Option(metavar="auto|always|never", help="Recognise the text of scans and pictures (default auto)."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unreadable documents again, although they have not changed.")
     ] = False,
@@ -92,6 +96,7 @@ def ingest(
         "max_prune_share": max_prune_share,
         "force": force or None,
         "only_step": only_step,
+        "ocr": ocr,
         "retry_failed": retry_failed or None,
         "strict": strict or None,
     }

@@ -20,7 +20,7 @@ from flows.state import Context, EffectFingerprint, Identity, Services
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
-"""Effects that belong to chunks. A chunk is known by its content, so it makes no difference how chunks were cut."""
+"""Effects that belong to chunks. A chunk is known by its content, so it makes no difference where chunks come from."""
 
 
 def prepare(
@@ -105,7 +105,7 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
-    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks"})
+    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks", "sources"})
     return effect_fingerprints(plan, values, apart_from=_APART) | {
         effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
     }

@@ -10,6 +10,7 @@ from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
 from flows.author import Prices, load_entry_points, load_modules
+from flows.calling import Sandbox
 from flows.errors import OrchestrationError
 from flows.state import Services
 from flows.storage import Storage, private_folder
@@ -54,6 +55,10 @@ def make_services(settings: Settings, index: str) -> Services:
             "prices": partial(Prices, settings.prices or {}),
             "storage": partial(Storage, settings.storage_options),
             "known_runs": partial(KnownRuns, settings.run_store_url),
+            "parsers": partial(Sandbox, settings.parser_cpu_s, settings.parser_memory_mb * 1_000_000),
+            "recognition": partial(
+                _make_recognition, settings.ocr_engine, settings.ocr_min_confidence, settings.ocr_languages
+            ),
             "artifacts_url": partial(_artifacts_root, settings),
             "index_store": partial(_open_index, settings.index_location(index)),
             "embedder": partial(
@@ -76,6 +81,12 @@ def make_services(settings: Settings, index: str) -> Services:
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
         }
     )
+
+
+def _make_recognition(engine: Any, min_confidence: float, languages: str) -> Any:
+    from handlers.extraction import Recognition
+
+    return Recognition.chosen(engine, min_confidence, languages)
 
 
 def _artifacts_root(settings: Settings) -> str:

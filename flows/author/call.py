@@ -20,6 +20,8 @@ class ItemFailure:
     item: str
     error: str
     step_id: str = ""
+    transient: bool = False
+    """Whether trying the item again may help, although nothing about it has changed."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", hide_secrets(self.error))
@@ -41,6 +43,8 @@ class Call:
     attempt: int = 1
     identity: Identity = field(default_factory=Identity)
     item: str | None = None
+    aside: Mapping[str, ItemFailure] = field(default_factory=dict[str, ItemFailure])
+    """The items that earlier steps of this branch set aside, each with its first failure."""
     costs: dict[str, float] = field(default_factory=dict[str, float])
     failures: list[ItemFailure] = field(default_factory=list[ItemFailure])
     items: list[ItemStatus] = field(default_factory=list[ItemStatus])
@@ -121,12 +125,16 @@ class Call:
             self.done, self.total = done, total
             self.reports += 1
 
-    def fail_item(self, item: str, error: BaseException | str) -> None:
-        """Set one item aside with its reason; the call goes on, and the run ends as `partial`."""
+    def fail_item(self, item: str, error: BaseException | str, *, transient: bool = False) -> None:
+        """Set one item aside with its reason; the call goes on, and the run ends as `partial`.
+
+        If the call succeeds, the steps after it find the item in `aside`. `transient` says that the item may be better
+        next time: an ingestion tries such a document again, although it has not changed.
+        """
         text = error if isinstance(error, str) else (str(error) or type(error).__name__)
         with self._lock:
-            self.failures.append(ItemFailure(item, text, self.step_id))
-            self._add_to_ledger({"item": item, "error": text})
+            self.failures.append(ItemFailure(item, text, self.step_id, transient))
+            self._add_to_ledger({"item": item, "error": text, "transient": transient})
 
     def done_items(self, items: Iterable[str], status: str = "processed") -> None:
         """Report the status of items; if the call succeeds, the run store keeps it for every item."""
@@ -147,7 +155,7 @@ class Call:
                 elif "done" in entry:
                     self.items.extend(ItemStatus(item, entry["status"]) for item in entry["done"])
                 else:
-                    self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id))
+                    self.failures.append(ItemFailure(entry["item"], entry["error"], self.step_id, entry["transient"]))
 
     def _add_to_ledger(self, entry: Mapping[str, Any]) -> None:
         if self.ledger is not None:
@@ -155,7 +163,19 @@ class Call:
                 file.write(json.dumps(entry) + "\n")
 
     def __getstate__(self) -> Mapping[str, Any]:
-        kept = ("step_id", "attempt", "identity", "item", "costs", "failures", "items", "done", "total", "ledger")
+        kept = (
+            "step_id",
+            "attempt",
+            "identity",
+            "item",
+            "aside",
+            "costs",
+            "failures",
+            "items",
+            "done",
+            "total",
+            "ledger",
+        )
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

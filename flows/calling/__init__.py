@@ -4,6 +4,7 @@ from flows.calling.blocking import loop_is_running, run_to_end
 from flows.calling.clusters import Cluster, open_cluster
 from flows.calling.dispatch import call_function
 from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
+from flows.calling.sandbox import Sandbox
 from flows.calling.threads import call_in_thread
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LeafCall",
     "LeafResult",
     "RunLeaf",
+    "Sandbox",
     "call_function",
     "call_in_thread",
     "loop_is_running",

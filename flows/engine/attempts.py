@@ -125,8 +125,10 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     started, began = now(), loop.time()
     progress.started = progress.started or started
     charge = budget.start(spec.name)
-    identity = leaf.context.identity
-    progress.call = Call(leaf.id, progress.attempts, identity, leaf.item, price=spec.price, on_cost=charge.add)
+    context = leaf.context
+    progress.call = Call(
+        leaf.id, progress.attempts, context.identity, leaf.item, context.aside, price=spec.price, on_cost=charge.add
+    )
     ending = SUCCEEDED
     progress.is_trying = True
     try:

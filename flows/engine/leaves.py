@@ -47,6 +47,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
             state.undoable.append(UndoableCall(replace(call, context=_read_part(node, context)), result))
         try:
             context.apply(result.delta)
+            context.set_aside((each.item, each) for each in progress.call.failures)
         except OrchestrationError as refused:  # a value that a context cannot hold
             status, error = "failed", error_info(refused)
     if status == "succeeded":

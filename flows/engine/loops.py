@@ -159,8 +159,12 @@ class _Items:
             self.results[position] = NodeResult("cancelled", reason=why, transient=True)
 
     def _leaves(self, change: Change) -> bool:
-        """Fields without a reducer stay with their item; else all items would write the same ones."""
-        return change.path[0] != "data" or change.path[1] in self.loop.reducers
+        """Fields without a reducer stay with their item; else all items would write the same ones.
+
+        So does all that an item set aside: another loop may go over things of the same names.
+        """
+        section, key = change.path[:2]
+        return section != "aside" and (section != "data" or key in self.loop.reducers)
 
     def conclude(self, state: RunState) -> NodeResult:
         """Merge the items in their order; fail if more of them failed than may."""

@@ -7,7 +7,7 @@ that delta is applied.
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -153,6 +153,15 @@ class Context:
         self._touched["processed", _processed_mark(handler, sub_step)] = True
 
     # For the engine.
+
+    @property
+    def aside(self) -> dict[str, Any]:
+        """The items that steps of this branch set aside, each with its first failure."""
+        return {item: failures[0] for item, failures in _Section(self, "aside").items()}
+
+    def set_aside(self, failures: Iterable[tuple[str, Any]]) -> None:
+        """Note items with their failures for the steps that come after."""
+        self.apply(tuple(Change("append", ("aside", item), [failure]) for item, failure in failures))
 
     def fork(self, *, reads: frozenset[str] | None = None, writes: frozenset[str] | None = None) -> "Context":
         """An isolated view of this context; copies nothing. `reads` and `writes` limit the data fields it may use."""

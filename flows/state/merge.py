@@ -55,7 +55,7 @@ def reducer_key(field: Field) -> str:
 
 def _natural_reducer(parent: Context, field: Field, changes: Sequence[tuple[int, Change]]) -> str:
     """How the changes of a field are combined if no reducer is declared; empty for fields that may conflict."""
-    if reducer_key(field) == _LOG:
+    if reducer_key(field) == _LOG or field[0] == "aside":
         return "append"
     lists = all(len(change.path) == 2 and isinstance(change.value, list) for _, change in changes)
     if field[0] == "tags" and lists and isinstance(parent.field_value(*field), (list, type(MISSING))):

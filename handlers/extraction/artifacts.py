@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flows.author import Call
-from flows.errors import StepCancelled, StorageError, StorageUnusable
-from flows.storage import Storage
+from flows.errors import StepCancelled, StorageError, StorageUnusable, TransientError
 from handlers.extraction.formats import Unreadable
+from handlers.extraction.members import read_source
+from handlers.extraction.parsing import TooBusy
 from handlers.records import Artifact, Document, stable_id
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,12 @@ def collect(
                 artifacts.append(
                     Artifact(artifact_id, document.id, kind, found.content, found.uri, found.page, found.language)
                 )
-        except StorageUnusable:
+        except (StorageUnusable, StepCancelled, TransientError):
             raise
         except (Unreadable, StorageError) as error:
-            call.fail_item(document.name, f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}")
-        except StepCancelled:
-            raise
+            reason = f"{kind}s: {str(error).removeprefix(f'{document.uri}: ')}"
+            logger.warning("%s: set aside, %s", document.name, reason)
+            call.fail_item(document.name, reason, transient=isinstance(error, TooBusy))
         except Exception as error:  # whatever a parser stumbles over is the fault of this document alone
             logger.warning("%s: looking for %ss failed", document.name, kind, exc_info=True)
             call.fail_item(
@@ -73,10 +74,9 @@ def read_again(document: Document, call: Call) -> bytes:
     """The bytes that the document was extracted from.
 
     Raises:
-        Unreadable: they changed since.
+        TooBusy: they changed since.
     """
-    storage: Storage = call.services["storage"]
-    data = storage.read(document.uri)
+    data = read_source(document.uri, call)
     if hashlib.sha256(data).hexdigest() != document.content_sha256:
-        raise Unreadable("changed while it was being ingested; ingest it again")
+        raise TooBusy("changed while it was being ingested; ingest it again")
     return data

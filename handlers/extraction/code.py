@@ -1,10 +1,13 @@
 """`extract_code_blocks` and `merge_extractions`: code as it stands in documents, and all artifacts in one list."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from textwrap import dedent
 
 from flows.author import Call, handler
+from handlers.aside import remaining
 from handlers.extraction.artifacts import FoundArtifact, collect
 from handlers.extraction.registry import is_data
 from handlers.records import Artifact, Document
@@ -20,13 +23,28 @@ def extract_code_blocks(documents: Sequence[Document], *, call: Call) -> tuple[A
 
 @handler(writes="artifacts", effects=())
 def merge_extractions(
-    tables: Sequence[Artifact] = (), images: Sequence[Artifact] = (), code_blocks: Sequence[Artifact] = ()
+    tables: Sequence[Artifact] = (),
+    images: Sequence[Artifact] = (),
+    code_blocks: Sequence[Artifact] = (),
+    documents: Sequence[Document] = (),
+    *,
+    call: Call,
 ) -> tuple[Artifact, ...]:
-    """All artifacts: document by document, in each first tables, then images, then code; none twice."""
+    """All artifacts: document by document, in each first tables, then images, then code; none twice.
+
+    The last are the words of each page of `documents` that was recognised in a picture, with their confidence.
+    """
+    words = collect(remaining(documents, call), "words", _words, call)
     order: dict[str, dict[str, Artifact]] = {}
-    for artifact in (*tables, *images, *code_blocks):
+    for artifact in (*tables, *images, *code_blocks, *words):
         order.setdefault(artifact.document_id, {}).setdefault(artifact.id, artifact)
     return tuple(artifact for of_document in order.values() for artifact in of_document.values())
+
+
+def _words(document: Document) -> Iterator[FoundArtifact]:
+    for page, words in groupby(document.words, key=lambda word: word.page):
+        found = [[word.start, word.end, word.confidence] for word in words]
+        yield FoundArtifact(json.dumps(found, separators=(",", ":")), page=page)
 
 
 def _code_blocks(document: Document) -> Iterator[FoundArtifact]:

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
-from handlers.records import Block
+from handlers.records import Block, RecognisedWord
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -14,6 +14,7 @@ PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentatio
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
+PICTURE = "image/x-any"
 
 
 class Unreadable(Exception):
@@ -29,17 +30,21 @@ class RawFile:
     mime_type: str = ""
     encoding: str | None = None
     """What a text is assumed to be in if neither its content nor UTF-8 decides."""
-    deadline: float = inf
-    """The value of `time.monotonic()` at which a reader should give up."""
+    cpu_s: float = inf
+    """The CPU time after which a reader should give up."""
+    started: float = field(default_factory=time.thread_time, compare=False)
+    """The value of `time.thread_time()` when the reader began."""
 
     def check_time(self) -> None:
         """Readers call this now and then.
 
         Raises:
-            Unreadable: the deadline has passed.
+            Unreadable: the CPU time is used up.
         """
-        if time.monotonic() > self.deadline:
-            raise Unreadable("took too long to read; raise `timeout_per_document_s`, or split the file")
+        if time.thread_time() - self.started > self.cpu_s:
+            raise Unreadable(
+                f"took more than {self.cpu_s:g} s of CPU time to read; raise BRAID_PARSER_CPU_S, or split the file"
+            )
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,12 @@ class Extracted:
     title: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    scanned_pages: tuple[int, ...] = ()
+    """Pages, counted from 1, that show pictures and have no text of their own."""
+    page_count: int = 0
+    """Of a format whose pages can be shown as pictures."""
+    words: tuple[RecognisedWord, ...] = ()
+    """Those that were recognised in pictures."""
 
 
 class TextExtractor(Protocol):

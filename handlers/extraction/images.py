@@ -8,6 +8,7 @@ from flows.author import Call, handler
 from flows.storage import Storage
 from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX
+from handlers.extraction.parsing import parsed_items
 from handlers.extraction.pictures import (
     Picture,
     pictures_of_docx,
@@ -69,13 +70,13 @@ def extract_images(
 def _pictures(document: Document, call: Call, min_pixels: int) -> Iterator[Picture]:
     match document.mime_type:
         case _ if document.mime_type == PDF:
-            yield from pictures_of_pdf(read_again(document, call), min_pixels)
+            yield from parsed_items(call, pictures_of_pdf, read_again(document, call), min_pixels)
         case _ if document.mime_type == DOCX:
-            yield from pictures_of_docx(read_again(document, call))
+            yield from parsed_items(call, pictures_of_docx, read_again(document, call))
         case _ if document.mime_type == PPTX:
-            yield from pictures_of_pptx(read_again(document, call))
+            yield from parsed_items(call, pictures_of_pptx, read_again(document, call))
         case _ if document.mime_type == HTML:
-            yield from pictures_of_html(read_again(document, call))
+            yield from parsed_items(call, pictures_of_html, read_again(document, call))
         case _ if document.mime_type == MARKDOWN:
             yield from pictures_of_markdown(document.text)
         case _:

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from handlers.extraction.formats import Unreadable
 from handlers.extraction.labels import is_direction
 from handlers.extraction.package import Package, local_name, relation_id
 from handlers.extraction.pdfium import open_page, open_pdf
@@ -93,7 +94,10 @@ def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator
             if relation is None or relation.target not in package:
                 continue  # a picture that is linked, or that the file has lost
             suffix = posixpath.splitext(relation.target)[1].lstrip(".").lower()
-            content = package.read(relation.target)
+            try:
+                content = package.read(relation.target)
+            except Unreadable:
+                continue  # a picture that is damaged: the text has been read, and nothing can show the picture
             yield Picture(described, content, _SUFFIXES.get(suffix, suffix) or "bin", page=page)
 
 

@@ -1,16 +1,20 @@
 """The formats that can be ingested. To add one, write a module in `readers` and give it a line here."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Literal
 
 from handlers.extraction.decoding import decode
-from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX, XLSX, Extracted, RawFile
+from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PICTURE, PPTX, XLSX, Extracted, RawFile
+from handlers.extraction.readers.archive import ARCHIVE_SUFFIXES, read_archive
 from handlers.extraction.readers.delimited import read_csv, read_tsv
 from handlers.extraction.readers.doc import read_doc
 from handlers.extraction.readers.docx import read_docx
 from handlers.extraction.readers.epub import read_epub
 from handlers.extraction.readers.html import read_html
+from handlers.extraction.readers.image import read_image
 from handlers.extraction.readers.json_data import read_json, read_json_lines
 from handlers.extraction.readers.lines import read_log, read_settings
 from handlers.extraction.readers.mail import read_mail, read_mailbox
@@ -41,6 +45,13 @@ class Format:
     read: Callable[[RawFile], Extracted]
     is_data: bool = False
     """Whether a block of code in it is the document itself rather than a sample inside a text."""
+    parser: Literal["python", "markup", "native"] = "native"
+    """What its reader is: Python alone, Python with a native parser for the markup inside, or native."""
+    holds: Literal["", "archive", "mail"] = ""
+    """Of a container: what kind of file its members are found in."""
+
+
+_SMALL_BYTES = 200_000
 
 
 def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
@@ -54,6 +65,7 @@ def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
     return read_file
 
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
     Format("DOCX", DOCX, (".docx", ".docm", ".dotx"), read_docx),
@@ -68,26 +80,40 @@ FORMATS = (
     Format("RTF", "application/rtf", (".rtf",), read_rtf),
     Format("EPUB", "application/epub+zip", (".epub",), read_epub),
     Format("HTML", HTML, (".html", ".htm", ".xhtml"), read_html),
-    Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown)),
-    Format("Org", "text/org", (".org",), of_text(read_org)),
-    Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex)),
-    Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook)),
-    Format("mail", "message/rfc822", (".eml",), read_mail),
-    Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox),
-    Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg),
-    Format("CSV", "text/csv", (".csv",), of_text(read_csv)),
-    Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv)),
-    Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True),
-    Format("JSON Lines", "application/jsonl", (".jsonl", ".ndjson"), of_text(read_json_lines), is_data=True),
-    Format("XML", "application/xml", (".xml", ".nxml", ".rss", ".atom", ".dita", ".docbook"), read_xml),
-    Format("YAML", "application/yaml", (".yaml", ".yml"), of_text(read_settings), is_data=True),
-    Format("TOML", "application/toml", (".toml",), of_text(read_settings), is_data=True),
+    Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown), parser="markup"),
+    Format("Org", "text/org", (".org",), of_text(read_org), parser="python"),
+    Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex), parser="python"),
+    Format("notebook", "application/x-ipynb+json", (".ipynb",), of_text(read_notebook), parser="markup"),
+    Format("mail", "message/rfc822", (".eml",), read_mail, holds="mail"),
+    Format("mailbox", "application/mbox", (".mbox", ".mbx"), read_mailbox, holds="mail"),
+    Format("Outlook mail", "application/vnd.ms-outlook", (".msg",), read_msg, holds="mail"),
+    Format("archive", "application/x-archive", ARCHIVE_SUFFIXES, read_archive, holds="archive"),
+    Format("picture", PICTURE, PICTURE_SUFFIXES, read_image),
+    Format("CSV", "text/csv", (".csv",), of_text(read_csv), parser="python"),
+    Format("TSV", "text/tab-separated-values", (".tsv",), of_text(read_tsv), parser="python"),
+    Format("JSON", "application/json", (".json",), of_text(read_json), is_data=True, parser="python"),
     Format(
-        "settings", "text/x-properties", (".ini", ".cfg", ".conf", ".properties"), of_text(read_settings), is_data=True
+        "JSON Lines",
+        "application/jsonl",
+        (".jsonl", ".ndjson"),
+        of_text(read_json_lines),
+        is_data=True,
+        parser="python",
     ),
-    Format("log", "text/x-log", (".log",), of_text(read_log)),
-    Format("source code", "text/x-source", SOURCE_SUFFIXES, read_source, is_data=True),
-    Format("text", "text/plain", (".txt", ".text", ".rst"), of_text(read_text)),
+    Format("XML", "application/xml", (".xml", ".nxml", ".rss", ".atom", ".dita", ".docbook"), read_xml),
+    Format("YAML", "application/yaml", (".yaml", ".yml"), of_text(read_settings), is_data=True, parser="python"),
+    Format("TOML", "application/toml", (".toml",), of_text(read_settings), is_data=True, parser="python"),
+    Format(
+        "settings",
+        "text/x-properties",
+        (".ini", ".cfg", ".conf", ".properties"),
+        of_text(read_settings),
+        is_data=True,
+        parser="python",
+    ),
+    Format("log", "text/x-log", (".log",), of_text(read_log), parser="python"),
+    Format("source code", "text/x-source", SOURCE_SUFFIXES, read_source, is_data=True, parser="python"),
+    Format("text", "text/plain", (".txt", ".text", ".rst"), of_text(read_text), parser="python"),
 )
 
 _BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
@@ -124,6 +150,17 @@ def mime_type_of(name: str) -> str | None:
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, whose text can only be recognised."""
+    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def container_kind(name: str) -> Literal["archive", "mail"] | None:
+    """What a file is that holds other files; None for all others."""
+    found = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    return (found.holds or None) if found is not None else None
+
+
 def formats_shown() -> str:
     """The formats with their suffixes, for people."""
     return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS)
@@ -151,6 +188,21 @@ def told_by_content(data: bytes, mime_type: str) -> str:
 def is_data(mime_type: str) -> bool:
     """Whether files of that media type are data or code as a whole."""
     return mime_type in _BY_MIME_TYPE and _BY_MIME_TYPE[mime_type].is_data
+
+
+def may_stay(file: RawFile) -> bool:
+    """Whether a file can be read in this process: it is small, and no native code parses it."""
+    parser = format_of(file.mime_type).parser
+    return len(file.data) <= _SMALL_BYTES and (parser == "python" or (parser == "markup" and b"<" not in file.data))
+
+
+def read_file(file: RawFile) -> Extracted:
+    """The text of a file, by the reader of its format.
+
+    Raises:
+        Exception: any; a parser is not to be trusted.
+    """
+    return format_of(file.mime_type).read(replace(file, started=time.thread_time()))
 
 
 def format_of(mime_type: str) -> Format:

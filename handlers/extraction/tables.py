@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from flows.author import Call, handler
 from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.assembly import to_markdown_table
-from handlers.extraction.formats import PDF, Unreadable
+from handlers.extraction.formats import PDF
+from handlers.extraction.parsing import parsed
 from handlers.extraction.pdfium import open_page, open_pdf
 from handlers.records import Artifact, Document
 
@@ -23,14 +24,19 @@ def extract_tables(
     """The tables of all documents as Markdown, in order.
 
     In PDF only pages that have ruling lines are searched, of these the first `max_pages`, and not longer than
-    `seconds_per_document`; what was left out is logged.
+    `seconds_per_document` of CPU time; what was left out is logged.
     """
 
     def find(document: Document) -> Iterator[FoundArtifact]:
         if document.mime_type != PDF:
             yield from tables_of_blocks(document)
         else:
-            yield from _tables_of_pdf(document, read_again(document, call), max_pages, seconds_per_document, call)
+            data = read_again(document, call)
+            found = parsed(call, tables_of_pdf, data, max_pages, seconds_per_document)
+            if found.remark:
+                logger.warning("%s: %s", document.name, found.remark)
+            for table, page in found.tables:
+                yield FoundArtifact(table, page=page)
 
     return collect(documents, "table", find, call)
 
@@ -48,31 +54,40 @@ class _Ruling(NamedTuple):
     boxes: int
 
 
-def _tables_of_pdf(
-    document: Document, data: bytes, max_pages: int, seconds: float, call: Call
-) -> Iterator[FoundArtifact]:
+class PdfTables(NamedTuple):
+    """The tables of a PDF with their pages, and what was left out, for the log."""
+
+    tables: list[tuple[str, int]]
+    remark: str = ""
+
+
+def tables_of_pdf(data: bytes, max_pages: int, seconds: float) -> PdfTables:
+    """The tables between ruling lines, as Markdown.
+
+    pdfminer meets files that PDFium reads with errors of many kinds. Their text has been read by then, with what stands
+    in tables, so such a file has no tables of its own rather than no text.
+    """
     import pdfplumber
     from pdfminer.pdfexceptions import PDFException
 
-    started = time.monotonic()
+    started = time.thread_time()
+    found: list[tuple[str, int]] = []
     candidates = _ruled_pages(data)
     if not candidates:
-        return
+        return PdfTables(found)
     try:
         with pdfplumber.open(io.BytesIO(data)) as pdf:
             for done, number in enumerate(candidates):
-                call.check_cancelled()
-                if done >= max_pages or time.monotonic() - started > seconds:
-                    logger.warning("%s: searched %d of %d pages for tables", document.name, done, len(candidates))
-                    return
+                if done >= max_pages or time.thread_time() - started > seconds:
+                    return PdfTables(found, f"searched {done} of {len(candidates)} pages for tables")
                 page = pdf.pages[number]
                 for rows in page.extract_tables():
                     if table := _as_table(rows):
-                        yield FoundArtifact(table, page=number + 1)
+                        found.append((table, number + 1))
                 page.close()  # frees what pdfplumber keeps of every letter
     except (PDFException, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        # pdfminer meets broken files with errors of many kinds.
-        raise Unreadable(f"its tables cannot be read ({type(error).__name__}: {error})") from error
+        return PdfTables(found, f"its tables cannot be read ({type(error).__name__}: {error})")
+    return PdfTables(found)
 
 
 def _ruled_pages(data: bytes) -> list[int]:

@@ -4,26 +4,58 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TypedDict
 
 from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
-from flows.storage import Storage
 from handlers.extraction.decoding import known_encoding
-from handlers.extraction.formats import PDF, Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.members import parent_of, read_source
+from handlers.extraction.parsing import TooBusy, parsed, parsed_items, parsers_of
 from handlers.extraction.readers.markdown import heading_text
-from handlers.extraction.registry import format_of, mime_type_of, told_by_content
+from handlers.extraction.recognition import (
+    HOW_TO_GET_AN_ENGINE,
+    OcrMode,
+    reason_unread,
+    recognise,
+    recognition_of,
+    with_recognised,
+)
+from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
 from handlers.records import Document, SourceFile
 
 logger = logging.getLogger(__name__)
 
 
 class RegistryExtractor:
-    """The default `TextExtractor`: each format is read by the function that the registry names."""
+    """The default `TextExtractor`: each format is read by the function that the registry names.
+
+    With a `call`, its parsers read all but small texts, and its engine recognises the text of scanned pages.
+    """
+
+    def __init__(self, call: Call | None = None, ocr: OcrMode = "never") -> None:
+        self._call, self._ocr = call, ocr
 
     def extract(self, file: RawFile) -> Extracted:
-        return format_of(file.mime_type).read(file)
+        if self._call is None or may_stay(file):
+            return read_file(file)
+        extracted = parsed(self._call, read_file, replace(file, cpu_s=parsers_of(self._call).cpu_s))
+        pages = extracted.scanned_pages
+        if self._ocr == "always" and extracted.page_count:
+            pages = tuple(range(1, extracted.page_count + 1))
+        return self._recognised(file, extracted, pages, self._call) if pages else extracted
+
+    def _recognised(self, file: RawFile, extracted: Extracted, pages: Sequence[int], call: Call) -> Extracted:
+        recognition = recognition_of(call)
+        if self._ocr == "never" or recognition.engine is None:
+            return extracted
+        found = list(parsed_items(call, recognise, file.data, file.mime_type, pages, recognition))
+        result = with_recognised(extracted, found, recognition)
+        if not result.text.strip():
+            raise Unreadable(reason_unread(found, recognition))
+        return result
 
 
 class ReadSources(TypedDict):
@@ -33,40 +65,47 @@ class ReadSources(TypedDict):
     unreadable: tuple[ItemFailure, ...]
 
 
-@handler(writes=("documents", "unreadable"), effects=(), version="2")
+@handler(writes=("documents", "unreadable"), effects=(), version="3")
 def extract_text(
     sources: Sequence[SourceFile],
     *,
     max_document_bytes: int = 50_000_000,
-    timeout_per_document_s: float = 60.0,
     encoding: str | None = None,
+    ocr: OcrMode = "auto",
     call: Call,
 ) -> ReadSources:
     """`documents`, each source's text, structure and metadata in the order of `sources`, and `unreadable`, the others.
 
-    A document that is empty, broken, encrypted, too large or too slow is set aside with its reason (`call.fail_item`)
-    and the rest goes on. Texts, Markdown and source code stay as they are; the text of other formats is Markdown.
+    A document that is empty, broken, encrypted, too large or too slow, or whose parser crashes or needs too much
+    memory, is set aside with its reason (`call.fail_item`) and the rest goes on. Texts, Markdown and source code stay
+    as they are; the text of other formats is Markdown.
 
-    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed.
+    `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed. `ocr`
+    says which pages the engine of the settings reads: `auto` those that show pictures and have no text, `always` all
+    pages of PDF and pictures, `never` none.
+
+    Raises:
+        FatalError: `encoding` is none; or `ocr` is `always`, and no engine is installed.
     """
     if encoding is not None and known_encoding(encoding) is None:
         raise FatalError(f"encoding: {encoding!r} is none that Python knows; say for example 'windows-1250'")
-    storage: Storage = call.services["storage"]
-    extractor = _extractor(call)
+    if ocr == "always" and recognition_of(call).engine is None:
+        raise FatalError(f"ocr: always needs an engine; {HOW_TO_GET_AN_ENGINE}")
+    extractor = call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call, ocr)
     documents: list[Document] = []
     for number, source in enumerate(sources):
         call.check_cancelled()
         call.report_progress(number, len(sources))
         started = time.monotonic()
         try:
-            data = _read(storage, source, max_document_bytes)
-            documents.append(to_document(source, data, extractor, timeout_s=timeout_per_document_s, encoding=encoding))
+            data = _read(source, max_document_bytes, call)
+            documents.append(to_document(source, data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding))
         except StorageUnusable:
             raise  # not this document's fault, nor worth saying of every other one
         except (Unreadable, StorageError) as error:
             reason = str(error).removeprefix(f"{source.uri}: ")
             logger.warning("%s: set aside, %s", source.name, reason)
-            call.fail_item(source.name, reason)
+            call.fail_item(source.name, reason, transient=isinstance(error, TooBusy))
         else:
             logger.debug(
                 "%s: %d characters in %.2f s", source.name, len(documents[-1].text), time.monotonic() - started
@@ -81,7 +120,7 @@ def to_document(
     data: bytes,
     extractor: TextExtractor | None = None,
     *,
-    timeout_s: float = 60.0,
+    cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> Document:
     """The document that these bytes of `source` are.
@@ -89,7 +128,7 @@ def to_document(
     Raises:
         Unreadable: no text can be taken from them.
     """
-    return read_document(source, data, extractor, timeout_s=timeout_s, encoding=encoding)[0]
+    return read_document(source, data, extractor, cpu_s=cpu_s, encoding=encoding)[0]
 
 
 def read_document(
@@ -97,7 +136,7 @@ def read_document(
     data: bytes,
     extractor: TextExtractor | None = None,
     *,
-    timeout_s: float = 60.0,
+    cpu_s: float = 60.0,
     encoding: str | None = None,
 ) -> tuple[Document, tuple[Attachment, ...]]:
     """The document that these bytes of `source` are, and the files in it that are documents of their own.
@@ -111,11 +150,12 @@ def read_document(
     if not data.strip():
         raise Unreadable("is empty")
     mime_type = told_by_content(data, mime_type)
-    file = RawFile(data, source.name, mime_type, encoding, time.monotonic() + timeout_s)
+    file = RawFile(data, source.name, mime_type, encoding, cpu_s)
     extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():
-        scanned = "; perhaps a scan, whose text must be recognised first" if mime_type == PDF else ""
-        raise Unreadable(f"contains no text{scanned}")
+        if extracted.scanned_pages:
+            raise Unreadable(f"is a picture without text; to have its words recognised, {HOW_TO_GET_AN_ENGINE}")
+        raise Unreadable("contains no text")
     first = next((block for block in extracted.blocks if block.kind == "heading"), None)
     heading = _heading(extracted.text[first.start : first.end]) if first else ""
     document = Document(
@@ -128,7 +168,8 @@ def read_document(
         content_sha256=hashlib.sha256(data).hexdigest(),
         blocks=tuple(extracted.blocks),
         tags=source.tags,
-        metadata=extracted.metadata,
+        words=extracted.words,
+        metadata=(*extracted.metadata, *((("parent", parent),) if (parent := parent_of(source.name)) else ())),
     )
     return document, extracted.attachments
 
@@ -154,14 +195,10 @@ def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
         ) from error
 
 
-def _extractor(call: Call) -> TextExtractor:
-    return call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor()
-
-
-def _read(storage: Storage, source: SourceFile, max_bytes: int) -> bytes:
+def _read(source: SourceFile, max_bytes: int, call: Call) -> bytes:
     if source.size > max_bytes:
         raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
-    return storage.read(source.uri, max_bytes=max_bytes)
+    return read_source(source.uri, call, max_bytes=max_bytes)
 
 
 def _heading(text: str) -> str:

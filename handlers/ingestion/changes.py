@@ -15,6 +15,7 @@ from flows.errors import FatalError, suggest
 from flows.model import share_of
 from flows.state import DiskSequence, Spool, chunked
 from flows.storage import Storage, canonical_uri, glob_filter, path_below
+from handlers.extraction import split_member
 from handlers.ingestion.batching import Batching, make_batches
 from handlers.ingestion.comparison import Comparison
 from handlers.ingestion.document_names import DocumentNames
@@ -128,7 +129,10 @@ class _Place:
         self.pattern = pruning.pattern
 
     def holds(self, uri: str) -> bool:
-        name = path_below(self.root, uri) if self.root else None
+        stored, path = split_member(uri)
+        if path and stored == self.root:
+            return True
+        name = path_below(self.root, stored) if self.root else None
         return name is not None and self._included(name) and not any(matches(name) for matches in self._excluded)
 
     def is_of_another(self, uri: str) -> bool:

@@ -7,6 +7,7 @@ from flows.author import Call
 from flows.errors import StorageError
 from flows.state import Spool
 from flows.storage import Storage
+from handlers.extraction import Unreadable, read_source, split_member
 from handlers.ingestion.facets import DOCUMENTS, stale_facets, wanted_facets
 from handlers.records import SourceFile
 from handlers.stores import DocumentState, Restatement
@@ -79,9 +80,11 @@ class Comparison:
     def digest(self, source: SourceFile) -> str:
         """The hash of the content; empty if it cannot be read now."""
         try:
+            if split_member(source.uri)[1]:
+                return hashlib.sha256(read_source(source.uri, self.call)).hexdigest()
             with self.storage.open(source.uri) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-        except StorageError as error:
+        except (StorageError, Unreadable) as error:
             self.call.logger.warning("%s: cannot be read (%s)", source.name, error)
             return ""
 

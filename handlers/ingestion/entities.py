@@ -3,12 +3,13 @@
 import importlib
 import importlib.util
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Literal, TypedDict
 
 from flows.author import Call, handler
 from flows.errors import FatalError
+from handlers.aside import by_document, names_of, one_by_one, remaining_chunks
 from handlers.ingestion.naming import (
     EntityMention,
     Usage,
@@ -18,7 +19,7 @@ from handlers.ingestion.naming import (
     segments,
     usage_in,
 )
-from handlers.records import Chunk, Entity, Relation
+from handlers.records import Chunk, Entity, Relation, SourceFile
 
 MOST_PER_CHUNK = 40
 MOST_RELATIONS_PER_CHUNK = 120
@@ -48,7 +49,11 @@ class FoundEntities(TypedDict):
 
 @handler(writes=("entities", "relations"), version="2")
 def extract_entities(
-    chunks: Sequence[Chunk], *, model: Literal["rules", "spacy"] = "rules", call: Call
+    chunks: Sequence[Chunk],
+    sources: Sequence[SourceFile] = (),
+    *,
+    model: Literal["rules", "spacy"] = "rules",
+    call: Call,
 ) -> FoundEntities:
     """The entities of each chunk, and the relations between those that share a sentence.
 
@@ -60,49 +65,46 @@ def extract_entities(
     Raises:
         FatalError: `model: spacy` without the extra `[nlp]`.
     """
+    documents = by_document(remaining_chunks(chunks, sources, call))
+
+    def find(document_id: str) -> FoundEntities:
+        return _entities_of_document(documents[document_id], model)
+
+    done = one_by_one(find, list(documents), names_of(sources), call, doing="looking for its entities")
+    return {
+        "entities": tuple(entity for found in done for entity in found["entities"]),
+        "relations": tuple(relation for found in done for relation in found["relations"]),
+    }
+
+
+def _entities_of_document(chunks: Sequence[Chunk], model: str) -> FoundEntities:
     split = [list(segments(chunk.text)) for chunk in chunks]
-    usages = _usages(chunks, split)
-    found = _with_spacy(chunks, split, usages) if model == "spacy" else _with_rules(chunks, split, usages)
+    usage = usage_in([part for parts in split for part in parts])
+    found = _with_spacy(split, usage) if model == "spacy" else _with_rules(split, usage)
     entities: list[Entity] = []
     relations: list[Relation] = []
-    for done, (chunk, parts, sentences) in enumerate(zip(chunks, split, found, strict=True), start=1):
-        call.check_cancelled()
+    for chunk, parts, sentences in zip(chunks, split, found, strict=True):
         meanings = [pair for segment in parts for pair in acronyms_in(segment).items()]
         named = dict.fromkeys(itertools.chain.from_iterable(sentences))
         kept = set(itertools.islice(named, MOST_PER_CHUNK))
         entities.extend(Entity(name, kind, chunk.document_id, chunk.id) for name, kind in named if (name, kind) in kept)
         relations.extend(_relations(chunk, sentences, kept, dict.fromkeys(meanings)))
-        if done % 50 == 0 or done == len(chunks):
-            call.report_progress(done, len(chunks))
     return {"entities": tuple(entities), "relations": tuple(relations)}
 
 
-def _usages(chunks: Sequence[Chunk], split: Sequence[Sequence[str]]) -> dict[str, Usage]:
-    found: dict[str, list[str]] = {}
-    for chunk, parts in zip(chunks, split, strict=True):
-        found.setdefault(chunk.document_id, []).extend(parts)
-    return {document_id: usage_in(parts) for document_id, parts in found.items()}
-
-
-def _with_rules(
-    chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
-) -> Iterator[list[list[EntityMention]]]:
+def _with_rules(split: Sequence[Sequence[str]], usage: Usage) -> Iterator[list[list[EntityMention]]]:
     """For each chunk, the mentions in each of its sentences."""
-    for chunk, parts in zip(chunks, split, strict=True):
-        yield [mentions_and_meanings(segment, usages[chunk.document_id]) for segment in parts]
+    for parts in split:
+        yield [mentions_and_meanings(segment, usage) for segment in parts]
 
 
-def _with_spacy(
-    chunks: Sequence[Chunk], split: Sequence[Sequence[str]], usages: Mapping[str, Usage]
-) -> Iterator[list[list[EntityMention]]]:
+def _with_spacy(split: Sequence[Sequence[str]], usage: Usage) -> Iterator[list[list[EntityMention]]]:
     """The same with the model's people, places and so on in place of the rules' names and dates."""
     parsed = _spacy_model().pipe(itertools.chain.from_iterable(split), batch_size=64)
-    for chunk, parts in zip(chunks, split, strict=True):
+    for parts in split:
         sentences: list[list[EntityMention]] = []
         for part, document in zip(parts, parsed, strict=False):
-            by_rules = [
-                found for found in mentions_and_meanings(part, usages[chunk.document_id]) if found.kind in _BY_RULES
-            ]
+            by_rules = [found for found in mentions_and_meanings(part, usage) if found.kind in _BY_RULES]
             taken = {found.name for found in by_rules}
             by_model = [
                 EntityMention(canonical(entity.text), _SPACY_KINDS[entity.label_])

@@ -7,6 +7,7 @@ from typing import Literal
 
 from flows.author import Call, handler
 from flows.errors import FatalError
+from handlers.aside import name_of, one_by_one, remaining
 from handlers.extraction import heading_text
 from handlers.ingestion.splitting import Count, Span, bounded, split_at_sentences, split_lines, split_prose, tail
 from handlers.records import Block, Chunk, Document, stable_id
@@ -33,7 +34,7 @@ def partition_text(
     table that is cut stand under the names of its columns.
 
     A passage's id depends on its document, its headings and its text alone, so an edit changes only the ids of passages
-    it touches.
+    it touches. A document that cannot be cut is set aside.
     """
     if max_tokens < 8:
         raise FatalError(f"max_tokens is {max_tokens}; a passage needs at least 8")
@@ -43,15 +44,12 @@ def partition_text(
         )
     from handlers.models import count_tokens
 
-    chunks: list[Chunk] = []
-    for number, document in enumerate(documents):
-        call.check_cancelled()
-        call.report_progress(number, len(documents))
-        chunks.extend(
-            partition_document(document, count_tokens, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
-        )
-    call.report_progress(len(documents), len(documents))
-    return tuple(chunks)
+    def cut(document: Document) -> list[Chunk]:
+        return partition_document(document, count_tokens, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
+
+    left = remaining(documents, call)
+    done = one_by_one(cut, left, name_of, call, doing="cutting it into passages")
+    return tuple(chunk for chunks in done for chunk in chunks)
 
 
 def partition_document(

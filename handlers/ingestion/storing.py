@@ -3,12 +3,12 @@
 They may run in any order and side by side; repeated, they change nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flows.author import Call, ItemFailure, handler
-from flows.errors import StorageError
 from flows.state import chunked
 from flows.storage import Storage
+from handlers.aside import by_document, ids_aside, names_of, remaining, remaining_chunks, together
 from handlers.ingestion.comparison import attempt_key
 from handlers.ingestion.facets import wanted_facets
 from handlers.ingestion.settling import POSTPONED
@@ -23,6 +23,7 @@ from handlers.records import (
     SparseVector,
     stable_id,
 )
+from handlers.sources import is_as_listed
 from handlers.stores import Facet, FailedDocument, IndexStore, IndexWriter, format_facets
 
 
@@ -42,38 +43,73 @@ def store_documents(
     out documents whose sources have changed since they were listed: either another run has stored them as they are
     now, or the next one will.
     """
-    documents = _unchanged(documents, sources, call)
-    stored = _writer(call).put_documents(
-        documents,
-        chunks,
-        summaries=summaries,
-        artifacts=artifacts,
-        run_id=call.run_id,
-        fingerprint=format_facets(wanted_facets(call)),
-        revisions={each.document_id: each.revision for each in sources},
-    )
-    call.report_progress(len(stored), len(documents))
-    return stored
+    known = {each.id: each for each in remaining(_unchanged(documents, sources, call), call)}
+    passages, found = by_document(chunks), by_document(artifacts)
+
+    def store(document_ids: Sequence[str]) -> dict[str, str]:
+        return _writer(call).put_documents(
+            [known[each] for each in document_ids],
+            [chunk for each in document_ids for chunk in passages.get(each, ())],
+            summaries=summaries,
+            artifacts=[artifact for each in document_ids for artifact in found.get(each, ())],
+            run_id=call.run_id,
+            fingerprint=format_facets(wanted_facets(call)),
+            revisions={each.document_id: each.revision for each in sources},
+        )
+
+    done = together(store, list(known), lambda each: known[each].name, call, doing="storing it")
+    return {document_id: version for stored in done for document_id, version in stored.items()}
 
 
 @handler(writes="stored_vectors", effects="index.vectors", stages=True)
-def store_dense_vectors(chunks: Sequence[Chunk], embeddings: Embeddings, *, call: Call) -> int:
+def store_dense_vectors(
+    chunks: Sequence[Chunk], embeddings: Embeddings, sources: Sequence[SourceFile] = (), *, call: Call
+) -> int:
     """Stage one vector per chunk; the number stored."""
-    return _writer(call).put_vectors(chunks, embeddings, run_id=call.run_id)
+    rows = {chunk_id: row for row, chunk_id in enumerate(embeddings.chunk_ids)}
+
+    def store(some: Sequence[Chunk]) -> int:
+        made = [chunk.id for chunk in some if chunk.id in rows]
+        vectors = embeddings.vectors[[rows[each] for each in made]]
+        return _writer(call).put_vectors(some, Embeddings(tuple(made), vectors, embeddings.model), run_id=call.run_id)
+
+    return _store_chunks(store, chunks, sources, call, doing="storing its vectors")
 
 
 @handler(writes="stored_terms", effects="index.terms", stages=True)
-def store_sparse_vectors(chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, call: Call) -> int:
+def store_sparse_vectors(
+    chunks: Sequence[Chunk], sparse: Sequence[SparseVector], sources: Sequence[SourceFile] = (), *, call: Call
+) -> int:
     """Stage the term counts of chunks; the number of chunks."""
-    return _writer(call).put_terms(chunks, sparse, run_id=call.run_id)
+
+    def store(some: Sequence[Chunk]) -> int:
+        ids = {chunk.id for chunk in some}
+        return _writer(call).put_terms(some, [each for each in sparse if each.chunk_id in ids], run_id=call.run_id)
+
+    return _store_chunks(store, chunks, sources, call, doing="storing its terms")
 
 
 @handler(writes="stored_facts", effects="index.graph", stages=True)
 def store_graph(
-    chunks: Sequence[Chunk], entities: Sequence[Entity], relations: Sequence[Relation] = (), *, call: Call
+    chunks: Sequence[Chunk],
+    entities: Sequence[Entity],
+    relations: Sequence[Relation] = (),
+    sources: Sequence[SourceFile] = (),
+    *,
+    call: Call,
 ) -> int:
     """Stage the facts of chunks: their entities and relations; the number of mentions and relations."""
-    return _writer(call).put_graph(chunks, entities, relations, run_id=call.run_id)
+
+    def store(some: Sequence[Chunk]) -> int:
+        ids = {chunk.id for chunk in some}
+        return _writer(call).put_graph(
+            some,
+            [each for each in entities if each.chunk_id in ids],
+            [each for each in relations if each.chunk_id in ids],
+            run_id=call.run_id,
+        )
+
+    return _store_chunks(store, chunks, sources, call, doing="storing its facts")
 
 
 @handler(
@@ -93,27 +129,36 @@ def publish_documents(
     """Make staged documents visible, each in one transaction that removes its old version; the number of documents.
 
     Every chunk must have a vector if `stored_vectors` is in the context, its terms if `stored_terms` is, and its facts
-    if `stored_facts` is.
+    if `stored_facts` is. A document that lacks one, or that an earlier step has set aside, keeps its old version.
 
     Raises:
-        FatalError: a chunk lacks one; the old version stays visible.
+        FatalError: no document can be published.
     """
     expected: dict[Facet, int | None] = {"vectors": stored_vectors, "terms": stored_terms, "facts": stored_facts}
     expect: list[Facet] = [facet for facet, stored in expected.items() if stored is not None]
-    published = _writer(call).publish(stored_documents, expect=expect)
-    call.done_items(each.name for each in sources if each.document_id in stored_documents)
-    call.logger.info("index %s: published %d documents", call.index, published)
-    return published
+    gone = ids_aside(sources, call)
+    left = [each for each in stored_documents if each not in gone]
+
+    def publish(document_ids: Sequence[str]) -> list[str]:
+        _writer(call).publish({each: stored_documents[each] for each in document_ids}, expect=expect)
+        return list(document_ids)
+
+    done = together(publish, left, names_of(sources), call, doing="publishing it")
+    published = {each for some in done for each in some}
+    call.done_items(each.name for each in sources if each.document_id in published)
+    call.logger.info("index %s: published %d documents", call.index, len(published))
+    return len(published)
 
 
 @handler(writes="recorded_failures", effects="index.failures")
-def record_failures(failures: Sequence[ItemFailure], sources: Sequence[SourceFile] = (), *, call: Call) -> int:
-    """Note quarantined documents with their reasons in the document table; the number noted.
+def record_failures(failures: Sequence[ItemFailure] = (), sources: Sequence[SourceFile] = (), *, call: Call) -> int:
+    """Note the documents that earlier steps have set aside, with their reasons, in the document table; their number.
 
-    The item of a failure is the name, URI or document id of its source.
+    `failures` are noted as well. The item of a failure is the name, URI or document id of its source.
     """
     known = {key: source for source in sources for key in (source.document_id, source.uri, source.name)}
-    noted = [_failed_document(failure, known.get(failure.item), call) for failure in failures]
+    all_failures = {failure.item: failure for failure in (*call.aside.values(), *failures)}.values()
+    noted = [_failed_document(failure, known.get(failure.item), call) for failure in all_failures]
     return _writer(call).put_failures(noted, run_id=call.run_id)
 
 
@@ -138,7 +183,7 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
     if not call.identity.resumes:
         return list(documents)
     known = {each.document_id: each for each in sources}
-    kept = [each for each in documents if each.id not in known or _is_as_listed(known[each.id], call)]
+    kept = [each for each in documents if each.id not in known or is_as_listed(known[each.id], call)]
     if len(kept) < len(documents):
         call.logger.warning(
             "index %s: %d documents have changed since they were listed; the next ingestion takes them",
@@ -150,19 +195,28 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
     return kept
 
 
-def _is_as_listed(source: SourceFile, call: Call) -> bool:
-    storage: Storage = call.services["storage"]
-    try:
-        now = next(iter(storage.list(source.uri)), None)
-    except StorageError:
-        return False
-    return now is not None and (now.size, now.etag, now.modified) == (source.size, source.etag, source.modified)
-
-
 def _failed_document(failure: ItemFailure, source: SourceFile | None, call: Call) -> FailedDocument:
     if source is None:
         return FailedDocument(stable_id("doc", failure.item), failure.item, "", failure.error)
-    return FailedDocument(source.document_id, source.name, source.uri, failure.error, attempt_key(source, call))
+    tried = "" if failure.transient else attempt_key(source, call)
+    return FailedDocument(source.document_id, source.name, source.uri, failure.error, tried)
+
+
+def _store_chunks(
+    store: Callable[[Sequence[Chunk]], int],
+    chunks: Sequence[Chunk],
+    sources: Sequence[SourceFile],
+    call: Call,
+    *,
+    doing: str,
+) -> int:
+    """The sum of what `store` returns for the chunks of all documents that are not set aside."""
+    documents = by_document(remaining_chunks(chunks, sources, call))
+
+    def store_documents(document_ids: Sequence[str]) -> int:
+        return store([chunk for each in document_ids for chunk in documents[each]])
+
+    return sum(together(store_documents, list(documents), names_of(sources), call, doing=doing))
 
 
 def _writer(call: Call) -> IndexWriter:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flows.author import Call, handler
+from handlers.aside import name_of, one_by_one, remaining
 from handlers.records import Document
 from handlers.text import terms
 
@@ -18,14 +19,13 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-ZÀ-ÖØ-Þ0-9
 @handler(writes="summaries")
 def generate_summary(documents: Sequence[Document], *, sentences: int = 3, call: Call) -> dict[str, str]:
     """One summary per document, by document id; documents without prose have none."""
-    summaries: dict[str, str] = {}
-    for done, document in enumerate(documents, start=1):
-        call.check_cancelled()
-        found = summarise(prose_sentences(document), sentences=sentences)
-        if found:
-            summaries[document.id] = " ".join(found)
-        call.report_progress(done, len(documents))
-    return summaries
+
+    def summary(document: Document) -> tuple[str, str]:
+        return document.id, " ".join(summarise(prose_sentences(document), sentences=sentences))
+
+    left = remaining(documents, call)
+    done = one_by_one(summary, left, name_of, call, doing="summarising it")
+    return {document_id: text for document_id, text in done if text}
 
 
 def prose_sentences(document: Document) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from flows.author import Call, handler
 from flows.state import chunked
+from handlers.aside import ids_aside
 from handlers.ingestion.facets import wanted_facets
 from handlers.records import Chunk, SourceFile
 from handlers.stores import IndexReader, IndexStore, IndexUpkeep, Rename, Restatement, format_facets
@@ -55,9 +56,13 @@ def load_chunks(sources: Sequence[SourceFile], *, call: Call) -> tuple[Chunk, ..
 @handler(writes="refreshed_documents", effects=("index.documents", "index.revisions"), publishes=True)
 def confirm_documents(sources: Sequence[SourceFile], *, call: Call) -> int:
     """Publish the new facets of documents, with how they were made; the number of documents."""
-    made = format_facets(wanted_facets(call))
+    made, gone = format_facets(wanted_facets(call)), ids_aside(sources, call)
     return _upkeep(call).restate(
-        [Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id) for each in sources]
+        [
+            Restatement(each.document_id, each.uri, each.revision, made, each.tags, call.run_id)
+            for each in sources
+            if each.document_id not in gone
+        ]
     )
 
 

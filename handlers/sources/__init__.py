@@ -3,6 +3,7 @@
 from handlers.sources.coverage import Coverage
 from handlers.sources.files import HIDDEN, list_sources
 from handlers.sources.manifests import MANIFEST, is_manifest, partition, read_manifest, write_manifest
+from handlers.sources.members import is_as_listed
 from handlers.sources.roots import Roots
 from handlers.sources.rules import RULES, STRICT
 
@@ -13,6 +14,7 @@ __all__ = [
     "STRICT",
     "Coverage",
     "Roots",
+    "is_as_listed",
     "is_manifest",
     "list_sources",
     "partition",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from flows.storage import glob_filter, path_below
+from handlers.extraction import split_member
 from handlers.stores import SourceRecord
 
 
@@ -34,7 +35,8 @@ class Coverage:
             self._by_uri.setdefault(record.uri, []).append(_Source(record, glob_filter(record.pattern), globs))
 
     def holding(self, uri: str) -> list[SourceRecord]:
-        """The sources that hold a document, the outermost first."""
+        """The sources that hold a document, the outermost first; what is in an archive or a mail is where that is."""
+        uri = split_member(uri)[0]
         return [
             source.record
             for place in reversed(list(_places(uri)))
@@ -44,6 +46,7 @@ class Coverage:
 
     def outermost_folder(self, uri: str) -> str | None:
         """The outermost folder among the sources that a file or folder lies in, whatever their patterns; or is."""
+        uri = split_member(uri)[0]
         folders = [
             place for place in _places(uri) if any(each.record.is_folder for each in self._by_uri.get(place, ()))
         ]

@@ -12,10 +12,11 @@ from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
 from flows.storage import PassedOver, Storage, StoredObject, canonical_uri, glob_filter
-from handlers.extraction import formats_shown, mime_type_of
+from handlers.extraction import OcrMode, formats_shown, inside, is_picture, mime_type_of, recognition_of
 from handlers.records import LeftOut, SourceFile
 from handlers.sources.coverage import Coverage
 from handlers.sources.manifests import is_manifest, read_manifest
+from handlers.sources.members import Containers
 from handlers.sources.registering import register, registered
 from handlers.sources.rules import RULES
 from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
@@ -40,6 +41,7 @@ def list_sources(
     limit: int | None = None,
     max_document_bytes: int | None = None,
     tags: Mapping[str, str | Sequence[str]] | None = None,
+    ocr: OcrMode = "auto",
     call: Call,
 ) -> Sequence[SourceFile]:
     """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
@@ -47,7 +49,8 @@ def list_sources(
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
     number of folders. Every other object is left out by one of the rules in `handlers.sources.rules`; `limit` keeps the
     first files. All files get `tags`, those of other sources of the index that hold them, and those of folders and
-    sidecar files (see `handlers.sources.sidecars`).
+    sidecar files (see `handlers.sources.sidecars`). Pictures are files to ingest if `ocr` is not `never` and an engine
+    is installed. Archives and mails are listed with the files that they hold.
 
     The source is noted in the index, with everything that it leaves out. The listing is on disk (see
     `flows.state.disk_sequences`) and may be of any length.
@@ -62,7 +65,10 @@ def list_sources(
     if is_manifest(source):
         return read_manifest(storage, source)
     given = Tagging(tags or {}).of("")
-    survey = _Survey([(glob_filter(glob), glob) for glob in exclude], max_document_bytes)
+    pictures = ocr != "never" and recognition_of(call).engine is not None
+    rules = f"{pattern} {list(exclude)} {max_document_bytes} {pictures}"
+    containers = Containers(call, canonical_uri(Storage.join(source)), pattern, rules)
+    survey = _Survey([(glob_filter(glob), glob) for glob in exclude], max_document_bytes, pictures, containers)
     for found in storage.survey(source, pattern=pattern, including=SIDECARS):
         call.check_cancelled()
         survey.add(found)
@@ -81,7 +87,7 @@ def list_sources(
 def _record_of(source: str, files: Sequence[SourceFile], record: SourceRecord) -> SourceRecord:
     """The record with its URI; neither pattern nor exclusions apply to a single file."""
     root = canonical_uri(Storage.join(source))
-    if len(files) == 1 and canonical_uri(files[0].uri) == root:
+    if canonical_uri(files[0].uri) == root:
         return replace(record, uri=root, pattern="**/*", exclude=(), is_folder=False)
     return replace(record, uri=root)
 
@@ -96,6 +102,9 @@ class _Survey:
 
     excluded: Sequence[tuple[Callable[[str], bool], str]]
     max_bytes: int | None
+    pictures: bool
+    """Whether pictures can be read."""
+    containers: Containers
     files: Spool[SourceFile] = field(default_factory=lambda: Spool(key=_composed_name))
     left_out: Spool[LeftOut] = field(default_factory=Spool[LeftOut])
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
@@ -116,7 +125,7 @@ class _Survey:
             self._leave_out(found, "sidecar", RULES["sidecar"])
         elif (glob := next((glob for matches, glob in self.excluded if matches(found.name)), None)) is not None:
             self._leave_out(found, "hidden" if glob in HIDDEN else "excluded", f"fits {glob}")
-        elif mime_type_of(found.name) is None:
+        elif mime_type_of(found.name) is None or (is_picture(found.name) and not self.pictures):
             suffix = PurePosixPath(found.name).suffix.lower() or "no suffix"
             self.suffixes[suffix] += 1
             self._leave_out(found, "format", suffix)
@@ -128,7 +137,32 @@ class _Survey:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             certain = settled or found.etag is not None
             self.is_ascii = self.is_ascii and found.name.isascii()
-            self.files.add(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+            self._add_file(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+
+    def _add_file(self, file: SourceFile) -> None:
+        """List a file, and after it the files that it holds if it is an archive or a mail."""
+        if not self.containers.may_open(file):
+            self.files.add(file)
+            return
+        known = self.containers.recalled(file)
+        if known is not None:
+            self._add_known([known.container, *known.members])
+            for each in known.left_out:
+                self._leave_out(each, each.rule, each.reason)
+            return
+        members = self.containers.members(file)
+        if members is None:  # what is known of it stays as it is
+            self._add_known([file, *self.containers.as_known(file)])
+            return
+        before = len(self.files)
+        for each in members:
+            uri, name = inside(file.uri, each.name), inside(file.name, each.name)
+            self.add(StoredObject(uri, name, each.size, each.modified, each.mark))
+        self.files.add(self.containers.counted(file, len(self.files) - before))
+
+    def _add_known(self, files: Sequence[SourceFile]) -> None:
+        self.is_ascii = self.is_ascii and all(each.name.isascii() for each in files)
+        self.files.extend(files)
 
     def describe(self) -> str:
         """What is left out, for a log; empty if it is nothing."""
@@ -159,7 +193,7 @@ class _Survey:
                 taken += 1
                 yield chosen
 
-    def _leave_out(self, found: StoredObject | PassedOver | SourceFile, rule: str, reason: str) -> None:
+    def _leave_out(self, found: StoredObject | PassedOver | SourceFile | LeftOut, rule: str, reason: str) -> None:
         self.counts[rule] += 1
         self.left_out.add(LeftOut(found.uri, found.name, rule, reason))
 

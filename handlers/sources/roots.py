@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flows.storage import path_below
+from handlers.extraction import MARK, split_member
 from handlers.stores import SourceRecord
 
 
@@ -41,6 +42,10 @@ class Roots:
 
     def parts(self, uri: str) -> NameParts | None:
         """The parts of the name of the document with this canonical URI; None if it lies in no source."""
+        stored, path = split_member(uri)
+        if path:
+            parts = self.parts(stored)
+            return None if parts is None else NameParts(MARK.join([parts.path, *path]), parts.label)
         if (folder := self._files.get(uri)) is not None:
             return NameParts(uri[len(folder) + 1 :], self._labels[folder])
         place = uri

@@ -7,6 +7,7 @@ from dataclasses import replace
 from flows.errors import MissingObject
 from flows.state import DiskSequence
 from flows.storage import Storage, canonical_uri, path_below
+from handlers.extraction import split_member
 from handlers.records import SourceFile
 from handlers.sources.coverage import Coverage
 from handlers.sources.sidecars import SIDECARS, Tagging
@@ -45,7 +46,8 @@ def tag_files(
             given: dict[str, tuple[str, ...]] = {}
             for each in coverage.holding(canonical_uri(file.uri)):
                 given |= _values(each.tags)
-            yield replace(file, tags=tagging.of(f"{prefix}{file.name}", given))
+            # What is in an archive or a mail has its tags.
+            yield replace(file, tags=tagging.of(f"{prefix}{split_member(file.name)[0]}", given))
 
     return DiskSequence(tagged())
 

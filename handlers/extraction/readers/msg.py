@@ -65,7 +65,7 @@ def _write(
     rtf = b"" if html else _decompressed(_bytes(container, place, _RTF))
     plain = _string(container, place, _BODY)
     if not plain and rtf:
-        found = read_rtf(RawFile(rtf, deadline=file.deadline))
+        found = read_rtf(RawFile(rtf, cpu_s=file.cpu_s, started=file.started))
         assembly.append(found.text, found.blocks)
     else:
         write_body(plain, decode_page(html).text if html else "", assembly, file, below=level)

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from handlers.extraction.assembly import Assembly
 from handlers.extraction.formats import Extracted, RawFile
@@ -14,6 +15,10 @@ from handlers.extraction.readers.pdf_lines import Line, lines_of
 _BULLET = re.compile(r"\s*(?:[-–•‣◦▪●○■□➢✓*·\uf0b7\uf0a7]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
 _HEADING_RATIO = 1.15
 _LONGEST_HEADING = 200
+_LETTERS_OF_SCAN = 20
+"""A page number or a stamp may stand on a scan."""
+_SHARE_OF_SCAN = 0.2
+_LEAST_SHARE = 0.01
 _DATES = {"CreationDate": "created_at", "ModDate": "modified_at"}
 _PROPERTIES = {"Author": "authors", "Subject": "subject", "Keywords": "keywords"}
 
@@ -22,12 +27,15 @@ def read_pdf(file: RawFile) -> Extracted:
     """A block for each paragraph with its page; headers and footers stay where they stand."""
     pages: list[list[Line]] = []
     notes: list[list[str]] = []
+    scanned: list[int] = []
     with open_pdf(file.data) as pdf:
         for number in range(len(pdf)):
             file.check_time()
             page = open_page(pdf, number)
             pages.append(lines_of(page))
             notes.append(notes_of(pdf, page))
+            if _is_scan(page, pages[-1]):
+                scanned.append(number + 1)
             page.close()
         properties: dict[str, str] = pdf.get_metadata_dict(skip_empty=True)
     assembly = Assembly()
@@ -47,7 +55,30 @@ def read_pdf(file: RawFile) -> Extracted:
     metadata += [(key, _date(properties[name])) for name, key in _DATES.items() if properties.get(name)]
     metadata.append(("page_count", str(len(pages))))
     title = " ".join(properties.get("Title", "").split())
-    return Extracted(assembly.text, assembly.blocks, "" if title == "untitled" else title, tuple(metadata))
+    return Extracted(
+        assembly.text,
+        assembly.blocks,
+        "" if title == "untitled" else title,
+        tuple(metadata),
+        scanned_pages=tuple(scanned),
+        page_count=len(pages),
+    )
+
+
+def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
+    """Whether a page shows a picture and no text, or one that fills a good part of it, and next to no text."""
+    from pypdfium2 import raw
+
+    letters = sum(sum(map(str.isalnum, line.text)) for line in lines)
+    if letters > _LETTERS_OF_SCAN:
+        return False
+    width, height = page.get_size()
+    for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=4):
+        left, bottom, right, top = image.get_bounds()
+        share = _SHARE_OF_SCAN if letters else _LEAST_SHARE
+        if (right - left) * (top - bottom) > share * width * height:
+            return True
+    return False
 
 
 def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:

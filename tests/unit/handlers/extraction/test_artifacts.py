@@ -105,7 +105,7 @@ def test_merging_keeps_each_artifact_once_and_documents_together(repeats: int):
     tables, images, code = (
         extract(documents, call=call) for extract in (extract_tables, extract_images, extract_code_blocks)
     )
-    merged = merge_extractions(tables * repeats, images, code)
+    merged = merge_extractions(tables * repeats, images, code, call=call)
     assert sorted(merged, key=lambda found: found.id) == sorted((*tables, *images, *code), key=lambda found: found.id)
     order = [artifact.document_id for artifact in merged]
     assert order == sorted(order, key=order.index)

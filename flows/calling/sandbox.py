@@ -1,0 +1,281 @@
+"""Calls that must not harm the process they are made from: parsers of untrusted files, within limits.
+
+Each runs in a process of its own for as long as it takes; idle processes are kept for the next calls. A process that
+dies takes one call with it and no other.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psutil
+
+from flows.calling import sandboxed
+from flows.calling.processes import CORES
+from flows.errors import CallCrashed, LimitExceeded, StepCancelled, TransientError
+
+LOOK_S = 0.1
+"""How often a call that takes long is looked after."""
+WALL_FACTOR = 10
+"""How many times its CPU time a call may take by the clock: more is the fault of a busy machine, or it only waits."""
+_KEPT = frozenset("PATH HOME LANG TMPDIR TMP TEMP SYSTEMROOT LD_LIBRARY_PATH VIRTUAL_ENV TESSDATA_PREFIX".split())
+"""Variables that a process inherits: no secrets."""
+_GROWN_BYTES = 1_200_000_000
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1 << 16)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Runs functions, named by their modules, in processes with limits of CPU time and memory for each call."""
+
+    cpu_s: float = 60.0
+    memory_bytes: int = 2_000_000_000
+    processes: int = CORES
+    """Calls at once, over all sandboxes of this process."""
+
+    def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False) -> Any:
+        """What `function(*arguments)` returns; an error that it raises is raised here.
+
+        A call whose process dies is tried once more in a new process, so that it is not blamed for what another call,
+        or the machine, did to the process.
+
+        Raises:
+            LimitExceeded: it used too much CPU time or memory.
+            CallCrashed: it crashed the process.
+            TransientError: the process was killed from outside twice, or the time by the clock was up.
+            StepCancelled: `cancelled` became true.
+        """
+        (result,) = self.stream(function, *arguments, cancelled=cancelled)
+        return result
+
+    def stream(
+        self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Any]:
+        """What the generator `function(*arguments)` yields, as it comes; errors are those of `run`.
+
+        The limits hold for each item by itself.
+        """
+        message = (function, arguments, self.cpu_s, self.memory_bytes)
+        given = 0
+        for last in (False, True):
+            passed = 0
+            try:
+                for item in self._attempt(message, cancelled):
+                    passed += 1
+                    if passed > given:  # a second attempt yields the first items again
+                        given = passed
+                        yield item
+                return
+            except _Died as death:
+                if last or death.code == _OUT_OF_TIME:
+                    raise death.meaning(self) from None
+
+    def _attempt(self, message: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
+        with _turn(self.processes):
+            process = _take()
+            try:
+                yield from process.call(message, self, cancelled)
+            finally:
+                _give_back(process)
+
+
+class _Died(Exception):
+    """A process that ended before its answer; `code` is its exit code, None if it has closed its pipe."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def meaning(self, limits: Sandbox) -> LimitExceeded | CallCrashed | TransientError:
+        """What its end says of the call."""
+        if self.code is None:
+            return CallCrashed("crashed its reader, whose process closed its pipe")
+        if self.code >= 0:
+            return CallCrashed(f"crashed its reader, whose process ended with exit code {self.code}")
+        if self.code == _OUT_OF_TIME:
+            return _too_much_time(limits)
+        name = signal.Signals(-self.code).name
+        if name in ("SIGKILL", "SIGTERM"):
+            return TransientError(f"its reader was killed ({name}); perhaps the machine ran out of memory")
+        return CallCrashed(f"crashed its reader ({name})")
+
+
+class _Process:
+    """One process, and a thread that reads its answers."""
+
+    def __init__(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
+        environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "2"}
+        environment["OMP_NUM_THREADS"] = environment["OPENBLAS_NUM_THREADS"] = "1"
+        self._popen = subprocess.Popen(
+            [sys.executable, "-P", sandboxed.__file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for us to handle
+        )
+        self._answers: queue.Queue[bytes | None] = queue.Queue(maxsize=4)
+        self._killed = self._answering = False
+        threading.Thread(target=self._read, name=f"braid-sandbox-{self._popen.pid}", daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        frame: bytes | None = b""
+        while frame is not None:
+            try:
+                frame = sandboxed.read_frame(self._popen.stdout)
+            except (OSError, ValueError):
+                frame = None
+            while not self._killed:
+                with contextlib.suppress(queue.Full):
+                    self._answers.put(frame, timeout=1)
+                    break
+
+    def call(self, message: Any, limits: Sandbox, cancelled: Callable[[], bool]) -> Iterator[Any]:
+        """The items of one call; an error of the function is raised and leaves the process usable."""
+        assert self._popen.stdin is not None
+        self._answering = True
+        try:
+            sandboxed.write_frame(self._popen.stdin, message)
+        except OSError:
+            raise self._death() from None
+        while True:
+            kind, value = self._next(limits, cancelled)
+            if kind == "item":
+                yield value
+                continue
+            self._answering = False
+            if value is not None:
+                raise value if not isinstance(value, MemoryError) else _too_much_memory(limits)
+            return
+
+    def _next(self, limits: Sandbox, cancelled: Callable[[], bool]) -> tuple[str, Any]:
+        until = time.monotonic() + WALL_FACTOR * limits.cpu_s
+        while True:
+            try:
+                frame = self._answers.get(timeout=LOOK_S)
+            except queue.Empty:
+                self._look(limits, until, cancelled)
+                continue
+            if frame is None:
+                raise self._death()
+            return cast("tuple[str, Any]", pickle.loads(frame))
+
+    def _look(self, limits: Sandbox, until: float, cancelled: Callable[[], bool]) -> None:
+        if cancelled():
+            raise StepCancelled("the result is no longer wanted")
+        if time.monotonic() > until:
+            raise TransientError(
+                f"took {WALL_FACTOR * limits.cpu_s:g} s by the clock, though not {limits.cpu_s:g} s of CPU time; "
+                "the machine may be too busy"
+            )
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._popen.pid)
+            if process.memory_info().rss > limits.memory_bytes:
+                raise _too_much_memory(limits)
+            if sys.platform == "win32" and sum(process.cpu_times()[:2]) > limits.cpu_s:
+                raise _too_much_time(limits)
+
+    def _death(self) -> _Died:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return _Died(self._popen.wait(5))
+        return _Died(None)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take another call, and does not hold so much memory that a new process is better."""
+        if self._answering or self._popen.poll() is not None:
+            return False
+        try:
+            return psutil.Process(self._popen.pid).memory_info().rss < _GROWN_BYTES
+        except psutil.Error:
+            return False
+
+    def kill(self) -> None:
+        self._killed = True
+        self._popen.kill()
+        self._popen.wait(5)
+        for stream in (self._popen.stdin, self._popen.stdout):
+            with contextlib.suppress(OSError):
+                cast("Any", stream).close()
+
+
+def _too_much_time(limits: Sandbox) -> LimitExceeded:
+    return LimitExceeded(
+        f"took more than {limits.cpu_s:g} s of CPU time to read; raise BRAID_PARSER_CPU_S, or split the file"
+    )
+
+
+def _too_much_memory(limits: Sandbox) -> LimitExceeded:
+    return LimitExceeded(
+        f"needed more than {limits.memory_bytes // 1_000_000} MB of memory to be read; raise BRAID_PARSER_MEMORY_MB, "
+        "or split the file"
+    )
+
+
+def stop_sandboxes() -> None:
+    """End all processes; the next call starts new ones."""
+    with _lock:
+        running = list(_running)
+        _running.clear()
+        _idle.clear()
+    for process in running:
+        process.kill()
+
+
+_lock = threading.Lock()
+_running: set[_Process] = set()
+_idle: list[_Process] = []
+_busy = 0
+_freed = threading.Condition(_lock)
+
+
+@contextlib.contextmanager
+def _turn(most: int) -> Generator[None]:
+    global _busy
+    with _freed:
+        while _busy >= most:
+            _freed.wait()
+        _busy += 1
+    try:
+        yield
+    finally:
+        with _freed:
+            _busy -= 1
+            _freed.notify()
+
+
+def _take() -> _Process:
+    with _lock:
+        while _idle:
+            process = _idle.pop()
+            if process.usable:
+                return process
+            _running.discard(process)
+            process.kill()
+    atexit.unregister(stop_sandboxes)
+    atexit.register(stop_sandboxes)
+    process = _Process()
+    with _lock:
+        _running.add(process)
+    return process
+
+
+def _give_back(process: _Process) -> None:
+    with _lock:
+        if process in _running and len(_idle) < CORES and process.usable:
+            _idle.append(process)
+            return
+        _running.discard(process)
+    process.kill()

@@ -1,0 +1,207 @@
+"""Documents inside files: what archives hold and mails bring along is found, named and read as documents of their own.
+
+The URI of a member is that of its container, `!/` and its path there; containers may lie inside each other.
+"""
+
+import atexit
+import hashlib
+import io
+import posixpath
+import shutil
+import tempfile
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from flows.author import Call
+from flows.errors import MissingObject, StorageError
+from flows.storage import Storage
+from handlers.extraction.formats import RawFile, Unreadable
+from handlers.extraction.parsing import parsed
+from handlers.extraction.readers.archive import BROKEN, ArchiveLimits, Member, archived
+from handlers.extraction.registry import container_kind, mime_type_of, read_file
+
+MARK = "!/"
+LIMITS = ArchiveLimits()
+_KEPT = 4
+"""Unpacked containers that are kept, since documents come in the order of their names."""
+_LONGEST_NAME = 200
+
+
+def inside(container: str, member: str) -> str:
+    """The URI, or the name, of a member of a container."""
+    return f"{container}{MARK}{member}"
+
+
+def split_member(uri: str) -> tuple[str, tuple[str, ...]]:
+    """The file that is stored, and the path from there through containers to the document; for most it is empty."""
+    if MARK not in uri:
+        return uri, ()
+    first, *rest = uri.split(MARK)
+    found = [first]
+    for part in rest:
+        if container_kind(found[-1]) is not None:
+            found.append(part)
+        else:  # a folder whose name ends with an exclamation mark
+            found[-1] = inside(found[-1], part)
+    return found[0], tuple(found[1:])
+
+
+def parent_of(uri: str) -> str | None:
+    """The URI, or the name, of the container that a document is in; None for most."""
+    stored, path = split_member(uri)
+    return MARK.join([stored, *path[:-1]]) if path else None
+
+
+def members_of(path: str, name: str) -> list[Member]:
+    """The files in the container at `path`, whose name is `name`, sorted by their own names.
+
+    Raises:
+        Unreadable: it is broken, or more comes out of it than is allowed.
+    """
+    return sorted((member for member, _ in _opened(path, name)), key=lambda each: each.name)
+
+
+def unpack(path: str, name: str, folder: str) -> dict[str, str]:
+    """Write the files in a container into a folder; the names of the written files by those of the members.
+
+    Members of formats that nobody reads are left out, and so are damaged and encrypted ones.
+
+    Raises:
+        Unreadable: as `members_of`.
+    """
+    written: dict[str, str] = {}
+    for member, stream in _opened(path, name):
+        if mime_type_of(member.name) is None:
+            continue
+        target = Path(folder, str(len(written)))
+        try:
+            with target.open("wb") as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+        except (*BROKEN, NotImplementedError, RuntimeError):  # RuntimeError: it needs a password
+            target.unlink()
+            continue
+        if target.stat().st_size > member.size:
+            raise Unreadable("unpacks to more than it says, as bombs do")
+        written[member.name] = target.name
+    return written
+
+
+def _opened(path: str, name: str) -> Iterator[tuple[Member, IO[bytes]]]:
+    taken = Counter[str]()
+    found = _attached(path, name) if container_kind(name) == "mail" else archived(path, name, LIMITS)
+    for member, stream in found:
+        yield Member(_own_name(member.name, taken), member.size, member.mark, member.modified), stream
+
+
+def _attached(path: str, name: str) -> Iterator[tuple[Member, IO[bytes]]]:
+    mime_type = mime_type_of(name) or ""
+    for each in read_file(RawFile(Path(path).read_bytes(), name, mime_type)).attachments:
+        mark = hashlib.sha256(each.data).hexdigest()[:16]
+        yield Member(each.name, len(each.data), mark), io.BytesIO(each.data)
+
+
+def _own_name(name: str, taken: Counter[str]) -> str:
+    """A path inside the container that no other member has, and that never leads out of it."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    clean = "/".join(parts).replace("\0", "").replace(MARK, "%21/") or "unnamed"
+    if len(clean) > _LONGEST_NAME and "/" not in clean:
+        stem, suffix = posixpath.splitext(clean)
+        clean = stem[: _LONGEST_NAME - len(suffix)] + suffix
+    taken[clean] += 1
+    if taken[clean] == 1:
+        return clean
+    stem, suffix = posixpath.splitext(clean)
+    return _own_name(f"{stem} ({taken[clean]}){suffix}", taken)
+
+
+class _Cache:
+    """The last few containers that were used, unpacked on this machine's disk."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._kept: OrderedDict[tuple[object, ...], tuple[str, dict[str, str]]] = OrderedDict()
+
+    def file(self, key: tuple[object, ...], name: str, fill: Callable[[str], dict[str, str]]) -> str | None:
+        """The path of what `fill` wrote into a folder under that name; None if it did not. Call it with the lock."""
+        if key not in self._kept:
+            atexit.unregister(self.clear)
+            atexit.register(self.clear)
+            folder = tempfile.mkdtemp(prefix="braid-unpacked-")
+            try:
+                self._kept[key] = folder, fill(folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            self.clear(_KEPT)
+        self._kept.move_to_end(key)
+        folder, files = self._kept[key]
+        return str(Path(folder, files[name])) if name in files else None
+
+    def clear(self, kept: int = 0) -> None:
+        """Remove all but the containers that were used last."""
+        while len(self._kept) > kept:
+            shutil.rmtree(self._kept.popitem(last=False)[1][0], ignore_errors=True)
+
+
+_CACHE = _Cache()
+
+
+def read_source(uri: str, call: Call, *, max_bytes: int | None = None) -> bytes:
+    """The content of a document, also of one inside a container.
+
+    Raises:
+        StorageError: it is not there, or is longer than `max_bytes`.
+        Unreadable: its container cannot be opened.
+    """
+    storage: Storage = call.services["storage"]
+    if not split_member(uri)[1]:
+        return storage.read(uri, max_bytes=max_bytes)
+    with _CACHE.lock:
+        path = Path(_local_path(uri, call))
+        if max_bytes is not None and path.stat().st_size > max_bytes:
+            raise StorageError(f"{uri}: is longer than the {max_bytes} bytes allowed here")
+        return path.read_bytes()
+
+
+def list_members(uri: str, call: Call) -> list[Member]:
+    """The files in the container of this URI.
+
+    Raises:
+        StorageError: it is not there.
+        Unreadable: it is broken, or more comes out of it than is allowed.
+    """
+    with _CACHE.lock:
+        return parsed(call, members_of, _local_path(uri, call), uri)
+
+
+def _local_path(uri: str, call: Call) -> str:
+    """A file of this machine with the content of a document; it stays while the cache's lock is held."""
+    storage: Storage = call.services["storage"]
+    stored, path = split_member(uri)
+    now = next(iter(storage.list(stored)), None)
+    if now is None:
+        raise MissingObject(f"{stored}: is no longer there")
+    version = (now.size, now.modified, now.etag)
+    here = now.uri.removeprefix("file://")
+    if here == now.uri:
+        here = str(_CACHE.file(("copy", stored, version), "copy", lambda folder: _copy(storage, stored, folder)))
+    container = stored
+    for member in path:
+
+        def fill(folder: str, opened: str = here, name: str = container) -> dict[str, str]:
+            return parsed(call, unpack, opened, name, folder)
+
+        found = _CACHE.file((container, version), member, fill)
+        if found is None:
+            raise Unreadable("is damaged inside its archive, or needs a password")
+        here, container = found, inside(container, member)
+    return here
+
+
+def _copy(storage: Storage, uri: str, folder: str) -> dict[str, str]:
+    with storage.open(uri) as stream, Path(folder, "copy").open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    return {"copy": "copy"}

@@ -1,0 +1,84 @@
+"""Where parsers of untrusted files run: apart from this process, by the service `parsers`, within limits."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar, cast
+
+from flows.author import Call
+from flows.errors import CallCrashed, LimitExceeded, TransientError
+from handlers.extraction.formats import Unreadable
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Parsers(Protocol):
+    """The service `parsers`: it calls functions of modules where they can do no harm.
+
+    The methods raise the errors of `function`, and besides:
+
+    Raises:
+        LimitExceeded: the call used too much CPU time or memory.
+        CallCrashed: it crashed its process.
+        TransientError: the machine was too busy, or ended the process.
+        StepCancelled: `cancelled` became true.
+    """
+
+    @property
+    def cpu_s(self) -> float:
+        """The CPU time of one call."""
+        ...
+
+    def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = ...) -> Any: ...
+
+    def stream(
+        self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = ...
+    ) -> Iterator[Any]: ...
+
+
+class ParsersHere:
+    """Parsers in this process: without limits of memory, and a crash is everybody's."""
+
+    cpu_s = 60.0
+
+    def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = bool) -> Any:
+        return function(*arguments)
+
+    def stream(
+        self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = bool
+    ) -> Iterator[Any]:
+        yield from function(*arguments)
+
+
+class TooBusy(Unreadable):
+    """A file that could not be read now, through no fault of its own."""
+
+
+def parsers_of(call: Call) -> Parsers:
+    """The parsers of a run; without the service, those of this process."""
+    return call.services["parsers"] if "parsers" in call.services else ParsersHere()
+
+
+def parsed(call: Call, function: Callable[..., Result], *arguments: Any) -> Result:
+    """What `function(*arguments)` returns, called where it can do no harm.
+
+    Raises:
+        Unreadable: it broke a limit or crashed; also any error of `function`.
+    """
+    try:
+        return cast("Result", parsers_of(call).run(function, *arguments, cancelled=lambda: call.cancelled))
+    except (LimitExceeded, CallCrashed, TransientError) as error:
+        raise reason_of(error) from error
+
+
+def parsed_items(call: Call, function: Callable[..., Iterator[Result]], *arguments: Any) -> Iterator[Result]:
+    """What the generator `function(*arguments)` yields, called where it can do no harm; it raises as `parsed`."""
+    try:
+        yield from parsers_of(call).stream(function, *arguments, cancelled=lambda: call.cancelled)
+    except (LimitExceeded, CallCrashed, TransientError) as error:
+        raise reason_of(error) from error
+
+
+def reason_of(error: LimitExceeded | CallCrashed | TransientError) -> Unreadable:
+    """The reason why a file cannot be read, from what became of the call that read it."""
+    return (TooBusy if isinstance(error, TransientError) else Unreadable)(str(error))
