@@ -4,8 +4,8 @@ from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
 from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
-from deployments.screen.passages import excerpt
 from deployments.screen.outputs import output_parts
+from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
 from deployments.screen.progress import show_progress

@@ -10,6 +10,7 @@ from deployments.runs import load_handlers
 from deployments.server.form import controls_of
 from deployments.server.schedule_file import DeploymentSchedules, ScheduleEntry
 from deployments.settings import Settings
+from flows.author import OutputField
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
 from flows.planning import make_plan
@@ -50,13 +51,14 @@ def desired_deployment(
 def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog, settings: Settings) -> str:
     """The description of a pipeline's deployment, with the outputs and their types, as the form shows it.
 
-    A pipeline that cannot be planned here has its own description; its runs report what is wrong.
+    Of a pipeline that cannot be planned here, for example without the team's handlers, the declared outputs are listed.
     """
     try:
         load_handlers(settings)
         outputs = make_plan(loaded.pipeline, catalog=catalog.pipelines).outputs
     except OrchestrationError:
-        outputs = ()
+        declared = loaded.pipeline.outputs or {}
+        outputs = tuple(OutputField(name, each.field, each.description) for name, each in declared.items())
     return flow_description(loaded.pipeline, outputs)
 
 
