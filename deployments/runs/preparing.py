@@ -6,7 +6,7 @@ from typing import Any
 
 from deployments.catalog import Catalog
 from deployments.runs.request import Request
-from deployments.runs.settling import BALANCE, balance_page, settling
+from deployments.runs.settling import balance_page, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
@@ -100,7 +100,6 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner=request.task_runner or settings.task_runner,
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
-        written_at_end=frozenset({BALANCE}),
     )
 
 

@@ -9,8 +9,6 @@ from flows.planning import Loop, Node, Plan, node_children
 
 logger = logging.getLogger(__name__)
 
-BALANCE = "balance"
-"""The field that an ingestion writes at its end."""
 _NAMED = 100
 """Objects that the page names, of each rule that `strict` would make an error."""
 
@@ -29,7 +27,7 @@ def settling(plan: Plan) -> Callable[[RunResult], None]:
 
 def balance_page(result: RunResult) -> list[tuple[str, str, str]]:
     """Key, description and Markdown of the page with the balance; none if the run has no balance."""
-    values = result.context.data.get(BALANCE)
+    values = result.context.data.get("balance")
     if not values:
         return []
     from handlers.ingestion import Balance, balance_markdown
@@ -55,7 +53,7 @@ def _settle(plan: Plan, result: RunResult) -> None:
     services = result.context.services
     balance = settle(dict(fields), ended, services["index_store"], services["storage"])
     if balance is not None:
-        fields[BALANCE] = balance.to_json()
+        fields["balance"] = balance.to_json()
 
 
 def _not_done(plan: Plan, result: RunResult, over: str, count: int) -> dict[int, str]:

@@ -89,12 +89,15 @@ def _outputs_data(outputs: Mapping[str, Output]) -> Any:
     """Outputs in their shortest form: names, else each with its field, or with what differs from the default."""
     if all(output == Output(field=name) for name, output in outputs.items()):
         return list(outputs)
+    full = {name: _changed_fields(output) for name, output in outputs.items()}
     return {
-        name: output.field
-        if not output.description
-        else {**({} if output.field == name else {"field": output.field}), "description": output.description}
+        name: output.field if set(full[name]) == {"field"} else _without_own_name(name, full[name])
         for name, output in outputs.items()
     }
+
+
+def _without_own_name(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if (key, value) != ("field", name)}
 
 
 def _steps_data(steps: Sequence[Step]) -> list[Any]:

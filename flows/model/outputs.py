@@ -15,6 +15,9 @@ class Output(FrozenModel):
         min_length=1, description="The field that holds it, or a dotted path to it; default: the output's name."
     )
     description: str = Field(default="", description="Shown with the result, and in the description of the form.")
+    at_end: bool = Field(
+        default=False, description="Written by the run itself after its last step, so no step has to write it."
+    )
 
 
 def _full_outputs(value: Any) -> Any:

@@ -44,8 +44,6 @@ class Overrides:
     task_runner_origin: str = "run"
     clusters: Mapping[str, str] = field(default_factory=dict[str, str])
     """By task runner: the address of an existing cluster."""
-    written_at_end: frozenset[str] = frozenset()
-    """Fields that the run itself writes when its last step has ended; outputs may name them."""
 
 
 MOST_STEPS = 10_000

@@ -364,10 +364,10 @@ class _Planner(PlanDraft):
 
     def check_outputs(self, root: Node, given: frozenset[str], level: str) -> None:
         """Report outputs whose field nothing writes; `level` is that of a field which a run might bring."""
-        known = sorted(given | root.access.writes | self.overrides.written_at_end)
+        known = sorted(given | root.access.writes)
         for name, output in (self.pipeline.outputs or {}).items() if writes_are_known(root) else ():
             field = output.field.split(".")[0]
-            if field not in known:
+            if field not in known and not output.at_end:
                 message = f"the output {name!r} is the field {field!r}, which no step writes{suggest(field, known)}"
                 self.problem("", "unknown-output", message, "outputs", name, level=level)
 

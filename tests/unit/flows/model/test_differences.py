@@ -86,7 +86,7 @@ def test_pipelines_differ_only_if_they_are_different(first: Pipeline, second: Pi
 
 def test_outputs_differ_by_name() -> None:
     assert told(STEPS, STEPS, outputs=["total"]) == [
-        "~ pipeline: outputs: nothing -> {'total': {'field': 'total', 'description': ''}}"
+        "~ pipeline: outputs: nothing -> {'total': {'field': 'total', 'description': '', 'at_end': False}}"
     ]
     first = Pipeline.model_validate({"name": "p", "steps": STEPS, "outputs": ["total"]})
     second = Pipeline.model_validate({"name": "p", "steps": STEPS, "outputs": {"total": "sum"}})

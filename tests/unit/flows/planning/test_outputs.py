@@ -103,6 +103,7 @@ def test_declared_outputs_count_instead(registry: Registry, declared: Any, expec
 def test_an_output_that_nothing_writes_is_refused(registry: Registry) -> None:
     with pytest.raises(InvalidPipeline, match=r"the output 'size' is the field 'cuont', .*did you mean 'count'"):
         planned(registry, "words", "count", outputs={"size": "cuont"})
+    assert planned(registry, "words", outputs={"size": {"field": "cuont", "at_end": True}}).outputs[0].field == "cuont"
 
 
 def test_a_step_that_takes_the_whole_context_may_write_any_output(registry: Registry) -> None:
