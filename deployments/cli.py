@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.commands.ask import ask
-from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, show_logs, stderr
+from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, VerboseOption, show_logs, stderr
 from deployments.commands.demo import demo
 from deployments.commands.deploy import deploy
 from deployments.commands.doctor import doctor
@@ -22,6 +22,7 @@ from deployments.commands.index import app as index
 from deployments.commands.ingest import ingest
 from deployments.commands.mcp import mcp_command
 from deployments.commands.new import app as new
+from deployments.commands.plain_output import write_plainly
 from deployments.commands.plan import plan
 from deployments.commands.replay import replay
 from deployments.commands.resume import resume
@@ -30,6 +31,7 @@ from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
 from deployments.commands.search import search
 from deployments.commands.serve import serve_command
+from deployments.commands.stopping import stop_on_signals
 from deployments.commands.tokens import app as tokens
 from deployments.commands.up import up
 from deployments.commands.validate import validate
@@ -46,10 +48,26 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        typer.echo(f"braid {version_of('braid-pipelines')}")
+    except PackageNotFoundError:
+        typer.echo("braid (not installed, run from its folder)")
+    raise typer.Exit
+
+
 @app.callback()
 def braid(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on stderr.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    verbose: VerboseOption = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
     """Run declared pipelines with parallel steps, as Prefect flows.
 
@@ -63,15 +81,7 @@ def braid(
 
       braid plan ingest                            see which steps run in parallel, and every limit
     """
-    if version:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as version_of
-
-        try:
-            typer.echo(f"braid {version_of('braid-pipelines')}")
-        except PackageNotFoundError:
-            typer.echo("braid (not installed, run from its folder)")
-        raise typer.Exit
+    del version  # printed by its own callback, which needs no command
     show_logs(verbose)
 
 
@@ -105,6 +115,8 @@ app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 def main() -> None:
     """Run the command that the command line names."""
+    write_plainly()
+    stop_on_signals()
     shadowed = shadowing()
     if shadowed is not None:
         stderr().print(f"error: {shadowed}", style="red")

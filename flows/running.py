@@ -251,6 +251,7 @@ class _Setup:
             overrides=Overrides(max_concurrency=self.max_concurrency, origin="max_concurrency of the run"),
             file=self.found.file or None,
             position_of=self.found.position_of,
+            dialect=self.found.dialect,
         )
 
     def prepare(self, given: Mapping[str, Any]) -> Prepared:

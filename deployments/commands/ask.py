@@ -14,8 +14,9 @@ from deployments.commands.search import (
     TagOption,
     filters_of,
 )
+from deployments.indexes import require_index
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, failure_tables, require_index
+from deployments.screen import errors_json, failure_tables
 from deployments.settings import load_settings
 from flows.author import cost_text
 

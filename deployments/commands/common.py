@@ -13,20 +13,37 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from deployments.commands.completion import complete_indexes, complete_runs
+from deployments.commands.plain_output import can_be_written
 from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
 from flows.model import hide_secrets
 
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
-EXIT_CODES = (
-    "Exit codes: 0 all is well · 1 the run failed · 2 bad input or usage · 3 partial success (something was set "
-    "aside or failed without failing the run) · 130 interrupted."
-)
+MEANINGS = {
+    OK: "all is well",
+    FAILED: "the run failed, or a check found something broken",
+    BAD_INPUT: "bad input or usage: nothing was run",
+    PARTIAL: "partial success (something was set aside or failed without failing the run)",
+    INTERRUPTED: "interrupted, by Ctrl-C, SIGTERM or SIGHUP",
+}
+"""All exit codes; docs/reference.md has the same table."""
+EXIT_CODES = f"Exit codes: {' · '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}."
 CODE_OF_STATUS: dict[RunStatus, int] = {"succeeded": OK, "partial": PARTIAL, "failed": FAILED}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-IndexOption = Annotated[str, typer.Option("--index", "-i", help="The index to work on.", metavar="NAME")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log on stderr.")]
+IndexOption = Annotated[
+    str,
+    typer.Option("--index", "-i", help="The index to work on.", metavar="NAME", autocompletion=complete_indexes),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run id, or the beginning of one: see `braid runs`.", autocompletion=complete_runs
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option("--max-workers", "-w", min=1, metavar="N", help="The most steps at once, instead of the pipeline's."),
@@ -63,27 +80,53 @@ def _width(terminal: bool) -> int | None:
 
 def emit(document: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    if not can_be_written(text, sys.stdout):
+        text = json.dumps(document, indent=2, default=str)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def reported(command: Command) -> Command:
-    """The command, ended by its errors with a message and an exit code, never with a traceback; by Ctrl-C with 130."""
+    """The command, ended by its errors with a message and an exit code, never with a traceback; by Ctrl-C with 130.
+
+    It has the option `--verbose` too, which may stand before or after the command.
+    """
+    signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, verbose: bool = False, **kwargs: Any) -> Any:
         as_json = bool(kwargs.get("json_output"))
+        if verbose:
+            show_logs(verbose)
         try:
             return command(*args, **kwargs)
         except OrchestrationError as error:
             complain(error, as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) or not _is_from_outside(error):
+                raise
+            complain(OrchestrationError(_one_line(error)), as_json=as_json)
+            raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             stderr().print("Interrupted; finished steps are kept: see `braid runs`, `braid resume`.", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
 
-    run.__signature__ = inspect.signature(command)  # pyright: ignore[reportAttributeAccessIssue]
+    verbose = inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VerboseOption)
+    parameters = [*signature.parameters.values(), verbose]
+    run.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
     return run  # pyright: ignore[reportReturnType]
+
+
+def _is_from_outside(error: Exception) -> bool:
+    """Whether an error comes from files, the system or a database, rather than from a fault of ours."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("sqlalchemy.")
+
+
+def _one_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"
 
 
 def complain(error: OrchestrationError, *, as_json: bool) -> None:
@@ -117,5 +160,7 @@ def show_logs(verbose: bool) -> None:
             continue
         from rich.logging import RichHandler
 
-        logger.addHandler(RichHandler(console=stderr(), show_path=False))
+        # Once, also if the option stands before the command and after it.
+        if not any(isinstance(handler, RichHandler) for handler in logger.handlers):
+            logger.addHandler(RichHandler(console=stderr(), show_path=False))
         logger.setLevel(logging.INFO)

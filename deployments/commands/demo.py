@@ -13,8 +13,9 @@ from rich.text import Text
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
+from deployments.indexes import remove_index
 from deployments.runs import Request, make_services, run_search
-from deployments.screen import failure_tables, hit_json, remove_index, result_json, show_hits, step_table
+from deployments.screen import failure_tables, hit_json, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.author import RunResult

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
+from deployments.commands.completion import complete_pipelines
 from deployments.server.connecting import connect
 from deployments.settings import WORK_POOL, load_settings
 
@@ -20,7 +21,10 @@ _SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "remove": ("-", "
 @reported
 def deploy(
     name: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Pipelines of the catalog; without any, all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Pipelines of the catalog; without any, all.", autocompletion=complete_pipelines
+        ),
     ] = None,
     work_pool: Annotated[
         str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; created if missing.")

@@ -17,9 +17,10 @@ from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
+from deployments.commands.validate import check, errors_of
 from deployments.environment import DEFAULTS
+from deployments.indexes import index_names, is_postgres
 from deployments.runs import load_handlers, make_services, open_run_store
-from deployments.screen import index_names, is_postgres
 from deployments.server.checks import check_server
 from deployments.server.findings import Finding
 from deployments.server.local import running_url
@@ -132,6 +133,9 @@ def unmet_requirements(distribution: str) -> Iterator[Finding]:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
+    if not _can_be_written(settings.home.absolute()):
+        yield Finding("settings", "error", f"home {settings.home.absolute()} cannot be used; set BRAID_HOME")
+        return
     names = sorted(name for name in os.environ if name.startswith(PREFIX) or name == "LORCHESTRA_MAX_WORKERS")
     yield Finding("settings", "ok", f"home {settings.home.absolute()}; set: {', '.join(names) or 'nothing'}")
     for name, meant in misspelt_variables():
@@ -145,7 +149,13 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
 
 def _pipelines(settings: Settings) -> Iterator[Finding]:
     catalog = load_catalog(settings)
-    yield Finding("pipelines", "ok", f"{', '.join(catalog.loaded)}")
+    load_handlers(settings)
+    wrong = {name: errors_of(check(name, catalog)) for name in catalog.loaded}
+    yield Finding("pipelines", "ok", ", ".join(name for name, errors in wrong.items() if not errors) or "none")
+    for name, errors in wrong.items():
+        if errors:
+            text = f"{name} cannot run: {errors[0].message}; see `braid validate {name}`"
+            yield Finding("pipelines", "error", text)
     for path, invalid in catalog.broken.items():
         yield Finding("pipelines", "error", f"{path}: {len(invalid.problems)} problems; see `braid validate {path}`")
     for folder in settings.pipelines_dirs:
@@ -216,8 +226,12 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
     from flows.storage import Storage
 
     storage = Storage(settings.storage_options)
-    there = storage.exists(settings.artifacts_root)
-    yield Finding("artifacts", "ok", f"{settings.artifacts_root}{'' if there else ' (not there yet)'}")
+    root = settings.artifacts_root
+    there = storage.exists(root)
+    if "://" not in root and not _can_be_written(Path(root)):
+        yield Finding("artifacts", "error", f"{root} cannot be written; set BRAID_ARTIFACTS_URL or BRAID_HOME")
+    else:
+        yield Finding("artifacts", "ok", f"{root}{'' if there else ' (not there yet)'}")
     if settings.s3_endpoint_url:
         yield Finding("artifacts", "ok", f"s3:// at {settings.s3_endpoint_url}")
 
@@ -294,6 +308,12 @@ def _prefect(settings: Settings, *, repair: bool) -> Iterator[Finding]:
     for name, value in DEFAULTS.items():
         if os.environ.get(name, value) != value:
             yield Finding("prefect", "note", f"{name} is {os.environ[name]}; Braid would set {value}")
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder can be written, or made."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
 def _installed(name: str) -> bool:

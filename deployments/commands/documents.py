@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stdout
+from deployments.indexes import require_index
 from deployments.runs import open_run_store
 from deployments.screen import (
     STATUS_STYLE,
@@ -17,7 +18,6 @@ from deployments.screen import (
     balance_table,
     local_time,
     plain_table,
-    require_index,
 )
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings

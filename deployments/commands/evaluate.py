@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.indexes import require_index
 from deployments.runs import load_handlers, make_services
-from deployments.screen import plain_table, require_index
+from deployments.screen import plain_table
 from deployments.settings import load_settings
 from flows.author import Call
 from flows.errors import OrchestrationError

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
+from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, emit, problem_json, reported, stderr
+from deployments.runs import load_handlers, with_inputs
+from deployments.settings import load_settings
 from flows.loaders import dump_pipeline, load_pipeline, pipeline_data
 
 
@@ -15,6 +18,8 @@ def import_pipeline(
 ) -> None:
     """Print a pipeline of any dialect in native form, with the defaults of its system written out.
 
+    Inputs of HPD pipelines become parameters, as far as their handlers are known.
+
     The dialect is recognised by the content of the file. Such files also run as they are; nothing has to be converted.
 
     Examples:
@@ -23,7 +28,9 @@ def import_pipeline(
 
       braid run chain.yaml
     """
-    loaded = load_pipeline(file)
+    settings = load_settings()
+    load_handlers(settings)
+    loaded = with_inputs(load_pipeline(file), load_catalog(settings).pipelines)
     for warning in loaded.warnings:
         stderr().print(f"warning: {warning}", style="yellow", markup=False)
     if json_output:

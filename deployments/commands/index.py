@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stderr, stdout
-from deployments.screen import index_names, locate_index, plain_table, remove_index, require_index
+from deployments.commands.completion import complete_indexes
+from deployments.indexes import index_names, locate_index, remove_index, require_index
+from deployments.screen import plain_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.errors import OrchestrationError
@@ -73,7 +75,12 @@ def _show_indexes(found: list[dict[str, Any]], unusable: dict[str, str]) -> None
 @app.command()
 @reported
 def copy(
-    original: Annotated[str, typer.Argument(metavar="FROM", help="An index by name, or by URL in another place.")],
+    original: Annotated[
+        str,
+        typer.Argument(
+            metavar="FROM", help="An index by name, or by URL in another place.", autocompletion=complete_indexes
+        ),
+    ],
     target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; created if missing.")],
     add: Annotated[
         bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
@@ -138,7 +145,13 @@ def copy(
 @app.command()
 @reported
 def delete(
-    name: Annotated[str, typer.Argument(help="Which index.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Which index.",
+            autocompletion=complete_indexes,
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -168,7 +181,14 @@ def delete(
 @app.command()
 @reported
 def fingerprint(
-    name: Annotated[str, typer.Argument(help="By name, or by URL in another place.")], json_output: JsonOption = False
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="By name, or by URL in another place.",
+            autocompletion=complete_indexes,
+        ),
+    ],
+    json_output: JsonOption = False,
 ) -> None:
     """Print a hash of the content: equal for two indexes, wherever they are, that answer every query in the same way.
 

@@ -8,6 +8,7 @@ import typer
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import JsonOption, RunnerOption, WorkersOption, emit, reported, stdout
+from deployments.commands.completion import complete_pipelines
 from deployments.commands.execution import ceiling_from
 from deployments.runs import Request, load_handlers, open_run_store, plan_request
 from deployments.screen import estimate_text, moved_steps, plan_json, plan_tree
@@ -19,7 +20,12 @@ from flows.reports import Estimate, draw_mermaid, estimate
 
 @reported
 def plan(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.", autocompletion=complete_pipelines
+        ),
+    ],
     max_workers: WorkersOption = None,
     task_runner: RunnerOption = None,
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,

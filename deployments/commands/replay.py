@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from deployments.catalog import load_catalog
-from deployments.commands.common import FAILED, OK, JsonOption, emit, reported, stdout
+from deployments.commands.common import FAILED, OK, JsonOption, RunArgument, emit, reported, stdout
 from deployments.commands.run import read_parameters
 from deployments.runs import find_run, open_run_store, prepare, request_to_resume
 from deployments.screen import STATUS_STYLE, plain_table
@@ -17,7 +17,7 @@ from flows.state import Change
 
 @reported
 def replay(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")],
+    run: RunArgument,
     step: Annotated[str, typer.Argument(metavar="STEP", help="The step's id or path, as `braid runs show` lists it.")],
     parameter: Annotated[
         list[str] | None,

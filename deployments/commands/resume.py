@@ -10,6 +10,7 @@ from deployments.commands.common import (
     CODE_OF_STATUS,
     BudgetOption,
     JsonOption,
+    RunArgument,
     WorkersOption,
     emit,
     reported,
@@ -26,7 +27,7 @@ from deployments.settings import load_settings
 
 @reported
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one: see `braid runs`.")],
+    run: RunArgument,
     parameter: Annotated[
         list[str] | None,
         typer.Option(

@@ -19,6 +19,7 @@ from deployments.commands.common import (
     reported,
     stdout,
 )
+from deployments.commands.completion import complete_pipelines
 from deployments.commands.execution import EngineOption, ceiling_from, execute
 from deployments.runs import Request, open_run_store
 from deployments.screen import output_parts
@@ -31,7 +32,12 @@ from flows.model import InvalidParameters
 
 @reported
 def run(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE", help="A name, pipeline.NAME, or a YAML file.", autocompletion=complete_pipelines
+        ),
+    ],
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter; may be repeated."),

@@ -7,16 +7,9 @@ import typer
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.indexes import require_index
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import (
-    errors_json,
-    explanation,
-    failure_tables,
-    hit_json,
-    require_index,
-    show_explanation,
-    show_hits,
-)
+from deployments.screen import errors_json, explanation, failure_tables, hit_json, show_explanation, show_hits
 from deployments.settings import load_settings
 
 TagOption = Annotated[

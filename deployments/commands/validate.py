@@ -1,6 +1,6 @@
 """`braid validate`: all problems of pipeline files, each at its line and column."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -9,9 +9,10 @@ from rich.text import Text
 
 from deployments.catalog import SUFFIXES, Catalog, load_catalog
 from deployments.commands.common import BAD_INPUT, JsonOption, emit, problem_json, reported, stdout
+from deployments.commands.completion import complete_pipelines
 from deployments.commands.problem_formats import github, sarif
 from deployments.runs import Request, load_handlers, plan_request
-from deployments.settings import load_settings
+from deployments.settings import Settings, load_settings
 from flows.author import Registry
 from flows.errors import InvalidPipeline, Problem, UnknownName
 from flows.loaders import UNREADABLE, LoadedPipeline
@@ -24,7 +25,11 @@ Form: TypeAlias = Literal["text", "json", "sarif", "github"]
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="Files, folders, or names; default: the whole catalog."),
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Files, folders, or names; default: the whole catalog.",
+            autocompletion=complete_pipelines,
+        ),
     ] = None,
     form: Annotated[Form, typer.Option("--format", "-f", help="For people, or for machines.")] = "text",
     json_output: JsonOption = False,
@@ -41,13 +46,18 @@ def validate(
 
       braid validate pipelines/ --format github     # annotations in a GitHub workflow
 
+      braid validate deployments/schedules.yaml     # schedules, too
+
       braid validate --format sarif > braid.sarif   # for code scanning
     """
     settings = load_settings()
     load_handlers(settings)
     catalog = load_catalog(settings)
-    checked = {name: check(name, catalog) for name in _expanded(files, catalog)}
-    wrong = [name for name, problems in checked.items() if any(problem.level == "error" for problem in problems)]
+    checked = {
+        name: _schedules(Path(name), catalog) if _holds_schedules(name, settings) else check(name, catalog)
+        for name in _expanded(files, catalog)
+    }
+    wrong = [name for name, problems in checked.items() if errors_of(problems)]
     match "json" if json_output else form:
         case "json":
             described = [_file_json(name, problems, name not in wrong) for name, problems in checked.items()]
@@ -60,6 +70,27 @@ def validate(
         case "text":
             _show(checked, wrong)
     raise typer.Exit(BAD_INPUT if wrong else 0)
+
+
+def errors_of(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems that a run would not get past."""
+    return [problem for problem in problems if problem.level == "error"]
+
+
+def _holds_schedules(name: str, settings: Settings) -> bool:
+    """Whether a file is one of schedules: by its name, or by the setting."""
+    return Path(name).name == "schedules.yaml" or (settings.schedules is not None and Path(name) == settings.schedules)
+
+
+def _schedules(file: Path, catalog: Catalog) -> tuple[Problem, ...]:
+    """All problems of a file of schedules."""
+    from deployments.server.schedule_file import load_schedules  # imports Prefect, which takes seconds
+
+    try:
+        load_schedules(file, catalog)
+    except InvalidPipeline as invalid:
+        return invalid.problems
+    return ()
 
 
 def _show(checked: Mapping[str, tuple[Problem, ...]], wrong: list[str]) -> None:

@@ -1,5 +1,6 @@
 """One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
+from deployments.runs.inputs import with_inputs
 from deployments.runs.opening import open_run_store
 from deployments.runs.preparing import plan_request, prepare
 from deployments.runs.recording import start_recording
@@ -25,4 +26,5 @@ __all__ = [
     "run_pipeline",
     "run_search",
     "start_recording",
+    "with_inputs",
 ]

@@ -1,10 +1,13 @@
 """From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from deployments.catalog import Catalog
+from deployments.indexes import require_index
+from deployments.runs.inputs import bound_values, with_inputs
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, settling
 from deployments.runs.wiring import load_handlers, make_services
@@ -17,6 +20,7 @@ from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_pla
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
+_INDEX_STORE = "index_store"
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
 """Fields that only say which work is to be done again; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
@@ -37,8 +41,10 @@ def prepare(
         InvalidParameters: the parameters do not fit the pipeline, or no step reads a field.
         InvalidPipeline: the pipeline cannot run.
         InvalidSettings: the index has an impossible name.
+        MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
+    request = replace(request, loaded=with_inputs(request.loaded, catalog.pipelines, fields=request.fields))
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     keep_parameters_secret(request.fields)
     keep_secret(settings.secrets)
@@ -46,7 +52,10 @@ def prepare(
     chosen = services or make_services(settings, request.index)
     plan = plan_request(request, settings=settings, catalog=catalog, given=values)
     check_fields(plan, request.fields)
+    if _INDEX_STORE not in chosen.given and _only_searches(plan):
+        require_index(settings, request.index)
     effects = _effect_fingerprints(plan, values)
+    values = bound_values(plan, values, chosen, request.index)
     identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
     return Prepared(
         plan,
@@ -70,14 +79,17 @@ def plan_request(
     Raises:
         InvalidPipeline: the pipeline cannot run.
     """
+    loaded = with_inputs(request.loaded, catalog.pipelines, registry, fields=request.fields)
     return make_plan(
-        request.pipeline,
+        loaded.pipeline,
         registry=registry,
         catalog=catalog.pipelines,
         given=given or (),
         overrides=overrides_of(request, settings),
         file=request.loaded.file or None,
         position_of=request.loaded.position_of,
+        dialect=request.loaded.dialect,
+        strict=True,
     )
 
 
@@ -101,6 +113,13 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
     )
+
+
+def _only_searches(plan: Plan) -> bool:
+    """Whether steps need the index and none can have made it, as far as the effects of handlers are known."""
+    specs = [leaf.spec for leaf in plan.leaves]
+    makes = any(spec.effects is None or any(each.startswith("index.") for each in spec.effects) for spec in specs)
+    return not makes and any(_INDEX_STORE in spec.needs for spec in specs)
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

@@ -21,14 +21,11 @@ def find_run(run: str, settings: Settings) -> "RunRecord":
     """The run whose id is, or begins with, `run`.
 
     Raises:
+        AmbiguousRun: several ids begin with it.
         UnknownName: there is no such run.
     """
     with open_run_store(settings) as store:
-        record = store.get(run)
-        known = [one.run_id for one in store.recent(limit=200)] if record is None else []
-    if record is None:
-        raise UnknownName("run", run, known)
-    return record
+        return store.find(run)
 
 
 def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[str, Any]) -> Request:

@@ -1,5 +1,6 @@
 """Wiring: the handlers that the settings name, and the services that the settings describe."""
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from functools import cache, partial
@@ -37,14 +38,23 @@ def _load_handlers(modules: tuple[str, ...]) -> None:
         # Last, so that nothing in the working directory takes the place of an installed module.
         sys.path.append(str(Path.cwd()))
     for name in modules:
-        try:
-            load_modules([name])
-        except ImportError as error:
+        if not _exists(name):
             raise OrchestrationError(
-                f"BRAID_HANDLER_MODULES names {name!r}, which cannot be imported: {error}; "
+                f"BRAID_HANDLER_MODULES names {name!r}, which cannot be imported: there is no such module; "
                 "it must be a module on PYTHONPATH or in the working directory"
-            ) from error
+            )
+    load_modules(modules)
     load_entry_points()
+
+
+def _exists(module: str) -> bool:
+    """Whether there is such a module, without importing it; the packages that it is in are imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        return not module.startswith(f"{error.name}.") and module != error.name
+    except Exception:  # an error in a package that it is in, which is reported when it is imported
+        return True
 
 
 def make_services(settings: Settings, index: str) -> Services:
@@ -96,9 +106,9 @@ def _artifacts_root(settings: Settings) -> str:
 
 
 def _open_index(url: str) -> Any:
-    from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
+    from handlers.stores import IndexMadeOnWrite  # numpy and SQLAlchemy take a while to import
 
-    return open_index(url)
+    return IndexMadeOnWrite(url)
 
 
 def _make_embedder(name: str | None, model_dir: str | None, base_url: str | None, api_key: str | None) -> Any:

@@ -1,9 +1,8 @@
-"""What people see in a terminal: plans, progress, results, recorded runs, hits, documents and indexes."""
+"""What people see in a terminal: plans, progress, results, recorded runs, hits and documents."""
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
-from deployments.screen.indexes import index_names, is_postgres, locate_index, remove_index, require_index
 from deployments.screen.outputs import output_parts
 from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
@@ -32,10 +31,7 @@ __all__ = [
     "failure_tables",
     "hit_json",
     "how_to_resume",
-    "index_names",
-    "is_postgres",
     "local_time",
-    "locate_index",
     "moved_steps",
     "output_parts",
     "plain_table",
@@ -43,8 +39,6 @@ __all__ = [
     "plan_tree",
     "read_run",
     "read_runs",
-    "remove_index",
-    "require_index",
     "result_json",
     "result_tables",
     "run_json",

@@ -93,6 +93,8 @@ def _step_text(node: Node, usual: Retry) -> Text:
     match node:
         case Leaf():
             text.append(node.label, "bold")
+            if node.label != node.spec.name:
+                text.append(f" ({node.spec.name})", "dim")
             text.append(f"  {_reads_text(node)} → {', '.join(sorted(node.writes.values())) or '·'}")
             if node.spec.effects:
                 text.append(f"  changes {', '.join(sorted(node.spec.effects))}", "magenta")
@@ -104,7 +106,7 @@ def _step_text(node: Node, usual: Retry) -> Text:
                 text.append("  own process", "cyan")
         case Group():
             derived = "order derived from reads and writes" if node.derived else f"policy {node.policy.name}"
-            text.append("parallel" if node.label.startswith("Parallel(") else node.label, "bold green")
+            text.append(node.label if node.named else "parallel", "bold green")
             text.append(f"  {_limit_text(node.limit)}", "cyan")
             text.append(f"  {derived}" + (f", merged by {node.merge.strategy}" if node.merge else ""))
         case Loop():

@@ -5,8 +5,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from flows.author import Outcome
@@ -22,6 +31,8 @@ from flows.engine import (
 )
 from flows.model import StepPath
 from flows.planning import FanIn, Leaf, Plan
+
+_SUCCEEDED, _FAILED, _STOPPED = "✓", "✗", "–"
 
 
 @contextmanager
@@ -69,9 +80,19 @@ def _ending_text(outcome: Outcome) -> str:
     return f"{text}: {reason}" if reason else text
 
 
+class _EndingColumn(SpinnerColumn):
+    """Turns while a step goes on; then says how it ended."""
+
+    def render(self, task: Task) -> RenderableType:
+        if task.total is None or task.completed < task.total:  # `finished` is only said of tasks that were started
+            return super().render(task)
+        sign = str(task.fields.get("sign", _SUCCEEDED))
+        return Text(sign, {_SUCCEEDED: "green", _STOPPED: "yellow"}.get(sign, "red"))
+
+
 def _bars_on(console: Console) -> Progress:
     return Progress(
-        SpinnerColumn(finished_text="✓"),
+        _EndingColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
@@ -112,7 +133,7 @@ class ProgressBars:
             path = StepPath(node.path)
             if isinstance(node, (Leaf, FanIn)) and path not in self._tasks:
                 label = Text("  " * len(path.around) + node.label).plain
-                self._tasks[path] = self._bars.add_task(label, total=1, start=False, note="")
+                self._tasks[path] = self._bars.add_task(label, total=1, start=False, note="", sign=_SUCCEEDED)
 
     def _start_loop(self, path: StepPath, items: int) -> None:
         again = path.plain in self._loops
@@ -141,6 +162,10 @@ class ProgressBars:
         trouble = self._trouble.setdefault(task, Counter())
         if outcome.failures:
             trouble["set aside"] += len(outcome.failures)
+        if outcome.status in ("failed", "timed_out", "abandoned"):
+            self._bars.update(task, sign=_FAILED)
+        elif outcome.status != "succeeded" and self._bars.tasks[task].fields["sign"] == _SUCCEEDED:
+            self._bars.update(task, sign=_STOPPED)
         if outcome.status != "succeeded":
             trouble[outcome.status.replace("_", " ")] += 1
         self._note(task)

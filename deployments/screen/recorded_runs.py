@@ -15,7 +15,6 @@ from deployments.screen.results import cost_table, failure_tables
 from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
 from flows.author import Outcome, OutputRecord, cost_text, outcome_from_row, outputs_json
 from flows.engine import usual_seconds
-from flows.errors import UnknownName
 from flows.model import StepPath
 from flows.reports import cost_json, cost_report, error_json, error_report
 
@@ -42,20 +41,22 @@ class RecordedRun:
         return [outcome_from_row(row) for row in self.outcomes]
 
 
-def read_runs(store: "RunStore", *, pipeline: str | None, limit: int) -> "list[RunRecord]":
+def read_runs(
+    store: "RunStore", *, pipeline: str | None, limit: int, status: str | None = None, since: float | None = None
+) -> "list[RunRecord]":
     """The newest runs, each with its cost so far, which is known of running and killed ones, too."""
-    return [replace(record, cost=store.spent(record)) for record in store.recent(pipeline=pipeline, limit=limit)]
+    found = store.recent(pipeline=pipeline, status=status, since=since, limit=limit)
+    return [replace(record, cost=store.spent(record)) for record in found]
 
 
 def read_run(store: "RunStore", run: str) -> RecordedRun:
     """The run whose id is, or begins with, `run`.
 
     Raises:
+        AmbiguousRun: several ids begin with it.
         UnknownName: there is no such run.
     """
-    record = store.get(run)
-    if record is None:
-        raise UnknownName("run", run, [known.run_id for known in store.recent(limit=200)])
+    record = store.find(run)
     going = store.running_branches(record.run_id)
     return RecordedRun(
         replace(record, cost=store.spent(record)),

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from prefect import Flow
 
 from deployments.catalog import Catalog
-from deployments.runs import Request, find_run, open_run_store, prepare, request_to_resume, start_recording
+from deployments.runs import (
+    Request,
+    find_run,
+    load_handlers,
+    open_run_store,
+    prepare,
+    request_to_resume,
+    start_recording,
+    with_inputs,
+)
 from deployments.server.form import controls_of, read_form
 from deployments.server.services import all_services
 from deployments.settings import Settings, load_settings
@@ -23,6 +32,9 @@ if TYPE_CHECKING:
 
 def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
     """A flow that can be deployed: it reads the settings of the process that runs it."""
+    if loaded.open_inputs:
+        load_handlers(load_settings())
+        loaded = with_inputs(loaded, catalog.pipelines)
 
     def start(parameters: Mapping[str, Any]) -> Prepared:
         return start_run(loaded, parameters, catalog=catalog, settings=load_settings())

@@ -18,6 +18,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from deployments.catalog import Catalog
+from deployments.runs import load_handlers, with_inputs
 from deployments.server.automations import install_zombie_automation
 from deployments.server.comparing import deployment_differences, value_change
 from deployments.server.desired import (
@@ -68,14 +69,16 @@ def deploy(
     schedules = load_schedules(settings.schedules or FILE, catalog)
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
+    load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
+    found = [with_inputs(catalog.find(name), catalog.pipelines) for name in chosen]
     desired = [
         desired_deployment(
-            catalog.find(name),
-            schedules.get(name, DeploymentSchedules()),
+            loaded,
+            schedules.get(loaded.pipeline.name, DeploymentSchedules()),
             work_pool,
-            description=deployment_description(catalog.find(name), catalog=catalog, settings=settings),
+            description=deployment_description(loaded, catalog=catalog),
         )
-        for name in chosen
+        for loaded in found
     ]
 
     async def bring() -> list[DeploymentChange]:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.catalog import Catalog
-from deployments.runs import load_handlers
 from deployments.server.form import controls_of
 from deployments.server.schedule_file import DeploymentSchedules, ScheduleEntry
-from deployments.settings import Settings
 from flows.author import OutputField
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
@@ -48,13 +46,13 @@ def desired_deployment(
     return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
 
 
-def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog, settings: Settings) -> str:
-    """The description of a pipeline's deployment, with the outputs and their types, as the form shows it.
+def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
+    """The description of a pipeline's deployment as its form shows it: with the outputs and their types.
 
+    Handlers must have been loaded.
     Of a pipeline that cannot be planned here, for example without the team's handlers, the declared outputs are listed.
     """
     try:
-        load_handlers(settings)
         outputs = make_plan(loaded.pipeline, catalog=catalog.pipelines).outputs
     except OrchestrationError:
         declared = loaded.pipeline.outputs or {}

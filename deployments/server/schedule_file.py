@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -30,6 +31,11 @@ def _seconds(value: Any) -> Any:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+_RULES: dict[Any, str] = {"cron": "0 0 * * *", "interval": "1d", "rrule": "FREQ=DAILY"}
+_ATTEMPTS = 8
+"""How often values that cannot be read are removed, which may bring up others behind them."""
 
 
 class ScheduleEntry(FrozenModel):
@@ -145,27 +151,59 @@ def read_schedules(text: str, catalog: Catalog, *, file: str) -> dict[str, Deplo
         if name not in catalog.loaded:
             message = f"there is no pipeline named {name!r}{suggest(str(name), list(catalog.loaded))}"
             problems.append(Problem(file, *root.key_position(name), "unknown-pipeline", message))
-            continue
-        try:
-            found[name] = DeploymentSchedules.model_validate(node.data())
-        except ValidationError as invalid:
-            for error in invalid.errors(include_url=False):
-                problems.append(Problem(file, *_position(node, error["loc"]), "bad-value", _complaint(error)))
-            continue
-        problems += _unusable(found[name], catalog.loaded[name].pipeline, node, file)
+        readable, complaints = _readable(node, file)
+        problems += complaints
+        close = get_close_matches(str(name), list(catalog.loaded), n=1)
+        meant = catalog.loaded.get(name) or (catalog.loaded[close[0]] if close else None)
+        if readable is not None:
+            found[name] = readable
+            problems += _unusable(readable, meant.pipeline if meant is not None else None, node, file)
     if problems:
         raise InvalidPipeline(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     return found
 
 
-def _unusable(found: DeploymentSchedules, pipeline: Pipeline, node: YamlNode, file: str) -> list[Problem]:
+def _readable(node: YamlNode, file: str) -> tuple[DeploymentSchedules | None, list[Problem]]:
+    """The schedules without the values that cannot be read, and a problem for each of these values."""
+    data, problems = node.data(), list[Problem]()
+    for _ in range(_ATTEMPTS):
+        try:
+            return DeploymentSchedules.model_validate(data), problems
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
+                problem = Problem(file, *_position(node, error["loc"]), "bad-value", _complaint(error))
+                problems += [problem] if problem not in problems else []
+                _remove(data, error["loc"])
+    return None, problems
+
+
+def _remove(data: Any, location: tuple[int | str, ...]) -> None:
+    """Remove a value; where that is impossible, the nearest value around it."""
+    for length in range(len(location), 0, -1):
+        *outer, last = location[:length]
+        holder = data
+        for part in outer:
+            holder = holder.get(part) if isinstance(holder, dict) else None  # pyright: ignore[reportUnknownMemberType]
+        if isinstance(holder, dict) and last in holder:
+            if last in _RULES and holder[last] != _RULES[last]:
+                holder[last] = _RULES[last]  # without any rule, there would be another problem
+            else:
+                del holder[last]
+            return
+
+
+def _unusable(found: DeploymentSchedules, pipeline: Pipeline | None, node: YamlNode, file: str) -> list[Problem]:
     """Rules that Prefect cannot read, and parameters that the pipeline would refuse."""
     problems: list[Problem] = []
-    controls = {control.name for control in controls_of(pipeline)} - set(pipeline.parameters)
+    controls = (
+        {control.name for control in controls_of(pipeline)} - set(pipeline.parameters) if pipeline else set[str]()
+    )
     for name, schedule in found.schedules.items():
         if trouble := _trouble(schedule):
             key = "timezone" if "timezone" in trouble.lower() else schedule.kind
             problems.append(Problem(file, *_position(node, ("schedules", name, key)), "bad-schedule", trouble))
+        if pipeline is None:
+            continue
         own = {key: value for key, value in schedule.parameters.items() if key not in controls}
         try:
             check_parameters(pipeline, own)

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
+from deployments.indexes import index_names
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, explanation, hit_json, index_names
+from deployments.screen import errors_json, explanation, hit_json
 from deployments.service.access import Caller
 from deployments.service.answers import (
     AskAnswer,

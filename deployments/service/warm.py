@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployments.indexes import require_index
 from deployments.runs import load_handlers, make_services
-from deployments.screen import require_index
 from deployments.setting_values import index_name
 from deployments.settings import Settings
 from flows.state import Services

@@ -2,6 +2,7 @@
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import (
+    OTHER_TRACEBACK,
     TRANSIENT_HTTP,
     classified,
     error_info,
@@ -13,6 +14,7 @@ from flows.author.classify import (
 )
 from flows.author.decorator import handler, spec_of
 from flows.author.endings import SUCCEEDED, Ending, ending_of
+from flows.author.modules import UnusableModule, load_entry_points, load_modules
 from flows.author.outputs import OutputField, OutputRecord, output_values, outputs_json, record_outputs
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
@@ -22,8 +24,6 @@ from flows.author.registry import (
     ReadParameter,
     Registry,
     StepDeclaration,
-    load_entry_points,
-    load_modules,
 )
 from flows.author.results import (
     Attempt,
@@ -36,7 +36,6 @@ from flows.author.results import (
     Status,
     Success,
     TransientFailure,
-    failure_summary,
     now,
     outcome_from_row,
 )
@@ -56,6 +55,7 @@ from flows.author.strategies import (
 __all__ = [
     "COMBINERS",
     "MERGE_STRATEGIES",
+    "OTHER_TRACEBACK",
     "RACES",
     "REGISTRY",
     "SPLIT_STRATEGIES",
@@ -83,12 +83,12 @@ __all__ = [
     "StepDeclaration",
     "Success",
     "TransientFailure",
+    "UnusableModule",
     "add_up",
     "classified",
     "cost_text",
     "ending_of",
     "error_info",
-    "failure_summary",
     "handler",
     "load_entry_points",
     "load_modules",

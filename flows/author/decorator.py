@@ -55,6 +55,11 @@ class Declarations(TypedDict, total=False):
     Once the run is dead, it may be tidied away; a resumed run then does it again.
     """
     publishes: bool
+    override: bool
+    """Takes the place of the handler of the same name that does not say so, for example of one of Braid's own."""
+    needs: str | Iterable[str]
+    """Services that have something to read before the run starts: a run on an index that does not exist is refused if a
+    step needs `index_store` and no step writes to the index."""
     registry: Registry | None
     """Where the handler is registered; default: the table that all pipelines use."""
 

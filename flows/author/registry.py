@@ -1,11 +1,11 @@
 """Handlers by name: all that is known of each, and the table in which pipelines find them."""
 
-import importlib
-import importlib.metadata
-import pkgutil
+import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
@@ -79,6 +79,10 @@ class HandlerSpec:
     """Whether None is not written: nothing says before the call whether the function returns something."""
     declares: StepDeclarer | None = None
     """Takes the options of a step and returns the step's declaration, when the step is planned."""
+    override: bool = False
+    """Whether it takes the place of the handler of that name that does not say so."""
+    needs: tuple[str, ...] = ()
+    """Services that have something to read before the run starts."""
 
 
 @dataclass
@@ -86,21 +90,42 @@ class Registry:
     """Handlers by name."""
 
     handlers: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
+    _clashes: list[tuple[HandlerSpec, HandlerSpec]] | None = field(default=None, repr=False)
 
     def add(self, spec: HandlerSpec) -> None:
         """Register a handler; a function that is registered again (its module was reloaded) replaces itself.
+
+        A handler with `override` takes the place of one without, whichever is registered first.
 
         Raises:
             DuplicateName: another function has the name.
         """
         known = self.handlers.get(spec.name)
-        if known is not None and not _same_definition(known.function, spec.function):
-            raise DuplicateName(
-                f"two handlers are named {spec.name!r}: {_qualified_name(known.function)} and "
-                f"{_qualified_name(spec.function)}; "
-                "give one another name with @handler(name=…)"
-            )
-        self.handlers[spec.name] = spec
+        if known is None or _same_definition(known.function, spec.function) or (spec.override and not known.override):
+            self.handlers[spec.name] = spec
+        elif spec.override or not known.override:
+            if self._clashes is None:
+                raise DuplicateName(_clash_text([(known, spec)]))
+            self._clashes.append((known, spec))
+
+    @contextmanager
+    def collecting_clashes(self) -> Generator[None]:
+        """Let handlers with taken names pass, and report all of them at the end.
+
+        Raises:
+            DuplicateName: there are such handlers.
+        """
+        if self._clashes is not None:
+            yield
+            return
+        clashes: list[tuple[HandlerSpec, HandlerSpec]] = []
+        self._clashes = clashes
+        try:
+            yield
+        finally:
+            self._clashes = None
+        if clashes:
+            raise DuplicateName(_clash_text(clashes))
 
     def get(self, name: str, *, where: str = "") -> HandlerSpec:
         """The handler of that name.
@@ -116,22 +141,19 @@ class Registry:
 REGISTRY = Registry()
 
 
-def load_modules(names: Iterable[str]) -> None:
-    """Import modules, and every module inside packages, so that the handlers in them are registered."""
-    for name in names:
-        module = importlib.import_module(name)
-        for found in pkgutil.walk_packages(getattr(module, "__path__", ()), prefix=f"{name}."):
-            importlib.import_module(found.name)
+def _clash_text(clashes: Sequence[tuple[HandlerSpec, HandlerSpec]]) -> str:
+    cure = "give one another name with @handler(name=…), or let yours take its place with @handler(override=True)"
+    texts = [f"{second.name!r}: {_origin(first)} and {_origin(second)}" for first, second in clashes]
+    if len(texts) == 1:
+        return f"two handlers are named {texts[0]}; {cure}"
+    return "\n".join([f"{len(texts)} names belong to two handlers each; {cure}", *texts])
 
 
-def load_entry_points() -> None:
-    """Import the handlers of installed distributions."""
-    for entry_point in importlib.metadata.entry_points(group="braid.handlers"):
-        entry_point.load()
-
-
-def _qualified_name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+def _origin(spec: HandlerSpec) -> str:
+    function = spec.function
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    place = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code is not None else ""
+    return f"{function.__module__}.{function.__qualname__}{place}"
 
 
 def _same_definition(first: Callable[..., Any], second: Callable[..., Any]) -> bool:

@@ -226,11 +226,6 @@ def total_cost(outcomes: Iterable[Outcome]) -> dict[str, float]:
     return add_up(outcome.cost for outcome in outcomes if outcome.is_leaf and not outcome.reused)
 
 
-def failure_summary(failed: int, first: str) -> str:
-    """The summary line for a failed group."""
-    return f"Parallel step failed: {failed} handler(s) failed. First failure: {first}"
-
-
 def now() -> float:
     """Seconds since the epoch."""
     return time.time()

@@ -107,7 +107,6 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         names = ()
     if effects is None and writes:  # who says what it writes has said all that it does
         effects = ()
-    own = ("version", "isolation", "classify", "undo", "quality", "price", "declares", "stages", "publishes")
     return HandlerSpec(
         name=label,
         function=function,
@@ -122,9 +121,16 @@ def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> Handl
         summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
         returns=hints.get("return", Any),
         uses=_as_tuple(declared.get("uses")) or (),
+        needs=_as_tuple(declared.get("needs")) or (),
         optional_write=optional_write,
-        **{key: declared[key] for key in own if key in declared},
+        **{key: declared[key] for key in _UNCHANGED & declared.keys()},
     )
+
+
+_UNCHANGED = frozenset(
+    "version isolation classify undo quality price declares stages publishes override".split(),
+)
+"""Declarations that a `HandlerSpec` has as they are."""
 
 
 def _as_tuple(given: Any) -> tuple[str, ...] | None:

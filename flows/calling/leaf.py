@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from flows.author import Attempt, Call, Ending
 from flows.calling.clusters import Cluster
-from flows.limits import RetryCount, RunLimits, Slot
+from flows.limits import RetryCount, RunLimits, Slot, Window
 from flows.model import StepPath
 from flows.planning import Leaf, StepFingerprint
 from flows.state import Context, Delta
@@ -67,6 +67,8 @@ class LeafCall:
     """On the event loop's clock."""
     slot: Slot | None = None
     """The slot of the branch or item around the call; held during each attempt."""
+    windows: tuple[Window, ...] = ()
+    """Those of the sub-pipelines around the call, the innermost first; held during each attempt."""
     limits: RunLimits = field(default_factory=RunLimits)
     key: CallKey | None = None
     """The key under which its result is kept; None if results are not kept."""

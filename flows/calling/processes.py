@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
+from flows.author import OTHER_TRACEBACK
 from flows.calling import guardian
 from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
@@ -59,10 +60,11 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
             raise
     _return_worker(worker)
     try:
-        error, result = pickle.loads(answer)
+        error, result, trace = pickle.loads(answer)
     except Exception as problem:
         raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
     if error is not None:
+        vars(error)[OTHER_TRACEBACK] = trace
         raise error
     return result
 
@@ -242,9 +244,10 @@ def _answer_call(message: bytes) -> bytes:
         return function(*arguments)
 
     try:
-        return pickle.dumps(outcome_of(work))
+        error, result = outcome_of(work)
+        return pickle.dumps((error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None))
     except Exception as problem:
-        return pickle.dumps((FatalError(f"what the call left cannot be pickled: {problem}"), None))
+        return pickle.dumps((FatalError(f"what the call left cannot be pickled: {problem}"), None, None))
 
 
 def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
@@ -256,6 +259,7 @@ def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
         try:
             pickle.loads(pickle.dumps(error))  # some can be pickled and yet do not come back
         except Exception:
-            return RuntimeError(f"{type(error).__name__}: {message_of(error)}"), None
-        error.add_note("In the worker process:\n" + traceback.format_exc())
+            error = RuntimeError(f"{type(error).__name__}: {message_of(error)}")
+        # For the log. A note would become part of the error's message.
+        vars(error)[OTHER_TRACEBACK] = traceback.format_exc()
         return error, None

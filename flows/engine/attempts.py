@@ -90,7 +90,8 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
         async with asyncio.timeout_at(leaf.deadline):
             if leaf.slot is not None:
                 await leaf.slot.hold()
-            await held.enter_async_context(leaf.limits.calls)
+            for window in (*leaf.windows, leaf.limits.calls):
+                await held.enter_async_context(window)
             admitted = await held.enter_async_context(
                 leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
             )

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from flows.author import BranchResult, DeferredCombination, error_info, merge_results, message_of, split_items
+from flows.author import (
+    BranchResult,
+    DeferredCombination,
+    ErrorInfo,
+    error_info,
+    merge_results,
+    message_of,
+    split_items,
+)
 from flows.calling import call_in_thread
 from flows.engine.compensation import compensate
 from flows.engine.run_state import NodeResult, RunNode, RunState, Scope, wait_for_all
 from flows.engine.verdicts import GroupKind, Stop, Verdict, group_kind
+from flows.engine.wording import GroupWording, group_wording
 from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
@@ -25,6 +34,8 @@ class _Branches:
     """The branches of one group while they run, by position."""
 
     kind: GroupKind
+    wording: GroupWording
+    began: float
     results: list[NodeResult | None]
     deltas: list[Delta]
     ended: list[asyncio.Event]
@@ -43,10 +54,10 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
     """Run the branches of a group, each on its own view, and merge those that its verdict names."""
     count = len(group.children)
     ended = [asyncio.Event() for _ in range(count)]
-    branches = _Branches(group_kind(group), [None] * count, [()] * count, ended, [0] * count)
+    wording, began = group_wording(state.plan.dialect), asyncio.get_running_loop().time()
+    branches = _Branches(group_kind(group, wording), wording, began, [None] * count, [()] * count, ended, [0] * count)
     if not group.derived:
-        names = ", ".join(child.label for child in group.children)
-        logger.info("Executing parallel step with %d handlers: %s", count, names)
+        logger.info("%s", wording.begun(group))
     try:
         shares = _branch_shares(group, context)
     except OrchestrationError as error:
@@ -124,7 +135,7 @@ def _note_end(group: Group, branches: _Branches, position: int, result: NodeResu
     if result.status == "succeeded":
         branches.finished[position] = max(branches.finished) + 1
         if not group.derived:
-            logger.info("Handler '%s' completed successfully in parallel step", group.children[position].label)
+            logger.info("%s", branches.wording.branch_succeeded(group.children[position]))
     before, branches.stop = branches.stop, branches.kind.stop_after(branches.stop, position, result)
     if branches.stop is not None and branches.stop is not before and branches.stop.cancels:
         _cancel_others(branches, position)
@@ -172,17 +183,25 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
     results = scope.groups[group.id] = _branch_results(group, branches, ended)
     value: Any = None
+    refused: ErrorInfo | None = None
     try:
-        _merge_branches(group, context, branches, verdict)
         if group.merge is not None and verdict.has_result:
             value = await merged_result(group.merge, results, context)
-            branch = context.fork()
-            branch.data[group.merge.output or group.id] = value
-            context.apply(branch.delta())
-    except OrchestrationError as refused:
-        return NodeResult("failed", error=error_info(refused))
+            _result_delta(group, context, value)  # before anything is merged: the context may be unable to hold it
+    except OrchestrationError as error:
+        refused = error_info(error)
     except asyncio.CancelledError:
         return NodeResult("cancelled", reason="stopped", transient=True)
+    try:
+        _merge_branches(group, context, branches, verdict.salvaged if refused else verdict.merged)
+    except OrchestrationError as error:
+        return NodeResult("failed", error=error_info(error))
+    if refused is not None and verdict.failure is None:
+        return NodeResult("failed", error=refused)
+    if refused is None and group.merge is not None and verdict.has_result:
+        context.apply(_result_delta(group, context, value))
+    if verdict.failure is None and not verdict.text and not group.derived:
+        logger.info("%s", _success_text(group, branches, verdict))
     if verdict.text:
         logger.log(verdict.level, "%s", verdict.text)
     if verdict.failure is not None:
@@ -190,7 +209,28 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     state.lost += [scope.path(group.children[position]) for position in verdict.lost]
     if verdict.fails_run:
         state.fails_run.append(scope.path(group))
+    if verdict.passed_on is not None:
+        return replace(verdict.passed_on, status="succeeded", reason="")
     return NodeResult("succeeded", value=value)
+
+
+def _result_delta(group: Group, context: Context, value: Any) -> Delta:
+    """The change that writes a group's named result.
+
+    Raises:
+        OrchestrationError: a context cannot hold it.
+    """
+    branch = context.fork()
+    if group.merge is not None:
+        branch.data[group.merge.output or group.id] = value
+    return branch.delta()
+
+
+def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
+    seconds = asyncio.get_running_loop().time() - branches.began
+    written = (change.path for position in verdict.merged for change in branches.deltas[position])
+    produced = list(dict.fromkeys(str(path[1]) for path in written if path[0] == "data" and len(path) > 1))
+    return branches.wording.succeeded(group, len(verdict.merged), seconds=seconds, produced=produced)
 
 
 def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:
@@ -209,13 +249,13 @@ def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResul
     ]
 
 
-def _merge_branches(group: Group, context: Context, branches: _Branches, verdict: Verdict) -> None:
+def _merge_branches(group: Group, context: Context, branches: _Branches, merged: Sequence[int]) -> None:
     """Merge the changes of the branches that count, in declared order.
 
     Raises:
         MergeConflict: two of them cannot be combined.
     """
-    merged, children = verdict.merged, group.children
+    children = group.children
     if not merged:
         return
     logger.debug("Merging %d isolated contexts back into main context", len(merged))

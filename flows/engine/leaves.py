@@ -25,6 +25,7 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
         context,
         deadline=scope.deadline,
         slot=scope.slot,
+        windows=scope.windows,
         limits=state.limits,
         key=_call_key(state, node, scope),
         attempted=lambda attempt: state.observe(AttemptFinished(path, name, attempt)),

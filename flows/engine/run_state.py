@@ -11,7 +11,7 @@ from flows.calling import CallResult, Cluster, LeafCall, RunLeaf
 from flows.engine.events import Observer, StepFinished
 from flows.engine.journal import Journal
 from flows.engine.stuck import StuckWatch
-from flows.limits import RunLimits, Slot
+from flows.limits import RunLimits, Slot, Window
 from flows.model import StepPath
 from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, StepFingerprint, Sub, node_children
 from flows.state import Context
@@ -55,6 +55,8 @@ class Scope:
     key: str = ""
     """Fingerprints of the items around: the same for the same items in another run."""
     slot: Slot | None = None
+    windows: tuple[Window, ...] = ()
+    """The calls at once in the sub-pipelines around, the innermost first."""
     groups: ChainMap[str, list[BranchResult]] = field(default_factory=ChainMap[str, list[BranchResult]])
     """The results of the groups that have ended, by id: those of this item or pipeline before those around it."""
 
@@ -148,7 +150,13 @@ class RunState:
 def inside(node: Node, scope: Scope) -> Scope:
     """The scope of what is declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
     if isinstance(node, Sub):
-        return replace(scope, start="", run_path=f"{scope.path(node)}/", groups=scope.groups.new_child())
+        return replace(
+            scope,
+            start="",
+            run_path=f"{scope.path(node)}/",
+            groups=scope.groups.new_child(),
+            windows=(Window(node.plan.limit.value), *scope.windows),
+        )
     return scope
 
 

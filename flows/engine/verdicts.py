@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from flows.author import RACES, ErrorInfo, Status, failure_summary
+from flows.author import RACES, ErrorInfo, Status
 from flows.engine.run_state import OUT_OF_TIME, NodeResult
+from flows.engine.wording import BranchFailure, GroupWording
 from flows.model import MinSuccess, Policy
 from flows.planning import Group
 
@@ -32,12 +33,16 @@ class Verdict:
 
     merged: Sequence[int]
     """Positions of the branches whose changes are merged."""
+    salvaged: Sequence[int] = ()
+    """Those whose changes are merged if the group fails only because its named result cannot be made."""
     failure: NodeResult | None = None
     """How the group ended, if it did not succeed."""
     has_result: bool = True
     """Whether the group makes its named result (`merge:`)."""
     lost: Sequence[int] = ()
     """Branches that did not succeed in a race that another one won."""
+    passed_on: NodeResult | None = None
+    """The result of a list of steps: that of its last step."""
     fails_run: bool = False
     """Whether the run has failed although the group succeeded."""
     text: str = ""
@@ -66,11 +71,12 @@ class GroupKind(Protocol):
         ...
 
 
-def group_kind(group: Group) -> GroupKind:
-    """The kind of a group."""
+def group_kind(group: Group, wording: GroupWording) -> GroupKind:
+    """The kind of a group, whose failure is described in `wording`."""
     if group.derived:
         return DerivedGroup(group)
-    return Race(group) if group.merge is not None and group.merge.strategy in RACES else PlainGroup(group)
+    race = group.merge is not None and group.merge.strategy in RACES
+    return Race(group, wording) if race else PlainGroup(group, wording)
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class PlainGroup:
     """A group that follows its policy."""
 
     group: Group
+    wording: GroupWording
 
     @property
     def takes_back(self) -> bool:
@@ -102,13 +109,14 @@ class PlainGroup:
         )
         merges = policy.merge_when_failed == "successful"
         if not policy.satisfied(len(succeeded), counted):
-            return _failed_verdict(
-                self.group, policy, results, merged=succeeded if merges else (), time_is_up=time_is_up
-            )
+            merged = succeeded if merges else ()
+            return _failed_verdict(self, policy, results, merged=merged, time_is_up=time_is_up)
         if not failing:
-            return Verdict(succeeded, text=_success_text(succeeded))
+            return Verdict(succeeded, succeeded if merges else ())
+        salvaged = succeeded if merges else ()
         return Verdict(
-            succeeded if merges else (),
+            salvaged,
+            salvaged,
             fails_run=policy.run_when_failed == "failed",
             text=f"Partial success: {len(succeeded)}/{counted} handlers succeeded",
             level=logging.WARNING,
@@ -120,6 +128,7 @@ class Race:
     """A group that is complete as soon as one branch has succeeded."""
 
     group: Group
+    wording: GroupWording
     takes_back = False
 
     def stop_after(self, before: Stop | None, position: int, result: NodeResult) -> Stop | None:
@@ -133,8 +142,8 @@ class Race:
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         policy, succeeded = Policy(success_when="any", merge_when_failed="successful"), _succeeded_positions(results)
         if policy.satisfied(len(succeeded), _count_not_skipped(results)):
-            return Verdict(succeeded, lost=_failing_positions(results), text=_success_text(succeeded))
-        return _failed_verdict(self.group, policy, results, merged=(), time_is_up=time_is_up)
+            return Verdict(succeeded, lost=_failing_positions(results))
+        return _failed_verdict(self, policy, results, merged=(), time_is_up=time_is_up)
 
 
 @dataclass(frozen=True)
@@ -155,19 +164,26 @@ class DerivedGroup:
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         failing = _failing_positions(results)
         if not failing:
-            return Verdict(_succeeded_positions(results))
+            return Verdict(_succeeded_positions(results), passed_on=results[-1] if results else None)
         first = (_cause_positions(results) or failing)[0]
         failure = results[first]
         if failure.status == "timed_out" and failure.error is None:
             # The step had no time left to start. The list around it did start, and has run out of time.
             text = f"{self.group.children[first].id}: {failure.reason}"
             failure = replace(failure, error=ErrorInfo("StepTimeout", text, transient=True), reason="")
-        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]], failure=failure)
+        # The failed step leaves what it would have left in the list: a failed group, for example, salvaged branches.
+        return Verdict([i for i in _succeeded_positions(results) if i < failing[0]] + [failing[0]], failure=failure)
 
 
 def _failed_verdict(
-    group: Group, policy: Policy, results: Sequence[NodeResult], *, merged: Sequence[int], time_is_up: bool
+    kind: PlainGroup | Race,
+    policy: Policy,
+    results: Sequence[NodeResult],
+    *,
+    merged: Sequence[int],
+    time_is_up: bool,
 ) -> Verdict:
+    group = kind.group
     failing = _failing_positions(results)
     has_result = policy.merge_when_failed == "successful"
     if not failing:  # skipped branches do not count, so that too few may be left
@@ -177,21 +193,22 @@ def _failed_verdict(
             f"and success_when asks for at least {least}"
         )
         failure = NodeResult("failed", error=ErrorInfo("PipelineException", text))
-        return Verdict(merged, failure, has_result, text=f"{text} (Step: {group.label})", level=logging.ERROR)
+        text = f"{text} (Step: {group.label})"
+        return Verdict(merged, merged, failure, has_result, text=text, level=logging.ERROR)
     causes = _cause_positions(results) or failing
-    first = results[causes[0]]
-    text = failure_summary(len(causes), first.error.message if first.error else first.reason)
+    failures = [BranchFailure(group.children[i], _message(results[i])) for i in causes]
     transient = all(results[i].transient for i in failing)
+    error = kind.wording.failed(group, failures, transient=transient)
     only_time = all(results[i].status in OUT_OF_TIME for i in failing)
     status: Status = "timed_out" if only_time and time_is_up else "failed"
-    failure = NodeResult(status, error=ErrorInfo("PipelineException", text, transient), transient=transient)
+    failure = NodeResult(status, error=error, transient=transient)
     names = ", ".join(group.children[i].label for i in causes)
-    log = f"{text} (Step: {group.label}; Failed Handlers: {names}; IsTransient: {str(transient).lower()})"
-    return Verdict(merged, failure, has_result, text=log, level=logging.ERROR)
+    log = f"{error.message} (Step: {group.label}; Failed Handlers: {names}; IsTransient: {str(transient).lower()})"
+    return Verdict(merged, merged, failure, has_result, text=log, level=logging.ERROR)
 
 
-def _success_text(succeeded: Sequence[int]) -> str:
-    return f"Parallel step completed successfully: {len(succeeded)} handlers executed"
+def _message(result: NodeResult) -> str:
+    return result.error.message if result.error else result.reason
 
 
 def _succeeded_positions(results: Sequence[NodeResult]) -> list[int]:

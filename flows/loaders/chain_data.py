@@ -68,6 +68,12 @@ def kinds_made(branches: Sequence[YamlNode]) -> list[str]:
     return [kinds_of(nearest_type(type_of(branch)) or "")[1] for branch in branches]
 
 
+def own_types(branches: Sequence[YamlNode]) -> list[str]:
+    """The types of branches that are handlers of the author's own, which write a field of their name by default."""
+    types = [type_of(branch) for branch in branches if not is_disabled(branch)]
+    return [each for each in types if each and nearest_type(each) is None]
+
+
 def passes_on(node: YamlNode) -> bool:
     """Whether the chain goes on with the data from before a step."""
     return is_disabled(node) or type_of(node) in _PASSING_ON

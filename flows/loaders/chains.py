@@ -21,13 +21,14 @@ from flows.loaders.chain_data import (
     kinds_of,
     mismatch,
     nearest_type,
+    own_types,
     passes_on,
     type_of,
 )
 from flows.loaders.foreign import KeyReader, Translation, built, identity, listed, unreadable
 from flows.loaders.yaml_nodes import YamlNode
 
-_TOP = (
+TOP = (
     "name",
     "description",
     "version",
@@ -39,13 +40,15 @@ _TOP = (
     "cleanup_temp",
     "save_intermediates",
 )
-_GROUP = ("group_id", "max_workers", "fail_fast", "merge_strategy", "parallel_steps")
-_STEP = ("type", "name", "model", "params", "enabled", "retry_count", "depends_on")
+GROUP = ("group_id", "max_workers", "fail_fast", "merge_strategy", "parallel_steps")
+STEP = ("type", "name", "model", "params", "enabled", "retry_count", "depends_on")
 _KEYS_BY_TYPE = {
     "merge_results": ("from", "merge_strategy"),
     "split_input": ("split_strategy", "over"),
     "batch_process": ("batch_size", "step_template", "inputs", "max_workers"),
 }
+
+TYPES = tuple(KINDS_OF_DATA)
 
 
 def signs(node: YamlNode) -> int:
@@ -55,13 +58,13 @@ def signs(node: YamlNode) -> int:
     known = [name for name in KINDS_OF_DATA if name != "merge_results"]
     found = 1 if isinstance(kind, str) and get_close_matches(kind, known, n=1, cutoff=0.85) else 0
     params = entries["params"].entries if "params" in entries else None
-    found += sum(1 for key in _GROUP if key != "max_workers" and (key in entries or key in (params or {})))
+    found += sum(1 for key in GROUP if key != "max_workers" and (key in entries or key in (params or {})))
     return found + (1 if "params" in entries and "type" in entries else 0) + (1 if "prompt" in entries else 0)
 
 
 def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
-    keys = KeyReader(root, translation, "a chain", _TOP)
+    keys = KeyReader(root, translation, "a chain", TOP)
     for key in ("temp_dir", "cleanup_temp", "save_intermediates"):
         if key in keys:
             message = f"{key!r} has no effect here: every step's result is kept where the run keeps its results"
@@ -156,7 +159,7 @@ class _ChainTranslator:
         return self._handler_step(keys, node, YamlNode(*written.position, scalar=kind))
 
     def _key_reader(self, node: YamlNode, kind: str, owner: str) -> KeyReader:
-        return KeyReader(node, self.translation, owner, (*_STEP, *_KEYS_BY_TYPE.get(kind, ())))
+        return KeyReader(node, self.translation, owner, (*STEP, *_KEYS_BY_TYPE.get(kind, ())))
 
     def _handler_step(self, keys: KeyReader, node: YamlNode, written: YamlNode) -> YamlNode:
         options: dict[str, Any] = {}
@@ -181,12 +184,12 @@ class _ChainTranslator:
         return fields
 
     def _group_step(self, node: YamlNode) -> YamlNode:
-        keys = KeyReader(node, self.translation, "a parallel_group", (*_STEP, *_GROUP))
+        keys = KeyReader(node, self.translation, "a parallel_group", (*STEP, *GROUP))
         params = keys.node_at("params")
-        inside = params is not None and any(key in (params.entries or {}) for key in _GROUP)
-        outside = any(key in keys for key in _GROUP)
+        inside = params is not None and any(key in (params.entries or {}) for key in GROUP)
+        outside = any(key in keys for key in GROUP)
         if inside and params is not None:
-            group = KeyReader(params, self.translation, "the params of a parallel_group", _GROUP)
+            group = KeyReader(params, self.translation, "the params of a parallel_group", GROUP)
             for key in group.found:
                 if key in keys:
                     message = f"{key!r} stands here and in the step; keep one of them"
@@ -196,7 +199,7 @@ class _ChainTranslator:
             for key in keys.mapping("params"):
                 message = f"{str(key)!r} is no key of the params of a parallel_group"
                 at = params or node
-                self.translation.error(at.key_position(key), "unknown-key", message + suggest(str(key), _GROUP))
+                self.translation.error(at.key_position(key), "unknown-key", message + suggest(str(key), GROUP))
         if not inside and not outside:
             self.translation.error(node.position, "no-configuration", "Parallel group missing configuration")
             return unreadable(node)
@@ -226,7 +229,7 @@ class _ChainTranslator:
                 "policy": _policy(strategy, group.flag("fail_fast", False), any_will_do=inside),
                 "merge": built(node, self._merge(strategy, group, kinds)),
                 **self._split_fields(),
-                **_reducers(kinds),
+                **_reducers([*kinds, *own_types(nodes)]),
                 "parallel": listed(at, branches),
             },
         )

@@ -6,7 +6,7 @@ query's `{placeholder}`, that no step writes becomes a parameter.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,8 +15,12 @@ from flows.loaders.foreign import KeyReader, Translation, built, identity, liste
 from flows.loaders.yaml_nodes import YamlNode
 
 _CALLS = ("query", "transform", "skill", "merge")
-_TYPES = (*_CALLS, "parallel")
-_TOP = ("name", "description", "version", "steps")
+TYPES = (*_CALLS, "parallel")
+_SAME = {"python_function": "transform"}
+"""Types by other names."""
+_FIND = ("collection", "filter", "projection", "sort", "limit", "pipeline", "database")
+"""Keys of a MongoDB query that may stand in the step."""
+TOP = ("name", "description", "version", "steps")
 _BLOCK = ("type", "name", "steps", "enabled")
 _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")
 
@@ -29,7 +33,7 @@ def signs(node: YamlNode) -> int:
         return 0
     if kind == "parallel":
         return 1 if "steps" in entries else 0
-    if not get_close_matches(kind, _CALLS, n=1, cutoff=0.8):
+    if not get_close_matches(_SAME.get(kind, kind), _CALLS, n=1, cutoff=0.8):
         return 0
     return 2 if any(key in entries for key in ("output", "inputs", "source", "skill", "function")) else 1
 
@@ -38,7 +42,7 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
     steps_node = root
     if root.items is None:
-        keys = KeyReader(root, translation, "a data pipeline", _TOP)
+        keys = KeyReader(root, translation, "a data pipeline", TOP)
         nodes = keys.items("steps", "a list of steps") or []
         steps_node = keys.node_at("steps") or root
         fields: dict[str, Any] = {"name": keys.node_at("name") or name, **keys.unchanged("description", "version")}
@@ -65,11 +69,11 @@ def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
         return unreadable(node)
     written = entries.get("type")
     if written is None:
-        translation.error(node.position, "missing-key", f"a step needs 'type'{suggest('', _TYPES)}")
+        translation.error(node.position, "missing-key", f"a step needs 'type'{suggest('', TYPES)}")
         return unreadable(node)
-    kind = written.scalar
-    if kind not in _TYPES:
-        message = f"unknown type {written.description()}{suggest(str(kind), _TYPES)}"
+    kind = _SAME.get(str(written.scalar), written.scalar)
+    if kind not in TYPES:
+        message = f"unknown type {written.description()}{suggest(str(kind), TYPES)}"
         translation.error(written.position, "unknown-type", message)
         return unreadable(node)
     return _parallel_block(node, translation) if kind == "parallel" else _handler_step(node, str(kind), translation)
@@ -106,6 +110,9 @@ def _handler_step(node: YamlNode, kind: str, translation: Translation) -> YamlNo
         fields["enabled"] = entries["enabled"]
     if kind == "query" and "source" not in entries:
         translation.error(node.position, "missing-option", "'query' type requires 'source'")
+    entries = _with_query(node, entries) if kind == "query" else entries
+    if kind == "transform" and "python_function" in entries and "function" not in entries:
+        entries = {("function" if key == "python_function" else key): value for key, value in entries.items()}
     if kind == "transform" and "function" not in entries:
         translation.error(node.position, "missing-option", "'transform' type requires 'function'")
     if kind == "skill" and "skill" not in entries:
@@ -120,8 +127,32 @@ def _handler_step(node: YamlNode, kind: str, translation: Translation) -> YamlNo
         translation.error(inputs.position, "bad-option", message)
     options = {key: value for key, value in entries.items() if key not in ("type", "name", "enabled")}
     options_node = built(node, options)
-    options_node.key_positions = {key: node.key_position(key) for key in options}
+    written = node.entries or {}
+    options_node.key_positions = {
+        key: node.key_position(key) if key in written else options[key].position for key in options
+    }
     return built(node, {**fields, "options": options_node})
+
+
+def _with_query(node: YamlNode, entries: Mapping[Any, YamlNode]) -> Mapping[Any, YamlNode]:
+    """The keys of a query step; those of MongoDB (`collection`, `filter`, …) and Redis (`key`) become its `query`."""
+    find = {key: entries[key] for key in _FIND if key in entries}
+    if "key" in entries and "query" not in entries and not find:
+        command = entries.get("command") or entries.get("operation") or YamlNode(*node.position, scalar="GET")
+        arguments = listed(entries["key"], [entries["key"]])
+        asked = built(entries["key"], {"command": command, "args": arguments})
+        return {
+            **{key: at for key, at in entries.items() if key not in ("key", "command", "operation")},
+            "query": asked,
+        }
+    if "filter" not in find and "collection" not in find:
+        return entries
+    if (named := entries.get("query")) is not None and named.entries is None and "collection" not in find:
+        find = {"collection": named, **find}
+    elif named is not None:
+        return entries
+    first = next(iter(find.values()))
+    return {**{key: at for key, at in entries.items() if key not in find}, "query": built(first, find)}
 
 
 def _unwritten_names(nodes: Sequence[YamlNode]) -> dict[str, YamlNode]:
@@ -174,7 +205,7 @@ def _names_read(node: YamlNode) -> dict[str, YamlNode]:
         items = inputs.items if inputs.items is not None else list((inputs.entries or {}).values())
         found |= {item.scalar: item for item in items if isinstance(item.scalar, str) and item.scalar.isidentifier()}
     if _type_of(node) == "query":
-        for key in ("query", "url", "params", "body", "headers"):
+        for key in ("query", "url", "params", "body", "headers", "key", *_FIND):
             if key in entries:
                 for text in entries[key].texts():
                     found |= {name: entries[key] for name in _PLACEHOLDER.findall(text) if name not in found}

@@ -12,9 +12,9 @@ from flows.loaders.foreign import KeyReader, Translation, built, listed, unreada
 from flows.loaders.yaml_nodes import YamlNode
 from flows.model import snake_case
 
-_TOP = ("name", "description", "version", "steps", "index", "document_id", "query")
+TOP = ("name", "description", "version", "parameters", "steps", "index", "document_id", "query")
 _KINDS = ("SequentialStep", "ParallelStep")
-_SEQUENTIAL, _PARALLEL = ("handler_name",), ("handler_names", "max_concurrency", "policy", "minimum_success_count")
+SEQUENTIAL, PARALLEL = ("handler_name",), ("handler_names", "max_concurrency", "policy", "minimum_success_count")
 _POLICIES = ("AllOrNothing", "BestEffort", "MinimumThreshold")
 _CONTEXT = {
     "index": "The index to work on.",
@@ -27,7 +27,7 @@ def signs(node: YamlNode) -> int:
     """How many signs of this dialect one mapping has."""
     keys = [str(key) for key in node.entries or {}]
     found = sum(
-        1 for key in keys if snake_case(key) in (*_SEQUENTIAL, "handler_names", "sequential_step", "parallel_step")
+        1 for key in keys if snake_case(key) in (*SEQUENTIAL, "handler_names", "sequential_step", "parallel_step")
     )
     found += sum(1 for key in keys if re.match(r"Handler[A-Z]|handler[A-Z]|MinimumSuccess", key))
     kind = (node.entries or {}).get("type", (node.entries or {}).get("$type"))
@@ -41,8 +41,9 @@ def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
         return built(
             root, {"name": name, "steps": listed(root, [_native_step(item, translation) for item in root.items])}
         )
-    keys = KeyReader(root, translation, "an HPD pipeline", _TOP, normal=_normal_key, written=_pascal)
-    parameters = {
+    keys = KeyReader(root, translation, "an HPD pipeline", TOP, normal=_normal_key, written=_pascal)
+    parameters: dict[Any, YamlNode] = dict(keys.mapping("parameters")) if "parameters" in keys else {}
+    parameters |= {
         key: built(root, {"description": about, "default": node})
         for key, about in _CONTEXT.items()
         if (node := keys.node_at(key)) is not None
@@ -96,12 +97,12 @@ def _node_kind(node: YamlNode, translation: Translation) -> str:
     if "handler_names" in keys:
         return "ParallelStep"
     near = any(key.startswith("handler") for key in keys)
-    several = any(key in _PARALLEL for key in keys)
+    several = any(key in PARALLEL for key in keys)
     return "ParallelStep" if several else "SequentialStep" if near else ""
 
 
 def _sequential_step(node: YamlNode, translation: Translation) -> YamlNode:
-    keys = KeyReader(node, translation, "a SequentialStep", ("type", *_SEQUENTIAL), normal=_normal_key, written=_pascal)
+    keys = KeyReader(node, translation, "a SequentialStep", ("type", *SEQUENTIAL), normal=_normal_key, written=_pascal)
     found = keys.node_at("handler_name")
     if found is None:
         translation.error(node.position, "missing-key", "a SequentialStep needs 'HandlerName': the handler it calls")
@@ -117,7 +118,7 @@ def _handler_step(name: YamlNode, at: YamlNode, key: str, translation: Translati
 
 
 def _parallel_step(node: YamlNode, translation: Translation) -> YamlNode:
-    keys = KeyReader(node, translation, "a ParallelStep", ("type", *_PARALLEL), normal=_normal_key, written=_pascal)
+    keys = KeyReader(node, translation, "a ParallelStep", ("type", *PARALLEL), normal=_normal_key, written=_pascal)
     names = keys.node_at("handler_names")
     limit = keys.node_at("max_concurrency")
     return _group_step(names or YamlNode(*node.position, items=[]), translation, node, limit, _policy(keys, names))
@@ -178,3 +179,9 @@ def _normal_key(key: str) -> str:
 
 def _pascal(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
+
+
+def spellings(key: str) -> tuple[str, ...]:
+    """How a key may be written."""
+    pascal = _pascal(key)
+    return tuple(dict.fromkeys((key, pascal, pascal[:1].lower() + pascal[1:])))

@@ -16,6 +16,7 @@ from flows.errors import InvalidPipeline, Problem
 from flows.loaders.complaints import complaints
 from flows.loaders.dialects import recognise
 from flows.loaders.foreign import Translation
+from flows.loaders.other_files import refuse_other_files, refuse_skill
 from flows.loaders.yaml_nodes import Position, YamlDocument, YamlNode, read_yaml
 from flows.loaders.yaml_steps import StepPositions, lookup, steps_in
 from flows.model import Pipeline
@@ -34,6 +35,8 @@ class LoadedPipeline:
     dialect: str = "native"
     """The dialect that the file is written in: native, hpd, chain, data or stages."""
     warnings: tuple[Problem, ...] = ()
+    open_inputs: bool = False
+    """Whether its notation has no place for parameters, so that the fields that its steps need are its inputs."""
 
     def position_of(self, path: str, *keys: str) -> Position:
         """Line and column of the step at a path such as `"1.2"`, or of a key in it; `""` is the pipeline."""
@@ -65,7 +68,9 @@ def load_pipeline_text(text: str, *, file: str = "<text>", name: str | None = No
     Raises:
         InvalidPipeline: everything that is wrong with the text, in the order of its lines.
     """
+    refuse_skill(text, file)
     document = read_yaml(text, file=file)
+    refuse_other_files(document.root, file)
     dialect = recognise(document.root) if document.root is not None else None
     translation = Translation(file)
     if dialect is not None and document.root is not None:
@@ -81,7 +86,9 @@ def load_pipeline_text(text: str, *, file: str = "<text>", name: str | None = No
         readable = pipeline or _readable_part(root)
         draft = readable and LoadedPipeline(readable, StepPositions(root), file, dialect_name, warnings)
         raise InvalidPipeline(problems, draft=draft)
-    return LoadedPipeline(pipeline, StepPositions(root), file, dialect_name, warnings)
+    is_list = document.root is not None and document.root.items is not None
+    open_inputs = dialect_name == "hpd" or (dialect_name == "native" and is_list)
+    return LoadedPipeline(pipeline, StepPositions(root), file, dialect_name, warnings, open_inputs)
 
 
 def check_pipeline(root: YamlNode, *, file: str) -> tuple[Pipeline | None, list[Problem]]:

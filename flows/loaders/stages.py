@@ -15,10 +15,10 @@ from flows.loaders.foreign import KeyReader, Translation, built, identity, liste
 from flows.loaders.yaml_nodes import YamlNode
 
 _PAYLOAD_NAME = re.compile(r"@payload\.([A-Za-z_]\w*)")
-_TOP = ("name", "pipeline_id", "description", "version", "stages", "stop_on_failure")
-_STAGE = ("name", "jobs", "stop_on_failure", "max_workers", "loop", "enabled")
-_LOOP = ("over", "payload", "jobs", "max_items")
-_JOB = ("job", "payload", "enabled", "idempotency_key")
+TOP = ("name", "pipeline_id", "description", "version", "stages", "stop_on_failure")
+STAGE = ("name", "jobs", "stop_on_failure", "max_workers", "loop", "enabled")
+LOOP = ("over", "payload", "jobs", "max_items")
+JOB = ("job", "payload", "enabled", "idempotency_key")
 
 
 def signs(node: YamlNode) -> int:
@@ -30,7 +30,7 @@ def signs(node: YamlNode) -> int:
 
 def translate(root: YamlNode, translation: Translation, name: str) -> YamlNode:
     """The native form of a document."""
-    keys = KeyReader(root, translation, "a pipeline of stages", _TOP)
+    keys = KeyReader(root, translation, "a pipeline of stages", TOP)
     stop = keys.flag("stop_on_failure", True)
     stages = keys.items("stages", "a list of stages") or []
     if not stages and "stages" in keys:
@@ -64,7 +64,7 @@ def _stage_step(node: YamlNode, translation: Translation, stop: bool, limited: b
             node.position, "bad-step", f"a stage must be a mapping with 'name' and 'jobs', not {node.description()}"
         )
         return unreadable(node)
-    keys = KeyReader(node, translation, "a stage", _STAGE)
+    keys = KeyReader(node, translation, "a stage", STAGE)
     name = keys.text("name")
     if name is None and "name" not in keys:
         translation.error(node.position, "missing-key", "a stage needs 'name'")
@@ -110,7 +110,7 @@ def _loop_step(
     if loop.entries is None:
         stage.report("loop", "a mapping with 'over' and 'jobs'")
         return unreadable(loop)
-    keys = KeyReader(loop, translation, "a loop", _LOOP)
+    keys = KeyReader(loop, translation, "a loop", LOOP)
     over = keys.node_at("over")
     if over is None or not isinstance(over.scalar, str):
         message = "a loop needs 'over': a field or a reference such as '@run.peek.items'"
@@ -158,7 +158,7 @@ def _job_step(node: YamlNode, translation: Translation, payload: YamlNode | None
     job: YamlNode | None = node
     fields: dict[str, Any] = {}
     if node.entries is not None:
-        keys = KeyReader(node, translation, "a job", _JOB)
+        keys = KeyReader(node, translation, "a job", JOB)
         job = keys.node_at("job")
         payload = keys.node_at("payload") or payload
         if payload is not None and payload.entries is None:

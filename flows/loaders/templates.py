@@ -10,7 +10,7 @@ The specifications name some steps that our handlers divide differently:
 | `generate_query_embedding` | `embed_query` |
 | `graph_traverse` | `graph_traverse` (the neighbourhood), `graph_search` (the passages it leads to) |
 
-The four patterns name handlers that a team writes itself (`save_to_postgres`, …); they show the structure.
+The patterns name handlers that a team writes itself (`save_to_postgres`, …): `examples/templates/pattern_handlers.py`.
 """
 
 from types import MappingProxyType
@@ -20,7 +20,11 @@ from flows.loaders.builder import PipelineBuilder
 from flows.model import Pipeline
 
 _SOURCES: Final = {
-    "sources": {"type": "list", "required": True, "description": "Files to ingest, as `list_sources` gives them."}
+    "sources": {
+        "type": "list",
+        "required": True,
+        "description": "The folder or URL of the files to ingest, or their listing.",
+    }
 }
 _QUERY: Final = {"query": {"required": True, "description": "The question, in plain words."}}
 
@@ -108,7 +112,9 @@ MULTI_MODEL_EMBEDDING: Final = (
 )
 
 MULTI_SOURCE_RETRIEVAL: Final = (
-    PipelineBuilder("multi_source_retrieval", description="Pattern 2: several sources answer the same question.")
+    PipelineBuilder(
+        "multi_source_retrieval", description="Pattern 2: several sources answer the same question.", parameters=_QUERY
+    )
     .parallel("vector_search", "graph_search", "keyword_search")
     .build()
 )
@@ -123,7 +129,11 @@ MULTI_STORAGE_WRITE: Final = (
 )
 
 MULTI_STAGE: Final = (
-    PipelineBuilder("multi_stage", description="Pattern 4: several parallel stages, each a barrier for the next.")
+    PipelineBuilder(
+        "multi_stage",
+        description="Pattern 4: several parallel stages, each a barrier for the next.",
+        parameters=_SOURCES,
+    )
     .add("extract_text")
     .parallel("extract_tables", "extract_images", "extract_code_blocks")
     .add("merge_extractions")

@@ -2,7 +2,14 @@
 
 from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences
-from flows.model.expressions import check_expression, condition_names, evaluate_condition, render, template_names
+from flows.model.expressions import (
+    check_expression,
+    condition_names,
+    evaluate_condition,
+    render,
+    required_names,
+    template_names,
+)
 from flows.model.limits import (
     Breaker,
     EffectiveResource,
@@ -107,6 +114,7 @@ __all__ = [
     "pipeline_differences",
     "remarks",
     "render",
+    "required_names",
     "scrub",
     "share_of",
     "snake_case",

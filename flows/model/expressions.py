@@ -71,6 +71,27 @@ def template_names(value: Any) -> frozenset[str]:
     return frozenset()
 
 
+@lru_cache(maxsize=1024)
+def required_names(template: str) -> frozenset[str]:
+    """The fields that a template cannot do without: those for which it asks neither `is defined` nor a `default`."""
+    from jinja2 import nodes
+
+    try:
+        tree = _parse(template)
+        names = _names_in(tree)
+    except BadSyntax:
+        return frozenset()
+    guards = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined", "none")]
+    guards += [each.node for each in tree.find_all(nodes.Filter) if each.name in ("default", "d")]
+    return names - {name for guard in guards if guard is not None for name in _names_below(guard)}
+
+
+def _names_below(node: Any) -> list[str]:
+    from jinja2 import nodes
+
+    return [node.name] if isinstance(node, nodes.Name) else [each.name for each in node.find_all(nodes.Name)]
+
+
 def _names_in(tree: Any) -> frozenset[str]:
     """The undeclared names in a syntax tree.
 

@@ -4,9 +4,12 @@ import itertools
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from difflib import get_close_matches
+from typing import Any, NamedTuple, cast
 
 from flows.author import ReadParameter
+from flows.errors import suggest
+from flows.model import required_names
 from flows.planning.dependencies import bits, waits_of_all
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
@@ -22,6 +25,8 @@ class AccessProblem(NamedTuple):
     message: str
     certain: bool
     """Whether it is wrong for every run, whatever fields the run starts with."""
+    keys: tuple[str, ...] = ()
+    """The key of the step that is wrong."""
 
 
 def node_access(nodes: Sequence[Node]) -> Access:
@@ -52,7 +57,11 @@ class _Fields:
         return self._times[name] > 0
 
     def __str__(self) -> str:
-        return shortened(sorted(name for name, times in self._times.items() if times > 0)) or "none"
+        return shortened(self.names) or "none"
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(name for name, times in self._times.items() if times > 0)
 
     @contextmanager
     def also(self, names: Iterable[str]) -> Generator[None]:
@@ -77,8 +86,12 @@ def shortened(names: Sequence[str]) -> str:
 
 def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, str]) -> Iterator[AccessProblem]:
     """Check a node that finds the fields `there`; `known` if there can be no others."""
+    yield from _unknown_names(node, _condition(node.when), there, known, "when")
     match node:
         case Leaf():
+            for option, value in node.options.items():
+                for text in _templates(value):
+                    yield from _unknown_names(node, text, there, known, "options", option)
             for read in node.spec.reads or ():
                 name = node.reads[read.name]
                 if known and read.required and name not in there:
@@ -112,9 +125,12 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
             with there.also([node.item_name]):
                 yield from _check_node(node.body, there, known, reducers)
         case Choice():
-            for _, inner in node.cases:
+            for condition, inner in node.cases:
+                yield from _unknown_names(node, _condition(condition), there, known, "cases")
                 yield from _check_node(inner, there, known, reducers)
         case Sub():
+            for text in _templates(node.parameters):
+                yield from _unknown_names(node, text, there, known, "parameters")
             with there.also(node.plan.pipeline.parameters):
                 for problem in _check_node(node.plan.root, there, known, reducers):
                     yield problem._replace(path=node.path)
@@ -122,6 +138,32 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
             for name in node.inputs:
                 if known and name not in there:
                     yield _unwritten_read(node, f"merge_results reads {name!r}, which nothing before it writes")
+
+
+def _unknown_names(node: Node, template: str, there: _Fields, known: bool, *keys: str) -> Iterator[AccessProblem]:
+    """The fields that a condition or template needs and that cannot be there; without certainty, misspelt ones only."""
+    for name in sorted(required_names(template)) if template else ():
+        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.8)):
+            continue
+        where = "when" if keys[0] == "cases" else ".".join(keys)
+        message = f"{where}: no field named {name!r}{suggest(name, there.names)}"
+        yield AccessProblem(node.path, "unknown-field", message, known, keys)
+
+
+def _condition(text: str | None) -> str:
+    return "" if text is None else "{{ " + text + " }}"
+
+
+def _templates(value: Any) -> Iterator[str]:
+    """The texts with templates in a value."""
+    if isinstance(value, str):
+        yield from [value] if "{{" in value else []
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            yield from _templates(item)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[Any]", value):
+            yield from _templates(item)
 
 
 def _unwritten_read(node: Node, message: str) -> AccessProblem:

@@ -1,5 +1,6 @@
 """A plan in the making: the values and checks that are the same for every kind of step."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -187,12 +188,14 @@ class PlanDraft:
         """The fields that the nodes of all steps have."""
         if step.when is not None:
             access = access | Access(reads=condition_names(step.when))
-        step_id = self.step_id(step.id, path, default_id or label)
+        named = _as_id(step.name) if step.name else ""
+        step_id = self.step_id(step.id, path, named or default_id or label)
         self.scope.steps[step.id or step_id] = ({}, access)
         return {
             "path": path,
             "id": step_id,
-            "label": step.name or label,
+            "label": step.name or step.id or label,
+            "named": bool(step.name or step.id),
             "timeout_s": step.timeout_s,
             "when": step.when,
             "enabled": step.enabled,
@@ -252,3 +255,8 @@ class PlanDraft:
                 resolve_reducer(name)
             except OrchestrationError as error:
                 self.problem(path, "unknown-reducer", str(error), "reducers")
+
+
+def _as_id(name: str) -> str:
+    """A name for people as a part of an id."""
+    return re.sub(r"[^A-Za-z0-9_\-]+", "_", name).strip("_")

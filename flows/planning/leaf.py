@@ -1,6 +1,8 @@
 """A handler step in a plan: its reads, writes, resources and options, checked against the handler's declaration."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -9,6 +11,9 @@ from flows.errors import OrchestrationError, UnknownName, suggest
 from flows.model import Handler, Retry, check_expression, template_names
 from flows.planning.draft import PlanDraft
 from flows.planning.plan import Access, Leaf
+
+PROVIDER_OPTIONS = "provider_options"
+"""The option of handlers that pass on what they do not know themselves."""
 
 
 def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Leaf:
@@ -34,6 +39,7 @@ def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> 
             draft.problem(
                 path, "unknown-write", f"{spec.name} writes no {write!r}{suggest(write, spec.writes)}", "writes", write
             )
+    step = _passing_on(draft, step, spec, path)
     _check_options(draft, step, spec, path)
     uses = tuple(dict.fromkeys((*spec.uses, *step.uses)))
     draft.used.update(uses)
@@ -86,6 +92,25 @@ def _step_declaration(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: 
     except OrchestrationError as error:
         draft.problem(path, "bad-option", f"{spec.name}: {error}")
     return None
+
+
+def _passing_on(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Handler:
+    """The step with options that its handler does not know among those that the handler passes on to its provider."""
+    known = [name for name in spec.options.model_fields if name != PROVIDER_OPTIONS]
+    if PROVIDER_OPTIONS not in spec.options.model_fields:
+        return step
+    own = step.options.get(PROVIDER_OPTIONS)
+    unknown = {
+        name: value
+        for name, value in step.options.items()
+        if name not in spec.options.model_fields and not get_close_matches(name, known, n=1, cutoff=0.8)
+    }
+    if not unknown or not isinstance(own, (Mapping, type(None))):
+        return step
+    message = f"passed on to the provider as they are: {', '.join(unknown)}; {spec.name} does not know them"
+    draft.problem(path, "provider-option", message, "options", next(iter(unknown)), level="warning")
+    kept = {name: value for name, value in step.options.items() if name not in unknown}
+    return step.model_copy(update={"options": {**kept, PROVIDER_OPTIONS: {**(own or {}), **unknown}}})
 
 
 def _check_options(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> None:

@@ -28,6 +28,9 @@ class NodeFields:
     """The indices of the node and its enclosing steps in the pipeline, counted from 0: `2.1`."""
     id: str
     label: str
+    """Its name for people: that of its author, else of its handler or what it does."""
+    named: bool = False
+    """Whether the label is a name that its author gave."""
     timeout_s: float | None = None
     when: str | None = None
     enabled: bool = True
@@ -171,6 +174,8 @@ class Plan:
     retry_budget: RetryBudget | None = None
     warnings: tuple[Problem, ...] = ()
     fingerprint: str = ""
+    dialect: str = "native"
+    """The dialect that the pipeline is written in, whose words are used in its logs and errors."""
     task_runner: TaskRunner = field(default_factory=TaskRunner)
     """It holds for the plans inside this one too, whatever their pipelines declare."""
     outputs: tuple[OutputField, ...] = ()

@@ -1,5 +1,6 @@
 """Makes the plan of a pipeline: names resolved, declarations checked, steps numbered; or reports all its problems."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
@@ -42,12 +43,16 @@ def make_plan(
     overrides: Overrides | None = None,
     file: str | None = None,
     position_of: PositionOf = lambda *path: (0, 0),
+    dialect: str = "native",
+    strict: bool = False,
 ) -> Plan:
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
     that nothing writes is only a warning, since the run may start with that field. With `file` and `position_of`,
-    problems have a line and a column.
+    problems have a line and a column. Logs and errors of the run are in the words of the `dialect`.
+    If `strict`, a name in a condition or template that no field can have is an error; else it fails the step that
+    needs it, and is a warning here.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
@@ -55,16 +60,29 @@ def make_plan(
     planner = _Planner(
         pipeline, registry or REGISTRY, catalog or {}, overrides or Overrides(), file or pipeline.name, position_of
     )
+    planner.keeps_apart, planner.missing = dialect == "chain", {}
     try:
         root = planner.chain(pipeline.steps, "", pipeline.name)
         planner.check_ids()
         fields = frozenset(given or ()) | frozenset(pipeline.parameters)
         level = "error" if given is not None else "warning"
         for found in check_access(root, fields, planner.reducers):
-            planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+            if found.code != "unknown-field":
+                planner.problem(found.path, found.code, found.message, level="error" if found.certain else level)
+            elif found.certain or planner.missing:  # else a handler that takes the whole context may write it
+                severity = "error" if strict else "warning"
+                planner.problem(found.path, found.code, found.message, *found.keys, level=severity)
         planner.check_outputs(root, fields, level)
         for path, message in mismatches(root):
             planner.problem(path, "type-mismatch", message, level="warning")
+        if planner.keeps_apart and len(planner.missing) > 1:
+            first = next(iter(planner.missing))
+            planner.problem(
+                planner.missing[first],
+                "unknown-types",
+                f"{len(planner.missing)} types of steps are not known: {', '.join(planner.missing)}; write a handler "
+                f"for each (`braid new handler {first}` begins one) in a module that BRAID_HANDLER_MODULES names",
+            )
     except TooManyProblems:
         raise InvalidPipeline(_first_problems(planner.problems)) from None
     errors = [problem for problem in planner.problems if problem.level == "error"]
@@ -80,6 +98,7 @@ def make_plan(
         retry_budget=pipeline.retry_budget,
         warnings=tuple(problem for problem in planner.problems if problem.level != "error"),
         fingerprint=planner.fingerprint(),
+        dialect=dialect,
         task_runner=planner.task_runner,
         outputs=plan_outputs(pipeline, root),
         writes_known=writes_are_known(root),
@@ -96,6 +115,11 @@ def _first_problems(problems: Sequence[Problem]) -> list[Problem]:
 
 class _Planner(PlanDraft):
     """Makes the nodes of the steps and numbers them."""
+
+    missing: dict[str, str]
+    """Handlers that are not registered, each with the path of a step that names it."""
+    keeps_apart = False
+    """Whether fields that several branches write hold the value of each, as in content chains."""
 
     def chain(self, steps: tuple[Step, ...], path: str, label: str) -> Node:
         """The node of steps that run in order, or, in `mode: dag`, as soon as they can."""
@@ -130,7 +154,8 @@ class _Planner(PlanDraft):
         """For each step, the indices of the steps that its `depends_on` names."""
         known: dict[str, int] = {}
         for index, (step, node) in enumerate(zip(steps, nodes, strict=True)):
-            names = (node.id, step.handler) if isinstance(step, Handler) else (node.id,)
+            # Inside a sub-pipeline the node's id has a prefix; authors name their steps as they wrote them.
+            names = [step.id or node.id, *([step.handler] if isinstance(step, Handler) else [])]
             known |= dict.fromkeys(names, index)
         return tuple(
             frozenset(self._earlier_steps(step.depends_on, index, known, nodes[index].path))
@@ -180,6 +205,7 @@ class _Planner(PlanDraft):
                 fields = {name: getattr(step, name) for name in StepFields.model_fields}
                 return self._sub(SubPipeline(pipeline=step.handler, parameters=step.options, **fields), path)
             self.problem(path, "unknown-handler", str(error), "handler")
+            self.missing[step.handler] = path
             nothing_known: tuple[dict[str, str], Access] = ({}, Access(known=False))
             self.scope.steps |= dict.fromkeys([step.handler, step.id or step.handler], nothing_known)
             return Chain(path=path, id=path, label=step.handler, access=Access(known=False))
@@ -201,6 +227,8 @@ class _Planner(PlanDraft):
             assert step.split is not None
             access = access | Access(reads=frozenset({step.split.over.split(".")[0]}))
         self.check_reducers(step.reducers, path)
+        if self.keeps_apart:
+            step = step.model_copy(update={"reducers": {**_keeping_apart(children), **step.reducers}})
         label = f"Parallel({', '.join(node.label for node in children)})"
         common = self.common(step, path, label, access, "parallel")
         self.groups.add(step.id or common["id"])
@@ -336,6 +364,7 @@ class _Planner(PlanDraft):
                 problems=self.problems,
                 counted=self.counted,
             )
+            nested.missing = self.missing
             root = nested.chain(inner.steps, "", inner.name)
             nested.check_ids()
             for kind, given in (("budget", inner.budget), ("retry budget", inner.retry_budget)):
@@ -378,3 +407,9 @@ def _child_path(path: str, index: int) -> str:
 
 def _with_changes(node: Node, changes: Mapping[str, Any]) -> Any:
     return replace(node, **changes)
+
+
+def _keeping_apart(branches: Sequence[Node]) -> dict[str, str]:
+    """Reducers that keep the values of branches apart, for the fields that several of them write."""
+    counted = Counter(name for branch in branches for name in branch.access.writes)
+    return {name: "namespaced" for name, count in counted.items() if count > 1}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flows.author import Outcome, failure_summary
+from flows.author import Outcome
 from flows.model import ITEM, StepPath
 from flows.reports.causes import hint_for
 from flows.reports.tables import cell, markdown_table, shortened
@@ -71,7 +71,8 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
     aside = sum(len(outcome.failures) for outcome in listed)
     summary = ""
     if failed:
-        summary = failure_summary(len(failed), _message(failed[0]))
+        first = f"{failed[0].id}: {_message(failed[0])}"
+        summary = f"{len(failed)} steps failed. First failure: {first}" if len(failed) > 1 else f"Step failed: {first}"
     if aside:
         first = next(failure for outcome in listed for failure in outcome.failures)
         text = f"{aside} item(s) set aside. First: {first.item}: {first.error}"

@@ -88,7 +88,7 @@ def _box_name(node: Node, prefix: str) -> str:
 
 
 def _group_name(group: Group) -> str:
-    return "parallel" if group.id.endswith(".parallel") else group.id
+    return group.label if group.named else "parallel"
 
 
 def _limit(node: Group | Loop) -> str:

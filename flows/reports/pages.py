@@ -56,6 +56,8 @@ def plan_outline(plan: Plan) -> str:
 def _outline(node: Node, depth: int) -> Iterator[str]:
     indent, deeper = "  " * depth, depth + 1
     match node:
+        case Leaf() if node.label != node.spec.name:
+            yield f"{indent}- {node.label} ({node.spec.name})"
         case Leaf() | FanIn():
             yield f"{indent}- {node.label}"
         case Chain() if not node.own_outcome:
@@ -64,7 +66,8 @@ def _outline(node: Node, depth: int) -> Iterator[str]:
             yield f"{indent}- in order:"
         case Group():
             how = "as soon as what they read is there" if node.derived else f"at once, at most {node.limit}"
-            yield f"{indent}- **{len(node.children)} {how}** ({node.policy.name}):"
+            name = f"{node.label}: " if node.named else ""
+            yield f"{indent}- **{name}{len(node.children)} {how}** ({node.policy.name}):"
         case Loop():
             batch = f", {node.batch_size} per batch" if node.batch_size else ""
             yield f"{indent}- **{node.label}{batch}, at once at most {node.limit}**:"

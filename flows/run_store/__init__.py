@@ -1,6 +1,6 @@
 """The run store: what each run did, step by step, with time and cost; and the finished calls that resuming needs."""
 
-from flows.run_store.database import NewerRunStore, open_database
+from flows.run_store.database import NewerRunStore, UnusableRunStore, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.fit import measure_fit
 from flows.run_store.recorder import SECRET_LEFT_OUT, Recorder, RunStoreFailed
@@ -8,12 +8,13 @@ from flows.run_store.recording import record_run
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.shared_rates import DatabaseRates
 from flows.run_store.signing import KEY_FILE, SigningKey, UnsignedResult
-from flows.run_store.store import RunStore
+from flows.run_store.store import AmbiguousRun, RunStore
 from flows.run_store.stored_calls import StoredCall, pack
 
 __all__ = [
     "KEY_FILE",
     "SECRET_LEFT_OUT",
+    "AmbiguousRun",
     "DatabaseRates",
     "DocumentRecord",
     "NewerRunStore",
@@ -25,6 +26,7 @@ __all__ = [
     "SigningKey",
     "StoredCall",
     "UnsignedResult",
+    "UnusableRunStore",
     "measure_fit",
     "open_database",
     "pack",

@@ -1,11 +1,14 @@
 """Opens the database of the run store, with the settings that SQLite needs, and migrates it to the newest tables."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flows.errors import OrchestrationError
 from flows.storage import private_file
@@ -20,8 +23,21 @@ class NewerRunStore(OrchestrationError):
     """The database belongs to a newer version of Braid."""
 
 
+class UnusableRunStore(OrchestrationError):
+    """The database cannot be opened; the message has its address, the reason and the settings."""
+
+
 def open_database(url: str) -> sa.Engine:
-    """An engine for `url`; for SQLite, the folder is created, writers wait for each other, and readers never wait."""
+    """An engine for `url`; for SQLite, the folder is created, writers wait for each other, and readers never wait.
+
+    Raises:
+        UnusableRunStore: the URL is none, its driver is missing, or its folder cannot be made.
+    """
+    with _explained(url):
+        return _make_engine(url)
+
+
+def _make_engine(url: str) -> sa.Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
@@ -45,7 +61,13 @@ def migrate(engine: sa.Engine) -> None:
 
     Raises:
         NewerRunStore: the database belongs to a newer version of Braid.
+        UnusableRunStore: the database cannot be reached, read or written.
     """
+    with _explained(engine.url.render_as_string(hide_password=True)):
+        _migrate(engine)
+
+
+def _migrate(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         found = _revision(connection)
     if found == HEAD:
@@ -60,6 +82,23 @@ def migrate(engine: sa.Engine) -> None:
         _lock(connection)
         _upgrade(connection)
         connection.commit()
+
+
+@contextmanager
+def _explained(url: str) -> Generator[None]:
+    """Turn what goes wrong while a database is opened into one line."""
+    try:
+        yield
+    except (OSError, SQLAlchemyError, ImportError) as error:
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+        except SQLAlchemyError:
+            shown = repr(url) if "@" not in url else "that is given"  # a password may precede an @
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        reason = " ".join(str(cause).split()) if not isinstance(cause, OSError) else str(cause)
+        raise UnusableRunStore(
+            f"the run store {shown} cannot be opened: {reason}; check BRAID_HOME, or BRAID_DATABASE_URL if it is set"
+        ) from error
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from flows.author import Attempt, Outcome, OutputRecord, RunResult, add_up, now
 from flows.engine import FinishedCall
+from flows.errors import OrchestrationError, UnknownName
 from flows.limits import SECONDS
 from flows.model import StepPath
 from flows.run_store import documents
@@ -25,6 +26,14 @@ from flows.run_store.tables import attempts, finished_calls, outcomes, outputs, 
 
 _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 """The most runs, and the most rows of their steps, that statistics are computed from."""
+
+
+class AmbiguousRun(OrchestrationError):
+    """The beginning of a run's id fits several runs."""
+
+    def __init__(self, run_id: str, found: Sequence[RunRecord]) -> None:
+        listed = ", ".join(f"{one.run_id} ({one.pipeline}, {one.status})" for one in found)
+        super().__init__(f"{run_id!r} fits several runs, give more of the id: {listed}")
 
 
 class RunStore:
@@ -134,12 +143,39 @@ class RunStore:
 
     # Reading.
 
-    def recent(self, *, pipeline: str | None = None, limit: int = 50) -> list[RunRecord]:
-        """The newest runs, newest first."""
+    def recent(
+        self, *, pipeline: str | None = None, status: str | None = None, since: float | None = None, limit: int = 50
+    ) -> list[RunRecord]:
+        """The newest runs, newest first; `since` is in seconds since the epoch."""
         query = sa.select(runs).order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(limit)
         if pipeline is not None:
             query = query.where(runs.c.pipeline == pipeline)
+        if status is not None:
+            query = query.where(runs.c.status == status)
+        if since is not None:
+            query = query.where(runs.c.started >= since)
         return self._records(query)
+
+    def beginning_with(self, run_id: str, *, limit: int = 10) -> list[RunRecord]:
+        """The runs whose ids begin so, the newest first; only the one that has exactly this id, if there is one."""
+        query = sa.select(runs).where(runs.c.run_id.startswith(run_id, autoescape=True))
+        found = self._records(query.order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(limit))
+        exact = self._records(sa.select(runs).where(runs.c.run_id == run_id))
+        return exact or found
+
+    def find(self, run_id: str) -> RunRecord:
+        """The run with that id, or the only one whose id begins with it.
+
+        Raises:
+            AmbiguousRun: several ids begin with it; the message has them.
+            UnknownName: there is no such run; the message suggests the nearest.
+        """
+        found = self.beginning_with(run_id)
+        if not found:
+            raise UnknownName("run", run_id, [known.run_id for known in self.recent(limit=200)])
+        if len(found) > 1:
+            raise AmbiguousRun(run_id, found)
+        return found[0]
 
     def get(self, run_id: str) -> RunRecord | None:
         """The run with that id, or the only one whose id begins with it; None if there is none, or more than one."""

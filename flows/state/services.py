@@ -52,6 +52,11 @@ class Services:
     def __contains__(self, name: object) -> bool:
         return name in self._factories or name in self._objects
 
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the services that existed already."""
+        return frozenset(self._objects)
+
     def with_factories(self, factories: Mapping[str, Callable[[], Any]]) -> "Services":
         """These services and more; services that were made already are made anew."""
         return Services({**self._factories, **factories}, objects=self._objects)

@@ -97,12 +97,20 @@ def _own_value(value: Any, where: str, depth: int) -> tuple[Any, bool]:
         return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), where, depth)
     if isinstance(value, Mapping):  # views, proxies and other mappings become plain ones
         return _own_value(dict(cast("Mapping[Any, Any]", value)), where, depth)
+    if kind.__module__.partition(".")[0] in _TABLES:
+        raise UnsupportedValue(
+            f"{where} is a table ({kind.__module__}.{kind.__qualname__}), which a context does not hold; write it to "
+            "Parquet or Arrow IPC in the storage (`call.services['storage']`) and return its URI, or return plain "
+            "rows: `to_dict('records')` of pandas, `to_dicts()` of Polars, `to_pylist()` of Arrow"
+        )
     raise UnsupportedValue(
         f"{where} is a {kind.__module__}.{kind.__qualname__}, which a context cannot hold; give plain data "
         "(numbers, texts, lists, mappings, dataclasses, arrays), a URI that refers to it, or make it a service"
     )
 
 
+_TABLES = frozenset({"pandas", "polars", "pyarrow", "duckdb", "dask", "modin"})
+"""Packages of data frames."""
 _EXACT_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _FIELDS: dict[type[Any], tuple[dataclasses.Field[Any], ...]] = {}
 

@@ -14,9 +14,9 @@ from flows.model import Pipeline
 from flows.planning import Group, Leaf, Limit, Plan, Sub, make_plan
 from flows.state import Context, fingerprint, short_repr
 from flows.testkit.effects import EffectWatch
+from flows.testkit.evidence import FINE
 from flows.testkit.faults import Faults
 from flows.testkit.invariants import broken_promises
-from flows.testkit.oracle import FINE
 from flows.testkit.schedules import Schedule
 from flows.testkit.trace import PlanRunner, RunTrace, trace_run
 
@@ -91,6 +91,7 @@ def explore(
     observe: Observe | None = None,
     registry: Registry | None = None,
     first_seed: int = 0,
+    shrink: bool = True,
     engine: PlanRunner = run_plan,
 ) -> Exploration:
     """Run a pipeline under `schedules` schedules, in virtual time and without threads, until one breaks a promise.
@@ -98,7 +99,7 @@ def explore(
     `make_context` makes a new context for every run, with new services if handlers change any. `registry` has the
     handlers of a pipeline; a plan has them already. With `faults`, every second schedule has some. `observe(context)`
     returns the effects of the run outside of the context (the content of a store, as plain data); like the context,
-    they must not depend on the schedule.
+    they must not depend on the schedule. With `shrink`, a failing schedule is reduced to the choices that are enough.
 
     Meanwhile the logs of the process are off and `random` is seeded, so that a seed always gives the same run.
 
@@ -116,7 +117,8 @@ def explore(
         for seed in range(first_seed, first_seed + schedules):
             complaints = explorer.complaints(Schedule(seed, explorer.tick_s))
             if complaints:
-                return explorer.report(explorer.shrunk(seed, complaints), seed - first_seed + 1, began)
+                failure = explorer.shrunk(seed, complaints) if shrink else ScheduleFailure(seed, tuple(complaints))
+                return explorer.report(failure, seed - first_seed + 1, began)
     return explorer.report(None, schedules, began)
 
 

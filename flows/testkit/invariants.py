@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from flows.author import RACES, Status
 from flows.model import StepPath
 from flows.planning import Group, Leaf, Loop, Sub
-from flows.testkit.oracle import FINE, judge
+from flows.testkit.evidence import FINE
+from flows.testkit.oracle import judge
 from flows.testkit.shape import NodeInstance, node_instances
 from flows.testkit.trace import ENDS, RunTrace
+from flows.testkit.values import wrong_values
+
+_REAL_SLACK_S = 0.5
+"""How long after a stop a step may still start if time is real: the stop takes a few turns of a busy loop."""
 
 
 def broken_promises(trace: RunTrace) -> list[str]:
@@ -25,6 +30,7 @@ def broken_promises(trace: RunTrace) -> list[str]:
         return found
     found += _outcomes(trace, instances)
     found += judge(trace, root)
+    found += wrong_values(trace, root)
     found += _refused_merges(trace, instances)
     found += _after_stops(trace, instances)
     return found
@@ -165,8 +171,9 @@ def _after_stops(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> It
             running = any(begun.get(path, float("inf")) <= at[first.path] for path in inside)
             if race or node.policy.on_branch_failure == "cancel" or not running:
                 stops.append((at[first.path], f"{first.path} {ended[first.path]}", inside, instance.path))
+    slack = _REAL_SLACK_S if trace.real_time else 0.0
     for moment, why, inside, around in stops:
-        late = sorted(path for path in inside if path in begun and begun[path] > moment)
+        late = sorted(path for path in inside if path in begun and begun[path] > moment + slack)
         for path in late:
             yield f"{path}: started after {why}" + (f", which stops the branches of {around}" if around else "")
 

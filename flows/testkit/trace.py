@@ -12,10 +12,10 @@ from flows.author import Outcome, RunResult, ending_of
 from flows.calling import LeafCall, LeafResult
 from flows.engine import Event, LoopStarted, Prepared, RunLeaf, StepFinished, StepStarted, run_plan
 from flows.engine import run_leaf as run_inline
-from flows.errors import FatalError, TransientError
+from flows.errors import FatalError, OrchestrationError, TransientError
 from flows.model import StepPath
 from flows.planning import Plan
-from flows.state import Context
+from flows.state import Context, fingerprint
 from flows.testkit.clock import EndlessWait, VirtualLoop, end_tasks
 from flows.testkit.faults import Faults, Stop
 from flows.testkit.schedules import Delay, Schedule
@@ -42,6 +42,16 @@ class TraceEvent:
 
 
 @dataclass
+class TracedCall:
+    """The calls of one step: the inputs of each attempt, and the result of the one that returned."""
+
+    seen: list[list[str]] = field(default_factory=list[list[str]])
+    """By attempt: the fingerprints of the inputs, without contexts."""
+    returned: bool = False
+    result: Any = None
+
+
+@dataclass
 class RunTrace:
     """Everything that happened in one run."""
 
@@ -52,11 +62,16 @@ class RunTrace:
     """The outcomes in the order in which they were reported, also of a run that was stopped."""
     sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
     """By path of a loop: the number of its items."""
+    calls: dict[StepPath, TracedCall] = field(default_factory=dict[StepPath, TracedCall])
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The fields of the context at the start."""
     result: RunResult | None = None
     stopped: Stop | None = None
     stopped_at: float = 0.0
     stuck: str = ""
     broken: BaseException | None = None
+    real_time: bool = False
+    """Whether handlers ran in threads, and time was not virtual."""
     fingerprint: str = ""
 
     @property
@@ -71,7 +86,7 @@ class CallWatch(Protocol):
     def __call__(self, leaf: LeafCall, before: Any = None) -> Any: ...
 
 
-class _TraceRecorder:
+class TraceRecorder:
     """Traces a run, and injects the delays and faults of its schedule."""
 
     def __init__(self, trace: RunTrace, faults: Faults | None, stop: tuple[Stop, int] | None, watch: CallWatch | None):
@@ -122,6 +137,8 @@ class _TraceRecorder:
         @functools.wraps(function)
         async def played(*inputs: Any, **options: Any) -> Any:
             call = f"{path}#{leaf.progress.attempts}"
+            traced = self.trace.calls.setdefault(path, TracedCall())
+            traced.seen.append([value_mark(value) for value in inputs if not isinstance(value, Context)])
             self.note("entered", path)
             if self.dead:
                 await _for_ever()
@@ -150,6 +167,7 @@ class _TraceRecorder:
                 self.note("raised", path)
                 raise
             self.note("returned", path)
+            traced.returned, traced.result = True, result
             return result
 
         return played
@@ -178,6 +196,19 @@ class _TraceRecorder:
                 pass
 
 
+def value_mark(value: Any) -> str:
+    """A fingerprint of a value; empty for one that has none."""
+    try:
+        return fingerprint(value)
+    except OrchestrationError:
+        return ""
+
+
+def plain_fields(context: Context) -> dict[str, Any]:
+    """The fields of a context, as they are."""
+    return {name: context.field_value("data", name) for name in context.data}
+
+
 def _ignore_report(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
     """Ignore the reports of a loop about tasks that failed while their run was killed."""
 
@@ -197,8 +228,8 @@ def trace_run(
     engine: PlanRunner = run_plan,
 ) -> RunTrace:
     """Run a plan under a schedule and return its trace; an error of a broken engine is in the trace too."""
-    trace = RunTrace(plan, schedule)
-    recorder = _TraceRecorder(trace, faults, stop, watch)
+    trace = RunTrace(plan, schedule, given=plain_fields(context))
+    recorder = TraceRecorder(trace, faults, stop, watch)
     loop = VirtualLoop(max_turns=MAX_TURNS)
     loop.set_exception_handler(_ignore_report)
     chance = random.getstate()

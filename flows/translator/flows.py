@@ -33,6 +33,7 @@ from flows.model import Pipeline
 from flows.planning import Plan
 from flows.reports import LiveProgress, Page, plan_page, run_pages
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
+from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
 
@@ -116,11 +117,13 @@ async def _as_flow(
 ) -> RunResult | str:
     """The result of a run, or how to go on from one that was stopped."""
     kept: list[RunResult] = []
+    handler = sigterm_handler()
 
     async def run() -> State[Any]:
         prepared = prepare(parameters)
         try:
-            kept.append(await _run(prepared))
+            with handling_sigterm(handler):
+                kept.append(await _run(prepared))
         except asyncio.CancelledError:
             # Left to Prefect, it would read Crashed.
             return Cancelled(

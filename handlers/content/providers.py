@@ -19,6 +19,8 @@ SPEECH_TIMEOUT_S = 120.0
 class ContentProvider(Protocol):
     """The models behind content steps; safe to use from several threads. Costs are reported to `call`.
 
+    `extra` are options of the provider's own; one that takes none warns.
+
     Every method raises:
         TransientError: it is busy or away.
         FatalError: it refuses, or cannot do this.
@@ -28,23 +30,37 @@ class ContentProvider(Protocol):
     draws: bool
     """Whether it makes real pictures, not placeholders."""
 
-    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+    def speech(
+        self, text: str, *, model: str, voice: str, language: str, speed: float, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
         """A WAV."""
         ...
 
-    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+    def image(self, prompt: str, *, model: str, size: str, extra: Mapping[str, Any], call: Call) -> bytes:
         """A picture in a format that Pillow reads."""
         ...
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
+    def describe(
+        self,
+        image: bytes,
+        *,
+        media_type: str,
+        prompt: str,
+        model: str,
+        where: str,
+        extra: Mapping[str, Any],
+        call: Call,
+    ) -> str:
         """A description of a picture; `where` names it in errors."""
         ...
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
+    def video(
+        self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
         """An animated WebP that begins with a picture."""
         ...
 
-    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, extra: Mapping[str, Any], call: Call) -> str:
         """A text made of another."""
         ...
 
@@ -56,19 +72,38 @@ class OfflineProvider:
     name = "offline"
     draws = False
 
-    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+    def speech(
+        self, text: str, *, model: str, voice: str, language: str, speed: float, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
+        _leave_out(extra, self.name, call)
         return speak(text, voice=voice, language=language, speed=speed, timeout_s=SPEECH_TIMEOUT_S)
 
-    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+    def image(self, prompt: str, *, model: str, size: str, extra: Mapping[str, Any], call: Call) -> bytes:
+        _leave_out(extra, self.name, call)
         return draw_poster(prompt, model=model, size=parse_size(size))
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
+    def describe(
+        self,
+        image: bytes,
+        *,
+        media_type: str,
+        prompt: str,
+        model: str,
+        where: str,
+        extra: Mapping[str, Any],
+        call: Call,
+    ) -> str:
+        _leave_out(extra, self.name, call)
         return describe(image, where=where)
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
+    def video(
+        self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
+        _leave_out(extra, self.name, call)
         return moving_poster(image, seconds=seconds, where=where)
 
-    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, extra: Mapping[str, Any], call: Call) -> str:
+        _leave_out(extra, self.name, call)
         return " ".join(summarise(split_sentences(text), sentences=sentences))
 
 
@@ -92,18 +127,20 @@ class OpenAIProvider:
         self._models = dict(models or {})
         self._endpoint = Endpoint(base_url, api_key=api_key, timeout_s=timeout_s)
 
-    def speech(self, text: str, *, model: str, voice: str, language: str, speed: float, call: Call) -> bytes:
+    def speech(
+        self, text: str, *, model: str, voice: str, language: str, speed: float, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
         chosen = self._model_name(model, "text_to_speech")
-        body = {"model": chosen, "input": text, "voice": voice, "speed": speed, "response_format": "wav"}
+        body = {"model": chosen, "input": text, "voice": voice, "speed": speed, "response_format": "wav", **extra}
         data = self._endpoint.post_for_bytes("audio/speech", body)
         call.report_cost(chosen, characters=len(text))
         return data
 
-    def image(self, prompt: str, *, model: str, size: str, call: Call) -> bytes:
+    def image(self, prompt: str, *, model: str, size: str, extra: Mapping[str, Any], call: Call) -> bytes:
         parse_size(size)
         chosen = self._model_name(model, "text_to_image")
         answer: Any = self._endpoint.post(
-            "images/generations", {"model": chosen, "prompt": prompt, "size": size, "n": 1}
+            "images/generations", {"model": chosen, "prompt": prompt, "size": size, "n": 1, **extra}
         )
         try:
             data = base64.b64decode(answer["data"][0]["b64_json"], validate=True)
@@ -113,17 +150,31 @@ class OpenAIProvider:
         call.report_cost(chosen, images=1)
         return data
 
-    def describe(self, image: bytes, *, media_type: str, prompt: str, model: str, where: str, call: Call) -> str:
+    def describe(
+        self,
+        image: bytes,
+        *,
+        media_type: str,
+        prompt: str,
+        model: str,
+        where: str,
+        extra: Mapping[str, Any],
+        call: Call,
+    ) -> str:
+        _leave_out(extra, self.name, call)
         asked = prompt or "Describe this picture in a few sentences."
         return ask_model(call, asked, image=(media_type, image), model=self._models.get(model, model) or None)
 
-    def video(self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, call: Call) -> bytes:
+    def video(
+        self, image: bytes, *, prompt: str, model: str, seconds: float, where: str, extra: Mapping[str, Any], call: Call
+    ) -> bytes:
         raise FatalError(
             "OpenAI-compatible endpoints make no videos of pictures; write a handler for the service that "
             "does, or set BRAID_CONTENT_PROVIDER=offline for a placeholder"
         )
 
-    def write(self, text: str, *, prompt: str, model: str, sentences: int, call: Call) -> str:
+    def write(self, text: str, *, prompt: str, model: str, sentences: int, extra: Mapping[str, Any], call: Call) -> str:
+        _leave_out(extra, self.name, call)
         asked = f"{prompt}\n\n{text}".strip() if prompt else text
         return ask_model(call, asked, model=self._models.get(model, model) or None)
 
@@ -135,6 +186,11 @@ class OpenAIProvider:
         if not chosen:
             raise FatalError(f"{step}: an endpoint needs the name of a model; give the step `model`")
         return chosen
+
+
+def _leave_out(extra: Mapping[str, Any], provider: str, call: Call) -> None:
+    if extra:
+        call.logger.warning("the provider %s takes no options %s here; they are left out", provider, ", ".join(extra))
 
 
 def make_provider(

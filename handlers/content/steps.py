@@ -1,8 +1,11 @@
 """The steps of content chains: each works on the field named for one kind of content, and writes another.
 
+Options that a step does not know are passed on to the provider (`provider_options`).
+
 The fields are `text`, `image`, `audio` and `video`, as the kinds of data of the chains.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from flows.author import Call, handler
@@ -29,11 +32,14 @@ def text_to_speech(
     language: str = "en-us",
     speed: float = 1.0,
     output_file: str = "",
+    provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> AudioFile:
     """The text, spoken: a WAV among the artifacts."""
     provider = _provider(call)
-    data = provider.speech(text, model=model, voice=voice, language=language, speed=speed, call=call)
+    data = provider.speech(
+        text, model=model, voice=voice, language=language, speed=speed, extra=provider_options or {}, call=call
+    )
     samples, rate = read_wav(data, where=f"the answer of {provider.name}")
     if not len(samples):
         raise FatalError(f"{provider.name} answered with a sound of no length")
@@ -57,13 +63,14 @@ def text_to_image(
     model: str = "",
     size: str = "768x768",
     output_file: str = "",
+    provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> ImageFile:
     """A picture of the text; offline a placeholder, the text typeset as a poster."""
     provider = _provider(call)
     if not text.strip():
         raise FatalError("there is nothing to draw: the text is empty")
-    data = provider.image(text, model=model, size=size, call=call)
+    data = provider.image(text, model=model, size=size, extra=provider_options or {}, call=call)
     picture = open_image(data, where=f"the answer of {provider.name}")
     if picture.format not in _PICTURES:
         raise FatalError(f"{provider.name} answered with a {picture.format} picture; PNG, JPEG and WebP are kept")
@@ -81,18 +88,38 @@ def text_to_image(
 
 
 @handler(writes="text")
-def image_to_text(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
+def image_to_text(
+    image: ImageFile,
+    *,
+    model: str = "",
+    prompt: str = "",
+    provider_options: Mapping[str, Any] | None = None,
+    call: Call,
+) -> str:
     """A description of a picture; offline only from the file's metadata, its form and colours."""
     data = content_of(image, call.services)
     return _provider(call).describe(
-        data, media_type=image.media_type, prompt=prompt, model=model, where=image.uri, call=call
+        data,
+        media_type=image.media_type,
+        prompt=prompt,
+        model=model,
+        where=image.uri,
+        extra=provider_options or {},
+        call=call,
     )
 
 
 @handler(writes="text", name="image_understanding")
-def understand_image(image: ImageFile, *, model: str = "", prompt: str = "", call: Call) -> str:
+def understand_image(
+    image: ImageFile,
+    *,
+    model: str = "",
+    prompt: str = "",
+    provider_options: Mapping[str, Any] | None = None,
+    call: Call,
+) -> str:
     """A description of a picture: `image_to_text` under another name."""
-    return image_to_text(image, model=model, prompt=prompt, call=call)
+    return image_to_text(image, model=model, prompt=prompt, provider_options=provider_options, call=call)
 
 
 @handler(writes="video")
@@ -104,12 +131,19 @@ def image_to_video(
     prompt: str = "",
     seconds: float = 2.0,
     output_file: str = "",
+    provider_options: Mapping[str, Any] | None = None,
     call: Call,
 ) -> VideoFile:
     """A picture that moves; offline a placeholder, an animated WebP that goes closer to the picture."""
     provider = _provider(call)
     data = provider.video(
-        content_of(image, call.services), prompt=prompt, model=model, seconds=seconds, where=image.uri, call=call
+        content_of(image, call.services),
+        prompt=prompt,
+        model=model,
+        seconds=seconds,
+        where=image.uri,
+        extra=provider_options or {},
+        call=call,
     )
     moving: Any = open_image(data, where=f"the answer of {provider.name}")
     about: Any = store_file(data, "video/webp", name=output_file, folder=output_dir, call=call)
@@ -126,11 +160,21 @@ def image_to_video(
 
 
 @handler(writes="text")
-def text_generation(text: str, *, prompt: str = "", model: str = "", sentences: int = 3, call: Call) -> str:
+def text_generation(
+    text: str,
+    *,
+    prompt: str = "",
+    model: str = "",
+    sentences: int = 3,
+    provider_options: Mapping[str, Any] | None = None,
+    call: Call,
+) -> str:
     """A text made of another; offline the `sentences` sentences that most of the others resemble, in their order."""
     if not text.strip():
         raise FatalError("there is nothing to write about: the text is empty")
-    return _provider(call).write(text, prompt=prompt, model=model, sentences=sentences, call=call)
+    return _provider(call).write(
+        text, prompt=prompt, model=model, sentences=sentences, extra=provider_options or {}, call=call
+    )
 
 
 def _provider(call: Call) -> ContentProvider:

@@ -40,7 +40,7 @@ def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callab
     """Every retriever by itself, and fused as the pipeline `search` does it; each from the question's text."""
 
     def by_vector(query: str) -> list[Hit]:
-        return vector_search(embed_query(query, call=call), top_k=MOST, call=call)
+        return vector_search(query, embed_query(query, call=call), top_k=MOST, call=call)
 
     def by_words(query: str) -> list[Hit]:
         return keyword_search(query, query_rewrite(query, call=call), top_k=MOST, call=call)

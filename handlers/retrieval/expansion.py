@@ -10,14 +10,14 @@ from flows.author import Call, handler
 from handlers.models import Embedder, ask_model
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
-from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.retrieval.searching import keyword_search, vector_search
 from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 
 
-@handler(writes="multi_query_hits")
+@handler(writes="multi_query_hits", needs="index_store")
 def multi_query_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,
@@ -43,13 +43,12 @@ def multi_query_search(
     others = [line for line in dict.fromkeys(lines) if line and line != query][:wordings]
     rankings: list[list[Hit]] = []
     for other in others:
-        vector = embed_query(other, call=call)
-        rankings.append(vector_search(vector, access, filters, top_k=top_k, call=call))
+        rankings.append(vector_search(other, None, access, filters, top_k=top_k, call=call))
         rankings.append(keyword_search(other, (), access, filters, top_k=top_k, call=call))
     return _found_by("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
 
 
-@handler(writes="hyde_hits")
+@handler(writes="hyde_hits", needs="index_store")
 def hyde_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,

@@ -43,7 +43,7 @@ class Walk(Options):
     fan_out: int = 20
 
 
-@handler(writes="graph_hits")
+@handler(writes="graph_hits", needs="index_store")
 @spread
 def graph_search(
     query: str,
@@ -79,7 +79,7 @@ def graph_search(
     return store.hits(dict(ranked), found_by="graph", where=where)
 
 
-@handler(writes="query_neighbourhood")
+@handler(writes="query_neighbourhood", needs="index_store")
 @spread
 def graph_traverse(
     query_entities: Sequence[str],

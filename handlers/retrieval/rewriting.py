@@ -43,7 +43,7 @@ def query_rewrite(
     return list(dict.fromkeys(queries))[:most]
 
 
-@handler(writes="query_entities")
+@handler(writes="query_entities", needs="index_store")
 def extract_entities_from_query(
     query: str,
     queries: Sequence[str] = (),

@@ -19,9 +19,10 @@ def embed_query(query: str, *, call: Call) -> np.ndarray:
     return call.services["embedder"].embed_query(query)
 
 
-@handler(writes="vector_hits")
+@handler(writes="vector_hits", needs="index_store")
 def vector_search(
-    query_vector: np.ndarray,
+    query: str,
+    query_vector: np.ndarray | None = None,
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
     *,
@@ -30,15 +31,19 @@ def vector_search(
 ) -> list[Hit]:
     """The permitted chunks nearest in meaning to the question, best first.
 
+    Without `query_vector`, the question is embedded here.
+
     Raises:
         FatalError: the index was made with another model.
     """
     store: IndexSearch = call.services["index_store"]
     model = call.services["embedder"].name if "embedder" in call.services else None
+    if query_vector is None:
+        query_vector = embed_query(query, call=call)
     return store.search_vectors(query_vector, top_k=top_k, model=model, where=TagFilter.all_of(access, filters))
 
 
-@handler(writes="keyword_hits")
+@handler(writes="keyword_hits", needs="index_store")
 @spread
 def keyword_search(
     query: str,

@@ -17,6 +17,7 @@ from handlers.stores.rows import (
     SourceRecord,
     StoredDocument,
 )
+from handlers.stores.unmade import IndexMadeOnWrite, index_exists
 
 __all__ = [
     "Bm25",
@@ -26,6 +27,7 @@ __all__ = [
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "IndexMadeOnWrite",
     "IndexReader",
     "IndexSearch",
     "IndexSources",
@@ -38,6 +40,7 @@ __all__ = [
     "StoredDocument",
     "copy_index",
     "format_facets",
+    "index_exists",
     "open_index",
     "outdated_facets",
     "parse_facets",

@@ -36,7 +36,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = urls.get(request.param) or request.getfixturevalue("postgres_url")
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        for table in ("sales", "expenses", "customers", '"table"'):
+        for table in ("sales", "expenses", "customers", "orders"):
             connection.execute(sa.text(f"CREATE TABLE {table} (id INTEGER, amount INTEGER, date DATE)"))
             connection.execute(sa.text(f"INSERT INTO {table} VALUES (1, 10, '2026-01-01'), (2, 32, '2026-02-01')"))
     engine.dispose()
@@ -86,8 +86,7 @@ def run(database: str, web: WebServer, openai_server: OpenAIServer, tmp_path: Pa
 
     def run(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
         text = (DATA / f"{name}.yaml").read_text(encoding="utf-8")
-        # The example's table has the name of a keyword, which no database takes unquoted, and its host is no real one.
-        text = text.replace("FROM table", r"FROM \"table\"").replace("https://api.example.com", web.url)
+        text = text.replace("http://127.0.0.1:38471", web.url)
         loaded = load_pipeline_text(text, file=f"{name}.yaml")
         plan = make_plan(loaded.pipeline, given=list(fields or {}), file=f"{name}.yaml", position_of=loaded.position_of)
         context = Context(fields or {}, identity=Identity(loaded.pipeline.name, services=services))

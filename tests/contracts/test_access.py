@@ -122,7 +122,7 @@ def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Cal
     queries = query_rewrite(query, *where, call=call)
     names = extract_entities_from_query(query, queries, *where, call=call)
     found = {
-        "vector": vector_search(embed_query(query or "x", call=call), *where, top_k=top_k, call=call),
+        "vector": vector_search(query or "x", embed_query(query or "x", call=call), *where, top_k=top_k, call=call),
         "keyword": keyword_search(query, queries, *where, top_k=top_k, call=call),
         "graph": graph_search(query, names, *where, top_k=top_k, call=call),
         "multi_query": multi_query_search(query, *where, top_k=top_k, call=call),

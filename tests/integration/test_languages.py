@@ -81,7 +81,7 @@ def test_a_sentence_is_found_by_a_word_and_the_word_is_marked(call: Call, name: 
     [(start, end)] = best.highlights
     assert best.content[start:end] == marked
     assert text[best.start + start : best.start + end] == marked
-    assert len(vector_search(embed_query(word, call=call), call=call)) == len(SENTENCES)
+    assert len(vector_search(word, embed_query(word, call=call), call=call)) == len(SENTENCES)
 
 
 @pytest.mark.parametrize("name", SENTENCES)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from flows.author import Registry, handler
@@ -93,109 +93,3 @@ def random_list(rng: random.Random, *, length: int = 8, fields: int = 4) -> dict
             }
         )
     return {"name": "list", "steps": steps}
-
-
-CONDITIONS = ("items", "not items", "seed == 's'")
-
-
-def random_tree(
-    rng: random.Random, *, depth: int = 3, conditions: Sequence[str] = CONDITIONS
-) -> tuple[Pipeline, Pipeline]:
-    """A pipeline with everything: policies, timeouts, retries, races, splits, dependencies, tolerance, resources."""
-    names = iter(f"t{number}" for number in range(10_000))
-    inner = random_pipeline(random.Random(rng.random()), depth=1).model_dump(by_alias=True, exclude_unset=True)
-
-    used: list[str] = []
-
-    def maybe(share: float, key: str, choose: Callable[[], Any]) -> dict[str, Any]:
-        return {key: choose()} if rng.random() < share else {}
-
-    def leaf() -> dict[str, Any]:
-        target = next(names)
-        reads = {"first": rng.choice(["seed", "items"])}
-        made = (
-            {"handler": "drop", "reads": reads, "options": {"salt": target}}
-            if rng.random() < 0.3
-            else {"handler": "mix", "reads": reads, "writes": {"out": target}, "options": {"salt": target}}
-        )
-        return (
-            made
-            | common()
-            | maybe(0.3, "uses", lambda: ["scarce"])
-            | maybe(
-                0.3,
-                "retry",
-                lambda: {
-                    "max_attempts": rng.randint(2, 3),
-                    "delay_s": rng.choice([0, 0.5, 2]),
-                    **maybe(0.3, "attempt_timeout_s", lambda: rng.choice([5, 20])),
-                },
-            )
-        )
-
-    def common() -> dict[str, Any]:
-        return (
-            maybe(0.15, "timeout_s", lambda: rng.choice([3, 10, 60]))
-            | maybe(0.1, "when", lambda: rng.choice(conditions))
-            | maybe(0.04, "enabled", lambda: False)
-        )
-
-    def policy() -> dict[str, Any]:
-        return {
-            "on_branch_failure": rng.choice(["cancel", "drain", "continue"]),
-            "success_when": rng.choice(["all", "any", "always", {"min": rng.randint(0, 3)}, {"ratio": 0.5}]),
-            "merge_when_failed": rng.choice(["nothing", "successful"]),
-        }
-
-    def step(level: int) -> dict[str, Any]:
-        kind = rng.choice(["leaf", "parallel", "parallel", "loop", "switch", "pipeline", "list"]) if level else "leaf"
-        width = rng.choice([1, 1, 2, 3, "unlimited"])
-        if kind == "parallel":
-            branches = [step(level - 1) for _ in range(rng.randint(1, 4))]
-            for position, branch in enumerate(branches):
-                branch["id"] = next(names)
-                if position and rng.random() < 0.15:
-                    branch["depends_on"] = [branches[rng.randrange(position)]["id"]]
-            extra = maybe(0.15, "split", lambda: {"strategy": "round_robin", "over": "items"}) | maybe(
-                0.25,
-                "merge",
-                lambda: {
-                    "strategy": rng.choice(["collect_all", "first_success", "fastest_success"]),
-                    "output": next(names),
-                },
-            )
-            return {"parallel": branches, "max_concurrency": width, "policy": policy(), **extra, **common()}
-        if kind == "loop":
-            return {
-                "for_each": "items",
-                "steps": chain(level - 1),
-                "max_concurrency": width,
-                **maybe(0.3, "tolerated_failure", lambda: rng.choice([0, 1, 0.5])),
-                **maybe(0.2, "batch_size", lambda: 2),
-                **common(),
-            }
-        if kind == "switch":
-            cases = [{"when": rng.choice(["items", "not items"]), "steps": chain(level - 1)} for _ in range(2)]
-            return {"switch": cases, **maybe(0.5, "default", lambda: chain(level - 1)), **common()}
-        if kind == "pipeline" and not used:
-            used.append("inner")  # twice side by side, on different shares of a split, it would conflict with itself
-            return {"pipeline": "inner", **common()}
-        if kind == "list":
-            return {"type": "sequential", "steps": chain(level - 1), **common()}
-        return leaf()
-
-    def chain(level: int) -> list[dict[str, Any]]:
-        return [step(level) for _ in range(rng.randint(1, 3))]
-
-    return Pipeline.model_validate(
-        {
-            "name": "tree",
-            "steps": chain(depth),
-            "mode": rng.choice(["ordered", "ordered", "dag"]),
-            "reducers": {"bag": "append"},
-            "resources": {"scarce": {"concurrency": rng.randint(1, 2)}},
-            "max_concurrency": rng.choice([None, None, 2, 3, "unlimited"]),
-            **maybe(0.2, "timeout_s", lambda: rng.choice([5, 100])),
-            **maybe(0.3, "retry", lambda: {"max_attempts": 2, "delay_s": 1}),
-        }
-    ), Pipeline.model_validate({**inner, "name": "inner"})

@@ -207,6 +207,7 @@ def check_types(revealed: list[str], wrong: list[int]) -> None:
     assert {SNIPPET.splitlines()[line - 1] for line in wrong} == WRONG
 
 
+@pytest.mark.slow
 def test_pyright_sees_the_types_of_handlers(tmp_path: Path) -> None:
     (tmp_path / "snippet.py").write_text(SNIPPET)
     (tmp_path / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)], "typeCheckingMode": "strict"}))
@@ -219,6 +220,7 @@ def test_pyright_sees_the_types_of_handlers(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_mypy_sees_the_types_of_handlers(tmp_path: Path) -> None:
     (tmp_path / "snippet.py").write_text(SNIPPET)
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path), "snippet.py"]

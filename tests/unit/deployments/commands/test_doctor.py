@@ -168,3 +168,19 @@ def test_versions_of_server_and_client_are_compared(ours: str, theirs: str, leve
 )
 def test_a_clock_that_is_wrong_is_told(server: float, level: str) -> None:
     assert clock(server, 99.8, 100.4).level == level
+
+
+def test_what_is_called_ok_has_been_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "broken.yaml").write_text("name: broken\nsteps: [no_such_handler]\n")
+    (tmp_path / "file").touch()
+    settings = Settings(
+        home=tmp_path / "home",
+        pipelines_dirs=(tmp_path / "pipelines",),
+        artifacts_url=str(tmp_path / "file" / "artifacts"),
+    )
+    found = list(examine(settings))
+    assert any(each.level == "error" and each.text.startswith("broken cannot run: no handler named") for each in found)
+    assert any(each.topic == "artifacts" and each.level == "error" for each in found)
+    unusable = list(examine(Settings(home=tmp_path / "file")))
+    assert any(each.topic == "settings" and each.level == "error" for each in unusable)

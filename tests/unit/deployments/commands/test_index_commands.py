@@ -140,6 +140,6 @@ def test_indexes_in_memory_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("BRAID_INDEX_URL", "memory://{index}")
     assert "cannot be listed" in braid("list")[2]
     with pytest.raises(InvalidSettings, match="neither a file nor in PostgreSQL"):
-        from deployments.screen import remove_index
+        from deployments.indexes import remove_index
 
         remove_index(Settings(), "zoo")

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from deployments.catalog import load_catalog
+from deployments.cli import app
 from deployments.commands.validate import check
 from deployments.runs import load_handlers
 from deployments.settings import Settings
@@ -39,3 +42,12 @@ def test_seven_mistakes_of_every_kind_are_seven_problems_at_their_lines(tmp_path
     ]
     assert "Parallel group voice_generation has no steps" in problems[3].message
     assert "did you mean 'extract_text'" in problems[1].message
+
+
+def test_a_file_of_schedules_is_checked_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "schedules.yaml"
+    file.write_text('ingset: {}\ningest: {schedules: {night: {cron: "0 2 * *"}}}\n')
+    ended = CliRunner().invoke(app, ["validate", str(file)], prog_name="braid")
+    assert ended.exit_code == 2
+    assert "did you mean 'ingest'?" in ended.stdout
+    assert "cron" in ended.stdout

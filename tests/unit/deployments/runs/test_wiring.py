@@ -1,6 +1,7 @@
 """From settings and parameters to something that can run."""
 
 import pickle
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +24,16 @@ def test_services_follow_a_handler_into_another_process(tmp_path: Path) -> None:
     assert services["index_store"].statistics()["documents"] == 0
     assert services["embedder"].embed_query("a question").shape == (256,)
     assert services["artifacts_url"] == str(tmp_path / "artifacts")
+    assert not (tmp_path / "indexes").exists()
+    services["index_store"].put_failures([])
     assert (tmp_path / "indexes" / "x.db").exists()
     services.close()
 
 
 def test_a_prepared_run_knows_its_index_and_has_its_parameters(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
+    with closing(make_services(settings, "x")) as services:
+        services["index_store"].put_failures([])
     catalog = load_catalog(settings)
     request = Request(catalog.find("search"), {"query": "why", "top_k": "3"}, index="x")
     made = prepare(request, settings=settings, catalog=catalog, run_id="r1")

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -63,3 +64,35 @@ async def test_on_a_terminal_the_bar_of_a_step_counts_its_items_and_its_troubles
 @pytest.mark.parametrize("terminal", [True, False])
 async def test_quiet_prints_nothing(terminal: bool) -> None:
     assert await printed(terminal=terminal, quiet=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "sign"), [("cancelled", "–"), ("skipped", "–"), ("failed", "✗"), ("succeeded", "✓")]
+)
+async def test_only_a_step_that_succeeded_gets_a_tick(status: str, sign: str) -> None:
+    registry, out = Registry(), io.StringIO()
+
+    @handler(registry=registry)
+    def first() -> None:
+        if status != "succeeded":
+            raise FatalError("broken")
+
+    @handler(registry=registry)
+    def second() -> None: ...
+
+    # A drained group cancels the branch that has not begun, a list skips the step after the failed one.
+    steps: dict[str, list[Any]] = {
+        "cancelled": [
+            {"parallel": ["first", "second"], "max_concurrency": 1, "policy": {"on_branch_failure": "drain"}}
+        ],
+        "skipped": ["first", "second"],
+        "failed": ["first"],
+        "succeeded": ["first"],
+    }
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps[status]}), registry=registry)
+    console = Console(file=out, force_terminal=True, width=100, color_system=None)
+    with show_progress(console) as observer:
+        await run_plan(Prepared(plan, Context({}), observer))
+    shown = "second" if status in ("cancelled", "skipped") else "first"
+    last = [line for line in out.getvalue().splitlines() if shown in line][-1]
+    assert last.strip("\x1b[0123456789;?hlAKm ").startswith(sign), last

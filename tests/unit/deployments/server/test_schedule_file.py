@@ -110,3 +110,21 @@ def test_the_shipped_schedules_are_right_and_off() -> None:
     assert rules
     assert all(rule.active is False for rule in rules)
     assert any(str(rule.parameters["source"]).startswith("s3://") for rule in rules)
+
+
+def test_no_problem_hides_another() -> None:
+    with pytest.raises(InvalidPipeline) as refused:
+        read_schedules(
+            """
+nigthly:
+  overlapp: enqueue
+  schedules:
+    a: {cron: "0 2 * * * *", timezon: Europe/Berlin, parameters: {sorce: x}}
+    b: {interval: often, active: maybe}
+""",
+            CATALOG,
+            file="s.yaml",
+        )
+    found = "\n".join(map(str, refused.value.problems))
+    for word in ("'nigthly'", "'overlapp'", "'timezon'", "'sorce'", "active", "cron", "interval"):
+        assert word in found, found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.screen import remove_index
+from deployments.indexes import remove_index
 from deployments.service import OWNER, Library, Question
 from deployments.service.warm import WarmIndexes
 from deployments.settings import Settings

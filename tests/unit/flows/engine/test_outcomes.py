@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.author import Call, Outcome, Registry, handler
@@ -20,7 +20,7 @@ from flows.testkit import Faults, Schedule
 from flows.testkit.shape import NodeInstance, node_instances
 from flows.testkit.trace import RunTrace, trace_run
 from tests.support.profiles import scaled
-from tests.support.random_pipelines import CONDITIONS, random_tree
+from tests.support.random_trees import CONDITIONS, random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
 FAULTS = Faults(transient=0.2, fatal=0.12, hang=0.12, cancel=0.25, crash=0)
@@ -52,8 +52,8 @@ class Bench:
 
     def run(self, tree: int, schedule: int) -> RunTrace:
         """Run a random tree under a schedule with faults; every condition among its steps' may be one that cannot hold."""
-        pipeline, inner = random_tree(random.Random(tree), conditions=(*CONDITIONS, "no_such_field > 1"))
-        plan = make_plan(pipeline, registry=self.registry, catalog={"inner": inner}, given=START)
+        pipeline, catalog = random_tree(random.Random(tree), conditions=(*CONDITIONS, "no_such_field > 1"))
+        plan = make_plan(pipeline, registry=self.registry, catalog=catalog, given=START)
         chosen = Schedule(schedule)
         return trace_run(plan, Context(START), chosen, faults=FAULTS, stop=FAULTS.of_run(chosen, 60))
 
@@ -131,6 +131,7 @@ def _odd(outcome: Outcome, instance: NodeInstance, entered: Counter[StepPath], w
 def _disagreeing(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, Outcome]) -> Iterator[str]:
     """Places that say something else than what is in them, and a run that does not say what its outcomes do."""
     lost: list[str] = []
+    decisive: list[StepPath] = []
 
     def fate(instance: NodeInstance) -> str:
         outcome = outcomes.get(instance.path) if instance.declared else None
@@ -144,6 +145,8 @@ def _disagreeing(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, 
             disagreements.append(f"{instance.path} is {outcome.status}, but what is in it makes it {made} ({fates})")
         if made == "fine" and _race(instance):
             lost.extend(child.path for child, one in zip(instance.children, fates, strict=True) if one != "fine")
+        if made == "fine" and "failed" in fates and _fails_the_run(instance):
+            decisive.append(instance.path)
         return made
 
     disagreements: list[str] = []
@@ -155,7 +158,8 @@ def _disagreeing(record: RunTrace, root: NodeInstance, outcomes: dict[StepPath, 
             for one in record.outcomes
             if not any(one.path.inside(path) for path in lost)
         )
-        status = "failed" if whole != "fine" else "partial" if flawed else "succeeded"
+        fails = any(not any(path.inside(loser) for loser in lost) for path in decisive)
+        status = "failed" if whole != "fine" or fails else "partial" if flawed else "succeeded"
         if record.result.status != status:
             yield f"the run says {record.result.status}, but it is {status}"
 
@@ -172,6 +176,17 @@ def _race(instance: NodeInstance) -> bool:
         and node.merge is not None
         and node.merge.strategy == "fastest_success"
     )
+
+
+def _fails_the_run(instance: NodeInstance) -> bool:
+    """Whether a failure in it makes the run fail even if it goes on."""
+    match instance.node:
+        case Group(policy=policy) if not instance.item and not _race(instance) and not instance.node.derived:
+            return policy.run_when_failed == "failed"
+        case Loop(tolerated=Tolerance(run_when_failed="failed")):
+            return not instance.item
+        case _:
+            return False
 
 
 def _by_its_own_fault(outcome: Outcome, fates: list[str]) -> bool:
@@ -212,8 +227,6 @@ def _needed(rule: Any, counted: int) -> float:
             raise AssertionError(rule)
 
 
-@example(15052, 15052)
-@example(397, 0)
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
 @settings(max_examples=scaled(60))
 def test_outcomes_and_the_run_say_what_happened(tree: int, schedule: int) -> None:

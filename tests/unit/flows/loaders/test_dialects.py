@@ -2,12 +2,15 @@
 granted."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployments.runs import with_inputs
+from flows.author import REGISTRY, load_modules
 from flows.errors import InvalidPipeline
 from flows.loaders import dump_pipeline, load_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, Parallel, Pipeline, SubPipeline
@@ -16,14 +19,19 @@ from tests.support.paths import EXAMPLES
 from tests.support.profiles import scaled
 from tests.support.strategies import names, pipelines
 
-FILES = sorted(file for file in (EXAMPLES / "dialects").rglob("*.*") if ".native" not in file.name)
+FILES = sorted(file for file in (EXAMPLES / "dialects").glob("*/*.*") if file.suffix in (".yaml", ".json"))
 FOLDERS = {"hpd": "hpd", "chains": "chain", "data": "data", "stages": "stages"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_an_example_gives_the_native_form_beside_it(file: Path) -> None:
-    loaded = load_pipeline(file)
-    golden = file.with_name(f"{file.stem}.native.yaml")
+def test_an_example_gives_the_native_form_beside_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_modules(["handlers"])
+    monkeypatch.setattr(REGISTRY, "handlers", dict(REGISTRY.handlers))
+    monkeypatch.syspath_prepend(str(EXAMPLES / "dialects" / "hpd"))
+    monkeypatch.delitem(sys.modules, "hpd_handlers", raising=False)
+    load_modules(["hpd_handlers"])
+    loaded = with_inputs(load_pipeline(file), {})
+    golden = file.parent / "native" / f"{file.stem}.yaml"
     native = load_pipeline_text(golden.read_text(), file=str(golden))
     assert dump_pipeline(loaded.pipeline, policies=True) == golden.read_text()
     assert (native.pipeline, native.dialect) == (loaded.pipeline, "native")

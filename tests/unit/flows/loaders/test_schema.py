@@ -1,15 +1,18 @@
+from typing import Any
+
 import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
+from flows.author import REGISTRY, load_modules
 from flows.errors import InvalidPipeline
-from flows.loaders import load_pipeline_text, pipeline_data, pipeline_schema
+from flows.loaders import add_handlers, dialect_schema, load_pipeline_text, pipeline_data, pipeline_schema
 from tests.support.paths import EXAMPLES, ROOT
 from tests.support.profiles import scaled
 from tests.support.strategies import pipelines
 
-NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").rglob("*.native.yaml")]
+NATIVE = [*(EXAMPLES / "templates").glob("*.yaml"), *(EXAMPLES / "dialects").glob("*/native/*.yaml")]
 SHIPPED = sorted([*NATIVE, *(ROOT / "deployments" / "pipelines").glob("*.yaml")])
 CHECK = jsonschema.Draft202012Validator(pipeline_schema())
 
@@ -104,6 +107,69 @@ def test_every_key_of_a_step_is_described():
         if key != "type" and "description" not in value
     ]
     assert undescribed == []
+
+
+def with_handlers():
+    load_modules(["handlers"])
+    made = schema_with_handlers()
+    jsonschema.Draft202012Validator.check_schema(made)
+    return jsonschema.Draft202012Validator(made)
+
+
+def schema_with_handlers() -> dict[str, Any]:
+    made = pipeline_schema()
+    add_handlers(made, {name: (spec.summary, spec.options) for name, spec in REGISTRY.handlers.items()})
+    return made
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_pipelines_fit_with_the_options_of_handlers(file):
+    with_handlers().validate(read(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("step", "fits"),
+    [
+        ("{handler: partition_text, options: {max_tokens: 100}}", True),
+        ("{handler: partition_text, options: {max_tokens: '{{ most }}'}}", True),
+        ("{handler: partition_text, options: {max_tokens: '@payload.most'}}", True),
+        ("{handler: partition_text, options: {max_tokens: many}}", False),
+        ("{handler: partition_text, options: {max_token: 100}}", False),
+        ("{handler: text_to_speech, options: {stability: 0.5}}", True),
+        ("{handler: a_handler_of_ones_own, options: {anything: 1}}", True),
+    ],
+)
+def test_the_options_of_a_handler_are_part_of_the_schema(step, fits):
+    assert with_handlers().is_valid(read(f"name: p\nsteps: [{step}]\n")) is fits
+
+
+def test_the_names_of_handlers_are_offered():
+    load_modules(["handlers"])
+    assert "partition_text" in schema_with_handlers()["$defs"]["Handler"]["properties"]["handler"]["anyOf"][0]["enum"]
+
+
+FOREIGN = sorted(file for file in (EXAMPLES / "dialects").glob("*/*.*") if file.suffix in (".yaml", ".json"))
+
+
+@pytest.mark.parametrize("file", FOREIGN, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_examples_fit_the_schema_of_their_dialect(file):
+    dialect = file.parent.name.removesuffix("s") if file.parent.name == "chains" else file.parent.name
+    made = dialect_schema(dialect)
+    jsonschema.Draft202012Validator.check_schema(made)
+    jsonschema.Draft202012Validator(made).validate(read(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        ("hpd", "Steps: [{HandlerNam: a}]"),
+        ("chain", "promt: x\nsteps: [{type: text_to_image}]"),
+        ("data", "steps: [{type: qery}]"),
+        ("stages", "stages: [{name: a, job: [b]}]"),
+    ],
+)
+def test_a_misspelt_key_does_not_fit_the_schema_of_a_dialect(dialect, text):
+    assert not jsonschema.Draft202012Validator(dialect_schema(dialect)).is_valid(read(text))
 
 
 @pytest.mark.parametrize("outputs", ["total", "[total, rows]", "{total: sum, rows: , more: {description: x}}", "[]"])

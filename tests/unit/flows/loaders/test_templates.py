@@ -98,7 +98,11 @@ def test_semantic_search_hands_what_it_finds_to_rerank():
 
 def test_hybrid_rag_has_the_nine_steps_of_its_source_and_any_builder_makes_it():
     assert len(handler_names(HYBRID_RAG.steps)) == 9
-    sources = {"type": "list", "required": True, "description": "Files to ingest, as `list_sources` gives them."}
+    sources = {
+        "type": "list",
+        "required": True,
+        "description": "The folder or URL of the files to ingest, or their listing.",
+    }
     built = (
         PipelineBuilder("hybrid_rag", description=HYBRID_RAG.description, parameters={"sources": sources})
         .add("extract_text")

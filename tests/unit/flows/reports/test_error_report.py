@@ -42,10 +42,13 @@ async def failed_run(policy: str = "all_or_nothing") -> RunResult:
     return await run_plan(Prepared(plan, Context()))
 
 
-async def test_ten_branches_with_two_causes_are_two_groups_and_the_line_people_know() -> None:
+async def test_ten_branches_with_two_causes_are_two_groups_and_one_line() -> None:
     report = error_report((await failed_run()).outcomes)
-    known = "Parallel step failed: 10 handler(s) failed. First failure: '/data/in/0.pdf' has no field 'name0'"
-    assert report.summary == f"{known}; 2 item(s) set aside. First: a.pdf: page 3: no text"
+    first = "c0: '/data/in/0.pdf' has no field 'name0'"
+    known = f"services: 10 of 10 handlers failed. First failure: {first}"
+    assert (
+        report.summary == f"10 steps failed. First failure: {first}; 2 item(s) set aside. First: a.pdf: page 3: no text"
+    )
     assert report.groups == (("services", known),)
     assert report.never_started == 1
     first, second, third = report.causes

@@ -100,7 +100,7 @@ def test_a_run_is_there_with_its_outcomes_costs_and_errors(url: str) -> None:
     )
     rows = store.outcomes("run-1")
     assert [(row["path"], row["status"]) for row in rows] == [("0", "succeeded"), ("1", "succeeded"), ("1.0", "failed")]
-    assert rows[0]["failures"] == [{"item": "a.pdf", "error": "no text", "step_id": "0.good"}]
+    assert rows[0]["failures"] == [{"item": "a.pdf", "error": "no text", "step_id": "0.good", "transient": False}]
     assert rows[2]["error"]["message"] == "broken"
     tried = [(row["step_id"], row["number"], row["status"], row["cost"]) for row in store.attempts("run-1")]
     assert tried == [("0.good", 1, "succeeded", {"tokens": 7.0}), ("1.0.bad", 1, "failed", {})]

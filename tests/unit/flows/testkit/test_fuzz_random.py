@@ -11,10 +11,11 @@ from flows.loaders.templates import TEMPLATES
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context
-from flows.testkit import Faults, explore, stand_ins
+from flows.testkit import Faults, Schedule, broken_promises, explore, stand_ins, trace_in_threads
 from tests.support.paths import ROOT
 from tests.support.profiles import scaled
-from tests.support.random_pipelines import mixing_registry, random_pipeline, random_tree
+from tests.support.random_pipelines import mixing_registry, random_pipeline
+from tests.support.random_trees import random_tree
 
 START = {"seed": "s", "items": ["a", "b", "c"]}
 PIPELINES = ROOT / "deployments" / "pipelines"
@@ -32,9 +33,19 @@ def test_random_pipelines_give_one_state_under_any_schedule(number: int) -> None
 
 @pytest.mark.parametrize("number", range(scaled(16)))
 def test_random_trees_of_policies_timeouts_races_and_retries_keep_every_promise(number: int) -> None:
-    pipeline, inner = random_tree(random.Random(number))
-    plan = make_plan(pipeline, registry=mixing_registry(lambda: 0), catalog={"inner": inner}, given=START)
+    pipeline, catalog = random_tree(random.Random(number))
+    plan = make_plan(pipeline, registry=mixing_registry(lambda: 0), catalog=catalog, given=START)
     explore(plan, lambda: Context(START), schedules=30, faults=Faults(), first_seed=1000 * number).check()
+
+
+@pytest.mark.parametrize("number", range(scaled(6)))
+def test_random_trees_keep_every_promise_with_real_threads_too(number: int) -> None:
+    pipeline, catalog = random_tree(random.Random(number), second_s=0.01)
+    plan = make_plan(pipeline, registry=mixing_registry(lambda: 0), catalog=catalog, given=START)
+    for seed in (2 * number, 2 * number + 1):
+        schedule, faults = Schedule(seed, tick_s=0.0005), Faults(crash=0) if seed % 2 else None
+        stop = faults.of_run(schedule, 4 * len(plan.nodes)) if faults is not None else None
+        assert broken_promises(trace_in_threads(plan, Context(START), schedule, faults=faults, stop=stop)) == []
 
 
 GIVEN = {

@@ -16,6 +16,7 @@ from handlers.extraction.recognition import PageWord, RecognisedPage, with_recog
 from handlers.records import Document, SourceFile
 from tests.support.documents import make_call, make_pdf
 
+pytestmark = pytest.mark.slow  # the recognition models take a second a page
 engine = pytest.mark.parametrize(
     "engine",
     [

@@ -96,7 +96,7 @@ def test_words_of_rewritings_count_less_than_the_questions(call: Call) -> None:
 
 def test_vectors_find_the_nearest(call: Call) -> None:
     vector = embed_query("ocean water Moon", call=call)
-    assert found(vector_search(vector, call=call, top_k=1)) == ["tides"]
+    assert found(vector_search("tides", vector, call=call, top_k=1)) == ["tides"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_access_holds_in_every_search(call: Call) -> None:
     vector = embed_query("rise", call=call)
     for hits in (
         keyword_search("rise Grossi printers", access=access, call=call),
-        vector_search(vector, access, call=call),
+        vector_search("tides", vector, access, call=call),
         graph_search("", ["IAEA"], access, call=call),
     ):
         assert hits
@@ -229,7 +229,7 @@ def real() -> Iterator[Call]:
 def test_the_right_text_comes_first_with_the_real_embedder(real: Call, query: str, first: str) -> None:
     queries = query_rewrite(query, call=real)
     results = hybrid_merge(
-        vector_search(embed_query(query, call=real), call=real),
+        vector_search(query, embed_query(query, call=real), call=real),
         keyword_search(query, queries, call=real),
         graph_search(query, extract_entities_from_query(query, queries, call=real), call=real),
     )

@@ -14,6 +14,13 @@ _SQLITE = "sqlite:///"
 _PROBE = "x"
 
 
+class MissingIndex(UnknownName):
+    """There is no index of that name."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; `braid ingest FOLDER --index {self.name}` makes it"
+
+
 def index_names(settings: Settings) -> list[str] | None:
     """The names of all indexes; None where they cannot be listed, because they are in memory only."""
     url = settings.index_location(_PROBE)
@@ -33,7 +40,7 @@ def require_index(settings: Settings, name: str) -> None:
     """
     names = index_names(settings)
     if not _is_there(settings.index_location(name), index_name(name), names):
-        raise UnknownName("index", name, names or (), where="make one with `braid ingest FOLDER`")
+        raise MissingIndex("index", name, names or ())
 
 
 def remove_index(settings: Settings, name: str) -> None:
@@ -73,7 +80,7 @@ def locate_index(settings: Settings, name_or_url: str, *, must_exist: bool) -> s
 
             name, names = Address.parse(name_or_url).index, names_in_database(name_or_url)
         if not _is_there(name_or_url, name, names):
-            raise UnknownName("index", name, names or ())
+            raise MissingIndex("index", name, names or ())
     return name_or_url
 
 

@@ -1,0 +1,23 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: the run is stopped, and what had finished is kept."""
+
+import signal
+from types import FrameType
+
+
+def stop_on_signals() -> None:
+    """Treat SIGTERM and SIGHUP as Ctrl-C, unless they are ignored (`nohup`) or treated in another way already."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell without job control lets its background jobs ignore Ctrl-C; asyncio would then not stop a run.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _as_ctrl_c)
+
+
+def _as_ctrl_c(_: int, frame: FrameType | None) -> None:
+    # Whoever handles Ctrl-C at the moment: in a run, asyncio, which cancels its main task.
+    interrupt = signal.getsignal(signal.SIGINT)
+    if not callable(interrupt):
+        raise KeyboardInterrupt
+    interrupt(signal.SIGINT, frame)

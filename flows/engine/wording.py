@@ -1,0 +1,117 @@
+"""What is said of a group in logs and errors: in the words of the system that its pipeline was written for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flows.author import ErrorInfo
+from flows.planning import Group, Leaf, Node
+
+
+@dataclass(frozen=True)
+class BranchFailure:
+    """A branch that failed by itself, and why."""
+
+    branch: Node
+    message: str
+
+
+class GroupWording(Protocol):
+    """The sentences about one group."""
+
+    def begun(self, group: Group) -> str: ...
+
+    def branch_succeeded(self, branch: Node) -> str: ...
+
+    def succeeded(self, group: Group, count: int, *, seconds: float, produced: Sequence[str]) -> str: ...
+
+    def failed(self, group: Group, failures: Sequence[BranchFailure], *, transient: bool) -> ErrorInfo: ...
+
+
+class PlainWording:
+    """Parallel steps of handlers, and Braid's own groups."""
+
+    def begun(self, group: Group) -> str:
+        names = ", ".join(child.label for child in group.children)
+        return f"Executing parallel step{_named(group)} with {len(group.children)} {_nouns(group)}: {names}"
+
+    def branch_succeeded(self, branch: Node) -> str:
+        return f"{_noun_of(branch).capitalize()} '{branch.label}' completed successfully in parallel step"
+
+    def succeeded(self, group: Group, count: int, *, seconds: float, produced: Sequence[str]) -> str:
+        return f"Parallel step{_named(group)} completed successfully: {count} {_nouns(group)} executed"
+
+    def failed(self, group: Group, failures: Sequence[BranchFailure], *, transient: bool) -> ErrorInfo:
+        first, count = failures[0], len(failures)
+        if not group.named and _nouns(group) == "handlers":
+            text = f"Parallel step failed: {count} handler(s) failed. First failure: {first.message}"
+        else:
+            which = group.label if group.named else "Parallel step failed"
+            text = (
+                f"{which}: {count} of {len(group.children)} {_nouns(group)} failed. "
+                f"First failure: {first.branch.label}: {first.message}"
+            )
+        return ErrorInfo("PipelineException", text, transient)
+
+
+class DataWording:
+    """Blocks of data pipelines, whose steps are known by their dotted positions."""
+
+    def begun(self, group: Group) -> str:
+        return f"{_position(group)}: executing {len(group.children)} steps in parallel"
+
+    def branch_succeeded(self, branch: Node) -> str:
+        return f"{_position(branch)}: completed"
+
+    def succeeded(self, group: Group, count: int, *, seconds: float, produced: Sequence[str]) -> str:
+        names = ", ".join(produced)
+        return f"{_position(group)}: parallel execution completed in {seconds:.2f}s, produced: [{names}]"
+
+    def failed(self, group: Group, failures: Sequence[BranchFailure], *, transient: bool) -> ErrorInfo:
+        first, *others = failures
+        more = f"; also failed: {', '.join(_position(each.branch) for each in others)}" if others else ""
+        return ErrorInfo("PipelineException", f"{_position(first.branch)}: {first.message}{more}", transient)
+
+
+class StagesWording:
+    """Stages of jobs."""
+
+    def begun(self, group: Group) -> str:
+        return f"Stage {group.label}: {', '.join(f'Job {child.label}' for child in group.children)}"
+
+    def branch_succeeded(self, branch: Node) -> str:
+        return f"Job {branch.label} completed"
+
+    def succeeded(self, group: Group, count: int, *, seconds: float, produced: Sequence[str]) -> str:
+        return f"Stage {group.label} completed: {count} jobs in {seconds:.2f} s"
+
+    def failed(self, group: Group, failures: Sequence[BranchFailure], *, transient: bool) -> ErrorInfo:
+        first, *others = failures
+        more = f" (and {', '.join(f'Job {each.branch.label}' for each in others)})" if others else ""
+        text = f"Stage {group.label}: Job {first.branch.label} failed{more}: {first.message}"
+        return ErrorInfo("PipelineError", text, transient)
+
+
+_WORDINGS: dict[str, GroupWording] = {"data": DataWording(), "stages": StagesWording()}
+_PLAIN = PlainWording()
+
+
+def group_wording(dialect: str) -> GroupWording:
+    """The wording for pipelines written in a dialect."""
+    return _WORDINGS.get(dialect, _PLAIN)
+
+
+def _position(node: Node) -> str:
+    return f"Pipeline step {node.path} ({node.label})"
+
+
+def _named(group: Group) -> str:
+    return f" {group.label}" if group.named else ""
+
+
+def _nouns(group: Group) -> str:
+    return "handlers" if all(isinstance(child, Leaf) for child in group.children) else "branches"
+
+
+def _noun_of(branch: Node) -> str:
+    return "handler" if isinstance(branch, Leaf) else "branch"
