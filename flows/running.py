@@ -115,7 +115,8 @@ def to_flow(
     from flows.translator import MAX_CONCURRENCY, current_flow_run_id, field_control, translate
 
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
-    declared, fields = setup.found.pipeline.parameters, open_reads(setup.plan())
+    planned = setup.plan()
+    declared, fields = setup.found.pipeline.parameters, open_reads(planned)
     controls = {read.name: field_control(read) for read in fields if read.name.isidentifier()}
     own = replace(MAX_CONCURRENCY, default=max_concurrency)
     has_ceiling = own.name not in declared and own.name not in controls
@@ -128,7 +129,8 @@ def to_flow(
             each = replace(each, max_concurrency=values.pop(own.name, None))
         return each.recorder(values)(each.prepare(values), current_flow_run_id())
 
-    return translate(setup.found.pipeline, prepare, controls=[*controls.values(), *([own] if has_ceiling else [])])
+    all_controls = [*controls.values(), *([own] if has_ceiling else [])]
+    return translate(setup.found.pipeline, prepare, controls=all_controls, outputs=planned.outputs)
 
 
 def plan(

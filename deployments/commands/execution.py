@@ -28,7 +28,7 @@ def execute(request: Request, *, settings: Settings, catalog: Catalog, json_outp
         emit(result_json(result, index=request.index))
     else:
         stdout().print(result_tables(result))
-        if balance := result.context.data.get("balance"):
+        if "balance" not in result.outputs and (balance := result.context.data.get("balance")):
             stdout().print(balance_table([balance]))
     raise typer.Exit(CODE_OF_STATUS[result.status])
 

@@ -21,10 +21,12 @@ from deployments.commands.common import (
 )
 from deployments.commands.completion import complete_pipelines
 from deployments.commands.execution import EngineOption, ceiling_from, execute
-from deployments.runs import Request
+from deployments.runs import Request, open_run_store
+from deployments.screen import output_parts
 from deployments.server.connecting import connect
 from deployments.setting_values import read_budget
 from deployments.settings import Settings, load_settings
+from flows.author import OutputRecord, outputs_json
 from flows.model import InvalidParameters
 
 
@@ -95,12 +97,23 @@ def _run_deployed(request: Request, settings: Settings, *, wait: bool, json_outp
     started = trigger(request, wait=wait)
     ui = f"{url.removesuffix('/api')}/runs/flow-run/{started.id}"
     state = started.state.name if started.state is not None else "Pending"
+    outputs = _outputs_of(str(started.id), settings) if wait else []
     if json_output:
-        emit({"flow_run_id": str(started.id), "name": started.name, "state": state, "url": ui})
+        known = outputs_json(outputs) if outputs else {}
+        emit({"flow_run_id": str(started.id), "name": started.name, "state": state, "url": ui, **known})
     else:
         stdout().print(f"{started.name}: {state}\n{ui}")
+        for part in output_parts(outputs):
+            stdout().print(part)
     failed = wait and (started.state is None or not started.state.is_completed())
     raise typer.Exit(FAILED if failed else PARTIAL if state == "PartialSuccess" else OK)
+
+
+def _outputs_of(flow_run_id: str, settings: Settings) -> list[OutputRecord]:
+    """The outputs of a flow run, if its worker has the same run store."""
+    with open_run_store(settings) as store:
+        record = store.of_flow_run(flow_run_id)
+        return store.outputs(record.run_id) if record is not None else []
 
 
 def read_parameters(texts: Iterable[str]) -> dict[str, str]:

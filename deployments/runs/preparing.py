@@ -60,7 +60,7 @@ def prepare(
     return Prepared(
         plan,
         Context(values, identity=identity),
-        observer=settling(plan),
+        at_end=settling(plan),
         rates=_rates(plan, settings),
         more_pages=balance_page,
     )

@@ -1,9 +1,9 @@
 """At the end of an ingestion: its balance, for the index, the command line and a page of the run."""
 
 import logging
+from collections.abc import Callable
 
 from flows.author import Outcome, RunResult
-from flows.engine import Event, Observer, RunFinished
 from flows.model import StepPath
 from flows.planning import Loop, Node, Plan, node_children
 
@@ -13,20 +13,16 @@ _NAMED = 100
 """Objects that the page names, of each rule that `strict` would make an error."""
 
 
-def settling(plan: Plan) -> Observer:
-    """An observer that settles a run of the plan, if that is an ingestion, and leaves `balance` in its context."""
+def settling(plan: Plan) -> Callable[[RunResult], None]:
+    """Settles a run of the plan at its end, if that is an ingestion, and leaves `balance` in its context."""
 
-    def observe(event: Event) -> None:
-        match event:
-            case RunFinished(result) if result is not None:
-                try:
-                    _settle(plan, result)
-                except Exception:  # the run has ended as it has ended
-                    logger.exception("%s: its balance could not be noted", result.run_id)
-            case _:
-                pass
+    def settle_run(result: RunResult) -> None:
+        try:
+            _settle(plan, result)
+        except Exception:  # the run has ended as it has ended
+            logger.exception("%s: its balance could not be noted", result.run_id)
 
-    return observe
+    return settle_run
 
 
 def balance_page(result: RunResult) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
 from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
+from deployments.screen.outputs import output_parts
 from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
 from deployments.screen.plan_tree import estimate_text, moved_steps, plan_tree
@@ -32,6 +33,7 @@ __all__ = [
     "how_to_resume",
     "local_time",
     "moved_steps",
+    "output_parts",
     "plain_table",
     "plan_json",
     "plan_tree",

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from deployments.screen.outputs import output_parts
 from deployments.screen.results import cost_table, failure_tables
 from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
-from flows.author import Outcome, cost_text, outcome_from_row
+from flows.author import Outcome, OutputRecord, cost_text, outcome_from_row, outputs_json
 from flows.engine import usual_seconds
 from flows.model import StepPath
 from flows.reports import cost_json, cost_report, error_json, error_report
@@ -33,6 +34,7 @@ class RecordedRun:
     going: "Sequence[RunningBranch]"
     usual_s: Mapping[str, float]
     """The usual seconds of steps, by path in the plan."""
+    outputs: Sequence[OutputRecord]
 
     @property
     def ended(self) -> list[Outcome]:
@@ -63,6 +65,7 @@ def read_run(store: "RunStore", run: str) -> RecordedRun:
         [one.run_id for one in store.chain(record.chain) if one.run_id != record.run_id],
         going,
         usual_seconds(store.step_statistics(record.pipeline)) if going else {},
+        store.outputs(record.run_id),
     )
 
 
@@ -90,6 +93,7 @@ def runs_table(records: "Iterable[RunRecord]") -> Table:
 def run_json(run: RecordedRun) -> dict[str, Any]:
     ended = run.ended
     return asdict(run.record) | {
+        **outputs_json(run.outputs),
         "outcomes": run.outcomes,
         "attempts": run.attempts,
         "related": run.related,
@@ -100,7 +104,7 @@ def run_json(run: RecordedRun) -> dict[str, Any]:
 
 
 def run_tables(run: RecordedRun) -> RenderableType:
-    """Status and parameters, the steps that are running, how every other step ended, costs and failures."""
+    """Status and parameters, running steps, how every other step ended, costs, failures and outputs."""
     record, ended = run.record, run.ended
     alive = record.is_alive(time.time())
     lines: list[RenderableType] = [
@@ -127,7 +131,7 @@ def run_tables(run: RecordedRun) -> RenderableType:
     if record.status == "interrupted":
         lines.append(Text(f"It was interrupted. {how_to_resume(record.run_id)}", "yellow"))
     lines += [_outcome_table(run.outcomes), *_failed_attempts(run.attempts)]
-    return Rows(*lines, *cost_table(cost_report(ended)), *failure_tables(ended))
+    return Rows(*lines, *cost_table(cost_report(ended)), *failure_tables(ended), *output_parts(run.outputs))
 
 
 def how_to_resume(run_id: str) -> str:

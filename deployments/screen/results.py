@@ -9,8 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from deployments.screen.outputs import output_parts
 from deployments.screen.tables import STATUS_STYLE, plain_table
-from flows.author import Outcome, RunResult, add_up, cost_text
+from flows.author import Outcome, RunResult, add_up, cost_text, outputs_json
 from flows.reports import CostReport, cost_json, cost_report, error_json, error_report
 
 
@@ -27,6 +28,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "cost": result.cost,
         "stopped": result.stopped,
         "fingerprint": result.fingerprint,
+        **outputs_json(result.output_records),
         "outcomes": [
             {name: value for name, value in asdict(outcome).items() if name != "items"} for outcome in result.outcomes
         ],
@@ -38,7 +40,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
 
 
 def result_tables(result: RunResult) -> RenderableType:
-    """The status, a row per step, the cost, and everything that failed or was set aside."""
+    """The status, a row per step, the cost, everything that failed or was set aside, and the outputs."""
     parts: list[RenderableType] = [
         Text.assemble(
             (f"{result.pipeline} ", "bold"),
@@ -53,7 +55,8 @@ def result_tables(result: RunResult) -> RenderableType:
     parts += failure_tables(result.outcomes)
     if result.stopped:
         parts += [Text(""), Text(result.stopped, "bold red")]
-    return Rows(*parts)
+    # Last, so that the result is what stands above the prompt.
+    return Rows(*parts, *output_parts(result.output_records, result.output_fields))
 
 
 def step_table(outcomes: Iterable[Outcome]) -> Table:

@@ -21,7 +21,14 @@ from deployments.catalog import Catalog
 from deployments.runs import load_handlers, with_inputs
 from deployments.server.automations import install_zombie_automation
 from deployments.server.comparing import deployment_differences, value_change
-from deployments.server.desired import ROOT, TAG, DesiredDeployment, deployment_fields, desired_deployment
+from deployments.server.desired import (
+    ROOT,
+    TAG,
+    DesiredDeployment,
+    deployment_description,
+    deployment_fields,
+    desired_deployment,
+)
 from deployments.server.schedule_file import FILE, DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
 from deployments.settings import WORK_POOL, Settings
@@ -65,7 +72,12 @@ def deploy(
     load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
     found = [with_inputs(catalog.find(name), catalog.pipelines) for name in chosen]
     desired = [
-        desired_deployment(loaded, schedules.get(loaded.pipeline.name, DeploymentSchedules()), work_pool)
+        desired_deployment(
+            loaded,
+            schedules.get(loaded.pipeline.name, DeploymentSchedules()),
+            work_pool,
+            description=deployment_description(loaded, catalog=catalog),
+        )
         for loaded in found
     ]
 

@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployments.catalog import Catalog
 from deployments.server.form import controls_of
 from deployments.server.schedule_file import DeploymentSchedules, ScheduleEntry
+from flows.author import OutputField
+from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
-from flows.translator import form_schema
+from flows.planning import make_plan
+from flows.translator import flow_description, form_schema
 
 ROOT = Path(__file__).parents[2]
 TAG = "braid"
@@ -33,11 +37,27 @@ class DesiredDeployment:
         return f"{self.name}/{self.name}"
 
 
-def desired_deployment(loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str) -> DesiredDeployment:
+def desired_deployment(
+    loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str, *, description: str
+) -> DesiredDeployment:
     """The deployment of a pipeline on a work pool, with its schedules."""
     overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
-    fields = deployment_fields(loaded, work_pool)
+    fields = {**deployment_fields(loaded, work_pool), "description": description}
     return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
+
+
+def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
+    """The description of a pipeline's deployment as its form shows it: with the outputs and their types.
+
+    Handlers must have been loaded.
+    Of a pipeline that cannot be planned here, for example without the team's handlers, the declared outputs are listed.
+    """
+    try:
+        outputs = make_plan(loaded.pipeline, catalog=catalog.pipelines).outputs
+    except OrchestrationError:
+        declared = loaded.pipeline.outputs or {}
+        outputs = tuple(OutputField(name, each.field, each.description) for name, each in declared.items())
+    return flow_description(loaded.pipeline, outputs)
 
 
 def deployment_fields(loaded: LoadedPipeline, work_pool: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from flows.author.classify import (
 from flows.author.decorator import handler, spec_of
 from flows.author.endings import SUCCEEDED, Ending, ending_of
 from flows.author.modules import UnusableModule, load_entry_points, load_modules
+from flows.author.outputs import OutputField, OutputRecord, output_values, outputs_json, record_outputs
 from flows.author.prices import Prices, add_up, cost_text, read_prices
 from flows.author.ranks import reciprocal_ranks, summed_gains
 from flows.author.registry import (
@@ -71,6 +72,8 @@ __all__ = [
     "ItemFailure",
     "Kind",
     "Outcome",
+    "OutputField",
+    "OutputRecord",
     "Prices",
     "ReadParameter",
     "Registry",
@@ -95,9 +98,12 @@ __all__ = [
     "message_of",
     "now",
     "outcome_from_row",
+    "output_values",
+    "outputs_json",
     "parse_retry_after",
     "read_prices",
     "reciprocal_ranks",
+    "record_outputs",
     "retry_after",
     "spec_of",
     "split_items",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from flows.author.call import ItemFailure, ItemStatus
+from flows.author.outputs import OutputField, OutputRecord, output_values, record_outputs
 from flows.author.prices import add_up
 from flows.errors import UnknownName
 from flows.model import StepPath, hide_secrets
@@ -126,6 +127,20 @@ class RunResult:
     """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
     flow_run_id: str | None = None
     """Prefect's id of the flow run that it was; None if it was run by direct calls."""
+    output_fields: tuple[OutputField, ...] = ()
+    """The fields that are the result of the pipeline, also those that were not written."""
+    kept_outputs: tuple[OutputRecord, ...] | None = None
+    """The outputs as the record of the run keeps them; None if the run is not recorded."""
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The outputs of the pipeline by name, whole and as the steps wrote them; without those that are not there."""
+        return output_values(self.context, self.output_fields)
+
+    @property
+    def output_records(self) -> tuple[OutputRecord, ...]:
+        """What is shown of the outputs: plain data within limits, without secrets."""
+        return record_outputs(self.context, self.output_fields) if self.kept_outputs is None else self.kept_outputs
 
     def __getitem__(self, field: str) -> Any:
         """The final value of a field.

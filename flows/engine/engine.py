@@ -5,6 +5,7 @@ Prefect task runs or plain calls, so both give the same outcomes and the same fi
 """
 
 import asyncio
+from dataclasses import replace
 
 from flows.author import Outcome, RunResult, RunStatus, now
 from flows.calling import RunLeaf, open_cluster
@@ -12,6 +13,7 @@ from flows.engine.attempts import run_leaf as run_inline
 from flows.engine.events import RunFinished, RunStarted
 from flows.engine.journal import keep_in_journal
 from flows.engine.prepared import Prepared
+from flows.engine.results import keep_outputs, output_fields
 from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after
 from flows.engine.stuck import Expectation, StuckWatch
 from flows.engine.walk import run_node
@@ -55,6 +57,7 @@ async def run_plan(
         journal=journal,
         cluster=await open_cluster(plan),
     )
+    before = frozenset(context.data)
     started, loop = now(), asyncio.get_running_loop()
     began = loop.time()
     warn_of_what_is_not_shared(state.limits.admission)
@@ -90,6 +93,9 @@ async def run_plan(
         stopped=_budget_stop(state, outcomes),
         late_cost=dict(state.limits.budget.late),
     )
+    prepared.at_end(ended)
+    fields = output_fields(plan, context, before)
+    ended = replace(ended, output_fields=fields, kept_outputs=keep_outputs(context, fields) if journal.active else None)
     state.observe(RunFinished(ended))
     return ended
 

@@ -34,6 +34,8 @@ class Prepared:
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
+    at_end: Callable[[RunResult], None] = lambda result: None
+    """Called with the result before it is recorded; it may write more fields of the context."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
 

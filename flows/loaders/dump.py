@@ -12,6 +12,7 @@ from flows.model import (
     Handler,
     Merge,
     MergeResults,
+    Output,
     Parallel,
     Pipeline,
     Policy,
@@ -22,7 +23,7 @@ from flows.model import (
     Tolerance,
 )
 
-_KEYS_WITHOUT_STEPS = ("options", "parameters", "reads", "writes", "reducers", "merge", "split", "resources")
+_KEYS_WITHOUT_STEPS = ("options", "parameters", "outputs", "reads", "writes", "reducers", "merge", "split", "resources")
 
 
 def dump_pipeline(pipeline: Pipeline, *, policies: bool = False) -> str:
@@ -79,7 +80,24 @@ def _with_flow_lists(value: Any) -> Any:
 def pipeline_data(pipeline: Pipeline) -> dict[str, Any]:
     """The pipeline as the plain data of its YAML."""
     fields = _changed_fields(pipeline, but=("name", "steps"))
+    if pipeline.outputs is not None:
+        fields["outputs"] = _outputs_data(pipeline.outputs)
     return {"name": pipeline.name, **fields, "steps": _steps_data(pipeline.steps)}
+
+
+def _outputs_data(outputs: Mapping[str, Output]) -> Any:
+    """Outputs in their shortest form: names, else each with its field, or with what differs from the default."""
+    if all(output == Output(field=name) for name, output in outputs.items()):
+        return list(outputs)
+    full = {name: _changed_fields(output) for name, output in outputs.items()}
+    return {
+        name: output.field if set(full[name]) == {"field"} else _without_own_name(name, full[name])
+        for name, output in outputs.items()
+    }
+
+
+def _without_own_name(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if (key, value) != ("field", name)}
 
 
 def _steps_data(steps: Sequence[Step]) -> list[Any]:

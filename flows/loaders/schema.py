@@ -26,6 +26,8 @@ def pipeline_schema() -> dict[str, Any]:
     }
     _add_short_forms(definitions)
     definitions["Pipeline"] = _with_aliases(pipeline, Pipeline)
+    definitions["Pipeline"]["properties"]["outputs"] = _outputs_schema(pipeline["properties"]["outputs"])
+    definitions["Output"].pop("required")  # the name of an output is its field, unless another is given
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Braid pipeline",
@@ -126,6 +128,14 @@ def _add_short_forms(definitions: dict[str, Any]) -> None:
             "description": properties["collect"]["description"],
             "anyOf": [{"type": "string"}, names, {"type": "object", "additionalProperties": {"type": "string"}}],
         }
+
+
+def _outputs_schema(full: dict[str, Any]) -> dict[str, Any]:
+    """The schema of outputs: one name, names, or a mapping from each name to its field or its full form."""
+    name = {"type": "string", "minLength": 1}
+    one = {"anyOf": [name, {"type": "null"}, {"$ref": "#/$defs/Output"}]}
+    forms = [name, {"type": "array", "items": name}, {"type": "object", "additionalProperties": one}, {"type": "null"}]
+    return {"description": full["description"], "default": None, "anyOf": forms}
 
 
 def _properties_with(schema: Any, key: str) -> list[dict[str, Any]]:

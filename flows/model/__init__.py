@@ -19,6 +19,7 @@ from flows.model.limits import (
     tightest,
 )
 from flows.model.lint import remarks
+from flows.model.outputs import Output
 from flows.model.parameters import Parameter, convert, without_secrets
 from flows.model.policies import PRESETS, FrozenModel, Merge, MinRatio, MinSuccess, Policy, Retry, Split, Tolerance
 from flows.model.secrecy import (
@@ -76,6 +77,7 @@ __all__ = [
     "MergeResults",
     "MinRatio",
     "MinSuccess",
+    "Output",
     "Parallel",
     "Parameter",
     "Pipeline",

@@ -19,6 +19,9 @@ def remarks(pipeline: Pipeline) -> Iterator[Remark]:
     """Yield a remark for everything that could be clearer, in declared order."""
     if _is_undescriptive(pipeline.name):
         yield "", ("name",), "undescriptive-name", _undescriptive_remark("pipeline", pipeline.name)
+    for name in pipeline.outputs or ():
+        if _is_undescriptive(name):
+            yield "", ("outputs", name), "undescriptive-name", _undescriptive_remark("output", name)
     yield from _step_remarks(pipeline.steps, "", 0)
 
 

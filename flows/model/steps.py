@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
 from flows.model.limits import Resource, RetryBudget
+from flows.model.outputs import Outputs
 from flows.model.parameters import Parameter
 from flows.model.policies import FrozenModel, MergeRule, Policy, Retry, Split, Tolerance
 from flows.model.short_forms import full_step
@@ -210,6 +211,10 @@ class Pipeline(FrozenModel):
         default="ordered", description="`dag` starts a step as soon as the fields that it reads are written."
     )
     parameters: dict[str, Parameter] = Field(default_factory=dict, description="The values that a run can be given.")
+    outputs: Outputs = Field(
+        default=None,
+        description="The result of a run: fields by name; default: the fields that no later step reads.",
+    )
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),

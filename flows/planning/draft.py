@@ -153,10 +153,11 @@ class PlanDraft:
     def fingerprint(self) -> str:
         """A fingerprint of the pipeline and the versions of its handlers.
 
-        Budgets and limits are left out, so that a run that they stopped can be resumed with larger ones.
+        Budgets and limits are left out, so that a run that they stopped can be resumed with larger ones; and outputs,
+        which change no step.
         """
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner"}
+        left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner", "outputs"}
         return fingerprint([self.pipeline.model_dump(mode="json", exclude=left_out), versions])
 
     @property

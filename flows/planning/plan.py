@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from flows.author import HandlerSpec
+from flows.author import HandlerSpec, OutputField
 from flows.errors import Problem
 from flows.model import EffectiveResource, Merge, Pipeline, Policy, Retry, RetryBudget, Split, Tolerance, tightest
 
@@ -178,6 +178,10 @@ class Plan:
     """The dialect that the pipeline is written in, whose words are used in its logs and errors."""
     task_runner: TaskRunner = field(default_factory=TaskRunner)
     """It holds for the plans inside this one too, whatever their pipelines declare."""
+    outputs: tuple[OutputField, ...] = ()
+    """The result of a run: the outputs that the pipeline declares, else the fields that no later step reads."""
+    writes_known: bool = True
+    """Whether no step writes a field that it does not declare."""
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -30,6 +30,7 @@ from flows.planning.access import check_access, node_access
 from flows.planning.dependencies import derive_group
 from flows.planning.draft import MOST_PROBLEMS, Overrides, PlanDraft, TooManyProblems
 from flows.planning.leaf import plan_leaf
+from flows.planning.outputs import plan_outputs, writes_are_known
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Limit, Loop, Node, Plan, Sub
 from flows.planning.type_flow import mismatches
 
@@ -75,6 +76,7 @@ def make_plan(
             elif found.certain or planner.missing:  # else a handler that takes the whole context may write it
                 severity = "error" if strict else "warning"
                 planner.problem(found.path, found.code, found.message, *found.keys, level=severity)
+        planner.check_outputs(root, fields, level)
         for path, message in mismatches(root):
             planner.problem(path, "type-mismatch", message, level="warning")
         if planner.keeps_apart and len(planner.missing) > 1:
@@ -102,6 +104,8 @@ def make_plan(
         fingerprint=planner.fingerprint(),
         dialect=dialect,
         task_runner=planner.task_runner,
+        outputs=plan_outputs(pipeline, root),
+        writes_known=writes_are_known(root),
     )
 
 
@@ -382,6 +386,7 @@ class _Planner(PlanDraft):
                 nested.ceiling or Limit(None, "no ceiling set"),
                 nested.resources,
                 fingerprint=nested.fingerprint(),
+                outputs=plan_outputs(inner, root),
             )
             # A parameter that the step does not give is read from the field of the same name. Writes stay inside.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
@@ -389,6 +394,15 @@ class _Planner(PlanDraft):
             self.scope.steps[step.id or common["id"]] = ({}, access)
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))
+
+    def check_outputs(self, root: Node, given: frozenset[str], level: str) -> None:
+        """Report outputs whose field nothing writes; `level` is that of a field which a run might bring."""
+        known = sorted(given | root.access.writes)
+        for name, output in (self.pipeline.outputs or {}).items() if writes_are_known(root) else ():
+            field = output.field.split(".")[0]
+            if field not in known and not output.at_end:
+                message = f"the output {name!r} is the field {field!r}, which no step writes{suggest(field, known)}"
+                self.problem("", "unknown-output", message, "outputs", name, level=level)
 
 
 def _child_path(path: str, index: int) -> str:

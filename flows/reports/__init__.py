@@ -6,6 +6,16 @@ from flows.reports.estimates import Estimate, estimate
 from flows.reports.mermaid import draw_mermaid
 from flows.reports.pages import Page, plan_page, run_pages
 from flows.reports.progress import LiveProgress
+from flows.reports.result_shapes import (
+    file_facts,
+    has_own_form,
+    location_text,
+    shape_of,
+    short_text,
+    shown_passage,
+    table_of,
+)
+from flows.reports.results import result_markdown
 
 __all__ = [
     "CostReport",
@@ -18,6 +28,14 @@ __all__ = [
     "error_json",
     "error_report",
     "estimate",
+    "file_facts",
+    "has_own_form",
+    "location_text",
     "plan_page",
+    "result_markdown",
     "run_pages",
+    "shape_of",
+    "short_text",
+    "shown_passage",
+    "table_of",
 ]

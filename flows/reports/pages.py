@@ -8,6 +8,7 @@ from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, 
 from flows.reports.cost import cost_markdown, cost_report
 from flows.reports.errors import error_markdown, error_report
 from flows.reports.mermaid import draw_mermaid
+from flows.reports.results import ReadFile, result_markdown
 from flows.reports.tables import cell
 from flows.reports.timing import timing_markdown
 
@@ -28,11 +29,18 @@ def plan_page(plan: Plan) -> Page:
     return Page("plan", "What this run does", f"{plan_outline(plan)}\n\n```mermaid\n{draw_mermaid(plan)}\n```")
 
 
-def run_pages(plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None) -> list[Page]:
-    """The pages that are shown when a run has ended; their keys are the same for every run."""
+def run_pages(
+    plan: Plan, result: RunResult, *, spent: Mapping[str, float] | None = None, read: ReadFile | None = None
+) -> list[Page]:
+    """The pages that are shown when a run has ended; their keys are the same for every run.
+
+    `read` reads the files of pictures among the outputs.
+    """
     cost = cost_report(result.outcomes, late=result.late_cost, budget=plan.budget, before=spent, seconds=result.seconds)
     chart = timing_markdown(result.outcomes, started=result.started, seconds=result.seconds)
+    given = result_markdown(result.output_records, result.output_fields, read=read)
     return [
+        Page("result", "The result of the run", given),
         Page("outcomes", "How every step ended", outcome_table(result)),
         Page("errors", "What went wrong, and what to do", error_markdown(error_report(result.outcomes))),
         Page("cost", "What the run cost, step by step", cost_markdown(cost)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flows.author import Attempt, Outcome, RunResult, add_up, now
+from flows.author import Attempt, Outcome, OutputRecord, RunResult, add_up, now
 from flows.engine import FinishedCall
 from flows.errors import OrchestrationError, UnknownName
 from flows.limits import SECONDS
@@ -22,7 +22,7 @@ from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.signing import SigningKey
 from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
-from flows.run_store.tables import attempts, finished_calls, outcomes, running_branches, runs
+from flows.run_store.tables import attempts, finished_calls, outcomes, outputs, running_branches, runs
 
 _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 """The most runs, and the most rows of their steps, that statistics are computed from."""
@@ -106,14 +106,22 @@ class RunStore:
         self._update(run_id, heartbeat=now())
 
     def finish(self, result: RunResult) -> None:
-        """Record the end of a run."""
-        self._update(
-            result.run_id,
-            status=result.status,
-            seconds=result.seconds,
-            busy_seconds=result.busy_seconds,
-            cost=result.cost,
-        )
+        """Record the end of a run, and its outputs."""
+        ending = {
+            "status": result.status,
+            "seconds": result.seconds,
+            "busy_seconds": result.busy_seconds,
+            "cost": result.cost,
+        }
+        rows = [
+            {"run_id": result.run_id, "position": position, **asdict(output)}
+            for position, output in enumerate(result.output_records)
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(runs).where(runs.c.run_id == result.run_id).values(**ending))
+            connection.execute(sa.delete(outputs).where(outputs.c.run_id == result.run_id))
+            if rows:
+                connection.execute(sa.insert(outputs), rows)
 
     def interrupt(self, run_id: str) -> bool:
         """Record that a run was interrupted and return True; return False if the run has ended already."""
@@ -197,6 +205,13 @@ class RunStore:
         with self._engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return sorted(rows, key=lambda row: StepPath(row["path"]).sort_key)
+
+    def outputs(self, run_id: str) -> list[OutputRecord]:
+        """The outputs of a run that has ended, in declared order."""
+        columns = [outputs.c[field.name] for field in fields(OutputRecord)]
+        query = sa.select(*columns).where(outputs.c.run_id == run_id).order_by(outputs.c.position)
+        with self._engine.connect() as connection:
+            return [OutputRecord(**row) for row in connection.execute(query).mappings()]
 
     def step_statistics(self, pipeline: str) -> list[dict[str, Any]]:
         """`run_id`, `path`, `seconds` and `cost` of steps that succeeded in the last finished runs of a pipeline."""

@@ -87,6 +87,19 @@ documents = sa.Table(
     sa.Column("updated", sa.Float(), nullable=False),
     sa.Index("ix_documents_status", "index", "status", "name"),
 )
+# The result of each run, as it is shown: plain data within limits.
+outputs = sa.Table(
+    "outputs",
+    metadata,
+    sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(300), nullable=False),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("shortened", sa.Boolean, nullable=False),
+    sa.Column("uri", sa.Text),
+)
 finished_calls = sa.Table(
     "kept",
     metadata,

@@ -2,7 +2,7 @@
 
 from flows.translator.blocks import secret_of_block
 from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flow, translate
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, form_schema
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, flow_description, form_schema
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
 
@@ -17,6 +17,7 @@ __all__ = [
     "arun_as_flow",
     "current_flow_run_id",
     "field_control",
+    "flow_description",
     "form_schema",
     "run_as_flow",
     "secret_of_block",

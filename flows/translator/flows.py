@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.author import RunResult, ending_of, traceback_text
+from flows.author import OutputField, RunResult, ending_of, traceback_text
 from flows.calling import LeafCall, LeafResult, run_to_end
 from flows.engine import Prepared, attempt, combine_observers, conclude, next_delay, run_plan
 from flows.engine import run_leaf as run_inline
@@ -32,7 +32,7 @@ from flows.errors import FatalError, PipelineFailed
 from flows.model import Pipeline
 from flows.planning import Plan
 from flows.reports import LiveProgress, Page, plan_page, run_pages
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, form
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
@@ -46,9 +46,15 @@ PAGE_S = 20.0
 
 
 def translate(
-    pipeline: Pipeline, prepare: Prepare, *, controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY)
+    pipeline: Pipeline,
+    prepare: Prepare,
+    *,
+    controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY),
+    outputs: Iterable[OutputField] = (),
 ) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
+
+    `outputs` are those of its plan; they become part of the description.
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
@@ -71,7 +77,7 @@ def translate(
     return PipelineFlow(
         run,
         name=pipeline.name,
-        description=pipeline.description or None,
+        description=flow_description(pipeline, outputs) or None,
         version=pipeline.version,
         flow_run_name=_run_name(pipeline),
         validate_parameters=True,
@@ -159,10 +165,18 @@ async def _run(prepared: Prepared) -> RunResult:
     async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
         result = await run_plan(watched, run_leaf=run_task, seats=seats)
-    pages = run_pages(prepared.plan, result, spent=prepared.spent)
+    pages = await asyncio.to_thread(run_pages, prepared.plan, result, spent=prepared.spent, read=_file_reader(prepared))
     pages += [Page(*each) for each in prepared.more_pages(result)]
     await asyncio.gather(*(_write_artifact(page) for page in pages))
     return replace(result, flow_run_id=current_flow_run_id())
+
+
+def _file_reader(prepared: Prepared) -> Callable[[str, int], bytes] | None:
+    """Reads files of outputs, if the run has a storage."""
+    services = prepared.context.services
+    if "storage" not in services:
+        return None
+    return lambda uri, most: services["storage"].read(uri, max_bytes=most)
 
 
 async def run_task(leaf: LeafCall) -> LeafResult:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from prefect.utilities.callables import parameter_schema
 from pydantic import Field
 
-from flows.author import ReadParameter
+from flows.author import OutputField, ReadParameter
 from flows.model import Parameter, Pipeline
 
 
@@ -45,6 +45,16 @@ def _fits_a_form(annotation: Any) -> bool:
         return True
     outer = get_origin(annotation)
     return outer in (*kinds, Union, types.UnionType) and all(map(_fits_a_form, get_args(annotation)))
+
+
+def flow_description(pipeline: Pipeline, outputs: Iterable[OutputField]) -> str:
+    """The description of a pipeline's flow and deployment: its own, and the outputs with their types."""
+    lines = [
+        f"- `{each.name}`{f' ({each.type})' if each.type else ''}{f': {each.description}' if each.description else ''}"
+        for each in outputs
+    ]
+    listed = "\n".join(["Outputs:", "", *lines]) if lines else ""
+    return "\n\n".join(part for part in (pipeline.description, listed) if part)
 
 
 def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signature, str]:

@@ -1,5 +1,6 @@
 """What the documentation shows works: its Python runs, its pipelines can be planned, the tutorial gives a result."""
 
+import io
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from deployments.screen import result_tables
 from flows import pipeline, run
 from flows.author import REGISTRY, load_modules
 from flows.loaders import load_pipeline_text
@@ -90,6 +93,16 @@ def test_the_tutorial_counts_words_in_yaml_and_in_python(documented: Mapping[str
     for result in (run(load_pipeline_text(text), text="to be or not to be"), documented["docs/tutorial.md"]["result"]):
         assert (result.status, result.longest_word) == ("succeeded", "not")
         assert result["word_counts"] == {"to": 2, "be": 2, "or": 1, "not": 1}
+
+
+def test_the_tutorial_shows_what_its_pipeline_prints() -> None:
+    (text, _) = blocks(ROOT / "docs" / "tutorial.md", "yaml")
+    (shown,) = blocks(ROOT / "docs" / "tutorial.md", "text")
+    result = run(load_pipeline_text(text), text="to be or not to be")
+    printed = io.StringIO()
+    Console(file=printed, width=100).print(result_tables(result))
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
+    assert "\n".join(lines).endswith(shown.rstrip())
 
 
 def test_the_page_of_python_runs_and_makes_a_flow(documented: Mapping[str, Mapping[str, Any]]) -> None:

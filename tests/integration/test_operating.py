@@ -178,6 +178,7 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     code, out = braid("run", "repaired", "--deployed", "--wait", "-p", f"resume_from={run_id}", "--json")
     told = json.loads(out)
     assert (code, told["name"], told["state"]) == (0, f"repaired · resumes {run_id}", "Completed"), operated.log()
+    assert told["outputs"] == {"parts": 3}
     # What had succeeded is taken over, with the parameters of that run; the rest is done.
     calls = [call for call in operated.calls() if call.startswith(("part", "repaired"))]
     assert calls == ["part", "repaired 2", "repaired 2"]

@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from flows.author import Call, Registry, RunResult, handler
+from flows.author import Call, OutputField, Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
 from flows.planning import make_plan
 from flows.state import Context
+from handlers.records import Hit
 from tests.support.random_pipelines import mixing_registry, random_pipeline
 
 pytestmark = [
@@ -200,13 +201,46 @@ def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: py
     group = {"parallel": ["fatal", "ok"], "policy": "best_effort"}
     _, name = run(["sets_aside", "pays", group], registry)
     pages = artifacts_of(name)
-    assert set(pages) == {f"braid-{key}" for key in ("plan", "progress", "outcomes", "errors", "cost", "timing")}
+    assert set(pages) == {
+        f"braid-{key}" for key in ("plan", "progress", "result", "outcomes", "errors", "cost", "timing")
+    }
     assert "```mermaid" in pages["braid-plan"]
     assert pages["braid-progress"].startswith("**100% done.** Nothing is running.")
     assert "| FatalError |" not in pages["braid-errors"]
     assert "**FatalError**: broken input" in pages["braid-errors"]
     assert "This run cost **2 usd**." in pages["braid-cost"]
     assert "1.pays" in pages["braid-timing"]
+
+
+def test_the_result_of_a_run_is_an_artifact() -> None:
+    made = Registry()
+
+    @handler(registry=made)
+    def found(query: str) -> list[Hit]:
+        content = f"The {query} is written first."
+        return [Hit("c1", "d1", 0.5, content, "vector", name="wal.md", page=3, highlights=((4, 4 + len(query)),))]
+
+    @handler(registry=made)
+    def rows(found: list[Hit]) -> list[dict[str, Any]]:
+        return [{"name": hit.name, "score": hit.score} for hit in found]
+
+    @handler(registry=made)
+    def login(*, call: Call) -> dict[str, str]:
+        return {"address": "https://me:hunter22@example.org", "password": "hunter22"}
+
+    result, name = run(
+        ["found", "rows", "login"],
+        made,
+        {"query": "WAL"},
+        outputs={"passages": "found", "table": "rows", "login": "login"},
+    )
+    assert result.outputs["table"] == [{"name": "wal.md", "score": 0.5}]
+    page = artifacts_of(name)["braid-result"]
+    assert page.startswith("### passages · `list[Hit]`\n\n**1. wal.md**, page 3\n")
+    assert "> The **WAL** is written first." in page
+    assert "score **0.5000**" in page
+    assert "| name | score |" in page
+    assert "hunter22" not in page
 
 
 def test_a_run_that_used_up_its_budget_says_how_to_go_on(registry: Registry) -> None:
@@ -258,7 +292,10 @@ def test_the_flow_has_a_typed_form(registry: Registry) -> None:
             },
         }
     )
-    flow = translate(pipeline, lambda given: Prepared(make_plan(pipeline, registry=registry), Context(dict(given))))
+    plan = make_plan(pipeline, registry=registry)
+    outputs = (OutputField("total", "total", "All of it.", "int"), OutputField("rows", "rows"))
+    flow = translate(pipeline, lambda given: Prepared(plan, Context(dict(given))), outputs=outputs)
+    assert flow.description == "A form.\n\nOutputs:\n\n- `total` (int): All of it.\n- `rows`"
     schema = flow.parameters.model_dump()
     assert schema["required"] == ["source"]
     assert schema["properties"]["top"]["maximum"] == 50

@@ -13,6 +13,7 @@ from flows.model import (
     MergeResults,
     MinRatio,
     MinSuccess,
+    Output,
     Parallel,
     Parameter,
     Pipeline,
@@ -168,6 +169,8 @@ def pipelines(handlers: Sequence[str], *, max_leaves: int = 8) -> st.SearchStrat
         description=texts,
         mode=st.sampled_from(["ordered", "dag"]),
         parameters=st.dictionaries(names, parameters, max_size=2),
+        outputs=st.none()
+        | st.dictionaries(names, st.builds(Output, field=names, description=texts, at_end=st.booleans()), max_size=2),
         max_concurrency=limits,
         timeout_s=st.none() | st.floats(0.1, 100),
         retry=st.none() | retries,

@@ -3,10 +3,12 @@
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from deployments.catalog import Catalog
-from deployments.runs import Request
+from deployments.catalog import Catalog, load_catalog
+from deployments.runs import Request, load_handlers
 from deployments.server.deployed import make_flow
+from deployments.server.desired import deployment_description
 from deployments.server.form import controls_of, form_values, read_form
+from deployments.settings import load_settings
 from flows.loaders import load_pipeline_text
 from flows.model import InvalidParameters
 from flows.planning import Limit
@@ -66,3 +68,21 @@ def test_the_server_has_the_schema_of_the_flow() -> None:
     flow = make_flow(LOADED, Catalog({"nightly": LOADED}))
     schema = form_schema(LOADED.pipeline, controls_of(LOADED.pipeline))
     assert schema == parameter_schema(flow).model_dump_for_openapi()
+
+
+def test_the_description_has_the_outputs_with_their_types() -> None:
+    settings = load_settings()
+    load_handlers(settings)
+    catalog = load_catalog(settings)
+    told = deployment_description(catalog.find("search"), catalog=catalog)
+    assert told.startswith(
+        "Search an index by meaning, by words and by entities at once, and fuse what is found.\n\nOutputs"
+    )
+    assert "- `passages` (list[Hit]): The passages that answer the question" in told
+
+
+def test_without_the_handlers_the_declared_outputs_are_listed() -> None:
+    text = "name: reports\noutputs: {total: {description: All of it.}}\nsteps: [no_such_handler]\n"
+    loaded = load_pipeline_text(text)
+    told = deployment_description(loaded, catalog=Catalog({"reports": loaded}))
+    assert told == "Outputs:\n\n- `total`: All of it."

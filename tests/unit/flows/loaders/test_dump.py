@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from flows.errors import InvalidPipeline
 from flows.loaders import dump_pipeline, load_pipeline_text
 from flows.model import ForEach, Handler, Parallel, Pipeline, Policy, Sequential, Tolerance
 from flows.model.policies import minimum_threshold
@@ -65,3 +66,32 @@ def test_what_yaml_cannot_hold_is_refused_by_name():
     pipeline = Pipeline(name="p", steps=(Handler(handler="a", options={"ids": {1, 2}}),))
     with pytest.raises(ValueError, match=r"handler\.options\.ids is a set, which YAML cannot hold"):
         dump_pipeline(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "dumped"),
+    [
+        (["total", "rows"], "outputs:\n  - total\n  - rows\n"),
+        ({"total": "sum", "rows": None}, "outputs:\n  total: sum\n  rows: rows\n"),
+        ({"total": {"description": "All."}}, "outputs:\n  total:\n    description: All.\n"),
+        ([], "outputs: []\n"),
+    ],
+)
+def test_outputs_are_dumped_in_their_shortest_form(outputs, dumped):
+    pipeline = Pipeline.model_validate({"name": "p", "steps": ["a"], "outputs": outputs})
+    assert dump_pipeline(pipeline) == f"name: p\n{dumped}steps:\n  - a\n"
+    assert load_pipeline_text(dump_pipeline(pipeline)).pipeline == pipeline
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ("{total: {descripton: x}}", "did you mean 'description'"),
+        ("3", "outputs"),
+        ("[{total: x}]", "outputs"),
+    ],
+)
+def test_wrong_outputs_are_reported_at_their_line(outputs, message):
+    with pytest.raises(InvalidPipeline, match=message) as refused:
+        load_pipeline_text(f"name: p\noutputs: {outputs}\nsteps: [a]\n")
+    assert {problem.line for problem in refused.value.problems} == {2}

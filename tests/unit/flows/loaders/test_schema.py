@@ -170,3 +170,10 @@ def test_examples_fit_the_schema_of_their_dialect(file):
 )
 def test_a_misspelt_key_does_not_fit_the_schema_of_a_dialect(dialect, text):
     assert not jsonschema.Draft202012Validator(dialect_schema(dialect)).is_valid(read(text))
+
+
+@pytest.mark.parametrize("outputs", ["total", "[total, rows]", "{total: sum, rows: , more: {description: x}}", "[]"])
+def test_short_forms_of_outputs_fit_and_load(outputs):
+    text = f"name: p\noutputs: {outputs}\nsteps: [a]"
+    assert load_pipeline_text(text).pipeline.outputs is not None
+    CHECK.validate(read(text))

@@ -82,3 +82,14 @@ def test_a_difference_is_plain_data_too() -> None:
 def test_pipelines_differ_only_if_they_are_different(first: Pipeline, second: Pipeline) -> None:
     assert pipeline_differences(first, first) == []
     assert bool(pipeline_differences(first, second)) == (first != second)
+
+
+def test_outputs_differ_by_name() -> None:
+    assert told(STEPS, STEPS, outputs=["total"]) == [
+        "~ pipeline: outputs: nothing -> {'total': {'field': 'total', 'description': '', 'at_end': False}}"
+    ]
+    first = Pipeline.model_validate({"name": "p", "steps": STEPS, "outputs": ["total"]})
+    second = Pipeline.model_validate({"name": "p", "steps": STEPS, "outputs": {"total": "sum"}})
+    assert [str(one) for one in pipeline_differences(first, second)] == [
+        "~ pipeline: outputs.total.field: 'total' -> 'sum'"
+    ]

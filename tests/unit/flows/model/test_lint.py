@@ -26,3 +26,8 @@ def test_parallel_steps_more_than_three_deep() -> None:
     assert told(three) == []
     assert told({"parallel": [["split", three]]}) == [("0.0.1.0.0", "deep-nesting")]
     assert told({"parallel": [{"parallel": [three]}]}) == [("0.0.0.0", "deep-nesting")]
+
+
+def test_an_output_needs_a_name_that_says_something() -> None:
+    pipeline = Pipeline.model_validate({"name": "nightly", "steps": ["embed"], "outputs": {"x": "a", "totals": "b"}})
+    assert [(keys, code) for _, keys, code, _ in remarks(pipeline)] == [(("outputs", "x"), "undescriptive-name")]

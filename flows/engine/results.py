@@ -1,0 +1,33 @@
+"""The outputs of a run at its end: which fields they are, and what is kept of them."""
+
+from collections.abc import Collection
+from typing import cast
+
+from flows.author import OutputField, OutputRecord, record_outputs
+from flows.planning import Plan
+from flows.state import Context
+from flows.storage import Storage
+
+
+def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tuple[OutputField, ...]:
+    """The outputs of the plan; where steps write fields that nobody declared, also those.
+
+    `before` are the fields that the run started with.
+    """
+    if plan.writes_known or plan.pipeline.outputs is not None:
+        return plan.outputs
+    known = plan.root.access.reads | plan.root.access.writes | {*before}
+    return (*plan.outputs, *(OutputField(name, name) for name in context.data if name not in known))
+
+
+def keep_outputs(context: Context, fields: tuple[OutputField, ...]) -> tuple[OutputRecord, ...]:
+    """What the record of a run keeps of the outputs; large ones are written to files whole, if there is a storage."""
+
+    def keep_whole(name: str, content: bytes) -> str:
+        storage: Storage = context.services["storage"]
+        root = cast("str", context.services["artifacts_url"])
+        uri = storage.join(root, context.index, "outputs", context.execution_id, f"{name}.json")
+        return storage.write(uri, content)
+
+    has_storage = "storage" in context.services and "artifacts_url" in context.services
+    return record_outputs(context, fields, keep_whole=keep_whole if has_storage else None)

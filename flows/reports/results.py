@@ -1,0 +1,170 @@
+"""The result of a run as Markdown: passages, answers, tables, texts and files, each in a form that people can read."""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from flows.author import OutputField, OutputRecord
+from flows.reports.result_shapes import (
+    file_facts,
+    has_own_form,
+    location_text,
+    shape_of,
+    short_text,
+    shown_passage,
+    table_of,
+)
+from flows.reports.tables import cell, markdown_table
+
+ReadFile: TypeAlias = Callable[[str, int], bytes]
+"""The content of the file of a URI, unless it is longer than so many bytes."""
+MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 100, 12, 20_000
+MAX_PICTURE, MAX_PICTURES = 150_000, 600_000
+"""Bytes of one picture that is shown in the page, and of all together."""
+_PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def result_markdown(
+    records: Iterable[OutputRecord], declared: Sequence[OutputField] = (), *, read: ReadFile | None = None
+) -> str:
+    """The outputs of a run, each below its name; `declared` outputs that there are not are named at the end.
+
+    `read` reads the files of small pictures, which become part of the page.
+    """
+    page = _Page(read)
+    lines: list[str] = []
+    listed = list(records)
+    for record in listed:
+        kind = f" · `{record.type}`" if record.type else ""
+        lines += [f"### {_escaped(record.name)}{kind}", ""]
+        lines += [_escaped(record.description), ""] if record.description else []
+        lines += [*page.lines_of(record.value), ""]
+        if record.shortened:
+            whole = f" The whole value: `{record.uri}`" if record.uri else ""
+            lines += [f"*This is only the beginning.*{whole}", ""]
+    missing = [each.name for each in declared if each.name not in {record.name for record in listed}]
+    if missing:
+        lines += [f"Not written: {', '.join(map(_escaped, missing))}.", ""]
+    return "\n".join(lines).strip() or "This pipeline has no outputs."
+
+
+class _Page:
+    """A page in the making, with the bytes of pictures that it has so far."""
+
+    def __init__(self, read: ReadFile | None) -> None:
+        self._read, self._picture_bytes = read, 0
+
+    def lines_of(self, value: Any) -> Iterator[str]:
+        match shape_of(value):
+            case "nothing":
+                yield "nothing"
+            case "text":
+                yield text_markdown(value)
+            case "scalar":
+                yield f"**{short_text(value)}**"
+            case "passages":
+                for rank, passage in enumerate(value, start=1):
+                    yield from _passage_lines(rank, passage)
+            case "answer":
+                yield from _answer_lines(value)
+            case "file":
+                yield from self._file_lines(value)
+            case "files":
+                for file in value[:MAX_ROWS]:
+                    yield from self._file_lines(file)
+                yield from _more(len(value), "files")
+            case "table":
+                heads, rows = table_of(value[:MAX_ROWS], columns=MAX_COLUMNS)
+                yield from markdown_table(
+                    [cell(head) for head in heads], [[cell(text) for text in row] for row in rows]
+                )
+                yield from _more(len(value), "rows")
+            case "list":
+                yield from (f"- {_escaped(short_text(item))[:1000]}" for item in value[:MAX_ROWS])
+                yield from _more(len(value), "items") if value else ["an empty list"]
+            case "mapping":
+                yield from self._mapping_lines(cast("Mapping[str, Any]", value))
+
+    def _mapping_lines(self, value: Mapping[str, Any]) -> Iterator[str]:
+        """A table of the entries; values that have a form of their own follow below it."""
+        own = [name for name, item in value.items() if has_own_form(item)]
+        rows = [(cell(name), cell(short_text(item))) for name, item in value.items() if name not in own]
+        if rows or not own:
+            yield from markdown_table(("name", "value"), rows[:MAX_ROWS])
+            yield from _more(len(rows), "entries")
+        for name in own:
+            yield from ("", f"**{_escaped(name)}**", "")
+            yield from self.lines_of(value[name])
+
+    def _file_lines(self, file: Mapping[str, Any]) -> Iterator[str]:
+        uri = str(file["uri"])
+        name = uri.rstrip("/").rpartition("/")[2]
+        link = f"[{_escaped(name)}](<{uri.replace('>', '%3E').replace('<', '%3C')}>)"
+        yield f"- {link} ({_escaped(file_facts(file))}): `{uri.replace('`', '%60')}`"
+        picture = self._picture(file)
+        if picture:
+            yield from ("", picture, "")
+
+    def _picture(self, file: Mapping[str, Any]) -> str:
+        """A small picture as a part of the page; empty for anything else."""
+        most = min(MAX_PICTURE, MAX_PICTURES - self._picture_bytes)
+        if self._read is None or file["media_type"] not in _PICTURES or not 0 < (file.get("size") or 0) <= most:
+            return ""
+        try:
+            content = self._read(str(file["uri"]), most)
+        except Exception:  # any error of a storage: the link is there all the same
+            return ""
+        self._picture_bytes += len(content)
+        return f"![](data:{file['media_type']};base64,{base64.b64encode(content).decode()})"
+
+
+def text_markdown(text: str) -> str:
+    """A text that is Markdown itself, without HTML and without pictures, which would be fetched from anywhere."""
+    safe = text.replace("<", "&lt;").replace("![", "!\\[")
+    return safe if len(safe) <= MAX_TEXT else f"{safe[:MAX_TEXT]}…"
+
+
+def _passage_lines(rank: int, passage: Mapping[str, Any]) -> Iterator[str]:
+    shown = shown_passage(passage)
+    place = f", {_escaped(shown.place)}" if shown.place else ""
+    scores = " · ".join(f"{_escaped(name)} {score:.3f}" for name, score in shown.scores.items())
+    similar = f" · {shown.duplicates} near duplicate(s)" if shown.duplicates else ""
+    yield f"**{rank}. {_escaped(shown.document)}**{place}"
+    yield ""
+    yield f"> {''.join(_marked(text, found) for text, found in shown.parts)}"
+    yield ""
+    yield f"score **{shown.score:.4f}**{f' ({scores})' if scores else ''}{similar}"
+    yield ""
+
+
+def _answer_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    yield text_markdown(answer["text"])
+    yield ""
+    for each in answer["citations"]:
+        if isinstance(each, Mapping):
+            cited = cast("Mapping[str, Any]", each)
+            document = _escaped(str(cited.get("document") or cited.get("document_id") or ""))
+            place = location_text(cited)
+            yield f"- \\[{cited.get('number', '')}\\] **{document}**{f', {_escaped(place)}' if place else ''}"
+        else:
+            yield f"- {_escaped(short_text(each))}"
+    if not answer["citations"]:
+        yield "*The answer cites no passage.*"
+
+
+def _marked(text: str, found: bool) -> str:
+    """A stretch of a passage on one line, bold if it is a highlight."""
+    flowing = _escaped(re.sub(r"\s+", " ", text))
+    stripped = flowing.strip()
+    return flowing.replace(stripped, f"**{stripped}**", 1) if found and stripped else flowing
+
+
+def _more(count: int, things: str) -> list[str]:
+    return ["", f"*and {count - MAX_ROWS:,} more {things}*"] if count > MAX_ROWS else []
+
+
+def _escaped(text: str) -> str:
+    """A text on one line without any meaning in Markdown."""
+    return _SPECIAL.sub(r"\\\1", re.sub(r"[\r\n]+", " ", text))
