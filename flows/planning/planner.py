@@ -47,9 +47,10 @@ def make_plan(
     """The plan of a pipeline.
 
     `given` are the names of the fields that a run starts with besides the pipeline's parameters. If it is None, a read
-    that nothing writes is only a warning, since the run may start with that field. The problems of a loaded pipeline have
-    a file, a line and a column, and logs and errors of its run are in the words of its dialect. If `strict`, a name in a condition or template that no field can have is an error; else it fails the step that
-    needs it, and is a warning here.
+    that nothing writes is only a warning, since the run may start with that field. The problems of a loaded pipeline
+    have a file, a line and a column, and logs and errors of its run are in the words of its dialect. If `strict`, a
+    name in a condition or template that no field can have is an error; else it fails the step that needs it, and is a
+    warning here.
 
     Raises:
         InvalidPipeline: everything that is wrong, in the order of the file.
