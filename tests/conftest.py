@@ -4,13 +4,16 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 
 import pytest
 
+from flows.model import secrecy
 from tests.support.paths import TESTS
 from tests.support.profiles import load_profiles
 
@@ -29,6 +32,10 @@ _STATUS = pytest.StashKey[int]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prefect keeps its files in a folder of this process, so that nothing of the user's is read or changed."""
+    # Started in the background of a script, pytest would pass on that Ctrl-C and the end of a terminal are ignored.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.stash[_HOME] = os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="braid-tests-prefect-")
 
 
@@ -55,6 +62,12 @@ def _starts_server(item: pytest.Item) -> bool:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that one test makes known is nothing that the messages of others hide."""
+    monkeypatch.setattr(secrecy, "_hidden", secrecy.HiddenValues())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -77,7 +77,7 @@ def test_a_served_flow_is_run_by_its_script(project: Path) -> None:
         state = triggered(f"{name}/served")
     finally:
         serving.send_signal(signal.SIGINT)
-        serving.wait(timeout=60)
+        serving.wait(timeout=180)
     assert (state.name, state.message) == ("Completed", "1 step succeeded")
 
 
@@ -148,7 +148,7 @@ shouting_flow.deploy("deployed", work_pool_name="{name}", ignore_warnings=True, 
         state = triggered(f"{name}/deployed")
     finally:
         working.send_signal(signal.SIGINT)
-        working.wait(timeout=60)
+        working.wait(timeout=180)
     assert (state.name, state.message) == ("Completed", "1 step succeeded")
 
 

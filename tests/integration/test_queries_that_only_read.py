@@ -88,8 +88,8 @@ def test_one_statement_that_reads_and_nothing_else(url: str, query: str, tmp_pat
     ],
 )
 def test_semicolons_that_part_nothing_are_left_alone(url: str, query: str, tmp_path: Path) -> None:
-    if url.startswith("sqlite") and query.startswith("("):
-        pytest.skip("SQLite has no SELECT within parentheses")
+    if url.startswith("sqlite"):  # which has no SELECT within parentheses
+        query = query.replace("(SELECT name FROM sales WHERE id = 1)", "SELECT name FROM sales WHERE id = 1")
     assert ask(url, tmp_path, query) == [{"name": "a;b"}]
 
 

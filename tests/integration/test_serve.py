@@ -123,7 +123,7 @@ def test_others_are_only_let_in_with_tokens(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deployments", "serve", "--host", "0.0.0.0", "--port", "0"]
     refused = subprocess.run(command, env=braid_environment(tmp_path), cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2
-    assert "make one with `braid tokens add NAME`" in refused.stderr
+    assert "make one with `braid tokens add NAME`" in " ".join(refused.stderr.split())
     make_index(Settings(home=tmp_path), "docs", DOCUMENTS, tmp_path / "files")
     secret = TokenFile(tmp_path / "tokens.json").add("ann", tags={"team": ["legal"]})
     with serve(tmp_path, "--host", "0.0.0.0") as running:
@@ -221,5 +221,5 @@ def test_the_page_shows_calls_that_work(served: Served, openai_server: OpenAISer
     (problem,) = re.findall(r'^\{"type": "urn:braid.*?\}$', page, re.MULTILINE | re.DOTALL)
     found = httpx.get(f"{served.url}/api/indexes/dosc").json()
     shown = json.loads(problem.replace("manuls", "dosc").replace("manuals", "docs"))
-    assert found["detail"].endswith(shown.pop("detail"))
+    assert shown.pop("detail") in found["detail"]
     assert shown.items() <= found.items()

@@ -6,6 +6,7 @@ Every text is short, or grows evenly with a number; what it stands for grows muc
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flows.author import Registry, handler
@@ -151,8 +152,15 @@ def main(name: str) -> None:
         ended = f"planned {len(plan.nodes)} nodes"
     except OrchestrationError as error:
         ended = f"refused: {error}"
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    sys.stdout.write(f"{used.ru_maxrss / 1024:.0f}\n{ended}\n")
+    sys.stdout.write(f"{_peak_mb()}\n{ended}\n")
+
+
+def _peak_mb() -> int:
+    """The most memory that this process had; `ru_maxrss` would be that of the process that started it, if it is more."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) // 1024
 
 
 def _named(name: str) -> Callable[[], None]:

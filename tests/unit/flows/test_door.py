@@ -211,7 +211,13 @@ def check_types(revealed: list[str], wrong: list[int]) -> None:
 def test_pyright_sees_the_types_of_handlers(tmp_path: Path) -> None:
     (tmp_path / "snippet.py").write_text(SNIPPET)
     (tmp_path / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)], "typeCheckingMode": "strict"}))
-    command = ["pyright", "--pythonpath", sys.executable, "--outputjson", "snippet.py"]
+    command = [
+        str(Path(sys.executable).parent / "pyright"),
+        "--pythonpath",
+        sys.executable,
+        "--outputjson",
+        "snippet.py",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     found: list[Mapping[str, Any]] = json.loads(ended.stdout)["generalDiagnostics"]
     check_types(
