@@ -29,12 +29,15 @@ _GROUPS = {f"tests/{file}": group for group, files in TOGETHER.items() for file 
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """How many processes `-n auto` means: two more than cores, since half of the time tests wait; none for single files."""
+    """How many processes `-n auto` means: two more than cores, since half of the time tests wait; none for single files.
+
+    Quick tests hardly wait: as many as there are cores.
+    """
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
     if all(Path(argument.split("::")[0]).is_file() for argument in config.args):
         return 0
-    return (os.cpu_count() or 1) + 2
+    return (os.cpu_count() or 1) + (0 if config.getoption("markexpr") == "quick" else 2)
 
 
 class _ByFile(LoadScopeScheduling):

@@ -13,6 +13,8 @@ import pytest
 from deployments.commands.common import MEANINGS
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow  # each command is a process of its own
+
 WAITING = """
 import time
 from pathlib import Path

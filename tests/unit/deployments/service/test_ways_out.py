@@ -78,6 +78,7 @@ def called(base: str, secret: str) -> list[tuple[str, str, Any]]:
 PHASES = set(Phase) - {Phase.shrink, Phase.explain}
 
 
+@pytest.mark.slow
 @settings(
     max_examples=scaled(12), phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )

@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import jsonschema
@@ -109,6 +110,7 @@ def test_every_key_of_a_step_is_described():
     assert undescribed == []
 
 
+@functools.cache
 def with_handlers():
     load_modules(["handlers"])
     made = schema_with_handlers()

@@ -156,6 +156,7 @@ NESTED = "{% for a in range(100000) %}" * 4 + "{{ 1 }}" + "{% endfor %}" * 4
     ],
 )
 @pytest.mark.timeout(30)
+@pytest.mark.slow
 def test_a_short_template_cannot_take_all_time_and_memory(bomb):
     tracemalloc.start()
     try:

@@ -17,6 +17,8 @@ from flows.testkit import Faults, Schedule, broken_promises, explore, trace_in_t
 from tests.support.random_pipelines import mixing_registry
 from tests.support.random_trees import random_tree
 
+pytestmark = pytest.mark.slow  # hundreds of runs before a planted fault is found
+
 START = {"seed": "s", "items": ["a", "b", "c"]}
 MOST_TREES = 150
 Plant = Callable[[pytest.MonkeyPatch], None]
