@@ -1,4 +1,4 @@
-"""What a passage brings along beside its text, the same for every framework."""
+"""The metadata of a passage, the same for every framework."""
 
 from typing import Any
 

@@ -68,7 +68,7 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:
-    """What the earlier runs have used of the budget, once it is certain that the last of them can be resumed."""
+    """The budget that earlier runs have used. Checks first that the last of them can be resumed."""
     from flows.run_store import measure_fit
 
     if resumes.is_alive(time.time()) and not force:

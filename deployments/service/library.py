@@ -70,7 +70,7 @@ class Question:
     hyde: bool = False
 
     def parameters(self, caller: Caller) -> dict[str, object]:
-        """The parameters of a search pipeline. Who asks is decided here, and nowhere else."""
+        """The parameters of a search pipeline; the only place that sets the tags of the caller."""
         TagFilter.of(self.filters)
         return {
             "query": checked_question(self.text),

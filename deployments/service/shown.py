@@ -22,7 +22,7 @@ WAYS = {
     "hyde": "invented",
     "rerank": "reranking",
 }
-"""What the ways of searching are called on the page."""
+"""The names of the retrievers on the page."""
 _ALWAYS = ("vector", "keyword", "graph")
 
 
