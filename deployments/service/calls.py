@@ -34,7 +34,7 @@ class CallPool:
             self._metrics.refused(self.name)
             raise Busy(f"{self._here} calls are waiting already", retry_after_s=2.0)
         self._count(+1)
-        # A call that timed out leaves its thread at work; there is no limit on how many of those there are.
+        # A call that timed out leaves its thread at work, and counts until that thread ends.
         future = self._executor.submit(function, *args, **kwargs)
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _quietly(loop, self._count, -1))
