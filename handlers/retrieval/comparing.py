@@ -4,15 +4,19 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flows.author import Call
 from handlers.records import Hit
+from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.graph import graph_search
 from handlers.retrieval.merging import hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.retrieval.understanding import read_question
 
 MOST = 100
+RRF, DEFAULT = "reciprocal ranks", "fused"
 
 
 @dataclass(frozen=True)
@@ -37,30 +41,45 @@ class SearchRun:
 
 
 def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
-    """Every retriever by itself, and fused as the pipeline `search` does it; each from the question's text."""
+    """Every retriever by itself, fused by reciprocal ranks, and fused as the pipeline `search` does it."""
 
     def by_vector(query: str) -> list[Hit]:
-        return vector_search(query, embed_query(query, call=call), top_k=MOST, call=call)
+        question = read_question(query, call=call)
+        return vector_search(query, embed_query(query, question, call=call), question=question, top_k=MOST, call=call)
 
     def by_words(query: str) -> list[Hit]:
-        return keyword_search(query, query_rewrite(query, call=call), top_k=MOST, call=call)
+        question = read_question(query, call=call)
+        queries = query_rewrite(query, question=question, call=call)
+        return keyword_search(query, queries, question=question, top_k=MOST, call=call)
 
     def by_graph(query: str) -> list[Hit]:
         names = extract_entities_from_query(query, query_rewrite(query, call=call), call=call)
         return graph_search(query, names, top_k=MOST, call=call)
 
-    def fused(query: str) -> list[Hit]:
-        return hybrid_merge(by_vector(query), by_words(query), by_graph(query), limit=MOST)
+    def fused(query: str, **options: Any) -> list[Hit]:
+        question = read_question(query, call=call)
+        queries, vector = query_rewrite(query, question=question, call=call), embed_query(query, question, call=call)
+        return hybrid_merge(
+            query,
+            question,
+            queries,
+            vector,
+            vector_search(query, vector, question=question, top_k=MOST, with_text=False, call=call),
+            keyword_search(query, queries, question=question, top_k=MOST, with_text=False, call=call),
+            limit=MOST,
+            call=call,
+            **options,
+        )
 
-    ways = {
+    ways: dict[str, Callable[[str], list[Hit]]] = {
         "keyword": by_words,
         "vector": by_vector,
         "graph": by_graph,
-        "keyword + vector": lambda query: hybrid_merge(by_vector(query), by_words(query), limit=MOST),
-        "fused": fused,
+        RRF: lambda query: reciprocal_rank_fusion([by_vector(query), by_words(query)])[:MOST],
+        DEFAULT: fused,
     }
     if reranked:
-        ways["fused, reranked"] = lambda query: rerank(query, fused(query), enabled=True, call=call)
+        ways[f"{DEFAULT}, reranked"] = lambda query: rerank(query, fused(query), enabled=True, call=call)
     return ways
 
 

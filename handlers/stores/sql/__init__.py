@@ -1,15 +1,18 @@
 """The common part of indexes in SQLite and PostgreSQL."""
 
 from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import PostgresVector
+from handlers.stores.sql.dialects import PostgresVector, among
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
+from handlers.stores.sql.search import Limits
 
 __all__ = [
     "APPLICATION_ID",
     "SCHEMA_VERSION",
+    "Limits",
     "PostgresVector",
     "SqlIndexStore",
+    "among",
     "metadata",
     "other_version",
     "schema",

@@ -1,13 +1,23 @@
 """Arrays of the SQLite index in the memory of a process, for quick answers: passage lengths and vectors."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy import Connection, LargeBinary, select, type_coerce
 
 from flows.state import chunked
-from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
+from handlers.stores.ranking import (
+    ANY,
+    TermQuery,
+    VectorQuery,
+    Words,
+    bm25_idf,
+    check_dimensions,
+    choose_model,
+    contenders,
+)
 from handlers.stores.sql import schema
 
 
@@ -37,6 +47,29 @@ class _Vectors:
     matrix: np.ndarray
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Keys of the documents and passages that a search is limited to, ascending; None for all. And by which words."""
+
+    documents: np.ndarray | None = None
+    passages: np.ndarray | None = None
+    words: Words = ANY
+
+    def mask(self, connection: Connection, passages: np.ndarray, documents: np.ndarray) -> np.ndarray | None:
+        """Which of the passages, with their documents, are among them; None for all."""
+        masks: list[np.ndarray] = []
+        if self.documents is not None:
+            masks.append(np.isin(documents, self.documents))
+        if self.passages is not None:
+            masks.append(np.isin(passages, self.passages))
+        every, none = set(self.words.every), set(self.words.none)
+        having = {term: keys for term, keys, _ in _postings(connection, sorted(every | none))}
+        nowhere = np.zeros(0, dtype=np.int64)
+        masks += [np.isin(passages, having.get(term, nowhere)) for term in sorted(every)]
+        masks += [~np.isin(passages, having[term]) for term in sorted(none) if term in having]
+        return np.logical_and.reduce(masks) if masks else None
+
+
 @dataclass
 class Snapshot:
     """Arrays of the passages visible at one value of the `data` counter, read anew when it has moved on.
@@ -51,21 +84,28 @@ class Snapshot:
     _vectors: dict[str, _Vectors] = field(default_factory=dict)
     _current: set[str] = field(default_factory=set)
     _models: tuple[str, ...] | None = None
+    _counted: dict[str, int] = field(default_factory=dict)
+    """How many visible passages have a term, of the terms that were asked for lately."""
 
-    def nearest(self, connection: Connection, query: VectorQuery, documents: np.ndarray | None) -> dict[int, float]:
-        """Inner products of the nearest visible passages, of `documents` if given, by passage key."""
-        chosen = self._load_vectors(connection, query.model)
-        if chosen is None:
+    def nearest(self, connection: Connection, query: VectorQuery, top_k: int, chosen: Chosen) -> dict[int, float]:
+        """Inner products of the nearest of the chosen visible passages, by passage key."""
+        vectors = self._load_vectors(connection, query.model)
+        if vectors is None:
             return {}
-        check_dimensions(len(query.vector), chosen.matrix.shape[1])
-        scores, keys = chosen.matrix @ query.vector, chosen.passages
-        if documents is not None:
-            mask = np.isin(chosen.documents, documents)
-            scores, keys = scores[mask], keys[mask]
-        return _best(connection, keys, scores, query.top_k)
+        check_dimensions(len(query.vector), vectors.matrix.shape[1])
+        mask, keys = chosen.mask(connection, vectors.passages, vectors.documents), vectors.passages
+        if mask is None:
+            scores = vectors.matrix @ query.vector
+        else:
+            rows = np.flatnonzero(mask)
+            keys = keys[rows]
+            # Few rows are gathered; of many, copying them would take longer than scoring all.
+            few = len(rows) * 4 < len(mask)
+            scores = vectors.matrix[rows] @ query.vector if few else (vectors.matrix @ query.vector)[rows]
+        return _best(connection, keys, scores, top_k)
 
-    def matching(self, connection: Connection, query: TermQuery, documents: np.ndarray | None) -> dict[int, float]:
-        """BM25 scores of the best visible passages, of `documents` if given, by passage key.
+    def matching(self, connection: Connection, query: TermQuery, top_k: int, chosen: Chosen) -> dict[int, float]:
+        """BM25 scores of the best of the chosen visible passages, by passage key.
 
         Statistics are over everything visible.
         """
@@ -76,17 +116,33 @@ class Snapshot:
         k1, b = query.bm25.k1, query.bm25.b
         norms = k1 * (1 - b + b * passages.lengths / average)
         totals = np.zeros(len(passages.keys))
-        for term, keys, tallies in _postings(connection, sorted(query.weights)):
-            at, there = passages.positions(keys)
-            at, tallies = at[there], tallies[there]
-            if len(at):
-                idf = bm25_idf(len(passages.keys), len(at))
-                totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-        if documents is not None:
-            totals[~np.isin(passages.documents, documents)] = 0.0
+        for term, count, at, tallies in self._tallies(connection, passages, sorted(query.weights), chosen.passages):
+            idf = bm25_idf(len(passages.keys), count)
+            totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
+        mask = chosen.mask(connection, passages.keys, passages.documents)
+        if mask is not None:
+            totals[~mask] = 0.0
         found = np.flatnonzero(totals)
         keys, scores = passages.keys[found], totals[found]
-        return _best(connection, keys, scores, query.top_k)
+        return _best(connection, keys, scores, top_k)
+
+    def _tallies(
+        self, connection: Connection, passages: _Passages, terms: list[str], keys: np.ndarray | None
+    ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
+        """Of each term, how many visible passages have it, the positions of those (of `keys`, if given), and how often.
+
+        The scores of a few passages are asked for after a search by the same terms: then only theirs are read.
+        """
+        with self._lock:
+            counted = self._counted
+        some = keys if keys is not None and all(term in counted for term in terms) else None
+        for term, owners, tallies in _postings(connection, terms, some):
+            at, there = passages.positions(owners)
+            at, tallies = at[there], tallies[there]
+            if some is None:
+                counted[term] = len(at)
+            if len(at):
+                yield term, counted[term], at, tallies
 
     def _load_passages(self, connection: Connection) -> _Passages:
         with self._lock:
@@ -102,7 +158,7 @@ class Snapshot:
             columns = np.array([(row[0], row[1], row[2] or 0) for row in rows], dtype=np.int64).reshape(-1, 3)
             keys, documents, lengths = (np.ascontiguousarray(column) for column in columns.T)
             self._passages, self._version = _Passages(keys, documents, lengths), version
-            self._current, self._models = set(), None
+            self._current, self._models, self._counted = set(), None, {}
         return self._passages
 
     def _load_vectors(self, connection: Connection, model: str | None) -> _Vectors | None:
@@ -171,14 +227,17 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
     return _Vectors(rows, owners, documents, matrix)
 
 
-def _postings(connection: Connection, terms: list[str]) -> "list[tuple[str, np.ndarray, np.ndarray]]":
+def _postings(
+    connection: Connection, terms: list[str], passages: np.ndarray | None = None
+) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     # One text per term, parsed by numpy, is eight times as fast as one row per posting (84,000 postings in 40 ms).
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
+    among = "" if passages is None else f"AND passage IN ({','.join(map(str, passages.tolist()))}) "
     for some in chunked(terms):
         marks = ",".join("?" * len(some))
         rows = connection.exec_driver_sql(
             "SELECT term, group_concat(passage), group_concat(count) FROM postings "
-            f"WHERE term IN ({marks}) GROUP BY term ORDER BY term",
+            f"WHERE term IN ({marks}) {among}GROUP BY term ORDER BY term",
             tuple(some),
         )
         found += [
