@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 # Prose has hyphens, slashes and dots too: `well-known`, `and/or`, `e.g.`, the end of a sentence.
-_RUN = re.compile(r"(?:[^\s\"“”„«»<>()\[\]{}|,;!?…—–`*]|(?<=\d),(?=\d))+")
+_RUN = re.compile(r"(?:[\w.:/\\@#+&%=~$^'-]|(?<=\d),(?=\d))+")
 _OUTER = ".:'’‘…=~^%&\\-"
 _LONGEST = 120
 _SPLIT = (re.compile(r"[/\\=@&?]+|::|->|:"), re.compile(r"\.+"))

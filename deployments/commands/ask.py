@@ -16,7 +16,7 @@ from deployments.commands.search import (
 )
 from deployments.indexes import require_index
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, failure_tables
+from deployments.screen import errors_json, failure_tables, found_json
 from deployments.settings import load_settings
 from flows.author import cost_text
 
@@ -54,7 +54,7 @@ def ask(
     }
     catalog = load_catalog(settings)
     result = run_search(catalog.find("ask"), parameters, settings=settings, catalog=catalog, index=index)
-    answer = result.context.data.get("answer")
+    answer, found = result.context.data.get("answer"), found_json(result.context.data)
     if json_output:
         emit(
             {
@@ -63,6 +63,7 @@ def ask(
                 "filters": parameters["filters"],
                 "status": result.status,
                 "seconds": result.seconds,
+                **found,
                 "answer": answer.text if answer else None,
                 "citations": [asdict(each) for each in answer.citations] if answer else [],
                 "unknown_citations": list(answer.unknown) if answer else [],
@@ -71,8 +72,10 @@ def ask(
             }
         )
     else:
+        if found["did_you_mean"]:
+            stderr().print(Text.assemble("Did you mean ", (found["did_you_mean"], "bold"), "?"))
         if answer:
-            _show(answer)
+            _show(answer, nothing=found["nothing_found"])
         cost = f", {cost_text(result.cost)}" if result.cost else ""
         stderr().print(f"{result.seconds:.2f} s{cost}", style="dim")
         for part in failure_tables(result.outcomes):
@@ -80,7 +83,7 @@ def ask(
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
-def _show(answer: Any) -> None:
+def _show(answer: Any, *, nothing: bool) -> None:
     from handlers.retrieval import location_of
 
     stdout().print(Text(answer.text))
@@ -91,5 +94,5 @@ def _show(answer: Any) -> None:
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
         stderr().print(f"Citations of passages that the model was not given are removed: {numbers}.", style="yellow")
-    if not answer.citations:
+    if not answer.citations and not nothing:
         stderr().print("The answer cites no passage: check it against `braid search`.", style="yellow")

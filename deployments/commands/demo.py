@@ -15,7 +15,7 @@ from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, Work
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
 from deployments.indexes import remove_index
 from deployments.runs import Request, make_services, run_search
-from deployments.screen import failure_tables, hit_json, result_json, show_hits, step_table
+from deployments.screen import failure_tables, found_json, hit_json, ranks_of, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.author import RunResult
@@ -75,13 +75,13 @@ def demo(
                     "seconds": answer.seconds,
                     "status": answer.status,
                     "expected_document": asked["document"],
-                    "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                    "hits": [hit_json(rank, hit) for rank, hit in zip(ranks_of(hits), hits, strict=True)],
                 }
             )
             if not json_output:
                 console.print()
                 console.print(Text.assemble(("? ", "bold green"), (question, "bold")))
-                show_hits(console, question, hits)
+                show_hits(console, question, hits, found_json(answer.context.data))
     finally:
         services.close()
     if json_output:

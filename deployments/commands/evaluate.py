@@ -29,6 +29,8 @@ def evaluate(
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
 
+    Also how near relevant passages are to their questions, from which a search knows when it has found nothing.
+
     Judgements name documents as the index does (`braid search --json` shows `document`), with or without their last
     extension, or by id. A document counts where its best passage stands among 100 passages.
 
@@ -41,6 +43,7 @@ def evaluate(
     load_handlers(settings)
     from handlers.records import Hit
     from handlers.retrieval import (
+        DEFAULT,
         InvalidJudgements,
         measure,
         read_judgements,
@@ -67,11 +70,14 @@ def evaluate(
         call = Call(identity=Identity(index=index, services=services))
         rows: dict[str, dict[str, Any]] = {}
         seen: set[str] = set()
+        unrelated_below: float | None = None
         for way, search in ways_of_searching(call, reranked=rerank).items():
             run = run_questions(search, asked)
             documents = run.documents(judged_name)
             seen.update(name for ranked in documents.values() for name in ranked)
             figures = measure(documents, {name: judged[name] for name in asked})
+            if way == DEFAULT:
+                unrelated_below = run.lowest_relevant(judged_name, judged)
             rows[way] = {**figures, "median_ms": run.median_ms, "answered": run.answered}
     finally:
         services.close()
@@ -81,7 +87,8 @@ def evaluate(
             f"{min(seen)!r}: let the judgements name documents as the index does"
         )
     if json_output:
-        emit({"index": index, "questions": len(asked), "unjudged": len(questions) - len(asked), "searches": rows})
+        counted = {"questions": len(asked), "unjudged": len(questions) - len(asked)}
+        emit({"index": index, **counted, "searches": rows, "unrelated_below": unrelated_below})
         return
     numbers = ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered")
     table = plain_table("search", *numbers, right=numbers)
@@ -90,3 +97,10 @@ def evaluate(
     stdout().print(table)
     left = f"; {len(questions) - len(asked)} have no judgement and were not asked" * (len(asked) < len(questions))
     stderr().print(f"{len(asked)} questions{left}", style="dim")
+    if unrelated_below is not None:
+        stderr().print(
+            f"The best relevant passage of 99 in 100 questions has a cosine of {unrelated_below:.2f} or more: a "
+            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing where no word occurs and no "
+            "passage is nearer.",
+            style="dim",
+        )

@@ -9,7 +9,16 @@ from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import require_index
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, explanation, failure_tables, hit_json, show_explanation, show_hits
+from deployments.screen import (
+    errors_json,
+    explanation,
+    failure_tables,
+    found_json,
+    hit_json,
+    ranks_of,
+    show_explanation,
+    show_hits,
+)
 from deployments.settings import load_settings
 
 TagOption = Annotated[
@@ -38,7 +47,10 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show the reasons for the rank of each passage.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Answer a question with passages of an index, found by meaning, by words and by entities at once.
+    """Answer a question with passages of an index, found by meaning and by words at once.
+
+    "Quoted phrases" and names such as v2.3.1 come first where they stand as typed. -word excludes, word* takes every
+    ending, tag:value keeps to documents with that tag.
 
     Examples:
 
@@ -64,6 +76,7 @@ def search(
     catalog = load_catalog(settings)
     result = run_search(catalog.find("search"), parameters, settings=settings, catalog=catalog, index=index)
     hits = list(result.context.data.get("results", ()))
+    found = found_json(result.context.data)
     explained = explanation(result.context.data, hits) if explain else None
     if json_output:
         emit(
@@ -73,14 +86,15 @@ def search(
                 "filters": parameters["filters"],
                 "status": result.status,
                 "seconds": result.seconds,
-                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                "hits": [hit_json(rank, hit) for rank, hit in zip(ranks_of(hits), hits, strict=True)],
+                **found,
                 "errors": errors_json(result),
                 "cost": result.cost,
                 **({"explanation": explained} if explained else {}),
             }
         )
     else:
-        show_hits(stdout(), question, hits)
+        show_hits(stdout(), question, hits, found)
         if explained:
             show_explanation(stdout(), explained, hits)
         seconds = time.perf_counter() - began

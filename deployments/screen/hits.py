@@ -1,6 +1,6 @@
 """Hits of a search: for a reader in a terminal, as JSON, and with the reasons for their ranks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,14 +12,19 @@ from deployments.screen.tables import plain_table
 from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
+NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
 _NEAREST = 10
 
 
-def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
-    """Print each hit: document, heading, the sentences that answer best, and where they stand."""
-    empty = True
-    for rank, hit in enumerate(hits, start=1):
-        empty = False
+def show_hits(console: Console, question: str, hits: Sequence[Any], found: Mapping[str, Any]) -> None:
+    """Print each hit: document, heading, the sentences that answer best, and where they stand.
+
+    `found` is what else `found_json` has.
+    """
+    if found["did_you_mean"]:
+        console.print(Text.assemble("Did you mean ", (found["did_you_mean"], "bold"), "?"))
+        console.print()
+    for rank, hit in zip(ranks_of(hits), hits, strict=True):
         more = len(hit.duplicates)
         collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
         console.print(
@@ -34,8 +39,20 @@ def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
             console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
         console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
         console.print(Padding(Text(f"{position_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
-    if empty:
-        console.print("Nothing found.")
+    if not hits:
+        console.print(NOTHING_FOUND if found["nothing_found"] else "Nothing found.")
+
+
+def ranks_of(hits: Sequence[Any]) -> list[int]:
+    """The ranks of hits, counted from 1; those with equal scores share one."""
+    from handlers.retrieval import shared_ranks
+
+    return shared_ranks(hit.score for hit in hits)
+
+
+def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the documents say nothing of the question, and how it would be spelled in them, if otherwise."""
+    return {"nothing_found": bool(data.get("nothing_found")), "did_you_mean": data.get("did_you_mean")}
 
 
 def position_line(hit: Any) -> str:
@@ -59,6 +76,7 @@ def hit_json(rank: int, hit: Any) -> dict[str, Any]:
         "start": hit.start,
         "end": hit.end,
         "score": hit.score,
+        "relevance": hit.relevance,
         "found_by": hit.found_by,
         "scores": dict(hit.scores),
         "text": hit.content,
@@ -75,7 +93,9 @@ def errors_json(result: RunResult) -> list[dict[str, str]]:
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
     ranks = {
-        retriever: {hit.id: rank for rank, hit in enumerate(data[f"{retriever}_hits"], start=1)}
+        retriever: dict(
+            zip([hit.id for hit in data[f"{retriever}_hits"]], ranks_of(data[f"{retriever}_hits"]), strict=True)
+        )
         for retriever in RETRIEVERS
         if f"{retriever}_hits" in data
     }

@@ -9,7 +9,7 @@ from typing import Any
 from deployments.catalog import Catalog, load_catalog
 from deployments.indexes import index_names
 from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, explanation, hit_json
+from deployments.screen import errors_json, explanation, found_json, hit_json, ranks_of
 from deployments.service.access import Caller
 from deployments.service.answers import (
     AskAnswer,
@@ -114,7 +114,8 @@ class View:
                 "filters": question.chosen,
                 "status": result.status,
                 "seconds": result.seconds,
-                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                "hits": [hit_json(rank, hit) for rank, hit in zip(ranks_of(hits), hits, strict=True)],
+                **found_json(result.context.data),
                 "errors": errors_json(result),
                 "cost": result.cost,
                 "explanation": explanation(result.context.data, hits) if explain else None,
@@ -143,6 +144,7 @@ class View:
             status=result.status,
             seconds=result.seconds,
             answer=answer.text if answer else None,
+            **found_json(result.context.data),
             citations=[
                 Citation(**asdict(each), text=shown[each.number - 1].content if each.number <= len(shown) else "")
                 for each in (answer.citations if answer else ())

@@ -12,7 +12,7 @@ from handlers.retrieval.searching import embed_query, term_query
 from handlers.retrieval.understanding import Question
 from handlers.stores import IndexSearch, TermQuery, VectorQuery, Words
 from handlers.tags import TagFilter
-from handlers.text import contains, terms
+from handlers.text import contains
 
 _MOST_EXACT = 50
 """Passages that are looked through for each phrase or name, the best by its words."""
@@ -32,8 +32,8 @@ class Candidates:
         question = self.question
         phrases = question.phrases
         for phrase in phrases:
-            wordings = {tuple(terms(phrase, language)) for language in question.languages} - {()}
-            having = [each for wording in sorted(wordings) for each in self._having(wording)]
+            wordings = question.wordings(phrase)
+            having = [each for wording in wordings for each in self._having(wording)]
             listed.update(dict.fromkeys(having if wordings else self._containing(phrase)))
         for name in question.names:
             listed.update(dict.fromkeys(self._having([name])))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from flows.author import Call
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
@@ -34,6 +36,18 @@ class SearchRun:
     def answered(self) -> int:
         """The number of questions with any hit."""
         return sum(bool(found) for found in self.hits.values())
+
+    def lowest_relevant(self, name: Callable[[Hit], str], judged: Mapping[str, Mapping[str, float]]) -> float | None:
+        """The cosine that the best relevant passage has in 99 of 100 questions; None without such passages.
+
+        Below it, a passage that shares no word with its question is hardly an answer.
+        """
+        best: list[float] = []
+        for question, found in self.hits.items():
+            gains = judged.get(question, {})
+            relevant = [hit.own_scores.get("vector") for hit in found if gains.get(name(hit), 0) > 0]
+            best += [max(known)] if (known := [cosine for cosine in relevant if cosine is not None]) else []
+        return float(np.quantile(best, 0.01)) if best else None
 
     def documents(self, name: Callable[[Hit], str]) -> dict[str, list[str]]:
         """For every question the documents of its hits, each where its best hit stands."""

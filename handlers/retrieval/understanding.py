@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flows.author import Call, handler
-from handlers.languages import ENGLISH, LATIN, language_mark
+from handlers.languages import ENGLISH, LATIN, detect, language_mark
 from handlers.records import Hit
 from handlers.retrieval.questions import TypedQuestion, read_typed
 from handlers.stores import IndexSearch, Words
 from handlers.tags import TagFilter
-from handlers.text import located_terms, terms
+from handlers.text import located_terms
 
 _MOST_OF_PREFIX = 100
 _SHORTEST_CORRECTED = 4
@@ -50,7 +50,12 @@ class Question:
 
     def terms_of(self, text: str) -> list[str]:
         """The terms of a text in every language of the index."""
-        return list(dict.fromkeys(term for language in self.languages for term in terms(text, language)))
+        return list(dict.fromkeys(term for wording in self.wordings(text) for term in wording))
+
+    def wordings(self, text: str) -> list[tuple[str, ...]]:
+        """The terms of a text in each language of the index; none if it has only stop words."""
+        located = _located(text, self.languages)
+        return sorted({tuple(dict.fromkeys(term for term, _, _ in found)) for found in located} - {()})
 
 
 @handler(writes="question", needs="index_store")
@@ -138,12 +143,18 @@ def _counted(text: str, languages: Collection[str]) -> tuple[Counter[str], dict[
     """How often a text has each term, in the language where that is most often; and the terms of each word."""
     counts: Counter[str] = Counter()
     places: defaultdict[str, set[str]] = defaultdict(set)
-    for language in languages:
-        located = located_terms(text, (language,))
+    for located in _located(text, languages):
         counts |= Counter(term for term, _, _ in located)
         for term, start, end in located:
             places[text[start:end]].add(term)
     return counts, dict(places)
+
+
+def _located(text: str, languages: Collection[str]) -> list[list[tuple[str, int, int]]]:
+    """The terms of a text in each language, but for words that are stop words in the language that it is written in."""
+    written = detect(text)
+    told = {(start, end) for _, start, end in located_terms(text, (written if written in languages else ENGLISH,))}
+    return [[each for each in located_terms(text, (language,)) if each[1:] in told] for language in languages]
 
 
 def _near(wanted: Collection[str], store: IndexSearch, where: TagFilter) -> dict[str, float]:
