@@ -10,9 +10,8 @@ from bench.peers.work import Case, Row
 
 def case(row: Row, folder: str, *, batch: str) -> Case:
     flows = {"paper": _paper, "nothing": _nothing, "chain": _chain, "texts": _texts}
-    if row.name in flows:
-        return lambda: asyncio.run(flows[row.name](row, folder)())
-    return lambda: asyncio.run(_documents(row, batch)())
+    made = flows[row.name](row, folder) if row.name in flows else _documents(row, batch)
+    return lambda: asyncio.run(made())
 
 
 def _task(name: str):
@@ -111,9 +110,10 @@ def _texts(row: Row, folder: str):
     from prefect.utilities.annotations import quote
 
     chunk, digest, store = _task("chunk"), _task("digest"), _task("store")
+    documents = work.texts()
 
     async def texts() -> None:
-        chunks = await chunk(work.chunk, quote(work.texts()))
+        chunks = await chunk(work.chunk, quote(documents))
         digests = await digest(work.digest, quote(chunks))
         await store(work.store, quote(chunks), quote(digests), f"{folder}/passages.db")
 

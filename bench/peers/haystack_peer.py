@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 from bench.peers import work
@@ -54,7 +55,7 @@ def _line(names, function) -> Any:
     pipeline = Pipeline()
     for name in names:
         pipeline.add_component(name, _component(name, function))
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in pairwise(names):
         pipeline.connect(f"{before}.value", f"{after}.value")
     return pipeline
 
@@ -83,9 +84,7 @@ def _paper() -> Case:
             for earlier in before:
                 pipeline.connect(f"{earlier}.value", f"{name}.{earlier}")
     first = work.PAPER_GROUPS[0][0]
-    return lambda: asyncio.run(
-        pipeline.run_async({first: {"source": "paper.pdf"}}, concurrency_limit=work.AT_ONCE)
-    )
+    return lambda: asyncio.run(pipeline.run_async({first: {"source": "paper.pdf"}}, concurrency_limit=work.AT_ONCE))
 
 
 def _texts(folder: str) -> Case:

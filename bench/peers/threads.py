@@ -17,7 +17,8 @@ def case(row: Row, folder: str) -> Case:
         case "chain":
             return _chain
         case _:
-            return lambda: _texts(f"{folder}/passages.db")
+            documents = work.texts()
+            return lambda: _texts(documents, f"{folder}/passages.db")
 
 
 def _each(function, count: int) -> None:
@@ -30,8 +31,7 @@ def _paper() -> None:
     with ThreadPoolExecutor(work.AT_ONCE) as pool:
         for group in work.PAPER_GROUPS:
             begun = {
-                name: pool.submit(work.paper_step, name, values[work.PAPER_READS.get(name, "source")])
-                for name in group
+                name: pool.submit(work.paper_step, name, values[work.PAPER_READS.get(name, "source")]) for name in group
             }
             values |= {name: future.result() for name, future in begun.items()}
 
@@ -48,6 +48,6 @@ def _chain() -> None:
         value = work.link(f"link_{number}", value)
 
 
-def _texts(file: str) -> None:
-    chunks = work.chunk(work.texts())
+def _texts(documents: list[str], file: str) -> None:
+    chunks = work.chunk(documents)
     work.store(chunks, work.digest(chunks), file)

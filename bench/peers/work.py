@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Ledger:
         assert counted == Counter(expected), f"{row.name}: {counted - Counter(expected)}, {Counter(expected) - counted}"
         spans = {(step, item): (began, ended) for step, item, began, ended in self._calls}
         for item in {item for _, item in expected}:
-            for before, after in zip(groups, groups[1:], strict=False):
+            for before, after in pairwise(groups):
                 latest = max(spans[step, item][1] for step in before)
                 earliest = min(spans[step, item][0] for step in after)
                 assert latest <= earliest, f"{row.name}: {after} of {item} began before {before} had ended"

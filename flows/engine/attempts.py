@@ -13,10 +13,11 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, error_info, now
-from flows.calling import CallResult, LeafCall, LeafResult, call_function
+from flows.calling import CallResult, LeafCall, LeafResult, Work, call_function
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
 from flows.limits import AdmittedCall
+from flows.state import hand_out
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +154,8 @@ async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.progress.call
     view = bind_view(leaf)
-    returned = await call_function(leaf, spec, bind_inputs(leaf, view), options, deadline)
-    return bind_result(leaf, view, returned)
+    work = Work(spec, bind_inputs(leaf, view), options, lambda returned: bind_result(leaf, view, returned))
+    return await call_function(leaf, work, deadline)
 
 
 async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None) -> CallResult:
@@ -163,6 +164,7 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
     undo = spec.undo
     assert undo is not None, f"{spec.name} has no undo"
     inputs = bind_inputs(leaf, leaf.context.fork())
+    undone = replace(inputs, more=(hand_out(result.value),))
     hints = typing.get_type_hints(undo)
     wanted = {
         name: leaf.progress.call if hints.get(name) is Call else options[name]
@@ -170,5 +172,4 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
     undoing = replace(spec, function=undo, is_async=inspect.iscoroutinefunction(undo), isolation="thread")
-    await call_function(leaf, undoing, [*inputs, result.value], wanted, deadline)
-    return CallResult((), None)
+    return await call_function(leaf, Work(undoing, undone, wanted, lambda _: CallResult((), None)), deadline)
