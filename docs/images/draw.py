@@ -173,9 +173,7 @@ def call() -> str:
     picture.arrow((504, 180), (504, 236))
     picture.box(894, 20, 166, 60, "timed_out", "the step's time is over", "red")
     picture.box(894, 115, 166, 60, "failed", "fatal, or no attempt left", "red")
-    picture.box(
-        904, 210, 152, 76, "cancelled,\u00a0abandoned", "the group was stopped;\na thread did not listen", "red"
-    )
+    picture.box(894, 210, 166, 76, "cancelled, abandoned", "the group was stopped;\na thread did not listen", "red")
     picture.arrow((864, 145), (894, 145))
     picture.arrow((864, 125), (879, 125), (879, 50), (894, 50))
     picture.arrow((864, 165), (879, 165), (879, 248), (894, 248))
