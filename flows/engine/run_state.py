@@ -100,7 +100,7 @@ class RunState:
     undoable: list[UndoableCall] = field(default_factory=list[UndoableCall])
     """In the order in which they ended."""
     lost: list[StepPath] = field(default_factory=list[StepPath])
-    """Paths of the branches that did not succeed in races that others won."""
+    """Paths of the branches of races that others won."""
     journal: Journal = field(default_factory=Journal)
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
