@@ -178,6 +178,12 @@ def deadline_after(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
 
 
+def stop_is_asked() -> bool:
+    """Whether the running task has been cancelled, also if a handler ignored it: nothing more may begin then."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:
     """Wait for all tasks, and cancel them when the caller is cancelled meanwhile; whether it was."""
     cancelled = False
