@@ -146,7 +146,7 @@ class TraceRecorder:
                 await _for_ever()
             try:
                 late = self.trace.schedule.fraction(f"{call} late") < 0.5
-                await self._work(call, call)
+                await self._let_it_work(call, call)
                 if not late:
                     await self._inject_fault(leaf, call)
                 seen = self.watch(leaf) if self.watch is not None else None
@@ -155,7 +155,7 @@ class TraceRecorder:
                     result = await result
                 if self.watch is not None:
                     self.watch(leaf, seen)
-                await self._work(call, f"{call} answer")
+                await self._let_it_work(call, f"{call} answer")
                 # A call may also fail after its work is done; a retry then does the work a second time.
                 if late:
                     await self._inject_fault(leaf, call)
@@ -174,7 +174,7 @@ class TraceRecorder:
 
         return played
 
-    async def _work(self, call: str, name: str) -> None:
+    async def _let_it_work(self, call: str, name: str) -> None:
         """Let a call take its time; some calls ignore that they are cancelled meanwhile, and answer all the same."""
         ignores = f"{call} ignores"
         try:

@@ -1,6 +1,7 @@
 """A stop reaches what comes later, also where a handler answers instead of being stopped."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -19,10 +20,8 @@ def registry() -> Registry:
 
     @handler(registry=made, effects=())
     async def stubborn() -> None:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(10)
-        except asyncio.CancelledError:
-            pass
 
     @handler(registry=made, effects=())
     async def next_step() -> None: ...
