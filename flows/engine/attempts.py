@@ -15,6 +15,7 @@ from dataclasses import replace
 from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, error_info, now
 from flows.calling import CallResult, LeafCall, LeafResult, call_function
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
+from flows.engine.run_state import stop_is_asked
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
 from flows.limits import AdmittedCall
 
@@ -44,7 +45,7 @@ def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     retry, made, error = leaf.node.retry, leaf.progress.attempts, ending.error
     if error is None or not ending.transient or not 0 < made < retry.max_attempts:
         return None
-    if leaf.limits.budget.refusal:
+    if leaf.limits.budget.refusal or stop_is_asked():
         return None
     delay_s = retry.delay_before(made + 1, retry_after_s=ending.retry_after_s, random=random.random())
     if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
