@@ -52,7 +52,7 @@ class Evidence:
             else:
                 self.ended[event.path] = (event.at, number)
         for path, (at, _) in self.ended.items():
-            self.began.setdefault(path, at - self.outcomes[path].seconds)
+            self.began.setdefault(path, at - self.outcomes[path].seconds - self.outcomes[path].waited_s)
 
     @property
     def stopped_whole(self) -> bool:

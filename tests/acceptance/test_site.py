@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from docs.images.draw import pictures
 from docs.reference.write import FOLDER, options_of_commands, pages
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MADE = pages()
+DRAWN = pictures()
 COMMANDS = options_of_commands()
 
 
@@ -28,6 +30,12 @@ def lines_of_code(page: Path) -> Iterator[str]:
 def test_a_page_of_reference_tables_says_what_the_code_says(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
     assert written == MADE[name], "run python -m docs.reference.write"
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_picture_is_what_its_script_draws(name: str) -> None:
+    drawn = (ROOT / "docs" / "images" / name).read_text(encoding="utf-8")
+    assert drawn == DRAWN[name], "run python -m docs.images.draw"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
