@@ -8,7 +8,7 @@ import typer
 from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import require_index
-from deployments.runs import checked_question, require_chat, run_search
+from deployments.runs import Searches, checked_question, require_chat
 from deployments.screen import errors_json, explanation, failure_tables, hit_json, show_explanation, show_hits
 from deployments.settings import load_settings
 
@@ -61,8 +61,7 @@ def search(
         "hyde": hyde,
         "explain": explain,
     }
-    catalog = load_catalog(settings)
-    result = run_search(catalog.find("search"), parameters, settings=settings, catalog=catalog, index=index)
+    result = Searches(settings, load_catalog(settings)).run("search", parameters, index=index)
     hits = list(result.context.data.get("results", ()))
     explained = explanation(result.context.data, hits) if explain else None
     if json_output:

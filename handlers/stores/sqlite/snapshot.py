@@ -19,6 +19,11 @@ class _Passages:
     documents: np.ndarray
     lengths: np.ndarray
 
+    def of(self, documents: np.ndarray) -> "_Passages":
+        """Those of these documents."""
+        chosen = np.isin(self.documents, documents)
+        return _Passages(self.keys[chosen], self.documents[chosen], self.lengths[chosen])
+
     def positions(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The positions of these keys, and which of the keys are there at all."""
         at = np.searchsorted(self.keys, keys)
@@ -67,9 +72,11 @@ class Snapshot:
     def matching(self, connection: Connection, query: TermQuery, documents: np.ndarray | None) -> dict[int, float]:
         """BM25 scores of the best visible passages, of `documents` if given, by passage key.
 
-        Statistics are over everything visible.
+        Statistics are over the same passages.
         """
         passages = self._load_passages(connection)
+        if documents is not None:
+            passages = passages.of(documents)
         if not len(passages.keys) or not query.weights:
             return {}
         average = float(passages.lengths.mean()) or 1.0
@@ -82,8 +89,6 @@ class Snapshot:
             if len(at):
                 idf = bm25_idf(len(passages.keys), len(at))
                 totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-        if documents is not None:
-            totals[~np.isin(passages.documents, documents)] = 0.0
         found = np.flatnonzero(totals)
         keys, scores = passages.keys[found], totals[found]
         return _best(connection, keys, scores, query.top_k)
