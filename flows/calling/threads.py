@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 from flows.calling.raised import as_exception
 
 Work: TypeAlias = Callable[[], None]
-_KEPT_S = 10.0
+IDLE_S = 10.0
 _idle: "list[SimpleQueue[Work]]" = []
-"""The inboxes of threads that have nothing to do, the one that worked last at the end; appending and popping are atomic."""
+"""The inboxes of threads that have nothing to do, the one that worked last at the end. No lock: each step is atomic."""
 
 
 def call_in_thread(function: Callable[[], Any], *, name: str) -> "asyncio.Future[Any]":
@@ -71,7 +71,7 @@ def _serve(inbox: "SimpleQueue[Work]") -> None:
     """Do what comes in, until nothing has come for a while."""
     while True:
         try:
-            work = inbox.get(timeout=_KEPT_S)
+            work = inbox.get(timeout=IDLE_S)
         except Empty:
             try:
                 _idle.remove(inbox)
