@@ -62,14 +62,15 @@ def demo(
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
             answer = searches.run("search", {"query": question, "top_k": 1}, index=INDEX, services=services)
-            hits = list(answer.context.data.get("results", ()))
+            found = answer.context.data.get("results", ())
+            hits = [hit_json(rank, hit) for rank, hit in enumerate(found, start=1)]
             answers.append(
                 {
                     "question": question,
                     "seconds": answer.seconds,
                     "status": answer.status,
                     "expected_document": asked["document"],
-                    "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                    "hits": hits,
                 }
             )
             if not json_output:
