@@ -1,13 +1,14 @@
 """A night in short, with everything killed in turn: `python -m bench.night --minutes 60`.
 
 `braid up` and a worker of a second pool are started again when they end, as systemd does; nobody else lends a hand.
-Schedules start a run every minute, every two and every ten. Meanwhile server, worker, the process of a run, `braid serve`,
-`braid up` and the other worker are killed, a run is cancelled, the disk is full for half a minute, and all is stopped
-and started again. Two minutes after the last start, every promise is checked; the exit code is 1 if one is broken.
+Schedules start a run every minute, every two and every ten. Meanwhile server, worker, the process of a run, the search
+page, `braid up` and the other worker are killed, a run is cancelled, the disk is full for half a minute, and all is
+stopped and started again. Two minutes after the last start, every promise is checked; the exit code is 1 if one is broken.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -76,17 +77,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=75.0, metavar="S", help="Seconds between two accidents.")
-    parser.add_argument("--keep", action="store_true", help="Leave the folder with the logs.")
+    parser.add_argument("--keep", action="store_true", help="Leave the folder with the logs, also after a good night.")
     chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="braid-night-", ignore_cleanup_errors=True, delete=not chosen.keep) as name,
-        night_world(Path(name)) as world,
-    ):
-        print(f"folder: {name}")
+    name = tempfile.mkdtemp(prefix="braid-night-")
+    print(f"folder: {name}", flush=True)
+    with night_world(Path(name)) as world:
         broken = night(world, chosen.minutes, chosen.every)
         for line in broken:
             print(f"BROKEN {line}")
         print(json.dumps({"runs": summary(world), "accidents": len(world.happened), "broken": len(broken)}))
+    if not chosen.keep and not broken:
+        shutil.rmtree(name, ignore_errors=True)
     sys.exit(1 if broken else 0)
 
 

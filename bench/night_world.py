@@ -1,4 +1,4 @@
-"""What a night is made of: `braid up` and a second worker as a service manager keeps them, a small disk, and accidents."""
+"""What a night is made of: `braid up` and a second worker, kept as by a service manager, a small disk, accidents."""
 
 import contextlib
 import json

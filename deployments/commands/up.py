@@ -37,7 +37,9 @@ def up(
     """Start a Prefect server, deploy every pipeline, start a worker and the search page; Ctrl-C stops all of it.
 
     What ends by itself is started again; what ends again and again is given up, with exit code 1. What a crash left is
-    put right, at the start and while it runs. Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
+    put right, at the start and while it runs.
+
+    Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
     schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.
 
     Examples:

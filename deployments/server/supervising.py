@@ -1,4 +1,4 @@
-"""Programs that stay up: started again after longer and longer pauses when they end or fall silent, at last given up."""
+"""Programs that stay up: started again, after longer and longer pauses, when they end or fall silent."""
 
 import time
 from collections.abc import Callable, Sequence
