@@ -106,7 +106,11 @@ class Kept:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=120)
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:  # a worker waits for its runs
+                self.process.kill()
+                self.process.wait()
 
 
 @dataclass
