@@ -6,8 +6,13 @@ from flows.calling.dispatch import call_function
 from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.sandbox import Sandbox
 from flows.calling.threads import call_in_thread
+from flows.calling.times import BOOKKEEPING, RETRY, RUN_STORE, TURN, resource_wait
 
 __all__ = [
+    "BOOKKEEPING",
+    "RETRY",
+    "RUN_STORE",
+    "TURN",
     "CallKey",
     "CallProgress",
     "CallResult",
@@ -20,5 +25,6 @@ __all__ = [
     "call_in_thread",
     "loop_is_running",
     "open_cluster",
+    "resource_wait",
     "run_to_end",
 ]

@@ -13,6 +13,7 @@ from flows.calling.processes import call_in_process
 from flows.calling.raised import as_exception
 from flows.calling.remote import GRACE_S, RemoteReport, report_of
 from flows.calling.threads import call_in_thread
+from flows.calling.times import PROCESS
 from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, TransientError
 from flows.state import Delta
 
@@ -100,7 +101,13 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
         there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
             result, delta = await call_in_process(
-                run_by_name, spec.function.__module__, spec.name, arguments, call_options, there
+                run_by_name,
+                spec.function.__module__,
+                spec.name,
+                arguments,
+                call_options,
+                there,
+                waits=leaf.progress.times,
             )
         finally:
             leaf.progress.call.read_ledger(ledger.name)
@@ -136,6 +143,8 @@ async def _on_cluster(
         raise
     report = report_of(answer)
     take_over(report)
+    if report.worked_s is not None:
+        leaf.progress.times.work_was(report.worked_s, PROCESS)
     if report.error is not None:
         raise report.error
     result, delta = report.result

@@ -181,7 +181,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     ended = [result for result in branches.results if result is not None]
     assert len(ended) == len(group.children), "a branch without a result"
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
-    results = scope.groups[group.id] = _branch_results(group, branches, ended)
+    results = scope.groups[group.id] = _branch_results(group, branches, ended, verdict.lost)
     value: Any = None
     refused: ErrorInfo | None = None
     try:
@@ -233,8 +233,10 @@ def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
     return branches.wording.succeeded(group, len(verdict.merged), seconds=seconds, produced=produced)
 
 
-def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:
-    """The branches as merge strategies see them, without skipped ones."""
+def _branch_results(
+    group: Group, branches: _Branches, ended: Sequence[NodeResult], lost: Sequence[int]
+) -> list[BranchResult]:
+    """The branches as merge strategies see them, without skipped ones and those that succeeded but lost a race."""
     return [
         BranchResult(
             group.children[position].label,
@@ -245,7 +247,7 @@ def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResul
             finished=branches.finished[position],
         )
         for position, result in enumerate(ended)
-        if result.status != "skipped"
+        if result.status != "skipped" and not (result.status == "succeeded" and position in lost)
     ]
 
 

@@ -9,7 +9,7 @@ from flows.author import BranchResult, Outcome, error_info, now
 from flows.engine.groups import merged_result, run_group
 from flows.engine.leaves import run_step
 from flows.engine.loops import run_loop
-from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after, inside, outcome_kind
+from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after, inside, outcome_kind, stop_is_asked
 from flows.errors import OrchestrationError
 from flows.model import evaluate_condition, render
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub, node_children
@@ -20,6 +20,8 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
     """Run one node on its branch's context and record its outcome."""
     if state.limits.budget.refusal:
         return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)
+    if stop_is_asked():
+        return state.never_started(node, scope, "cancelled", "stopped")
     if not node.enabled:
         return state.never_started(node, scope, "skipped", "not enabled")
     if node.when is not None:
