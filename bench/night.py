@@ -1,9 +1,10 @@
 """A night in short, with everything killed in turn: `python -m bench.night --minutes 60`.
 
 `braid up` and a worker of a second pool are started again when they end, as systemd does; nobody else lends a hand.
-Schedules start a run every minute, every two and every ten. Meanwhile server, worker, the process of a run, the search
-page, `braid up` and the other worker are killed, a run is cancelled, the disk is full for half a minute, and all is
-stopped and started again. Two minutes after the last start, every promise is checked; the exit code is 1 if one is broken.
+Schedules start a run every minute, every two and every ten. Meanwhile server, worker, the process of a run, the page
+for searching, `braid up` and the other worker are killed, a run is cancelled, the disk is full for half a minute, and
+all is stopped and started again. Two minutes after the last start, every promise is checked; the exit code is 1 if one
+is broken.
 """
 
 import argparse

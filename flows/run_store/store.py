@@ -200,9 +200,7 @@ class RunStore:
 
     def executions(self, flow_run_id: str) -> list[RunRecord]:
         """The runs of a Prefect flow run, newest first: more than one if it was retried."""
-        return self._records(
-            sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc())
-        )
+        return self._records(sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()))
 
     def outcomes(self, run_id: str) -> list[dict[str, Any]]:
         """The outcomes of a run as rows, in declared order."""
