@@ -28,6 +28,8 @@ WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
 SERVE_PORT = 4210
 """The default port of `braid serve`."""
+PIPELINES = Path(__file__).parent / "pipelines"
+"""The folder of our own pipelines."""
 
 
 class Settings(BaseSettings):
@@ -52,7 +54,10 @@ class Settings(BaseSettings):
         description="Secret that signs kept results, for machines that share a run store; default: HOME/run-store.key.",
     )
     index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
-        default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
+        default=None,
+        repr=False,
+        description="Where indexes are: postgresql://USER:PASSWORD@HOST/DATABASE, or SQLite files with {index} for the "
+        "name; default: HOME/indexes/{index}.db.",
     )
     keep_results_days: float = Field(
         default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."
@@ -93,6 +98,11 @@ class Settings(BaseSettings):
     )
     pipelines_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description=f"Folders with pipelines of your own, separated by {os.pathsep!r} or commas."
+    )
+    project: str | None = Field(
+        default=None,
+        pattern=r"[a-z0-9][a-z0-9_-]*",
+        description="Name of this project on a Prefect server that several projects share; default: its folder.",
     )
     schedules: Path | None = Field(
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."

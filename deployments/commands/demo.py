@@ -14,8 +14,8 @@ from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
 from deployments.indexes import remove_index
-from deployments.runs import Request, make_services, run_search
-from deployments.screen import failure_tables, found_json, hit_json, ranks_of, result_json, show_hits, step_table
+from deployments.runs import Request, Searches, make_services
+from deployments.screen import failure_tables, found_json, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.author import RunResult
@@ -55,33 +55,27 @@ def demo(
     request = Request(catalog.find("ingest"), parameters, index=INDEX, ceiling=ceiling_from(max_workers), engine=engine)
     result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     services = make_services(settings, INDEX)
+    searches = Searches(settings, catalog)
     answers: list[dict[str, Any]] = []
     try:
         counts: dict[str, int] = services["index_store"].statistics()
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
-            answer = run_search(
-                catalog.find("search"),
-                {"query": question, "top_k": 1},
-                settings=settings,
-                catalog=catalog,
-                index=INDEX,
-                services=services,
-            )
-            hits = list(answer.context.data.get("results", ()))
+            answer = searches.run("search", {"query": question, "top_k": 1}, index=INDEX, services=services)
+            found = found_json(answer.context.data)
             answers.append(
                 {
                     "question": question,
                     "seconds": answer.seconds,
                     "status": answer.status,
                     "expected_document": asked["document"],
-                    "hits": [hit_json(rank, hit) for rank, hit in zip(ranks_of(hits), hits, strict=True)],
+                    "hits": found["hits"],
                 }
             )
             if not json_output:
                 console.print()
                 console.print(Text.assemble(("? ", "bold green"), (question, "bold")))
-                show_hits(console, question, hits, found_json(answer.context.data))
+                show_hits(console, question, found)
     finally:
         services.close()
     if json_output:
@@ -104,7 +98,7 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("set aside", str(len(result.failures)))
     table.add_row("steps failed", str(len(result.errors)))
     table.add_row("time", f"{result.seconds:.1f} s")
-    table.add_row("seconds of all steps added up", f"{result.busy_seconds:.1f} s")
+    table.add_row("work of all steps added up", f"{result.busy_seconds:.1f} s")
     table.add_row("saved by running in parallel, at most", f"{result.time_saved:.1f} s")
     if answers:
         table.add_row("a question, at the median", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")

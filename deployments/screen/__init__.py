@@ -2,16 +2,7 @@
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
-from deployments.screen.hits import (
-    NOTHING_FOUND,
-    errors_json,
-    explanation,
-    found_json,
-    hit_json,
-    ranks_of,
-    show_explanation,
-    show_hits,
-)
+from deployments.screen.hits import errors_json, explanation, found_json, show_explanation, show_hits
 from deployments.screen.outputs import output_parts
 from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
@@ -29,7 +20,6 @@ from deployments.screen.results import failure_tables, result_json, result_table
 from deployments.screen.tables import STATUS_STYLE, local_time, plain_table
 
 __all__ = [
-    "NOTHING_FOUND",
     "STATUS_STYLE",
     "DocumentEntry",
     "DocumentTable",
@@ -40,7 +30,6 @@ __all__ = [
     "explanation",
     "failure_tables",
     "found_json",
-    "hit_json",
     "how_to_resume",
     "local_time",
     "moved_steps",
@@ -48,7 +37,6 @@ __all__ = [
     "plain_table",
     "plan_json",
     "plan_tree",
-    "ranks_of",
     "read_run",
     "read_runs",
     "result_json",

@@ -12,60 +12,64 @@ from deployments.screen.tables import plain_table
 from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
-NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
+_NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
 _NEAREST = 10
 
 
-def show_hits(console: Console, question: str, hits: Sequence[Any], found: Mapping[str, Any]) -> None:
-    """Print each hit: document, heading, the sentences that answer best, and where they stand.
-
-    `found` is what else `found_json` has.
-    """
-    if found["did_you_mean"]:
-        console.print(Text.assemble("Did you mean ", (found["did_you_mean"], "bold"), "?"))
+def show_hits(console: Console, question: str, answer: Mapping[str, Any]) -> None:
+    """Print each hit, as `found_json` has it: document, heading, the sentences that answer best, and their place."""
+    if answer["did_you_mean"]:
+        console.print(Text.assemble("Did you mean ", (answer["did_you_mean"], "bold"), "?"))
         console.print()
-    for rank, hit in zip(ranks_of(hits), hits, strict=True):
-        more = len(hit.duplicates)
+    for hit in answer["hits"]:
+        more = len(hit["duplicates"])
         collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
         console.print(
             Text.assemble(
-                (f"{rank}. ", "dim"),
-                (hit.name or hit.document_id, "bold cyan"),
-                (f"  {hit.score:.4f}", "dim"),
+                (f"{hit['rank']}. ", "dim"),
+                (hit["document"] or hit["document_id"], "bold cyan"),
+                (f"  {hit['score']:.4f}", "dim"),
                 (collapsed, "magenta"),
             )
         )
-        if hit.heading:
-            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
-        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
-        console.print(Padding(Text(f"{position_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
-    if not hits:
-        console.print(NOTHING_FOUND if found["nothing_found"] else "Nothing found.")
+        if hit["heading"]:
+            console.print(Padding(Text(hit["heading"], "italic"), (0, 0, 0, 3), expand=False))
+        console.print(Padding(marked(excerpt(hit["text"], question), question), (0, 0, 0, 3), expand=False))
+        console.print(Padding(Text(f"{_position(hit)} · {_scores(hit)}", "dim"), (0, 0, 1, 3), expand=False))
+    if not answer["hits"]:
+        console.print(_NOTHING_FOUND if answer["nothing_found"] else "Nothing found.")
 
 
-def ranks_of(hits: Sequence[Any]) -> list[int]:
+def _position(hit: Mapping[str, Any]) -> str:
+    """The position in the document: page, and characters of the document's text."""
+    characters = f"characters {hit['start']}–{hit['end']}"
+    return f"page {hit['page']}, {characters}" if hit["page"] else characters
+
+
+def _scores(hit: Mapping[str, Any]) -> str:
+    """The score that each retriever gave it, before fusion the only one."""
+    scores: Mapping[str, float] = hit["scores"] or {hit["found_by"]: hit["score"]}
+    return " · ".join(f"{retriever} {score:.3f}" for retriever, score in scores.items())
+
+
+def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The hits of a search, whether the documents say nothing of its question, and how they would spell that."""
+    hits = list(data.get("results", ()))
+    return {
+        "hits": [_hit_json(rank, hit) for rank, hit in zip(_ranks(hits), hits, strict=True)],
+        "nothing_found": bool(data.get("nothing_found")),
+        "did_you_mean": data.get("did_you_mean"),
+    }
+
+
+def _ranks(hits: Sequence[Any]) -> list[int]:
     """The ranks of hits, counted from 1; those with equal scores share one."""
     from handlers.retrieval import shared_ranks
 
     return shared_ranks(hit.score for hit in hits)
 
 
-def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether the documents say nothing of the question, and how it would be spelled in them, if otherwise."""
-    return {"nothing_found": bool(data.get("nothing_found")), "did_you_mean": data.get("did_you_mean")}
-
-
-def position_line(hit: Any) -> str:
-    """The position in the document: page, and characters of the document's text."""
-    return ", ".join([f"page {hit.page}"] * bool(hit.page) + [f"characters {hit.start}–{hit.end}"])
-
-
-def score_line(hit: Any) -> str:
-    """The score that each retriever gave it."""
-    return " · ".join(f"{retriever} {score:.3f}" for retriever, score in hit.own_scores.items())
-
-
-def hit_json(rank: int, hit: Any) -> dict[str, Any]:
+def _hit_json(rank: int, hit: Any) -> dict[str, Any]:
     return {
         "rank": rank,
         "document": hit.name,
@@ -92,12 +96,10 @@ def errors_json(result: RunResult) -> list[dict[str, str]]:
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
+    listed = {name: data[f"{name}_hits"] for name in RETRIEVERS if f"{name}_hits" in data}
     ranks = {
-        retriever: dict(
-            zip([hit.id for hit in data[f"{retriever}_hits"]], ranks_of(data[f"{retriever}_hits"]), strict=True)
-        )
-        for retriever in RETRIEVERS
-        if f"{retriever}_hits" in data
+        retriever: dict(zip([hit.id for hit in found], _ranks(found), strict=True))
+        for retriever, found in listed.items()
     }
     reached = data.get("query_neighbourhood") or {}
     nearest = sorted(reached.items(), key=lambda each: (-each[1].nearness, each[0]))[:_NEAREST]
@@ -113,7 +115,7 @@ def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def show_explanation(console: Console, explained: Mapping[str, Any], hits: Sequence[Any]) -> None:
+def show_explanation(console: Console, explained: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> None:
     for label, values in (("searched for", explained["queries"]), ("entities", explained["entities"])):
         console.print(Text.assemble((f"{label}: ", "dim"), "; ".join(values) or "none"))
     for each in explained["neighbourhood"]:
@@ -122,10 +124,11 @@ def show_explanation(console: Console, explained: Mapping[str, Any], hits: Seque
             console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
     counted = [f"{retriever} (of {count})" for retriever, count in explained["found"].items()]
     table = plain_table("", "passage", *counted, right=counted)
-    for rank, (hit, ranks) in enumerate(zip(hits, explained["ranks"], strict=True), start=1):
+    for hit, ranks in zip(hits, explained["ranks"], strict=True):
+        scores = hit["scores"]
         cells = [
-            f"#{own_rank} ({hit.scores[retriever]:.3f})" if own_rank is not None and retriever in hit.scores else "–"
+            f"#{own_rank} ({scores[retriever]:.3f})" if own_rank is not None and retriever in scores else "–"
             for retriever, own_rank in ranks.items()
         ]
-        table.add_row(f"{rank}.", Text(hit.name or hit.document_id), *cells)
+        table.add_row(f"{hit['rank']}.", Text(hit["document"] or hit["document_id"]), *cells)
     console.print(table)

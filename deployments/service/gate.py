@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -50,22 +51,23 @@ class Gate:
         *,
         tokens: TokenFile,
         needs_token: bool,
+        credential: str | None,
         hosts: HostCheck,
         rate: RateLimit,
         metrics: Metrics,
         most_upload: int,
     ) -> None:
         self.service = app.state.service
-        self._app, self._tokens, self._needs_token = app, tokens, needs_token
+        self.app, self._tokens, self._needs_token, self._credential = app, tokens, needs_token, credential
         self._hosts, self._rate, self._metrics, self._most_upload = hosts, rate, metrics, most_upload
 
     def running(self) -> AbstractAsyncContextManager[Any]:
         """The service from its start to its end, for those who do not run it in a server."""
-        return self._app.router.lifespan_context(self._app)
+        return self.app.router.lifespan_context(self.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
@@ -111,7 +113,7 @@ class Gate:
                 return RedirectResponse(f"{SIGN_IN}?next={quote(_with_query(scope))}", status_code=303)
             return problem_response(error, path)
         scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, limited, send)
+        await self.app(scope, limited, send)
         return None
 
     def _caller(self, headers: Headers) -> Caller | None:
@@ -120,6 +122,8 @@ class Gate:
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             secret = _cookie(headers)
+        if self._credential is not None and compare_digest(secret.strip().encode(), self._credential.encode()):
+            return OWNER
         return self._tokens.caller(secret.strip()) if secret.strip() else None
 
     def _needs_tokens(self) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.indexes import index_names
-from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, explanation, found_json, hit_json, ranks_of
+from deployments.runs import Searches, checked_question, require_chat
+from deployments.screen import errors_json, explanation, found_json
 from deployments.service.access import Caller
 from deployments.service.answers import (
     AskAnswer,
@@ -51,6 +51,10 @@ class Library:
     @cached_property
     def catalog(self) -> Catalog:
         return load_catalog(self.settings)
+
+    @cached_property
+    def searches(self) -> Searches:
+        return Searches(self.settings, self.catalog)
 
     def seen_by(self, caller: Caller) -> "View":
         return View(self, caller)
@@ -114,7 +118,6 @@ class View:
                 "filters": question.chosen,
                 "status": result.status,
                 "seconds": result.seconds,
-                "hits": [hit_json(rank, hit) for rank, hit in zip(ranks_of(hits), hits, strict=True)],
                 **found_json(result.context.data),
                 "errors": errors_json(result),
                 "cost": result.cost,
@@ -135,7 +138,7 @@ class View:
             if on_text is not None:
                 services = services.sharing({"chat": StreamingChat(services["chat"], on_text)})
             result = self._run("ask", index, question, services)
-        answer = result.context.data.get("answer")
+        answer, found = result.context.data.get("answer"), found_json(result.context.data)
         shown = list(result.context.data.get("results", ()))
         return AskAnswer(
             question=question.text,
@@ -143,8 +146,9 @@ class View:
             filters=question.chosen,
             status=result.status,
             seconds=result.seconds,
+            nothing_found=found["nothing_found"],
+            did_you_mean=found["did_you_mean"],
             answer=answer.text if answer else None,
-            **found_json(result.context.data),
             citations=[
                 Citation(**asdict(each), text=shown[each.number - 1].content if each.number <= len(shown) else "")
                 for each in (answer.citations if answer else ())
@@ -254,15 +258,8 @@ class View:
         return PermittedDocuments.opened(self.library.warm, index, self.caller)
 
     def _run(self, pipeline: str, index: str, question: Question, services: Services, **more: object) -> RunResult:
-        library = self.library
-        result = run_search(
-            library.catalog.find(pipeline),
-            question.parameters(self.caller) | more,
-            settings=library.settings,
-            catalog=library.catalog,
-            index=index,
-            services=services,
-        )
+        parameters = question.parameters(self.caller) | more
+        result = self.library.searches.run(pipeline, parameters, index=index, services=services)
         if result.status == "failed":
             failures = [outcome.error for outcome in result.errors if outcome.error]
             message = "; ".join(dict.fromkeys(error.message for error in failures)) or "the search failed"

@@ -193,15 +193,16 @@ class IndexSearch(Protocol):
     ) -> list[Hit]:
         """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms.
 
-        BM25 is computed over all that is visible, whatever the filters let through.
+        With `where`, the frequencies and lengths behind the scores are those of the documents that it lets through, so
+        the answer is that of an index without the others: neither a score nor an order depends on them.
         """
         ...
 
     def scores(
         self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
-        """The scores that the searches give those of the chunks that are visible; none for a chunk without a vector of
-        the model, or without any of the terms.
+        """The scores that the searches give those of the chunks that they could find with this filter; none for a chunk
+        without a vector of the model, or without any of the terms.
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.

@@ -87,6 +87,34 @@ def test_keyword_scores_are_bm25(store: IndexStore) -> None:
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.content] for hit in hits])
 
 
+def test_a_filter_answers_as_an_index_without_the_others_does(store: IndexStore) -> None:
+    """Neither a score nor an order depends on a document that the filter excludes: it may be secret that there is one."""
+    permitted = [
+        document("a", "storm storm river", tags=[("team", "sea")]),
+        document("b", "storm bridge train violin orchard", tags=[("team", "sea"), ("level", "open")]),
+        document("c", "river river\nviolin", tags=[("team", "sea")]),
+    ]
+    with_others = [
+        *permitted,
+        *(
+            document(f"x{place}", f"storm number{place} " + "river " * place, tags=[("team", "law")])
+            for place in range(9)
+        ),
+    ]
+    ingest(store, *with_others)
+    alone = open_index(f"memory://{stable_id('alone')}")
+    ingest(alone, *permitted)
+    where = TagFilter.of({"team": ["sea"]})
+    for words in ({"storm": 1.0, "river": 2.0}, {"storm": 1.0}, {"violin": 0.5, "number3": 1.0}, {"number3": 1.0}):
+        expected = alone.search_terms(words)
+        found = store.search_terms(words, where=where)
+        assert [hit.id for hit in found] == [hit.id for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected])
+        looked_up = store.scores([hit.id for hit in expected], TermQuery(words), where=where)
+        assert looked_up == pytest.approx({hit.id: hit.score for hit in expected})
+    alone.close()
+
+
 def test_scores_of_given_chunks_are_those_of_the_searches(store: IndexStore) -> None:
     texts = ["storm storm river", "storm bridge train", "orchard", "bridge bridge", "storm violin"]
     ingest(store, *(document(f"d{place}", text, tags=[("n", str(place))]) for place, text in enumerate(texts)))
@@ -100,7 +128,9 @@ def test_scores_of_given_chunks_are_those_of_the_searches(store: IndexStore) -> 
             {each: meaning[each] for each in some if each in meaning}
         )
     where = TagFilter.of({"n": ["0", "3"]})
-    assert store.scores(everything, by_words, where=where).keys() == {everything[0]}
+    permitted = {hit.id: hit.score for hit in store.search_terms(by_words.weights, where=where)}
+    assert permitted.keys() == {everything[0]}
+    assert store.scores(everything, by_words, where=where) == pytest.approx(permitted)
     assert store.scores(everything, by_meaning, where=where).keys() == {everything[0], everything[3]}
     assert store.scores(everything, TermQuery({"absent": 1.0})) == {}
     with pytest.raises(FatalError, match="3 dimensions and the index's 6"):

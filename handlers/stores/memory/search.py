@@ -104,7 +104,8 @@ class MemorySearch(MemoryTables):
         return scores
 
     def _matching(self, query: TermQuery, where: TagFilter | None, words: Words) -> dict[str, float]:
-        visible, bm25 = self._visible(), query.bm25
+        visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
+        bm25 = query.bm25
         lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
         average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
         weights = {stored_term(term): weight for term, weight in query.weights.items()}
@@ -116,8 +117,7 @@ class MemorySearch(MemoryTables):
         for term in sorted(weights):
             idf = bm25_idf(len(visible), len(postings[term]))
             for key, count in postings[term].items():
-                each = visible[key]
-                if self._permits(where, each.document_id) and words.permit(_terms(each)):
+                if words.permit(_terms(visible[key])):
                     norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths[key] / average)
                     scores[key] += weights[term] * idf * count * (bm25.k1 + 1) / (count + norm)
         return scores

@@ -4,7 +4,7 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import PostgresVector, among
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
-from handlers.stores.sql.search import Limits
+from handlers.stores.sql.search import Limits, permitted_documents
 
 __all__ = [
     "APPLICATION_ID",
@@ -15,6 +15,7 @@ __all__ = [
     "among",
     "metadata",
     "other_version",
+    "permitted_documents",
     "schema",
     "upgrades",
 ]

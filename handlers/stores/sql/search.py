@@ -23,9 +23,9 @@ documents_, passages_, chunks_ = schema.documents, schema.passages, schema.chunk
 
 @dataclass(frozen=True)
 class Limits:
-    """Which visible passages a search is limited to; a query selects the keys of permitted documents."""
+    """Which visible passages a search is limited to."""
 
-    documents: Select[Any] | None = None
+    where: TagFilter | None = None
     words: Words = ANY
     passages: Sequence[int] | None = None
     """Keys."""
@@ -40,7 +40,7 @@ class SqlSearch(Transactions):
 
     @abstractmethod
     def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        """BM25 scores of the best visible passages, by passage key."""
+        """BM25 scores of the best visible passages, by passage key; statistics are over all that the filter permits."""
 
     def search_vectors(
         self,
@@ -52,7 +52,7 @@ class SqlSearch(Transactions):
         words: Words = ANY,
         with_text: bool = True,
     ) -> list[Hit]:
-        limits = Limits(permitted_documents(where), _stored_words(words))
+        limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
             scores = self._nearest(connection, _flat(VectorQuery(vector, model)), top_k, limits)
             return _hits(connection, scores, found_by="vector", with_text=with_text)
@@ -67,7 +67,7 @@ class SqlSearch(Transactions):
         words: Words = ANY,
         with_text: bool = True,
     ) -> list[Hit]:
-        limits = Limits(permitted_documents(where), _stored_words(words))
+        limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
             scores = self._matching(connection, _as_stored(TermQuery(counts, bm25)), top_k, limits)
             return _hits(connection, scores, found_by="keyword", with_text=with_text)
@@ -78,7 +78,7 @@ class SqlSearch(Transactions):
         permitted = permitted_documents(where)
         with self._read() as connection:
             ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
-            limits = Limits(passages=sorted(ids))
+            limits = Limits(where or None, passages=sorted(ids))
             if not ids:
                 return {}
             if isinstance(query, VectorQuery):

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -17,7 +16,7 @@ from flows.errors import FatalError, TransientError
 from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, Limits, SqlIndexStore, metadata, other_version, upgrades
-from handlers.stores.sqlite.snapshot import Chosen, Snapshot
+from handlers.stores.sqlite.snapshot import Snapshot
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
@@ -53,10 +52,10 @@ class SqliteIndexStore(SqlIndexStore):
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        return self._snapshot.nearest(connection, query, top_k, _chosen(connection, limits))
+        return self._snapshot.nearest(connection, query, top_k, limits)
 
     def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        return self._snapshot.matching(connection, query, top_k, _chosen(connection, limits))
+        return self._snapshot.matching(connection, query, top_k, limits)
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
@@ -103,15 +102,6 @@ def may_be_index(path: str | os.PathLike[str]) -> bool:
             connection.close()
     except sqlite3.Error:
         return True
-
-
-def _chosen(connection: Connection, limits: Limits) -> Chosen:
-    documents, passages = limits.documents, limits.passages
-    return Chosen(
-        None if documents is None else np.array(sorted(connection.scalars(documents)), dtype=np.int64),
-        None if passages is None else np.array(passages, dtype=np.int64),
-        limits.words,
-    )
 
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:
