@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flows.author import Call, handler
+from flows.state import chunked
 from handlers.languages import ENGLISH, LATIN, detect, language_mark
 from handlers.records import Hit
 from handlers.retrieval.questions import TypedQuestion, read_typed
@@ -80,8 +81,7 @@ def read_question(
     languages = (ENGLISH, *sorted(marks[mark] for mark in store.occurring(marks, where=where)))
     counts, places = _counted(typed.text, languages)
     for prefix in typed.prefixes:
-        known = [term for term in store.terms_from(prefix.casefold(), limit=_MOST_OF_PREFIX) if term.isalnum()]
-        counts.update(dict.fromkeys(store.occurring(known, where=where), 1.0))
+        counts.update(dict.fromkeys(_beginning(prefix, store, where), 1.0))
     there = store.occurring(counts, where=where)
     corrected: dict[str, tuple[str, ...]] = {}
     for word, its_terms in places.items() if corrections else ():
@@ -139,6 +139,16 @@ def _chosen_tags(typed: TypedQuestion, store: IndexSearch, where: TagFilter) -> 
     return dict(chosen)
 
 
+def _beginning(prefix: str, store: IndexSearch, where: TagFilter) -> list[str]:
+    """The first terms of permitted documents with a prefix, in order."""
+    found: list[str] = []
+    for some in chunked(term for term in store.terms_from(prefix.casefold()) if term.isalnum()):
+        found += sorted(store.occurring(some, where=where))
+        if len(found) >= _MOST_OF_PREFIX:
+            break
+    return found[:_MOST_OF_PREFIX]
+
+
 def _counted(text: str, languages: Collection[str]) -> tuple[Counter[str], dict[str, set[str]]]:
     """How often a text has each term, in the language where that is most often; and the terms of each word."""
     counts: Counter[str] = Counter()
@@ -169,7 +179,7 @@ def _near(wanted: Collection[str], store: IndexSearch, where: TagFilter) -> dict
     for term in wanted:
         most = 1 if len(term) < 8 else 2
         known = [each for start in dict.fromkeys(term[:2]) for each in store.terms_from(start) if each.isalpha()]
-        for each, distance, _ in process.extract(term, known, scorer=OSA.distance, score_cutoff=most, limit=50):
+        for each, distance, _ in process.extract(term, known, scorer=OSA.distance, score_cutoff=most, limit=None):
             found[each] = min(distance, found.get(each, distance))
     there = store.occurring(found, where=where)
     ranked = sorted((distance, term) for term, distance in found.items() if term in there)
