@@ -121,8 +121,9 @@ def match_terms(
 
 def _conditions(connection: Connection, limits: Limits) -> list[ColumnElement[bool]]:
     """Whether a passage is among those that a search is limited to."""
+    held = postings_.alias("held")  # apart from the postings that a search adds up
     having = [
-        exists().where(postings_.c.term == term, postings_.c.passage == passages_.c.key)
+        exists().where(held.c.term == term, held.c.passage == passages_.c.key)
         for term in (*limits.words.every, *limits.words.none)
     ]
     every = len(limits.words.every)
