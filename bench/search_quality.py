@@ -56,32 +56,35 @@ def known_items(documents: Sequence[Document], dice: random.Random) -> dict[str,
     holders: dict[str, defaultdict[str, set[str]]] = {kind: defaultdict(set) for kind in WANTED}
     for each in documents:
         text = each.text.casefold()
-        words = re.findall(r"\w+", text)
         for word in _WORD.findall(text):
             holders["words"][word].add(each.id)
         for number in _NUMBER.findall(text):
             holders["numbers"][number].add(each.id)
         for name in compounds(each.text):
             holders["names"][name].add(each.id)
-        if len(words) > 5:
-            start = dice.randrange(len(words) - 5)
-            found = re.search(r"\W+".join(map(re.escape, words[start : start + 5])), text)
-            if found and "\n" not in found.group():
-                holders["phrases"][f'"{found.group()}"'].add(each.id)
-    for phrase in list(holders["phrases"]):
-        # A phrase is drawn from one document; others may have it too.
-        bare = " ".join(phrase.strip('"').split())
-        holders["phrases"][phrase] = {d.id for d in documents if bare in " ".join(d.text.casefold().split())}
-    known = set(holders["words"])
-    for word, having in list(holders["words"].items()):
+    holders["phrases"].update(_phrases(documents, dice))
+    for word, having in holders["words"].items():
         wrong = misspelt(word, dice)
-        if len(having) == 1 and wrong not in known:
+        if len(having) == 1 and wrong not in holders["words"]:
             holders["misspelt words"][wrong] = having
     items: dict[str, list[tuple[str, str]]] = {}
     for kind, held in holders.items():
         pairs = sorted((question, next(iter(having))) for question, having in held.items() if len(having) == 1)
         items[kind] = dice.sample(pairs, min(_EACH, len(pairs)))
     return items
+
+
+def _phrases(documents: Sequence[Document], dice: random.Random) -> dict[str, set[str]]:
+    """Five neighbouring words of some documents, in quotes, with the documents that have them."""
+    texts = {each.id: " ".join(each.text.casefold().split()) for each in documents}
+    found: dict[str, set[str]] = {}
+    for text in dice.sample(sorted(texts.values()), min(2 * _EACH, len(texts))):
+        words = text.split(" ")
+        start = dice.randrange(max(1, len(words) - 5))
+        phrase = " ".join(words[start : start + 5])
+        if len(words) > 5 and '"' not in phrase:
+            found[f'"{phrase}"'] = {name for name, other in texts.items() if phrase in other}
+    return found
 
 
 def misspelt(word: str, dice: random.Random) -> str:
