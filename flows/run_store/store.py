@@ -28,6 +28,20 @@ _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 """The most runs, and the most rows of their steps, that statistics are computed from."""
 
 
+# Statements that are compiled once, however many rows there are.
+_OF_RUN, _AT = sa.bindparam("of_run"), sa.bindparam("at")
+_DROP_RUNNING_PATH = sa.delete(running_branches).where(
+    running_branches.c.run_id == _OF_RUN, running_branches.c.path == _AT
+)
+_DROP_RUNNING_STEP = sa.delete(running_branches).where(
+    running_branches.c.run_id == _OF_RUN, running_branches.c.step_id == _AT
+)
+_DROP_OUTCOME = sa.delete(outcomes).where(outcomes.c.run_id == _OF_RUN, outcomes.c.path == _AT)
+_DROP_CALL = sa.delete(finished_calls).where(
+    finished_calls.c.chain == sa.bindparam("of_chain"), finished_calls.c.key == _AT
+)
+
+
 class AmbiguousRun(OrchestrationError):
     """The beginning of a run's id fits several runs."""
 
@@ -78,25 +92,24 @@ class RunStore:
         attempt_rows = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in tried]
         kept = {key: call for key, call in (keep or {}).items() if call is not None}
         kept_steps = {call.call.step_id for call in kept.values()}
-        running_rows = [{"run_id": run_id, **asdict(step)} for step in running if step.step_id not in kept_steps]
-        changed = [row["path"] for row in (*outcome_rows, *running_rows)]
+        running_rows = [{"run_id": run_id, **vars(step)} for step in running if step.step_id not in kept_steps]
+        changed = [{"of_run": run_id, "at": row["path"]} for row in (*outcome_rows, *running_rows)]
         with self._engine.begin() as connection:
-            if changed or kept_steps:
-                over = running_branches.c.path.in_(changed) | running_branches.c.step_id.in_(kept_steps)
-                connection.execute(sa.delete(running_branches).where(running_branches.c.run_id == run_id, over))
+            if changed:
+                connection.execute(_DROP_RUNNING_PATH, changed)
+            if kept_steps:
+                connection.execute(_DROP_RUNNING_STEP, [{"of_run": run_id, "at": step} for step in kept_steps])
             if running_rows:
                 connection.execute(sa.insert(running_branches), running_rows)
             if outcome_rows:
-                replaced = outcomes.c.path.in_([row["path"] for row in outcome_rows])
-                connection.execute(sa.delete(outcomes).where(outcomes.c.run_id == run_id, replaced))
+                connection.execute(_DROP_OUTCOME, [{"of_run": run_id, "at": row["path"]} for row in outcome_rows])
                 connection.execute(sa.insert(outcomes), outcome_rows)
             if statuses := documents.document_records(ended, run_id):
                 documents.write(connection, index, statuses)
             if attempt_rows:
                 connection.execute(sa.insert(attempts), attempt_rows)
             if keep:
-                same = finished_calls.c.key.in_(list(keep))
-                connection.execute(sa.delete(finished_calls).where(finished_calls.c.chain == chain, same))
+                connection.execute(_DROP_CALL, [{"of_chain": chain, "at": key} for key in keep])
             if kept:
                 rows = [self._finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
                 connection.execute(sa.insert(finished_calls), rows)

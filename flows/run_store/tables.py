@@ -20,7 +20,7 @@ runs = sa.Table(
     sa.Column("busy_seconds", sa.Float()),
     sa.Column("cost", sa.JSON),
     # The first run of a chain of runs that resume each other; finished calls are kept under it.
-    sa.Column("lineage", sa.String(64), nullable=False, index=True, key="chain"),
+    sa.Column("lineage", sa.String(64), nullable=False, index=True, server_default="", key="chain"),
     sa.Column("resumed_from", sa.String(64)),
     sa.Column("flow_run_id", sa.String(64), index=True),
     sa.Column("source", sa.Text, key="file"),

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -155,6 +156,36 @@ def test_migrations_lead_to_the_tables_and_back(any_url: str) -> None:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
     engine.dispose()
     RunStore(any_url).close()
+
+
+def test_a_new_database_has_the_tables_that_the_migrations_make(any_url: str) -> None:
+    RunStore(any_url).close()
+    engine = open_database(any_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    made = _tables(engine)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        command.upgrade(config, "head")
+    assert _tables(engine) == made
+    engine.dispose()
+
+
+def _tables(engine: sa.Engine) -> dict[str, Any]:
+    found = sa.inspect(engine)
+
+    def columns(table: str) -> dict[str, Any]:
+        return {
+            each["name"]: (str(each["type"]), each["nullable"], each["default"]) for each in found.get_columns(table)
+        }
+
+    def keys(table: str) -> list[Any]:
+        foreign = [(each["constrained_columns"], each["options"]) for each in found.get_foreign_keys(table)]
+        indexes = sorted((str(each["name"]), each["column_names"]) for each in found.get_indexes(table))
+        return [found.get_pk_constraint(table)["constrained_columns"], foreign, indexes]
+
+    return {table: (columns(table), keys(table)) for table in found.get_table_names()}
 
 
 def test_a_database_from_before_there_were_migrations_keeps_its_runs(any_url: str) -> None:
