@@ -15,7 +15,7 @@ def case(row: Row, folder: str, *, engine: str, recorded: bool, batch: str) -> C
     from flows.author import Registry
 
     if engine == "prefect":  # imports are no part of any row
-        import flows.translator  # noqa: F401
+        import flows.translator
     if recorded:
         import flows.run_store  # noqa: F401
     registry = Registry()

@@ -14,7 +14,7 @@ from flows.errors import OrchestrationError
 from flows.run_store.tables import metadata
 from flows.storage import private_file
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration; a test compares it with the files."""
 _LOCK = 7_264_915_001
 """An arbitrary number for PostgreSQL's advisory lock."""

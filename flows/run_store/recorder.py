@@ -18,6 +18,7 @@ from flows.engine import (
     Event,
     FinishedCall,
     Journal,
+    LoopStarted,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -58,6 +59,7 @@ class _Batch:
     tried: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
     running: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     keep: dict[str, StoredCall | None] = field(default_factory=dict[str, StoredCall | None])
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
     """Futures of those who wait until the batch is written."""
 
@@ -77,6 +79,7 @@ class Recorder(Journal):
         flow_run_id: str | None = None,
         resumes: RunRecord | None = None,
     ) -> None:
+        super().__init__()
         self._store, self._index, self._parameters = store, index, dict(parameters or {})
         self._file, self._resumes = file, resumes
         self.flow_run_id = flow_run_id
@@ -85,6 +88,8 @@ class Recorder(Journal):
         self._run_id, self._began = "", 0.0
         self._chain = resumes.chain if resumes is not None else ""
         self._known = {call.key for call in store.finished_calls(self._chain)} if resumes is not None else set[str]()
+        if resumes is not None:
+            self.batch_sizes.update(store.batch_sizes(self._chain))
         self._running: dict[str, RunningBranch] = {}
         self._ended = False
         self._error: Exception | None = None
@@ -102,6 +107,9 @@ class Recorder(Journal):
                 self._note_running(replace(known, done=event.done, total=event.total, heard=now(), stuck=False))
             case StepStuck() if event.path in self._running:
                 self._note_running(replace(self._running[event.path], stuck=True))
+            case LoopStarted() if event.chosen and event.batch_size is not None:
+                with self._lock:
+                    self._batch.sizes[event.path] = event.batch_size
             case AttemptFinished():
                 with self._lock:
                     self._batch.tried.append((event.path, event.id, event.attempt))
@@ -234,7 +242,7 @@ class Recorder(Journal):
             with self._lock:
                 batch, self._batch = self._batch, _Batch()
             try:
-                if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running):
+                if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running or batch.sizes):
                     self._store.write(
                         self._run_id,
                         self._chain,
@@ -242,6 +250,7 @@ class Recorder(Journal):
                         tried=batch.tried,
                         running=list(batch.running.values()),
                         keep=batch.keep,
+                        sizes=batch.sizes,
                         index=self._index,
                     )
                 if now() - beaten >= HEARTBEAT_S:

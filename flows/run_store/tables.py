@@ -116,6 +116,14 @@ finished_calls = sa.Table(
     sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
+# The sizes of batches that loops chose by themselves, by the first run of a chain.
+batch_sizes = sa.Table(
+    "batch_sizes",
+    metadata,
+    sa.Column("chain", sa.String(64), primary_key=True),
+    sa.Column("path", sa.String(200), primary_key=True),
+    sa.Column("items", sa.Integer, nullable=False),
+)
 # The rates of resources that all runs share, see `flows.run_store.shared_rates`.
 rates = sa.Table(
     "rate_meters",

@@ -34,6 +34,7 @@ from flows.run_store import (
 )
 from flows.run_store.database import HEAD
 from flows.run_store.tables import metadata
+from flows.running import run
 from flows.state import Context, Identity
 
 WRITERS = """
@@ -254,3 +255,21 @@ def test_what_large_calls_gave_takes_less_room_and_comes_back(url: str, packed: 
     store.write("r", "r", keep={"step": stored})
     assert store.finished_call("r", "step") == call
     store.close()
+
+
+def test_the_sizes_of_batches_are_kept_and_measured(url: str) -> None:
+    registry = Registry()
+
+    @handler(registry=registry, writes="length")
+    def measure(batch: list[int]) -> int:
+        return len(batch)
+
+    loop = {"for_each": "numbers", "as": "batch", "batch_size": "auto", "max_concurrency": 2, "steps": ["measure"]}
+    pipeline = Pipeline.model_validate({"name": "lengths", "steps": [loop]})
+    for expected in (5, 10):  # first a batch for each slot, then all in one: they take no time
+        result = run(pipeline, numbers=list(range(10)), registry=registry, store=url)
+        assert result.status == "succeeded"
+        store = RunStore(url)
+        assert store.batch_sizes(result.run_id) == {"0": expected}
+        assert store.step_statistics("lengths")[0]["batch_size"] in (5, 10)
+        store.close()
