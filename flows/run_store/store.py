@@ -29,7 +29,8 @@ _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 
 
 # Statements that are compiled once, however many rows there are.
-_OF_RUN, _AT = sa.bindparam("of_run"), sa.bindparam("at")
+_OF_RUN: "sa.BindParameter[str]" = sa.bindparam("of_run")
+_AT: "sa.BindParameter[str]" = sa.bindparam("at")
 _DROP_RUNNING_PATH = sa.delete(running_branches).where(
     running_branches.c.run_id == _OF_RUN, running_branches.c.path == _AT
 )

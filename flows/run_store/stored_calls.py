@@ -4,7 +4,6 @@ import logging
 import pickle
 import zlib
 from dataclasses import dataclass
-from typing import cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
@@ -53,7 +52,7 @@ def _pickled(call: FinishedCall) -> bytes:
             return content
     except Exception:
         logger.debug("%s: its result is pickled with its classes", call.step_id)
-    return cast("bytes", cloudpickle.dumps(call))  # pyright: ignore[reportUnknownMemberType]
+    return cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
 
 
 def unpack(content: bytes) -> FinishedCall:

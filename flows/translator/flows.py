@@ -23,7 +23,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
-from prefect.results import ResultRecordMetadata
+from prefect.results import ResultRecordMetadata  # pyright: ignore[reportPrivateImportUsage]  (users find it here)
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
