@@ -34,6 +34,8 @@ class LoopStarted:
     path: StepPath
     id: str
     items: int
+    elements: int | None = None
+    """How many things are in all its batches together; the items themselves, if they are no lists."""
 
 
 @dataclass(frozen=True)

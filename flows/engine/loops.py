@@ -36,7 +36,7 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
     batches = _Batches(listed, loop.batch_size)
-    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
+    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches), _elements(loop, listed)))
     items_state = _Items(loop, context, scope, len(batches), _ItemKeys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
@@ -44,6 +44,15 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     if cancelled:
         return NodeResult("cancelled", reason="stopped", transient=True)
     return items_state.conclude(state)
+
+
+def _elements(loop: Loop, listed: Sequence[Any]) -> int | None:
+    """How many things are in all batches; None where counting them would read them all from disk."""
+    if loop.batch_size is not None:
+        return len(listed)
+    if isinstance(listed, ExternalSequence):
+        return None
+    return sum(len(cast("Sequence[Any]", each)) if isinstance(each, (list, tuple)) else 1 for each in listed)
 
 
 class _Batches:
@@ -135,6 +144,7 @@ class _Items:
                 attempts=1,
                 error=None if result.ok else result.error,
                 reason=result.reason or (result.error.message if result.error else ""),
+                size=len(cast("Sequence[Any]", batch)) if isinstance(batch, (list, tuple)) else 1,
             )
         )
         self.failed += not result.ok and not self._refused(state, result)
