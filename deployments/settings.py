@@ -28,6 +28,8 @@ WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
 SERVE_PORT = 4210
 """The default port of `braid serve`."""
+PIPELINES = Path(__file__).parent / "pipelines"
+"""The folder of our own pipelines."""
 
 
 class Settings(BaseSettings):

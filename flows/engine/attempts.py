@@ -13,10 +13,22 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, error_info, now
-from flows.calling import BOOKKEEPING, RETRY, TURN, CallResult, LeafCall, LeafResult, call_function, resource_wait
+from flows.calling import (
+    BOOKKEEPING,
+    RETRY,
+    TURN,
+    CallResult,
+    LeafCall,
+    LeafResult,
+    Work,
+    call_function,
+    resource_wait,
+)
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
+from flows.engine.run_state import stop_is_asked
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
 from flows.limits import AdmittedCall
+from flows.state import hand_out
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +57,7 @@ def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     retry, made, error = leaf.node.retry, leaf.progress.attempts, ending.error
     if error is None or not ending.transient or not 0 < made < retry.max_attempts:
         return None
-    if leaf.limits.budget.refusal:
+    if leaf.limits.budget.refusal or stop_is_asked():
         return None
     delay_s = retry.delay_before(made + 1, retry_after_s=ending.retry_after_s, random=random.random())
     if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
@@ -167,8 +179,8 @@ async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.progress.call
     view = bind_view(leaf)
-    returned = await call_function(leaf, spec, bind_inputs(leaf, view), options, deadline)
-    return bind_result(leaf, view, returned)
+    work = Work(spec, bind_inputs(leaf, view), options, lambda returned: bind_result(leaf, view, returned))
+    return await call_function(leaf, work, deadline)
 
 
 async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None) -> CallResult:
@@ -177,6 +189,7 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
     undo = spec.undo
     assert undo is not None, f"{spec.name} has no undo"
     inputs = bind_inputs(leaf, leaf.context.fork())
+    undone = replace(inputs, more=(hand_out(result.value),))
     hints = typing.get_type_hints(undo)
     wanted = {
         name: leaf.progress.call if hints.get(name) is Call else options[name]
@@ -184,5 +197,4 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
     undoing = replace(spec, function=undo, is_async=inspect.iscoroutinefunction(undo), isolation="thread")
-    await call_function(leaf, undoing, [*inputs, result.value], wanted, deadline)
-    return CallResult((), None)
+    return await call_function(leaf, Work(undoing, undone, wanted, lambda _: CallResult((), None)), deadline)
