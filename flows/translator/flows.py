@@ -16,6 +16,7 @@ from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
+from prefect.utilities.callables import ParameterSchema
 
 from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
@@ -24,8 +25,9 @@ from flows.errors import PipelineFailed
 from flows.model import Pipeline
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.artifacts import RunPages, write_page
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form, form_schema
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
+from flows.translator.labels import TOLD, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels
@@ -63,8 +65,9 @@ def translate(
             prepared.context.services.close()
 
     run.__name__ = pipeline.name
-    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
-    return PipelineFlow(
+    listed = tuple(controls)
+    run.__signature__, run.__doc__ = form(pipeline, listed)  # pyright: ignore[reportFunctionMemberAccess]
+    made = PipelineFlow(
         run,
         name=pipeline.name,
         description=flow_description(pipeline, outputs) or None,
@@ -73,6 +76,8 @@ def translate(
         validate_parameters=True,
         persist_result=False,
     )
+    made.parameters = ParameterSchema.model_validate(form_schema(pipeline, listed))
+    return made
 
 
 def run_as_flow(
@@ -151,6 +156,7 @@ def current_flow_run_id() -> str | None:
 
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
+    await label_flow_run(prepared)
     names = StepNames(prepared.plan)
     live = LiveProgress(names, (prepared.expected or Expectation()).usual_s)
     pages = RunPages(prepared.plan, live)
@@ -202,7 +208,7 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         given: Mapping[str, Any] = flow_run.parameters or {}
         if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
             return f"{pipeline.name} · resumes {given['resume_from']}"
-        told = [str(given[key]) for key in ("index", "source", "query") if given.get(key)]
+        told = [str(given[key]) for key in TOLD if given.get(key)]
         return " · ".join([pipeline.name, *told])
 
     return name
