@@ -9,7 +9,7 @@ from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
 from deployments.runs.request import Request
-from deployments.runs.settling import balance_page, settling
+from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
@@ -70,6 +70,7 @@ def prepare(
         Context(values, identity=identity),
         at_end=settling(plan),
         rates=_rates(plan, settings),
+        summary=ingestion_summary,
         more_pages=balance_page,
     )
 
