@@ -91,7 +91,7 @@ def work(recording: Recording, first: int, step: int) -> int:
             lost += 1
             change = recording.changes[number]
             print(f"cut {number} ({change.kind} {os.path.basename(change.path)}), {loss}: {found}", flush=True)
-        if sum(tried.values()) % 200 == 0:
+        if sum(tried.values()) % 20 == 0:
             print(f"  {number + 1} of {len(recording.changes)}: {dict(tried)}, {lost} lost", flush=True)
     print(f"{sum(tried.values())} disks in {time.perf_counter() - began:.0f} s: {dict(tried)}, {lost} lost", flush=True)
     return lost
