@@ -89,16 +89,20 @@ def run(
         engine=engine,
     )
     if deployed:
-        _run_deployed(request, settings, catalog, wait=wait, json_output=json_output)
+        _refuse_missing_index(request, settings, catalog)
+        run_deployed(request, settings, wait=wait, json_output=json_output)
     execute(request, settings=settings, catalog=catalog, json_output=json_output)
 
 
-def _run_deployed(request: Request, settings: Settings, catalog: Catalog, *, wait: bool, json_output: bool) -> NoReturn:
+def _refuse_missing_index(request: Request, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a missing index, unless the worker may have index files of its own; then its run fails at once instead."""
+    if urlsplit(connect(settings)).hostname in _HERE or is_postgres(settings.index_location(request.index)):
+        refuse_missing_index(request, settings=settings, catalog=catalog)
+
+
+def run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:
     """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
     url = connect(settings)
-    if urlsplit(url).hostname in _HERE or is_postgres(settings.index_location(request.index)):
-        # Else the worker may have index files of its own; its run fails at once if the index is missing there.
-        refuse_missing_index(request, settings=settings, catalog=catalog)
     from deployments.server.triggering import trigger  # imports Prefect, which takes seconds
 
     started = trigger(request, wait=wait)

@@ -24,7 +24,7 @@ from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
 from flows.planning import BranchViews, Group, waits_of_all
-from flows.state import Context, Delta, ExternalSequence, merge_deltas, read_path
+from flows.state import Context, Delta, ExternalSequence, hand_out, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def _cancel_others(branches: _Branches, position: int) -> None:
 def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
-    items = read_path(context.fork(), group.split.over)
+    items = hand_out(read_path(context.fork(), group.split.over))
     if not isinstance(items, (list, tuple, ExternalSequence)):
         kind = type(items).__name__
         raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
@@ -183,7 +183,9 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
     Raises:
         OrchestrationError: it cannot be made.
     """
-    found = merge_results(merge.strategy, results, merge.options)
+    # Copies: the values of branches are held by their deltas and in the journal, and a strategy may be anybody's.
+    handed_out = [replace(result, value=hand_out(result.value)) for result in results]
+    found = merge_results(merge.strategy, handed_out, merge.options)
     if not isinstance(found, DeferredCombination):
         return found
     services = context.identity.services

@@ -119,9 +119,15 @@ def effect_fingerprints(
 
     Fields in `apart_from` are left out: those identified by their content, and those that do not affect the result.
     """
+    if not any(_only_effect(leaf) for leaf in plan.leaves):
+        return {}
     walk = _EffectWalk(frozenset(apart_from))
     walk.walk(plan.root, dict(given), ())
     return walk.effects
+
+
+def _only_effect(leaf: Leaf) -> str | None:
+    return next(iter(leaf.spec.effects)) if leaf.spec.effects is not None and len(leaf.spec.effects) == 1 else None
 
 
 @dataclass
@@ -169,8 +175,8 @@ class _EffectWalk:
         after = EffectFingerprint(after.fingerprint, after.steps | {spec.name, leaf.id})
         for target in leaf.writes.values():
             self._write(target, after)
-        if spec.effects is not None and len(spec.effects) == 1:
-            (effect,) = spec.effects
+        effect = _only_effect(leaf)
+        if effect is not None:
             self.effects[effect] = _combined_fingerprint(self.effects.get(effect), after)
 
     def _fingerprint_after(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:
