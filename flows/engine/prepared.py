@@ -30,12 +30,16 @@ class Prepared:
     """Where finished calls are kept, and taken over from earlier runs; by default nowhere."""
     expected: Expectation | None = None
     """How long steps may take before they are named as stuck; None: nobody looks."""
+    item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What items of loops took in earlier runs, by path of the loop; see `flows.engine.batching`."""
     rates: SharedRates | None = None
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
     """Whether to show the plan and do nothing."""
     at_end: Callable[[RunResult], None] = lambda result: None
     """Called with the result before it is recorded; it may write more fields of the context."""
+    summary: Callable[[RunResult], str] = lambda result: ""
+    """What came of a run in one line, if it can be said better than by its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
 
