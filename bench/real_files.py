@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployments.catalog import load_catalog
-from deployments.commands.search import run_search
-from deployments.runs import Request, make_services, run_pipeline
+from deployments.runs import Request, Searches, make_services, run_pipeline
 from deployments.settings import Settings
 from flows.author import RunResult
 
@@ -78,7 +77,7 @@ def report(settings: Settings, result: RunResult) -> dict[str, list[str]]:
 
 def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Random, most: int) -> dict[str, bool]:
     """Whether each of some files is the first hit for a phrase of its own."""
-    catalog = load_catalog(settings)
+    searches = Searches(settings, load_catalog(settings))
     holders: dict[str, set[str]] = {}
     for name, passages in texts.items():
         for passage in passages:
@@ -94,14 +93,7 @@ def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Rand
         phrase = _rare_phrase(texts[name], holders)
         if phrase is None:
             continue
-        ended = run_search(
-            catalog.find("search"),
-            {"query": phrase, "top_k": 5},
-            settings=settings,
-            catalog=catalog,
-            index="bench",
-            services=services,
-        )
+        ended = searches.run("search", {"query": phrase, "top_k": 5}, index="bench", services=services)
         hits = list(ended.context.data.get("results", ()))
         found[name] = bool(hits) and hits[0].name == name
         if not found[name]:

@@ -68,6 +68,9 @@ def _phrase(phrase: str) -> re.Pattern[str] | None:
     flat = _flat(phrase).strip()
     before = r"(?<!\w)" if re.match(r"\w", flat) and not _UNSPACED.match(flat) else ""
     after = r"(?!\w)" if re.search(r"\w$", flat) and not _UNSPACED.match(flat[-1]) else ""
+    # A number inside another one is not that number: 45 is not in 0.45.
+    before += r"(?<!\d[.,])" if flat[:1].isdecimal() else ""
+    after += r"(?![.,]\d)" if flat[-1:].isdecimal() else ""
     return re.compile(f"{before}{re.escape(flat)}{after}") if flat else None
 
 

@@ -143,4 +143,6 @@ def test_a_phrase_stands_word_for_word() -> None:
     assert contains("written in C++.", "c++")
     assert contains("数据库abc", "据库")
     assert not contains("layers", "layer")
+    assert contains("45 mm, or 45.", "45")
+    assert not contains("0.45 and 45,000", "45")
     assert not contains("anything", " ")
