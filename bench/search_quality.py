@@ -31,7 +31,7 @@ from handlers.retrieval import DEFAULT, measure, read_judgements, read_queries, 
 from handlers.retrieval.comparing import RRF
 from handlers.retrieval.evaluation import ndcg
 from handlers.stores import open_index
-from handlers.text import compounds
+from handlers.text import compounds, terms
 
 WANTED = {"words": 95, "names": 95, "numbers": 95, "phrases": 95, "misspelt words": 70}
 _EACH = 100
@@ -63,9 +63,13 @@ def known_items(documents: Sequence[Document], dice: random.Random) -> dict[str,
         for name in compounds(each.text):
             holders["names"][name].add(each.id)
     holders["phrases"].update(_phrases(documents, dice))
+    stems: defaultdict[str, set[str]] = defaultdict(set)
+    for word, having in holders["words"].items():
+        stems[terms(word)[0] if terms(word) else word] |= having
     for word, having in holders["words"].items():
         wrong = misspelt(word, dice)
-        if len(having) == 1 and wrong not in holders["words"]:
+        # Only words that no other document has in another form: of a misspelt word, no form can be told.
+        if stems[terms(word)[0] if terms(word) else word] == having and wrong not in holders["words"]:
             holders["misspelt words"][wrong] = having
     items: dict[str, list[tuple[str, str]]] = {}
     for kind, held in holders.items():

@@ -16,6 +16,7 @@ from handlers.text import located_terms
 _MOST_OF_PREFIX = 100
 _SHORTEST_CORRECTED = 4
 _MOST_NEAR = 3
+_LONGEST_ENDING = 4
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_question(
     corrected: dict[str, tuple[str, ...]] = {}
     for word, its_terms in places.items() if corrections else ():
         if not its_terms & there and word.isalpha() and len(word) >= _SHORTEST_CORRECTED:
-            near = _near(its_terms, store, where)
+            near = _near(word.casefold(), its_terms, store, where)
             if near:
                 corrected[word] = tuple(near)
                 counts.update(near)
@@ -167,20 +168,24 @@ def _located(text: str, languages: Collection[str]) -> list[list[tuple[str, int,
     return [[each for each in located_terms(text, (language,)) if each[1:] in told] for language in languages]
 
 
-def _near(wanted: Collection[str], store: IndexSearch, where: TagFilter) -> dict[str, float]:
-    """The terms of permitted documents that are nearest to those wanted, with their weights; best first.
+def _near(word: str, its_terms: Collection[str], store: IndexSearch, where: TagFilter) -> dict[str, float]:
+    """The terms of permitted documents that are nearest to a word, with their weights; best first.
 
-    The first letter is taken to be right, left out, or swapped with the second.
+    Terms are stems, and a mistake keeps an ending from being known as one: so beginnings of the word are compared too.
+    The first letter is taken to be right, or swapped with the second.
     """
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
-    found: dict[str, int] = {}
-    for term in wanted:
-        most = 1 if len(term) < 8 else 2
-        known = [each for start in dict.fromkeys(term[:2]) for each in store.terms_from(start) if each.isalpha()]
-        for each, distance, _ in process.extract(term, known, scorer=OSA.distance, score_cutoff=most, limit=None):
-            found[each] = min(distance, found.get(each, distance))
+    beginnings = {word[: len(word) - cut]: cut / 4 for cut in range(_LONGEST_ENDING, -1, -1)}
+    wanted = {each: cut for each, cut in beginnings.items() if len(each) >= _SHORTEST_CORRECTED}
+    wanted |= dict.fromkeys(its_terms, 0.0)
+    known = [each for start in dict.fromkeys(word[:2]) for each in store.terms_from(start) if each.isalpha()]
+    found: dict[str, float] = {}
+    for beginning, cut in wanted.items():
+        most = 1 if len(beginning) < 8 else 2
+        for each, distance, _ in process.extract(beginning, known, scorer=OSA.distance, score_cutoff=most, limit=None):
+            found[each] = min(distance + cut, found.get(each, distance + cut))
     there = store.occurring(found, where=where)
     ranked = sorted((distance, term) for term, distance in found.items() if term in there)
     return {term: 1 - distance / (len(term) + 1) for distance, term in ranked[:_MOST_NEAR] if distance == ranked[0][0]}
