@@ -1,69 +1,48 @@
-"""Threads of calls: one that has nothing to do takes the next call, and one that is blocked keeps nobody waiting."""
+"""Threads of calls are used again, unless a call keeps one; no call ever waits for another."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 
-import flows.calling.threads
+import pytest
+
 from flows.calling import call_in_thread
-from tests.support.paths import ROOT
 
 
-def ident() -> int:
-    return threading.get_ident()
+async def test_a_thread_is_used_again() -> None:
+    first = await call_in_thread(threading.get_ident, name="first")
+    assert [await call_in_thread(threading.get_ident, name="next") for _ in range(3)] == [first] * 3
 
 
-def test_calls_that_follow_each_other_share_a_thread() -> None:
-    async def calls() -> set[int]:
-        return {await call_in_thread(ident, name=f"call-{number}") for number in range(20)}
+async def test_a_stuck_thread_is_not_used_again() -> None:
+    free = threading.Event()
+    stuck: list[int] = []
 
-    assert len(asyncio.run(calls())) == 1
+    def wait() -> None:
+        stuck.append(threading.get_ident())
+        free.wait()
 
-
-def test_calls_at_once_have_threads_of_their_own_however_many_are_blocked() -> None:
-    released = threading.Event()
-
-    def blocked() -> str:
-        released.wait(30)
-        return threading.current_thread().name
-
-    async def calls() -> list[str]:
-        blocking = [call_in_thread(blocked, name=f"call-{number}") for number in range(40)]
-        assert await asyncio.wait_for(call_in_thread(lambda: "not blocked", name="call"), 20) == "not blocked"
-        released.set()
-        return await asyncio.gather(*blocking)
-
-    assert asyncio.run(calls()) == [f"call-{number}" for number in range(40)]
+    waiting = call_in_thread(wait, name="stuck")
+    others = {await call_in_thread(threading.get_ident, name="other") for _ in range(3)}
+    waiting.cancel()
+    others |= {await call_in_thread(threading.get_ident, name="after its result was dropped")}
+    free.set()
+    assert not others & set(stuck)
 
 
-def test_a_thread_ends_when_nothing_has_come_for_a_while() -> None:
-    async def one() -> threading.Thread:
-        return await call_in_thread(threading.current_thread, name="call")
-
-    before = flows.calling.threads.IDLE_S
-    flows.calling.threads.IDLE_S = 0.01
-    try:
-        thread = asyncio.run(one())
-        thread.join(before + 20)
-    finally:
-        flows.calling.threads.IDLE_S = before
-    assert not thread.is_alive()
-    assert asyncio.run(one()) is not thread
+async def test_calls_at_once_never_wait_for_each_other() -> None:
+    barrier = threading.Barrier(100)
+    await asyncio.gather(*(call_in_thread(lambda: barrier.wait(30), name=f"call {n}") for n in range(100)))
 
 
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    script = """
-import asyncio, os
-from flows.calling import call_in_thread
-from tests.support.paths import ROOT
-async def one():
-    return await asyncio.wait_for(call_in_thread(os.getpid, name="call"), 20)
-asyncio.run(one())
-child = os.fork()
-ours = asyncio.run(one()) == os.getpid()
-if not child:
-    os._exit(0 if ours else 1)
-assert ours and os.waitpid(child, 0)[1] == 0
-"""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, cwd=ROOT, timeout=60)
+async def test_a_thread_has_the_name_of_its_call() -> None:
+    assert await call_in_thread(lambda: threading.current_thread().name, name="braid-embed[3]") == "braid-embed[3]"
+
+
+async def test_an_error_leaves_the_thread_usable() -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            await call_in_thread(fail, name="failing")
+    assert await call_in_thread(lambda: 1, name="next") == 1
