@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     pipelines_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description=f"Folders with pipelines of your own, separated by {os.pathsep!r} or commas."
     )
+    project: str | None = Field(
+        default=None,
+        pattern=r"[a-z0-9][a-z0-9_-]*",
+        description="Name of this project on a Prefect server that several projects share; default: its folder.",
+    )
     schedules: Path | None = Field(
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."
     )

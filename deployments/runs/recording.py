@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deployments.runs.opening import make_run_store
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.engine import Expectation, Prepared, combine_observers, usual_seconds
+from flows.engine import Expectation, Prepared, combine_observers, item_seconds, usual_seconds
 from flows.errors import OrchestrationError
 from flows.model import without_secrets
 
@@ -27,6 +27,7 @@ class Recording:
     recorder: "Recorder"
     spent: Mapping[str, float]
     expected: Expectation
+    item_seconds: Mapping[str, float]
 
     def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
         """The run with its recorder, at the moment when it begins."""
@@ -37,6 +38,7 @@ class Recording:
             journal=self.recorder,
             spent=self.spent,
             expected=self.expected,
+            item_seconds=self.item_seconds,
         )
 
 
@@ -53,7 +55,7 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
     resumes = request.resumes
     try:
         pipeline = prepared.plan.pipeline
-        usual = usual_seconds(store.step_statistics(pipeline.name))
+        statistics = store.step_statistics(pipeline.name)
         _forget_old(store, prepared, older_than=time.time() - settings.keep_results_days * DAY_S)
         spent = _take_over(resumes, prepared, store, force=request.force) if resumes is not None else {}
     except BaseException:
@@ -66,7 +68,8 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
         file=request.loaded.file or None,
         resumes=resumes,
     )
-    return Recording(recorder, spent, Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual))
+    expected = Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual_seconds(statistics))
+    return Recording(recorder, spent, expected, item_seconds(statistics))
 
 
 def _forget_old(store: "RunStore", prepared: Prepared, *, older_than: float) -> None:
@@ -98,6 +101,6 @@ def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, f
     if not force:
         measure_fit(prepared.plan, prepared.context, store.finished_calls(resumes.chain)).check()
     if resumes.status == "running":
-        store.stop(resumes.run_id, "interrupted")
+        store.stop(resumes.run_id, "crashed")
     prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     return store.spent_before(resumes)

@@ -15,7 +15,6 @@ from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, UnsupportedValue
 from flows.model import render, template_names
-from flows.planning.dependencies import bits, waits_of_all
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.state import EffectFingerprint, fingerprint
 
@@ -99,9 +98,8 @@ class _StepWalk:
     def _group(self, group: Group, before: str) -> str:
         after: list[str] = []
         split = group.split.model_dump() if group.split is not None else None
-        before_each = waits_of_all(group.after, len(group.children))
         for index, child in enumerate(group.children):
-            waited_for = [after[earlier] for earlier in bits(before_each[index])]
+            waited_for = [after[earlier] for earlier in sorted(group.after[index])] if group.after else []
             after.append(self.walk(child, _parts_fingerprint(before, split, index if split else None, waited_for)))
         merge = group.merge.model_dump() if group.merge is not None else None
         return _parts_fingerprint(before, after, merge, group.reducers)

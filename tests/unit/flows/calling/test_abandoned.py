@@ -21,7 +21,7 @@ from flows.testkit import run_virtually
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.calling.dispatch, "GRACE_S", 0.001)
-    monkeypatch.setattr(flows.calling.threads, "IDLE_S", 0.001)  # a thread ends with its call
+    monkeypatch.setattr(flows.calling.threads, "IDLE_S", 0.01)  # a thread that has ended has delivered its result
 
 
 class Blocked:
