@@ -165,7 +165,7 @@ def forget_source(
 
       braid documents forget-source docs/drafts --index manuals
     """
-    uri = canonical_uri(Storage.join(source))
+    uri = canonical_place(source)
     with _opened(index) as documents:
         known = [(each.uri, each.pattern) for each in documents.sources()]
         if uri not in dict(known):

@@ -89,6 +89,7 @@ def make_services(settings: Settings, index: str) -> Services:
                 _make_connections, {n: u.get_secret_value() for n, u in settings.connections.items()}
             ),
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
+            "sources": partial(_make_sources, settings),
         }
     )
 
@@ -141,6 +142,23 @@ def _make_reranker(model_dir: str | None) -> Any:
     from handlers.models import make_reranker
 
     return make_reranker(model_dir=model_dir)
+
+
+def _make_sources(settings: Settings) -> Any:
+    from handlers.data import Connections
+    from handlers.sources import Sources, Tools
+
+    secrets = _make_secrets()
+    urls = {name: url.get_secret_value() for name, url in settings.connections.items()}
+    return Sources(
+        Tools(
+            storage=Storage(settings.storage_options),
+            secrets=secrets,
+            connections=Connections(urls, secrets),
+            private_hosts=settings.rest_private_hosts,
+            cache=settings.home.absolute() / "cache",
+        )
+    )
 
 
 def _make_secrets() -> Any:

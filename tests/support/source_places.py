@@ -1,0 +1,276 @@
+"""Real places of every kind of source for the checks of `deployments.testkit`: servers on this machine, a repository, a database."""
+
+import html
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import uuid4
+
+from deployments.testkit import Fault
+from flows.storage import Storage
+from handlers.data import Connections
+from handlers.sources import Tools
+from tests.support.web_server import WebAnswer, WebRequest, run_web_server
+
+PRIVATE = ("127.0.0.1", "localhost")
+LONG_AGO = 1_700_000_000
+
+
+@dataclass
+class FolderPlace:
+    """A folder whose files look as if they had been left alone for long, each write at a time of its own."""
+
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    faults: frozenset[Fault] = frozenset({"half"})
+    keeps_gone: bool = False
+    writes: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.url = str(self.folder)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        self.writes += 1
+        os.utime(path, (LONG_AGO + self.writes, LONG_AGO + self.writes))
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    @contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
+        """The second half of the folder cannot be listed, as when a disk is taken away."""
+        os.rename(self.folder, f"{self.folder}-away")
+        try:
+            yield
+        finally:
+            os.rename(f"{self.folder}-away", self.folder)
+
+
+@dataclass
+class MemoryPlace:
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    faults: frozenset[Fault] = frozenset()
+    keeps_gone: bool = False
+
+    def __post_init__(self) -> None:
+        self.url = f"memory://{uuid4().hex}/docs"
+        self._storage = Storage()
+        self.write(".keep", "")
+
+    def write(self, name: str, text: str) -> None:
+        self._storage.write(f"{self.url}/{name}", text.encode())
+
+    def remove(self, name: str) -> None:
+        self._storage.delete(f"{self.url}/{name}")
+
+    def broken(self, fault: Fault) -> Any:
+        raise NotImplementedError
+
+
+@dataclass
+class GitPlace:
+    """A repository on this machine; every change is a commit."""
+
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    faults: frozenset[Fault] = frozenset()
+    keeps_gone: bool = False
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.url = f"git+file://{self.folder}@main"
+        self.git("init", "-q", "-b", "main")
+        self.git("commit", "-q", "--allow-empty", "-m", "Begin")
+
+    def git(self, *arguments: str) -> None:
+        who = ["-c", "user.name=Ann Author", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", str(self.folder), *who, *arguments], check=True, capture_output=True)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        self.git("add", "--", name)
+        self.git("commit", "-q", "-m", f"Write {len(name)}")
+
+    def remove(self, name: str) -> None:
+        self.git("rm", "-q", "--", name)
+        self.git("commit", "-q", "-m", "Remove")
+
+    def broken(self, fault: Fault) -> Any:
+        raise NotImplementedError
+
+
+@dataclass
+class ServedPlace:
+    """Documents of a small HTTP server, which can be made to fail."""
+
+    pages: dict[str, tuple[str, int]] = field(default_factory=dict[str, "tuple[str, int]"])
+    """By name, the text and the number of its version."""
+    url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    faults: frozenset[Fault] = frozenset({"busy", "expired", "cut", "half"})
+    keeps_gone: bool = False
+    writes: int = 0
+    fault: Fault | None = None
+    failed: int = 0
+
+    def write(self, name: str, text: str) -> None:
+        self.writes += 1
+        self.pages[name] = (text, self.writes)
+
+    def remove(self, name: str) -> None:
+        del self.pages[name]
+
+    @contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
+        self.fault, self.failed = fault, 0
+        try:
+            yield
+        finally:
+            self.fault = None
+
+    def answer(self, request: WebRequest) -> WebAnswer:
+        if self.fault == "expired":
+            return WebAnswer({"error": "the token has expired"}, 401)
+        if self.fault in ("busy", "cut") and self.failed < 2 and request.path != "/robots.txt":
+            self.failed += 1
+            if self.fault == "busy":
+                return WebAnswer({}, 429, {"retry-after": "0"})
+            return WebAnswer(b"<html>", 200, {"content-length": "5000", "connection": "close"})
+        return self.give(request)
+
+    def give(self, request: WebRequest) -> WebAnswer:
+        raise NotImplementedError
+
+
+class SitePlace(ServedPlace):
+    """A site of pages that link to each other, with menus around their texts."""
+
+    sitemap = False
+
+    def give(self, request: WebRequest) -> WebAnswer:
+        names = sorted(self.pages)
+        base = self.url.partition("/docs")[0]
+        if request.path == "/sitemap.xml" and self.sitemap:
+            urls = "".join(f"<url><loc>{base}/docs/{quote(name)}</loc></url>" for name in names)
+            return WebAnswer(f"<urlset>{urls}</urlset>".encode(), 200, {"content-type": "application/xml"})
+        if request.path == "/docs/":
+            links = "".join(f"<li><a href='{quote(name)}?utm_source=menu'>x</a></li>" for name in names)
+            page = f"<html><head><meta name=robots content=noindex></head><body><ul>{links}</ul></body></html>"
+            return WebAnswer(page.encode(), 200, {"content-type": "text/html; charset=utf-8"})
+        name = unquote(request.path.removeprefix("/docs/"))
+        if not request.path.startswith("/docs/") or name not in self.pages:
+            return WebAnswer(b"", 404)
+        if self.fault == "half" and name == names[len(names) // 2]:
+            return WebAnswer(b"", 418)
+        text, version = self.pages[name]
+        menu = "<nav><a href='/docs/'>Menu</a> <a href='/legal'>Legal</a></nav>"
+        page = f"<html><head><title>Page</title></head><body>{menu}<main><p>{html.escape(text)}</p></main></body></html>"
+        return WebAnswer(page.encode(), 200, {"content-type": "text/html; charset=utf-8", "etag": f'"v{version}"'})
+
+
+class ApiPlace(ServedPlace):
+    """A REST API with pages of ten objects."""
+
+    def give(self, request: WebRequest) -> WebAnswer:
+        page = int(request.query.get("cursor", ["0"])[0])
+        if self.fault == "half" and page:
+            return WebAnswer({}, 418)
+        names = sorted(self.pages)[page : page + (2 if self.fault == "half" else 10)]
+        items = [{"id": name, "body": self.pages[name][0], "version": self.pages[name][1]} for name in names]
+        end = page + len(names)
+        return WebAnswer({"items": items, "next": str(end) if end < len(self.pages) else None})
+
+
+class FeedPlace(ServedPlace):
+    """A feed that shows its twenty newest entries."""
+
+    def give(self, request: WebRequest) -> WebAnswer:
+        newest = sorted(self.pages, key=lambda name: -self.pages[name][1])[: 3 if self.fault == "half" else 100]
+        entries = "".join(
+            f"<entry><id>{html.escape(name)}</id><title>Entry</title><updated>2026-01-01T00:00:00Z</updated>"
+            f"<content type='html'>{html.escape('<p>' + html.escape(self.pages[name][0]) + '</p>')}</content></entry>"
+            for name in newest
+        )
+        feed = f"<?xml version='1.0' encoding='utf-8'?><feed xmlns='http://www.w3.org/2005/Atom'>{entries}</feed>"
+        return WebAnswer(feed.encode(), 200, {"content-type": "application/atom+xml"})
+
+
+@contextmanager
+def site_place(*, sitemap: bool = False) -> Iterator[SitePlace]:
+    place = SitePlace(options={"per_second": 0})
+    place.sitemap = sitemap
+    with run_web_server(place.answer) as server:
+        place.url = f"{server.url}/docs/"
+        yield place
+
+
+@contextmanager
+def api_place() -> Iterator[ApiPlace]:
+    pagination = {"type": "cursor", "cursor": "$.next"}
+    options = {"key": "id", "select": "$.items[*]", "text": "body", "changed": "version", "pagination": pagination}
+    place = ApiPlace(options=options)
+    with run_web_server(place.answer) as server:
+        place.url = f"rest+{server.url}/api/articles"
+        yield place
+
+
+@contextmanager
+def feed_place() -> Iterator[FeedPlace]:
+    place = FeedPlace(keeps_gone=True)
+    with run_web_server(place.answer) as server:
+        place.url = f"feed+{server.url}/feed.xml"
+        yield place
+
+
+@dataclass
+class RowsPlace:
+    """A table of a SQLite database."""
+
+    file: Path
+    faults: frozenset[Fault] = frozenset()
+    keeps_gone: bool = False
+    writes: int = 0
+    url: str = "rows://sales/articles"
+    options: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "query": "SELECT name, body, version FROM articles WHERE NOT deleted",
+            "key": "name",
+            "text": "body",
+            "changed": "version",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._run("CREATE TABLE articles (name TEXT PRIMARY KEY, body TEXT, version INT, deleted INT)")
+
+    def tools(self) -> Tools:
+        return Tools(connections=Connections({"sales": f"sqlite:///{self.file}"}))
+
+    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> None:
+        connection = sqlite3.connect(self.file)
+        with connection:
+            connection.execute(statement, values)
+        connection.close()
+
+    def write(self, name: str, text: str) -> None:
+        self.writes += 1
+        self._run("INSERT OR REPLACE INTO articles VALUES (?, ?, ?, 0)", (name, text, self.writes))
+
+    def remove(self, name: str) -> None:
+        self._run("UPDATE articles SET deleted = 1 WHERE name = ?", (name,))
+
+    def broken(self, fault: Fault) -> Any:
+        raise NotImplementedError
