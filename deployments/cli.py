@@ -31,6 +31,7 @@ from deployments.commands.runs import app as runs
 from deployments.commands.schema import schema
 from deployments.commands.search import search
 from deployments.commands.serve import serve_command
+from deployments.commands.sources import app as sources
 from deployments.commands.stopping import stop_on_signals
 from deployments.commands.tokens import app as tokens
 from deployments.commands.up import up
@@ -104,6 +105,7 @@ app.add_typer(
     rich_help_panel="Look",
     epilog=EXIT_CODES,
 )
+app.add_typer(sources, name="sources", rich_help_panel="Look", epilog=EXIT_CODES)
 app.command("mcp", rich_help_panel="Operate", epilog=EXIT_CODES)(mcp_command)
 app.command("serve", rich_help_panel="Operate", epilog=EXIT_CODES)(serve_command)
 app.add_typer(

@@ -10,6 +10,7 @@ from typing import Any
 from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
+from deployments.source_file import load_sources
 from flows.author import Prices, load_entry_points, load_modules
 from flows.calling import Sandbox
 from flows.errors import OrchestrationError
@@ -146,9 +147,12 @@ def _make_reranker(model_dir: str | None) -> Any:
 
 def _make_sources(settings: Settings) -> Any:
     from handlers.data import Connections
-    from handlers.sources import Sources, Tools
+    from handlers.sources import SourceOptions, Sources, Tools
 
     secrets = _make_secrets()
+    described = [
+        SourceOptions(each.kind, each.entry.place, each.entry.options) for each in load_sources(settings).values()
+    ]
     urls = {name: url.get_secret_value() for name, url in settings.connections.items()}
     return Sources(
         Tools(
@@ -157,7 +161,8 @@ def _make_sources(settings: Settings) -> Any:
             connections=Connections(urls, secrets),
             private_hosts=settings.rest_private_hosts,
             cache=settings.home.absolute() / "cache",
-        )
+        ),
+        described,
     )
 
 

@@ -31,7 +31,9 @@ from deployments.server.desired import (
 )
 from deployments.server.schedule_file import FILE, DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
+from deployments.server.source_schedules import schedule_problems, with_sources
 from deployments.settings import WORK_POOL, Settings
+from deployments.source_file import load_sources
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
 from flows.translator import PREFIX, PrefectSeats
@@ -66,7 +68,9 @@ def deploy(
     Raises:
         OrchestrationError: a pipeline or the schedules cannot be used, or a deployment of that name is not ours.
     """
-    schedules = load_schedules(settings.schedules or FILE, catalog)
+    schedules = with_sources(
+        load_schedules(settings.schedules or FILE, catalog), load_sources(settings, schedule_problems)
+    )
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
     load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, TypeAlias
 
 Fault: TypeAlias = Literal["busy", "expired", "cut", "half"]
-"""How a place fails: it answers 429 with Retry-After once; refuses its token; breaks the connection in the middle, once;
+"""How a place fails: it answers 429 with Retry-After once; refuses its token; breaks the connection in the middle once;
 or cannot list everything."""
 
 

@@ -1,9 +1,9 @@
 """Checks of a kind of source: whatever happens to its documents, an index follows, and says what it has not seen.
 
-    @pytest.mark.parametrize("check", CHECKS)
-    def test_our_tickets(check, tmp_path):
-        with ticket_server() as place:
-            CHECKS[check](SourceKit("tickets", place, tmp_path))
+@pytest.mark.parametrize("check", CHECKS)
+def test_our_tickets(check, tmp_path):
+    with ticket_server() as place:
+        CHECKS[check](SourceKit("tickets", place, tmp_path))
 """
 
 import itertools
@@ -35,7 +35,7 @@ NAMES = (
     "deep/in/folders/x.md",
     "Ünï/[brackets] {braces}.md",
     "a+b=c;d,e.md",
-    "it's \"quoted\".md",
+    'it\'s "quoted".md',
 )
 """Names of every sort; a place may refuse some by raising ValueError."""
 
@@ -111,7 +111,9 @@ class SourceKit:
 
 def text(word: str, sentence: str = "The river runs by the town.") -> str:
     """A text that the checks find again in whatever the source makes of it."""
-    return f"Begin of {word}. {sentence} It has enough words to be the main text of a page, and more than a menu has. End."
+    return (
+        f"Begin of {word}. {sentence} It has enough words to be the main text of a page, and more than a menu has. End."
+    )
 
 
 def follows_additions_edits_and_deletions(kit: SourceKit) -> None:

@@ -96,11 +96,11 @@ class FilesElsewhere:
         return io.BytesIO(self.read(location, None))
 
     def _open(self, location: Location) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+        from fsspec import core  # pyright: ignore[reportMissingTypeStubs]
 
+        url_to_fs: Any = core.url_to_fs  # pyright: ignore[reportUnknownMemberType]
         given: Any = {"use_listings_cache": False, **self._options}
-        opened: Any = url_to_fs
-        files, path = opened(f"{self._protocol}://{location.path}", **given)
+        files, path = url_to_fs(f"{self._protocol}://{location.path}", **given)
         return files, path
 
 
@@ -114,14 +114,14 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, (int, float)):
         return float(value)
     if isinstance(value, dt.datetime):
-        return value.replace(tzinfo=value.tzinfo or dt.timezone.utc).timestamp()
+        return value.replace(tzinfo=value.tzinfo or dt.UTC).timestamp()
     text = str(value)
     for read in (dt.datetime.fromisoformat, parsedate_to_datetime, _ftp_time):
         try:
             found = read(text)
         except ValueError:
             continue
-        return found.replace(tzinfo=found.tzinfo or dt.timezone.utc).timestamp()
+        return found.replace(tzinfo=found.tzinfo or dt.UTC).timestamp()
     return None
 
 

@@ -2,15 +2,15 @@
 
 import os
 import re
-from dataclasses import dataclass, field
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flows.errors import StorageError
 
 OTHER_SCHEMES = frozenset(
-    "abfs abfss adl az box dav davs dropbox ftp ftps gcs gdrive github gs hdfs hf lakefs oci oss r2 root sftp smb ssh tos "
-    "webdav webdavs webhdfs files+http files+https".split()
+    "abfs abfss adl az box dav davs dropbox ftp ftps gcs gdrive github gs hdfs hf lakefs oci oss r2 root sftp smb ssh "
+    "tos webdav webdavs webhdfs files+http files+https".split()
 )
 """Of the storages that fsspec reaches; each needs its package. `files+https` are folders that a web server lists."""
 

@@ -1,8 +1,9 @@
 """Files and objects in folders, in memory and in S3 buckets; all access of Braid to them goes through here.
 
-A URL is a plain path, `file://`, `memory://`, `s3://bucket/key`, or one of another storage that fsspec knows. As everywhere in fsspec, URLs are raw: the text
-after the scheme is the path itself, and a `%` in it is a `%`. All URIs that `Storage` returns are canonical (absolute,
-with the scheme), so two of them are equal exactly when they name the same file.
+A URL is a plain path, `file://`, `memory://`, `s3://bucket/key`, or one of another storage that fsspec knows. As
+everywhere in fsspec, URLs are raw: the text after the scheme is the path itself, and a `%` in it is a `%`. All URIs
+that `Storage` returns are canonical (absolute, with the scheme), so two of them are equal exactly when they name the
+same file.
 """
 
 import logging

@@ -122,9 +122,7 @@ def call_rest(
         return items
 
 
-def rest_pages(
-    rest: Rest, request: RestRequest, *, timeout_s: float, most_bytes: int
-) -> Iterator[list[Any]]:
+def rest_pages(rest: Rest, request: RestRequest, *, timeout_s: float, most_bytes: int) -> Iterator[list[Any]]:
     """The selected items, one list per page; the time and the bytes are those of all pages.
 
     Raises:

@@ -103,5 +103,7 @@ def _check(response: Any, url: str) -> None:
         wait = parse_retry_after(response.headers.get("retry-after", ""))
         raise TransientError(f"{url}: the server is busy ({status})", retry_after_s=wait)
     if status in (401, 403):
-        raise StorageUnusable(f"{url}: access denied ({status}); check the credentials of the source, they may have expired")
+        raise StorageUnusable(
+            f"{url}: access denied ({status}); check the credentials of the source, they may have expired"
+        )
     raise StorageError(f"{url}: the server refused with {status}")

@@ -30,7 +30,7 @@ from handlers.sources.opening import sources_of
 from handlers.sources.protocol import Listed
 from handlers.sources.registering import register, registered
 from handlers.sources.rules import RULES
-from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
+from handlers.sources.sidecars import Tagging, is_sidecar
 from handlers.sources.tagging import tag_files, values_by_tag
 from handlers.stores import SourceRecord
 from handlers.tags import check_tags
@@ -61,8 +61,8 @@ def list_sources(
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
     number of folders. Every other object is left out by one of the rules in `handlers.sources.rules`; `limit` keeps the
     first files. All files get `tags`, those of other sources of the index that hold them, those of folders and
-    sidecar files (see `handlers.sources.sidecars`), and those that the source knows itself. Pictures are files to ingest if `ocr` is not `never` and an engine
-    is installed. Archives and mails are listed with the files that they hold.
+    sidecar files (see `handlers.sources.sidecars`), and those that the source itself knows. Pictures are files to
+    ingest if `ocr` is not `never` and an engine is installed. Archives and mails are listed with the files in them.
 
     The source is noted in the index, with everything that it leaves out. The listing is on disk (see
     `flows.state.disk_sequences`) and may be of any length.
@@ -159,13 +159,15 @@ class _Survey:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
             token = found.token if self.is_stored or found.token is None else stable_id(found.token)
             self.is_ascii = self.is_ascii and found.name.isascii()
-            file = SourceFile(found.uri, found.name, found.size or 0, found.modified, token, certain=settled or bool(token))
+            file = SourceFile(
+                found.uri, found.name, found.size or 0, found.modified, token, certain=settled or bool(token)
+            )
             tags = check_tags(found.tags) if found.tags else ()
             source = "" if self.is_stored else self.root
             self._add_file(replace(file, tags=tags, mime_type=found.mime_type, source=source))
 
     def _fits(self, found: Listed) -> bool:
-        """Whether the pattern wants it; storage has looked at it already, and it does not apply to a single document."""
+        """Whether the pattern wants it; storage has looked already, and it does not apply to a single document."""
         return self.is_stored or self.accepts(found.name) or found.uri == self.root or bool(split_member(found.uri)[1])
 
     def _is_readable(self, found: Listed) -> bool:

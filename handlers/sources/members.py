@@ -144,7 +144,9 @@ def is_as_listed(source: SourceFile, call: Call) -> bool:
             return token is not None and stable_id(token) == source.etag
         if split_member(source.uri)[1]:
             container, _, name = source.uri.rpartition(MARK)
-            found = next((each for each in list_members(container, call, source=source.source) if each.name == name), None)
+            found = next(
+                (each for each in list_members(container, call, source=source.source) if each.name == name), None
+            )
             now = (found.size, found.mark, found.modified) if found is not None else None
         else:
             assert storage is not None, "it is a file"

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.errors import DuplicateName, StorageError, UnknownName, suggest
 from flows.storage import canonical_uri
-from handlers.secrets import MissingSecret
 from handlers.sources.protocol import Source, Tools, UnusableOption
 
 Kind = TypeVar("Kind", bound=Callable[..., Source])

@@ -176,7 +176,9 @@ class SitePlace(ServedPlace):
             return WebAnswer(b"", 418)
         text, version = self.pages[name]
         menu = "<nav><a href='/docs/'>Menu</a> <a href='/legal'>Legal</a></nav>"
-        page = f"<html><head><title>Page</title></head><body>{menu}<main><p>{html.escape(text)}</p></main></body></html>"
+        page = (
+            f"<html><head><title>Page</title></head><body>{menu}<main><p>{html.escape(text)}</p></main></body></html>"
+        )
         return WebAnswer(page.encode(), 200, {"content-type": "text/html; charset=utf-8", "etag": f'"v{version}"'})
 
 

@@ -25,10 +25,10 @@ class Files:
     def __init__(self, place: str, *, options: Mapping[str, Any] | None = None, tools: Tools) -> None:
         self.root = self.canonical(place)
         self._place, self.storage = place, tools.storage
-        if options:
-            own = {name: _resolved(value, tools) for name, value in options.items()}
-            known = self.storage.options
-            scheme = self.root.partition("://")[0]
+        known, scheme = tools.storage.options, self.root.partition("://")[0]
+        given = {**known.by_scheme.get(scheme, {}), **(options or {})}
+        if given:
+            own = {name: _resolved(value, tools) for name, value in given.items()}
             self.storage = Storage(replace(known, by_scheme={**known.by_scheme, scheme: own}))
 
     @staticmethod
@@ -39,7 +39,9 @@ class Files:
         found = self.storage.survey(self._place, accepts=wanted, including=SIDECARS)
         for some in chunked(found, _PAGE):
             yield [
-                each if isinstance(each, PassedOver) else Listed(each.uri, each.name, each.etag, each.size, each.modified)
+                each
+                if isinstance(each, PassedOver)
+                else Listed(each.uri, each.name, each.etag, each.size, each.modified)
                 for each in some
             ]
 

@@ -117,7 +117,9 @@ class Git:
             own |= header | {"GIT_CONFIG_VALUE_0": f"Authorization: Bearer {self._token}"}
         where = ["-C", str(self._folder())] if inside else []
         try:
-            done = subprocess.run(["git", *where, *arguments], capture_output=True, env={**os.environ, **own}, check=False)
+            done = subprocess.run(
+                ["git", *where, *arguments], capture_output=True, env={**os.environ, **own}, check=False
+            )
         except FileNotFoundError as error:
             raise StorageUnusable("the program git is not installed; install it to ingest repositories") from error
         if done.returncode == 0:

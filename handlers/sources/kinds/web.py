@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 from urllib.robotparser import RobotFileParser
 
@@ -74,10 +75,9 @@ class Web:
         robots = RobotFileParser()
         robots.parse([])  # without rules, everything is allowed
         if self._robots_wanted:
-            try:
-                robots.parse(self._http.get(f"{self._host}/robots.txt").content.decode("utf-8", "replace").splitlines())
-            except (MissingObject, StorageUnusable):
-                pass
+            with suppress(MissingObject, StorageUnusable):
+                rules = self._http.get(f"{self._host}/robots.txt").content.decode("utf-8", "replace")
+                robots.parse(rules.splitlines())
         return robots
 
     def _from_sitemap(self, robots: RobotFileParser) -> Iterator[Page] | None:
@@ -174,5 +174,7 @@ def address(url: str) -> str:
     port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
     path = quote(unquote(parts.path or "/"), safe="/-._~!$&'()*+,;=:@")
     path = f"{path}index.html" if path.endswith("/") else path
-    query = urlencode([each for each in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(each[0])])
+    query = urlencode(
+        [each for each in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(each[0])]
+    )
     return urlunsplit((parts.scheme.lower(), f"{(parts.hostname or '').lower()}{port}", path, query, ""))
