@@ -49,3 +49,11 @@ def check(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the examples of the documentation, and follow its links."""
     run(session, "pytest", "tests/acceptance/test_docs.py", "tests/acceptance/test_sources.py", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Write the tables, draw the pictures and build the site into `site/`; `-- serve` shows it as you write."""
+    run(session, "python", "-m", "docs.reference.write")
+    run(session, "python", "-m", "docs.images.draw")
+    run(session, "mkdocs", *(session.posargs or ["build", "--strict"]))

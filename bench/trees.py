@@ -35,14 +35,15 @@ def main() -> int:
     parser.add_argument("--trees", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
+    parser.add_argument("--server", default="", help="the URL of a PostgreSQL, instead of one of its own")
     parser.add_argument("--files", type=int, default=25, help="of random kinds, besides one good file per folder")
     parser.add_argument("--changes", type=int, default=5)
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     counts, began, shown = Counter[str](), time.monotonic(), 0.0
     with contextlib.ExitStack() as opened:
-        server = ""
-        if "postgres" in given.stores:
+        server = given.server
+        if "postgres" in given.stores and not server:
             data = opened.enter_context(tempfile.TemporaryDirectory(prefix="braid-pg-"))
             server = opened.enter_context(run_postgres(Path(data) / "data"))
         for seed in range(given.first, given.first + given.trees):

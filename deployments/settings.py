@@ -52,7 +52,10 @@ class Settings(BaseSettings):
         description="Secret that signs kept results, for machines that share a run store; default: HOME/run-store.key.",
     )
     index_url: Annotated[str | None, AfterValidator(with_index_placeholder)] = Field(
-        default=None, repr=False, description="PostgreSQL, or files with {index}; default: HOME/indexes/{index}.db."
+        default=None,
+        repr=False,
+        description="Where indexes are: postgresql://USER:PASSWORD@HOST/DATABASE, or SQLite files with {index} for the "
+        "name; default: HOME/indexes/{index}.db.",
     )
     keep_results_days: float = Field(
         default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."

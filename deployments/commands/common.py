@@ -27,7 +27,7 @@ MEANINGS = {
     PARTIAL: "partial success (something was set aside or failed without failing the run)",
     INTERRUPTED: "interrupted, by Ctrl-C, SIGTERM or SIGHUP",
 }
-"""All exit codes; docs/reference.md has the same table."""
+"""All exit codes."""
 EXIT_CODES = f"Exit codes: {' · '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}."
 CODE_OF_STATUS: dict[RunStatus, int] = {"succeeded": OK, "partial": PARTIAL, "failed": FAILED}
 

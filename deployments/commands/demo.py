@@ -104,7 +104,7 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("set aside", str(len(result.failures)))
     table.add_row("steps failed", str(len(result.errors)))
     table.add_row("time", f"{result.seconds:.1f} s")
-    table.add_row("seconds of all steps added up", f"{result.busy_seconds:.1f} s")
+    table.add_row("work of all steps added up", f"{result.busy_seconds:.1f} s")
     table.add_row("saved by running in parallel, at most", f"{result.time_saved:.1f} s")
     if answers:
         table.add_row("a question, at the median", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")

@@ -24,13 +24,16 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "started": result.started,
         "seconds": result.seconds,
         "busy_seconds": result.busy_seconds,
+        "waited_seconds": result.waited_seconds,
         "time_saved": result.time_saved,
         "cost": result.cost,
         "stopped": result.stopped,
         "fingerprint": result.fingerprint,
         **outputs_json(result.output_records),
         "outcomes": [
-            {name: value for name, value in asdict(outcome).items() if name != "items"} for outcome in result.outcomes
+            {name: value for name, value in asdict(outcome).items() if name not in ("items", "tries")}
+            | {"waited_s": outcome.waited_s}
+            for outcome in result.outcomes
         ],
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
@@ -46,7 +49,7 @@ def result_tables(result: RunResult) -> RenderableType:
             (f"{result.pipeline} ", "bold"),
             f"{result.run_id}: ",
             (result.status, STATUS_STYLE[result.status]),
-            f" in {result.seconds:.1f} s; its steps add up to {result.busy_seconds:.1f} s, so running in parallel "
+            f" in {result.seconds:.1f} s; its steps worked {result.busy_seconds:.1f} s in all, so running in parallel "
             f"saved at most {result.time_saved:.1f} s",
         ),
         step_table(result.outcomes),
@@ -61,8 +64,8 @@ def result_tables(result: RunResult) -> RenderableType:
 
 def step_table(outcomes: Iterable[Outcome]) -> Table:
     """A row per step: how often it ran and how it ended, its seconds in all, the longest call, the cost."""
-    numbers = ("runs", "seconds", "longest", "attempts")
-    table = plain_table("step", "runs", "ended", "seconds", "longest", "attempts", "cost", right=numbers)
+    numbers = ("runs", "seconds", "longest", "waited", "attempts")
+    table = plain_table("step", "runs", "ended", "seconds", "longest", "waited", "attempts", "cost", right=numbers)
     by_step: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.is_leaf:
@@ -82,6 +85,7 @@ def step_table(outcomes: Iterable[Outcome]) -> Table:
             words,
             f"{sum(o.seconds for o in ended):.2f}",
             f"{max(o.seconds for o in ended):.2f}",
+            f"{sum(o.waited_s for o in ended):.2f}",
             str(sum(o.attempts for o in ended)),
             Text(cost_text(cost)),
         )

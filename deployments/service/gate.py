@@ -56,16 +56,16 @@ class Gate:
         most_upload: int,
     ) -> None:
         self.service = app.state.service
-        self._app, self._tokens, self._needs_token = app, tokens, needs_token
+        self.app, self._tokens, self._needs_token = app, tokens, needs_token
         self._hosts, self._rate, self._metrics, self._most_upload = hosts, rate, metrics, most_upload
 
     def running(self) -> AbstractAsyncContextManager[Any]:
         """The service from its start to its end, for those who do not run it in a server."""
-        return self._app.router.lifespan_context(self._app)
+        return self.app.router.lifespan_context(self.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
@@ -111,7 +111,7 @@ class Gate:
                 return RedirectResponse(f"{SIGN_IN}?next={quote(_with_query(scope))}", status_code=303)
             return problem_response(error, path)
         scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, limited, send)
+        await self.app(scope, limited, send)
         return None
 
     def _caller(self, headers: Headers) -> Caller | None:

@@ -68,7 +68,7 @@ class Problem:
         }
 
 
-_KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
+KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Unknown, 401, "token-needed", "Send a token: Authorization: Bearer TOKEN. `braid tokens add NAME` makes one."),
     (
         CrossSite,
@@ -104,7 +104,7 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
 
 def problem_of(error: Exception) -> Problem:
     """The problem that an error is to a caller; an unexpected one shows nothing of itself."""
-    for kind, status, name, cure in _KINDS:
+    for kind, status, name, cure in KINDS:
         if isinstance(error, kind):
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
             wait_s = error.retry_after_s if isinstance(error, TransientError) else None

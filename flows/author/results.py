@@ -62,6 +62,7 @@ class Attempt:
     started: float
     """Seconds since the epoch."""
     seconds: float
+    """Those that the handler worked."""
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     error: ErrorInfo | None = None
 
@@ -77,8 +78,13 @@ class Outcome:
     kind: Kind
     status: Status
     started: float | None = None
-    """Seconds since the epoch; None if it never started."""
+    """When its first attempt began, in seconds since the epoch; None if it never started."""
     seconds: float = 0.0
+    """For a step, those that its handler worked, in all attempts; for others, those from their start to their end."""
+    waits: Mapping[str, float] = field(default_factory=dict[str, float])
+    """For a step, the other seconds from the moment it was asked for to its end, by what it waited for."""
+    asked: float | None = None
+    """For a step, when it could have begun if it had not waited, in seconds since the epoch."""
     attempts: int = 0
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     error: ErrorInfo | None = None
@@ -88,6 +94,8 @@ class Outcome:
     """Items that the step set aside."""
     reused: bool = False
     """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
+    tries: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
+    """Its attempts, in order; the run store keeps them in a table of their own."""
     items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
     """The statuses of items that it reported; the run store keeps only the last one of each item."""
 
@@ -98,6 +106,16 @@ class Outcome:
     @property
     def is_leaf(self) -> bool:
         return self.kind == "step"
+
+    @property
+    def waited_s(self) -> float:
+        return sum(self.waits.values())
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended, in seconds since the epoch; None if it never started."""
+        begun = self.started if self.asked is None else self.asked
+        return None if begun is None or self.started is None else begun + self.seconds + self.waited_s
 
     @property
     def step(self) -> str:
@@ -196,11 +214,16 @@ class RunResult:
 
     @property
     def busy_seconds(self) -> float:
-        """The seconds of all steps added up, which include waits for a processor.
+        """The seconds that the handlers worked, added up; they include waits for a processor, but for nothing else.
 
         Running the steps one after another would have taken at most that long.
         """
         return sum(outcome.seconds for outcome in self.outcomes if outcome.is_leaf and not outcome.reused)
+
+    @property
+    def waited_seconds(self) -> float:
+        """The seconds that steps waited, added up."""
+        return sum(outcome.waited_s for outcome in self.outcomes if outcome.is_leaf)
 
     @property
     def time_saved(self) -> float:
@@ -240,6 +263,8 @@ def outcome_from_row(row: Mapping[str, Any]) -> Outcome:
         status=row["status"],
         started=row["started"],
         seconds=row["seconds"],
+        waits=dict(row.get("waits") or {}),
+        asked=row.get("asked"),
         attempts=row["attempts"],
         cost=dict(row["cost"]),
         error=ErrorInfo(**row["error"]) if row["error"] else None,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from flows.author import Attempt, Call, Ending
 from flows.calling.clusters import Cluster
+from flows.calling.times import CallTimes
 from flows.limits import RetryCount, RunLimits, Slot, Window
 from flows.model import StepPath
 from flows.planning import Leaf, StepFingerprint
@@ -18,6 +19,7 @@ class CallResult:
 
     delta: Delta
     value: Any
+    """What the function returned; if that was written to a field, the value in the delta, which nobody may change."""
     quality: float | None = None
 
 
@@ -38,7 +40,11 @@ class CallProgress:
     attempts: int = 0
     started: float | None = None
     seconds: float | None = None
-    """For a call that was taken over: the seconds that it took in its own run."""
+    """For a call that was taken over: the seconds that it worked in its own run."""
+    times: CallTimes = field(default_factory=CallTimes)
+    """Its work and its waits."""
+    tries: list[Attempt] = field(default_factory=list[Attempt])
+    """The attempts that have ended."""
     call: Call = field(default_factory=Call)
     """The handler's view of the last attempt."""
     costs: dict[str, float] = field(default_factory=dict[str, float])

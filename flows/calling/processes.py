@@ -26,6 +26,7 @@ from flows.author import OTHER_TRACEBACK
 from flows.calling import guardian
 from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
+from flows.calling.times import PROCESS, CallTimes
 from flows.errors import FatalError, TransientError, message_of
 from flows.limits import Window
 
@@ -36,10 +37,11 @@ MOST_WORKERS = max(8, 2 * CORES)
 """Calls at once in one event loop, whatever the plan allows."""
 
 
-async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+async def call_in_process(function: Callable[..., Any], *arguments: Any, waits: CallTimes | None = None) -> Any:
     """Call `function`, which the worker imports by its name, in a worker process.
 
-    When the caller is cancelled, by a timeout or otherwise, the worker and everything that it started are killed.
+    When the caller is cancelled, by a timeout or otherwise, the worker and everything that it started are killed. In
+    `waits`, the time until a worker begins the call counts as waiting for a process.
 
     Raises:
         TransientError: the worker was killed from outside, as when the machine runs out of memory.
@@ -49,9 +51,10 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
         message = pickle.dumps((function, arguments))
     except Exception as error:
         raise FatalError(f"the inputs of a call with `isolation: process` must be picklable: {error}") from error
+    begun = _begin_to_wait(waits)
     async with _window():
         worker = _take_worker()
-        future = call_in_thread(lambda: worker.call(message), name=f"braid-worker-{worker.number}")
+        future = call_in_thread(lambda: worker.call(message, begun), name=f"braid-worker-{worker.number}")
         try:
             answer = await future
         except BaseException:
@@ -67,6 +70,20 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
         vars(error)[OTHER_TRACEBACK] = trace
         raise error
     return result
+
+
+def _begin_to_wait(waits: CallTimes | None) -> Callable[[], None]:
+    """Count the time from now on as waiting for a process, until the returned function is called in any thread."""
+    if waits is None:
+        return lambda: None
+    loop = asyncio.get_running_loop()
+    waits.wait_for(PROCESS)
+
+    def work() -> None:
+        if waits.waits_for == PROCESS:  # it may have been stopped meanwhile
+            waits.work()
+
+    return lambda: loop.call_soon_threadsafe(work) and None
 
 
 def stop_processes() -> None:
@@ -90,13 +107,14 @@ class _Worker:
         self._process: SpawnProcess | None = None
         self._connection: Connection[bytes, bytes] | None = None
 
-    def call(self, message: bytes) -> bytes:
-        """Send a call and wait for its answer; blocks."""
+    def call(self, message: bytes, begun: Callable[[], None]) -> bytes:
+        """Send a call and wait for its answer; blocks. When the worker begins it, `begun` is called."""
         for first in (True, False):
             connection = self._open_connection(anew=not first)
             try:
                 connection.send_bytes(message)
                 connection.recv_bytes()  # it says that it begins
+                begun()
                 break
             except (OSError, EOFError) as error:
                 # It died while nobody used it: the call can begin elsewhere, once.

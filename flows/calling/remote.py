@@ -7,6 +7,7 @@ import asyncio
 import io
 import pickle
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class RemoteReport:
     result: Any
     costs: dict[str, float]
     failures: list[ItemFailure]
+    worked_s: float | None = None
+    """The seconds that it took there; None if it did not begin."""
 
 
 class RemoteCall(Protocol):
@@ -110,6 +113,7 @@ def serve(message: bytes, id: str) -> bytes:
     with _lock:
         refused = id in _stopped
         _running[id] = call, ended
+    began = time.monotonic()
     try:
         error, result = (
             (StepCancelled("stopped before it began"), None)
@@ -117,7 +121,7 @@ def serve(message: bytes, id: str) -> bytes:
             else outcome_of(lambda: function(*arguments, call))
         )
         try:
-            return pickle.dumps(RemoteReport(error, result, call.costs, call.failures))
+            return pickle.dumps(RemoteReport(error, result, call.costs, call.failures, time.monotonic() - began))
         except Exception as problem:
             left = FatalError(f"what the call left cannot be pickled: {problem}")
             return pickle.dumps(RemoteReport(left, None, call.costs, call.failures))

@@ -13,10 +13,22 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, error_info, now
-from flows.calling import CallResult, LeafCall, LeafResult, call_function
+from flows.calling import (
+    BOOKKEEPING,
+    RETRY,
+    TURN,
+    CallResult,
+    LeafCall,
+    LeafResult,
+    Work,
+    call_function,
+    resource_wait,
+)
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
+from flows.engine.run_state import stop_is_asked
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
 from flows.limits import AdmittedCall
+from flows.state import hand_out
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +41,7 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
         if delay_s is None:
             return conclude(leaf, ended)
         leaf.give_way()
+        leaf.progress.times.wait_for(RETRY)
         try:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError as error:
@@ -44,7 +57,7 @@ def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     retry, made, error = leaf.node.retry, leaf.progress.attempts, ending.error
     if error is None or not ending.transient or not 0 < made < retry.max_attempts:
         return None
-    if leaf.limits.budget.refusal:
+    if leaf.limits.budget.refusal or stop_is_asked():
         return None
     delay_s = retry.delay_before(made + 1, retry_after_s=ending.retry_after_s, random=random.random())
     if leaf.deadline is not None and asyncio.get_running_loop().time() + delay_s >= leaf.deadline:
@@ -86,19 +99,24 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
         StepTimeout: its time was up before that.
         TransientError: a resource that it uses is failing, or cannot be asked; this counts as an attempt.
     """
+    times = leaf.progress.times
+    times.wait_for(TURN)
     try:
         async with asyncio.timeout_at(leaf.deadline):
             if leaf.slot is not None:
                 await leaf.slot.hold()
             for window in (*leaf.windows, leaf.limits.calls):
                 await held.enter_async_context(window)
+            if leaf.node.uses:
+                times.wait_for(resource_wait(leaf.node.uses))
             admitted = await held.enter_async_context(
                 leaf.limits.admission.hold(leaf.node.uses, expected_tokens=leaf.node.expected_tokens)
             )
         if leaf.deadline is not None and asyncio.get_running_loop().time() >= leaf.deadline:
             raise TimeoutError  # admitted at once, but too late
     except TimeoutError as error:
-        raise StepTimeout(f"{leaf.id}: the time was up before its turn came") from error
+        text = f"{leaf.id}: the time was up before its turn came; it waited for {times.waits_for}"
+        raise StepTimeout(text) from error
     except TransientError:
         leaf.progress.attempts += 1
         leaf.progress.started = leaf.progress.started or now()
@@ -123,7 +141,10 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     if leaf.undo_of is None and not budget.may_start(spec.name):
         raise BudgetUsedUp(budget.refusal)
     progress.attempts += 1
-    started, began = now(), loop.time()
+    times = progress.times
+    worked = times.work_s
+    times.work()
+    started = now()
     progress.started = progress.started or started
     charge = budget.start(spec.name)
     context = leaf.context
@@ -141,11 +162,16 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
         raise
     finally:
         progress.is_trying = False
+        worked = times.work_s - worked
+        times.wait_for(BOOKKEEPING)
         cost = budget.end(charge)
         progress.costs = add_up([progress.costs, cost])
         admitted.ending, admitted.tokens = ending, progress.call.costs.get("tokens")
         error = error_info(ending.error) if ending.error is not None else None
-        leaf.attempted(Attempt(progress.attempts, ending.status, started, loop.time() - began, cost, error))
+        if worked:  # a process may have begun later
+            started = times.work_began or started
+        progress.tries.append(Attempt(progress.attempts, ending.status, started, worked, cost, error))
+        leaf.attempted(progress.tries[-1])
 
 
 async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
@@ -153,8 +179,8 @@ async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.progress.call
     view = bind_view(leaf)
-    returned = await call_function(leaf, spec, bind_inputs(leaf, view), options, deadline)
-    return bind_result(leaf, view, returned)
+    work = Work(spec, bind_inputs(leaf, view), options, lambda returned: bind_result(leaf, view, returned))
+    return await call_function(leaf, work, deadline)
 
 
 async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None) -> CallResult:
@@ -163,6 +189,7 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
     undo = spec.undo
     assert undo is not None, f"{spec.name} has no undo"
     inputs = bind_inputs(leaf, leaf.context.fork())
+    undone = replace(inputs, more=(hand_out(result.value),))
     hints = typing.get_type_hints(undo)
     wanted = {
         name: leaf.progress.call if hints.get(name) is Call else options[name]
@@ -170,5 +197,4 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
     undoing = replace(spec, function=undo, is_async=inspect.iscoroutinefunction(undo), isolation="thread")
-    await call_function(leaf, undoing, [*inputs, result.value], wanted, deadline)
-    return CallResult((), None)
+    return await call_function(leaf, Work(undoing, undone, wanted, lambda _: CallResult((), None)), deadline)

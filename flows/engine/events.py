@@ -1,7 +1,7 @@
 """The events of a run: one frozen class for each, and observers, which are functions that take any of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from flows.author import Attempt, Outcome, RunResult
@@ -23,6 +23,8 @@ class StepStarted:
 
     path: StepPath
     id: str
+    waits_for: Callable[[], str] = field(default=lambda: "", compare=False, repr=False)
+    """What it waits for when this is called; empty while its handler works."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
 from flows.planning import Group, all_before
-from flows.state import Context, Delta, ExternalSequence, merge_deltas, read_path
+from flows.state import Context, Delta, ExternalSequence, hand_out, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def _cancel_others(branches: _Branches, position: int) -> None:
 def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
-    items = read_path(context.fork(), group.split.over)
+    items = hand_out(read_path(context.fork(), group.split.over))
     if not isinstance(items, (list, tuple, ExternalSequence)):
         kind = type(items).__name__
         raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
@@ -164,7 +164,9 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
     Raises:
         OrchestrationError: it cannot be made.
     """
-    found = merge_results(merge.strategy, results, merge.options)
+    # Copies: the values of branches are held by their deltas and in the journal, and a strategy may be anybody's.
+    handed_out = [replace(result, value=hand_out(result.value)) for result in results]
+    found = merge_results(merge.strategy, handed_out, merge.options)
     if not isinstance(found, DeferredCombination):
         return found
     services = context.identity.services
@@ -181,7 +183,7 @@ async def _conclude(state: RunState, group: Group, context: Context, scope: Scop
     ended = [result for result in branches.results if result is not None]
     assert len(ended) == len(group.children), "a branch without a result"
     verdict = branches.kind.judge(ended, time_is_up=scope.time_is_up)
-    results = scope.groups[group.id] = _branch_results(group, branches, ended)
+    results = scope.groups[group.id] = _branch_results(group, branches, ended, verdict.lost)
     value: Any = None
     refused: ErrorInfo | None = None
     try:
@@ -233,8 +235,10 @@ def _success_text(group: Group, branches: _Branches, verdict: Verdict) -> str:
     return branches.wording.succeeded(group, len(verdict.merged), seconds=seconds, produced=produced)
 
 
-def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResult]) -> list[BranchResult]:
-    """The branches as merge strategies see them, without skipped ones."""
+def _branch_results(
+    group: Group, branches: _Branches, ended: Sequence[NodeResult], lost: Sequence[int]
+) -> list[BranchResult]:
+    """The branches as merge strategies see them, without skipped ones and those that succeeded but lost a race."""
     return [
         BranchResult(
             group.children[position].label,
@@ -245,7 +249,7 @@ def _branch_results(group: Group, branches: _Branches, ended: Sequence[NodeResul
             finished=branches.finished[position],
         )
         for position, result in enumerate(ended)
-        if result.status != "skipped"
+        if result.status != "skipped" and not (result.status == "succeeded" and position in lost)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.author import SUCCEEDED, ItemFailure, ending_of
-from flows.calling import CallKey, CallResult, LeafCall, LeafResult, RunLeaf
+from flows.calling import BOOKKEEPING, RUN_STORE, CallKey, CallResult, LeafCall, LeafResult, RunLeaf
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,9 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
     async def run(leaf: LeafCall) -> LeafResult:
         if leaf.undo_of is not None:
             return await run_leaf(leaf)
-        key = leaf.key
+        key, times = leaf.key, leaf.progress.times
         assert key is not None, f"{leaf.id}: a call without a key cannot be kept"
+        times.wait_for(RUN_STORE)
         try:
             kept = await journal.find(key.name)
             if kept is not None and leaf.node.spec.stages and not await _is_published(key, journal):
@@ -87,17 +88,18 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
             if not undone.ending.succeeded:
                 return undone
             await journal.drop(key.name)
-        began = asyncio.get_running_loop().time()
+        times.wait_for(BOOKKEEPING)
         ended = await run_leaf(leaf)
         if ended.result is None:
             return ended
+        times.wait_for(RUN_STORE)
         record = FinishedCall(
             chained_fingerprint=key.fingerprint.chained,
             own_fingerprint=key.fingerprint.own,
             result=ended.result,
             step_id=leaf.id,
             started=leaf.progress.started,
-            seconds=asyncio.get_running_loop().time() - began,
+            seconds=times.work_s,
             attempts=leaf.progress.attempts,
             cost=dict(leaf.progress.costs),
             failures=tuple(leaf.progress.call.failures),

@@ -1,10 +1,9 @@
 """One step with a handler: its call is made, run, applied to the branch's context, and its outcome recorded."""
 
-import asyncio
 from dataclasses import replace
 
-from flows.author import Ending, Outcome, error_info
-from flows.calling import CallKey, CallProgress, LeafCall
+from flows.author import Ending, Outcome, error_info, now
+from flows.calling import BOOKKEEPING, CallKey, LeafCall
 from flows.engine.events import AttemptFinished, StepStarted
 from flows.engine.run_state import NodeResult, RunState, Scope, UndoableCall
 from flows.errors import OrchestrationError
@@ -17,7 +16,6 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
     path, name = scope.path(node), scope.name(node)
     if not state.limits.budget.may_start(node.spec.name):
         return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)
-    state.observe(StepStarted(path, name))
     call = LeafCall(
         node,
         path,
@@ -31,15 +29,16 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
         attempted=lambda attempt: state.observe(AttemptFinished(path, name, attempt)),
         cluster=state.cluster,
     )
-    progress = call.progress
+    progress, times, asked = call.progress, call.progress.times, now()
+    times.wait_for(BOOKKEEPING)
+    state.observe(StepStarted(path, name, lambda: times.waits_for))
     state.limits.retries.calls += 1
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     if state.watch is not None:
         state.watch.add(call)
     ended = await state.run_leaf(call)
     if state.watch is not None:
         state.watch.remove(call)
+    times.end()
     ending, result, status = ended.ending, ended.result, ended.ending.status
     error = ending.failure
     reason = _stop_reason(ending)
@@ -60,7 +59,10 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
             kind="step",
             status=status,
             started=progress.started,
-            seconds=_seconds_taken(progress, loop.time() - began),
+            seconds=times.work_s if progress.seconds is None else progress.seconds,
+            waits={} if ended.reused else dict(times.waits),
+            asked=None if ended.reused else asked,
+            tries=tuple(progress.tries),
             attempts=progress.attempts,
             cost=dict(progress.costs),
             error=error,
@@ -102,12 +104,6 @@ def _call_key(state: RunState, node: Leaf, scope: Scope) -> CallKey | None:
     publisher = fingerprint.published_by
     published_by = CallKey(publisher + scope.key, state.fingerprints[publisher]) if publisher is not None else None
     return CallKey(node.id + scope.key, fingerprint, published_by)
-
-
-def _seconds_taken(progress: CallProgress, taken: float) -> float:
-    if progress.seconds is not None:  # of the run that it was taken over from
-        return progress.seconds
-    return taken if progress.started else 0.0
 
 
 def _read_part(node: Leaf, context: Context) -> Context:

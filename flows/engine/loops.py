@@ -120,8 +120,8 @@ class _Items:
         branch = base.fork()
         result = await run_node(state, self.loop.body, branch, replace(scope, slot=slot))
         if result.ok:
-            view = branch.fork()
-            self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}
+            present = branch.fork().present
+            self.collected[position] = {name: present[name] for name in self.loop.collect if name in present}
             self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(

@@ -100,7 +100,7 @@ class RunState:
     undoable: list[UndoableCall] = field(default_factory=list[UndoableCall])
     """In the order in which they ended."""
     lost: list[StepPath] = field(default_factory=list[StepPath])
-    """Paths of the branches that did not succeed in races that others won."""
+    """Paths of the branches of races that others won."""
     journal: Journal = field(default_factory=Journal)
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
@@ -176,6 +176,12 @@ def outcome_kind(node: Node) -> Kind | None:
 def deadline_after(timeout_s: float | None) -> float | None:
     """Now plus a timeout, on the event loop's clock."""
     return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+
+
+def stop_is_asked() -> bool:
+    """Whether the running task has been cancelled, also if a handler ignored it: nothing more may begin then."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:

@@ -40,7 +40,7 @@ class Verdict:
     has_result: bool = True
     """Whether the group makes its named result (`merge:`)."""
     lost: Sequence[int] = ()
-    """Branches that did not succeed in a race that another one won."""
+    """Branches of a race that another one won; some of them may have succeeded in the same instant."""
     passed_on: NodeResult | None = None
     """The result of a list of steps: that of its last step."""
     fails_run: bool = False
@@ -142,7 +142,8 @@ class Race:
     def judge(self, results: Sequence[NodeResult], *, time_is_up: bool) -> Verdict:
         policy, succeeded = Policy(success_when="any", merge_when_failed="successful"), _succeeded_positions(results)
         if policy.satisfied(len(succeeded), _count_not_skipped(results)):
-            return Verdict(succeeded, lost=_failing_positions(results))
+            # Several succeed if they end before they can be stopped. Which of them did so first is chance.
+            return Verdict(succeeded[:1], lost=sorted([*succeeded[1:], *_failing_positions(results)]))
         return _failed_verdict(self, policy, results, merged=(), time_is_up=time_is_up)
 
 

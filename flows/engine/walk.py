@@ -9,7 +9,7 @@ from flows.author import BranchResult, Outcome, error_info, now
 from flows.engine.groups import merged_result, run_group
 from flows.engine.leaves import run_step
 from flows.engine.loops import run_loop
-from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after, inside, outcome_kind
+from flows.engine.run_state import NodeResult, RunState, Scope, deadline_after, inside, outcome_kind, stop_is_asked
 from flows.errors import OrchestrationError
 from flows.model import evaluate_condition, render
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub, node_children
@@ -20,11 +20,13 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
     """Run one node on its branch's context and record its outcome."""
     if state.limits.budget.refusal:
         return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)
+    if stop_is_asked():
+        return state.never_started(node, scope, "cancelled", "stopped")
     if not node.enabled:
         return state.never_started(node, scope, "skipped", "not enabled")
     if node.when is not None:
         try:
-            if not evaluate_condition(node.when, context.fork().data):
+            if not evaluate_condition(node.when, context.fork().present):
                 return state.never_started(node, scope, "skipped", f"when: {node.when}")
         except OrchestrationError as error:
             return _fail_unstarted(state, node, scope, error)
@@ -93,7 +95,7 @@ async def _choice(state: RunState, node: Choice, context: Context, scope: Scope)
         holds = chosen is None
         if holds and condition is not None:
             try:
-                holds = evaluate_condition(condition, context.fork().data)
+                holds = evaluate_condition(condition, context.fork().present)
             except OrchestrationError as error:
                 chosen = NodeResult("failed", error=error_info(error))
                 holds = False
@@ -107,7 +109,7 @@ async def _choice(state: RunState, node: Choice, context: Context, scope: Scope)
 async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> NodeResult:
     inner = context.fork()
     try:
-        given: Mapping[str, Any] = render(dict(node.parameters), context.fork().data)
+        given: Mapping[str, Any] = render(dict(node.parameters), context.fork().present)
         defaults = {
             name: parameter.default
             for name, parameter in node.plan.pipeline.parameters.items()

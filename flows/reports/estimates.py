@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from flows.author import add_up
@@ -74,8 +74,9 @@ def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
         return None
     leaves = list(_leaves(plan.root, ""))
     steps = {path: _step_estimate(path, node.id, by_path[path], len(runs)) for path, node in leaves if path in by_path}
-    usual = _PlanTimer({path: step.seconds_p50 for path, step in steps.items()}, steps)
-    slow = _PlanTimer({path: step.seconds_p90 for path, step in steps.items()}, steps)
+    limits = _limits(plan)
+    usual = _PlanTimer({path: step.seconds_p50 for path, step in steps.items()}, steps, limits)
+    slow = _PlanTimer({path: step.seconds_p90 for path, step in steps.items()}, steps, limits)
     total = usual.node(plan.root, "")
     return Estimate(
         runs=len(runs),
@@ -124,18 +125,32 @@ def _leaves(node: Node, prefix: str) -> Iterable[tuple[StepPath, Leaf | FanIn]]:
         yield from _leaves(child, inner)
 
 
+def _limits(plan: Plan) -> dict[str, int]:
+    """The calls at once that resources allow, and that the whole run allows, which has no name."""
+    found = {name: settled.resource.concurrency for name, settled in plan.all_resources.items()}
+    return {name: limit for name, limit in {**found, "": plan.limit.value}.items() if limit is not None}
+
+
 @dataclass(frozen=True)
 class _NodeTime:
     seconds: float = 0.0
     in_order_s: float = 0.0
     critical: tuple[str, ...] = ()
+    used: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The seconds of work by what limits calls at once."""
+
+    def within(self, limits: Mapping[str, int]) -> "_NodeTime":
+        """The same, but not faster than the limits allow."""
+        return replace(self, seconds=max([self.seconds, *(self.used[name] / limits[name] for name in self.used)]))
 
 
 class _PlanTimer:
-    """Computes the time of a plan from a time for every step, within the limits of groups and loops."""
+    """Computes the time of a plan from the work of every step, within the limits of groups, loops and resources."""
 
-    def __init__(self, seconds: Mapping[StepPath, float], steps: Mapping[StepPath, StepEstimate]) -> None:
-        self._seconds, self._steps = seconds, steps
+    def __init__(
+        self, seconds: Mapping[StepPath, float], steps: Mapping[StepPath, StepEstimate], limits: Mapping[str, int]
+    ) -> None:
+        self._seconds, self._steps, self._at_once = seconds, steps, limits
         self.groups: list[GroupEstimate] = []
         self._times: float = 1.0
         """How many times the enclosing loops run the node."""
@@ -144,7 +159,9 @@ class _PlanTimer:
         match node:
             case Leaf() | FanIn():
                 seconds = self._seconds.get(StepPath(prefix + node.path), 0.0)
-                return _NodeTime(seconds, seconds, (node.id,) if seconds else ())
+                uses = ("", *node.uses) if isinstance(node, Leaf) else ()
+                used = {name: seconds for name in uses if name in self._at_once}
+                return _NodeTime(seconds, seconds, (node.id,) if seconds else (), used)
             case Chain():
                 return _in_order([self.node(child, prefix) for child in node.children])
             case Choice():
@@ -177,7 +194,8 @@ class _PlanTimer:
             ends[last] if last is not None else 0.0,
             sum(s.in_order_s for s in spans),
             chains[last] if last is not None else (),
-        )
+            add_up(span.used for span in spans),
+        ).within(self._at_once)
         short = tuple(
             child.label
             for child, span in zip(group.children, spans, strict=True)
@@ -194,7 +212,9 @@ class _PlanTimer:
         body = self.node(loop.body, prefix)
         self._times = outer
         at_once = min(items, loop.limit.value or items) or 1.0
-        total = _NodeTime(body.seconds * items / at_once, body.in_order_s * items, body.critical)
+        used = {name: seconds * items for name, seconds in body.used.items()}
+        total = _NodeTime(body.seconds * items / at_once, body.in_order_s * items, body.critical, used)
+        total = total.within(self._at_once)
         if total.critical:
             short = (loop.label,) if body.seconds < WORTH_IT_S else ()
             self.groups.append(GroupEstimate(loop.path, loop.id, total.seconds, body.seconds * items, short))
@@ -206,4 +226,5 @@ def _in_order(spans: Sequence[_NodeTime]) -> _NodeTime:
         sum(span.seconds for span in spans),
         sum(span.in_order_s for span in spans),
         tuple(id for span in spans for id in span.critical),
+        add_up(span.used for span in spans),
     )

@@ -1,10 +1,10 @@
 """When each step ran: the critical path of a run, the time that parallelism saved, and a chart of characters."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from flows.author import Outcome
 from flows.model import StepPath
+from flows.reports.critical_path import Link, critical_path, end_time
 from flows.reports.tables import shortened
 
 WIDTH = 100
@@ -12,34 +12,6 @@ MAX_ROWS, MAX_PATH_STEPS = 60, 8
 _LABEL, _FACTS = 34, 18
 # Plain ASCII, since in the fonts of browsers block characters are wider than others, so columns would not be aligned.
 _BUSY, _CRITICAL, _FAILED = "=", "#", "x"
-
-
-@dataclass(frozen=True)
-class Link:
-    """A step of the critical path, and the seconds between the end of the one before and its start."""
-
-    outcome: Outcome
-    waited_s: float
-
-
-def critical_path(outcomes: Iterable[Outcome], *, started: float) -> list[Link]:
-    """The steps that determined the end of the run, first to last.
-
-    They are found by their times alone: the step that ended last, before it the step that ended last before that one
-    started, and so on. So the path includes waits for limits, not only dependencies.
-    """
-    ran = sorted((o for o in outcomes if o.is_leaf and o.started is not None), key=_end_time)
-    found: list[Link] = []
-    while ran:
-        last = ran.pop()
-        begun = last.started or 0.0
-        # Clocks are read at slightly different moments, so a step may seem to end after the start of the next one.
-        while ran and (
-            _end_time(ran[-1]) > begun + min(0.005, ran[-1].seconds / 2) or (ran[-1].started or 0.0) >= begun
-        ):
-            ran.pop()
-        found.append(Link(last, max(0.0, begun - (_end_time(ran[-1]) if ran else started))))
-    return found[::-1]
 
 
 def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float) -> str:
@@ -52,8 +24,10 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
     path = critical_path(listed, started=started)
     busy = sum(outcome.seconds for outcome in ran)
     waited = sum(link.waited_s for link in path)
+    idle = sum(outcome.waited_s for outcome in ran)
     lines = [
-        f"The run took **{_time_text(seconds)}**; its steps add up to {_time_text(busy)}, so running side by side "
+        f"The run took **{_time_text(seconds)}**; its steps worked {_time_text(busy)} in all "
+        f"and waited {_time_text(idle)}, so running side by side "
         f"saved at most **{_time_text(max(0.0, busy - seconds))}** "
         f"({busy / seconds if seconds else 1:.1f} at once on average).",
         "",
@@ -64,8 +38,8 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
         f"`{_CRITICAL}` on the critical path, `{_BUSY}` beside it, `{_FAILED}` did not succeed. A row with a count "
         "is a step of a loop, all its items together.",
         "",
-        f"**Critical path**: {_time_text(sum(link.outcome.seconds for link in path))} in {len(path)} calls, "
-        f"{_time_text(waited)} between them. To make the run faster, make these faster:",
+        f"**Critical path**: {_time_text(sum(link.worked_s for link in path))} in {len(path)} calls, "
+        f"{_time_text(waited)} of waiting between them. To make the run faster, make these faster:",
         "",
         *_path_lines(path),
     ]
@@ -73,14 +47,14 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
 
 
 def _path_lines(path: Sequence[Link]) -> list[str]:
-    total = sum(link.outcome.seconds for link in path) or 1.0
+    total = sum(link.worked_s for link in path) or 1.0
     by_step: dict[str, list[Link]] = {}
     for link in path:
         by_step.setdefault(link.outcome.step, []).append(link)
-    dearest = sorted(by_step.items(), key=lambda pair: -sum(link.outcome.seconds for link in pair[1]))
+    dearest = sorted(by_step.items(), key=lambda pair: -sum(link.worked_s for link in pair[1]))
     lines: list[str] = []
     for step, links in dearest[:MAX_PATH_STEPS]:
-        spent = sum(link.outcome.seconds for link in links)
+        spent = sum(link.worked_s for link in links)
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
         lines.append(f"- `{step}`: {_time_text(spent)}{calls}, {spent / total:.0%} of it")
     if len(dearest) > MAX_PATH_STEPS:
@@ -134,7 +108,7 @@ def _call_bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: flo
     busy, marked, failed = [False] * width, [False] * width, [False] * width
     for call in calls:
         first = min(width - 1, max(0, int(((call.started or 0.0) - started) * scale)))
-        last = min(width - 1, max(first, int((_end_time(call) - started) * scale - 1e-9)))
+        last = min(width - 1, max(first, int((end_time(call) - started) * scale - 1e-9)))
         for column in range(first, last + 1):
             busy[column] = True
             marked[column] = marked[column] or call.path in critical
@@ -154,10 +128,6 @@ def _ruler(seconds: float, width: int) -> str:
     line[width] = "|"
     line[width + 1 : width + 1 + len(_time_text(seconds))] = _time_text(seconds)
     return "".join(line).rstrip()
-
-
-def _end_time(outcome: Outcome) -> float:
-    return (outcome.started or 0.0) + outcome.seconds
 
 
 def _call_label(outcome: Outcome) -> str:

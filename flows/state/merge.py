@@ -10,6 +10,7 @@ from typing import Any, cast
 from flows.errors import MergeConflict, OrchestrationError, UnknownName, message_of
 from flows.state.context import Context
 from flows.state.deltas import MISSING, Change, Delta, Field, Reducer, compatible, overlaps
+from flows.state.values import own
 
 DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
 """By field. A field outside the section `data` has its section before its name, as `tags.topic`."""
@@ -129,7 +130,9 @@ def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callab
 
     def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
         def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
-            return function(None if base is MISSING else base, [_written_value(base, change) for _, change in changes])
+            # Copies: the values belong to contexts and deltas, and a reducer may be anybody's.
+            written = [own(_written_value(base, change)).value for _, change in changes]
+            return function(None if base is MISSING else own(base).value, written)
 
         REDUCERS[name] = combine
         return function
@@ -154,10 +157,10 @@ def _written_value(base: Any, change: Change) -> Any:
 
 
 def _append(base: Any, changes: Sequence[tuple[str, Change]]) -> list[Any]:
-    kept = [] if base is MISSING else _as_items(base)
+    joined = [] if base is MISSING else _as_items(base)
     for _, change in changes:
-        kept = [*kept, *(change.value if change.kind == "append" else _as_items(_written_value(base, change)))]
-    return kept
+        joined.extend(change.value if change.kind == "append" else _as_items(_written_value(base, change)))
+    return joined
 
 
 def _union(base: Any, changes: Sequence[tuple[str, Change]], key: str) -> list[Any]:

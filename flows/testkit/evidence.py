@@ -14,8 +14,11 @@ _SLACK_S = 1e-6
 
 
 def is_race(instance: NodeInstance) -> bool:
-    node = instance.node
-    return not instance.item and isinstance(node, Group) and node.merge is not None and node.merge.strategy in RACES
+    return not instance.item and isinstance(instance.node, Group) and is_race_group(instance.node)
+
+
+def is_race_group(group: Group) -> bool:
+    return group.merge is not None and group.merge.strategy in RACES
 
 
 def was_only_stopped(outcome: Outcome) -> bool:
@@ -49,7 +52,7 @@ class Evidence:
             else:
                 self.ended[event.path] = (event.at, number)
         for path, (at, _) in self.ended.items():
-            self.began.setdefault(path, at - self.outcomes[path].seconds)
+            self.began.setdefault(path, at - self.outcomes[path].seconds - self.outcomes[path].waited_s)
 
     @property
     def stopped_whole(self) -> bool:

@@ -75,13 +75,15 @@ def _fails_run(judgement: Judgement, instance: NodeInstance) -> bool:
 
 
 def _race_losers(judgement: Judgement, root: NodeInstance) -> list[str]:
-    """The branches that did not succeed in races that another branch won."""
+    """The branches of races that another branch won: of those that succeeded, the first declared."""
     lost: list[str] = []
     for instance in root.walk():
         around = judgement.outcome(instance)
         if is_race(instance) and around is not None and around.status == "succeeded":
             outcomes = [judgement.outcome(branch) for branch in instance.children]
-            lost += [one.path for one in outcomes if one is not None and one.status not in FINE]
+            ran = [one for one in outcomes if one is not None and one.status != "skipped"]
+            winner = next((one for one in ran if one.status == "succeeded"), None)
+            lost += [one.path for one in ran if one is not winner]
     return lost
 
 

@@ -24,6 +24,8 @@ TraceEventKind: TypeAlias = Literal["started", "entered", "returned", "failed", 
 """The event of a step, of the handler that it calls (entered to stopped), or of an outcome that was reported."""
 ENDS: tuple[TraceEventKind, ...] = ("returned", "failed", "raised", "stopped")
 MAX_TURNS = 200_000
+IGNORE = 0.3
+"""The share of calls that answer although they are cancelled."""
 
 
 class PlanRunner(Protocol):
@@ -144,7 +146,7 @@ class TraceRecorder:
                 await _for_ever()
             try:
                 late = self.trace.schedule.fraction(f"{call} late") < 0.5
-                await self._pause(call)
+                await self._let_it_work(call, call)
                 if not late:
                     await self._inject_fault(leaf, call)
                 seen = self.watch(leaf) if self.watch is not None else None
@@ -153,7 +155,7 @@ class TraceRecorder:
                     result = await result
                 if self.watch is not None:
                     self.watch(leaf, seen)
-                await self._pause(f"{call} answer")
+                await self._let_it_work(call, f"{call} answer")
                 # A call may also fail after its work is done; a retry then does the work a second time.
                 if late:
                     await self._inject_fault(leaf, call)
@@ -171,6 +173,17 @@ class TraceRecorder:
             return result
 
         return played
+
+    async def _let_it_work(self, call: str, name: str) -> None:
+        """Let a call take its time; some calls ignore that they are cancelled meanwhile, and answer all the same."""
+        ignores = f"{call} ignores"
+        try:
+            await self._pause(name)
+        except asyncio.CancelledError:
+            schedule = self.trace.schedule
+            if self.dead or not schedule.allows(ignores) or schedule.fraction(ignores) > IGNORE:
+                raise
+            schedule.made[ignores] = "ignores that it is cancelled"
 
     async def _pause(self, name: str) -> None:
         delay: Delay = self.trace.schedule.delay(name)

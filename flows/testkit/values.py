@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from flows.author import (
-    RACES,
     BranchResult,
     Outcome,
     Success,
@@ -22,7 +21,7 @@ from flows.model import StepPath, render
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Sub, all_before
 from flows.state import follow_path, short_repr
 from flows.testkit.endings import End, end_text, holds, recorded_end, strategy_result, written
-from flows.testkit.evidence import FINE
+from flows.testkit.evidence import FINE, is_race_group
 from flows.testkit.shape import NodeInstance
 from flows.testkit.trace import RunTrace, plain_fields, value_mark
 from flows.testkit.weaving import Fields, Refused, Unsure, Writes, apply_writes, merge_writes, writes_between
@@ -167,6 +166,10 @@ class _Reference:
         outcome = self.outcomes.get(instance.path)
         if outcome is None or outcome.status == "cancelled":
             return End("cancelled")
+        if is_race_group(group):  # of those that succeeded in the same instant, the first declared is the winner
+            succeeded = [position for position, end in enumerate(ends) if end.status == "succeeded"]
+            for loser in succeeded[1:]:
+                ends[loser] = End("skipped")
         groups[group.id] = self._branch_results(instance, ends)
         value, failed = self._concluded(group, ends, writes, fields, groups[group.id])
         if failed == (outcome.status == "succeeded"):
@@ -201,7 +204,7 @@ class _Reference:
         """The named result of a group, and whether it has failed; what is to be merged is merged."""
         succeeded = [i for i, end in enumerate(ends) if end.status == "succeeded"]
         all_fine = all(end.ok for end in ends)
-        race = group.merge is not None and group.merge.strategy in RACES
+        race = is_race_group(group)
         salvages = group.policy.merge_when_failed == "successful" and not race
         failed = not (
             (bool(succeeded) or not results) if race else group.policy.satisfied(len(succeeded), len(results))

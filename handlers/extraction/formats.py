@@ -68,7 +68,7 @@ class Extracted:
     metadata: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
     scanned_pages: tuple[int, ...] = ()
-    """Pages, counted from 1, that show pictures and have no text of their own."""
+    """Pages, counted from 1, that show pictures and have no text of their own, or letters that cannot be known."""
     page_count: int = 0
     """Of a format whose pages can be shown as pictures."""
     words: tuple[RecognisedWord, ...] = ()

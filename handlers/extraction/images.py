@@ -10,6 +10,7 @@ from handlers.extraction.artifacts import FoundArtifact, collect, read_again
 from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PPTX
 from handlers.extraction.parsing import parsed_items
 from handlers.extraction.pictures import (
+    LostPicture,
     Picture,
     pictures_of_docx,
     pictures_of_html,
@@ -34,7 +35,8 @@ def extract_images(
     """The pictures in all documents, their bytes written below `artifacts_url`, in the order of the documents.
 
     One that a document shows often is stored once. Pictures that are narrower or lower than `min_pixels` are
-    decoration and left out, if the format says how large they are. HTML and Markdown only refer to pictures: what
+    decoration and left out, if the format says how large they are. One that is damaged or missing is left out with a
+    warning. HTML and Markdown only refer to pictures: what
     they say of them is kept, with the address if it is one of the web.
     """
     storage: Storage = call.services["storage"]
@@ -44,6 +46,10 @@ def extract_images(
         seen: set[str] = set()
         for picture in _pictures(document, call, min_pixels):
             call.check_cancelled()
+            if isinstance(picture, LostPicture):
+                where = "" if picture.page is None else f" on page {picture.page}"
+                logger.warning("%s: a picture%s is left out: it %s", document.name, where, picture.reason)
+                continue
             if picture.data is None:
                 key = stored = picture.address
             elif len(picture.data) > max_image_bytes:
@@ -67,7 +73,7 @@ def extract_images(
     return collect(documents, "image", find, call)
 
 
-def _pictures(document: Document, call: Call, min_pixels: int) -> Iterator[Picture]:
+def _pictures(document: Document, call: Call, min_pixels: int) -> Iterator[Picture | LostPicture]:
     match document.mime_type:
         case _ if document.mime_type == PDF:
             yield from parsed_items(call, pictures_of_pdf, read_again(document, call), min_pixels)

@@ -35,7 +35,15 @@ class Picture:
     page: int | None = None
 
 
-def pictures_of_pdf(data: bytes, min_pixels: int) -> Iterator[Picture]:
+@dataclass(frozen=True)
+class LostPicture:
+    """A picture that a document should have and cannot show, and why, for the log."""
+
+    reason: str
+    page: int | None = None
+
+
+def pictures_of_pdf(data: bytes, min_pixels: int) -> Iterator[Picture | LostPicture]:
     """Page by page; the caption is a line right below the picture that starts as captions do."""
     with open_pdf(data) as pdf:
         count = len(pdf)
@@ -46,7 +54,7 @@ def pictures_of_pdf(data: bytes, min_pixels: int) -> Iterator[Picture]:
         yield from found
 
 
-def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Picture]:
+def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Picture | LostPicture]:
     import pypdfium2
     from pypdfium2 import raw
 
@@ -57,8 +65,9 @@ def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Pictur
         buffer = io.BytesIO()
         try:
             image.extract(buffer, fb_format="png")
-        except (pypdfium2.PdfiumError, ValueError, OSError):
-            continue  # an image that PDFium cannot decode is in the page, but nobody sees it
+        except (pypdfium2.PdfiumError, ValueError, OSError) as error:
+            yield LostPicture(f"is damaged ({error})", number + 1)
+            continue
         content = buffer.getvalue()
         left, bottom, right, _ = image.get_bounds()
         words = page.get_textpage().get_text_bounded(left - 20, bottom - 40, right + 20, bottom)
@@ -66,20 +75,20 @@ def _pictures_of_page(pdf: Any, number: int, min_pixels: int) -> Iterator[Pictur
         yield Picture(" ".join(caption[0].split()) if caption else "", content, _sniff(content), page=number + 1)
 
 
-def pictures_of_docx(data: bytes) -> Iterator[Picture]:
+def pictures_of_docx(data: bytes) -> Iterator[Picture | LostPicture]:
     """In the order of the text."""
     package = Package(data, "DOCX")
     yield from _pictures_of_part(package, package.main_part, page=None)
 
 
-def pictures_of_pptx(data: bytes) -> Iterator[Picture]:
+def pictures_of_pptx(data: bytes) -> Iterator[Picture | LostPicture]:
     """Slide by slide; the page is the slide's number."""
     package = Package(data, "PPTX")
     for number, slide in enumerate(slides_of(package), 1):
         yield from _pictures_of_part(package, slide, page=number)
 
 
-def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator[Picture]:
+def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator[Picture | LostPicture]:
     relations = package.relations(part)
     described = ""
     for node in package.xml(part).iter():
@@ -91,17 +100,23 @@ def _pictures_of_part(package: Package, part: str, page: int | None) -> Iterator
                 described = text
         elif name == "blip":
             relation = relations.get(relation_id(node, "embed"))
-            if relation is None or relation.target not in package:
-                continue  # a picture that is linked, or that the file has lost
+            if relation is None:
+                if relation_id(node, "embed"):
+                    yield LostPicture("is missing in the file", page)
+                continue  # else it is linked, and not in the file
+            if relation.target not in package:
+                yield LostPicture(f"is missing in the file ({relation.target})", page)
+                continue
             suffix = posixpath.splitext(relation.target)[1].lstrip(".").lower()
             try:
                 content = package.read(relation.target)
-            except Unreadable:
-                continue  # a picture that is damaged: the text has been read, and nothing can show the picture
+            except Unreadable as error:
+                yield LostPicture(str(error), page)
+                continue
             yield Picture(described, content, _SUFFIXES.get(suffix, suffix) or "bin", page=page)
 
 
-def pictures_of_html(data: bytes) -> Iterator[Picture]:
+def pictures_of_html(data: bytes) -> Iterator[Picture | LostPicture]:
     """Of every `<img>` the alternative text, else the caption of its figure; `data:` addresses are decoded."""
     parser = _ImageParser()
     parser.feed(decode_page(data).text)
@@ -139,7 +154,7 @@ class _ImageParser(HTMLParser):
             self._caption.append(data)
 
 
-def pictures_of_markdown(text: str) -> Iterator[Picture]:
+def pictures_of_markdown(text: str) -> Iterator[Picture | LostPicture]:
     """What stands in `![…](…)` outside of code."""
     for token in parse(text):
         for child in token.children or ():
@@ -149,7 +164,7 @@ def pictures_of_markdown(text: str) -> Iterator[Picture]:
                     yield picture
 
 
-def _referred(address: str, caption: str) -> Picture | None:
+def _referred(address: str, caption: str) -> Picture | LostPicture | None:
     if not address.startswith("data:"):
         return Picture(caption, address=address)
     header, _, body = address[5:].partition(",")
@@ -158,8 +173,8 @@ def _referred(address: str, caption: str) -> Picture | None:
         return None
     try:
         content = base64.b64decode(body) if header.endswith(";base64") else unquote_to_bytes(body)
-    except binascii.Error:
-        return None
+    except binascii.Error as error:
+        return LostPicture(f"is damaged: its base64 cannot be decoded ({error})")
     return Picture(caption, content, re.sub(r"\W", "", _SUFFIXES.get(kind[1], kind[1])))
 
 

@@ -81,8 +81,8 @@ def extract_text(
     as they are; the text of other formats is Markdown.
 
     `encoding` is that of texts which are not UTF-8 and do not declare one themselves; without it, it is guessed. `ocr`
-    says which pages the engine of the settings reads: `auto` those that show pictures and have no text, `always` all
-    pages of PDF and pictures, `never` none.
+    says which pages the engine of the settings reads: `auto` those that show pictures and have no text, or letters that
+    their fonts do not explain, `always` all pages of PDF and pictures, `never` none.
 
     Raises:
         FatalError: `encoding` is none; or `ocr` is `always`, and no engine is installed.
@@ -155,7 +155,9 @@ def read_document(
     extracted = _guarded(extractor or RegistryExtractor(), file)
     if not extracted.text.strip():
         if extracted.scanned_pages:
-            raise Unreadable(f"is a picture without text; to have its words recognised, {HOW_TO_GET_AN_ENGINE}")
+            unknown = any(key == "unknown_letters" for key, _ in extracted.metadata)
+            why = "has fonts that do not say which letters they show" if unknown else "is a picture without text"
+            raise Unreadable(f"{why}; to have its words recognised, {HOW_TO_GET_AN_ENGINE}")
         raise Unreadable("contains no text")
     first = next((block for block in extracted.blocks if block.kind == "heading"), None)
     heading = _heading(extracted.text[first.start : first.end]) if first else ""

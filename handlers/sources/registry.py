@@ -109,6 +109,13 @@ def source_kind(name: str, *schemes: str) -> Callable[[Kind], Kind]:
     return register
 
 
+def forget_kind(name: str) -> None:
+    """Undo the registration of a kind, as tests do that register their own."""
+    kind = _KINDS.pop(name)
+    for scheme in kind.schemes:
+        del _BY_SCHEME[scheme]
+
+
 def kinds() -> dict[str, SourceKind]:
     """All kinds by name."""
     return dict(sorted(_KINDS.items()))

@@ -142,7 +142,7 @@ class _TreeMaker:
                 branch["depends_on"] = [branches[self.rng.randrange(position)]["id"]]
             branches.append(branch)
             written += fields
-        merge = self.maybe(0.35, "merge", lambda: self.merge("fastest_success", "fastest_success"))
+        merge = self.maybe(0.35, "merge", lambda: self.merge(*["fastest_success"] * 8))
         split = self.maybe(0.15, "split", lambda: {"strategy": "round_robin", "over": "items"})
         if merge:
             written.append(merge["merge"]["output"])

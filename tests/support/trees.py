@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from deployments.catalog import load_catalog
 from deployments.settings import Settings
+from flows.author import RunResult
 from handlers.records import document_id_of
 from tests.support.identities import balance, worked
 from tests.support.ingesting import LONG_AGO, ingest, opened
@@ -202,16 +204,21 @@ def check_tree(tree: Tree, settings: Settings, fresh: Settings, *, files: int, c
     """Grow a tree, and check every promise about its ingestion; the number of ingestions that this took."""
     tree.grow(files)
     order = _shuffled(SOURCES, tree.dice)
+    catalog = load_catalog(settings)  # once: reading it takes longer than an ingestion of a small tree
     runs = 0
+
+    def run(source: str, into: Settings = settings, **given: Any) -> RunResult:
+        return ingest(into, tree.root / source, catalog=catalog, record=False, **given)
+
     for source in order:
         runs += 1
-        found = balance(ingest(settings, tree.root / source, record=False))
+        found = balance(run(source))
         assert found["seen"] == tree.seen(source), (source, found)
         _check_content(tree, settings, order[:runs])
     before = _content(settings)
     for source in order:
         runs += 1
-        again = ingest(settings, tree.root / source, record=False)
+        again = run(source)
         assert not worked(again), (source, worked(again), again.context.data["changes"])
         found = balance(again)
         assert found["processed"] == 0
@@ -221,13 +228,13 @@ def check_tree(tree: Tree, settings: Settings, fresh: Settings, *, files: int, c
         tree.change()
     for source in order:
         runs += 1
-        pruned = ingest(settings, tree.root / source, record=False, prune=True, max_prune_share=1.0)
+        pruned = run(source, prune=True, max_prune_share=1.0)
         assert balance(pruned)["seen"] == tree.seen(source)
     # A file that went from one source to another was there twice until its old source was looked at.
     for source in order:
         runs += 2
-        ingest(settings, tree.root / source, record=False, prune=True, max_prune_share=1.0)
-        ingest(fresh, tree.root / source, record=False)
+        run(source, prune=True, max_prune_share=1.0)
+        run(source, fresh)
     _check_content(tree, settings, order)
     assert _content(settings) == _content(fresh), "an index that was kept up is one that was made anew"
     return runs

@@ -9,8 +9,8 @@ from typing import Any
 from handlers.extraction.assembly import Assembly
 from handlers.extraction.formats import Extracted, RawFile
 from handlers.extraction.pdfium import open_page, open_pdf
-from handlers.extraction.readers.pdf_annotations import notes_of
-from handlers.extraction.readers.pdf_lines import Line, lines_of
+from handlers.extraction.readers.pdf_annotations import draw_buttons, notes_of
+from handlers.extraction.readers.pdf_lines import Line, text_of
 
 _BULLET = re.compile(r"\s*(?:[-–•‣◦▪●○■□➢✓*·\uf0b7\uf0a7]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
 _HEADING_RATIO = 1.15
@@ -19,6 +19,10 @@ _LETTERS_OF_SCAN = 20
 """A page number or a stamp may stand on a scan."""
 _SHARE_OF_SCAN = 0.2
 _LEAST_SHARE = 0.01
+_EDGES = re.compile(r"^\W+|\W+$")
+"""What stands around a word: brackets, quotes, full stops."""
+_LEAST_PART = 4
+"""Letters; shorter words are parts of others by chance: `con-text`."""
 _DATES = {"CreationDate": "created_at", "ModDate": "modified_at"}
 _PROPERTIES = {"Author": "authors", "Subject": "subject", "Keywords": "keywords"}
 
@@ -28,13 +32,19 @@ def read_pdf(file: RawFile) -> Extracted:
     pages: list[list[Line]] = []
     notes: list[list[str]] = []
     scanned: list[int] = []
+    unknown_letters = 0
     with open_pdf(file.data) as pdf:
         for number in range(len(pdf)):
             file.check_time()
             page = open_page(pdf, number)
-            pages.append(lines_of(page))
-            notes.append(notes_of(pdf, page))
-            if _is_scan(page, pages[-1]):
+            notes.append(notes_of(page))
+            if draw_buttons(page):
+                page.close()
+                page = open_page(pdf, number)
+            lines, unknown = text_of(page)
+            pages.append(lines)
+            unknown_letters += unknown
+            if unknown > _letters(lines) or _is_scan(page, lines):
                 scanned.append(number + 1)
             page.close()
         properties: dict[str, str] = pdf.get_metadata_dict(skip_empty=True)
@@ -54,6 +64,8 @@ def read_pdf(file: RawFile) -> Extracted:
     metadata = [(key, properties[name]) for name, key in _PROPERTIES.items() if properties.get(name, "").strip()]
     metadata += [(key, _date(properties[name])) for name, key in _DATES.items() if properties.get(name)]
     metadata.append(("page_count", str(len(pages))))
+    if unknown_letters:
+        metadata.append(("unknown_letters", str(unknown_letters)))
     title = " ".join(properties.get("Title", "").split())
     return Extracted(
         assembly.text,
@@ -69,7 +81,7 @@ def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
     """Whether a page shows a picture and no text, or one that fills a good part of it, and next to no text."""
     from pypdfium2 import raw
 
-    letters = sum(sum(map(str.isalnum, line.text)) for line in lines)
+    letters = _letters(lines)
     if letters > _LETTERS_OF_SCAN:
         return False
     width, height = page.get_size()
@@ -81,12 +93,19 @@ def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
     return False
 
 
+def _letters(lines: Sequence[Line]) -> int:
+    return sum(sum(map(str.isalnum, line.text)) for line in lines)
+
+
 def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
-    """How often each word stands in the middle of a line, hyphens inside words included."""
+    """How often each word stands in the lines, with its hyphens and in its parts; halves of words are left out."""
     words: Counter[str] = Counter()
     for lines in pages:
-        for line in lines:
-            words.update(line.text.lower().split()[1:-1])
+        for at, line in enumerate(lines):
+            first = 1 if at and lines[at - 1].hyphenated else 0
+            whole = line.text.lower().split()[first : -1 if line.hyphenated else None]
+            words.update(_EDGES.sub("", word) for word in whole)
+            words.update(part for word in whole if "-" in word for part in _EDGES.sub("", word).split("-"))
     return words
 
 
@@ -132,14 +151,29 @@ def _joined(lines: Sequence[Line], words: Counter[str]) -> str:
     text = lines[0].text
     for last, line in pairwise(lines):
         if last.hyphenated and text.endswith("-"):
-            before, after = text[:-1].rpartition(" ")[2].lower(), line.text.partition(" ")[0].lower()
-            keeps = f"{before}-{after}" in words and f"{before}{after}" not in words
-            text = (text if keeps or not after[:1].isalpha() or line.text[:1].isupper() else text[:-1]) + line.text
+            keeps = line.text[:1].isupper() or _keeps_hyphen(text, line.text, words)
+            text = (text if keeps else text[:-1]) + line.text
         elif abs(last.bottom - line.bottom) < 0.5 * max(last.size, line.size):
             text += "\t" + line.text
         else:
             text += "\n" + line.text
     return text
+
+
+def _keeps_hyphen(before: str, after: str, words: Counter[str]) -> bool:
+    """Whether the hyphen between two lines belongs to the word, as in `carbon-free`.
+
+    It does where the word stands elsewhere with its hyphen, or where its parts are words of the document and the word
+    as a whole is none.
+    """
+    first = _EDGES.sub("", before[:-1].rsplit(None, 1)[-1].lower())
+    second = _EDGES.sub("", after.split(None, 1)[0].lower())
+    if not second[:1].isalpha():
+        return True
+    if f"{first}{second}" in words:
+        return False
+    parts = (first.rpartition("-")[2], second.partition("-")[0])
+    return f"{first}-{second}" in words or all(len(part) >= _LEAST_PART and part in words for part in parts)
 
 
 def _date(value: str) -> str:

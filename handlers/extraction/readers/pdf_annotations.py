@@ -1,4 +1,4 @@
-"""What people added to a PDF's page: values of form fields, comments and text notes."""
+"""What lies on a PDF's page: values of form fields, captions of buttons, comments and text notes."""
 
 from collections.abc import Iterator
 from ctypes import POINTER, c_ushort, cast
@@ -7,7 +7,7 @@ from typing import Any
 _LONGEST = 100_000
 
 
-def notes_of(pdf: Any, page: Any) -> list[str]:
+def notes_of(page: Any) -> list[str]:
     """A line for each form field that is filled and each annotation that says something, in the file's order."""
     from pypdfium2 import raw
 
@@ -27,6 +27,40 @@ def notes_of(pdf: Any, page: Any) -> list[str]:
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
     return list(dict.fromkeys(found))
+
+
+def draw_buttons(page: Any) -> bool:
+    """Make what is written on fields without a value, as on buttons, part of the page; whether there is any.
+
+    The page has to be opened again to have these words. Its other annotations are gone then.
+    """
+    from pypdfium2 import raw
+
+    found = False
+    for at in reversed(range(raw.FPDFPage_GetAnnotCount(page))):
+        annotation = raw.FPDFPage_GetAnnot(page, at)
+        if not annotation:
+            continue
+        drawn = _is_drawn_button(annotation)
+        raw.FPDFPage_CloseAnnot(annotation)
+        if drawn:
+            found = True
+        else:
+            raw.FPDFPage_RemoveAnnot(page, at)
+    return found and raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY) == raw.FLATTEN_SUCCESS
+
+
+def _is_drawn_button(annotation: Any) -> bool:
+    from pypdfium2 import raw
+
+    unseen = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
+    return (
+        raw.FPDFAnnot_GetSubtype(annotation) == raw.FPDF_ANNOT_WIDGET
+        and not raw.FPDFAnnot_GetFlags(annotation) & unseen
+        and bool(raw.FPDFAnnot_HasKey(annotation, b"AP"))
+        and not raw.FPDFAnnot_HasKey(annotation, b"AS")  # a box to tick: its tick is no text
+        and not _string(annotation, b"V")
+    )
 
 
 def _field(annotation: Any) -> Iterator[str]:

@@ -1,22 +1,30 @@
 """The lines of a PDF's page: PDFium's characters, put together where letters were placed one by one."""
 
-from collections.abc import Iterator
-from ctypes import byref, c_double
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterable, Iterator
+from ctypes import byref, c_double, c_int, create_string_buffer
+from dataclasses import dataclass, replace
 from math import atan2, hypot, pi
-from typing import Any
+from typing import Any, NamedTuple
 
 _LINE_END = "\x02"
 """PDFium's mark of a hyphen at the end of a line."""
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
+_LONGEST_FONT_NAME = 200
 # TeX's fonts have ligatures where others have control characters, and some files do not say what those are.
 _TEX_LIGATURES = {11: "ff", 12: "fi", 13: "fl", 14: "ffi", 15: "ffl"}
+_WIDTH_OF_FFI, _WIDTH_OF_FI = 0.68, 0.4
 _HYPHENS = "-\u00ad\u2010"
 _SAME_LINE = 0.35
 """How far apart, in font sizes, letters may stand above each other on one line."""
 _OTHER_LINE = 0.6
 _WORD_GAP = 0.2
+_RAISED = 0.2
+_SMALL = 0.8
 _LARGEST_GAP = 1.5
+_DIRECTIONS = {"L": "right", "R": "left", "AL": "left"}
+_UNKNOWN = ord(" ")
+"""Stands for a letter that no reader can know: what is left of its word is not joined to another word."""
 _ODD_SIZE = 1000.0
 
 
@@ -41,10 +49,25 @@ class _Letter:
     size: float
 
 
-def lines_of(page: Any) -> list[Line]:
+class PageText(NamedTuple):
+    """The lines of a page, and how many of its letters cannot be known."""
+
+    lines: list[Line]
+    unknown: int
+
+
+def text_of(page: Any) -> PageText:
     """The lines of a page in the order in which the file draws them."""
+    textpage = page.get_textpage()
+    unknown = _unknown_letters(textpage)
+    found = PageText(_lines(_runs(page, textpage, unknown)), len(unknown))
+    textpage.close()
+    return found
+
+
+def _lines(runs: Iterable[list[_Letter]]) -> list[Line]:
     lines: list[Line] = []
-    for run in _runs(page):
+    for run in runs:
         line = _line(run)
         if line is None:
             continue
@@ -58,11 +81,10 @@ def lines_of(page: Any) -> list[Line]:
     return lines
 
 
-def _runs(page: Any) -> Iterator[list[_Letter]]:
+def _runs(page: Any, textpage: Any, unknown: set[int]) -> Iterator[list[_Letter]]:
     """The letters between two breaks that PDFium finds; those outside of the page's visible part are left out."""
     from pypdfium2 import raw
 
-    textpage = page.get_textpage()
     shown = page.get_bbox()
     handle = textpage.raw
     left, right, bottom, top, x, y = (c_double() for _ in range(6))
@@ -70,13 +92,13 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
     run: list[_Letter] = []
     quarters = 0
     for at in range(textpage.count_chars()):
-        code = raw.FPDFText_GetUnicode(handle, at)
+        code = _UNKNOWN if at in unknown else raw.FPDFText_GetUnicode(handle, at)
         if code in (10, 13) and raw.FPDFText_IsGenerated(handle, at):
             if run:
                 yield run
                 run = []
             continue
-        if not code or code in (0xFFFE, 0xFFFF):
+        if code in (0xFFFE, 0xFFFF):
             continue
         raw.FPDFText_GetCharBox(handle, at, byref(left), byref(right), byref(bottom), byref(top))
         raw.FPDFText_GetCharOrigin(handle, at, byref(x), byref(y))
@@ -90,17 +112,50 @@ def _runs(page: Any) -> Iterator[list[_Letter]]:
         if not run:
             quarters = round(atan2(matrix.b, matrix.a) / (pi / 2)) % 4
         begin, end, base = _turned(quarters, (left.value, bottom.value, right.value, top.value), x.value, y.value)
-        letter = _Letter(_TEX_LIGATURES.get(code) or chr(code), begin, end, base, size)
+        text = _TEX_LIGATURES.get(code) or chr(code)
+        if not code:
+            text = _ligature((end - begin) / max(size, 0.1), before=raw.FPDFText_GetUnicode(handle, at + 1))
+            if not text:
+                continue
+        letter = _Letter(text, begin, end, base, size)
         if run and _is_apart(run[-1], letter):
             yield run
             run = []
+        elif run and _is_mark_before(run[-1], letter):
+            run.append(replace(letter, text=" "))
         run.append(letter)
         if chr(code) == _LINE_END:
             yield run
             run = []
     if run:
         yield run
-    textpage.close()
+
+
+def _ligature(width: float, *, before: int) -> str:
+    """What a letter without any code most likely is before this one: fonts of TeX may number ligatures from 0.
+
+    `width` is in font sizes. Nothing else in the file tells `ffi` and `ffl`, or `fi`, `fl` and `ff` apart.
+    """
+    if not ord("a") <= before <= ord("z") or width > 1:
+        return ""
+    return "ffi" if width > _WIDTH_OF_FFI else "fi" if width > _WIDTH_OF_FI else ""
+
+
+def _unknown_letters(textpage: Any) -> set[int]:
+    """The positions of letters that the file gives no meaning to.
+
+    PDFium has the number of the letter in its font instead. In fonts with numbers of one byte that is mostly the
+    letter of ASCII; in a font with larger numbers it is any letter of any script.
+    """
+    from pypdfium2 import raw
+
+    by_font: dict[bytes, dict[int, int]] = {}
+    name, flags = create_string_buffer(_LONGEST_FONT_NAME), c_int()
+    for at in range(textpage.count_chars()):
+        if raw.FPDFText_HasUnicodeMapError(textpage.raw, at) == 1:
+            raw.FPDFText_GetFontInfo(textpage.raw, at, name, _LONGEST_FONT_NAME, byref(flags))
+            by_font.setdefault(name.value, {})[at] = raw.FPDFText_GetUnicode(textpage.raw, at)
+    return {at for codes in by_font.values() if max(codes.values()) > 0xFF for at in codes}
 
 
 def _is_apart(last: _Letter, letter: _Letter) -> bool:
@@ -109,6 +164,12 @@ def _is_apart(last: _Letter, letter: _Letter) -> bool:
         return False
     size = max(last.size, letter.size, 1.0)
     return abs(letter.bottom - last.bottom) > _OTHER_LINE * size or letter.left - last.right > _LARGEST_GAP * size
+
+
+def _is_mark_before(last: _Letter, letter: _Letter) -> bool:
+    """Whether a small raised digit, the mark of a footnote, is followed by the first word of the note."""
+    raised = last.bottom - letter.bottom > _RAISED * letter.size and last.size < _SMALL * letter.size
+    return raised and last.text.isdigit() and letter.text.isalpha()
 
 
 def _turned(quarters: int, box: tuple[float, float, float, float], x: float, y: float) -> tuple[float, float, float]:
@@ -126,7 +187,7 @@ def _turned(quarters: int, box: tuple[float, float, float, float], x: float, y: 
 
 
 def _line(letters: list[_Letter]) -> Line | None:
-    text = "".join(letter.text for letter in letters)
+    text = _with_gaps_between_directions("".join(letter.text for letter in letters))
     text = text.replace(_LINE_END, "-").translate(_LIGATURES).strip()
     hyphenated = len(text) > 1 and text[-1] in _HYPHENS and text[-2].isalnum()
     seen = [letter for letter in letters if not letter.text.isspace()]
@@ -141,6 +202,21 @@ def _line(letters: list[_Letter]) -> Line | None:
         min(sizes[len(sizes) // 2], _ODD_SIZE),
         hyphenated,
     )
+
+
+def _with_gaps_between_directions(text: str) -> str:
+    """The text with a space where Arabic or Hebrew letters touch others: `لغةPython` are two words."""
+    if text.isascii():
+        return text
+    found: list[str] = []
+    before = ""
+    for letter in text:
+        direction = _DIRECTIONS.get(unicodedata.bidirectional(letter), "")
+        if direction and before and direction != before:
+            found.append(" ")
+        found.append(letter)
+        before = direction
+    return "".join(found)
 
 
 def _goes_on(last: Line, line: Line) -> bool:

@@ -12,7 +12,7 @@ from handlers.sources.registry import source_kind
 from handlers.sources.sidecars import SIDECARS
 
 FILES = "files"
-_PAGE = 1000
+_PAGE = 100
 
 
 @source_kind(FILES)

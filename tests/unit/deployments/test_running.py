@@ -137,16 +137,16 @@ def test_a_run_that_was_given_fields_is_resumed_with_them(settings: Settings) ->
     assert (resumed.status, resumed["longest"]) == ("succeeded", "not")
 
 
-def test_the_example_of_the_reference_finds_what_it_ingests(
+def test_the_example_of_the_client_page_finds_what_it_ingests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "reference.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BRAID_EMBEDDING_MODEL", "hashing")
     (tmp_path / "manuals").mkdir()
     (tmp_path / "manuals" / "pump.md").write_text("The pump is cleaned with water.\n")
-    exec(compile(code, "docs/reference.md", "exec"), {})
+    exec(compile(code, "docs/client.md", "exec"), {})
     assert capsys.readouterr().out.startswith("pump.md ")
 
 

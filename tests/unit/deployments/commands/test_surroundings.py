@@ -125,7 +125,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(number: signal.Signals, tmp_path: Pa
 
 
 def test_the_exit_codes_are_one_table_in_docs_and_help(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "reference.md").read_text()
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
     helped = " ".join(braid(tmp_path, "--help").stdout.split())
     for code, meaning in MEANINGS.items():
         assert f"| {code} | {meaning} |" in page

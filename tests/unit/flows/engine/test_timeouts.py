@@ -104,7 +104,7 @@ def test_attempts_and_the_waits_between_them_are_in_the_time_of_what_is_around(l
     result = nested(times, registry, retry={"max_attempts": 9, "delay_s": 1, "backoff": "constant"})
     step = next(outcome for outcome in result.outcomes if outcome.path == PATHS["step"])
     # From 0 to 2, from 3 to 5, and from 6 until the time is up.
-    assert (step.status, step.attempts, step.seconds) == ("timed_out", 3, 7.0)
+    assert (step.status, step.attempts, step.seconds, step.waits) == ("timed_out", 3, 5.0, {"the next attempt": 2.0})
 
 
 def test_no_retry_begins_that_would_come_too_late(registry: Registry) -> None:
@@ -112,7 +112,7 @@ def test_no_retry_begins_that_would_come_too_late(registry: Registry) -> None:
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=registry)
     (outcome,) = run_virtually(run_plan(Prepared(plan, Context({})))).outcomes
     # From 0 to 1 and from 4 to 5; the next would begin when the time is up.
-    assert (outcome.status, outcome.attempts, outcome.seconds) == ("failed", 2, 5.0)
+    assert (outcome.status, outcome.attempts, outcome.seconds, outcome.waited_s) == ("failed", 2, 2.0, 3.0)
     assert outcome.error is not None
     assert outcome.error.message.startswith("busy")
 

@@ -51,3 +51,18 @@ def test_percentiles_are_per_call_and_steps_without_a_record_are_named(plan: Pla
     assert "slow" in found.unknown
     assert estimate(plan, []) is None
     assert [percentile([3, 1, 2], share) for share in (0.0, 0.5, 0.9, 1.0)] == [1, 2, 3, 3]
+
+
+def test_steps_that_share_a_resource_take_their_turns() -> None:
+    made = Registry()
+
+    @handler(registry=made, effects=())
+    def work() -> None: ...
+
+    steps = [{"handler": "work", "id": f"s{number}", "uses": ["api"]} for number in range(8)]
+    limits = {"resources": {"api": {"concurrency": 2}}}
+    model = {"name": "p", **limits, "steps": [{"parallel": steps, "max_concurrency": "unlimited"}]}
+    rows = [{"run_id": "r", "path": f"0.{number}", "seconds": 1.0, "cost": {}} for number in range(8)]
+    found = estimate(make_plan(Pipeline.model_validate(model), registry=made), rows)
+    assert found is not None
+    assert (found.seconds_p50, found.in_order_s) == (4.0, 8.0)

@@ -77,6 +77,17 @@ def a_race_merges_nothing(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def a_race_has_several_winners(patch: pytest.MonkeyPatch) -> None:
+    judge = verdicts.Race.judge
+
+    def judged(self: Any, results: Sequence[Any], *, time_is_up: bool) -> Verdict:
+        verdict = judge(self, results, time_is_up=time_is_up)
+        won = [position for position, result in enumerate(results) if result.status == "succeeded"]
+        return verdict if verdict.failure else replace(verdict, merged=won)
+
+    patch.setattr(verdicts.Race, "judge", judged)
+
+
 def merge_when_failed_is_ignored(patch: pytest.MonkeyPatch) -> None:
     judge = verdicts.PlainGroup.judge
 
@@ -126,6 +137,7 @@ def a_tolerated_item_too_many(patch: pytest.MonkeyPatch) -> None:
         (collected_values_are_shifted, r"it must be \["),
         (shares_of_a_split_are_mixed_up, "saw another"),
         (a_race_merges_nothing, "saw another|it must be"),
+        (a_race_has_several_winners, "saw another|it must be"),
         (merge_when_failed_is_ignored, "saw another|it must be unwritten"),
         (time_is_never_up, "is failed; it can only be timed_out"),
         (run_when_failed_is_ignored, "but it failed: a required step did not succeed"),

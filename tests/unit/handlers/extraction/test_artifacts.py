@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import pytest
 
 from handlers.extraction import extract_code_blocks, extract_images, extract_tables, extract_text, merge_extractions
@@ -70,6 +73,45 @@ def test_web_pages_and_markdown_refer_to_pictures():
     images = extract_images(documents, call=call)
     found = [(image.content, (image.uri or "")[:20].partition("//")[0]) for image in images]
     assert found == [("An oak", ""), ("Fig. 1: a map", "https:"), ("dot", "memory:"), ("A cat", "")]
+
+
+def damaged_docx() -> bytes:
+    """A DOCX whose picture does not fit its checksum."""
+    stored = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(make_docx())) as old, zipfile.ZipFile(stored, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))  # not packed, so that the bytes of the picture stand in the file
+    return stored.getvalue().replace(PNG, PNG[:-1] + b"\xff")
+
+
+def without_picture() -> bytes:
+    found = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(make_docx())) as old, zipfile.ZipFile(found, "w") as new:
+        for name in old.namelist():
+            if "media" not in name:
+                new.writestr(name, old.read(name))
+    return found.getvalue()
+
+
+DAMAGED_PDF = make_pdf(["Words\fq 100 0 0 100 72 500 cm BI /W 99 /H 99 /CS /RGB /BPC 8 /F /Fl ID damaged EI Q"])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "warning"),
+    [
+        ("d.docx", damaged_docx(), "a picture is left out: it is damaged"),
+        ("m.docx", without_picture(), "a picture is left out: it is missing in the file"),
+        ("p.pdf", DAMAGED_PDF, "a picture on page 1 is left out: it is damaged"),
+        ("h.html", b"<p>Words <img src='data:image/png;base64,iVBO1' alt='x'>", "a picture is left out: it is damaged"),
+    ],
+)
+def test_a_picture_that_cannot_be_shown_is_reported(
+    name: str, data: bytes, warning: str, caplog: pytest.LogCaptureFixture
+):
+    documents, call = documents_of({name: data})
+    assert extract_images(documents, call=call) == ()
+    assert [record.getMessage() for record in caplog.records if f"{name}: {warning}" in record.getMessage()]
+    assert not call.failures
 
 
 def test_pictures_of_pdf_have_captions():

@@ -1,0 +1,126 @@
+"""Documents that harm careless readers, each ingested beside innocent ones: `python -m bench.bombs [NAME…]`.
+
+Every file of `tests/support/document_bombs.py` is ingested in full size, in a process of its own, with the limits that
+settings have by default. A bomb is held if the ingestion ends with an exact balance, the innocent documents are found,
+the bomb is processed or set aside with a reason, no parser needs more than its limits, and the main process stays below
+`--main-cpu-s` and `--main-mb`. The exit code is 1 if one is not held.
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.document_bombs import BOMBS
+from tests.support.documents import make_docx, make_pdf
+
+INNOCENT = {"a.md": b"# Fine\n\nInnocent words.", "b.pdf": make_pdf(["Innocent page"]), "c.docx": make_docx()}
+LOOK_S = 0.05
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="of bombs, or parts of names; all without")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full size")
+    parser.add_argument("--main-cpu-s", type=float, default=60.0)
+    parser.add_argument("--main-mb", type=float, default=1_000.0)
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        logging.disable(logging.CRITICAL)
+        print(json.dumps(_ingested(given.one)))
+        return 0
+    print("| document | kB | what became of it | main CPU s | main MB | parsers CPU s | parsers MB |")
+    print("|---|---:|---|---:|---:|---:|---:|", flush=True)
+    failed = 0
+    for name in BOMBS:
+        if not given.names or any(part in name for part in given.names):
+            row, held = _tried(name, given)
+            failed += not held
+            print(row, flush=True)
+    return 1 if failed else 0
+
+
+def _tried(name: str, given: argparse.Namespace) -> tuple[str, bool]:
+    with tempfile.TemporaryDirectory(prefix="braid-bomb-") as folder:
+        documents = Path(folder, "in")
+        documents.mkdir()
+        data = BOMBS[name](given.share)
+        for each, content in (INNOCENT | {name: data}).items():
+            (documents / each).write_bytes(content)
+        found, used = _watched([sys.executable, "-m", "bench.bombs", "--one", str(documents)])
+    problems = [] if found else ["the ingestion ended without a result, or its balance is not exact"]
+    if found:
+        problems += [] if found["innocent"] == len(INNOCENT) else ["innocent documents are missing"]
+        problems += [] if found["fate"] else ["nothing is known of it"]
+    if used["main_cpu_s"] > given.main_cpu_s or used["main_mb"] > given.main_mb:
+        problems.append("the main process needed too much")
+    fate = "; ".join([*(f"**{problem}**" for problem in problems), str((found or {}).get("fate", ""))])
+    numbers = " | ".join(f"{used[key]:.0f}" for key in ("main_cpu_s", "main_mb", "parsers_cpu_s", "parsers_mb"))
+    return f"| {name} | {len(data) / 1000:,.0f} | {fate.replace('|', '/')} | {numbers} |", not problems
+
+
+def _watched(line: list[str]) -> tuple[dict[str, Any] | None, dict[str, float]]:
+    """What a process prints, and what it and its children use."""
+    used = dict.fromkeys(("main_cpu_s", "main_mb", "parsers_cpu_s", "parsers_mb"), 0.0)
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        watched = psutil.Process(process.pid)
+        spent: dict[int, float] = {}
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                _look(watched, used, spent)
+            time.sleep(LOOK_S)
+        used["parsers_cpu_s"] = sum(spent.values())
+        output = process.stdout.read() if process.stdout else ""
+    lines = output.strip().splitlines()
+    return (json.loads(lines[-1]) if lines and process.returncode == 0 else None), used
+
+
+def _look(watched: psutil.Process, used: dict[str, float], spent: dict[int, float]) -> None:
+    times = watched.cpu_times()
+    used["main_cpu_s"] = max(used["main_cpu_s"], times.user + times.system)
+    used["main_mb"] = max(used["main_mb"], watched.memory_info().rss / 1e6)
+    for child in watched.children(recursive=True):
+        try:
+            times = child.cpu_times()
+            spent[child.pid] = times.user + times.system
+            used["parsers_mb"] = max(used["parsers_mb"], child.memory_info().rss / 1e6)
+        except psutil.Error:
+            continue
+
+
+def _ingested(folder: Path) -> dict[str, Any]:
+    """What became of the documents in a folder."""
+    from tests.support.identities import balance as balance_of
+    from tests.support.ingesting import ingest, opened, settings_in
+
+    settings = settings_in(folder.parent)
+    result = ingest(settings, folder, record=False)
+    balance = balance_of(result)
+    with contextlib.closing(opened(settings)) as store:
+        states = {state.name: state for state in store.document_states()}
+    (bomb,) = {path.name for path in folder.iterdir()} - INNOCENT.keys()
+    reasons = [failure.error for failure in result.failures if failure.item.startswith(bomb)]
+    inside = sum(name.startswith(f"{bomb}!/") and state.status == "processed" for name, state in states.items())
+    fate = "; ".join(dict.fromkeys(reasons))
+    if not fate and bomb in states:
+        fate = f"processed, {states[bomb].status}" + (f", and {inside} files in it" if inside else "")
+    return {
+        "innocent": sum(name in states and states[name].status == "processed" for name in INNOCENT),
+        "fate": fate,
+        "seen": balance["seen"],
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Where the time of one call goes: into work, or into waiting for one thing at a time."""
+
+import asyncio
+
+from flows.author import now
+
+BOOKKEEPING, TURN, RETRY = "bookkeeping", "its turn", "the next attempt"
+PROCESS, RUN_STORE = "a process", "the run store"
+"""For what a call may wait; the other things are resources, see `resource_wait`."""
+
+
+def resource_wait(uses: "tuple[str, ...]") -> str:
+    """The name of the wait for the resources that a call uses."""
+    return f"{'resource' if len(uses) == 1 else 'resources'} {', '.join(sorted(uses))}"
+
+
+class CallTimes:
+    """The seconds of one call by what it did, on the event loop's clock: at any moment it works or waits for one thing.
+
+    So the work and the waits add up to the time from the first `wait_for` or `work` to `end`.
+    """
+
+    def __init__(self) -> None:
+        self.waits: dict[str, float] = {}
+        """Seconds by what it waited for."""
+        self.work_began: float | None = None
+        """When it last began to work, in seconds since the epoch."""
+        self._work_s = 0.0
+        self._doing: str | None = None
+        """What it waits for now; empty while it works, None before and after."""
+        self._since = 0.0
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for now; empty if it works, or has ended."""
+        return self._doing or ""
+
+    @property
+    def work_s(self) -> float:
+        """The seconds of work so far."""
+        if self._doing == "":
+            self._turn_to("")
+        return self._work_s
+
+    def wait_for(self, what: str) -> None:
+        """From now on it waits for this."""
+        self._turn_to(what)
+
+    def work(self) -> None:
+        """From now on it works."""
+        self.work_began = now()
+        self._turn_to("")
+
+    def work_was(self, seconds: float, waited_for: str) -> None:
+        """Of the time since it began to work, count only so many seconds as work, and the rest as a wait before it."""
+        at = asyncio.get_running_loop().time()
+        waited = max(0.0, at - self._since - seconds)
+        if self._doing == "" and waited:
+            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + waited
+            self._since += waited
+            self.work_began = now() - seconds
+
+    def end(self) -> None:
+        """It has ended, until it waits or works again."""
+        self._turn_to(None)
+
+    def _turn_to(self, doing: str | None) -> None:
+        at = asyncio.get_running_loop().time()
+        if self._doing == "":
+            self._work_s += at - self._since
+        elif self._doing is not None and at > self._since:
+            self.waits[self._doing] = self.waits.get(self._doing, 0.0) + at - self._since
+        self._doing, self._since = doing, at
