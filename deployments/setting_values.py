@@ -63,6 +63,12 @@ def read_duration(value: Any) -> Any:
     return float(found[1]) * _SECONDS[found[2]] if found is not None else value
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds as a file may have them: `6h`."""
+    fitting = [unit for unit, length in _SECONDS.items() if seconds >= length and seconds % length == 0]
+    return f"{seconds / _SECONDS[fitting[-1]]:g}{fitting[-1]}" if fitting else f"{seconds:g}s"
+
+
 def read_budget(texts: Iterable[str]) -> dict[str, float]:
     """`usd=5` texts as a budget by unit.
 

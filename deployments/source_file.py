@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from deployments.setting_values import InvalidIndexName, index_name, read_duration
+from deployments.setting_values import InvalidIndexName, InvalidSettings, index_name, read_duration
 from deployments.settings import Settings
 from flows.errors import InvalidPipeline, OrchestrationError, Problem, UnknownName, suggest
 from flows.loaders import Position, YamlNode, read_yaml
@@ -98,8 +98,11 @@ def load_sources(settings: Settings, check: Check | None = None) -> dict[str, Na
 
     Raises:
         InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+        InvalidSettings: the setting names no file.
     """
     path = settings.sources or FILE
+    if settings.sources is not None and not path.is_file():
+        raise InvalidSettings(f"BRAID_SOURCES names {path}, which is not a file")
     return read_sources(path.read_text(encoding="utf-8"), file=str(path), check=check) if path.exists() else {}
 
 

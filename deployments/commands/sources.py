@@ -9,6 +9,7 @@ from deployments.commands.common import BAD_INPUT, FAILED, JsonOption, emit, rep
 from deployments.freshness import Freshness, freshness_of
 from deployments.runs import load_handlers, make_services
 from deployments.screen import local_time, plain_table
+from deployments.setting_values import duration_text
 from deployments.settings import Settings, load_settings
 from deployments.source_file import NamedSource, find_source, load_sources
 from flows.errors import OrchestrationError
@@ -59,7 +60,7 @@ def list_named(json_output: JsonOption = False) -> None:
             each.kind,
             each.index,
             Text(_last_good(each), style),
-            _duration(each.fresh_within_s) if each.fresh_within_s is not None else "",
+            duration_text(each.fresh_within_s) if each.fresh_within_s is not None else "",
             f"{each.set_aside:,} of {each.seen:,}" if each.seen else "",
             Text(each.place, "dim"),
         )
@@ -142,10 +143,10 @@ def _tried(settings: Settings, source: NamedSource, *, shown: int) -> dict[str, 
 def _last_good(found: Freshness) -> str:
     if found.good_at is None or found.age_s is None:
         return "never"
-    return f"{_duration(found.age_s)} ago ({local_time(found.good_at)})"
+    return f"{_age(found.age_s)} ago ({local_time(found.good_at)})"
 
 
-def _duration(seconds: float) -> str:
+def _age(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

@@ -79,6 +79,6 @@ def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, f
     if not force:
         measure_fit(prepared.plan, prepared.context, store.finished_calls(resumes.chain)).check()
     if resumes.status == "running":
-        store.stop(resumes.run_id, "interrupted")
+        store.stop(resumes.run_id, "crashed")
     prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     return store.spent_before(resumes)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from deployments.catalog import Catalog
 from deployments.server.form import controls_of
-from deployments.setting_values import read_duration
+from deployments.setting_values import InvalidSettings, read_duration
 from flows.errors import InvalidPipeline, Problem, suggest
 from flows.loaders import Position, YamlNode, read_yaml
 from flows.model import FrozenModel, InvalidParameters, Pipeline, check_parameters
@@ -115,14 +115,20 @@ class DeploymentSchedules(FrozenModel):
     schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
 
 
-def load_schedules(path: Path, catalog: Catalog) -> dict[str, DeploymentSchedules]:
-    """The schedules in a file by pipeline; none if there is no such file.
+def load_schedules(path: Path | None, catalog: Catalog) -> dict[str, DeploymentSchedules]:
+    """The schedules in a file by pipeline; without a path, those of our own file, or none if it was deleted.
 
     Raises:
         InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+        InvalidSettings: there is no file at that path.
     """
-    if not path.exists():
+    if path is None and not FILE.exists():
         return {}
+    if path is not None and not path.is_file():
+        raise InvalidSettings(
+            f"BRAID_SCHEDULES names {path}, which is not a file; nothing was changed (an empty file means no schedules)"
+        )
+    path = path or FILE
     return read_schedules(path.read_text(encoding="utf-8"), catalog, file=str(path))
 
 

@@ -23,7 +23,7 @@ from flows.engine.wording import GroupWording, group_wording
 from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
-from flows.planning import Group, all_before
+from flows.planning import BranchViews, Group, waits_of_all
 from flows.state import Context, Delta, ExternalSequence, hand_out, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ class _Branches:
     ended: list[asyncio.Event]
     finished: list[int]
     """Which of those that succeeded it was, counted from 1; 0 for the others."""
+    blocked: dict[int, int | None] = field(default_factory=dict[int, int | None])
+    """For each branch that has waited: the first of those before it that did not succeed."""
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
     stop: Stop | None = None
 
@@ -48,6 +50,20 @@ class _Branches:
     def reason(self) -> str:
         """Why one of them is cancelled now."""
         return self.stop.reason if self.stop is not None else "stopped"
+
+    def first_failed(self, group: Group, position: int) -> int | None:
+        """The first of the branches that a branch waited for, directly or through others, that did not succeed.
+
+        A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
+        """
+        failed: list[int] = []
+        for earlier in group.after[position] if group.after else ():
+            ended, behind = self.results[earlier], self.blocked.get(earlier)
+            if ended is not None and not ended.ok:
+                failed.append(earlier)
+            if behind is not None:
+                failed.append(behind)
+        return min(failed, default=None)
 
 
 async def run_group(state: RunState, group: Group, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
@@ -66,21 +82,26 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
         return NodeResult("failed", error=error_info(error))
     window = Window(group.limit.value)
     logger.debug("Created %d isolated contexts for parallel execution", count)
-    before = [sorted(all_before(group.after, position)) for position in range(count)]
+    views = BranchViews(
+        group.after,
+        count,
+        fork=context.fork,
+        copy=Context.twin,
+        add=lambda view, earlier: view.apply(branches.deltas[earlier]),
+    )
 
     async def run_branch(position: int) -> None:
         child, slot = group.children[position], Slot(window)
         try:
             result = await _await_start(state, group, branches, position, scope, slot)
             if result is None:
-                base = context.fork()
-                for earlier in before[position]:
-                    base.apply(branches.deltas[earlier])
+                base = views.begin(position)
                 if shares is not None and group.split is not None:
                     base.data[group.split.over] = shares[position]
                 branch = base.fork()
                 result = await run_node(state, child, branch, replace(scope, slot=slot))
                 branches.deltas[position] = branch.delta()
+                views.end(position, base)
         except asyncio.CancelledError:
             result = state.never_started(child, scope, "cancelled", branches.reason)
         finally:
@@ -114,9 +135,7 @@ async def _await_start(
         async with asyncio.timeout_at(scope.deadline):
             for earlier in sorted(group.after[position]) if group.after else ():
                 await branches.ended[earlier].wait()
-            # A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
-            waited_for = sorted(all_before(group.after, position))
-            failed = next((i for i in waited_for if not cast(NodeResult, branches.results[i]).ok), None)
+            failed = branches.blocked[position] = branches.first_failed(group, position)
             if failed is None:
                 await slot.hold()
     except TimeoutError:
@@ -263,11 +282,11 @@ def _merge_branches(group: Group, context: Context, branches: _Branches, merged:
     if not merged:
         return
     logger.debug("Merging %d isolated contexts back into main context", len(merged))
-    before = [all_before(group.after, position) for position in range(len(children))]
+    before = waits_of_all(group.after, len(children))
     alike = len({child.label for child in children}) < len(children)
     merge_deltas(
         context,
         [(children[i].id if alike else children[i].label, branches.deltas[i]) for i in merged],
         reducers=group.reducers,
-        ordered=lambda first, second: merged[first] in before[merged[second]],
+        ordered=lambda first, second: bool(before[merged[second]] >> merged[first] & 1),
     )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from flows.errors import OrchestrationError
 from flows.storage import private_file
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration; a test compares it with the files."""
 _LOCK = 7_264_915_001
 """An arbitrary number for PostgreSQL's advisory lock."""

@@ -157,7 +157,7 @@ class Recorder(Journal):
             if self._error is None and result is not None:
                 self._store.finish(result)
             elif self._error is None and self._run_id:
-                self._store.stop(self._run_id, "interrupted", now() - self._began)
+                self._store.stop(self._run_id, "cancelled", now() - self._began)
         except Exception as error:
             self._error = error
         finally:

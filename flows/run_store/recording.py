@@ -41,7 +41,7 @@ def record_run(
         raise
     if earlier is not None:
         if earlier.status == "running":
-            opened.stop(earlier.run_id, "interrupted")
+            opened.stop(earlier.run_id, "crashed")
         prepared.context.identity = replace(prepared.context.identity, resumes=earlier.run_id)
     expected = Expectation(pipeline.stuck_after_s, usual)
     return replace(prepared, observer=recorder, journal=recorder, spent=spent, expected=expected)

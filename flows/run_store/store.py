@@ -7,7 +7,7 @@ every write is a short transaction that waits for the others.
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -123,14 +123,14 @@ class RunStore:
             if rows:
                 connection.execute(sa.insert(outputs), rows)
 
-    def interrupt(self, run_id: str) -> bool:
-        """Record that a run was interrupted and return True; return False if the run has ended already."""
+    def crash(self, run_id: str) -> bool:
+        """Record that the process of a run is gone and return True; return False if the run has ended already."""
         update = sa.update(runs).where(runs.c.run_id == run_id, runs.c.status == "running")
         with self._engine.begin() as connection:
-            return connection.execute(update.values(status="interrupted")).rowcount > 0
+            return connection.execute(update.values(status="crashed")).rowcount > 0
 
-    def stop(self, run_id: str, status: str, seconds: float | None = None) -> None:
-        """Record that a run ended without a result: it was interrupted, or its process is gone."""
+    def stop(self, run_id: str, status: Literal["cancelled", "crashed"], seconds: float | None = None) -> None:
+        """Record that a run ended without a result: somebody stopped it, or its process is gone."""
         self._update(run_id, status=status, **({} if seconds is None else {"seconds": seconds}))
 
     def forget(self, *, older_than: float) -> int:
@@ -196,8 +196,11 @@ class RunStore:
 
     def of_flow_run(self, flow_run_id: str) -> RunRecord | None:
         """The newest run of a Prefect flow run."""
-        query = sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()).limit(1)
-        return next(iter(self._records(query)), None)
+        return next(iter(self.executions(flow_run_id)), None)
+
+    def executions(self, flow_run_id: str) -> list[RunRecord]:
+        """The runs of a Prefect flow run, newest first: more than one if it was retried."""
+        return self._records(sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()))
 
     def outcomes(self, run_id: str) -> list[dict[str, Any]]:
         """The outcomes of a run as rows, in declared order."""

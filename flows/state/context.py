@@ -169,6 +169,14 @@ class Context:
         branch._reads, branch._writes = reads, writes
         return branch
 
+    def twin(self) -> "Context":
+        """Another view of the same parent, with the changes of this one."""
+        self._take_ownership()
+        assert self._parent is not None, "only a view has a twin"
+        twin = self._parent.fork(reads=self._reads, writes=self._writes)
+        twin._cells = dict(self._cells)
+        return twin
+
     def delta(self) -> Delta:
         """The changes of this branch since its fork, sections and keys in sorted order.
 

@@ -38,12 +38,13 @@ def merge_deltas(
         for change in delta:
             by_field.setdefault((change.path[0], change.path[1]), []).append((number, change))
     merged: list[Change] = []
+    names = [name for name, _ in branches]
     for field, changes in by_field.items():
-        name = reducers.get(reducer_key(field)) or _natural_reducer(parent, field, changes)
-        if name:
-            merged.append(_reduce(parent, field, name, [(branches[i][0], change) for i, change in changes]))
+        reducer_name = reducers.get(reducer_key(field)) or _natural_reducer(parent, field, changes)
+        if reducer_name:
+            merged.append(_reduce(parent, field, reducer_name, [(names[i], change) for i, change in changes]))
             continue
-        _check_conflicts(changes, [name for name, _ in branches], ordered)
+        _check_conflicts(changes, names, ordered)
         merged.extend(change for _, change in changes)
     parent.apply(tuple(merged))
 
