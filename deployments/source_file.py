@@ -34,10 +34,17 @@ class SourceEntry(FrozenModel):
     ocr: str | None = Field(default=None, description="auto, always or never.")
     prune: bool | None = Field(default=None, description="Whether documents that are gone leave the index.")
     max_prune_share: float | None = Field(default=None, ge=0, le=1, description="The share that may go at once.")
-    expect: dict[str, Any] | None = Field(default=None, description="What an ingestion must bring; see docs.")
     schedule: dict[str, Any] | None = Field(default=None, description="When it is ingested, as in schedules.yaml.")
     fresh_within: Annotated[float | None, BeforeValidator(read_duration)] = Field(
         default=None, gt=0, description="How old the last good ingestion may be, for example 6h."
+    )
+    max_set_aside_share: float | None = Field(
+        default=None, ge=0, le=1, description="The share of documents set aside above which its automation fires."
+    )
+    notify: str | None = Field(
+        default=None,
+        pattern=r"[a-z0-9-]+/[a-z0-9-]+",
+        description="A notification block of Prefect, as slack-webhook/alerts.",
     )
     priority: int = Field(default=0, ge=-10, le=10, description="Sources with more of it are ingested first.")
 
@@ -73,7 +80,7 @@ class NamedSource(FrozenModel):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the pipeline `ingest` for it."""
-        chosen = self.entry.model_dump(include={"tags", "pattern", "ocr", "prune", "max_prune_share", "expect"})
+        chosen = self.entry.model_dump(include={"tags", "pattern", "ocr", "prune", "max_prune_share"})
         given = {name: value for name, value in chosen.items() if value is not None}
         if self.entry.exclude:
             from handlers.sources import HIDDEN

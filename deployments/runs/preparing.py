@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
+from deployments.runs.notices import ingestion_notices, tags_of
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, settling
 from deployments.runs.wiring import load_handlers, make_services
@@ -71,6 +72,8 @@ def prepare(
         at_end=settling(plan),
         rates=_rates(plan, settings),
         more_pages=balance_page,
+        notices=ingestion_notices(request, values, settings),
+        tags=tags_of(request, values, settings),
     )
 
 

@@ -18,7 +18,7 @@ from flows.engine.events import (
     ignore_event,
 )
 from flows.engine.journal import FinishedCall, Journal
-from flows.engine.prepared import Prepared, new_run_id
+from flows.engine.prepared import Notice, Prepared, new_run_id
 from flows.engine.replay import replay_step
 from flows.engine.stuck import Expectation, usual_seconds
 
@@ -29,6 +29,7 @@ __all__ = [
     "FinishedCall",
     "Journal",
     "LoopStarted",
+    "Notice",
     "Observer",
     "Prepared",
     "RunFinished",

@@ -8,7 +8,7 @@ retry loop, logs and the UI are Prefect's.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext
+from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
@@ -161,6 +162,7 @@ def current_flow_run_id() -> str | None:
 
 async def _run(prepared: Prepared) -> RunResult:
     _send_logs_to_prefect()
+    await _tag_flow_run(prepared.tags)
     live = LiveProgress()
     async with prefect_seats(prepared.plan) as seats, _progress_artifact(prepared.plan, live):
         watched = replace(prepared, observer=combine_observers(prepared.observer, live))
@@ -168,7 +170,19 @@ async def _run(prepared: Prepared) -> RunResult:
     pages = await asyncio.to_thread(run_pages, prepared.plan, result, spent=prepared.spent, read=_file_reader(prepared))
     pages += [Page(*each) for each in prepared.more_pages(result)]
     await asyncio.gather(*(_write_artifact(page) for page in pages))
+    for notice in prepared.notices(result):
+        related = [dict(each) for each in notice.related]
+        emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))
     return replace(result, flow_run_id=current_flow_run_id())
+
+
+async def _tag_flow_run(tags: Sequence[str]) -> None:
+    """Add tags to the flow run, so that it is found among others."""
+    context = FlowRunContext.get()
+    if not tags or context is None or context.flow_run is None:
+        return
+    async with get_client() as client:
+        await client.update_flow_run(context.flow_run.id, tags={*context.flow_run.tags, *tags})
 
 
 def _file_reader(prepared: Prepared) -> Callable[[str, int], bytes] | None:

@@ -1,12 +1,19 @@
 """Real places of every kind of source for the checks of `deployments.testkit`: servers on this machine, a repository, a database."""
 
 import html
+import imaplib
 import os
+import re
+import socket
 import sqlite3
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -16,6 +23,7 @@ from deployments.testkit import Fault
 from flows.storage import Storage
 from handlers.data import Connections
 from handlers.sources import Tools
+from tests.support.ports import free_port
 from tests.support.web_server import WebAnswer, WebRequest, run_web_server
 
 PRIVATE = ("127.0.0.1", "localhost")
@@ -276,3 +284,103 @@ class RowsPlace:
 
     def broken(self, fault: Fault) -> Any:
         raise NotImplementedError
+
+
+@dataclass
+class MailPlace:
+    """A folder of an IMAP server; a document is a message, and an edit is another message in its place."""
+
+    port: int
+    folder: str
+    options: Mapping[str, Any] = field(default_factory=lambda: {"password": "env:TEST_MAIL_PASSWORD"})
+    faults: frozenset[Fault] = frozenset({"expired"})
+    keeps_gone: bool = False
+    messages: dict[str, str] = field(default_factory=dict[str, str])
+    """Numbers in the folder by name."""
+
+    def __post_init__(self) -> None:
+        self.url = f"imap://demouser@127.0.0.1:{self.port}/{self.folder}"
+        os.environ["TEST_MAIL_PASSWORD"] = "demopass"
+        with self._opened() as server:
+            server.create(self.folder)
+
+    @contextmanager
+    def _opened(self) -> Iterator[imaplib.IMAP4]:
+        server = imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
+        server.login("demouser", "demopass")
+        try:
+            yield server
+        finally:
+            server.logout()
+
+    def write(self, name: str, text: str) -> None:
+        message = EmailMessage()
+        message["Subject"], message["From"], message["To"] = name, "ann@example.com", "bob@example.com"
+        message.set_content(text)
+        if name in self.messages:
+            self.remove(name)
+        with self._opened() as server:
+            _, answer = server.append(self.folder, "", "", message.as_bytes())
+            found = re.search(rb"APPENDUID \d+ (\d+)", answer[0])
+            assert found is not None, answer
+            self.messages[name] = found[1].decode()
+
+    def remove(self, name: str) -> None:
+        with self._opened() as server:
+            server.select(self.folder)
+            server.uid("STORE", self.messages.pop(name), "+FLAGS", "(\\Deleted)")
+            server.expunge()
+
+    @contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
+        """The password is no longer the right one."""
+        os.environ["TEST_MAIL_PASSWORD"] = "expired"
+        try:
+            yield
+        finally:
+            os.environ["TEST_MAIL_PASSWORD"] = "demopass"
+
+
+@contextmanager
+def mail_server() -> Iterator[int]:
+    """An IMAP server as a process of its own; its port."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("pymap")), "--host", "127.0.0.1", "--port", str(port), "--no-tls"]
+    with subprocess.Popen(
+        [*command, "dict", "--demo-data"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as it:
+        try:
+            while it.poll() is None:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.1)
+            yield port
+        finally:
+            it.terminate()
+
+
+@contextmanager
+def ftp_place(folder: Path) -> Iterator[FolderPlace]:
+    """A folder behind an FTP server in this process."""
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import ThreadedFTPServer
+
+    folder.mkdir()
+    authorizer = DummyAuthorizer()
+    authorizer.add_user("ann", "word", str(folder), perm="elr")
+
+    class Handler(FTPHandler):
+        pass
+
+    Handler.authorizer = authorizer
+    server = ThreadedFTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"handle_exit": False}, daemon=True)
+    thread.start()
+    place = FolderPlace(folder, {"options": {"username": "ann", "password": "word"}}, frozenset())
+    place.url = f"ftp://127.0.0.1:{server.address[1]}"
+    try:
+        yield place
+    finally:
+        server.close_all()
+        thread.join(10)
