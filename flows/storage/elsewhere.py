@@ -2,6 +2,7 @@
 
 import datetime as dt
 import errno
+import importlib
 import io
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,11 +97,9 @@ class FilesElsewhere:
         return io.BytesIO(self.read(location, None))
 
     def _open(self, location: Location) -> tuple[Any, str]:
-        from fsspec import core  # pyright: ignore[reportMissingTypeStubs]
-
-        url_to_fs: Any = core.url_to_fs  # pyright: ignore[reportUnknownMemberType]
+        core: Any = importlib.import_module("fsspec.core")  # it has no annotations
         given: Any = {"use_listings_cache": False, **self._options}
-        files, path = url_to_fs(f"{self._protocol}://{location.path}", **given)
+        files, path = core.url_to_fs(f"{self._protocol}://{location.path}", **given)
         return files, path
 
 
