@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -345,42 +344,31 @@ class MailPlace:
 def mail_server() -> Iterator[int]:
     """An IMAP server as a process of its own; its port."""
     port = free_port()
-    command = [str(Path(sys.executable).with_name("pymap")), "--host", "127.0.0.1", "--port", str(port), "--no-tls"]
-    with subprocess.Popen(
-        [*command, "dict", "--demo-data"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as it:
-        try:
-            while it.poll() is None:
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-                time.sleep(0.1)
-            yield port
-        finally:
-            it.terminate()
+    program = str(Path(sys.executable).with_name("pymap"))
+    with _served(port, [program, "--host", "127.0.0.1", "--port", str(port), "--no-tls", "dict", "--demo-data"]):
+        yield port
 
 
 @contextmanager
 def ftp_place(folder: Path) -> Iterator[FolderPlace]:
-    """A folder behind an FTP server in this process."""
-    from pyftpdlib.authorizers import DummyAuthorizer
-    from pyftpdlib.handlers import FTPHandler
-    from pyftpdlib.servers import ThreadedFTPServer
-
-    folder.mkdir()
-    authorizer = DummyAuthorizer()
-    authorizer.add_user("ann", "word", str(folder), perm="elr")
-
-    class Handler(FTPHandler):
-        pass
-
-    Handler.authorizer = authorizer
-    server = ThreadedFTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"handle_exit": False}, daemon=True)
-    thread.start()
+    """A folder behind an FTP server, which is a process of its own."""
     place = FolderPlace(folder, {"options": {"username": "ann", "password": "word"}}, frozenset())
-    place.url = f"ftp://127.0.0.1:{server.address[1]}"
-    try:
+    port = free_port()
+    place.url = f"ftp://127.0.0.1:{port}"
+    options = ["-i", "127.0.0.1", "-p", str(port), "-d", str(folder), "-u", "ann", "-P", "word"]
+    with _served(port, [sys.executable, "-m", "pyftpdlib", *options]):
         yield place
-    finally:
-        server.close_all()
-        thread.join(10)
+
+
+@contextmanager
+def _served(port: int, command: list[str]) -> Iterator[None]:
+    """A process that listens to a port."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while process.poll() is None:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
