@@ -34,15 +34,6 @@ def ingestion_notices(
     return notices
 
 
-def tags_of(request: Request, values: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
-    """The tags of the flow run of a request: its pipeline, its index and its source."""
-    if request.pipeline.name not in _INGESTIONS:
-        return ()
-    source = named_source(values, request.index, settings)
-    own = (f"source:{source.name}",) if source is not None else ()
-    return (f"pipeline:{request.pipeline.name}", f"index:{request.index}", *own)
-
-
 def named_source(values: Mapping[str, Any], index: str, settings: Settings) -> NamedSource | None:
     """The named source that these parameters ingest; None if it has no name."""
     from handlers.sources import canonical_place

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
-from deployments.runs.notices import ingestion_notices, tags_of
+from deployments.runs.notices import ingestion_notices
 from deployments.runs.request import Request
-from deployments.runs.settling import balance_page, settling
+from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
@@ -71,9 +71,9 @@ def prepare(
         Context(values, identity=identity),
         at_end=settling(plan),
         rates=_rates(plan, settings),
+        summary=ingestion_summary,
         more_pages=balance_page,
         notices=ingestion_notices(request, values, settings),
-        tags=tags_of(request, values, settings),
     )
 
 

@@ -50,12 +50,12 @@ class Prepared:
     """Whether to show the plan and do nothing."""
     at_end: Callable[[RunResult], None] = lambda result: None
     """Called with the result before it is recorded; it may write more fields of the context."""
+    summary: Callable[[RunResult], str] = lambda result: ""
+    """What came of a run in one line, if it can be said better than by its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
     notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()
     """Events that tell others how the run has ended."""
-    tags: Sequence[str] = ()
-    """By which its flow run is found among others."""
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -215,6 +215,11 @@ class Pipeline(FrozenModel):
     )
     version: str = Field(default="1", description="Change it when the meaning of the pipeline changes.")
     description: str = Field(default="", description="One sentence; shown in the Prefect UI.")
+    run_name: str | None = Field(
+        default=None,
+        description="The name of its runs in the Prefect UI, with templates of its parameters, `index` and `run_id`; "
+        "default: the pipeline, its index if it uses one, and its source or question.",
+    )
     mode: Literal["ordered", "dag"] = Field(
         default="ordered", description="`dag` starts a step as soon as the fields that it reads are written."
     )

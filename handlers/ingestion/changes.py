@@ -69,9 +69,9 @@ def find_changes(
     a source inside it; in any case, those that could never be read and are gone, or that another document has taken
     the place of. `redo` names facets that are
     made again even if they are stored. `changes` has counts: each listed file is one of `unchanged`, `process`,
-    `refresh` and `quarantined`. `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its
-    canonical URI. `force` processes everything; `only_step` makes only the facets again that the step's
-    work goes into.
+    `refresh` and `quarantined`; `changed` are those of `process` that the index has an earlier version of.
+    `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its canonical URI. `force`
+    processes everything; `only_step` makes only the facets again that the step's work goes into.
 
     Raises:
         FatalError: `prune` would remove more than `max_prune_share` of the documents of `source`; or no step is
@@ -89,6 +89,7 @@ def find_changes(
         "listed": len(sources),
         "unchanged": comparison.unchanged,
         "process": len(process),
+        "changed": comparison.changed,
         "refresh": len(refresh),
         "quarantined": comparison.quarantined,
         "restate": len(restate),

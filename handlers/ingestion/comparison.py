@@ -26,6 +26,8 @@ class Comparison:
     unchanged: int = 0
     """Documents that stay as they are stored, also if their tags, their place or their name change."""
     quarantined: int = 0
+    changed: int = 0
+    """Those to be processed of which the index has an earlier version."""
 
     def __post_init__(self) -> None:
         self.wanted = wanted_facets(self.call)
@@ -33,14 +35,14 @@ class Comparison:
     def compare(self, state: DocumentState, source: SourceFile) -> None:
         """Sort a file whose document the index knows."""
         if self.force or state.status == "pending":
-            self.process.add(source)
+            self._process(state, source)
         elif state.status == "failed":
             if self.retry_failed or state.tried != attempt_key(source, self.call):
-                self.process.add(source)
+                self._process(state, source)
             else:
                 self.quarantined += 1
         elif not self.is_unchanged(state, source):
-            self.process.add(source)
+            self._process(state, source)
         elif self._keep(state, source) and (
             (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags)
         ):
@@ -50,15 +52,19 @@ class Comparison:
     def take_over(self, state: DocumentState, source: SourceFile, *, is_whole: bool) -> None:
         """Sort a file to which a document moves; one that is not whole then has to be read again."""
         if self.force or not is_whole:
-            self.process.add(source)
+            self._process(state, source)
         else:
             self._keep(state, source)
+
+    def _process(self, state: DocumentState, source: SourceFile) -> None:
+        self.process.add(source)
+        self.changed += bool(state.content_sha256)
 
     def _keep(self, state: DocumentState, source: SourceFile) -> bool:
         """Whether a document whose content stayed is kept as it is, rather than made again in whole or in part."""
         stale = stale_facets(state.fingerprint, self.wanted, self.redo)
         if DOCUMENTS in stale:
-            self.process.add(source)
+            self._process(state, source)
         elif stale:
             self.refresh.add(source)
             self.stale |= stale

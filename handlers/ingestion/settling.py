@@ -45,6 +45,7 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
         return None
     failed = {each.item for each in ended.failures} | ended.postponed
     counts = {"refreshed": 0, "processed": 0, "set_aside": changes["quarantined"]}
+    changed = changes.get("changed", 0)
     for name, reasons, done in (("batches", ended.batches, "processed"), ("refreshes", ended.refreshes, "refreshed")):
         for position, batch in enumerate(fields[name]):
             aside = [file for file in batch if failed & {file.name, file.uri, file.document_id}]
@@ -52,6 +53,9 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
                 silent = [file for file in batch if file not in aside]
                 _set_aside(silent, reasons[position], ended.run_id, store)
                 aside += silent
+            if done == "processed" and aside:
+                known = store.known([file.document_id for file in aside])
+                changed -= sum(row.searchable for row in known.values())
             counts["set_aside"] += len(aside)
             counts[done] += len(batch) - len(aside)
     left_out: Mapping[str, int] = fields.get("left_out") or {}
@@ -65,6 +69,7 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
         set_aside=counts["set_aside"],
         left_out=dict(left_out),
         details={
+            "changed": changed,
             "refreshed": counts["refreshed"],
             "moved": changes["move"],
             "adopted": changes["adopt"],

@@ -12,7 +12,6 @@ from flows.errors import FatalError
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
 from flows.reports import error_report
-from flows.reports.pages import plan_outline
 from flows.state import Context
 
 
@@ -130,10 +129,3 @@ async def test_names_of_authors_are_everywhere(registry: Registry, caplog: Any) 
 async def test_a_single_failed_step_is_no_parallel_step(registry: Registry) -> None:
     result = await run("name: p\nsteps: [broken_job]\n", registry)
     assert error_report(result.outcomes).summary == "Step failed: 0.broken_job: no such account"
-
-
-def test_the_plan_shows_names_beside_handlers(registry: Registry) -> None:
-    loaded = load_pipeline_text(NAMED, file="p.yaml", name="p")
-    outline = plan_outline(make_plan(loaded.pipeline, registry=registry, given=[]))
-    assert "- The Sales (query)" in outline
-    assert "- **fetch: 3 at once" in outline

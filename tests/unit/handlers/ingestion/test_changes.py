@@ -130,6 +130,7 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
         "listed": 1200,
         "unchanged": 1200,
         "process": 0,
+        "changed": 0,
         "refresh": 0,
         "quarantined": 0,
         "restate": 0,
