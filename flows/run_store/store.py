@@ -17,7 +17,7 @@ from flows.errors import OrchestrationError, UnknownName
 from flows.limits import SECONDS
 from flows.model import StepPath
 from flows.run_store import documents
-from flows.run_store.database import migrate, open_database
+from flows.run_store.database import durable_transaction, migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.signing import SigningKey
@@ -71,8 +71,8 @@ class RunStore:
     # Writing while a run is running.
 
     def start(self, record: RunRecord) -> None:
-        """Record the start of a run."""
-        with self._engine.begin() as connection:
+        """Record the start of a run; when this returns, it survives a power cut."""
+        with durable_transaction(self._engine) as connection:
             connection.execute(sa.insert(runs).values(asdict(record) | {"chain": record.chain or record.run_id}))
 
     def write(
@@ -128,7 +128,7 @@ class RunStore:
         self._update(run_id, heartbeat=now())
 
     def finish(self, result: RunResult) -> None:
-        """Record the end of a run, and its outputs."""
+        """Record the end of a run, and its outputs; when this returns, all of the run survives a power cut."""
         ending = {
             "status": result.status,
             "seconds": result.seconds,
@@ -139,7 +139,7 @@ class RunStore:
             {"run_id": result.run_id, "position": position, **asdict(output)}
             for position, output in enumerate(result.output_records)
         ]
-        with self._engine.begin() as connection:
+        with durable_transaction(self._engine) as connection:
             connection.execute(sa.update(runs).where(runs.c.run_id == result.run_id).values(**ending))
             connection.execute(sa.delete(outputs).where(outputs.c.run_id == result.run_id))
             if rows:
