@@ -32,6 +32,7 @@ from flows.errors import FatalError, PipelineFailed
 from flows.model import Pipeline
 from flows.planning import Plan
 from flows.reports import LiveProgress, Page, plan_page, run_pages
+from flows.translator.announcing import announce_end
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.pipeline_flow import PipelineFlow
@@ -168,6 +169,7 @@ async def _run(prepared: Prepared) -> RunResult:
     pages = await asyncio.to_thread(run_pages, prepared.plan, result, spent=prepared.spent, read=_file_reader(prepared))
     pages += [Page(*each) for each in prepared.more_pages(result)]
     await asyncio.gather(*(_write_artifact(page) for page in pages))
+    await announce_end(result)
     return replace(result, flow_run_id=current_flow_run_id())
 
 
