@@ -1,5 +1,6 @@
 """The record of a run in the run store, and everything that a resumed run takes over from an earlier one."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,13 +9,14 @@ from typing import TYPE_CHECKING
 from deployments.runs.opening import make_run_store
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.engine import Expectation, Prepared, combine_observers, usual_seconds
+from flows.engine import Expectation, Prepared, combine_observers, item_seconds, usual_seconds
 from flows.errors import OrchestrationError
 from flows.model import without_secrets
 
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord, RunStore
 
+logger = logging.getLogger(__name__)
 DAY_S = 86_400.0
 
 
@@ -25,6 +27,7 @@ class Recording:
     recorder: "Recorder"
     spent: Mapping[str, float]
     expected: Expectation
+    item_seconds: Mapping[str, float]
 
     def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
         """The run with its recorder, at the moment when it begins."""
@@ -35,6 +38,7 @@ class Recording:
             journal=self.recorder,
             spent=self.spent,
             expected=self.expected,
+            item_seconds=self.item_seconds,
         )
 
 
@@ -51,8 +55,8 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
     resumes = request.resumes
     try:
         pipeline = prepared.plan.pipeline
-        usual = usual_seconds(store.step_statistics(pipeline.name))
-        store.forget(older_than=time.time() - settings.keep_results_days * DAY_S)
+        statistics = store.step_statistics(pipeline.name)
+        _forget_old(store, prepared, older_than=time.time() - settings.keep_results_days * DAY_S)
         spent = _take_over(resumes, prepared, store, force=request.force) if resumes is not None else {}
     except BaseException:
         store.close()
@@ -64,7 +68,25 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
         file=request.loaded.file or None,
         resumes=resumes,
     )
-    return Recording(recorder, spent, Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual))
+    expected = Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual_seconds(statistics))
+    return Recording(recorder, spent, expected, item_seconds(statistics))
+
+
+def _forget_old(store: "RunStore", prepared: Prepared, *, older_than: float) -> None:
+    """Drop the results that are kept for so long only: finished calls, and the files of large outputs."""
+    store.forget(older_than=older_than)
+    services = prepared.context.services
+    if "storage" not in services:
+        return
+    for run_id, uris in store.output_files(older_than=older_than).items():
+        try:
+            for folder in {uri.rpartition("/")[0] for uri in uris}:  # each run has one for itself
+                if folder.rpartition("/")[2] == run_id:
+                    services["storage"].delete(folder, recursive=True)
+        except OrchestrationError as error:  # the next run tries again
+            logger.warning("%s: the files of its outputs could not be removed: %s", run_id, error)
+        else:
+            store.forget_output_files(run_id)
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:

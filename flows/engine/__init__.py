@@ -2,6 +2,7 @@
 
 from flows.calling import RunLeaf
 from flows.engine.attempts import attempt, conclude, next_delay, run_leaf
+from flows.engine.batching import choose_batch_size, item_seconds
 from flows.engine.engine import run_plan
 from flows.engine.events import (
     AttemptFinished,
@@ -18,7 +19,7 @@ from flows.engine.events import (
     ignore_event,
 )
 from flows.engine.journal import FinishedCall, Journal
-from flows.engine.prepared import Prepared, new_run_id
+from flows.engine.prepared import Notice, Prepared, new_run_id
 from flows.engine.replay import replay_step
 from flows.engine.stuck import Expectation, usual_seconds
 
@@ -29,6 +30,7 @@ __all__ = [
     "FinishedCall",
     "Journal",
     "LoopStarted",
+    "Notice",
     "Observer",
     "Prepared",
     "RunFinished",
@@ -39,9 +41,11 @@ __all__ = [
     "StepStarted",
     "StepStuck",
     "attempt",
+    "choose_batch_size",
     "combine_observers",
     "conclude",
     "ignore_event",
+    "item_seconds",
     "new_run_id",
     "next_delay",
     "replay_step",

@@ -55,6 +55,7 @@ async def run_plan(
         ),
         fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
+        item_seconds=prepared.item_seconds,
         cluster=await open_cluster(plan),
     )
     before = frozenset(context.data)
@@ -95,6 +96,7 @@ async def run_plan(
     )
     prepared.at_end(ended)
     fields = output_fields(plan, context, before)
+    ended = replace(ended, summary=prepared.summary(ended))
     ended = replace(ended, output_fields=fields, kept_outputs=keep_outputs(context, fields) if journal.active else None)
     state.observe(RunFinished(ended))
     return ended

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
+from flows.model.expectations import Expectation
 from flows.model.limits import Resource, RetryBudget
 from flows.model.outputs import Outputs
 from flows.model.parameters import Parameter
@@ -54,6 +55,9 @@ class Handler(StepFields):
     expected_tokens: int = Field(
         default=0, ge=0, description="Tokens to count for tokens_per_minute until the call reports how many it used."
     )
+    expect: Expectation | None = Field(
+        default=None, description="What the call must give before anything after it starts, as {passages: {min: 1}}."
+    )
 
 
 class Parallel(StepFields):
@@ -92,7 +96,11 @@ class ForEach(StepFields):
         description="The name under which the steps see their item, or their batch.",
     )
     steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run for every item or batch.")
-    batch_size: int | None = Field(default=None, ge=1, description="Items per batch; without it, items run singly.")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default=None,
+        description="Items per batch; without it, items run singly. `auto` chooses when the loop begins, so that a "
+        "call lasts about a second.",
+    )
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),
@@ -207,6 +215,11 @@ class Pipeline(FrozenModel):
     )
     version: str = Field(default="1", description="Change it when the meaning of the pipeline changes.")
     description: str = Field(default="", description="One sentence; shown in the Prefect UI.")
+    run_name: str | None = Field(
+        default=None,
+        description="The name of its runs in the Prefect UI, with templates of its parameters, `index` and `run_id`; "
+        "default: the pipeline, its index if it uses one, and its source or question.",
+    )
     mode: Literal["ordered", "dag"] = Field(
         default="ordered", description="`dag` starts a step as soon as the fields that it reads are written."
     )

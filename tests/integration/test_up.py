@@ -70,7 +70,7 @@ def test_up_deploys_everything_stays_up_refuses_a_second_one_and_stops_all_it_st
         assert httpx.get(url.removesuffix("/api")).status_code == 200
         for name in ("server", "worker"):
             psutil.Process(json.loads((folder / "up.json").read_text())["programs"][name]["pid"]).kill()
-        wait_for(lambda: "server runs again" in log() and "worker runs again" in log() or None, log)
+        wait_for(lambda: ("server runs again" in log() and "worker runs again" in log()) or None, log)
         found = re.findall(r"Braid is at (\S+)", log())
         wait_for(lambda: answers(found[0]) or None, log)
         question = {"source": str(documents), "parameters": {"pattern": "*.md"}}
