@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("import_", "import_pipeline", "Write pipelines"),
     "new": ("new", "app", "Write pipelines"),
     "up": ("up", "up", "Operate"),
+    "watch": ("watch", "watch", "Operate"),
     "deploy": ("deploy", "deploy", "Operate"),
     "serve": ("serve", "serve_command", "Operate"),
     "mcp": ("mcp", "mcp_command", "Operate"),
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "replay": ("replay", "replay", "Look"),
     "index": ("index", "app", "Look"),
     "documents": ("documents", "app", "Look"),
+    "sources": ("sources", "app", "Look"),
     "runs": ("runs", "app", "Look"),
 }
 """Module of `deployments.commands`, name in it, and panel of the help."""
@@ -56,8 +58,8 @@ class _Commands(Mapping[str, Any]):
         found = getattr(importlib.import_module(f"deployments.commands.{module}"), attribute)
         around = typer.Typer()
         if isinstance(found, typer.Typer):
-            more = {"help": _HELP[name]} if name in _HELP else {}
-            around.add_typer(found, name=name, rich_help_panel=panel, epilog=EXIT_CODES, **more)
+            text = _HELP.get(name, found.info.help)
+            around.add_typer(found, name=name, rich_help_panel=panel, epilog=EXIT_CODES, help=text)
         else:
             around.command(name, rich_help_panel=panel, epilog=EXIT_CODES)(found)
         return typer.main.get_group(around).commands[name]

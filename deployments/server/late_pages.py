@@ -21,7 +21,7 @@ from flows.errors import OrchestrationError
 from flows.loaders import load_pipeline_text
 from flows.model import StepPath
 from flows.planning import make_plan
-from flows.reports import Page, run_pages
+from flows.reports import RUN_PAGE, Page, run_pages
 from flows.state import Context
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TOPIC = "runs"
-_PROGRESS, _PLAN = "braid-progress", "braid-plan"
+_FIRST, _PLAN = f"braid-{RUN_PAGE}", "braid-plan"
 _DAY_S, _AT_ONCE = 86_400.0, 20
 """Older runs are left as they are; the others follow the next time."""
 _REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of the run was gone here"}
@@ -40,7 +40,7 @@ async def write_missing_pages(
 ) -> list[Finding]:
     """Write the pages of runs that ended without a result and have none; a finding for each of them.
 
-    Their page of progress, which would show for ever how far they were, says that they have ended.
+    Their first page, which would show for ever how far they were, says that they have ended.
     """
     lately = time.time() - _DAY_S
     over = [each for each in records if each.status in _REASONS and each.started > lately][:_AT_ONCE]
@@ -70,7 +70,7 @@ async def write_missing_pages(
                 )
             )
         for artifact in known.get(str(flow_run), []):
-            if artifact.key == _PROGRESS and "%" in str(artifact.data):
+            if artifact.key == _FIRST:
                 await client.update_artifact(artifact.id, ArtifactUpdate(data=_last_progress(record, artifact)))
         found.append(Finding(TOPIC, "ok", f"{record.run_id}: its pages were written, since the run could not do it"))
     return found
@@ -79,7 +79,7 @@ async def write_missing_pages(
 def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
     """Whether this execution of the flow run has left pages of its end."""
     return any(
-        artifact.key not in (_PROGRESS, _PLAN)
+        artifact.key not in (_FIRST, _PLAN)
         and artifact.created is not None
         and artifact.created.timestamp() > record.started
         for artifact in artifacts

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from prefect import State, flow
 from prefect.context import FlowRunContext
+from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
@@ -24,6 +25,7 @@ from flows.engine import Expectation, Prepared, combine_observers, run_plan
 from flows.errors import PipelineFailed
 from flows.model import Pipeline
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
+from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form, form_schema
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
@@ -168,6 +170,10 @@ async def _run(prepared: Prepared) -> RunResult:
         labels = RunLabels(prepared.plan.pipeline.name, names)
         result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
     await pages.conclude(prepared, result)
+    await announce_end(result)
+    for notice in prepared.notices(result):
+        related = [dict(each) for each in notice.related]
+        emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))
     return replace(result, flow_run_id=current_flow_run_id())
 
 
