@@ -86,7 +86,7 @@ def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Rand
     names = sorted(texts)
     dice.shuffle(names)
     found: dict[str, bool] = {}
-    services, searches = make_services(settings, "bench"), Searches(settings, catalog)
+    services = make_services(settings, "bench")
     for name in names:
         if len(found) == most:
             break

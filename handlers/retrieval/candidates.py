@@ -102,6 +102,8 @@ def true_scores(
             if query_vector is None:
                 query_vector = embed_query(candidates.question.text, call=call)
             model = call.services["embedder"].name if "embedder" in call.services else None
-            scores = candidates.store.scores(candidates.ids, VectorQuery(query_vector, model), where=candidates.where)
+            lacking = [each for each in candidates.ids if each not in scores]
+            query = VectorQuery(query_vector, model)
+            scores = {**scores, **candidates.store.scores(lacking, query, where=candidates.where)}
         found.append(replace(voice, scores=scores))
     return [voice for voice in found if any(voice.scores.values())]

@@ -15,7 +15,7 @@ from handlers.retrieval.graph import graph_search
 from handlers.retrieval.merging import hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
-from handlers.retrieval.understanding import read_question
+from handlers.retrieval.understanding import Question, read_question
 
 MOST = 100
 RRF, DEFAULT = "reciprocal ranks", "fused"
@@ -57,14 +57,18 @@ class SearchRun:
 def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
     """Every retriever by itself, fused by reciprocal ranks, and fused as the pipeline `search` does it."""
 
-    def by_vector(query: str) -> list[Hit]:
-        question = read_question(query, call=call)
+    def by_vector(query: str, question: Question | None = None) -> list[Hit]:
+        question = question or read_question(query, call=call)
         return vector_search(query, embed_query(query, question, call=call), question=question, top_k=MOST, call=call)
 
-    def by_words(query: str) -> list[Hit]:
-        question = read_question(query, call=call)
+    def by_words(query: str, question: Question | None = None) -> list[Hit]:
+        question = question or read_question(query, call=call)
         queries = query_rewrite(query, question=question, call=call)
         return keyword_search(query, queries, question=question, top_k=MOST, call=call)
+
+    def by_ranks(query: str) -> list[Hit]:
+        question = read_question(query, call=call)
+        return reciprocal_rank_fusion([by_vector(query, question), by_words(query, question)])[:MOST]
 
     def by_graph(query: str) -> list[Hit]:
         names = extract_entities_from_query(query, query_rewrite(query, call=call), call=call)
@@ -89,7 +93,7 @@ def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callab
         "keyword": by_words,
         "vector": by_vector,
         "graph": by_graph,
-        RRF: lambda query: reciprocal_rank_fusion([by_vector(query), by_words(query)])[:MOST],
+        RRF: by_ranks,
         DEFAULT: fused,
     }
     if reranked:

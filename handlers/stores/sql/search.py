@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, exists, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
 from flows.state import chunked
 from handlers.records import Hit
 from handlers.stores.keys import stored_term
 from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import among
+from handlers.stores.sql.dialects import among, given_texts
 from handlers.stores.sql.transactions import Transactions
 from handlers.tags import TagFilter
 from handlers.text import contains
@@ -55,7 +55,7 @@ class SqlSearch(Transactions):
         limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
             scores = self._nearest(connection, _flat(VectorQuery(vector, model)), top_k, limits)
-            return _hits(connection, scores, found_by="vector", with_text=with_text)
+            return _hits(connection, scores, passages_.c.key, found_by="vector", with_text=with_text)
 
     def search_terms(
         self,
@@ -70,7 +70,7 @@ class SqlSearch(Transactions):
         limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
             scores = self._matching(connection, _as_stored(TermQuery(counts, bm25)), top_k, limits)
-            return _hits(connection, scores, found_by="keyword", with_text=with_text)
+            return _hits(connection, scores, passages_.c.key, found_by="keyword", with_text=with_text)
 
     def scores(
         self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
@@ -90,22 +90,17 @@ class SqlSearch(Transactions):
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         wanted = {stored_term(term): term for term in terms}
         permitted, postings = permitted_documents(where), schema.postings
-        found: set[str] = set()
+        if not wanted:
+            return set()
         with self._read() as connection:
-            for some in chunked(wanted, 100):
-                there = [
-                    select(literal(term).label("term")).where(
-                        exists().where(
-                            postings.c.term == term,
-                            postings.c.passage == passages_.c.key,
-                            passages_.c.visible,
-                            *(() if permitted is None else (passages_.c.document.in_(permitted),)),
-                        )
-                    )
-                    for term in some
-                ]
-                found.update(wanted[term] for term in connection.scalars(union_all(*there)))
-        return found
+            given = given_texts(connection, wanted)
+            having = exists().where(
+                postings.c.term == given,
+                postings.c.passage == passages_.c.key,
+                passages_.c.visible,
+                *(() if permitted is None else (passages_.c.document.in_(permitted),)),
+            )
+            return {wanted[term] for term in connection.scalars(select(given).where(having)) if term in wanted}
 
     def terms_from(self, prefix: str, *, limit: int = 100_000) -> list[str]:
         column = schema.postings.c.term
@@ -149,10 +144,7 @@ class SqlSearch(Transactions):
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:
-            by_key = {
-                key: scores[id_] for id_, key in _visible_keys(connection, list(scores), permitted_documents(where))
-            }
-            return _hits(connection, by_key, found_by=found_by)
+            return _hits(connection, scores, passages_.c.id, found_by=found_by, permitted=permitted_documents(where))
 
 
 def _flat(query: VectorQuery) -> VectorQuery:
@@ -198,18 +190,29 @@ def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
     return query
 
 
-def _hits(connection: Connection, scores: Mapping[int, float], *, found_by: str, with_text: bool = True) -> list[Hit]:
-    """Hits of these passages (score by key) as far as they are visible, best first, ties by chunk id."""
+def _hits(
+    connection: Connection,
+    scores: Mapping[Any, float],
+    column: ColumnElement[Any],
+    *,
+    found_by: str,
+    permitted: Select[Any] | None = None,
+    with_text: bool = True,
+) -> list[Hit]:
+    """Hits of the passages with these values of a column (score by value) as far as they are visible and permitted,
+    best first, ties by chunk id."""
     found: list[Hit] = []
-    for keys in chunked(scores):
+    for some in chunked(scores):
         query = (
-            select(passages_.c.key, passages_.c.id, documents_.c.id.label("document_id"))
+            select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, passages_.c.key, keys), passages_.c.visible)
+            .where(among(connection, column, some), passages_.c.visible)
         )
+        if permitted is not None:
+            query = query.where(passages_.c.document.in_(permitted))
         if not with_text:
             rows = connection.execute(query)
-            found += [Hit(row.id, row.document_id, float(scores[row.key]), "", found_by) for row in rows]
+            found += [Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows]
             continue
         columns = (chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end)
         version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published)
@@ -218,7 +221,7 @@ def _hits(connection: Connection, scores: Mapping[int, float], *, found_by: str,
             Hit(
                 id=row.id,
                 document_id=row.document_id,
-                score=float(scores[row.key]),
+                score=float(scores[row.given]),
                 content=row.text,
                 found_by=found_by,
                 name=row.name,
