@@ -172,7 +172,7 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     name, url = out.splitlines()
     failed = UUID(url.rpartition("/")[2])
     assert (name, url) == (
-        "repaired · valves: Failed",
+        f"repaired · {run_id}: Failed",
         f"{operated.server.url.removesuffix('/api')}/runs/flow-run/{failed}",
     )
     (operated.folder / "repaired").touch()
