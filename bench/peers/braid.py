@@ -14,6 +14,10 @@ def case(row: Row, folder: str, *, engine: str, recorded: bool, batch: str) -> C
     from flows import run
     from flows.author import Registry
 
+    if engine == "prefect":  # imports are no part of any row
+        import flows.translator
+    if recorded:
+        import flows.run_store  # noqa: F401
     registry = Registry()
     pipeline, given = _pipeline(row, registry, folder, batch)
     store = f"sqlite:///{folder}/braid.db" if recorded else None

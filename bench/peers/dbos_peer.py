@@ -1,4 +1,6 @@
 """DBOS: a durable workflow in SQLite, a step per call, ten at once."""
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
 
 import asyncio
 

@@ -1,4 +1,6 @@
 """Hamilton: one node per step, `Parallelizable` over items, threads as executors."""
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
 
 import sys
 import types

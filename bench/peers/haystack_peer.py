@@ -1,4 +1,6 @@
 """Haystack: a component per step, a pipeline per document, ten pipelines at once in threads."""
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -151,6 +151,7 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     progress.call = Call(
         leaf.id, progress.attempts, context.identity, leaf.item, context.aside, price=spec.price, on_cost=charge.add
     )
+    progress.call.ceiling = leaf.limits.calls.limit
     ending = SUCCEEDED
     progress.is_trying = True
     try:

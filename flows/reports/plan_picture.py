@@ -83,7 +83,7 @@ def group_title(node: Group | Loop | Choice | Sub) -> str:
             policy = "" if node.policy.name == "all_or_nothing" else f" · {node.policy.name}"
             return f"{name} · {_at_once(node.limit.value, len(node.children))}{policy}"
         case Loop():
-            batch = f" · {node.batch_size} per batch" if node.batch_size else ""
+            batch = node.batch_text.replace(", ", " · ")
             over = f" · for each of {node.over}" if node.named and node.over not in node.label else ""
             return f"{node.label}{over}{batch} · {_at_once(node.limit.value)}"
         case Choice():

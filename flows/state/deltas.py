@@ -127,7 +127,7 @@ class Rewriting:
     def _copy_of(self, value: Any) -> dict[Any, Any]:
         if id(value) in self._copies:
             return value
-        mine = dict[Any, Any](value) if isinstance(value, dict) else {}
+        mine = dict(cast("dict[Any, Any]", value)) if isinstance(value, dict) else {}
         self._copies[id(mine)] = mine
         return mine
 

@@ -30,7 +30,7 @@ from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.labels import TOLD, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
-from flows.translator.task_runs import RunLabels
+from flows.translator.task_runs import RunLabels, says_more_than_the_state
 
 logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
@@ -124,7 +124,10 @@ async def _as_flow(
             return Cancelled(
                 message=f"Stopped; what had finished is kept: braid resume {prepared.context.execution_id}"
             )
-        return _final_state(kept[0])
+        state = _final_state(kept[0])
+        if state.is_completed():
+            state.data = None  # we have the result; Prefect would walk through all of it
+        return state
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
@@ -185,6 +188,9 @@ def _final_state(result: RunResult) -> State[Any]:
 
 def _send_logs_to_prefect() -> None:
     """Make the records of our loggers part of the Prefect run they are written in."""
+    for handler in logging.getLogger("prefect.task_runs").handlers:
+        if isinstance(handler, APILogHandler) and says_more_than_the_state not in handler.filters:
+            handler.addFilter(says_more_than_the_state)
     for name in LOGGERS:
         ours = logging.getLogger(name)
         if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):

@@ -1,14 +1,18 @@
 """Leaves as Prefect task runs: awaited directly, with Prefect's retries, and stopped at any moment."""
 
 import asyncio
+import copy
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from prefect import State, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
+from prefect.results import ResultRecordMetadata  # pyright: ignore[reportPrivateImportUsage]  (users find it here)
 from prefect.states import Cancelled, Completed
 from prefect.utilities.annotations import quote
 
@@ -57,14 +61,10 @@ class _TaskRun:
         self.stopped = False
 
     async def run(self) -> LeafResult:
-        retry = self.leaf.node.retry
-        made: Any = _leaf_task.with_options(
-            name=self.leaf.node.spec.name,
-            task_run_name=self.name.replace("{", "{{").replace("}", "}}"),
-            retries=retry.max_attempts - 1,
-            retry_delay_seconds=0,
-            retry_condition_fn=self._may_retry,
-        )
+        made = copy.copy(_step_task(self.leaf.node.spec.name, self.leaf.node.retry.max_attempts - 1))
+        made.task_run_name = self.name.replace("{", "{{").replace("}", "}}")
+        made.retry_condition_fn = self._may_retry
+        _OURS.set(True)
         running = asyncio.ensure_future(made(quote(self), return_state=True))
         try:
             await asyncio.shield(running)
@@ -85,11 +85,11 @@ class _TaskRun:
             return await run_inline(self.leaf)
         return conclude(self.leaf, ended)
 
-    async def attempt(self) -> State[Any] | None:
+    async def attempt(self) -> State[Any]:
         """The body of the task: one attempt."""
         leaf = self.leaf
         if self.stopped:
-            return Cancelled(message="Stopped before it started")
+            return Cancelled(message="Stopped before it started", data=_NOTHING)
         context = TaskRunContext.get()
         if context is not None:
             # Not as tags of the task: for those, Prefect would ask the server for a limit before every task run.
@@ -103,18 +103,19 @@ class _TaskRun:
         ending = ended.ending
         if ending.stopped and not ending.refused:
             text = "its thread goes on, its result will be dropped" if ending.status == "abandoned" else "stopped"
-            return Cancelled(message=f"The result is no longer wanted: {text}")
+            return Cancelled(message=f"The result is no longer wanted: {text}", data=_NOTHING)
         self.ended = ended
         if ending.refused:
-            return Cancelled(message=str(ending.error))
+            return Cancelled(message=str(ending.error), data=_NOTHING)
         if ending.error is not None:
             if ending.error.__cause__ is not None:
                 cause = traceback_text(ending.error.__cause__)
                 logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.progress.attempts, cause)
             raise ending.error
         if leaf.progress.call.failures:
-            return Completed(name="PartialSuccess", message=f"{len(leaf.progress.call.failures)} item(s) set aside")
-        return None
+            text = f"{len(leaf.progress.call.failures)} item(s) set aside"
+            return Completed(name="PartialSuccess", message=text, data=_NOTHING)
+        return Completed(data=_NOTHING)
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
@@ -148,5 +149,23 @@ class _TaskRun:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, log_prints=False)
-async def _leaf_task(run: _TaskRun) -> State[Any] | None:
+async def _leaf_task(run: _TaskRun) -> State[Any]:
     return await run.attempt()
+
+
+@lru_cache(maxsize=1024)
+def _step_task(name: str, retries: int) -> Any:
+    """The task of a step; its calls are copies, since making a task reads the source of its function."""
+    return _leaf_task.with_options(name=name, retries=retries, retry_delay_seconds=0)
+
+
+_NOTHING: Any = ResultRecordMetadata.model_construct(storage_key="", serializer=None)
+"""The data of every state of a task run. Results are the engine's; without this, Prefect makes a record for each."""
+_OURS: ContextVar[bool] = ContextVar("ours", default=False)
+"""Whether the task run is one of ours."""
+
+
+def says_more_than_the_state(record: logging.LogRecord) -> bool:
+    """Whether a record of a task run is worth sending: not if it only says that the task run is completed."""
+    finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
+    return not (finished and _OURS.get())

@@ -67,8 +67,8 @@ def test_time_left_is_told_once_it_can_be_known() -> None:
 def test_documents_are_counted_and_a_loop_over_nothing_has_no_part() -> None:
     loop = {"for_each": "xs", "id": "loop", "steps": ["work", "publish"]}
     seen = Watched([loop, {**loop, "id": "empty"}])
-    seen.see(LoopStarted(StepPath("0"), "loop", 2, 100))
-    seen.see(LoopStarted(StepPath("1"), "empty", 0, 0))
+    seen.see(LoopStarted(StepPath("0"), "loop", 2, elements=100))
+    seen.see(LoopStarted(StepPath("1"), "empty", 0, elements=0))
     seen.end("0[0].0")
     seen.end("0[0].1")
     seen.end_item("0[0]", 64)
