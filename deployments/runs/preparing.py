@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
+from deployments.runs.notices import ingestion_notices
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
@@ -72,6 +73,7 @@ def prepare(
         rates=_rates(plan, settings),
         summary=ingestion_summary,
         more_pages=balance_page,
+        notices=ingestion_notices(request, values, settings),
     )
 
 

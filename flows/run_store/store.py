@@ -163,6 +163,21 @@ class RunStore:
         with self._engine.begin() as connection:
             return connection.execute(sa.delete(finished_calls).where(finished_calls.c.kept_at < older_than)).rowcount
 
+    def output_files(self, *, older_than: float) -> dict[str, list[str]]:
+        """The URIs of the files with whole outputs, by run that ended before a time (seconds since the epoch)."""
+        ended = runs.c.started + sa.func.coalesce(runs.c.seconds, 0.0)
+        query = sa.select(outputs.c.run_id, outputs.c.uri).join(runs, runs.c.run_id == outputs.c.run_id)
+        found: dict[str, list[str]] = {}
+        with self._engine.connect() as connection:
+            for run_id, uri in connection.execute(query.where(outputs.c.uri.is_not(None), ended < older_than)):
+                found.setdefault(run_id, []).append(uri)
+        return found
+
+    def forget_output_files(self, run_id: str) -> None:
+        """Record that the files with the whole outputs of a run are gone; the shortened outputs stay."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(outputs).where(outputs.c.run_id == run_id).values(uri=None))
+
     # Reading.
 
     def recent(

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from prefect import State, flow
 from prefect.context import FlowRunContext
+from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
@@ -168,6 +169,9 @@ async def _run(prepared: Prepared) -> RunResult:
         labels = RunLabels(prepared.plan.pipeline.name, names)
         result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
     await pages.conclude(prepared, result)
+    for notice in prepared.notices(result):
+        related = [dict(each) for each in notice.related]
+        emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))
     return replace(result, flow_run_id=current_flow_run_id())
 
 

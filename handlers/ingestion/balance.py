@@ -1,7 +1,7 @@
 """The balance of an ingestion: every object that a source holds has exactly one outcome."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from handlers.sources import RULES
@@ -68,7 +68,8 @@ class Balance:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Balance":
-        return cls(**{name: value for name, value in values.items() if name != "exact"})
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def add_balances(source: str, pattern: str, run_id: str, parts: Iterable[Balance]) -> Balance:

@@ -14,7 +14,7 @@ from flows.author import Call, handler
 from flows.errors import FatalError, suggest
 from flows.model import share_of
 from flows.state import DiskSequence, Spool, chunked
-from flows.storage import Storage, canonical_uri, glob_filter, path_below
+from flows.storage import canonical_uri, glob_filter, path_below
 from handlers.extraction import split_member
 from handlers.ingestion.batching import Batching, make_batches
 from handlers.ingestion.comparison import Comparison
@@ -24,7 +24,7 @@ from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
 from handlers.records import SourceFile, document_id_of
-from handlers.sources import HIDDEN, Coverage, is_manifest
+from handlers.sources import HIDDEN, Coverage, canonical_place, is_manifest
 from handlers.stores import DocumentPlace, DocumentState, IndexStore, Rename
 
 _PAGE = 500
@@ -120,7 +120,7 @@ class _Place:
     """Which documents of the index a listing stands for: if it lacks one of these, that is gone."""
 
     def __init__(self, source: str, pruning: Pruning, call: Call) -> None:
-        self.root = canonical_uri(Storage.join(source)) if source and not is_manifest(source) else ""
+        self.root = canonical_place(source) if source and not is_manifest(source) else ""
         store: IndexStore = call.services["index_store"]
         self.records = store.sources() if self.root else []
         self._coverage = Coverage(self.records)

@@ -1,13 +1,11 @@
 """Documents of the index compared with their files: what each of them needs."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 from flows.author import Call
 from flows.errors import StorageError
 from flows.state import Spool
-from flows.storage import Storage
-from handlers.extraction import Unreadable, read_source, split_member
+from handlers.extraction import Unreadable, hash_source
 from handlers.ingestion.facets import DOCUMENTS, stale_facets, wanted_facets
 from handlers.records import SourceFile
 from handlers.stores import DocumentState, Restatement
@@ -33,7 +31,6 @@ class Comparison:
 
     def __post_init__(self) -> None:
         self.wanted = wanted_facets(self.call)
-        self.storage: Storage = self.call.services["storage"]
 
     def compare(self, state: DocumentState, source: SourceFile) -> None:
         """Sort a file whose document the index knows."""
@@ -86,10 +83,7 @@ class Comparison:
     def digest(self, source: SourceFile) -> str:
         """The hash of the content; empty if it cannot be read now."""
         try:
-            if split_member(source.uri)[1]:
-                return hashlib.sha256(read_source(source.uri, self.call)).hexdigest()
-            with self.storage.open(source.uri) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+            return hash_source(source.uri, self.call, source=source.source)
         except (StorageError, Unreadable) as error:
             self.call.logger.warning("%s: cannot be read (%s)", source.name, error)
             return ""
