@@ -22,6 +22,7 @@ from flows.engine import attempt, conclude, next_delay
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError
 from flows.reports import StepNames, counted, time_text
+from flows.translator.labels import step_uses_index
 from flows.translator.waiting import shown_waiting
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class RunLabels:
         group = self.names.group(leaf.path)
         return [
             f"pipeline:{self.pipeline}",
-            f"index:{leaf.context.index}" if "index_store" in leaf.node.spec.needs else "",
+            f"index:{leaf.context.index}" if step_uses_index(leaf.node) else "",
             f"handler:{leaf.node.spec.name}",
             f"group:{group}" if group else "",
             *(f"resource:{name}" for name in leaf.node.uses),

@@ -89,7 +89,7 @@ def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
         browser.get(f"{ui}/artifacts/artifact/{artifact_of(operated, run, key)}")
         see(browser, *texts)
         if key in DRAWN:
-            wait_for(lambda: is_drawn(browser) or None, lambda: f"the picture of {key} is not drawn")
+            wait_for(lambda: is_drawn(browser) or None, lambda key=key: f"the picture of {key} is not drawn")
         picture(browser, f"page-{key}")
 
 
