@@ -3,7 +3,8 @@
 Every file of `tests/support/document_bombs.py` is ingested in full size, in a process of its own, with the limits that
 settings have by default. A bomb is held if the ingestion ends with an exact balance, the innocent documents are found,
 the bomb is processed or set aside with a reason, and the main process stays below `--main-cpu-s` and `--main-mb`, with
-something added for the size of the file: a text of many words costs as much as it is long. The exit code is 1 if one is not held.
+something added for the size of the file: a text of many words costs as much as it is long. The exit code is 1 if one is
+not held.
 """
 
 import argparse

@@ -29,7 +29,7 @@ _LINE = re.compile(r"[^\n]*\n?")
 def bounded(count: Count, size: int) -> Count:
     """The count, but at least as many tokens as a text of that length usually has.
 
-    A text that has more than `size` for its length alone is not counted: the tokenizer needs a hundred times its memory.
+    One with more than `size` for its length alone is not counted: the tokenizer needs a hundred times its memory.
     """
 
     def counted(text: str) -> int:
