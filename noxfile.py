@@ -53,7 +53,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Write the reference tables, draw the pictures and build the site into `site/`; `-- serve` shows it as you write."""
+    """Write the tables, draw the pictures and build the site into `site/`; `-- serve` shows it as you write."""
     run(session, "python", "-m", "docs.reference.write")
     run(session, "python", "-m", "docs.images.draw")
     run(session, "mkdocs", *(session.posargs or ["build", "--strict"]))

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployments.settings import Settings
+from deployments.settings import PIPELINES, Settings
 from flows.errors import DuplicateName, InvalidPipeline, UnknownName
 from flows.loaders import LoadedPipeline, load_pipeline
 from flows.model import Pipeline, name_in
 
-FOLDER = Path(__file__).parent / "pipelines"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -58,7 +57,7 @@ def load_catalog(settings: Settings) -> Catalog:
     """
     loaded: dict[str, LoadedPipeline] = {}
     broken: dict[Path, InvalidPipeline] = {}
-    for path in _files([FOLDER, *settings.pipelines_dirs]):
+    for path in _files([PIPELINES, *settings.pipelines_dirs]):
         try:
             found = load_pipeline(path)
         except InvalidPipeline as problems:

@@ -2,44 +2,82 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from deployments.commands.ask import ask
 from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, VerboseOption, show_logs, stderr
-from deployments.commands.demo import demo
-from deployments.commands.deploy import deploy
-from deployments.commands.doctor import doctor
-from deployments.commands.documents import app as documents
-from deployments.commands.evaluate import evaluate
-from deployments.commands.handlers import handlers
-from deployments.commands.import_ import import_pipeline
-from deployments.commands.index import app as index
-from deployments.commands.ingest import ingest
-from deployments.commands.mcp import mcp_command
-from deployments.commands.new import app as new
 from deployments.commands.plain_output import write_plainly
-from deployments.commands.plan import plan
-from deployments.commands.replay import replay
-from deployments.commands.resume import resume
-from deployments.commands.run import run
-from deployments.commands.runs import app as runs
-from deployments.commands.schema import schema
-from deployments.commands.search import search
-from deployments.commands.serve import serve_command
 from deployments.commands.stopping import stop_on_signals
-from deployments.commands.tokens import app as tokens
-from deployments.commands.up import up
-from deployments.commands.validate import validate
 
 _ROOT = Path(__file__).parent.parent
 
+_COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("demo", "demo", "Use"),
+    "ingest": ("ingest", "ingest", "Use"),
+    "search": ("search", "search", "Use"),
+    "ask": ("ask", "ask", "Use"),
+    "run": ("run", "run", "Use"),
+    "resume": ("resume", "resume", "Use"),
+    "plan": ("plan", "plan", "Write pipelines"),
+    "validate": ("validate", "validate", "Write pipelines"),
+    "handlers": ("handlers", "handlers", "Write pipelines"),
+    "schema": ("schema", "schema", "Write pipelines"),
+    "import": ("import_", "import_pipeline", "Write pipelines"),
+    "new": ("new", "app", "Write pipelines"),
+    "up": ("up", "up", "Operate"),
+    "deploy": ("deploy", "deploy", "Operate"),
+    "serve": ("serve", "serve_command", "Operate"),
+    "mcp": ("mcp", "mcp_command", "Operate"),
+    "tokens": ("tokens", "app", "Operate"),
+    "evaluate": ("evaluate", "evaluate", "Look"),
+    "doctor": ("doctor", "doctor", "Look"),
+    "replay": ("replay", "replay", "Look"),
+    "index": ("index", "app", "Look"),
+    "documents": ("documents", "app", "Look"),
+    "runs": ("runs", "app", "Look"),
+}
+"""Module of `deployments.commands`, name in it, and panel of the help."""
+_HELP = {
+    "index": "List, copy, compare and delete indexes.",
+    "tokens": "Make, list and revoke tokens for serve.",
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name; a module is imported when its command is asked for, since some take long to import."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, attribute, panel = _COMMANDS[name]
+        found = getattr(importlib.import_module(f"deployments.commands.{module}"), attribute)
+        around = typer.Typer()
+        if isinstance(found, typer.Typer):
+            more = {"help": _HELP[name]} if name in _HELP else {}
+            around.add_typer(found, name=name, rich_help_panel=panel, epilog=EXIT_CODES, **more)
+        else:
+            around.command(name, rich_help_panel=panel, epilog=EXIT_CODES)(found)
+        return typer.main.get_group(around).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # pyright: ignore[reportAttributeAccessIssue]  (nothing writes to it)
+
+
 app = typer.Typer(
     name="braid",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
@@ -83,34 +121,6 @@ def braid(
     """
     del version  # printed by its own callback, which needs no command
     show_logs(verbose)
-
-
-_GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Use": (demo, ingest, search, ask, run, resume),
-    "Write pipelines": (plan, validate, handlers, schema),
-    "Operate": (up, deploy),
-    "Look": (evaluate, doctor, replay),
-}
-for _group, _commands in _GROUPS.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_group, epilog=EXIT_CODES)(_command)
-app.command("import", rich_help_panel="Write pipelines", epilog=EXIT_CODES)(import_pipeline)
-app.add_typer(
-    index, name="index", rich_help_panel="Look", epilog=EXIT_CODES, help="List, copy, compare and delete indexes."
-)
-app.add_typer(
-    documents,
-    name="documents",
-    rich_help_panel="Look",
-    epilog=EXIT_CODES,
-)
-app.command("mcp", rich_help_panel="Operate", epilog=EXIT_CODES)(mcp_command)
-app.command("serve", rich_help_panel="Operate", epilog=EXIT_CODES)(serve_command)
-app.add_typer(
-    tokens, name="tokens", rich_help_panel="Operate", epilog=EXIT_CODES, help="Make, list and revoke tokens for serve."
-)
-app.add_typer(new, name="new", rich_help_panel="Write pipelines", epilog=EXIT_CODES)
-app.add_typer(runs, name="runs", rich_help_panel="Look", epilog=EXIT_CODES)
 
 
 def main() -> None:

@@ -38,8 +38,11 @@ def require_index(settings: Settings, name: str) -> None:
     Raises:
         UnknownName: there is no such index; the message suggests the nearest.
     """
+    url = settings.index_location(index_name(name))
+    if url.startswith(_SQLITE) and _file_of(url).exists():
+        return  # without a look into every other file
     names = index_names(settings)
-    if not _is_there(settings.index_location(name), index_name(name), names):
+    if not _is_there(url, name, names):
         raise MissingIndex("index", name, names or ())
 
 
@@ -91,8 +94,12 @@ def is_postgres(url: str) -> bool:
 
 def _is_there(url: str, name: str, names: Sequence[str] | None) -> bool:
     if url.startswith(_SQLITE):
-        return Path(url.removeprefix(_SQLITE)).exists()
+        return _file_of(url).exists()
     return names is None or name in names
+
+
+def _file_of(url: str) -> Path:
+    return Path(url.removeprefix(_SQLITE))
 
 
 def _names_of_files(template: str) -> list[str]:

@@ -28,6 +28,8 @@ WORK_POOL = "braid"
 """The default work pool on the Prefect server."""
 SERVE_PORT = 4210
 """The default port of `braid serve`."""
+PIPELINES = Path(__file__).parent / "pipelines"
+"""The folder of our own pipelines."""
 
 
 class Settings(BaseSettings):
@@ -96,6 +98,11 @@ class Settings(BaseSettings):
     )
     pipelines_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description=f"Folders with pipelines of your own, separated by {os.pathsep!r} or commas."
+    )
+    project: str | None = Field(
+        default=None,
+        pattern=r"[a-z0-9][a-z0-9_-]*",
+        description="Name of this project on a Prefect server that several projects share; default: its folder.",
     )
     schedules: Path | None = Field(
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."

@@ -15,7 +15,7 @@ from deployments.commands.search import (
     filters_of,
 )
 from deployments.indexes import require_index
-from deployments.runs import checked_question, require_chat, run_search
+from deployments.runs import Searches, checked_question, require_chat
 from deployments.screen import errors_json, failure_tables
 from deployments.settings import load_settings
 from flows.author import cost_text
@@ -52,8 +52,7 @@ def ask(
         "multi_query": multi_query,
         "hyde": hyde,
     }
-    catalog = load_catalog(settings)
-    result = run_search(catalog.find("ask"), parameters, settings=settings, catalog=catalog, index=index)
+    result = Searches(settings, load_catalog(settings)).run("ask", parameters, index=index)
     answer = result.context.data.get("answer")
     if json_output:
         emit(

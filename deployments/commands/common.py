@@ -15,6 +15,7 @@ from rich.text import Text
 
 from deployments.commands.completion import complete_indexes, complete_runs
 from deployments.commands.plain_output import can_be_written
+from deployments.server.connecting import server_trouble
 from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
 from flows.model import hide_secrets
@@ -105,9 +106,10 @@ def reported(command: Command) -> Command:
             complain(error, as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
         except Exception as error:
-            if isinstance(error, BrokenPipeError) or not _is_from_outside(error):
+            trouble = server_trouble(error)
+            if isinstance(error, BrokenPipeError) or (trouble is None and not _is_from_outside(error)):
                 raise
-            complain(OrchestrationError(_one_line(error)), as_json=as_json)
+            complain(OrchestrationError(trouble or _one_line(error)), as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             stderr().print("Interrupted; finished steps are kept: see `braid runs`, `braid resume`.", style="yellow")

@@ -1,24 +1,26 @@
 """Names that the shell completes: pipelines, runs and indexes; a setting that cannot be used completes nothing."""
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from deployments.catalog import load_catalog
-from deployments.indexes import index_names
-from deployments.runs import open_run_store
-from deployments.settings import Settings, load_settings
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 _MOST = 50
 
 
 def complete_pipelines(incomplete: str) -> list[str]:
     """The pipelines of the catalog whose names begin so."""
+    from deployments.catalog import load_catalog
+
     return _beginning(incomplete, lambda settings: load_catalog(settings).loaded)
 
 
 def complete_runs(incomplete: str) -> list[str]:
     """The newest runs whose ids begin so."""
+    from deployments.runs import open_run_store
 
-    def newest(settings: Settings) -> list[str]:
+    def newest(settings: "Settings") -> list[str]:
         with open_run_store(settings) as store:
             return [record.run_id for record in store.beginning_with(incomplete, limit=_MOST)]
 
@@ -27,10 +29,14 @@ def complete_runs(incomplete: str) -> list[str]:
 
 def complete_indexes(incomplete: str) -> list[str]:
     """The indexes whose names begin so."""
+    from deployments.indexes import index_names
+
     return _beginning(incomplete, lambda settings: index_names(settings) or ())
 
 
-def _beginning(incomplete: str, names: Callable[[Settings], Iterable[str]]) -> list[str]:
+def _beginning(incomplete: str, names: "Callable[[Settings], Iterable[str]]") -> list[str]:
+    from deployments.settings import load_settings  # every command imports this module, few complete anything
+
     try:
         return [name for name in names(load_settings()) if name.startswith(incomplete)]
     except Exception:  # a message would end up in the command line that is being written

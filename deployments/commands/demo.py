@@ -14,7 +14,7 @@ from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, WorkersOption, emit, reported, stdout
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
 from deployments.indexes import remove_index
-from deployments.runs import Request, make_services, run_search
+from deployments.runs import Request, Searches, make_services
 from deployments.screen import failure_tables, hit_json, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
@@ -55,27 +55,22 @@ def demo(
     request = Request(catalog.find("ingest"), parameters, index=INDEX, ceiling=ceiling_from(max_workers), engine=engine)
     result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     services = make_services(settings, INDEX)
+    searches = Searches(settings, catalog)
     answers: list[dict[str, Any]] = []
     try:
         counts: dict[str, int] = services["index_store"].statistics()
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
-            answer = run_search(
-                catalog.find("search"),
-                {"query": question, "top_k": 1},
-                settings=settings,
-                catalog=catalog,
-                index=INDEX,
-                services=services,
-            )
-            hits = list(answer.context.data.get("results", ()))
+            answer = searches.run("search", {"query": question, "top_k": 1}, index=INDEX, services=services)
+            found = answer.context.data.get("results", ())
+            hits = [hit_json(rank, hit) for rank, hit in enumerate(found, start=1)]
             answers.append(
                 {
                     "question": question,
                     "seconds": answer.seconds,
                     "status": answer.status,
                     "expected_document": asked["document"],
-                    "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                    "hits": hits,
                 }
             )
             if not json_output:

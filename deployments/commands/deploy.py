@@ -27,10 +27,18 @@ def deploy(
         ),
     ] = None,
     work_pool: Annotated[
-        str, typer.Option("--work-pool", metavar="POOL", help="The pool whose workers run them; created if missing.")
-    ] = WORK_POOL,
+        str | None,
+        typer.Option(
+            "--work-pool",
+            metavar="POOL",
+            help=f"The pool whose workers run them, created if missing. Default: as they are, new ones in {WORK_POOL}.",
+        ),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove our deployments whose pipelines are no longer in the catalog.")
+    ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Change deployments of another project or clone, which are ours then.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     json_output: JsonOption = False,
@@ -53,7 +61,15 @@ def deploy(
     url = connect(settings)
     from deployments.server.deploying import deploy as bring  # imports Prefect, which takes seconds
 
-    changes = bring(name or (), catalog=catalog, settings=settings, work_pool=work_pool, prune=prune, dry_run=dry_run)
+    changes = bring(
+        name or (),
+        catalog=catalog,
+        settings=settings,
+        work_pool=work_pool,
+        prune=prune,
+        take_over=take_over,
+        dry_run=dry_run,
+    )
     for path, problems in catalog.broken.items():
         stderr().print(f"left out: {path}: {problems}", style="yellow")
     if json_output:

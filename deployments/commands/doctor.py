@@ -51,7 +51,8 @@ _LEAST_FREE_BYTES = 1_000_000_000
 @reported
 def doctor(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mark runs whose process is gone as interrupted, here and in Prefect.")
+        bool,
+        typer.Option("--repair", help="Put right what crashes left: runs without a process, here and in Prefect."),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """`braid resume`: continue a run that has not succeeded."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,12 @@ from deployments.commands.common import (
     stdout,
 )
 from deployments.commands.execution import EngineOption, ceiling_from, run_watched
-from deployments.commands.run import read_parameters
-from deployments.runs import find_run, request_to_resume
+from deployments.commands.run import read_parameters, run_deployed
+from deployments.runs import Request, find_run, request_to_resume
 from deployments.screen import result_json, result_tables
 from deployments.setting_values import read_budget
 from deployments.settings import load_settings
+from flows.model import InvalidParameters
 
 
 @reported
@@ -39,6 +40,10 @@ def resume(
     ] = False,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
+    deployed: Annotated[
+        bool, typer.Option("--deployed", help="Continue it as a run of its deployment on the Prefect server instead.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --deployed: wait until it has ended.")] = False,
     engine: EngineOption = "prefect",
     json_output: JsonOption = False,
 ) -> None:
@@ -53,11 +58,25 @@ def resume(
 
       braid resume 261121-0529 --max-workers 2
 
+      braid resume 261121-0529 --deployed --wait      (a worker does it)
+
       braid resume 261121-0529 --budget usd=10        (in all, including the earlier runs)
     """
+    if wait and not deployed:
+        raise InvalidParameters("--wait needs --deployed; without --deployed, the command always waits for the run")
     settings = load_settings()
     catalog = load_catalog(settings)
     earlier = find_run(run, settings)
+    if deployed:
+        # The worker reads the parameters of that run in the run store; here are only those that replace them.
+        given: dict[str, Any] = {**read_parameters(parameter or ()), "resume_from": earlier.run_id}
+        again = Request(
+            catalog.find(earlier.pipeline),
+            given | ({"resume_anyway": True} if force else {}),
+            ceiling=ceiling_from(max_workers),
+            budget=read_budget(budget or ()),
+        )
+        run_deployed(again, settings, wait=wait, json_output=json_output)
     request = request_to_resume(earlier, catalog=catalog, given=read_parameters(parameter or ()))
     request = replace(
         request,

@@ -85,11 +85,11 @@ def run(
         engine=engine,
     )
     if deployed:
-        _run_deployed(request, settings, wait=wait, json_output=json_output)
+        run_deployed(request, settings, wait=wait, json_output=json_output)
     execute(request, settings=settings, catalog=catalog, json_output=json_output)
 
 
-def _run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:
+def run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:
     """Start a run of a deployment and end the command: at once with 0, or as the run ended."""
     url = connect(settings)
     from deployments.server.triggering import trigger  # imports Prefect, which takes seconds

@@ -14,7 +14,7 @@ from deployments.settings import load_settings
 from flows.errors import suggest
 from flows.model import InvalidParameters
 
-STATUSES = ("succeeded", "partial", "failed", "running", "interrupted", "cancelled")
+STATUSES = ("succeeded", "partial", "failed", "running", "cancelled", "crashed")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 

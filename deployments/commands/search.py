@@ -1,16 +1,18 @@
 """`braid search`: the passages that answer a question, in milliseconds, since Prefect is never imported."""
 
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.catalog import load_catalog
 from deployments.commands.common import CODE_OF_STATUS, IndexOption, JsonOption, emit, reported, stderr, stdout
-from deployments.indexes import require_index
-from deployments.runs import checked_question, require_chat, run_search
-from deployments.screen import errors_json, explanation, failure_tables, hit_json, show_explanation, show_hits
-from deployments.settings import load_settings
+from deployments.nearby import search_nearby
+from deployments.screen import show_explanation, show_hits
+from deployments.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 TagOption = Annotated[
     list[str] | None,
@@ -26,6 +28,8 @@ HydeOption = Annotated[
     bool, typer.Option("--hyde", help="Let a language model invent an answer, and also search for passages near it.")
 ]
 
+LocalOption = Annotated[bool, typer.Option("--local", help="Search in this process, also if `braid serve` runs.")]
+
 
 @reported
 def search(
@@ -36,9 +40,13 @@ def search(
     multi_query: MultiQueryOption = False,
     hyde: HydeOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the reasons for the rank of each passage.")] = False,
+    local: LocalOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Answer a question with passages of an index, found by meaning, by words and by entities at once.
+
+    A running `braid serve` or `braid up` with the same BRAID_HOME and settings answers, since its models are loaded.
+    The answer is the same in this process, which is used if there is none or with --local.
 
     Examples:
 
@@ -49,47 +57,66 @@ def search(
       braid search "leap seconds" --index demo --top 3 --json | jq '.hits[].document'
     """
     settings = load_settings()
-    require_index(settings, index)
-    if multi_query or hyde:
-        require_chat(settings)
     began = time.perf_counter()
-    parameters = {
-        "query": checked_question(question),
-        "top_k": top,
+    asked = {
+        "question": question,
+        "top": top,
         "filters": filters_of(tag),
+        "explain": explain,
         "multi_query": multi_query,
         "hyde": hyde,
-        "explain": explain,
     }
-    catalog = load_catalog(settings)
-    result = run_search(catalog.find("search"), parameters, settings=settings, catalog=catalog, index=index)
-    hits = list(result.context.data.get("results", ()))
-    explained = explanation(result.context.data, hits) if explain else None
+    answer = None if local else search_nearby(settings, index, asked)
+    failures: list[RenderableType] = []
+    if answer is None or answer["errors"]:  # here, an error can be shown with its cause and a cure
+        answer, failures = _search_here(settings, index, asked)
     if json_output:
-        emit(
-            {
-                "question": question,
-                "index": index,
-                "filters": parameters["filters"],
-                "status": result.status,
-                "seconds": result.seconds,
-                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
-                "errors": errors_json(result),
-                "cost": result.cost,
-                **({"explanation": explained} if explained else {}),
-            }
-        )
+        emit({name: value for name, value in answer.items() if name != "explanation" or explain})
     else:
+        hits = answer["hits"]
         show_hits(stdout(), question, hits)
-        if explained:
-            show_explanation(stdout(), explained, hits)
+        if explain:
+            show_explanation(stdout(), answer["explanation"], hits)
         seconds = time.perf_counter() - began
         stderr().print(
-            f"{len(hits)} passages in {seconds:.2f} s ({result.seconds * 1000:.0f} ms searching)", style="dim"
+            f"{len(hits)} passages in {seconds:.2f} s ({answer['seconds'] * 1000:.0f} ms searching)", style="dim"
         )
-        for part in failure_tables(result.outcomes):
+        for part in failures:
             stderr().print(part)
-    raise typer.Exit(CODE_OF_STATUS[result.status])
+    raise typer.Exit(CODE_OF_STATUS[answer["status"]])
+
+
+def _search_here(
+    settings: Settings, index: str, asked: Mapping[str, Any]
+) -> "tuple[dict[str, Any], list[RenderableType]]":
+    """The answer of a search in this process, and its failures as they are shown."""
+    from deployments.catalog import load_catalog
+    from deployments.indexes import require_index
+    from deployments.runs import Searches, checked_question, require_chat
+    from deployments.screen import errors_json, explanation, failure_tables, hit_json
+
+    require_index(settings, index)
+    if asked["multi_query"] or asked["hyde"]:
+        require_chat(settings)
+    parameters = {
+        "query": checked_question(asked["question"]),
+        "top_k": asked["top"],
+        **{name: asked[name] for name in ("filters", "multi_query", "hyde", "explain")},
+    }
+    result = Searches(settings, load_catalog(settings)).run("search", parameters, index=index)
+    hits = list(result.context.data.get("results", ()))
+    answer: dict[str, Any] = {
+        "question": asked["question"],
+        "index": index,
+        "filters": asked["filters"],
+        "status": result.status,
+        "seconds": result.seconds,
+        "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+        "errors": errors_json(result),
+        "cost": result.cost,
+        "explanation": explanation(result.context.data, hits) if asked["explain"] else None,
+    }
+    return answer, failure_tables(result.outcomes)
 
 
 def filters_of(tags: list[str] | None) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from deployments.catalog import load_catalog
-from deployments.commands.common import reported, stderr, stdout
+from deployments.commands.common import FAILED, complain, reported, stderr, stdout
 from deployments.commands.deploy import show_changes
 from deployments.server.local import PORT, LocalServer, free_port_near
+from deployments.server.supervising import GivenUp, Program, Running, Supervisor
 from deployments.settings import SERVE_PORT, WORK_POOL, Settings, load_settings
-from flows.errors import OrchestrationError
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @reported
@@ -34,6 +36,9 @@ def up(
 ) -> None:
     """Start a Prefect server, deploy every pipeline, start a worker and the search page; Ctrl-C stops all of it.
 
+    What ends by itself is started again; what ends again and again is given up, with exit code 1. What a crash left is
+    put right, at the start and while it runs.
+
     Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
     schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.
 
@@ -47,21 +52,55 @@ def up(
     catalog = load_catalog(settings)
     _make_paths_absolute(settings)
     with _until_interrupted(), LocalServer(settings.home / "server", port=port) as server:
+        if server.leftovers:
+            _say(f"ended {server.leftovers} processes that were left behind")
         stderr().print("Starting the Prefect server …", style="dim")
-        server.start_server()
+        supervisor = Supervisor(_programs(server, runs), say=_say)
+        supervisor.adopt("server", server.start_server())
         os.environ.update({name: value for name, value in server.environment.items() if name.startswith("PREFECT_")})
         from deployments.server.deploying import deploy  # imports Prefect, which takes seconds
+        from deployments.server.keeping import Keeper
 
+        keeper = Keeper(settings, say=_say)
+        for finding in keeper.reconcile():
+            _say(finding.text)
         show_changes(deploy((), catalog=catalog, settings=settings))
         for path, problems in catalog.broken.items():
             stderr().print(f"left out: {path}: {problems}", style="yellow")
-        worker = server.start_worker(WORK_POOL, limit=runs)
-        service = server.start_service(serve_port or free_port_near(SERVE_PORT))
+        supervisor.adopt("worker", server.start_worker(WORK_POOL, limit=runs))
+        supervisor.adopt("serve", server.start_service(serve_port or free_port_near(SERVE_PORT)))
         _announce(server)
-        processes = {"worker": worker, "serve": service}
-        while not (ended := [name for name, process in processes.items() if process.poll() is not None]):
-            time.sleep(0.5)
-        raise OrchestrationError(f"{ended[0]} ended by itself; its log is {server.log(ended[0])}")
+        with keeper:
+            while True:
+                try:
+                    supervisor.look()
+                except GivenUp as error:
+                    complain(error, as_json=False)
+                    raise typer.Exit(FAILED) from None
+                time.sleep(0.5)
+
+
+def _programs(server: LocalServer, runs: int) -> list[Program]:
+    """What is kept running; the search page stays at its address."""
+
+    def service() -> Running:
+        return server.start_service(int((server.state.service or "").rpartition(":")[2]))
+
+    def program(name: str, start: Callable[[], Running], answers: Callable[[], bool] | None) -> Program:
+        return Program(
+            name, start, lambda: server.stop_program(name), answers=answers, log_end=lambda: server.log_end(name)
+        )
+
+    return [
+        program("server", server.launch_server, server.answers),
+        program("worker", lambda: server.start_worker(WORK_POOL, limit=runs), None),
+        program("serve", service, server.service_answers),
+    ]
+
+
+def _say(text: str) -> None:
+    """Report what happened, with the time of day."""
+    stderr().print(f"{time.strftime('%H:%M:%S')} {text}", style="yellow", markup=False)
 
 
 def _announce(server: LocalServer) -> None:
@@ -89,17 +128,22 @@ def _make_paths_absolute(settings: Settings) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
+def _ignored(number: int) -> bool:
+    """Whether the end of a terminal is to be ignored (`nohup`)."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+
+
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the block, as usual for a server; neither can interrupt the ending."""
+    """Let Ctrl-C, SIGTERM and the end of its terminal end the block; none of them can interrupt the ending."""
 
     def stop(_: int, __: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         stderr().print("\nStopping the worker and the server …", style="dim")
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _SIGNALS if not _ignored(number)}
     try:
         yield
     except KeyboardInterrupt:

@@ -7,11 +7,12 @@ from deployments.runs.recording import start_recording
 from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
 from deployments.runs.run import arun_pipeline, run_pipeline
-from deployments.runs.searching import checked_question, require_chat, run_search
+from deployments.runs.searching import Searches, checked_question, require_chat
 from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
     "Request",
+    "Searches",
     "TaskRunner",
     "arun_pipeline",
     "checked_question",
@@ -24,7 +25,6 @@ __all__ = [
     "request_to_resume",
     "require_chat",
     "run_pipeline",
-    "run_search",
     "start_recording",
     "with_inputs",
 ]

@@ -1,9 +1,9 @@
 """From a request and the settings to a run that can start: overrides, plan, context, fingerprints, shared rates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
@@ -20,6 +20,8 @@ from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_pla
 from flows.running import check_fields
 from flows.state import Context, EffectFingerprint, Identity, Services
 
+PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
+"""The plan of a request that starts with these fields."""
 _INDEX_STORE = "index_store"
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
 """Fields that only say which work is to be done again; no effect depends on them."""
@@ -34,8 +36,11 @@ def prepare(
     catalog: Catalog,
     services: Services | None = None,
     run_id: str | None = None,
+    plan_of: PlanOf | None = None,
 ) -> Prepared:
     """The plan and the context of a run; without `services`, those that the settings describe.
+
+    `plan_of` replaces `plan_request`.
 
     Raises:
         InvalidParameters: the parameters do not fit the pipeline, or no step reads a field.
@@ -50,7 +55,10 @@ def prepare(
     keep_secret(settings.secrets)
     guard_logs()
     chosen = services or make_services(settings, request.index)
-    plan = plan_request(request, settings=settings, catalog=catalog, given=values)
+    if plan_of is not None:
+        plan = plan_of(request, values)
+    else:
+        plan = plan_request(request, settings=settings, catalog=catalog, given=values)
     check_fields(plan, request.fields)
     if _INDEX_STORE not in chosen.given and _only_searches(plan):
         require_index(settings, request.index)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deployments.runs.opening import make_run_store
 from deployments.runs.request import Request
 from deployments.settings import Settings
-from flows.engine import Expectation, Prepared, combine_observers, usual_seconds
+from flows.engine import Expectation, Prepared, combine_observers, item_seconds, usual_seconds
 from flows.errors import OrchestrationError
 from flows.model import without_secrets
 
@@ -25,6 +25,7 @@ class Recording:
     recorder: "Recorder"
     spent: Mapping[str, float]
     expected: Expectation
+    item_seconds: Mapping[str, float]
 
     def start(self, prepared: Prepared, flow_run_id: str | None) -> Prepared:
         """The run with its recorder, at the moment when it begins."""
@@ -35,6 +36,7 @@ class Recording:
             journal=self.recorder,
             spent=self.spent,
             expected=self.expected,
+            item_seconds=self.item_seconds,
         )
 
 
@@ -51,7 +53,7 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
     resumes = request.resumes
     try:
         pipeline = prepared.plan.pipeline
-        usual = usual_seconds(store.step_statistics(pipeline.name))
+        statistics = store.step_statistics(pipeline.name)
         store.forget(older_than=time.time() - settings.keep_results_days * DAY_S)
         spent = _take_over(resumes, prepared, store, force=request.force) if resumes is not None else {}
     except BaseException:
@@ -64,7 +66,8 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
         file=request.loaded.file or None,
         resumes=resumes,
     )
-    return Recording(recorder, spent, Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual))
+    expected = Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual_seconds(statistics))
+    return Recording(recorder, spent, expected, item_seconds(statistics))
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:
@@ -79,6 +82,6 @@ def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, f
     if not force:
         measure_fit(prepared.plan, prepared.context, store.finished_calls(resumes.chain)).check()
     if resumes.status == "running":
-        store.stop(resumes.run_id, "interrupted")
+        store.stop(resumes.run_id, "crashed")
     prepared.context.identity = replace(prepared.context.identity, resumes=resumes.run_id)
     return store.spent_before(resumes)

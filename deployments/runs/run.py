@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deployments.catalog import Catalog
 from deployments.environment import set_prefect_defaults
-from deployments.runs.preparing import prepare
+from deployments.runs.preparing import PlanOf, prepare
 from deployments.runs.recording import start_recording
 from deployments.runs.request import Request
 from deployments.settings import Settings
@@ -24,16 +24,17 @@ def run_pipeline(
     services: Services | None = None,
     progress: Observer = ignore_event,
     before_prefect: Callable[[], None] = lambda: None,
+    plan_of: PlanOf | None = None,
 ) -> RunResult:
     """The result of the run; a failed run is a result, not an exception.
 
     `services` that are given are left open. `before_prefect` is called once everything has been checked and Prefect,
-    which takes seconds to start, comes next.
+    which takes seconds to start, comes next. `plan_of` replaces `plan_request`.
 
     Raises:
         OrchestrationError: the run cannot start: its parameters, its pipeline, or its settings are wrong.
     """
-    with _about_to_start(request, settings, catalog, services) as (prepared, start):
+    with _about_to_start(request, settings, catalog, services, plan_of) as (prepared, start):
         if request.engine == "prefect":
             before_prefect()
         watched = replace(prepared, observer=combine_observers(prepared.observer, progress))
@@ -50,10 +51,14 @@ async def arun_pipeline(
 
 @contextmanager
 def _about_to_start(
-    request: Request, settings: Settings, catalog: Catalog, services: Services | None
+    request: Request,
+    settings: Settings,
+    catalog: Catalog,
+    services: Services | None,
+    plan_of: PlanOf | None = None,
 ) -> Iterator[tuple[Prepared, Start]]:
     """The run, and the function that has it recorded; services that were not given are closed at the end."""
-    prepared = prepare(request, settings=settings, catalog=catalog, services=services)
+    prepared = prepare(request, settings=settings, catalog=catalog, services=services, plan_of=plan_of)
     if request.engine == "prefect":
         set_prefect_defaults()
     try:

@@ -10,11 +10,12 @@ from typing import Any
 from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
-from flows.author import Prices, load_entry_points, load_modules
+from flows.author import REGISTRY, Prices, load_entry_points, load_modules
 from flows.calling import Sandbox
 from flows.errors import OrchestrationError
 from flows.state import Services
 from flows.storage import Storage, private_folder
+from handlers.modules_by_name import HANDLER_MODULES, unlisted_modules
 
 
 def load_handlers(settings: Settings) -> None:
@@ -33,7 +34,8 @@ def load_handlers(settings: Settings) -> None:
 @cache
 def _load_handlers(modules: tuple[str, ...]) -> None:
     share_arenas()  # once a process, before it has many threads
-    load_modules(["handlers"])
+    REGISTRY.offer(HANDLER_MODULES)  # imported when a pipeline names one
+    load_modules(unlisted_modules())
     if modules and str(Path.cwd()) not in sys.path:
         # Last, so that nothing in the working directory takes the place of an installed module.
         sys.path.append(str(Path.cwd()))

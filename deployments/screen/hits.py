@@ -15,37 +15,39 @@ RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
 _NEAREST = 10
 
 
-def show_hits(console: Console, question: str, hits: Iterable[Any]) -> None:
-    """Print each hit: document, heading, the sentences that answer best, and where they stand."""
+def show_hits(console: Console, question: str, hits: Iterable[Mapping[str, Any]]) -> None:
+    """Print each hit, as `hit_json` has it: document, heading, the sentences that answer best, and where they stand."""
     empty = True
-    for rank, hit in enumerate(hits, start=1):
+    for hit in hits:
         empty = False
-        more = len(hit.duplicates)
+        more = len(hit["duplicates"])
         collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
         console.print(
             Text.assemble(
-                (f"{rank}. ", "dim"),
-                (hit.name or hit.document_id, "bold cyan"),
-                (f"  {hit.score:.4f}", "dim"),
+                (f"{hit['rank']}. ", "dim"),
+                (hit["document"] or hit["document_id"], "bold cyan"),
+                (f"  {hit['score']:.4f}", "dim"),
                 (collapsed, "magenta"),
             )
         )
-        if hit.heading:
-            console.print(Padding(Text(hit.heading, "italic"), (0, 0, 0, 3), expand=False))
-        console.print(Padding(marked(excerpt(hit.content, question), question), (0, 0, 0, 3), expand=False))
-        console.print(Padding(Text(f"{position_line(hit)} · {score_line(hit)}", "dim"), (0, 0, 1, 3), expand=False))
+        if hit["heading"]:
+            console.print(Padding(Text(hit["heading"], "italic"), (0, 0, 0, 3), expand=False))
+        console.print(Padding(marked(excerpt(hit["text"], question), question), (0, 0, 0, 3), expand=False))
+        console.print(Padding(Text(f"{_position(hit)} · {_scores(hit)}", "dim"), (0, 0, 1, 3), expand=False))
     if empty:
         console.print("Nothing found.")
 
 
-def position_line(hit: Any) -> str:
+def _position(hit: Mapping[str, Any]) -> str:
     """The position in the document: page, and characters of the document's text."""
-    return ", ".join([f"page {hit.page}"] * bool(hit.page) + [f"characters {hit.start}–{hit.end}"])
+    characters = f"characters {hit['start']}–{hit['end']}"
+    return f"page {hit['page']}, {characters}" if hit["page"] else characters
 
 
-def score_line(hit: Any) -> str:
-    """The score that each retriever gave it."""
-    return " · ".join(f"{retriever} {score:.3f}" for retriever, score in hit.own_scores.items())
+def _scores(hit: Mapping[str, Any]) -> str:
+    """The score that each retriever gave it, before fusion the only one."""
+    scores: Mapping[str, float] = hit["scores"] or {hit["found_by"]: hit["score"]}
+    return " · ".join(f"{retriever} {score:.3f}" for retriever, score in scores.items())
 
 
 def hit_json(rank: int, hit: Any) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def show_explanation(console: Console, explained: Mapping[str, Any], hits: Sequence[Any]) -> None:
+def show_explanation(console: Console, explained: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> None:
     for label, values in (("searched for", explained["queries"]), ("entities", explained["entities"])):
         console.print(Text.assemble((f"{label}: ", "dim"), "; ".join(values) or "none"))
     for each in explained["neighbourhood"]:
@@ -102,10 +104,11 @@ def show_explanation(console: Console, explained: Mapping[str, Any], hits: Seque
             console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
     counted = [f"{retriever} (of {count})" for retriever, count in explained["found"].items()]
     table = plain_table("", "passage", *counted, right=counted)
-    for rank, (hit, ranks) in enumerate(zip(hits, explained["ranks"], strict=True), start=1):
+    for hit, ranks in zip(hits, explained["ranks"], strict=True):
+        scores = hit["scores"]
         cells = [
-            f"#{own_rank} ({hit.scores[retriever]:.3f})" if own_rank is not None and retriever in hit.scores else "–"
+            f"#{own_rank} ({scores[retriever]:.3f})" if own_rank is not None and retriever in scores else "–"
             for retriever, own_rank in ranks.items()
         ]
-        table.add_row(f"{rank}.", Text(hit.name or hit.document_id), *cells)
+        table.add_row(f"{hit['rank']}.", Text(hit["document"] or hit["document_id"]), *cells)
     console.print(table)

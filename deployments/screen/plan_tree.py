@@ -55,6 +55,7 @@ def estimate_text(found: Estimate | None, pipeline: str) -> Text:
             lines.append(f"Not worth it: {group.id} saves {group.saved_s * 1000:.0f} ms, less than 100 ms")
         elif group.short_branches:
             lines.append(f"Shorter than 100 ms in {group.id}: {', '.join(group.short_branches)}")
+    lines += found.batches
     if found.unknown:
         lines.append(f"Not in any recorded run, counted as nothing: {', '.join(found.unknown)}")
     return Text("\n".join(lines))
@@ -111,7 +112,7 @@ def _step_text(node: Node, usual: Retry) -> Text:
             text.append(f"  {derived}" + (f", merged by {node.merge.strategy}" if node.merge else ""))
         case Loop():
             text.append(node.label, "bold green")
-            text.append(f", batches of {node.batch_size}" if node.batch_size else "")
+            text.append(node.batch_text)
             text.append(f"  {_limit_text(node.limit)}", "cyan")
             if node.tolerated is not None:
                 share = f"{node.tolerated.ratio:.0%}" if node.tolerated.ratio is not None else f"{node.tolerated.count}"

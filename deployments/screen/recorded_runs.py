@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from flows.run_store import RunningBranch, RunRecord, RunStore
 
 
+_WITHOUT_RESULT = {"crashed": "Its process is gone.", "cancelled": "It was stopped."}
+
+
 @dataclass(frozen=True)
 class RecordedRun:
     """Everything that the run store has of one run."""
@@ -44,9 +47,17 @@ class RecordedRun:
 def read_runs(
     store: "RunStore", *, pipeline: str | None, limit: int, status: str | None = None, since: float | None = None
 ) -> "list[RunRecord]":
-    """The newest runs, each with its cost so far, which is known of running and killed ones, too."""
+    """The newest runs, each with its cost so far, which is known of running and crashed ones, too.
+
+    A run whose process is gone has crashed, whatever the store still says.
+    """
     found = store.recent(pipeline=pipeline, status=status, since=since, limit=limit)
-    return [replace(record, cost=store.spent(record)) for record in found]
+    if status == "crashed":
+        silent = store.recent(pipeline=pipeline, status="running", since=since, limit=limit)
+        found = sorted([*found, *silent], key=lambda record: record.started, reverse=True)
+    seen = [record.seen(time.time()) for record in found]
+    chosen = [record for record in seen if status in (None, record.status)][:limit]
+    return [replace(record, cost=store.spent(record)) for record in chosen]
 
 
 def read_run(store: "RunStore", run: str) -> RecordedRun:
@@ -56,7 +67,7 @@ def read_run(store: "RunStore", run: str) -> RecordedRun:
         AmbiguousRun: several ids begin with it.
         UnknownName: there is no such run.
     """
-    record = store.find(run)
+    record = store.find(run).seen(time.time())
     going = store.running_branches(record.run_id)
     return RecordedRun(
         replace(record, cost=store.spent(record)),
@@ -106,7 +117,6 @@ def run_json(run: RecordedRun) -> dict[str, Any]:
 def run_tables(run: RecordedRun) -> RenderableType:
     """Status and parameters, running steps, how every other step ended, costs, failures and outputs."""
     record, ended = run.record, run.ended
-    alive = record.is_alive(time.time())
     lines: list[RenderableType] = [
         Text.assemble(
             (record.pipeline, "bold"),
@@ -123,13 +133,11 @@ def run_tables(run: RecordedRun) -> RenderableType:
         lines.append(Text(f"Runs that continue each other with it: {', '.join(run.related)}", "dim"))
     lines += [Text(f"  {name}: {value}") for name, value in record.parameters.items()]
     if run.going:
-        lines.append(_running_table(run, "Running" if alive else "When it was stopped"))
+        lines.append(_running_table(run, "Running" if record.status == "running" else "When it ended"))
     elif record.status == "running":
         lines.append(Text("Nothing of it is running at the moment."))
-    if record.status == "running" and not alive:
-        lines.append(Text("Its process is gone; `braid doctor --repair` marks it, `braid resume` goes on.", "yellow"))
-    if record.status == "interrupted":
-        lines.append(Text(f"It was interrupted. {how_to_resume(record.run_id)}", "yellow"))
+    if record.status in _WITHOUT_RESULT:
+        lines.append(Text(f"{_WITHOUT_RESULT[record.status]} {how_to_resume(record.run_id)}.", "yellow"))
     lines += [_outcome_table(run.outcomes), *_failed_attempts(run.attempts)]
     return Rows(*lines, *cost_table(cost_report(ended)), *failure_tables(ended), *output_parts(run.outputs))
 

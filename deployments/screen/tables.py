@@ -15,7 +15,7 @@ STATUS_STYLE = {
     "abandoned": "magenta",
     "skipped": "dim",
     "running": "cyan",
-    "interrupted": "yellow",
+    "crashed": "bold red",
 }
 
 

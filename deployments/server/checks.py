@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deployments.runs import open_run_store
 from deployments.server.connecting import connect
 from deployments.server.findings import Finding
-from deployments.server.zombies import server_zombies
+from deployments.server.local import running_url
 from deployments.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ async def _ask(settings: Settings, url: str, repair: bool) -> list[Finding]:
         found.append(await _version(client))
         found += await _pools(client)
         found += await _limits(client, settings)
-        found += await server_zombies(client, settings, repair=repair)
+        from deployments.server.reconciling import reconcile  # Prefect's schemas take a while
+
+        found += await reconcile(client, settings, repair=repair, local=url == running_url(settings.home / "server"))
     return found
 
 

@@ -1,10 +1,17 @@
-"""Processes that we started: recognised again later, and ended with all their descendants."""
+"""Processes that we started: recognised again later, and ended with all that they have started in turn."""
 
+import contextlib
+import os
 import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
 
+MARK = "STARTED_BY_BRAID_UP"
+"""The variable with the folder of `braid up`, by which what it has started is found again, orphans too."""
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+"""The variable that a worker of Prefect gives to the process of a flow run."""
 _STOP_S = 15.0
 """For processes to end when they are asked to."""
 
@@ -35,9 +42,37 @@ def child_process(pid: int) -> ChildProcess:
 def stop_tree(child: ChildProcess) -> None:
     """End a process with its descendants; those that do not end when asked to are killed."""
     root = child.process
-    if root is None:
-        return
-    family = [root, *_descendants(root)]
+    if root is not None:
+        _stop([root, *_descendants(root)])
+
+
+def stop_marked(folder: str, *, besides: ChildProcess | None = None) -> int:
+    """End every process that the `braid up` of a folder has started, directly or not; return how many there were.
+
+    The tree of `besides` is left alone.
+    """
+    root = besides.process if besides is not None else None
+    kept = {os.getpid(), *([root.pid, *(each.pid for each in _descendants(root))] if root is not None else [])}
+    found = [process for process, mark in _with_variable(MARK) if mark == folder and process.pid not in kept]
+    _stop(found)
+    return len(found)
+
+
+def flow_runs_here() -> frozenset[str]:
+    """The ids of the flow runs that have a process on this machine, as far as this user may see."""
+    return frozenset(value for _, value in _with_variable(FLOW_RUN))
+
+
+def _with_variable(name: str) -> Iterator[tuple[psutil.Process, str]]:
+    """The running processes that have a variable in their environment, with its value."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            value = process.environ().get(name)
+            if value is not None and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, value
+
+
+def _stop(family: Sequence[psutil.Process]) -> None:
     for process in family:
         _signal(process, signal.SIGTERM)
     _, left = psutil.wait_procs(family, timeout=_STOP_S)

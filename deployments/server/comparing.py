@@ -26,6 +26,8 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
     changes: list[str] = []
     for name in _COMPARED:
         before, after = present[name], desired.fields[name]
+        if name == "work_pool_name" and after is None:  # it stays where it is
+            continue
         if before == after or (name == "tags" and set(after) <= set(before)):
             continue
         if name == "parameter_openapi_schema":
@@ -39,8 +41,11 @@ def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
     old, new = before.get("properties", {}), after.get("properties", {})
     changes = [f"parameter {name}: new" for name in new if name not in old]
     changes += [f"parameter {name}: gone" for name in old if name not in new]
-    changes += [f"parameter {name}: changed" for name in new if name in old and new[name] != old[name]]
-    return changes or ["parameters: changed"]
+    for name in (name for name in new if name in old):
+        changes += [f"parameter {name}, {line}" for line in mapping_changes("its", old[name], new[name])]
+    if before.get("required", []) != after.get("required", []):
+        changes.append(value_change("required parameters", before.get("required", []), after.get("required", [])))
+    return changes or ["form: other details"]
 
 
 def _overlap_difference(known: DeploymentResponse, desired: DesiredDeployment) -> list[str]:
@@ -58,6 +63,15 @@ def _overlap_text(concurrency: tuple[int, str] | None) -> str:
 def value_change(name: str, before: Any, after: Any) -> str:
     """A line such as `work pool: braid → nightly`."""
     return f"{name}: {_short(before)} → {_short(after)}"
+
+
+def mapping_changes(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """A line such as `parameter limit: 5 → 10` for every key whose value differs."""
+    return [
+        value_change(f"{name} {key}", before.get(key), after.get(key))
+        for key in [*after, *(key for key in before if key not in after)]
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _short(value: Any) -> str:

@@ -71,7 +71,7 @@ def _earlier_execution(flow_run_id: str | None, settings: Settings) -> "RunRecor
         record = store.of_flow_run(flow_run_id)
         if record is not None and record.status == "running" and record.host != socket.gethostname():
             # We cannot see that machine's processes, but Prefect starts a flow run again only when it is over there.
-            store.stop(record.run_id, "interrupted")
+            store.stop(record.run_id, "crashed")
             record = store.of_flow_run(flow_run_id)
         return record
 

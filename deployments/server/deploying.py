@@ -4,6 +4,7 @@ Anything that is right already is left alone, so that deploying twice changes no
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,17 +23,16 @@ from deployments.runs import load_handlers, with_inputs
 from deployments.server.automations import install_zombie_automation
 from deployments.server.comparing import deployment_differences, value_change
 from deployments.server.desired import (
-    ROOT,
     TAG,
     DesiredDeployment,
     deployment_description,
     deployment_fields,
     desired_deployment,
 )
-from deployments.server.schedule_file import FILE, DeploymentSchedules, load_schedules
+from deployments.server.ownership import PROJECT_TAG, ForeignDeployment, Project
+from deployments.server.schedule_file import DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
 from deployments.settings import WORK_POOL, Settings
-from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
 from flows.translator import PREFIX, PrefectSeats
 
@@ -54,19 +54,23 @@ def deploy(
     *,
     catalog: Catalog,
     settings: Settings,
-    work_pool: str = WORK_POOL,
+    work_pool: str | None = None,
     prune: bool = False,
+    take_over: bool = False,
     dry_run: bool = False,
 ) -> list[DeploymentChange]:
     """Deploy the pipelines `names`, or all of the catalog, to the server that Prefect is connected to.
 
-    With `prune`, deployments of this folder whose pipeline is no longer in the catalog are removed. With `dry_run`,
-    nothing is changed.
+    New deployments use the work pool, by default `braid`; others stay in theirs unless one is given. With `prune`,
+    deployments of this project whose pipeline is no longer in the catalog are removed. Deployments of another project
+    are changed only with `take_over`. With `dry_run`, nothing is changed.
 
     Raises:
-        OrchestrationError: a pipeline or the schedules cannot be used, or a deployment of that name is not ours.
+        ForeignDeployment: deployments of these names are not ours; nothing was changed.
+        OrchestrationError: a pipeline or the schedules cannot be used.
     """
-    schedules = load_schedules(settings.schedules or FILE, catalog)
+    schedules = load_schedules(settings.schedules, catalog)
+    project = Project(settings.project)
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
     load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
@@ -77,22 +81,27 @@ def deploy(
             schedules.get(loaded.pipeline.name, DeploymentSchedules()),
             work_pool,
             description=deployment_description(loaded, catalog=catalog),
+            tags=project.tags,
         )
         for loaded in found
     ]
 
     async def bring() -> list[DeploymentChange]:
         async with get_client() as client:
-            changes = await _bring_work_pool(client, work_pool, dry_run)
+            known = await _read_known(client, desired)
+            foreign = [reason for one in known.values() if (reason := project.why_not(one))]
+            if foreign and not (take_over and all(TAG in one.tags for one in known.values())):
+                raise ForeignDeployment("\n".join(foreign))
+            changes = await _bring_work_pool(client, work_pool or WORK_POOL, dry_run)
             changes += await _bring_limits(client, settings, dry_run)
             automation = await install_zombie_automation(client, tag=TAG, dry_run=dry_run)
             if automation is not None:
                 changes.append(DeploymentChange(automation, "automation for runs whose process is gone"))
             for one in desired:
-                changes += await _bring_deployment(client, one, dry_run)
+                changes += await _bring_deployment(client, one, known.get(one.name), dry_run)
             if prune:
                 kept = set(catalog.loaded) | {path.stem for path in catalog.broken}
-                changes += await _prune(client, kept, dry_run)
+                changes += await _prune(client, kept, project, dry_run)
             return changes
 
     return asyncio.run(bring())
@@ -149,20 +158,25 @@ async def _bring_limits(client: PrefectClient, settings: Settings, dry_run: bool
     return changes
 
 
-async def _bring_deployment(client: PrefectClient, desired: DesiredDeployment, dry_run: bool) -> list[DeploymentChange]:
+async def _read_known(client: PrefectClient, desired: Sequence[DesiredDeployment]) -> dict[str, DeploymentResponse]:
+    """The deployments on the server that have these names."""
+    known: dict[str, DeploymentResponse] = {}
+    for one in desired:
+        with contextlib.suppress(ObjectNotFound):
+            known[one.name] = await client.read_deployment_by_name(one.full_name)
+    return known
+
+
+async def _bring_deployment(
+    client: PrefectClient, desired: DesiredDeployment, known: DeploymentResponse | None, dry_run: bool
+) -> list[DeploymentChange]:
     what = f"deployment {desired.full_name}"
-    try:
-        known = await client.read_deployment_by_name(desired.full_name)
-    except ObjectNotFound:
+    if known is None:
+        pool = desired.fields["work_pool_name"] or WORK_POOL
         if not dry_run:
-            await _create(client, desired)
+            await _create(client, desired, pool)
         rules = [schedule_line(name, schedule) for name, schedule in desired.schedules.items()]
-        return [DeploymentChange("create", what, (f"work pool: {desired.fields['work_pool_name']}", *rules))]
-    if TAG not in known.tags:
-        raise OrchestrationError(
-            f"the server has a {what} that Braid did not make (it lacks the tag {TAG!r}); rename the pipeline, or "
-            f"delete that deployment with `prefect deployment delete {desired.full_name}`"
-        )
+        return [DeploymentChange("create", what, (f"work pool: {pool}", *rules))]
     details = deployment_differences(known, desired)
     if details and not dry_run:
         await client.update_deployment(known.id, _update(known, desired))
@@ -170,12 +184,12 @@ async def _bring_deployment(client: PrefectClient, desired: DesiredDeployment, d
     return [DeploymentChange("update", what, tuple(details))] if details else []
 
 
-async def _create(client: PrefectClient, desired: DesiredDeployment) -> None:
+async def _create(client: PrefectClient, desired: DesiredDeployment, pool: str) -> None:
     limit, options = _concurrency(desired)
     await client.create_deployment(
         await client.create_flow_from_name(desired.name),
         desired.name,
-        **desired.fields,
+        **{**desired.fields, "work_pool_name": pool},
         schedules=new_schedules(desired.schedules),
         concurrency_limit=limit,
         concurrency_options=options,
@@ -184,9 +198,13 @@ async def _create(client: PrefectClient, desired: DesiredDeployment) -> None:
 
 def _update(known: DeploymentResponse, desired: DesiredDeployment) -> DeploymentUpdate:
     limit, options = _concurrency(desired)
-    # Tags that others added stay.
-    tags = [*desired.fields["tags"], *(tag for tag in known.tags if tag not in desired.fields["tags"])]
-    return DeploymentUpdate(**{**desired.fields, "tags": tags}, concurrency_limit=limit, concurrency_options=options)
+    # Tags that others added stay; that of another project does not, once its deployment was taken over.
+    ours = desired.fields["tags"]
+    tags = [*ours, *(tag for tag in known.tags if tag not in ours and not tag.startswith(PROJECT_TAG))]
+    pool = desired.fields["work_pool_name"] or known.work_pool_name
+    return DeploymentUpdate(
+        **{**desired.fields, "tags": tags, "work_pool_name": pool}, concurrency_limit=limit, concurrency_options=options
+    )
 
 
 def _concurrency(desired: DesiredDeployment) -> tuple[int | None, ConcurrencyOptions | None]:
@@ -196,9 +214,11 @@ def _concurrency(desired: DesiredDeployment) -> tuple[int | None, ConcurrencyOpt
     return limit, ConcurrencyOptions.model_validate({"collision_strategy": strategy})
 
 
-async def _prune(client: PrefectClient, pipelines: Iterable[str], dry_run: bool) -> list[DeploymentChange]:
+async def _prune(
+    client: PrefectClient, pipelines: Iterable[str], project: Project, dry_run: bool
+) -> list[DeploymentChange]:
     ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
-    gone = [one for one in ours if one.path == str(ROOT) and one.name not in pipelines]
+    gone = [one for one in ours if project.owns(one) and one.name not in pipelines]
     for one in gone if not dry_run else ():
         await client.delete_deployment(one.id)
     return [DeploymentChange("remove", f"deployment {one.name}/{one.name}") for one in gone]

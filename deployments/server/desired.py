@@ -38,11 +38,11 @@ class DesiredDeployment:
 
 
 def desired_deployment(
-    loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str, *, description: str
+    loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str | None, *, description: str, tags: list[str]
 ) -> DesiredDeployment:
-    """The deployment of a pipeline on a work pool, with its schedules."""
+    """The deployment of a pipeline on a work pool, with its schedules; without a pool, it stays where it is."""
     overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
-    fields = {**deployment_fields(loaded, work_pool), "description": description}
+    fields = {**deployment_fields(loaded, work_pool), "description": description, "tags": tags}
     return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
 
 
@@ -60,7 +60,7 @@ def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
     return flow_description(loaded.pipeline, outputs)
 
 
-def deployment_fields(loaded: LoadedPipeline, work_pool: str) -> dict[str, Any]:
+def deployment_fields(loaded: LoadedPipeline, work_pool: str | None) -> dict[str, Any]:
     """The fields of a pipeline's deployment, by the names that Prefect gives them."""
     schema = form_schema(loaded.pipeline, controls_of(loaded.pipeline))
     schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails

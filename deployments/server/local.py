@@ -1,20 +1,21 @@
 """A Prefect server and a worker of our own on this machine: started, found again by other commands, and stopped."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from deployments.environment import DEFAULTS
-from deployments.server.child_processes import ChildProcess, child_process, stop_tree
+from deployments.server.child_processes import MARK, ChildProcess, child_process, stop_marked, stop_tree
 from flows.errors import OrchestrationError
 from flows.storage import private_folder
 
@@ -25,6 +26,8 @@ SIGNS_OF_LIFE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 _START_S = 120.0
 """For the server to answer."""
 _TAIL_LINES = 15
+_LOG_BYTES = 20_000_000
+"""A log that is larger when its program starts is moved away, in place of the one moved before."""
 
 
 @dataclass
@@ -33,7 +36,8 @@ class ServerState:
 
     url: str
     owner: ChildProcess
-    children: list[ChildProcess] = field(default_factory=list[ChildProcess])
+    programs: dict[str, ChildProcess] = field(default_factory=dict[str, ChildProcess])
+    """By name, in the order in which they were started."""
     service: str | None = None
     """The address of `braid serve`, if it was started too."""
 
@@ -49,10 +53,10 @@ def read_state(folder: Path) -> ServerState | None:
         return ServerState(
             data["url"],
             ChildProcess(**data["owner"]),
-            [ChildProcess(**child) for child in data["children"]],
+            {name: ChildProcess(**child) for name, child in data["programs"].items()},
             data.get("service"),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -68,11 +72,11 @@ class LocalServer:
     def __init__(self, folder: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder.absolute()
         self._more = dict(environment or {})
-        self.port = port or free_port_near(PORT)
-        if not _is_free(self.port):
-            raise OrchestrationError(f"port {self.port} of {HOST} is taken by another program; choose one with --port")
-        self.state = ServerState(f"http://{HOST}:{self.port}/api", child_process(os.getpid()))
-        self._opened: list[IO[bytes]] = []
+        self._wished, self.port = port, 0
+        self.state = ServerState("", child_process(os.getpid()))
+        self.leftovers = 0
+        """Processes of a killed one that were ended when this one began."""
+        self._logs: dict[str, IO[bytes]] = {}
 
     @property
     def url(self) -> str:
@@ -93,33 +97,53 @@ class LocalServer:
             "PREFECT_SERVER_UI_API_URL": self.url,
             "PREFECT_UI_API_URL": self.url,
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # its console is a file here
+            MARK: str(self.folder),
         }
 
     def __enter__(self) -> "LocalServer":
-        _claim(self.folder)
+        private_folder(self.folder)
+        known = read_state(self.folder)
+        if known is not None and known.owner.process is not None and known.owner.pid != os.getpid():
+            raise OrchestrationError(
+                f"it runs already: {known.ui} (process {known.owner.pid}); stop it there with Ctrl-C, "
+                f"or with `kill {known.owner.pid}`"
+            )
+        self.leftovers = self._end_leftovers(known)
+        self.port = self._wished or free_port_near(_port_of(known) or PORT)
+        if not _is_free(self.port):
+            raise OrchestrationError(f"port {self.port} of {HOST} is taken by another program; choose one with --port")
+        self.state.url = f"http://{HOST}:{self.port}/api"
         self._write()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start_server(self) -> None:
+    def start_server(self) -> "subprocess.Popen[bytes]":
         """Start the server and wait until it answers.
 
         Raises:
             OrchestrationError: it ended, or did not answer in time; the end of its log is in the message.
         """
-        server = self._start("server", ["prefect", "server", "start", "--host", HOST, "--port", str(self.port)])
+        server = self.launch_server()
         until = time.monotonic() + _START_S
         while time.monotonic() < until and server.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
-                    return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.2)
-        raise OrchestrationError(
-            f"the Prefect server did not come up; its log {self.log('server')} ends with:\n{_tail(self.log('server'))}"
-        )
+            if self.answers():
+                return server
+            time.sleep(0.2)
+        raise OrchestrationError(f"the Prefect server did not come up; {self.log_end('server')}")
+
+    def launch_server(self) -> "subprocess.Popen[bytes]":
+        """Start the server, and do not wait until it answers."""
+        return self._start("server", ["prefect", "server", "start", "--host", HOST, "--port", str(self.port)])
+
+    def answers(self) -> bool:
+        """Whether the server answers."""
+        return _answers(f"{self.url}/health")
+
+    def service_answers(self) -> bool:
+        """Whether `braid serve` answers."""
+        return _answers(f"{self.state.service}/health")
 
     def start_worker(self, pool: str, *, limit: int | None = None) -> "subprocess.Popen[bytes]":
         """Start a process worker of a pool, with at most `limit` runs at once."""
@@ -134,18 +158,39 @@ class LocalServer:
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def stop(self) -> None:
-        """End everything that was started, the last first, with all descendants."""
-        for child in reversed(self.state.children):
+    def log_end(self, name: str) -> str:
+        """The last lines of a log, after its path."""
+        return f"its log {self.log(name)} ends with:\n{_tail(self.log(name))}"
+
+    def stop_program(self, name: str) -> None:
+        """End one of the programs, with all descendants."""
+        if (child := self.state.programs.pop(name, None)) is not None:
             stop_tree(child)
-        for file in self._opened:
-            file.close()
+
+    def stop(self) -> None:
+        """End everything that was started, the last first, with all descendants; runs can still report their end."""
+        for name in reversed([name for name in self.state.programs if name != "server"]):
+            self.stop_program(name)
+        stop_marked(str(self.folder), besides=self.state.programs.get("server"))
+        self.stop_program("server")
+        for log in self._logs.values():
+            log.close()
         (self.folder / "up.json").unlink(missing_ok=True)
+
+    def _end_leftovers(self, known: ServerState | None) -> int:
+        """End what another process of ours has started, whether it is recorded or has lost those who started it."""
+        left = [child for child in known.programs.values() if child.process is not None] if known is not None else []
+        for child in reversed(left):
+            stop_tree(child)
+        return len(left) + stop_marked(str(self.folder))
 
     def _start(self, name: str, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start a module of Python with its arguments; its output goes to a log of that name."""
-        log = self.log(name).open("wb")
-        self._opened.append(log)
+        if (before := self._logs.pop(name, None)) is not None:
+            before.close()
+        if self.log(name).exists() and self.log(name).stat().st_size > _LOG_BYTES:
+            self.log(name).replace(self.log(f"{name}.1"))
+        log = self._logs[name] = self.log(name).open("ab")
         # A process group of its own: Ctrl-C in a terminal reaches only us, and we end the others in order.
         started = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -155,8 +200,10 @@ class LocalServer:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.state.children.append(child_process(started.pid))
-        self._write()
+        self.state.programs[name] = child_process(started.pid)
+        # Without it, what is left behind is found by its mark.
+        with contextlib.suppress(OSError):
+            self._write()
         return started
 
     def _write(self) -> None:
@@ -165,19 +212,18 @@ class LocalServer:
         new.replace(self.folder / "up.json")
 
 
-def _claim(folder: Path) -> None:
-    """Take the folder: refuse if a server runs there, and end the processes that a killed one left behind."""
-    private_folder(folder)
-    known = read_state(folder)
-    if known is None:
-        return
-    if known.owner.process is not None and known.owner.pid != os.getpid():
-        raise OrchestrationError(
-            f"it runs already: {known.ui} (process {known.owner.pid}); stop it there with Ctrl-C, "
-            f"or with `kill {known.owner.pid}`"
-        )
-    for child in reversed(known.children):
-        stop_tree(child)
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _port_of(known: ServerState | None) -> int | None:
+    """The port that a server had before, which others may still ask."""
+    found = urlsplit(known.url).port if known is not None else None
+    return found if found is not None and _is_free(found) else None
 
 
 def free_port_near(port: int) -> int:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from deployments.catalog import Catalog
 from deployments.server.form import controls_of
+from deployments.setting_values import InvalidSettings
 from flows.errors import InvalidPipeline, Problem, suggest
 from flows.loaders import Position, YamlNode, read_yaml
 from flows.model import FrozenModel, InvalidParameters, Pipeline, check_parameters
@@ -27,6 +28,12 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, str) and found is None:
         raise ValueError("write a number of seconds, or a number with s, m, h, d or w, for example 15m")
     return float(found[1]) * _SECONDS[found[2]] if found is not None else value
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as the file may have them: `6h`."""
+    fitting = [unit for unit, length in _SECONDS.items() if seconds >= length and seconds % length == 0]
+    return f"{seconds / _SECONDS[fitting[-1]]:g}{fitting[-1]}" if fitting else f"{seconds:g}s"
 
 
 def _lower(value: Any) -> Any:
@@ -123,14 +130,20 @@ class DeploymentSchedules(FrozenModel):
     schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
 
 
-def load_schedules(path: Path, catalog: Catalog) -> dict[str, DeploymentSchedules]:
-    """The schedules in a file by pipeline; none if there is no such file.
+def load_schedules(path: Path | None, catalog: Catalog) -> dict[str, DeploymentSchedules]:
+    """The schedules in a file by pipeline; without a path, those of our own file, or none if it was deleted.
 
     Raises:
         InvalidPipeline: everything that is wrong with the file, in the order of its lines.
+        InvalidSettings: there is no file at that path.
     """
-    if not path.exists():
+    if path is None and not FILE.exists():
         return {}
+    if path is not None and not path.is_file():
+        raise InvalidSettings(
+            f"BRAID_SCHEDULES names {path}, which is not a file; nothing was changed (an empty file means no schedules)"
+        )
+    path = path or FILE
     return read_schedules(path.read_text(encoding="utf-8"), catalog, file=str(path))
 
 

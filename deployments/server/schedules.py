@@ -8,10 +8,14 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
-from deployments.server.schedule_file import ScheduleEntry
+from deployments.server.comparing import mapping_changes, value_change
+from deployments.server.schedule_file import ScheduleEntry, duration_text
 
 SLUG = "braid-"
-"""The names of our schedules on the server begin with it; others are not touched."""
+"""The names of our schedules on the server begin with it; others are not touched.
+
+The UI shows this name in place of the time, so the time is in it: `braid-nightly: 0 2 * * * (Europe/Berlin)`.
+"""
 
 
 def new_schedules(schedules: Mapping[str, ScheduleEntry]) -> list[DeploymentScheduleCreate]:
@@ -30,9 +34,7 @@ async def update_schedules(
 
     Without `active` in the file, a schedule that was switched off or on in the UI stays so.
     """
-    installed = {
-        each.slug.removeprefix(SLUG): each for each in known.schedules if each.slug and each.slug.startswith(SLUG)
-    }
+    installed = {_name(each.slug): each for each in known.schedules if each.slug and each.slug.startswith(SLUG)}
     changes: list[str] = []
     for name, schedule in schedules.items():
         new, old = _for_prefect(name, schedule), installed.get(name)
@@ -42,12 +44,11 @@ async def update_schedules(
                 await client.create_deployment_schedules(known.id, [new])
             continue
         active = old.active if schedule.active is None else schedule.active
-        if (_rule(old, schedule), old.parameters, old.active) == (_rule(new, schedule), new.parameters, active):
-            continue
-        changes.append(f"schedule {name}: changed to {_rule_text(schedule)}")
-        if not dry_run:
+        differences = _differences(old, new, schedule, active=active)
+        changes += [f"schedule {name}: {line}" for line in differences]
+        if differences and not dry_run:
             await client.update_deployment_schedule(
-                known.id, old.id, active=active, schedule=new.schedule, parameters=new.parameters
+                known.id, old.id, active=active, schedule=new.schedule, parameters=new.parameters, slug=new.slug
             )
     for name, old in installed.items():
         if name not in schedules:
@@ -57,10 +58,33 @@ async def update_schedules(
     return changes
 
 
+def _differences(
+    old: DeploymentSchedule, new: DeploymentScheduleCreate, schedule: ScheduleEntry, *, active: bool
+) -> list[str]:
+    """A line for everything that differs, with the old and the new value."""
+    lines = mapping_changes("its", _rule(old, schedule), _rule(new, schedule))
+    lines = [line.removeprefix("its ") for line in lines]
+    lines += mapping_changes("parameter", old.parameters or {}, new.parameters or {})
+    if old.active != active:
+        lines.append(value_change("active", _on(old.active), _on(active)))
+    if not lines and old.slug != new.slug:
+        lines.append(value_change("name in the UI", old.slug, new.slug))
+    return lines
+
+
+def _on(active: bool) -> str:
+    return "on" if active else "off"
+
+
+def _name(slug: str) -> str:
+    """The name in the file."""
+    return slug.removeprefix(SLUG).partition(": ")[0]
+
+
 def _for_prefect(name: str, schedule: ScheduleEntry) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
         schedule=schedule.prefect(),
-        slug=SLUG + name,
+        slug=f"{SLUG}{name}: {_when(schedule)}",
         parameters=schedule.parameters,
         active=schedule.active is not False,
     )
@@ -72,8 +96,11 @@ def _rule(installed: DeploymentSchedule | DeploymentScheduleCreate, declared: Sc
     return {key: value for key, value in rule.items() if key != "anchor_date" or declared.anchor is not None}
 
 
+def _when(schedule: ScheduleEntry) -> str:
+    every = f"every {duration_text(schedule.interval)}" if schedule.interval else None
+    return f"{schedule.cron or schedule.rrule or every} ({schedule.timezone})"
+
+
 def _rule_text(schedule: ScheduleEntry) -> str:
-    every = f"{schedule.interval:g} s" if schedule.interval else None
-    kinds = {"cron": schedule.cron, "rrule": schedule.rrule, "every": every}
-    text = next(f"{kind} {value}" for kind, value in kinds.items() if value is not None)
-    return f"{text} ({schedule.timezone})" + ("" if schedule.active is not False else ", off")
+    kind = "" if schedule.kind == "interval" else f"{schedule.kind} "
+    return f"{kind}{_when(schedule)}" + ("" if schedule.active is not False else ", off")

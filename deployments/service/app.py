@@ -32,9 +32,12 @@ logger = logging.getLogger(__name__)
 _DESCRIPTION = "Search, ask and read what Braid has ingested; start ingestions and other pipelines, and follow them."
 
 
-def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = True) -> Gate:
+def make_app(
+    settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = True, credential: str | None = None
+) -> Gate:
     """The service for an address; everything it opens, it closes when it stops.
 
+    Whoever shows `credential` is the user of this machine.
     Where `bind` is not a loopback address, nobody gets in without a token, also if there is none yet.
     """
     tokens, metrics = TokenFile(settings.tokens_file), Metrics()
@@ -67,6 +70,7 @@ def make_app(settings: Settings, *, bind: str = "127.0.0.1", warm_up: bool = Tru
         app,
         tokens=tokens,
         needs_token=not is_loopback(bind),
+        credential=credential,
         hosts=HostCheck(bind, settings.serve_hosts),
         rate=RateLimit(settings.serve_rate),
         metrics=metrics,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -50,13 +51,14 @@ class Gate:
         *,
         tokens: TokenFile,
         needs_token: bool,
+        credential: str | None,
         hosts: HostCheck,
         rate: RateLimit,
         metrics: Metrics,
         most_upload: int,
     ) -> None:
         self.service = app.state.service
-        self.app, self._tokens, self._needs_token = app, tokens, needs_token
+        self.app, self._tokens, self._needs_token, self._credential = app, tokens, needs_token, credential
         self._hosts, self._rate, self._metrics, self._most_upload = hosts, rate, metrics, most_upload
 
     def running(self) -> AbstractAsyncContextManager[Any]:
@@ -120,6 +122,8 @@ class Gate:
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             secret = _cookie(headers)
+        if self._credential is not None and compare_digest(secret.strip().encode(), self._credential.encode()):
+            return OWNER
         return self._tokens.caller(secret.strip()) if secret.strip() else None
 
     def _needs_tokens(self) -> bool:

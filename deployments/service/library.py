@@ -8,7 +8,7 @@ from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.indexes import index_names
-from deployments.runs import checked_question, require_chat, run_search
+from deployments.runs import Searches, checked_question, require_chat
 from deployments.screen import errors_json, explanation, hit_json
 from deployments.service.access import Caller
 from deployments.service.answers import (
@@ -51,6 +51,10 @@ class Library:
     @cached_property
     def catalog(self) -> Catalog:
         return load_catalog(self.settings)
+
+    @cached_property
+    def searches(self) -> Searches:
+        return Searches(self.settings, self.catalog)
 
     def seen_by(self, caller: Caller) -> "View":
         return View(self, caller)
@@ -252,15 +256,8 @@ class View:
         return PermittedDocuments.opened(self.library.warm, index, self.caller)
 
     def _run(self, pipeline: str, index: str, question: Question, services: Services, **more: object) -> RunResult:
-        library = self.library
-        result = run_search(
-            library.catalog.find(pipeline),
-            question.parameters(self.caller) | more,
-            settings=library.settings,
-            catalog=library.catalog,
-            index=index,
-            services=services,
-        )
+        parameters = question.parameters(self.caller) | more
+        result = self.library.searches.run(pipeline, parameters, index=index, services=services)
         if result.status == "failed":
             failures = [outcome.error for outcome in result.errors if outcome.error]
             message = "; ".join(dict.fromkeys(error.message for error in failures)) or "the search failed"

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from deployments.nearby import announced, own_credential
 from deployments.service.guards import is_loopback
 from deployments.service.metrics import MULTIPROCESS
 from deployments.service.tokens import TokenFile
@@ -40,21 +41,23 @@ def serve(
     port = _free_port(host, port)
     folder = tempfile.mkdtemp(prefix="braid-metrics-") if workers > 1 else None
     os.environ |= {_HOST: host} | ({MULTIPROCESS: folder} if folder is not None else {})
-    on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    on_ready(url)
     try:
-        uvicorn.run(
-            "deployments.service.serving:make_served_app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            access_log=False,
-            log_config=None,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_STOP_S,
-            limit_concurrency=_MOST_CONNECTIONS,
-            server_header=False,
-        )
+        with announced(settings, url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")):
+            uvicorn.run(
+                "deployments.service.serving:make_served_app",
+                factory=True,
+                host=host,
+                port=port,
+                workers=workers,
+                access_log=False,
+                log_config=None,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_STOP_S,
+                limit_concurrency=_MOST_CONNECTIONS,
+                server_header=False,
+            )
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +68,8 @@ def make_served_app() -> Any:
     from deployments.service.app import make_app
 
     _log_to_stderr()
-    return make_app(load_settings(), bind=os.environ[_HOST])
+    settings = load_settings()
+    return make_app(settings, bind=os.environ[_HOST], credential=own_credential(settings))
 
 
 def _log_to_stderr() -> None:

@@ -31,8 +31,14 @@ class _Open:
     services: Services
     identity: object
     looked: float = field(default_factory=time.monotonic)
+    """When the index was last known to be there."""
     users: int = 0
     outdated: bool = False
+
+    @cached_property
+    def lent(self) -> Services:
+        """The services with the index opened: it is there, so that no run looks for it again."""
+        return self.services.sharing({"index_store": self.services["index_store"]})
 
 
 class WarmIndexes:
@@ -67,7 +73,7 @@ class WarmIndexes:
         """
         opened = self._take(index)
         try:
-            yield opened.services
+            yield opened.lent
         finally:
             self._give_back(opened)
 

@@ -5,12 +5,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.author.prices import PriceOf, checked_amounts, money_for, with_tokens
+from flows.author.side_by_side import map_side_by_side
 from flows.errors import StepCancelled
 from flows.model import hide_secrets
 from flows.state import Identity, Services
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Call:
     """The handler's own price."""
     on_cost: Callable[[Mapping[str, float]], None] | None = None
     """Called at once with every reported cost, also of a call that was given up."""
+    ceiling: int | None = None
+    """The calls at once that the run allows."""
     ledger: str | None = None
     """In a worker process: the file that keeps the reports if the process dies."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -90,6 +96,19 @@ class Call:
         """
         if self._cancelled.is_set():
             raise StepCancelled(f"{self.step_id}: the result is no longer wanted")
+
+    def each(self, function: Callable[[Item], Made], items: Iterable[Item], *, at_once: int = 8) -> list[Made]:
+        """`function` of every item of a batch, in the order of the items, several at the same time in threads.
+
+        At most `at_once` run at the same time, and no more than the run allows calls at once. When the result is no
+        longer wanted, or an item fails, no further item begins; the error of the first item that failed is raised.
+        A resource's limits count the call of the handler as one; choose `at_once` so that they hold.
+
+        Raises:
+            StepCancelled: the result is not wanted; do not catch it.
+        """
+        most = at_once if self.ceiling is None else min(at_once, self.ceiling)
+        return map_side_by_side(function, items, at_once=most, check=self.check_cancelled)
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -174,6 +193,7 @@ class Call:
             "items",
             "done",
             "total",
+            "ceiling",
             "ledger",
         )
         return {name: getattr(self, name) for name in kept}

@@ -1,5 +1,6 @@
 """Handlers by name: all that is known of each, and the table in which pipelines find them."""
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -87,9 +88,11 @@ class HandlerSpec:
 
 @dataclass
 class Registry:
-    """Handlers by name."""
+    """Handlers by name; modules that were offered are imported when a name of theirs is asked for."""
 
-    handlers: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
+    _known: dict[str, HandlerSpec] = field(default_factory=dict[str, HandlerSpec])
+    _offered: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Modules that are not imported yet, by the names of their handlers."""
     _clashes: list[tuple[HandlerSpec, HandlerSpec]] | None = field(default=None, repr=False)
 
     def add(self, spec: HandlerSpec) -> None:
@@ -100,9 +103,11 @@ class Registry:
         Raises:
             DuplicateName: another function has the name.
         """
-        known = self.handlers.get(spec.name)
+        if self._offered.get(spec.name, spec.function.__module__) != spec.function.__module__:
+            self._load(spec.name)
+        known = self._known.get(spec.name)
         if known is None or _same_definition(known.function, spec.function) or (spec.override and not known.override):
-            self.handlers[spec.name] = spec
+            self._known[spec.name] = spec
         elif spec.override or not known.override:
             if self._clashes is None:
                 raise DuplicateName(_clash_text([(known, spec)]))
@@ -133,9 +138,32 @@ class Registry:
         Raises:
             UnknownHandler: there is none; the message suggests the nearest name.
         """
-        if name not in self.handlers:
-            raise UnknownHandler("handler", name, self.handlers, where=where)
-        return self.handlers[name]
+        found = self.find(name)
+        if found is None:
+            raise UnknownHandler("handler", name, [*self._known, *self._offered], where=where)
+        return found
+
+    def find(self, name: str) -> HandlerSpec | None:
+        """The handler of that name; None if there is none."""
+        self._load(name)
+        return self._known.get(name)
+
+    @property
+    def handlers(self) -> dict[str, HandlerSpec]:
+        """All handlers by name; every module that was offered is imported."""
+        for name in list(self._offered):
+            self._load(name)
+        return self._known
+
+    def offer(self, modules: Mapping[str, str]) -> None:
+        """Take the names of handlers with the modules that define them, without importing these."""
+        self._offered.update({name: module for name, module in modules.items() if name not in self._known})
+
+    def _load(self, name: str) -> None:
+        module = self._offered.get(name)
+        if module is not None:
+            importlib.import_module(module)
+            self._offered.pop(name, None)
 
 
 REGISTRY = Registry()

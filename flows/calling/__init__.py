@@ -2,7 +2,7 @@
 
 from flows.calling.blocking import loop_is_running, run_to_end
 from flows.calling.clusters import Cluster, open_cluster
-from flows.calling.dispatch import call_function
+from flows.calling.dispatch import Inputs, Work, call_function
 from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.sandbox import Sandbox
 from flows.calling.threads import call_in_thread
@@ -17,10 +17,12 @@ __all__ = [
     "CallProgress",
     "CallResult",
     "Cluster",
+    "Inputs",
     "LeafCall",
     "LeafResult",
     "RunLeaf",
     "Sandbox",
+    "Work",
     "call_function",
     "call_in_thread",
     "loop_is_running",

@@ -3,12 +3,13 @@
 import asyncio
 import importlib
 import tempfile
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from flows.author import REGISTRY, Call, HandlerSpec, classified, message_of
 from flows.calling.clusters import Cluster, may_leave
-from flows.calling.leaf import LeafCall
+from flows.calling.leaf import CallResult, LeafCall
 from flows.calling.processes import call_in_process
 from flows.calling.raised import as_exception
 from flows.calling.remote import GRACE_S, RemoteReport, report_of
@@ -18,26 +19,47 @@ from flows.errors import FatalError, StepAbandoned, StepCancelled, StepTimeout, 
 from flows.state import Delta
 
 
-async def call_function(
-    leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any], deadline: float | None
-) -> Any:
-    """What the function returns.
+class Inputs(Protocol):
+    """The positional arguments of a call, held as a context has them."""
+
+    def for_handler(self) -> list[Any]:
+        """Arguments that belong to the function; called where it runs, since copying may take a while."""
+        ...
+
+    def for_sending(self) -> list[Any]:
+        """Arguments that are pickled and nothing else."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """A function that is to be called, with its arguments."""
+
+    spec: HandlerSpec
+    inputs: Inputs
+    options: dict[str, Any]
+    finish: Callable[[Any], CallResult]
+    """Makes the result of the call from what the function returned; called where the function ran, if that is here."""
+
+
+async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> CallResult:
+    """The result that `work.finish` makes of what the function returns.
 
     Raises:
         TransientError, FatalError: what it raised, classified.
         StepTimeout: the deadline (on the event loop's clock) came first; `StepAbandoned` if it could not be stopped.
         asyncio.CancelledError: the result is no longer wanted.
     """
-    limit = asyncio.timeout_at(deadline)
+    spec, limit = work.spec, asyncio.timeout_at(deadline)
     try:
         async with limit:
             if spec.is_async:
-                return await _on_loop(spec, arguments, options)
+                return work.finish(await _on_loop(work))
             if spec.isolation == "process":
-                return await _in_process(leaf, spec, arguments, options)
+                return work.finish(await _in_process(leaf, work))
             if leaf.cluster is not None and leaf.undo_of is None and may_leave(spec):
-                return await _on_cluster(leaf, leaf.cluster, spec, arguments, options)
-            return await _in_thread(leaf, spec, arguments, options)
+                return work.finish(await _on_cluster(leaf, leaf.cluster, work))
+            return await _in_thread(leaf, work)
     except asyncio.CancelledError:
         leaf.progress.call.cancel()
         raise
@@ -61,9 +83,9 @@ async def call_function(
         raise classified(spec, error) from error
 
 
-async def _on_loop(spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+async def _on_loop(work: Work) -> Any:
     try:
-        return await spec.function(*arguments, **options)
+        return await work.spec.function(*work.inputs.for_handler(), **work.options)
     except (KeyboardInterrupt, GeneratorExit):  # meant for the whole run: Ctrl-C, or the end of the event loop
         raise
     except asyncio.CancelledError as raised:
@@ -78,9 +100,13 @@ async def _on_loop(spec: HandlerSpec, arguments: list[Any], options: dict[str, A
         raise as_exception(raised) from raised
 
 
-async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
+async def _in_thread(leaf: LeafCall, work: Work) -> CallResult:
     leaf.progress.abandoned = False
-    future = call_in_thread(lambda: spec.function(*arguments, **options), name=f"braid-{leaf.id}")
+
+    def call() -> CallResult:
+        return work.finish(work.spec.function(*work.inputs.for_handler(), **work.options))
+
+    future = call_in_thread(call, name=f"braid-{leaf.id}")
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -95,8 +121,9 @@ async def _in_thread(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], op
         raise
 
 
-async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]) -> Any:
-    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+async def _in_process(leaf: LeafCall, work: Work) -> Any:
+    spec, arguments = work.spec, work.inputs.for_sending()
+    call_options = {name: value for name, value in work.options.items() if name != spec.call_parameter}
     with tempfile.NamedTemporaryFile(prefix="braid-call-", suffix=".jsonl") as ledger:
         there = replace(leaf.progress.call, ledger=ledger.name, costs={}, failures=[], items=[])
         try:
@@ -116,12 +143,10 @@ async def _in_process(leaf: LeafCall, spec: HandlerSpec, arguments: list[Any], o
     return result
 
 
-async def _on_cluster(
-    leaf: LeafCall, cluster: Cluster, spec: HandlerSpec, arguments: list[Any], options: dict[str, Any]
-) -> Any:
+async def _on_cluster(leaf: LeafCall, cluster: Cluster, work: Work) -> Any:
     leaf.progress.abandoned = False
-    call = leaf.progress.call
-    call_options = {name: value for name, value in options.items() if name != spec.call_parameter}
+    call, spec, arguments = leaf.progress.call, work.spec, work.inputs.for_sending()
+    call_options = {name: value for name, value in work.options.items() if name != spec.call_parameter}
     there = replace(call, costs={}, failures=[], on_cost=None)
     remote = cluster.submit(run_by_name, spec.function.__module__, spec.name, arguments, call_options, call=there)
 

@@ -19,6 +19,7 @@ class CallResult:
 
     delta: Delta
     value: Any
+    """What the function returned; if that was written to a field, the value in the delta, which nobody may change."""
     quality: float | None = None
 
 

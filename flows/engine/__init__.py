@@ -2,6 +2,7 @@
 
 from flows.calling import RunLeaf
 from flows.engine.attempts import attempt, conclude, next_delay, run_leaf
+from flows.engine.batching import choose_batch_size, item_seconds
 from flows.engine.engine import run_plan
 from flows.engine.events import (
     AttemptFinished,
@@ -39,9 +40,11 @@ __all__ = [
     "StepStarted",
     "StepStuck",
     "attempt",
+    "choose_batch_size",
     "combine_observers",
     "conclude",
     "ignore_event",
+    "item_seconds",
     "new_run_id",
     "next_delay",
     "replay_step",

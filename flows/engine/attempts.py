@@ -13,11 +13,22 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from flows.author import SUCCEEDED, Attempt, Call, Ending, add_up, ending_of, error_info, now
-from flows.calling import BOOKKEEPING, RETRY, TURN, CallResult, LeafCall, LeafResult, call_function, resource_wait
+from flows.calling import (
+    BOOKKEEPING,
+    RETRY,
+    TURN,
+    CallResult,
+    LeafCall,
+    LeafResult,
+    Work,
+    call_function,
+    resource_wait,
+)
 from flows.engine.binding import bind_inputs, bind_options, bind_result, bind_view
 from flows.engine.run_state import stop_is_asked
 from flows.errors import BudgetUsedUp, OrchestrationError, StepTimeout, TransientError
 from flows.limits import AdmittedCall
+from flows.state import hand_out
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +151,7 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     progress.call = Call(
         leaf.id, progress.attempts, context.identity, leaf.item, context.aside, price=spec.price, on_cost=charge.add
     )
+    progress.call.ceiling = leaf.limits.calls.limit
     ending = SUCCEEDED
     progress.is_trying = True
     try:
@@ -168,8 +180,8 @@ async def _call_handler(leaf: LeafCall, deadline: float | None) -> CallResult:
     if spec.call_parameter is not None:
         options[spec.call_parameter] = leaf.progress.call
     view = bind_view(leaf)
-    returned = await call_function(leaf, spec, bind_inputs(leaf, view), options, deadline)
-    return bind_result(leaf, view, returned)
+    work = Work(spec, bind_inputs(leaf, view), options, lambda returned: bind_result(leaf, view, returned))
+    return await call_function(leaf, work, deadline)
 
 
 async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None) -> CallResult:
@@ -178,6 +190,7 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
     undo = spec.undo
     assert undo is not None, f"{spec.name} has no undo"
     inputs = bind_inputs(leaf, leaf.context.fork())
+    undone = replace(inputs, more=(hand_out(result.value),))
     hints = typing.get_type_hints(undo)
     wanted = {
         name: leaf.progress.call if hints.get(name) is Call else options[name]
@@ -185,5 +198,4 @@ async def _call_undo(leaf: LeafCall, result: CallResult, deadline: float | None)
         if parameter.kind is parameter.KEYWORD_ONLY and (hints.get(name) is Call or name in options)
     }
     undoing = replace(spec, function=undo, is_async=inspect.iscoroutinefunction(undo), isolation="thread")
-    await call_function(leaf, undoing, [*inputs, result.value], wanted, deadline)
-    return CallResult((), None)
+    return await call_function(leaf, Work(undoing, undone, wanted, lambda _: CallResult((), None)), deadline)

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from flows.author import FatalFailure, HandlerSpec, Success, TransientFailure, classified
-from flows.calling import CallResult, LeafCall
+from flows.calling import CallResult, Inputs, LeafCall
 from flows.errors import FatalError, MissingRead, TransientError
 from flows.model import render, template_names
-from flows.state import Context
+from flows.state import IMMUTABLE, Context, Owned, hand_out
 
 
 def bind_options(leaf: LeafCall) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def bind_options(leaf: LeafCall) -> dict[str, Any]:
     """
     declared = leaf.node.options
     if any(template_names(value) for value in declared.values()):
-        declared = render(dict(declared), leaf.context.fork().data)
+        declared = hand_out(render(dict(declared), leaf.context.fork().present))
     try:
         model = leaf.node.spec.options.model_validate(dict(declared))
     except ValueError as error:
@@ -38,7 +39,24 @@ def bind_view(leaf: LeafCall) -> Context:
     )
 
 
-def bind_inputs(leaf: LeafCall, view: Context) -> list[Any]:
+@dataclass(frozen=True)
+class BoundInputs(Inputs):
+    """The inputs of one call, taken out of a context; they are copied where the handler runs."""
+
+    values: tuple[Owned, ...] = ()
+    view: Context | None = None
+    """For a handler that takes the context itself: its view."""
+    more: tuple[Any, ...] = ()
+    """Arguments after these, which belong to the function already."""
+
+    def for_handler(self) -> list[Any]:
+        return [*((self.view,) if self.view is not None else (value.copy() for value in self.values)), *self.more]
+
+    def for_sending(self) -> list[Any]:
+        return [*((self.view,) if self.view is not None else (value.value for value in self.values)), *self.more]
+
+
+def bind_inputs(leaf: LeafCall, view: Context) -> BoundInputs:
     """The positional arguments of the function: the view itself, or the fields that it reads.
 
     Raises:
@@ -46,19 +64,19 @@ def bind_inputs(leaf: LeafCall, view: Context) -> list[Any]:
     """
     spec = leaf.node.spec
     if spec.takes_context:
-        return [view]
-    fields = leaf.context.fork()
-    values: list[Any] = []
+        return BoundInputs(view=view)
+    values: list[Owned] = []
     for read in spec.reads or ():
         name = leaf.node.reads[read.name]
-        if name in fields.data:
-            values.append(fields.data[name])
+        value = leaf.context.owned_field(name)
+        if value is not None:
+            values.append(value)
         elif read.required:
-            known = ", ".join(sorted(map(str, fields.data))) or "none"
+            known = ", ".join(sorted(map(str, leaf.context.fork().data))) or "none"
             raise MissingRead(f"{leaf.id} reads the field {name!r}, which nothing has written; there are: {known}")
         else:
-            values.append(inspect.signature(spec.function).parameters[read.name].default)
-    return values
+            values.append(Owned(inspect.signature(spec.function).parameters[read.name].default, IMMUTABLE))
+    return BoundInputs(tuple(values))
 
 
 def bind_result(leaf: LeafCall, view: Context, returned: Any) -> CallResult:
@@ -97,9 +115,9 @@ def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
     delta = view.delta()
     quality = spec.quality(value) if spec.quality is not None else None
     for change in delta:
-        # The immutable copy in place of the array it was made of: one to hold and to keep, not two.
-        mine = change.path[0] == "data" and len(change.path) == 2 and change.kind == "set" and change.immutable
-        if mine and outputs.get(change.path[1]) is value:
+        # The owned copy in place of the value it was made of: one to hold and to keep, not two.
+        whole = change.path[0] == "data" and len(change.path) == 2 and change.kind == "set"
+        if whole and outputs.get(change.path[1]) is value:
             value = change.value
             break
     return CallResult(delta, value, quality)

@@ -55,6 +55,7 @@ async def run_plan(
         ),
         fingerprints=step_fingerprints(plan, context.fingerprint()) if journal.active else {},
         journal=journal,
+        item_seconds=prepared.item_seconds,
         cluster=await open_cluster(plan),
     )
     before = frozenset(context.data)

@@ -34,6 +34,10 @@ class LoopStarted:
     path: StepPath
     id: str
     items: int
+    batch_size: int | None = None
+    """Items per batch; None for single items."""
+    chosen: str = ""
+    """Why that size was chosen; empty if the pipeline says it."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from flows.engine.wording import GroupWording, group_wording
 from flows.errors import FatalError, OrchestrationError
 from flows.limits import Slot, Window
 from flows.model import Merge
-from flows.planning import Group, all_before
-from flows.state import Context, Delta, ExternalSequence, merge_deltas, read_path
+from flows.planning import BranchViews, Group, waits_of_all
+from flows.state import Context, Delta, ExternalSequence, hand_out, merge_deltas, read_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class _Branches:
     ended: list[asyncio.Event]
     finished: list[int]
     """Which of those that succeeded it was, counted from 1; 0 for the others."""
+    blocked: dict[int, int | None] = field(default_factory=dict[int, int | None])
+    """For each branch that has waited: the first of those before it that did not succeed."""
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
     stop: Stop | None = None
 
@@ -48,6 +50,20 @@ class _Branches:
     def reason(self) -> str:
         """Why one of them is cancelled now."""
         return self.stop.reason if self.stop is not None else "stopped"
+
+    def first_failed(self, group: Group, position: int) -> int | None:
+        """The first of the branches that a branch waited for, directly or through others, that did not succeed.
+
+        A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
+        """
+        failed: list[int] = []
+        for earlier in group.after[position] if group.after else ():
+            ended, behind = self.results[earlier], self.blocked.get(earlier)
+            if ended is not None and not ended.ok:
+                failed.append(earlier)
+            if behind is not None:
+                failed.append(behind)
+        return min(failed, default=None)
 
 
 async def run_group(state: RunState, group: Group, context: Context, scope: Scope, run_node: RunNode) -> NodeResult:
@@ -66,21 +82,26 @@ async def run_group(state: RunState, group: Group, context: Context, scope: Scop
         return NodeResult("failed", error=error_info(error))
     window = Window(group.limit.value)
     logger.debug("Created %d isolated contexts for parallel execution", count)
-    before = [sorted(all_before(group.after, position)) for position in range(count)]
+    views = BranchViews(
+        group.after,
+        count,
+        fork=context.fork,
+        copy=Context.twin,
+        add=lambda view, earlier: view.apply(branches.deltas[earlier]),
+    )
 
     async def run_branch(position: int) -> None:
         child, slot = group.children[position], Slot(window)
         try:
             result = await _await_start(state, group, branches, position, scope, slot)
             if result is None:
-                base = context.fork()
-                for earlier in before[position]:
-                    base.apply(branches.deltas[earlier])
+                base = views.begin(position)
                 if shares is not None and group.split is not None:
                     base.data[group.split.over] = shares[position]
                 branch = base.fork()
                 result = await run_node(state, child, branch, replace(scope, slot=slot))
                 branches.deltas[position] = branch.delta()
+                views.end(position, base)
         except asyncio.CancelledError:
             result = state.never_started(child, scope, "cancelled", branches.reason)
         finally:
@@ -114,9 +135,7 @@ async def _await_start(
         async with asyncio.timeout_at(scope.deadline):
             for earlier in sorted(group.after[position]) if group.after else ():
                 await branches.ended[earlier].wait()
-            # A skipped branch counts as well: after a failure further back, the branches behind it lack their inputs.
-            waited_for = sorted(all_before(group.after, position))
-            failed = next((i for i in waited_for if not cast(NodeResult, branches.results[i]).ok), None)
+            failed = branches.blocked[position] = branches.first_failed(group, position)
             if failed is None:
                 await slot.hold()
     except TimeoutError:
@@ -150,7 +169,7 @@ def _cancel_others(branches: _Branches, position: int) -> None:
 def _branch_shares(group: Group, context: Context) -> list[list[Any]] | None:
     if group.split is None:
         return None
-    items = read_path(context.fork(), group.split.over)
+    items = hand_out(read_path(context.fork(), group.split.over))
     if not isinstance(items, (list, tuple, ExternalSequence)):
         kind = type(items).__name__
         raise OrchestrationError(f"{group.id}: split goes over {group.split.over!r}, which is a {kind}, not a list")
@@ -164,7 +183,9 @@ async def merged_result(merge: Merge, results: Sequence[BranchResult], context: 
     Raises:
         OrchestrationError: it cannot be made.
     """
-    found = merge_results(merge.strategy, results, merge.options)
+    # Copies: the values of branches are held by their deltas and in the journal, and a strategy may be anybody's.
+    handed_out = [replace(result, value=hand_out(result.value)) for result in results]
+    found = merge_results(merge.strategy, handed_out, merge.options)
     if not isinstance(found, DeferredCombination):
         return found
     services = context.identity.services
@@ -261,11 +282,11 @@ def _merge_branches(group: Group, context: Context, branches: _Branches, merged:
     if not merged:
         return
     logger.debug("Merging %d isolated contexts back into main context", len(merged))
-    before = [all_before(group.after, position) for position in range(len(children))]
+    before = waits_of_all(group.after, len(children))
     alike = len({child.label for child in children}) < len(children)
     merge_deltas(
         context,
         [(children[i].id if alike else children[i].label, branches.deltas[i]) for i in merged],
         reducers=group.reducers,
-        ordered=lambda first, second: merged[first] in before[merged[second]],
+        ordered=lambda first, second: bool(before[merged[second]] >> merged[first] & 1),
     )

@@ -35,6 +35,11 @@ class Journal:
     active: bool = False
     """Whether anything is kept; if not, no keys and fingerprints are needed."""
 
+    def __init__(self) -> None:
+        self.batch_sizes: dict[str, int] = {}
+        """The sizes of batches that this run, or the one that it resumes, has chosen, by path of the loop: a resumed
+        run knows its finished calls by their batches."""
+
     async def find(self, key: str) -> FinishedCall | None:
         """The call that this run, or the one that it resumes, kept under `key`."""
         return None
@@ -52,6 +57,7 @@ class MemoryJournal(Journal):
     active = True
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: dict[str, FinishedCall] = {}
 
     async def find(self, key: str) -> FinishedCall | None:

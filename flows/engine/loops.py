@@ -1,20 +1,25 @@
 """The items of a loop: begun in order as slots in its window become free, and merged in their order."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from flows.author import ErrorInfo, Outcome, Status, error_info, now
+from flows.engine.batching import BatchSize, choose_batch_size
 from flows.engine.events import LoopStarted
 from flows.engine.run_state import OUT_OF_TIME, NodeResult, RunNode, RunState, Scope
 from flows.errors import OrchestrationError
 from flows.limits import Slot, Window
-from flows.model import Tolerance
+from flows.model import StepPath, Tolerance
 from flows.planning import Loop
 from flows.state import Change, Context, Delta, ExternalSequence, fingerprint, merge_deltas, read_path
 
+logger = logging.getLogger(__name__)
+DEFAULT_AT_ONCE = 8
+"""Batches at once, for the choice of their size, where nothing limits them."""
 MOST_WAITING = 256
 """Items of one loop that may wait to be tried again, beside those that run; more of them hold up new ones."""
 
@@ -35,8 +40,9 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
             )
     except OrchestrationError as error:
         return NodeResult("failed", error=error_info(error))
-    batches = _Batches(listed, loop.batch_size)
-    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches)))
+    size, chosen = _batch_size(state, loop, scope.path(loop), len(listed))
+    batches = _Batches(listed, size)
+    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches), size, chosen))
     items_state = _Items(loop, context, scope, len(batches), _ItemKeys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
@@ -44,6 +50,22 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
     if cancelled:
         return NodeResult("cancelled", reason="stopped", transient=True)
     return items_state.conclude(state)
+
+
+def _batch_size(state: RunState, loop: Loop, path: StepPath, count: int) -> tuple[int | None, str]:
+    """Items per batch, and why, if the loop leaves the size open; a resumed run keeps the size."""
+    if loop.batch_size != "auto":
+        return loop.batch_size, ""
+    kept = state.journal.batch_sizes.get(path)
+    if kept is not None:
+        chosen = BatchSize(kept, "as before")
+    else:
+        limits = [limit for limit in (loop.limit.value, state.plan.limit.value) if limit is not None]
+        at_once = min(limits, default=DEFAULT_AT_ONCE)
+        chosen = choose_batch_size(count, at_once=at_once, item_s=state.item_seconds.get(path.plain))
+        state.journal.batch_sizes[path] = chosen.items
+    logger.info("%s: batches of %d of %d items: %s", loop.id, chosen.items, count, chosen.reason)
+    return chosen.items, chosen.reason
 
 
 class _Batches:
@@ -120,8 +142,8 @@ class _Items:
         branch = base.fork()
         result = await run_node(state, self.loop.body, branch, replace(scope, slot=slot))
         if result.ok:
-            view = branch.fork()
-            self.collected[position] = {name: view.data[name] for name in self.loop.collect if name in view.data}
+            present = branch.fork().present
+            self.collected[position] = {name: present[name] for name in self.loop.collect if name in present}
             self.deltas[position] = tuple(change for change in branch.delta() if self._leaves(change))
         self.results[position] = replace(result, value=None)  # what is wanted of it is in the delta
         state.record(

@@ -30,6 +30,8 @@ class Prepared:
     """Where finished calls are kept, and taken over from earlier runs; by default nowhere."""
     expected: Expectation | None = None
     """How long steps may take before they are named as stuck; None: nobody looks."""
+    item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What items of loops took in earlier runs, by path of the loop; see `flows.engine.batching`."""
     rates: SharedRates | None = None
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False

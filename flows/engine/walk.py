@@ -26,7 +26,7 @@ async def run_node(state: RunState, node: Node, context: Context, scope: Scope) 
         return state.never_started(node, scope, "skipped", "not enabled")
     if node.when is not None:
         try:
-            if not evaluate_condition(node.when, context.fork().data):
+            if not evaluate_condition(node.when, context.fork().present):
                 return state.never_started(node, scope, "skipped", f"when: {node.when}")
         except OrchestrationError as error:
             return _fail_unstarted(state, node, scope, error)
@@ -95,7 +95,7 @@ async def _choice(state: RunState, node: Choice, context: Context, scope: Scope)
         holds = chosen is None
         if holds and condition is not None:
             try:
-                holds = evaluate_condition(condition, context.fork().data)
+                holds = evaluate_condition(condition, context.fork().present)
             except OrchestrationError as error:
                 chosen = NodeResult("failed", error=error_info(error))
                 holds = False
@@ -109,7 +109,7 @@ async def _choice(state: RunState, node: Choice, context: Context, scope: Scope)
 async def _sub(state: RunState, node: Sub, context: Context, scope: Scope) -> NodeResult:
     inner = context.fork()
     try:
-        given: Mapping[str, Any] = render(dict(node.parameters), context.fork().data)
+        given: Mapping[str, Any] = render(dict(node.parameters), context.fork().present)
         defaults = {
             name: parameter.default
             for name, parameter in node.plan.pipeline.parameters.items()

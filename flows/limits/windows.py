@@ -8,6 +8,7 @@ class Window:
     """A semaphore; with None as its limit it lets any number in."""
 
     def __init__(self, limit: int | None) -> None:
+        self.limit = limit
         self._semaphore = asyncio.Semaphore(limit) if limit is not None else None
 
     async def acquire(self) -> None:

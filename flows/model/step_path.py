@@ -42,6 +42,12 @@ class StepPath(str):
         """The paths of everything that it is in, the outermost first; the run itself, whose path is empty, apart."""
         return tuple(StepPath(self[: boundary.start()]) for boundary in _BOUNDARY.finditer(self))
 
+    @property
+    def loop(self) -> "StepPath | None":
+        """The path of the innermost loop that it is in an item of; None outside of loops."""
+        head, bracket, _ = self.rpartition("[")
+        return StepPath(head) if bracket else None
+
     def inside(self, other: str) -> bool:
         """Whether it is `other` or something in it; everything is inside the empty path."""
         return not other or self == other or (self.startswith(other) and self[len(other)] in ".[/:")

@@ -92,7 +92,11 @@ class ForEach(StepFields):
         description="The name under which the steps see their item, or their batch.",
     )
     steps: tuple["Step", ...] = Field(min_length=1, description="The steps that run for every item or batch.")
-    batch_size: int | None = Field(default=None, ge=1, description="Items per batch; without it, items run singly.")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default=None,
+        description="Items per batch; without it, items run singly. `auto` chooses when the loop begins, so that a "
+        "call lasts about a second.",
+    )
     max_concurrency: MaxConcurrency = Field(
         default=None,
         validation_alias=AliasChoices(*MAX_CONCURRENCY_NAMES),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from flows.author import ReadParameter
 from flows.errors import suggest
 from flows.model import required_names
-from flows.planning.dependencies import bits, waits_of_all
+from flows.planning.dependencies import waits_of_all
 from flows.planning.plan import Access, Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub
 
 _MOST_SHOWN = 20
@@ -113,11 +113,13 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
             yield from _check_siblings(node, there, reducers)
             before = waits_of_all(node.after, len(node.children))
             # A read of a sibling's field is reported once, by `_check_siblings`.
-            written = {name for child in node.children for name in child.access.writes}
-            with there.also(written):
+            writers: dict[str, int] = {}
+            for index, child in enumerate(node.children):
+                for name in child.access.writes:
+                    writers[name] = writers.get(name, 0) | 1 << index
+            with there.also(writers):
                 for index, child in enumerate(node.children):
-                    seen = frozenset[str]().union(*(node.children[i].access.writes for i in bits(before[index])))
-                    with there.without(child.access.writes - seen):
+                    with there.without(name for name in child.access.writes if not writers[name] & before[index]):
                         yield from _check_node(child, there, known, reducers)
         case Loop():
             if known and node.over.split(".")[0] not in there and not node.over.startswith("@"):

@@ -15,7 +15,6 @@ from typing import Any, assert_never
 
 from flows.errors import OrchestrationError, UnsupportedValue
 from flows.model import render, template_names
-from flows.planning.dependencies import bits, waits_of_all
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 from flows.state import EffectFingerprint, fingerprint
 
@@ -99,9 +98,8 @@ class _StepWalk:
     def _group(self, group: Group, before: str) -> str:
         after: list[str] = []
         split = group.split.model_dump() if group.split is not None else None
-        before_each = waits_of_all(group.after, len(group.children))
         for index, child in enumerate(group.children):
-            waited_for = [after[earlier] for earlier in bits(before_each[index])]
+            waited_for = [after[earlier] for earlier in sorted(group.after[index])] if group.after else []
             after.append(self.walk(child, _parts_fingerprint(before, split, index if split else None, waited_for)))
         merge = group.merge.model_dump() if group.merge is not None else None
         return _parts_fingerprint(before, after, merge, group.reducers)
@@ -121,9 +119,15 @@ def effect_fingerprints(
 
     Fields in `apart_from` are left out: those identified by their content, and those that do not affect the result.
     """
+    if not any(_only_effect(leaf) for leaf in plan.leaves):
+        return {}
     walk = _EffectWalk(frozenset(apart_from))
     walk.walk(plan.root, dict(given), ())
     return walk.effects
+
+
+def _only_effect(leaf: Leaf) -> str | None:
+    return next(iter(leaf.spec.effects)) if leaf.spec.effects is not None and len(leaf.spec.effects) == 1 else None
 
 
 @dataclass
@@ -171,8 +175,8 @@ class _EffectWalk:
         after = EffectFingerprint(after.fingerprint, after.steps | {spec.name, leaf.id})
         for target in leaf.writes.values():
             self._write(target, after)
-        if spec.effects is not None and len(spec.effects) == 1:
-            (effect,) = spec.effects
+        effect = _only_effect(leaf)
+        if effect is not None:
             self.effects[effect] = _combined_fingerprint(self.effects.get(effect), after)
 
     def _fingerprint_after(self, reads: list[str], given: Mapping[str, Any], own: tuple[Any, ...]) -> EffectFingerprint:

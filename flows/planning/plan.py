@@ -119,13 +119,20 @@ class Loop(NodeFields):
     body: "Node" = field(kw_only=True)
     over: str = ""
     item_name: str = "item"
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None
     limit: Limit = field(default_factory=lambda: Limit(None, "default"))
     max_items: int = 10_000
     tolerated: Tolerance | None = None
     collect: Mapping[str, str] = field(default_factory=dict[str, str])
     collect_missing: Literal["null", "leave_out"] = "null"
     reducers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def batch_text(self) -> str:
+        """The size of its batches for people, after a comma; empty for single items."""
+        if self.batch_size is None:
+            return ""
+        return ", batches of about a second" if self.batch_size == "auto" else f", {self.batch_size} per batch"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, is_typeddict
 
-from flows.planning.dependencies import bits, waits_of_all
+from flows.planning.branch_views import BranchViews
 from flows.planning.plan import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Sub
 
 FieldTypes: TypeAlias = dict[str, tuple[Any, str]]
@@ -47,17 +47,21 @@ def _check_node(node: Node, there: FieldTypes) -> Iterator[Mismatch]:
                 yield from _check_node(child, seen)
                 _add_writes(seen, child)
         case Group():
-            before = waits_of_all(node.after, len(node.children))
             split = node.split.over.split(".")[0] if node.split is not None else None
-            at_fork = {name: held for name, held in there.items() if name != split}
+            views = BranchViews[FieldTypes](
+                node.after,
+                len(node.children),
+                fork=lambda: dict(there),
+                copy=lambda seen: dict(seen),
+                add=lambda seen, earlier: _add_writes(seen, node.children[earlier]),
+            )
             for index, child in enumerate(node.children):
-                seen = at_fork
-                if before[index] and child.access.reads:
-                    seen = dict(there)
-                    for earlier in bits(before[index]):
-                        _add_writes(seen, node.children[earlier])
-                    seen.pop(split or "", None)
+                seen = views.begin(index)
+                shared = seen.pop(split, None) if split is not None else None
                 yield from _check_node(child, seen)
+                if split is not None and shared is not None:
+                    seen[split] = shared
+                views.end(index, seen)
         case Loop():
             inside = {name: held for name, held in there.items() if name != node.item_name}
             if node.over in there and node.batch_size is None:

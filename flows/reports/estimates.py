@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from flows.author import add_up
+from flows.engine import choose_batch_size, item_seconds
 from flows.model import StepPath
 from flows.planning import Chain, Choice, FanIn, Group, Leaf, Loop, Node, Plan, Sub, node_children
 
@@ -61,13 +62,16 @@ class Estimate:
     critical_path: tuple[str, ...]
     unknown: tuple[str, ...]
     """Steps that ran in no recorded run; they are not in the sums."""
+    batches: tuple[str, ...] = ()
+    """What the recorded runs say about the size of batches, for each loop that chooses it by itself."""
 
 
 def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
     """The estimate of a plan from rows of recorded steps (`run_id`, `path`, `seconds`, `cost`); None without rows."""
     by_path: dict[StepPath, list[Mapping[str, Any]]] = {}
     runs: set[str] = set()
-    for row in rows:
+    listed = list(rows)
+    for row in listed:
         runs.add(row["run_id"])
         by_path.setdefault(StepPath(row["path"]).plain, []).append(row)
     if not runs:
@@ -89,7 +93,15 @@ def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
         groups=tuple(usual.groups),
         critical_path=total.critical,
         unknown=tuple(node.id for path, node in leaves if path not in steps and node.enabled),
+        batches=tuple(_batch_texts(plan, item_seconds(listed))),
     )
+
+
+def _batch_texts(plan: Plan, item_s: Mapping[str, float]) -> Iterable[str]:
+    for node in plan.nodes:
+        if isinstance(node, Loop) and node.batch_size == "auto" and node.path in item_s:
+            found = choose_batch_size(node.max_items, at_once=1, item_s=item_s[node.path])
+            yield f"Batches of {node.id}: at most {found.items} items, since {found.reason}; fewer if that is faster"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

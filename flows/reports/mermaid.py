@@ -28,8 +28,8 @@ class _Chart:
                     node, node.children, f"{_group_name(node)}, at most {_limit(node)}", prefix, depth
                 )
             case Loop():
-                batch = f", {node.batch_size} per batch" if node.batch_size else ""
-                return self._subgraph(node, (node.body,), f"{node.label}{batch}, at most {_limit(node)}", prefix, depth)
+                title = f"{node.label}{node.batch_text}, at most {_limit(node)}"
+                return self._subgraph(node, (node.body,), title, prefix, depth)
             case Choice():
                 return self._subgraph(
                     node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth

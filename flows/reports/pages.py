@@ -69,8 +69,7 @@ def _outline(node: Node, depth: int) -> Iterator[str]:
             name = f"{node.label}: " if node.named else ""
             yield f"{indent}- **{name}{len(node.children)} {how}** ({node.policy.name}):"
         case Loop():
-            batch = f", {node.batch_size} per batch" if node.batch_size else ""
-            yield f"{indent}- **{node.label}{batch}, at once at most {node.limit}**:"
+            yield f"{indent}- **{node.label}{node.batch_text}, at once at most {node.limit}**:"
         case Choice():
             yield f"{indent}- **the first case that holds**:"
         case Sub():

@@ -11,9 +11,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flows.errors import OrchestrationError
+from flows.run_store.tables import metadata
 from flows.storage import private_file
 
-HEAD = "0007"
+HEAD = "0009"
 """The newest migration; a test compares it with the files."""
 _LOCK = 7_264_915_001
 """An arbitrary number for PostgreSQL's advisory lock."""
@@ -118,13 +119,26 @@ def _lock(connection: sa.Connection) -> None:
             pass
 
 
+def _make_newest(connection: sa.Connection) -> None:
+    """Make the newest tables in an empty database, as all migrations together would."""
+    metadata.create_all(connection)
+    version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False))
+    version.append_constraint(sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    version.create(connection)
+    connection.execute(sa.insert(version).values(version_num=HEAD))
+
+
 def _upgrade(connection: sa.Connection) -> None:
+    tables = sa.inspect(connection)
+    if not tables.has_table("runs") and not tables.has_table("alembic_version"):
+        _make_newest(connection)
+        return
     from alembic import command  # takes a third of a second, and is needed only once per database
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    if _revision(connection) is None and sa.inspect(connection).has_table("runs"):
+    if _revision(connection) is None and tables.has_table("runs"):
         command.stamp(config, "0001")  # the database is older than the first migration
     command.upgrade(config, "head")

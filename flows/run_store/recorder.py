@@ -5,17 +5,20 @@ import contextvars
 import json
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from flows.author import Attempt, Outcome, RunResult, now
+from flows.calling import CallResult
 from flows.engine import (
     AttemptFinished,
     Event,
     FinishedCall,
     Journal,
+    LoopStarted,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -36,6 +39,12 @@ SECRET_LEFT_OUT = "# A secret was left out of this pipeline."
 """The first line of a recorded pipeline that lacks something, and so cannot be run."""
 MAX_DELAY_S = 1.0
 """The longest time until a running step is recorded."""
+GATHER_S = 0.001
+"""How long a finished call waits for others that end at the same time, to share their transaction."""
+OUTCOME_DELAY_S = 0.005
+"""How long an outcome waits for the next finished call, to share its transaction."""
+SMALL_ITEMS, SMALL_LETTERS = 100, 10_000
+"""Results up to this size are packed at once; a thread would cost more than packing them."""
 
 
 class RunStoreFailed(OrchestrationError):
@@ -50,6 +59,7 @@ class _Batch:
     tried: list[tuple[str, str, Attempt]] = field(default_factory=list[tuple[str, str, Attempt]])
     running: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     keep: dict[str, StoredCall | None] = field(default_factory=dict[str, StoredCall | None])
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
     written: list["Future[None]"] = field(default_factory=list["Future[None]"])
     """Futures of those who wait until the batch is written."""
 
@@ -69,14 +79,17 @@ class Recorder(Journal):
         flow_run_id: str | None = None,
         resumes: RunRecord | None = None,
     ) -> None:
+        super().__init__()
         self._store, self._index, self._parameters = store, index, dict(parameters or {})
         self._file, self._resumes = file, resumes
         self.flow_run_id = flow_run_id
         self._batch = _Batch()
-        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._lock, self._wake, self._hurry = threading.Lock(), threading.Event(), threading.Event()
         self._run_id, self._began = "", 0.0
         self._chain = resumes.chain if resumes is not None else ""
         self._known = {call.key for call in store.finished_calls(self._chain)} if resumes is not None else set[str]()
+        if resumes is not None:
+            self.batch_sizes.update(store.batch_sizes(self._chain))
         self._running: dict[str, RunningBranch] = {}
         self._ended = False
         self._error: Exception | None = None
@@ -94,16 +107,20 @@ class Recorder(Journal):
                 self._note_running(replace(known, done=event.done, total=event.total, heard=now(), stuck=False))
             case StepStuck() if event.path in self._running:
                 self._note_running(replace(self._running[event.path], stuck=True))
+            case LoopStarted() if event.chosen and event.batch_size is not None:
+                with self._lock:
+                    self._batch.sizes[event.path] = event.batch_size
             case AttemptFinished():
                 with self._lock:
                     self._batch.tried.append((event.path, event.id, event.attempt))
-                self._wake.set()
+                if event.attempt.status != "succeeded":  # else the finished call comes at once
+                    self._write_soon(hurry=True)
             case StepFinished():
                 self._running.pop(event.outcome.path, None)
                 with self._lock:
                     self._batch.running.pop(event.outcome.path, None)
                     self._batch.ended.append(event.outcome)
-                self._wake.set()
+                self._write_soon()
             case RunFinished():
                 self._finish_run(event.result)
             case _:
@@ -150,14 +167,14 @@ class Recorder(Journal):
             RunStoreFailed: the store could not be written.
         """
         self._ended = True
-        self._wake.set()
+        self._write_soon(hurry=True)
         if self._writer is not None:
             self._writer.join()
         try:
             if self._error is None and result is not None:
                 self._store.finish(result)
             elif self._error is None and self._run_id:
-                self._store.stop(self._run_id, "interrupted", now() - self._began)
+                self._store.stop(self._run_id, "cancelled", now() - self._began)
         except Exception as error:
             self._error = error
         finally:
@@ -181,7 +198,7 @@ class Recorder(Journal):
 
     async def keep(self, key: str, kept: FinishedCall) -> None:
         try:
-            stored = await asyncio.to_thread(pack, kept)
+            stored = pack(kept) if _is_small(kept.result) else await asyncio.to_thread(pack, kept)
         except Exception as error:  # any error of pickling
             logger.warning("%s: its result cannot be stored (%s); a resumed run repeats the step", key, error)
             return
@@ -197,19 +214,35 @@ class Recorder(Journal):
         with self._lock:
             self._batch.keep[key] = stored
             self._batch.written.append(written)
-        self._wake.set()
+        self._write_soon(hurry=True)
         await asyncio.wrap_future(written)
+
+    def _write_soon(self, *, hurry: bool = False) -> None:
+        """Wake the writer; `hurry` if somebody waits until it has written."""
+        if hurry:
+            self._hurry.set()
+        self._wake.set()
+
+    def _gather(self) -> None:
+        """Wait a moment for more changes that can share the transaction."""
+        if not self._hurry.wait(timeout=OUTCOME_DELAY_S) or self._ended:
+            return
+        # A step that runs alone has nothing to wait for.
+        if len(self._running) > len(self._batch.written):
+            time.sleep(GATHER_S)
 
     def _write_batches(self) -> None:
         beaten = now()
         while True:
-            self._wake.wait(timeout=MAX_DELAY_S)
+            if self._wake.wait(timeout=MAX_DELAY_S):
+                self._gather()
             self._wake.clear()
+            self._hurry.clear()
             ended = self._ended
             with self._lock:
                 batch, self._batch = self._batch, _Batch()
             try:
-                if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running):
+                if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running or batch.sizes):
                     self._store.write(
                         self._run_id,
                         self._chain,
@@ -217,6 +250,7 @@ class Recorder(Journal):
                         tried=batch.tried,
                         running=list(batch.running.values()),
                         keep=batch.keep,
+                        sizes=batch.sizes,
                         index=self._index,
                     )
                 if now() - beaten >= HEARTBEAT_S:
@@ -231,6 +265,23 @@ class Recorder(Journal):
                     written.set_result(None)
             if ended:
                 return
+
+
+def _is_small(result: CallResult) -> bool:
+    """Whether a result is certainly packed in no time: a few numbers and short texts."""
+    left, pending = SMALL_ITEMS, [result.value, *(change.value for change in result.delta)]
+    while pending and left > 0:
+        value, left = pending.pop(), left - 1
+        match value:
+            case str() | bytes() if len(value) > SMALL_LETTERS:
+                return False
+            case None | str() | bytes() | int() | float():
+                pass
+            case list() | tuple() | dict() if len(cast("list[Any]", value)) <= left:
+                pending += value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownMemberType]
+            case _:
+                return False
+    return not pending
 
 
 def _yaml(plan: Plan) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flows.engine import Expectation, Prepared, usual_seconds
+from flows.engine import Expectation, Prepared, item_seconds, usual_seconds
 from flows.run_store.recorder import Recorder
 from flows.run_store.store import RunStore
 
@@ -27,7 +27,7 @@ def record_run(
     try:
         earlier = opened.of_flow_run(flow_run_id) if flow_run_id is not None else None
         spent = opened.spent_before(earlier) if earlier is not None else {}
-        usual = usual_seconds(opened.step_statistics(pipeline.name))
+        statistics = opened.step_statistics(pipeline.name)
         recorder = Recorder(
             opened,
             index=prepared.context.index,
@@ -41,7 +41,13 @@ def record_run(
         raise
     if earlier is not None:
         if earlier.status == "running":
-            opened.stop(earlier.run_id, "interrupted")
+            opened.stop(earlier.run_id, "crashed")
         prepared.context.identity = replace(prepared.context.identity, resumes=earlier.run_id)
-    expected = Expectation(pipeline.stuck_after_s, usual)
-    return replace(prepared, observer=recorder, journal=recorder, spent=spent, expected=expected)
+    return replace(
+        prepared,
+        observer=recorder,
+        journal=recorder,
+        spent=spent,
+        expected=Expectation(pipeline.stuck_after_s, usual_seconds(statistics)),
+        item_seconds=item_seconds(statistics),
+    )

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
@@ -16,7 +16,10 @@ SILENT_S = 90.0
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run; its `status` is `running` until it ends."""
+    """A run; its `status` is `running` until it ends.
+
+    One that was stopped is `cancelled`, one whose process is gone has `crashed`; the Prefect server says the same.
+    """
 
     run_id: str
     pipeline: str
@@ -48,6 +51,10 @@ class RunRecord:
         if self.seconds is not None:
             return self.seconds
         return max(0.0, (self.heartbeat or self.started) - self.started)
+
+    def seen(self, now: float) -> "RunRecord":
+        """The record as it is shown: a run whose process is gone has crashed, also if nobody has written that down."""
+        return replace(self, status="crashed") if self.status == "running" and not self.is_alive(now) else self
 
     def is_alive(self, now: float) -> bool:
         """Whether the run has not ended and its process still exists, as far as can be told from here."""

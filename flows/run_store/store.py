@@ -7,7 +7,7 @@ every write is a short transaction that waits for the others.
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -22,10 +22,28 @@ from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.signing import SigningKey
 from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
-from flows.run_store.tables import attempts, finished_calls, outcomes, outputs, running_branches, runs
+from flows.run_store.tables import attempts, batch_sizes, finished_calls, outcomes, outputs, running_branches, runs
 
 _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 """The most runs, and the most rows of their steps, that statistics are computed from."""
+
+
+# Statements that are compiled once, however many rows there are.
+_OF_RUN: "sa.BindParameter[str]" = sa.bindparam("of_run")
+_AT: "sa.BindParameter[str]" = sa.bindparam("at")
+_DROP_RUNNING_PATH = sa.delete(running_branches).where(
+    running_branches.c.run_id == _OF_RUN, running_branches.c.path == _AT
+)
+_DROP_RUNNING_STEP = sa.delete(running_branches).where(
+    running_branches.c.run_id == _OF_RUN, running_branches.c.step_id == _AT
+)
+_DROP_OUTCOME = sa.delete(outcomes).where(outcomes.c.run_id == _OF_RUN, outcomes.c.path == _AT)
+_DROP_CALL = sa.delete(finished_calls).where(
+    finished_calls.c.chain == sa.bindparam("of_chain"), finished_calls.c.key == _AT
+)
+
+
+_DROP_SIZE = sa.delete(batch_sizes).where(batch_sizes.c.chain == sa.bindparam("of_chain"), batch_sizes.c.path == _AT)
 
 
 class AmbiguousRun(OrchestrationError):
@@ -66,37 +84,41 @@ class RunStore:
         tried: Sequence[tuple[str, str, Attempt]] = (),
         running: Sequence[RunningBranch] = (),
         keep: Mapping[str, StoredCall | None] | None = None,
+        sizes: Mapping[str, int] | None = None,
         index: str = "default",
     ) -> None:
         """Record, in one transaction, steps that ended, attempts that were made and steps that are running.
 
         `tried` are (path, step id, attempt). `keep` are finished calls by key: None drops a call; the step of any other
-        call has ended. Outcomes and calls replace those with the same path or key. The statuses of documents in the
-        outcomes are recorded for `index`.
+        call has ended. `sizes` are the sizes of batches that loops chose, by path. Outcomes, sizes and calls replace
+        those with the same path or key. The statuses of documents in the outcomes are recorded for `index`.
         """
         outcome_rows = [_outcome_row(run_id, outcome) for outcome in {each.path: each for each in ended}.values()]
         attempt_rows = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in tried]
         kept = {key: call for key, call in (keep or {}).items() if call is not None}
         kept_steps = {call.call.step_id for call in kept.values()}
-        running_rows = [{"run_id": run_id, **asdict(step)} for step in running if step.step_id not in kept_steps]
-        changed = [row["path"] for row in (*outcome_rows, *running_rows)]
+        running_rows = [{"run_id": run_id, **vars(step)} for step in running if step.step_id not in kept_steps]
+        changed = [{"of_run": run_id, "at": row["path"]} for row in (*outcome_rows, *running_rows)]
         with self._engine.begin() as connection:
-            if changed or kept_steps:
-                over = running_branches.c.path.in_(changed) | running_branches.c.step_id.in_(kept_steps)
-                connection.execute(sa.delete(running_branches).where(running_branches.c.run_id == run_id, over))
+            if changed:
+                connection.execute(_DROP_RUNNING_PATH, changed)
+            if kept_steps:
+                connection.execute(_DROP_RUNNING_STEP, [{"of_run": run_id, "at": step} for step in kept_steps])
             if running_rows:
                 connection.execute(sa.insert(running_branches), running_rows)
             if outcome_rows:
-                replaced = outcomes.c.path.in_([row["path"] for row in outcome_rows])
-                connection.execute(sa.delete(outcomes).where(outcomes.c.run_id == run_id, replaced))
+                connection.execute(_DROP_OUTCOME, [{"of_run": run_id, "at": row["path"]} for row in outcome_rows])
                 connection.execute(sa.insert(outcomes), outcome_rows)
             if statuses := documents.document_records(ended, run_id):
                 documents.write(connection, index, statuses)
             if attempt_rows:
                 connection.execute(sa.insert(attempts), attempt_rows)
+            if sizes:
+                connection.execute(_DROP_SIZE, [{"of_chain": chain, "at": path} for path in sizes])
+                rows = [{"chain": chain, "path": path, "items": items} for path, items in sizes.items()]
+                connection.execute(sa.insert(batch_sizes), rows)
             if keep:
-                same = finished_calls.c.key.in_(list(keep))
-                connection.execute(sa.delete(finished_calls).where(finished_calls.c.chain == chain, same))
+                connection.execute(_DROP_CALL, [{"of_chain": chain, "at": key} for key in keep])
             if kept:
                 rows = [self._finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
                 connection.execute(sa.insert(finished_calls), rows)
@@ -123,14 +145,14 @@ class RunStore:
             if rows:
                 connection.execute(sa.insert(outputs), rows)
 
-    def interrupt(self, run_id: str) -> bool:
-        """Record that a run was interrupted and return True; return False if the run has ended already."""
+    def crash(self, run_id: str) -> bool:
+        """Record that the process of a run is gone and return True; return False if the run has ended already."""
         update = sa.update(runs).where(runs.c.run_id == run_id, runs.c.status == "running")
         with self._engine.begin() as connection:
-            return connection.execute(update.values(status="interrupted")).rowcount > 0
+            return connection.execute(update.values(status="crashed")).rowcount > 0
 
-    def stop(self, run_id: str, status: str, seconds: float | None = None) -> None:
-        """Record that a run ended without a result: it was interrupted, or its process is gone."""
+    def stop(self, run_id: str, status: Literal["cancelled", "crashed"], seconds: float | None = None) -> None:
+        """Record that a run ended without a result: somebody stopped it, or its process is gone."""
         self._update(run_id, status=status, **({} if seconds is None else {"seconds": seconds}))
 
     def forget(self, *, older_than: float) -> int:
@@ -196,8 +218,11 @@ class RunStore:
 
     def of_flow_run(self, flow_run_id: str) -> RunRecord | None:
         """The newest run of a Prefect flow run."""
-        query = sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()).limit(1)
-        return next(iter(self._records(query)), None)
+        return next(iter(self.executions(flow_run_id)), None)
+
+    def executions(self, flow_run_id: str) -> list[RunRecord]:
+        """The runs of a Prefect flow run, newest first: more than one if it was retried."""
+        return self._records(sa.select(runs).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.started.desc()))
 
     def outcomes(self, run_id: str) -> list[dict[str, Any]]:
         """The outcomes of a run as rows, in declared order."""
@@ -214,26 +239,36 @@ class RunStore:
             return [OutputRecord(**row) for row in connection.execute(query).mappings()]
 
     def step_statistics(self, pipeline: str) -> list[dict[str, Any]]:
-        """`run_id`, `path`, `seconds` and `cost` of steps that succeeded in the last finished runs of a pipeline."""
+        """`run_id`, `path`, `seconds`, `cost` of steps that succeeded in the last finished runs of a pipeline.
+
+        `batch_size` is there if the innermost loop around a step chose the size of its batches.
+        """
         chosen = (
-            sa.select(runs.c.run_id)
+            sa.select(runs.c.run_id, runs.c.chain)
             .where(runs.c.pipeline == pipeline, runs.c.status.in_(("succeeded", "partial")))
             .order_by(runs.c.started.desc())
             .limit(_STATISTICS_RUNS)
         )
         with self._engine.connect() as connection:
-            ids = list(connection.execute(chosen).scalars())
+            chains = {row.run_id: row.chain for row in connection.execute(chosen)}
             query = (
                 sa.select(outcomes.c.run_id, outcomes.c.path, outcomes.c.seconds, outcomes.c.cost)
                 .where(
-                    outcomes.c.run_id.in_(ids),
+                    outcomes.c.run_id.in_(list(chains)),
                     outcomes.c.kind == "step",
                     outcomes.c.status == "succeeded",
                     ~outcomes.c.reused,
                 )
                 .limit(_STATISTICS_ROWS)
             )
-            return [dict(row) for row in connection.execute(query).mappings()]
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            chose = sa.select(batch_sizes).where(batch_sizes.c.chain.in_(set(chains.values())))
+            sizes = {(chain, path): items for chain, path, items in connection.execute(chose)}
+        for row in rows if sizes else ():
+            size = sizes.get((chains[row["run_id"]], StepPath(row["path"]).loop))
+            if size is not None:
+                row["batch_size"] = size
+        return rows
 
     def spent(self, record: RunRecord) -> dict[str, float]:
         """The cost of a run by unit; for a run that was killed or is running, the cost of its recorded attempts.
@@ -263,6 +298,12 @@ class RunStore:
         query = sa.select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.id)
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def batch_sizes(self, chain: str) -> dict[str, int]:
+        """The sizes of batches that the runs in a chain chose, by path of the loop."""
+        query = sa.select(batch_sizes.c.path, batch_sizes.c["items"]).where(batch_sizes.c.chain == chain)
+        with self._engine.connect() as connection:
+            return {str(row.path): int(row[1]) for row in connection.execute(query)}
 
     def finished_calls(self, chain: str) -> list[CallSummary]:
         """The finished calls of the runs in a chain, in the order of their keys."""

@@ -1,5 +1,6 @@
 """Finished calls as the run store keeps them: their results as compressed pickles."""
 
+import logging
 import pickle
 import zlib
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
 from flows.engine import FinishedCall
 
+logger = logging.getLogger(__name__)
 _MIN_BYTES_TO_COMPRESS = 4_000
 
 
@@ -36,10 +38,21 @@ def pack(call: FinishedCall) -> StoredCall:
     Raises:
         Exception: any error that pickling raises for a value that cannot be pickled.
     """
-    content = cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
+    content = _pickled(call)
     # Texts and term counts shrink to a third, and compressing them takes less time than writing them.
     compress = len(content) >= _MIN_BYTES_TO_COMPRESS
     return StoredCall(call, zlib.compress(content, level=1) if compress else content)
+
+
+def _pickled(call: FinishedCall) -> bytes:
+    """The pickle of a call; classes of the main module, which another process does not have, are in it by value."""
+    try:
+        content = pickle.dumps(call, protocol=5)
+        if b"__main__" not in content:
+            return content
+    except Exception:
+        logger.debug("%s: its result is pickled with its classes", call.step_id)
+    return cloudpickle.dumps(call)  # pyright: ignore[reportUnknownMemberType]
 
 
 def unpack(content: bytes) -> FinishedCall:

@@ -20,7 +20,7 @@ runs = sa.Table(
     sa.Column("busy_seconds", sa.Float()),
     sa.Column("cost", sa.JSON),
     # The first run of a chain of runs that resume each other; finished calls are kept under it.
-    sa.Column("lineage", sa.String(64), nullable=False, index=True, key="chain"),
+    sa.Column("lineage", sa.String(64), nullable=False, index=True, server_default="", key="chain"),
     sa.Column("resumed_from", sa.String(64)),
     sa.Column("flow_run_id", sa.String(64), index=True),
     sa.Column("source", sa.Text, key="file"),
@@ -115,6 +115,14 @@ finished_calls = sa.Table(
     sa.Column("undoing", sa.Boolean, nullable=False),
     sa.Column("kept_at", sa.Float(), nullable=False, index=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
+)
+# The sizes of batches that loops chose by themselves, by the first run of a chain.
+batch_sizes = sa.Table(
+    "batch_sizes",
+    metadata,
+    sa.Column("chain", sa.String(64), primary_key=True),
+    sa.Column("path", sa.String(200), primary_key=True),
+    sa.Column("items", sa.Integer, nullable=False),
 )
 # The rates of resources that all runs share, see `flows.run_store.shared_rates`.
 rates = sa.Table(

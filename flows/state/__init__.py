@@ -4,13 +4,15 @@ from flows.state.chunked import chunked
 from flows.state.context import Context, EffectFingerprint, Identity, follow_path, read_path
 from flows.state.deltas import Change, Delta
 from flows.state.disk_sequences import DiskSequence, Spool, TemporaryRows, sortable
+from flows.state.equality import fingerprint
 from flows.state.merge import DEFAULT_REDUCERS, merge_deltas, reducer, resolve_reducer
 from flows.state.progress import Progress
 from flows.state.services import Services
-from flows.state.values import ExternalSequence, fingerprint, short_repr
+from flows.state.values import IMMUTABLE, ExternalSequence, Owned, hand_out, short_repr
 
 __all__ = [
     "DEFAULT_REDUCERS",
+    "IMMUTABLE",
     "Change",
     "Context",
     "Delta",
@@ -18,6 +20,7 @@ __all__ = [
     "EffectFingerprint",
     "ExternalSequence",
     "Identity",
+    "Owned",
     "Progress",
     "Services",
     "Spool",
@@ -25,6 +28,7 @@ __all__ = [
     "chunked",
     "fingerprint",
     "follow_path",
+    "hand_out",
     "merge_deltas",
     "read_path",
     "reducer",

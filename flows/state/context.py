@@ -8,14 +8,16 @@ that delta is applied.
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import is_
 from typing import Any, NamedTuple, cast
 
 from flows.errors import FatalError, OrchestrationError
-from flows.state.deltas import MISSING, Change, Delta, Field, apply_change, diff
+from flows.state.deltas import MISSING, Change, Delta, Field, Rewriting, diff
+from flows.state.equality import fingerprint
 from flows.state.progress import Progress
 from flows.state.services import Services
-from flows.state.values import fingerprint, own
+from flows.state.values import IMMUTABLE, SHALLOW, Owned, own
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +63,7 @@ class UndeclaredAccess(FatalError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class _Cell(NamedTuple):
-    value: Any
-    immutable: bool
-
-
-_GONE = _Cell(MISSING, True)
+_GONE = Owned(MISSING, IMMUTABLE)
 
 
 class Context:
@@ -86,14 +83,14 @@ class Context:
         self.identity = identity or Identity()
         self.progress_view = Progress()
         self._parent: Context | None = None
-        self._cells: dict[Field, _Cell] = {}
+        self._cells: dict[Field, Owned] = {}
         self._touched: dict[Field, Any] = {}
         """Values that handlers have read for change, or written; nobody else owns them yet."""
         self._reads: frozenset[str] | None = None
         self._writes: frozenset[str] | None = None
         for section, values in (("data", data), ("tags", tags), ("documents", documents)):
             for key, value in (values or {}).items():
-                self._cells[section, key] = _Cell(*own(value, where=f"{section}[{key!r}]"))
+                self._cells[section, key] = own(value, where=f"{section}[{key!r}]")
 
     # For handlers.
 
@@ -172,6 +169,14 @@ class Context:
         branch._reads, branch._writes = reads, writes
         return branch
 
+    def twin(self) -> "Context":
+        """Another view of the same parent, with the changes of this one."""
+        self._take_ownership()
+        assert self._parent is not None, "only a view has a twin"
+        twin = self._parent.fork(reads=self._reads, writes=self._writes)
+        twin._cells = dict(self._cells)
+        return twin
+
     def delta(self) -> Delta:
         """The changes of this branch since its fork, sections and keys in sorted order.
 
@@ -183,26 +188,35 @@ class Context:
         for field, cell in sorted(self._cells.items(), key=lambda item: (item[0][0], str(item[0][1]))):
             before = self._parent._cell(field) if self._parent else _GONE
             if before is not cell:
-                found = diff(before.value, cell.value, field)
-                changes.extend(replace(each, immutable=True) if cell.immutable else each for each in found)
+                changes.extend(diff(before.value, cell.value, field, cell.mutability))
         return tuple(changes)
 
     def apply(self, delta: Delta) -> None:
         """Make the changes of a delta here, in their order."""
         self._take_ownership()
+        rewritten: dict[Field, Rewriting] = {}
         for change in delta:
             field = (change.path[0], change.path[1])
-            if change.immutable and change.kind == "set" and len(change.path) == 2:
-                self._cells[field] = _Cell(change.value, True)
-                continue
-            cell = self._cell(field)
-            value = cell.value if field in self._cells or cell.immutable else own(cell.value)[0]
-            self._cells[field] = _cell(apply_change(value, change))
+            if field not in rewritten:
+                rewritten[field] = Rewriting(self._cell(field))
+            rewritten[field].apply(change)
+        self._cells.update((field, one.result()) for field, one in rewritten.items())
 
     def field_value(self, section: str, key: Any) -> Any:
         """The present value of a field, or `MISSING`; the caller must not change it."""
         field = (section, key)
         return self._touched[field] if field in self._touched else self._cell(field).value
+
+    def owned_field(self, name: str) -> Owned | None:
+        """The present value of a data field, as it is held; None if there is none."""
+        self._take_ownership()
+        cell = self._cell(("data", name))
+        return None if cell.value is MISSING else cell
+
+    @property
+    def present(self) -> Mapping[str, Any]:
+        """The data fields for reading only: nothing is copied, and the caller must not change them."""
+        return _Present(self)
 
     def fingerprint(self) -> str:
         """SHA-256 over all state; equal for equal state, in whatever order it was written."""
@@ -210,14 +224,16 @@ class Context:
 
     def _take_ownership(self) -> None:
         """Copy the values that handlers wrote or may have changed, so that nobody else can change them."""
+        if not self._touched:
+            return
         for field, value in self._touched.items():
             if value is MISSING:
                 self._cells[field] = _GONE
-            else:
-                self._cells[field] = _Cell(*own(value, where=f"{field[0]}[{field[1]!r}]"))
+            elif not _is_unchanged(value, self._cell(field)):
+                self._cells[field] = own(value, where=f"{field[0]}[{field[1]!r}]")
         self._touched = {}
 
-    def _cell(self, field: Field) -> _Cell:
+    def _cell(self, field: Field) -> Owned:
         context: Context | None = self
         while context is not None:
             cell = context._cells.get(field)
@@ -233,9 +249,9 @@ class Context:
         cell = self._cell(field)
         if cell.value is MISSING:
             return default
-        if cell.immutable:
+        if cell.mutability == IMMUTABLE:
             return cell.value
-        mine = self._touched[field] = own(cell.value)[0]
+        mine = self._touched[field] = cell.copy()
         return mine
 
     def _set(self, field: Field, value: Any) -> None:
@@ -307,8 +323,33 @@ class _Section(MutableMapping[Any, Any]):
         return f"{self._section}({', '.join(map(repr, self))})"
 
 
-def _cell(value: Any) -> _Cell:
-    return _GONE if value is MISSING else _Cell(*own(value))
+class _Present(Mapping[str, Any]):
+    """The data fields of a context as they are held."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._context.field_value("data", key)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._context.data)
+
+    def __len__(self) -> int:
+        return len(self._context.data)
+
+
+def _is_unchanged(value: Any, cell: Owned) -> bool:
+    """Whether a copy of a container of immutable items still has these items, in their order."""
+    known = cell.value
+    if cell.mutability != SHALLOW or type(value) is not type(known) or len(value) != len(known):
+        return False
+    if isinstance(value, dict):
+        return all(map(is_, value, known)) and all(map(is_, value.values(), known.values()))  # pyright: ignore[reportUnknownArgumentType]
+    return isinstance(value, list) and all(map(is_, value, known))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _processed_mark(handler: str, sub_step: str | None) -> str:
@@ -318,10 +359,12 @@ def _processed_mark(handler: str, sub_step: str | None) -> str:
 def read_path(context: Context, dotted: str) -> Any:
     """The value at `field` or `field.inner.0`: each part is a mapping key, else a list index, else an attribute.
 
+    It is not copied; the caller must not change it.
+
     Raises:
         OrchestrationError: there is no such value; the message names the missing part.
     """
-    return follow_path(context.data, dotted)
+    return follow_path(context.present, dotted)
 
 
 def follow_path(data: Mapping[str, Any], dotted: str) -> Any:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from flows.state.values import equal, own, short_repr
+from flows.state.equality import equal, same_items
+from flows.state.values import DEEP, IMMUTABLE, SHALLOW, Mutability, Owned, own, short_repr
 
 Field: TypeAlias = tuple[str, Any]
 """A field of a context: its section (`data`, `documents`, …) and its key."""
@@ -34,11 +35,11 @@ class Change:
     path: Path
     value: Any = None
     before: Any = MISSING
-    immutable: bool = dataclasses.field(default=False, compare=False, repr=False)
-    """Whether the value is known to be owned and immutable, so that it need not be checked again."""
+    owned: Mutability | None = dataclasses.field(default=None, compare=False, repr=False)
+    """How much of the value could be changed, if it is owned; None for a value that somebody else may have."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without `immutable`: unpickling makes new values, and arrays among them are writable.
+        # Without `owned`: unpickling makes new values, and arrays among them are writable.
         return Change, (self.kind, self.path, self.value, self.before)
 
     @property
@@ -55,66 +56,92 @@ Delta: TypeAlias = tuple[Change, ...]
 """All changes of one branch, in a fixed order; picklable."""
 
 
-def diff(before: Any, after: Any, path: Path) -> Iterator[Change]:
-    """Yield the changes that lead from one owned value to another: mappings by key, lists by their new tail."""
+def diff(before: Any, after: Any, path: Path, mutability: Mutability = DEEP) -> Iterator[Change]:
+    """Yield the changes that lead from one owned value to another: mappings by key, lists by their new tail.
+
+    `mutability` is that of `after`.
+    """
     if before is after:
         return
     if after is MISSING:
         yield Change("delete", path)
     elif type(before) is dict and type(after) is dict:
-        yield from _diff_mappings(cast("dict[Any, Any]", before), cast("dict[Any, Any]", after), path)
+        yield from _diff_mappings(cast("dict[Any, Any]", before), cast("dict[Any, Any]", after), path, mutability)
     elif type(before) is list and type(after) is list and _starts_with(after, before):  # pyright: ignore[reportUnknownArgumentType]
         tail = cast("list[Any]", after)[len(cast("list[Any]", before)) :]
         if tail:
-            yield Change("append", path, tail)
+            yield Change("append", path, tail, owned=mutability)
     elif not equal(before, after):
         number = isinstance(before, (int, float)) and not isinstance(before, bool)
-        yield Change("set", path, after, before if number else MISSING)
+        yield Change("set", path, after, before if number else MISSING, mutability)
 
 
-def _diff_mappings(before: dict[Any, Any], after: dict[Any, Any], path: Path) -> Iterator[Change]:
+def _diff_mappings(
+    before: dict[Any, Any], after: dict[Any, Any], path: Path, mutability: Mutability
+) -> Iterator[Change]:
     for key in before:
         if key not in after:
             yield Change("delete", (*path, key))
+    inside = DEEP if mutability == DEEP else IMMUTABLE
     for key, value in after.items():
-        yield from diff(before.get(key, MISSING), value, (*path, key))
+        known = before.get(key, MISSING)
+        if known is not value:
+            yield from diff(known, value, (*path, key), inside)
 
 
 def _starts_with(items: list[Any], head: list[Any]) -> bool:
-    return len(items) >= len(head) and all(equal(mine, theirs) for mine, theirs in zip(items, head, strict=False))
+    return len(items) >= len(head) and same_items(items[: len(head)] if len(items) > len(head) else items, head)
 
 
-def apply_change(value: Any, change: Change) -> Any:
-    """A field's value after one change; the caller owns `value`, which may be modified."""
-    below = change.path[2:]
-    if not below:
-        return _with_change(value, change)
-    container = root = cast("dict[Any, Any]", value if isinstance(value, dict) else {})
-    for key in below[:-1]:
-        container = _descend(container, key)
-    if change.kind == "delete":
-        container.pop(below[-1], None)
-    else:
-        container[below[-1]] = _with_change(container.get(below[-1], MISSING), change)
-    return root
+class Rewriting:
+    """Changes of one field, applied one after another: what is owned stays as it is, what changes is copied once."""
 
+    def __init__(self, owned: Owned) -> None:
+        self._value, self._mutability = owned
+        self._copies: dict[int, dict[Any, Any]] = {}
+        """The mappings that were made here, by their id; they may be changed."""
 
-def _descend(container: dict[Any, Any], key: Any) -> dict[Any, Any]:
-    inner = container.get(key)
-    if not isinstance(inner, dict):
-        inner = container[key] = dict[Any, Any]()
-    return cast("dict[Any, Any]", inner)
+    def apply(self, change: Change) -> None:
+        below = change.path[2:]
+        if not below:
+            self._value, self._mutability = self._changed(self._value, self._mutability, change)
+            return
+        is_mapping = isinstance(self._value, dict)
+        self._value = container = self._copy_of(self._value)
+        flat = self._mutability == SHALLOW or not is_mapping
+        for key in below[:-1]:
+            inner = self._copy_of(container.get(key))
+            container[key] = inner
+            container = inner
+        value, mutability = self._changed(container.get(below[-1], MISSING), DEEP, change)
+        if value is MISSING:
+            container.pop(below[-1], None)
+        else:
+            container[below[-1]] = value
+        still_flat = flat and len(below) == 1 and mutability == IMMUTABLE
+        self._mutability = SHALLOW if still_flat else DEEP
 
+    def result(self) -> Owned:
+        return Owned(self._value, self._mutability)
 
-def _with_change(value: Any, change: Change) -> Any:
-    if change.kind == "delete":
-        return MISSING
-    fresh = change.value if change.immutable else own(change.value)[0]
-    if change.kind == "set":
-        return fresh
-    if isinstance(value, (list, tuple)):
-        return [*cast("Sequence[Any]", value), *fresh]
-    return fresh if value is MISSING else [value, *fresh]
+    def _copy_of(self, value: Any) -> dict[Any, Any]:
+        if id(value) in self._copies:
+            return value
+        mine = dict(cast("dict[Any, Any]", value)) if isinstance(value, dict) else {}
+        self._copies[id(mine)] = mine
+        return mine
+
+    def _changed(self, value: Any, mutability: Mutability, change: Change) -> Owned:
+        """The value of one path after the change."""
+        if change.kind == "delete":
+            return Owned(MISSING, IMMUTABLE)
+        fresh = own(change.value) if change.owned is None else Owned(change.value, change.owned)
+        if change.kind == "set" or value is MISSING:
+            return fresh
+        inside = DEEP if DEEP in (mutability, fresh.mutability) else SHALLOW
+        if isinstance(value, (list, tuple)):
+            return Owned([*cast("Sequence[Any]", value), *fresh.value], inside)
+        return Owned([value, *fresh.value], DEEP if mutability else inside)
 
 
 def overlaps(first: Change, second: Change) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from flows.errors import MergeConflict, OrchestrationError, UnknownName, message_of
 from flows.state.context import Context
 from flows.state.deltas import MISSING, Change, Delta, Field, Reducer, compatible, overlaps
+from flows.state.values import own
 
 DEFAULT_REDUCERS: Mapping[str, str] = MappingProxyType({"results": "union_by(id)"})
 """By field. A field outside the section `data` has its section before its name, as `tags.topic`."""
@@ -37,12 +38,13 @@ def merge_deltas(
         for change in delta:
             by_field.setdefault((change.path[0], change.path[1]), []).append((number, change))
     merged: list[Change] = []
+    names = [name for name, _ in branches]
     for field, changes in by_field.items():
-        name = reducers.get(reducer_key(field)) or _natural_reducer(parent, field, changes)
-        if name:
-            merged.append(_reduce(parent, field, name, [(branches[i][0], change) for i, change in changes]))
+        reducer_name = reducers.get(reducer_key(field)) or _natural_reducer(parent, field, changes)
+        if reducer_name:
+            merged.append(_reduce(parent, field, reducer_name, [(names[i], change) for i, change in changes]))
             continue
-        _check_conflicts(changes, [name for name, _ in branches], ordered)
+        _check_conflicts(changes, names, ordered)
         merged.extend(change for _, change in changes)
     parent.apply(tuple(merged))
 
@@ -129,7 +131,9 @@ def reducer(name: str) -> Callable[[Callable[[Any, Sequence[Any]], Any]], Callab
 
     def register(function: Callable[[Any, Sequence[Any]], Any]) -> Callable[[Any, Sequence[Any]], Any]:
         def combine(base: Any, changes: Sequence[tuple[str, Change]]) -> Any:
-            return function(None if base is MISSING else base, [_written_value(base, change) for _, change in changes])
+            # Copies: the values belong to contexts and deltas, and a reducer may be anybody's.
+            written = [own(_written_value(base, change)).value for _, change in changes]
+            return function(None if base is MISSING else own(base).value, written)
 
         REDUCERS[name] = combine
         return function
@@ -154,10 +158,10 @@ def _written_value(base: Any, change: Change) -> Any:
 
 
 def _append(base: Any, changes: Sequence[tuple[str, Change]]) -> list[Any]:
-    kept = [] if base is MISSING else _as_items(base)
+    joined = [] if base is MISSING else _as_items(base)
     for _, change in changes:
-        kept = [*kept, *(change.value if change.kind == "append" else _as_items(_written_value(base, change)))]
-    return kept
+        joined.extend(change.value if change.kind == "append" else _as_items(_written_value(base, change)))
+    return joined
 
 
 def _union(base: Any, changes: Sequence[tuple[str, Change]], key: str) -> list[Any]:

@@ -1,21 +1,22 @@
-"""The values that a context may hold, and how they are owned, compared and fingerprinted.
+"""The values that a context may hold, and how a context makes them its own.
 
 A context holds data: numbers, texts, bytes, times, paths, enums, lists, tuples, mappings, sets, dataclasses, pydantic
 models and numpy arrays, nested in any way. Live objects (connections, models, files) belong into services.
+
+An owned value is one that no handler has a reference to. Nobody ever changes it, so contexts, deltas and journals share
+it; a handler gets a copy of whatever it could change.
 """
 
 import dataclasses
 import datetime as dt
 import decimal
 import enum
-import hashlib
 import pathlib
-import struct
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -31,14 +32,67 @@ class ExternalSequence(Sequence[Item]):
     """A sequence of data that lies outside of memory and never changes; contexts share it without copying it."""
 
 
-_ATOMS = (
-    type(None),
-    bool,
-    int,
-    float,
+Mutability: TypeAlias = int
+"""How much of a value its holder could change: nothing, the container alone, or what is inside as well."""
+IMMUTABLE: Mutability = 0
+SHALLOW: Mutability = 1
+DEEP: Mutability = 2
+
+
+class Owned(NamedTuple):
+    """A value that no handler has a reference to, and how much of it could be changed."""
+
+    value: Any
+    mutability: Mutability
+
+    def copy(self) -> Any:
+        """The value for a handler, which may change it."""
+        if self.mutability == IMMUTABLE:
+            return self.value
+        return self.value.copy() if self.mutability == SHALLOW else own(self.value).value
+
+
+def own(value: Any, *, where: str = "value") -> Owned:
+    """A copy of `value` that nobody else can change.
+
+    Mutable containers are copied at every depth, immutable values are shared, arrays become read-only for good. `where`
+    names the value in an error.
+
+    Raises:
+        UnsupportedValue: something inside is not data, or the value contains itself.
+    """
+    try:
+        return _own_value(value, 0)
+    except _NotData as refused:
+        raise UnsupportedValue(f"{refused.prefix}{where}{refused.path} {refused.text}") from None
+
+
+def hand_out(value: Any) -> Any:
+    """A value for somebody who may change it: a copy, if it is data that others may hold."""
+    try:
+        return own(value).value
+    except UnsupportedValue:
+        return value
+
+
+class _NotData(Exception):
+    """Something inside a value cannot be held; the path to it grows while the error goes outwards."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.prefix, self.path, self.text = "", "", text
+
+    def at(self, part: str) -> "_NotData":
+        self.path = part + self.path
+        return self
+
+
+_Owner: TypeAlias = Callable[[Any, int], Owned]
+EXACT_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""Types whose values are immutable; subclasses need not be."""
+ATOMS = (
+    *EXACT_ATOMS,
     complex,
-    str,
-    bytes,
     decimal.Decimal,
     dt.date,
     dt.time,
@@ -49,97 +103,119 @@ _ATOMS = (
     range,
     ExternalSequence,
 )
-_MAX_DEPTH = 200
-_REPR_LENGTH = 60
-
-
-def own(value: Any, *, where: str = "value") -> tuple[Any, bool]:
-    """A copy of `value` that nobody else can change, and whether it is immutable at every depth.
-
-    Mutable containers are copied at every depth, immutable values are shared, arrays become read-only for good. `where`
-    names the value in an error.
-
-    Raises:
-        UnsupportedValue: something inside is not data, or the value contains itself.
-    """
-    return _own_value(value, where, 0)
-
-
-def _own_value(value: Any, where: str, depth: int) -> tuple[Any, bool]:
-    kind = cast("type[Any]", type(value))
-    if kind in _EXACT_ATOMS or issubclass(kind, _ATOMS):
-        return value, True
-    if depth > _MAX_DEPTH:
-        raise UnsupportedValue(f"{where} is nested deeper than {_MAX_DEPTH} levels, or contains itself")
-    if kind is list:
-        return [_own_value(item, where, depth + 1)[0] for item in value], False
-    if kind is dict:
-        return {
-            _own_key(key, where): _own_value(item, f"{where}[{key!r}]", depth + 1)[0] for key, item in value.items()
-        }, False
-    if isinstance(value, tuple):
-        return _own_tuple(cast("tuple[Any, ...]", value), where, depth)
-    if kind is frozenset:
-        return value, all(_own_value(item, where, depth + 1)[1] for item in value)
-    if kind in (set, bytearray):
-        return cast("Any", kind(value)), False
-    if _is_array(value):
-        return _own_array(value, where), True
-    if _is_scalar(value):
-        return value, True
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        frozen = bool(kind.__dataclass_params__.frozen)
-        # A short way for records of numbers and texts, which large contexts mostly hold.
-        if frozen and all(type(getattr(value, field.name)) in _EXACT_ATOMS for field in _fields_of(kind)):
-            return value, True
-        return _own_fields(value, [field.name for field in _fields_of(kind)], frozen, where, depth)
-    if isinstance(value, BaseModel):
-        return _own_fields(value, list(kind.model_fields), bool(kind.model_config.get("frozen")), where, depth)
-    if isinstance(value, Mapping):  # views, proxies and other mappings become plain ones
-        return _own_value(dict(cast("Mapping[Any, Any]", value)), where, depth)
-    if kind.__module__.partition(".")[0] in _TABLES:
-        raise UnsupportedValue(
-            f"{where} is a table ({kind.__module__}.{kind.__qualname__}), which a context does not hold; write it to "
-            "Parquet or Arrow IPC in the storage (`call.services['storage']`) and return its URI, or return plain "
-            "rows: `to_dict('records')` of pandas, `to_dicts()` of Polars, `to_pylist()` of Arrow"
-        )
-    raise UnsupportedValue(
-        f"{where} is a {kind.__module__}.{kind.__qualname__}, which a context cannot hold; give plain data "
-        "(numbers, texts, lists, mappings, dataclasses, arrays), a URI that refers to it, or make it a service"
-    )
-
-
 _TABLES = frozenset({"pandas", "polars", "pyarrow", "duckdb", "dask", "modin"})
 """Packages of data frames."""
-_EXACT_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
-_FIELDS: dict[type[Any], tuple[dataclasses.Field[Any], ...]] = {}
+_MAX_DEPTH = 200
+_REPR_LENGTH = 60
+_OWNERS: dict[type[Any], _Owner] = {}
+"""How values of a type are owned, by type; filled as types are met."""
 
 
-def _fields_of(kind: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
-    found = _FIELDS.get(kind)
-    if found is None:
-        found = _FIELDS[kind] = dataclasses.fields(kind)
-    return found
+def _own_value(value: Any, depth: int) -> Owned:
+    kind = cast("type[Any]", type(value))
+    if depth > _MAX_DEPTH:
+        raise _NotData(f"is nested deeper than {_MAX_DEPTH} levels, or contains itself")
+    owner = _OWNERS.get(kind)
+    if owner is None:
+        owner = _OWNERS[kind] = _owner_of(kind)
+    return owner(value, depth)
 
 
-def _own_key(key: Any, where: str) -> Any:
-    if not _own_value(key, f"key of {where}", 0)[1]:
-        raise UnsupportedValue(f"{where} has the mutable key {key!r}")
-    return key
+def _owner_of(kind: type[Any]) -> _Owner:
+    if issubclass(kind, ATOMS):
+        return _share
+    if kind is list:
+        return _own_list
+    if kind is dict:
+        return _own_dict
+    if issubclass(kind, tuple):
+        return _own_tuple
+    if kind is frozenset:
+        return _own_frozenset
+    if kind in (set, bytearray):
+        return _own_flat
+    if _is_kind(kind, "ndarray"):
+        return _own_array
+    if _is_kind(kind, "generic"):
+        return _share
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_owner(kind)
+    if issubclass(kind, BaseModel):
+        return _model_owner(kind)
+    if issubclass(kind, Mapping):  # views, proxies and other mappings become plain ones
+        return _own_mapping
+    return _table_refusal if kind.__module__.partition(".")[0] in _TABLES else _refusal
 
 
-def _own_tuple(value: tuple[Any, ...], where: str, depth: int) -> tuple[Any, bool]:
-    kinds = set(map(type, value))
-    if kinds <= _EXACT_ATOMS:
-        return value, True
-    if kinds == {tuple} and _EXACT_ATOMS.issuperset(map(type, chain.from_iterable(value))):
-        return value, True
-    owned = [_own_value(item, where, depth + 1) for item in value]
-    if all(immutable for _, immutable in owned):
-        if all(mine is theirs for (mine, _), theirs in zip(owned, value, strict=True)):
-            return value, True
-        return _rebuilt_tuple(value, [item for item, _ in owned]), True
-    return _rebuilt_tuple(value, [item for item, _ in owned]), False
+def _share(value: Any, depth: int) -> Owned:
+    return Owned(value, IMMUTABLE)
+
+
+def _own_flat(value: Any, depth: int) -> Owned:
+    return Owned(value.copy(), SHALLOW)
+
+
+def _own_list(value: list[Any], depth: int) -> Owned:
+    mine = value.copy()
+    if EXACT_ATOMS.issuperset(map(type, mine)):
+        return Owned(mine, SHALLOW)
+    return Owned(mine, _own_items(mine, depth))
+
+
+def _own_items(mine: list[Any], depth: int) -> Mutability:
+    """Own the items of a list in place; how much of the list could be changed then."""
+    mutability = SHALLOW
+    for position, item in enumerate(mine):
+        if type(item) not in EXACT_ATOMS:
+            owned = _own_value(item, depth + 1)
+            mine[position] = owned.value
+            if owned.mutability:
+                mutability = DEEP
+    return mutability
+
+
+def _own_dict(value: dict[Any, Any], depth: int) -> Owned:
+    mine, mutability = value.copy(), SHALLOW
+    if not EXACT_ATOMS.issuperset(map(type, mine)):
+        for key in mine:
+            _check_key(key)
+    if EXACT_ATOMS.issuperset(map(type, mine.values())):
+        return Owned(mine, SHALLOW)
+    for key, item in mine.items():
+        if type(item) in EXACT_ATOMS:
+            continue
+        try:
+            owned = _own_value(item, depth + 1)
+        except _NotData as refused:
+            raise refused.at(f"[{key!r}]") from None
+        mine[key] = owned.value
+        if owned.mutability:
+            mutability = DEEP
+    return Owned(mine, mutability)
+
+
+def _own_mapping(value: Mapping[Any, Any], depth: int) -> Owned:
+    return _own_dict(dict(value), depth)
+
+
+def _check_key(key: Any) -> None:
+    try:
+        mutability = _own_value(key, 0).mutability
+    except _NotData as refused:
+        refused.prefix = "key of "
+        raise
+    if mutability:
+        raise _NotData(f"has the mutable key {key!r}")
+
+
+def _own_tuple(value: tuple[Any, ...], depth: int) -> Owned:
+    if EXACT_ATOMS.issuperset(map(type, value)):
+        return Owned(value, IMMUTABLE)
+    owned = [_own_value(item, depth + 1) for item in value]
+    mutability: Mutability = DEEP if any(each.mutability for each in owned) else IMMUTABLE
+    if mutability == IMMUTABLE and all(mine.value is theirs for mine, theirs in zip(owned, value, strict=True)):
+        return Owned(value, IMMUTABLE)
+    return Owned(_rebuilt_tuple(value, [each.value for each in owned]), mutability)
 
 
 def _rebuilt_tuple(value: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
@@ -147,126 +223,114 @@ def _rebuilt_tuple(value: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
     return kind(*items) if hasattr(value, "_fields") else kind(items)
 
 
-# Whoever holds an array has imported numpy; those who hold none need not wait for it.
+def _own_frozenset(value: frozenset[Any], depth: int) -> Owned:
+    return Owned(value, DEEP if any(_own_value(item, depth + 1).mutability for item in value) else IMMUTABLE)
 
 
-def _is_array(value: Any) -> "TypeGuard[np.ndarray[Any, Any]]":
-    return isinstance(value, getattr(sys.modules.get("numpy"), "ndarray", ()))
-
-
-def _is_scalar(value: Any) -> "TypeGuard[np.generic[Any]]":
-    return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
-
-
-def _own_array(value: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
+def _own_array(value: "np.ndarray[Any, Any]", depth: int) -> Owned:
     if value.dtype.hasobject:
-        raise UnsupportedValue(f"{where} is an array of objects, which a context cannot hold; give it a numeric dtype")
+        raise _NotData("is an array of objects, which a context cannot hold; give it a numeric dtype")
     if not value.flags.writeable and isinstance(_base_array(value), bytes):
-        return value
+        return Owned(value, IMMUTABLE)
     import numpy as np
 
     # Backed by immutable bytes, so that not even `flags.writeable = True` opens it again.
-    return np.frombuffer(value.tobytes(), dtype=value.dtype).reshape(value.shape)
+    return Owned(np.frombuffer(value.tobytes(), dtype=value.dtype).reshape(value.shape), IMMUTABLE)
 
 
 def _base_array(array: "np.ndarray[Any, Any]") -> Any:
     base: Any = array
-    while _is_array(base):
+    while is_array(base):
         base = base.base
     return base
 
 
-def _own_fields(value: Any, names: list[str], frozen: bool, where: str, depth: int) -> tuple[Any, bool]:
-    owned = {name: _own_value(getattr(value, name), f"{where}.{name}", depth + 1) for name in names}
-    immutable = frozen and all(is_immutable for _, is_immutable in owned.values())
-    if immutable and all(owned[name][0] is getattr(value, name) for name in names):
-        return value, True
-    if isinstance(value, BaseModel):
-        return value.model_copy(update={name: mine for name, (mine, _) in owned.items()}), immutable
-    kind = cast("type[Any]", type(value))
-    mine: Any = object.__new__(kind)
-    for name, (item, _) in owned.items():
+def _dataclass_owner(kind: type[Any]) -> _Owner:
+    names = [field.name for field in dataclasses.fields(kind)]
+    frozen = bool(cast("Any", kind).__dataclass_params__.frozen)
+    rebuilt = _fields_owner(names, frozen, _rebuilt_dataclass)
+    if not frozen or not names:
+        return rebuilt
+    values_of: Callable[[Any], tuple[Any, ...]] = attrgetter(*names, names[0])  # twice, since one name gives no tuple
+
+    def owner(value: Any, depth: int) -> Owned:
+        # A short way for records of numbers and texts, which large contexts mostly hold.
+        if EXACT_ATOMS.issuperset(map(type, values_of(value))):
+            return Owned(value, IMMUTABLE)
+        return rebuilt(value, depth)
+
+    return owner
+
+
+def _rebuilt_dataclass(value: Any, fields: Mapping[str, Any]) -> Any:
+    mine: Any = object.__new__(cast("type[Any]", type(value)))
+    for name, item in fields.items():
         object.__setattr__(mine, name, item)
-    return mine, immutable
+    return mine
 
 
-def equal(first: Any, second: Any) -> bool:
-    """Whether two owned values are the same data; types must be equal (1 is not True), and NaN equals itself."""
-    if first is second:
-        return True
-    if type(first) is not type(second):
-        return False
-    if isinstance(first, (str, bytes, int)):
-        return first == second
-    return fingerprint(first) == fingerprint(second)
+def _model_owner(kind: type[BaseModel]) -> _Owner:
+    frozen = bool(kind.model_config.get("frozen"))
+    return _fields_owner(list(kind.model_fields), frozen, lambda value, fields: value.model_copy(update=dict(fields)))
 
 
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a value in hex, the same in every process for equal data; the order of mapping keys is ignored."""
-    digest = hashlib.sha256()
-    _feed_value(value, digest.update, 0)
-    return digest.hexdigest()
+def _fields_owner(names: list[str], frozen: bool, rebuilt: Callable[[Any, Mapping[str, Any]], Any]) -> _Owner:
+    def owner(value: Any, depth: int) -> Owned:
+        mine: dict[str, Any] = {}
+        immutable, same = frozen, True
+        for name in names:
+            item = getattr(value, name)
+            try:
+                owned = _own_value(item, depth + 1)
+            except _NotData as refused:
+                raise refused.at(f".{name}") from None
+            mine[name] = owned.value
+            immutable = immutable and not owned.mutability
+            same = same and owned.value is item
+        if immutable and same:
+            return Owned(value, IMMUTABLE)
+        return Owned(rebuilt(value, mine), IMMUTABLE if immutable else DEEP)
+
+    return owner
 
 
-def _feed_value(value: Any, update: Callable[[bytes], None], depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise UnsupportedValue(f"a value is nested deeper than {_MAX_DEPTH} levels, or contains itself")
-    kind = cast("type[Any]", type(value))
-    if isinstance(value, enum.Enum):
-        _feed_content(update, f"enum:{kind.__qualname__}.{value.name}", b"")
-    elif value is None or isinstance(value, (bool, int)):
-        _feed_content(update, kind.__name__, str(value).encode())
-    elif isinstance(value, float):
-        _feed_content(update, "float", struct.pack("<d", value + 0.0 if value == value else float("nan")))
-    elif isinstance(value, str):
-        _feed_content(update, "str", value.encode("utf-8", "surrogatepass"))
-    elif isinstance(value, (bytes, bytearray)):
-        _feed_content(update, kind.__name__, bytes(value))
-    elif isinstance(value, (list, tuple, ExternalSequence)):
-        items = cast("Sequence[Any]", value)
-        _feed_content(update, "list" if kind is list else kind.__qualname__, str(len(items)).encode())
-        for item in items:
-            _feed_value(item, update, depth + 1)
-    elif isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value)
-        _feed_content(update, "mapping", str(len(pairs)).encode())
-        for key in _sorted_keys(pairs):
-            _feed_value(key, update, depth + 1)
-            _feed_value(pairs[key], update, depth + 1)
-    elif isinstance(value, (set, frozenset)):
-        marks = sorted(fingerprint(item) for item in cast("set[Any]", value))
-        _feed_content(update, "set", "".join(marks).encode())
-    elif _is_array(value):
-        _feed_content(update, f"array:{value.dtype.str}:{value.shape}", value.tobytes())
-    elif _is_scalar(value):
-        _feed_content(update, f"scalar:{value.dtype.str}", value.tobytes())
-    elif dataclasses.is_dataclass(kind):
-        _feed_content(update, f"dataclass:{kind.__qualname__}", b"")
-        for field in _fields_of(kind):
-            _feed_value(getattr(value, field.name), update, depth + 1)
-    elif isinstance(value, BaseModel):
-        _feed_content(update, f"model:{kind.__qualname__}", b"")
-        for name in kind.model_fields:
-            _feed_value(getattr(value, name), update, depth + 1)
-    elif isinstance(value, _ATOMS):
-        _feed_content(update, kind.__qualname__, str(cast("object", value)).encode())
-    else:
-        own(value)  # raises with the reason
+def _table_refusal(value: Any, depth: int) -> Owned:
+    raise _NotData(
+        f"is a table ({_type_name(value)}), which a context does not hold; write it to "
+        "Parquet or Arrow IPC in the storage (`call.services['storage']`) and return its URI, or return plain "
+        "rows: `to_dict('records')` of pandas, `to_dicts()` of Polars, `to_pylist()` of Arrow"
+    )
 
 
-def _sorted_keys(pairs: Mapping[Any, Any]) -> list[Any]:
-    return sorted(pairs) if all(type(key) is str for key in pairs) else sorted(pairs, key=fingerprint)
+def _refusal(value: Any, depth: int) -> Owned:
+    raise _NotData(
+        f"is a {_type_name(value)}, which a context cannot hold; give plain data "
+        "(numbers, texts, lists, mappings, dataclasses, arrays), a URI that refers to it, or make it a service"
+    )
 
 
-def _feed_content(update: Callable[[bytes], None], kind: str, content: bytes) -> None:
-    # With kind and length in front, two different values never feed the same bytes.
-    update(f"{kind}:{len(content)}:".encode())
-    update(content)
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+# Whoever holds an array has imported numpy; those who hold none need not wait for it.
+
+
+def is_array(value: Any) -> "TypeGuard[np.ndarray[Any, Any]]":
+    return _is_kind(cast("type[Any]", type(value)), "ndarray")
+
+
+def is_scalar(value: Any) -> "TypeGuard[np.generic[Any]]":
+    return _is_kind(cast("type[Any]", type(value)), "generic")
+
+
+def _is_kind(kind: type[Any], name: str) -> bool:
+    return issubclass(kind, getattr(sys.modules.get("numpy"), name, ()))
 
 
 def short_repr(value: Any) -> str:
     """A short text for a value in a message."""
-    if _is_array(value):
+    if is_array(value):
         return f"array of {value.dtype} {value.shape}"
     text = repr(value)
     return text if len(text) <= _REPR_LENGTH else f"{text[: _REPR_LENGTH - 1]}…"

@@ -64,6 +64,8 @@ class RunTrace:
     """The outcomes in the order in which they were reported, also of a run that was stopped."""
     sizes: dict[StepPath, int] = field(default_factory=dict[StepPath, int])
     """By path of a loop: the number of its items."""
+    batch_sizes: dict[StepPath, int | None] = field(default_factory=dict[StepPath, int | None])
+    """By path of a loop: the items per batch."""
     calls: dict[StepPath, TracedCall] = field(default_factory=dict[StepPath, TracedCall])
     given: dict[str, Any] = field(default_factory=dict[str, Any])
     """The fields of the context at the start."""
@@ -115,6 +117,7 @@ class TraceRecorder:
                 self.note("started", event.path)
             case LoopStarted():
                 self.trace.sizes[event.path] = event.items
+                self.trace.batch_sizes[event.path] = event.batch_size
             case StepFinished() if not self.dead:
                 self.trace.outcomes.append(event.outcome)
                 self.note("finished", event.outcome.path)

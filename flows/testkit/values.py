@@ -233,7 +233,7 @@ class _Reference:
         if instance.path not in self.trace.sizes:
             return End("failed")
         listed = cast("Sequence[Any]", follow_path(fields, loop.over))
-        size = loop.batch_size
+        size = self.trace.batch_sizes[instance.path]
         writes: list[Writes] = []
         collected: list[Fields] = []
         for index, item in enumerate(instance.children):

@@ -7,9 +7,12 @@ retry loop, logs and the UI are Prefect's.
 
 import asyncio
 import contextlib
+import copy
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,6 +23,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
+from prefect.results import ResultRecordMetadata  # pyright: ignore[reportPrivateImportUsage]  (users find it here)
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
@@ -129,7 +133,10 @@ async def _as_flow(
             return Cancelled(
                 message=f"Stopped; what had finished is kept: braid resume {prepared.context.execution_id}"
             )
-        return _final_state(kept[0])
+        state = _final_state(kept[0])
+        if state.is_completed():
+            state.data = None  # we have the result; Prefect would walk through all of it
+        return state
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
@@ -196,14 +203,10 @@ class _TaskRun:
         self.stopped = False
 
     async def run(self) -> LeafResult:
-        retry = self.leaf.node.retry
-        made: Any = _leaf_task.with_options(
-            name=self.leaf.node.spec.name,
-            task_run_name=self.leaf.id.replace("{", "{{").replace("}", "}}"),
-            retries=retry.max_attempts - 1,
-            retry_delay_seconds=0,
-            retry_condition_fn=self._may_retry,
-        )
+        made = copy.copy(_step_task(self.leaf.node.spec.name, self.leaf.node.retry.max_attempts - 1))
+        made.task_run_name = self.leaf.id.replace("{", "{{").replace("}", "}}")
+        made.retry_condition_fn = self._may_retry
+        _OURS.set(True)
         running = asyncio.ensure_future(made(quote(self), return_state=True))
         try:
             await asyncio.shield(running)
@@ -224,11 +227,11 @@ class _TaskRun:
             return await run_inline(self.leaf)
         return conclude(self.leaf, ended)
 
-    async def attempt(self) -> State[Any] | None:
+    async def attempt(self) -> State[Any]:
         """The body of the task: one attempt."""
         leaf = self.leaf
         if self.stopped:
-            return Cancelled(message="Stopped before it started")
+            return Cancelled(message="Stopped before it started", data=_NOTHING)
         self.work = asyncio.ensure_future(attempt(leaf))
         try:
             ended = await self.work
@@ -237,18 +240,19 @@ class _TaskRun:
         ending = ended.ending
         if ending.stopped and not ending.refused:
             text = "its thread goes on, its result will be dropped" if ending.status == "abandoned" else "stopped"
-            return Cancelled(message=f"The result is no longer wanted: {text}")
+            return Cancelled(message=f"The result is no longer wanted: {text}", data=_NOTHING)
         self.ended = ended
         if ending.refused:
-            return Cancelled(message=str(ending.error))
+            return Cancelled(message=str(ending.error), data=_NOTHING)
         if ending.error is not None:
             if ending.error.__cause__ is not None:
                 cause = traceback_text(ending.error.__cause__)
                 logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.progress.attempts, cause)
             raise ending.error
         if leaf.progress.call.failures:
-            return Completed(name="PartialSuccess", message=f"{len(leaf.progress.call.failures)} item(s) set aside")
-        return None
+            text = f"{len(leaf.progress.call.failures)} item(s) set aside"
+            return Completed(name="PartialSuccess", message=text, data=_NOTHING)
+        return Completed(data=_NOTHING)
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""
@@ -281,8 +285,18 @@ class _TaskRun:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, log_prints=False)
-async def _leaf_task(run: _TaskRun) -> State[Any] | None:
+async def _leaf_task(run: _TaskRun) -> State[Any]:
     return await run.attempt()
+
+
+@lru_cache(maxsize=1024)
+def _step_task(name: str, retries: int) -> Any:
+    """The task of a step; its calls are copies, since making a task reads the source of its function."""
+    return _leaf_task.with_options(name=name, retries=retries, retry_delay_seconds=0)
+
+
+_NOTHING: Any = ResultRecordMetadata.model_construct(storage_key="", serializer=None)
+"""The data of every state of a task run. Results are the engine's; without this, Prefect makes a record for each."""
 
 
 def _final_state(result: RunResult) -> State[Any]:
@@ -343,12 +357,25 @@ async def _write_artifact(page: Page, *, instead_of: UUID | None = None) -> UUID
 
 def _send_logs_to_prefect() -> None:
     """Make the records of our loggers part of the Prefect run they are written in."""
+    for handler in logging.getLogger("prefect.task_runs").handlers:
+        if isinstance(handler, APILogHandler) and _says_more_than_the_state not in handler.filters:
+            handler.addFilter(_says_more_than_the_state)
     for name in LOGGERS:
         ours = logging.getLogger(name)
         if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):
             ours.addHandler(_RunLogHandler())
         if ours.level == logging.NOTSET:
             ours.setLevel(logging.INFO)
+
+
+_OURS: ContextVar[bool] = ContextVar("ours", default=False)
+"""Whether the task run is one of ours."""
+
+
+def _says_more_than_the_state(record: logging.LogRecord) -> bool:
+    """Whether a record of a task run is worth sending: not if it only says that the task run is completed."""
+    finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
+    return not (finished and _OURS.get())
 
 
 class _RunLogHandler(APILogHandler):

@@ -46,7 +46,7 @@ def function_named(name: str) -> Callable[..., Any]:
     """
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    spec = REGISTRY.handlers.get(name)
+    spec = REGISTRY.find(name)
     if spec is not None and not spec.takes_context and spec.call_parameter is None:
         return spec.function
     raise FatalError(f"Transform function '{name}' not found in registry{suggest(name, sorted(FUNCTIONS))}")

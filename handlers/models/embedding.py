@@ -1,14 +1,13 @@
 """Embedders: texts to vectors, by a local model that an installed package carries, or by an endpoint.
 
-The local model runs through fastembed, which loads the carried files without a hub; with a network, any of fastembed's
-models can be named. One text per run on one thread is the fastest use of a core; several cores work on several texts
-at a time.
+The carried models are run by onnxruntime itself; with a network, any of fastembed's models can be named. One text per
+run on one thread is the fastest use of a core; several cores work on several texts at a time.
 """
 
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Protocol
@@ -16,11 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from flows.errors import FatalError
-from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE, model_file
+from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE
+from handlers.models.onnx import load_onnx
 from handlers.models.tokens import EMBEDDING_MODEL
 from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
+_MOST_QUESTIONS = 500
+"""Questions whose vectors are kept: the next page of an answer, or a filter, asks the same again."""
 _QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching relevant passages: "}
 
 
@@ -82,7 +84,8 @@ class LocalEmbedder:
         self._model_dir = model_dir
         self._workers = workers or _usable_cores()
         self._lock = threading.Lock()
-        self._model: Any = None
+        self._model: Callable[[str], np.ndarray] | None = None
+        self._asked: dict[str, np.ndarray] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._dim = 384 if name in KNOWN_MODELS else 0
 
@@ -96,13 +99,20 @@ class LocalEmbedder:
         """float32, shape (len(texts), dim)."""
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        model, pool = self._load_once()
-        return unit_rows(np.stack(list(pool.map(lambda text: _embed_one(model, text), texts))))
+        embed, pool = self._load_once()
+        return unit_rows(np.stack(list(pool.map(embed, texts))))
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
-        model, _ = self._load_once()
-        return unit_rows(_embed_one(model, _QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+        known = self._asked.get(text)
+        if known is None:
+            embed, _ = self._load_once()
+            known = unit_rows(embed(_QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+            with self._lock:
+                if len(self._asked) >= _MOST_QUESTIONS:
+                    self._asked.clear()
+                self._asked[text] = known
+        return known.copy()
 
     def close(self) -> None:
         with self._lock:
@@ -110,7 +120,7 @@ class LocalEmbedder:
                 self._pool.shutdown()
             self._model = self._pool = None
 
-    def _load_once(self) -> tuple[Any, ThreadPoolExecutor]:
+    def _load_once(self) -> tuple[Callable[[str], np.ndarray], ThreadPoolExecutor]:
         with self._lock:
             if self._model is None or self._pool is None:
                 self._model = _load(self.name, self._model_dir)
@@ -129,33 +139,18 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(name: str, model_dir: str | None) -> Any:
+def _load(name: str, model_dir: str | None) -> Callable[[str], np.ndarray]:
+    """A function from one text to its vector."""
+    if name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ:
+        ours = load_onnx(name, model_dir=model_dir)
+        return lambda text: ours.run(text)[0, 0].astype(np.float32)  # of the token that stands for the whole text
     from fastembed import TextEmbedding
-    from fastembed.common.model_description import ModelSource, PoolingType
 
-    if name not in KNOWN_MODELS and model_dir is None and MODEL_DIR_VARIABLE not in os.environ:
-        try:
-            return TextEmbedding(name, threads=1)
-        except ValueError as error:
-            raise FatalError(f"no embedding model named {name!r}: {error}") from error
-    folder = model_file(name, "model.onnx", model_dir=model_dir).parent
-    model_file(name, "tokenizer.json", model_dir=model_dir)
-    label = f"braid/{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-    if label not in {model["model"] for model in TextEmbedding.list_supported_models()}:
-        TextEmbedding.add_custom_model(
-            model=label,
-            pooling=PoolingType.CLS,
-            normalization=True,
-            sources=ModelSource(url=str(folder)),
-            dim=384,
-            model_file="model.onnx",
-        )
-    return TextEmbedding(label, specific_model_path=str(folder), threads=1)
-
-
-def _embed_one(model: Any, text: str) -> np.ndarray:
-    (vector,) = model.embed([text], batch_size=1)
-    return np.asarray(vector, dtype=np.float32)
+    try:
+        model = TextEmbedding(name, threads=1)
+    except ValueError as error:
+        raise FatalError(f"no embedding model named {name!r}: {error}") from error
+    return lambda text: np.asarray(next(iter(model.embed([text], batch_size=1))), dtype=np.float32)
 
 
 class HashingEmbedder:

@@ -175,7 +175,11 @@ class IndexSearch(Protocol):
     def search_terms(
         self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
     ) -> list[Hit]:
-        """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms."""
+        """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms.
+
+        With `where`, the frequencies and lengths behind the scores are those of the documents that it lets through, so
+        the answer is that of an index without the others: neither a score nor an order depends on them.
+        """
         ...
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:

@@ -78,6 +78,32 @@ def test_keyword_scores_are_bm25(store: IndexStore) -> None:
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.content] for hit in hits])
 
 
+def test_a_filter_answers_as_an_index_without_the_others_does(store: IndexStore) -> None:
+    """Neither a score nor an order depends on a document that the filter excludes: it may be secret that there is one."""
+    permitted = [
+        document("a", "storm storm river", tags=[("team", "sea")]),
+        document("b", "storm bridge train violin orchard", tags=[("team", "sea"), ("level", "open")]),
+        document("c", "river river\nviolin", tags=[("team", "sea")]),
+    ]
+    with_others = [
+        *permitted,
+        *(
+            document(f"x{place}", f"storm number{place} " + "river " * place, tags=[("team", "law")])
+            for place in range(9)
+        ),
+    ]
+    ingest(store, *with_others)
+    alone = open_index(f"memory://{stable_id('alone')}")
+    ingest(alone, *permitted)
+    where = TagFilter.of({"team": ["sea"]})
+    for words in ({"storm": 1.0, "river": 2.0}, {"storm": 1.0}, {"violin": 0.5, "number3": 1.0}, {"number3": 1.0}):
+        expected = alone.search_terms(words)
+        found = store.search_terms(words, where=where)
+        assert [hit.id for hit in found] == [hit.id for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected])
+    alone.close()
+
+
 def test_the_best_come_first_and_ties_in_order_of_ids(store: IndexStore) -> None:
     ingest(store, *(document(f"d{place}", f"storm number{place}") for place in range(9)))
     ids = sorted(stable_id(f"d{place}", f"storm number{place}") for place in range(9))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployments.catalog import load_catalog
-from deployments.commands.search import run_search
+from deployments.runs import Searches
 from deployments.settings import Settings
 from flows.author import RunResult
 from handlers.extraction import members
@@ -77,16 +77,14 @@ def test_what_is_inside_is_found_and_cited(folder: Path, settings: Settings):
     assert {row.status for row in found.values()} == {"processed"}
     assert left_out(result) == {"format": 2, "hidden": 1}
     assert changes(result)["listed"] == len(NAMES)
-    catalog = load_catalog(settings)
+    searches = Searches(settings, load_catalog(settings))
     for question, name in (
         ("zebra report", "old.zip!/a/report.txt"),
         ("invoice copper valve", "old.zip!/m.eml!/invoice.pdf"),
         ("walrus sleeps", "more.tar.gz!/notes.md"),
         ("nine thousand crowns for the mill", "offer.eml!/price.pdf"),
     ):
-        ended = run_search(
-            catalog.find("search"), {"query": question}, settings=settings, catalog=catalog, index="docs"
-        )
+        ended = searches.run("search", {"query": question}, index="docs")
         hit = ended.context.data["results"][0]
         assert hit.name == name
     uri = found["old.zip!/m.eml!/invoice.pdf"].uri

@@ -124,7 +124,7 @@ def test_a_cancelled_run_ends_cancelled_and_its_outcomes_are_recorded(
     run = operated.wait(started["waits"])
     assert run.state.type.value == "CANCELLED", operated.log()
     status, outcomes = operated.statuses(run.id)
-    assert status == "interrupted"
+    assert status == "cancelled"
     assert outcomes["0.0.operated_quick"] == "succeeded"
     assert outcomes["0.1.operated_wait"] == "cancelled"
     assert "last" not in operated.calls()

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from deployments.server.child_processes import ChildProcess
+from deployments.server.child_processes import MARK, ChildProcess
 from deployments.server.local import LocalServer, running_url
 from tests.support.operated import wait_for
 from tests.support.paths import ROOT
@@ -35,13 +35,20 @@ def up(home: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp_path: Path) -> None:
+def test_up_deploys_everything_stays_up_refuses_a_second_one_and_stops_all_it_started(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    # What one that was killed left behind: its process is gone, one that it started is not.
-    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    # What one that was killed left behind: its process is gone, one that it started is not, and neither is a process of
+    # a flow run, which nobody has recorded.
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    orphan = subprocess.Popen(sleeping)
+    run_of_it = subprocess.Popen(sleeping, env={**os.environ, MARK: str(folder)}, start_new_session=True)
     left = {"pid": orphan.pid, "started": psutil.Process(orphan.pid).create_time()}
-    stale = {"url": "http://127.0.0.1:1/api", "owner": {"pid": 2**22 + 1, "started": 0.0}, "children": [left]}
+    stale = {
+        "url": "http://127.0.0.1:1/api",
+        "owner": {"pid": 2**22 + 1, "started": 0.0},
+        "programs": {"worker": left},
+    }
     (folder / "up.json").write_text(json.dumps(stale))
     assert running_url(folder) is None
 
@@ -56,11 +63,14 @@ def test_up_deploys_everything_refuses_a_second_one_and_stops_all_it_started(tmp
     try:
         wait_for(lambda: "Prefect is at" in log() or running.poll(), log)
         assert running.poll() is None, log()
-        assert orphan.wait(timeout=10) == -signal.SIGTERM
+        assert (orphan.wait(timeout=10), run_of_it.wait(timeout=10)) == (-signal.SIGTERM, -signal.SIGTERM)
         url: Any = running_url(folder)
         names = {one["name"] for one in httpx.post(f"{url}/deployments/filter", json={}).json()}
         assert names >= {"ingest", "search", "ask"}
         assert httpx.get(url.removesuffix("/api")).status_code == 200
+        for name in ("server", "worker"):
+            psutil.Process(json.loads((folder / "up.json").read_text())["programs"][name]["pid"]).kill()
+        wait_for(lambda: ("server runs again" in log() and "worker runs again" in log()) or None, log)
         found = re.findall(r"Braid is at (\S+)", log())
         wait_for(lambda: answers(found[0]) or None, log)
         question = {"source": str(documents), "parameters": {"pattern": "*.md"}}

@@ -73,7 +73,7 @@ async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
     assert (await state()).name == "Running"
     seen = await asyncio.to_thread(lambda: list(check_server(settings, repair=False)))
     assert [one.text for one in seen if one.topic == "runs"] == [
-        f"{record.run_id}: flow run 'dying · default · {record.run_id}' reads Running; "
+        f"{record.run_id}: flow run 'dying · default · {record.run_id}' reads Running and should read Crashed; "
         "`braid doctor --repair` corrects it"
     ]
     assert (await state()).name == "Running"
@@ -84,5 +84,5 @@ async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
     assert f"braid resume {record.run_id}" in crashed.message
     again = await asyncio.to_thread(lambda: list(check_server(settings, repair=True)))
     assert not [one for one in again if one.topic == "runs"]
-    store.stop(record.run_id, "failed")
+    store.stop(record.run_id, "crashed")
     store.close()

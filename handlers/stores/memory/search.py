@@ -35,7 +35,7 @@ class MemorySearch(MemoryTables):
         self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
     ) -> list[Hit]:
         with self._lock:
-            visible = self._visible()
+            visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
             lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
             average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
             counts = {stored_term(term): weight for term, weight in counts.items()}
@@ -47,9 +47,8 @@ class MemorySearch(MemoryTables):
             for term in sorted(counts):
                 idf = bm25_idf(len(visible), len(postings[term]))
                 for key, count in postings[term].items():
-                    if self._permits(where, visible[key].document_id):
-                        norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths[key] / average)
-                        scores[key] += counts[term] * idf * count * (bm25.k1 + 1) / (count + norm)
+                    norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths[key] / average)
+                    scores[key] += counts[term] * idf * count * (bm25.k1 + 1) / (count + norm)
             return self.hits(_top(scores, top_k), found_by="keyword")
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:

@@ -4,12 +4,26 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Double, Select, bindparam, cast, column, func, literal, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 
 from handlers.records import stable_id
 from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model
-from handlers.stores.sql import PostgresVector, schema
+from handlers.stores.sql import PostgresVector, permitted_documents, schema
+from handlers.tags import TagFilter
 
 _MOST_DIMENSIONS = 2000
 """More than that cannot be indexed as `vector`, and is compared exactly."""
@@ -18,42 +32,60 @@ _BUILDING = 0x4252414A
 passages_, vectors_, postings_ = schema.passages, schema.vectors, schema.postings
 
 
+_MOST_FILTERS = 32
+
+
 @dataclass
 class Totals:
-    """Number and mean length of the visible passages, counted again when the `data` counter has moved on."""
+    """Number and mean length of the visible passages, and of those that a filter lets through.
+
+    They are counted again when the `data` counter has moved on, as it does when tags change.
+    """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _counted: tuple[int, int, float] = (-1, 0, 1.0)
+    _counted: dict[TagFilter | None, tuple[int, int, float]] = field(
+        default_factory=dict["TagFilter | None", tuple[int, int, float]]
+    )
 
-    def get(self, connection: Connection) -> tuple[int, float]:
+    def get(self, connection: Connection, where: TagFilter | None) -> tuple[int, float]:
         counters = schema.counters
         version = connection.execute(select(counters.c.value).where(counters.c.name == "data")).scalar() or 0
         with self._lock:
-            if self._counted[0] == version:
-                return self._counted[1:]
+            known = self._counted.get(where)
+            if known is not None and known[0] == version:
+                return known[1:]
         number, terms = connection.execute(
-            select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(passages_.c.visible)
+            select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(
+                passages_.c.visible, _permits(where)
+            )
         ).one()
         counted = (version, number, terms / number if terms else 1.0)
         with self._lock:
-            self._counted = max(self._counted, counted)
+            self._counted[where] = max(self._counted.pop(where, counted), counted)
+            if len(self._counted) > _MOST_FILTERS:
+                self._counted.pop(next(iter(self._counted)))
         return counted[1:]
 
 
-def match_terms(
-    connection: Connection, query: TermQuery, permitted: Select[Any] | None, totals: Totals
-) -> dict[int, float]:
-    """BM25 scores of the best visible passages, by passage key; statistics are over everything visible.
+def _permits(where: TagFilter | None) -> ColumnElement[bool]:
+    """Whether a passage is of a document that the filter lets through."""
+    permitted = permitted_documents(where)
+    return true() if permitted is None else passages_.c.document.in_(permitted)
 
-    The operations come in the same order as in the SQLite index, so scores are the same numbers.
+
+def match_terms(connection: Connection, query: TermQuery, where: TagFilter | None, totals: Totals) -> dict[int, float]:
+    """BM25 scores of the best visible passages that the filter lets through, by passage key.
+
+    Statistics are over all passages that it lets through. The operations come in the same order as in the SQLite index,
+    so scores are the same numbers.
     """
-    number, average = totals.get(connection)
+    number, average = totals.get(connection, where)
     if not query.weights or not number or query.top_k <= 0:
         return {}
     rows = connection.execute(
         select(postings_.c.term, func.count())
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible)
+        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible, _permits(where))
         .group_by(postings_.c.term)
     )
     weights = {term: query.weights[term] * bm25_idf(number, containing) for term, containing in rows}
@@ -77,13 +109,11 @@ def match_terms(
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(passages_.c.visible)
+        .where(passages_.c.visible, _permits(where))
         .group_by(passages_.c.key)
         .order_by(score.desc(), passages_.c.id)
         .limit(query.top_k)
     )
-    if permitted is not None:
-        best = best.where(passages_.c.document.in_(permitted))
     return {row.key: float(row.score) for row in connection.execute(best)}
 
 

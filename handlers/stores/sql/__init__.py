@@ -4,6 +4,7 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import PostgresVector
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
+from handlers.stores.sql.search import permitted_documents
 
 __all__ = [
     "APPLICATION_ID",
@@ -12,6 +13,7 @@ __all__ = [
     "SqlIndexStore",
     "metadata",
     "other_version",
+    "permitted_documents",
     "schema",
     "upgrades",
 ]

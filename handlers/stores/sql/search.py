@@ -22,19 +22,19 @@ class SqlSearch(Transactions):
     """All of `IndexSearch` but the graph; how passages are scored is the database's own."""
 
     @abstractmethod
-    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
-        """Inner products of the nearest visible passages, by passage key; `permitted` selects keys of documents."""
+    def _nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
+        """Inner products of the nearest visible passages that the filter lets through, by passage key."""
 
     @abstractmethod
-    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
-        """BM25 scores of the best visible passages, by passage key; `permitted` selects keys of documents."""
+    def _matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
+        """BM25 scores of the best visible passages that the filter lets through, by passage key."""
 
     def search_vectors(
         self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
     ) -> list[Hit]:
         query = VectorQuery(np.ascontiguousarray(vector, dtype=np.float32).reshape(-1), top_k, model)
         with self._read() as connection:
-            scores = self._nearest(connection, query, permitted_documents(where))
+            scores = self._nearest(connection, query, where or None)
             return _hits(connection, scores, found_by="vector")
 
     def search_terms(
@@ -42,7 +42,7 @@ class SqlSearch(Transactions):
     ) -> list[Hit]:
         query = TermQuery({stored_term(term): weight for term, weight in counts.items()}, top_k, bm25)
         with self._read() as connection:
-            scores = self._matching(connection, query, permitted_documents(where))
+            scores = self._matching(connection, query, where or None)
             return _hits(connection, scores, found_by="keyword")
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.errors import FatalError, TransientError
@@ -18,6 +17,7 @@ from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
+from handlers.tags import TagFilter
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
@@ -52,11 +52,11 @@ class SqliteIndexStore(SqlIndexStore):
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def _nearest(self, connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
-        return self._snapshot.nearest(connection, query, _selected_keys(connection, permitted))
+    def _nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
+        return self._snapshot.nearest(connection, query, where)
 
-    def _matching(self, connection: Connection, query: TermQuery, permitted: Select[Any] | None) -> dict[int, float]:
-        return self._snapshot.matching(connection, query, _selected_keys(connection, permitted))
+    def _matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
+        return self._snapshot.matching(connection, query, where)
 
     @contextmanager
     def _read(self) -> Generator[Connection]:
@@ -103,10 +103,6 @@ def may_be_index(path: str | os.PathLike[str]) -> bool:
             connection.close()
     except sqlite3.Error:
         return True
-
-
-def _selected_keys(connection: Connection, query: Select[Any] | None) -> np.ndarray | None:
-    return None if query is None else np.array(sorted(connection.scalars(query)), dtype=np.int64)
 
 
 def _open_engine(path: Path, busy_timeout_s: float) -> Engine:

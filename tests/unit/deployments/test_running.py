@@ -103,7 +103,7 @@ async def test_a_cancelled_call_stops_the_run(settings: Settings) -> None:
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert [status for _, _, status in recorded(settings)] == ["interrupted"]
+    assert [status for _, _, status in recorded(settings)] == ["cancelled"]
 
 
 def test_what_is_wrong_is_said_before_anything_runs(settings: Settings) -> None:

@@ -56,7 +56,7 @@ def test_a_killed_run_is_found_marked_and_can_be_resumed(settings: Settings, tmp
     assert found(settings, "runs", repair=True) == [Finding("runs", "ok", "0 running")]
     ended = store.get(record.run_id)
     assert ended is not None
-    assert ended.status == "interrupted"
+    assert ended.status == "crashed"
     shown = " ".join(braid("runs", "show", record.run_id)[1].split())  # long lines are wrapped
     assert f"go on with `braid resume {record.run_id}`" in shown
     code, resumed = braid_json("resume", record.run_id, "--engine", "inline")
@@ -98,7 +98,7 @@ def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings)
 def test_a_run_that_ended_meanwhile_is_not_marked(settings: Settings) -> None:
     store = RunStore(settings.run_store_url)
     store.start(RunRecord("over", "p", "f", "default", {}, "succeeded", 1.0))
-    assert store.interrupt("over") is False
+    assert store.crash("over") is False
     store.close()
 
 

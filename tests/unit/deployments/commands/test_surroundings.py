@@ -121,7 +121,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(number: signal.Signals, tmp_path: Pa
     assert "braid resume" in errors
     assert "Traceback" not in errors
     (recorded,) = json.loads(braid(tmp_path, "runs", "--json").stdout)["runs"]
-    assert recorded["status"] == "interrupted"
+    assert recorded["status"] == "cancelled"
 
 
 def test_the_exit_codes_are_one_table_in_docs_and_help(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What schedules.yaml may say, and that everything wrong with it is named at its line and column."""
 
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from deployments.catalog import Catalog
-from deployments.server.schedule_file import FILE, ScheduleEntry, load_schedules, read_schedules
+from deployments.server.schedule_file import ScheduleEntry, duration_text, load_schedules, read_schedules
+from deployments.setting_values import InvalidSettings
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 
@@ -105,11 +107,24 @@ def test_the_shipped_schedules_are_right_and_off() -> None:
     from deployments.catalog import load_catalog
     from deployments.settings import Settings
 
-    shipped = load_schedules(FILE, load_catalog(Settings()))
+    shipped = load_schedules(None, load_catalog(Settings()))
     rules = [rule for scheduled in shipped.values() for rule in scheduled.schedules.values()]
     assert rules
     assert all(rule.active is False for rule in rules)
     assert any(str(rule.parameters["source"]).startswith("s3://") for rule in rules)
+
+
+def test_a_file_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="BRAID_SCHEDULES names .*nightly.yml, which is not a file; nothing was"):
+        load_schedules(tmp_path / "nightly.yml", CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(21600, "6h"), (90, "90s"), (60, "1m"), (86400 * 7, "1w"), (1.5, "1.5s")]
+)
+def test_durations_are_written_as_they_are_read(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+    assert ScheduleEntry.model_validate({"interval": text}).interval == seconds
 
 
 def test_no_problem_hides_another() -> None:

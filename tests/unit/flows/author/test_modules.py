@@ -20,7 +20,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     load_modules(["handlers"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(REGISTRY, "handlers", dict(REGISTRY.handlers))
+    monkeypatch.setattr(REGISTRY, "_known", dict(REGISTRY.handlers))
 
     def write(name: str, text: str) -> str:
         (tmp_path / f"{name}.py").write_text(text)

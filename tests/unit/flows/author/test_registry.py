@@ -311,3 +311,18 @@ def test_an_installed_distribution_offers_handlers_by_entry_point(tmp_path: Path
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "True"
+
+
+def test_a_handler_with_the_name_of_an_offered_one_clashes_with_it() -> None:
+    script = (
+        "from flows.author import REGISTRY, handler\n"
+        "from flows.errors import DuplicateName\n"
+        "REGISTRY.offer({'filter_access': 'handlers.retrieval.merging'})\n"
+        "try:\n"
+        "    @handler(name='filter_access', writes='x')\n"
+        "    def own(hits: list) -> list: ...\n"
+        "except DuplicateName as error:\n"
+        "    print(error)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "two handlers are named 'filter_access'" in found.stdout

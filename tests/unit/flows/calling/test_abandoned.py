@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import flows.calling.dispatch
+import flows.calling.threads
 from flows.author import Call, Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError
@@ -20,6 +21,7 @@ from flows.testkit import run_virtually
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.calling.dispatch, "GRACE_S", 0.001)
+    monkeypatch.setattr(flows.calling.threads, "IDLE_S", 0.01)  # a thread that has ended has delivered its result
 
 
 class Blocked:

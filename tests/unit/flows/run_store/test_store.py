@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from alembic.script import ScriptDirectory
 
 from flows.author import Call, Registry, handler
 from flows.calling import CallResult
-from flows.engine import FinishedCall, Prepared, run_plan
+from flows.engine import FinishedCall, Prepared, choose_batch_size, item_seconds, run_plan
 from flows.errors import FatalError
 from flows.model import Pipeline
 from flows.planning import make_plan
@@ -33,6 +34,7 @@ from flows.run_store import (
 )
 from flows.run_store.database import HEAD
 from flows.run_store.tables import metadata
+from flows.running import run
 from flows.state import Context, Identity
 
 WRITERS = """
@@ -157,6 +159,36 @@ def test_migrations_lead_to_the_tables_and_back(any_url: str) -> None:
     RunStore(any_url).close()
 
 
+def test_a_new_database_has_the_tables_that_the_migrations_make(any_url: str) -> None:
+    RunStore(any_url).close()
+    engine = open_database(any_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    made = _tables(engine)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        command.upgrade(config, "head")
+    assert _tables(engine) == made
+    engine.dispose()
+
+
+def _tables(engine: sa.Engine) -> dict[str, Any]:
+    found = sa.inspect(engine)
+
+    def columns(table: str) -> dict[str, Any]:
+        return {
+            each["name"]: (str(each["type"]), each["nullable"], each["default"]) for each in found.get_columns(table)
+        }
+
+    def keys(table: str) -> list[Any]:
+        foreign = [(each["constrained_columns"], each["options"]) for each in found.get_foreign_keys(table)]
+        indexes = sorted((str(each["name"]), each["column_names"]) for each in found.get_indexes(table))
+        return [found.get_pk_constraint(table)["constrained_columns"], foreign, indexes]
+
+    return {table: (columns(table), keys(table)) for table in found.get_table_names()}
+
+
 def test_a_database_from_before_there_were_migrations_keeps_its_runs(any_url: str) -> None:
     engine = open_database(any_url)
     with engine.begin() as connection:
@@ -223,3 +255,23 @@ def test_what_large_calls_gave_takes_less_room_and_comes_back(url: str, packed: 
     store.write("r", "r", keep={"step": stored})
     assert store.finished_call("r", "step") == call
     store.close()
+
+
+def test_the_sizes_of_batches_are_kept_and_measured(url: str) -> None:
+    registry = Registry()
+
+    @handler(registry=registry, writes="length")
+    def measure(batch: list[int]) -> int:
+        return len(batch)
+
+    loop = {"for_each": "numbers", "as": "batch", "batch_size": "auto", "max_concurrency": 2, "steps": ["measure"]}
+    pipeline = Pipeline.model_validate({"name": "lengths", "steps": [loop]})
+    expected = 5  # a batch for each slot, since nothing is known
+    for _ in range(2):
+        result = run(pipeline, numbers=list(range(10)), registry=registry, store=url)
+        assert result.status == "succeeded"
+        store = RunStore(url)
+        assert store.batch_sizes(result.run_id) == {"0": expected}
+        took = item_seconds(store.step_statistics("lengths"))
+        store.close()
+        expected = choose_batch_size(10, at_once=2, item_s=took["0"]).items

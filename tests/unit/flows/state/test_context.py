@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from flows.errors import UnsupportedValue
 from flows.state import Context, fingerprint
 from flows.state.context import UndeclaredAccess
-from flows.state.values import equal, own
+from flows.state.equality import equal
+from flows.state.values import own
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8) | st.binary(max_size=8)
@@ -143,6 +144,37 @@ def test_marks_survive_into_branches_and_back() -> None:
     parent.apply(branch.delta())
     assert parent.already_processed_by("embed", "page-2")
     assert not parent.already_processed_by("embed")
+
+
+@given(fields, fields, st.integers())
+def test_contexts_that_applied_one_delta_share_its_values_and_no_change(data: dict, more: dict, seed: int) -> None:
+    rng, branch = random.Random(seed), Context(data).fork()
+    branch.data.update(more)
+    for key in data:
+        vandalise(branch.data[key], rng)
+    delta = branch.delta()
+    written = fingerprint([change.value for change in delta if change.kind != "delete"])
+    first, second = Context(data), Context(data)
+    first.apply(delta)
+    second.apply(delta)
+    expected = branch.fingerprint()
+    assert first.fingerprint() == second.fingerprint() == expected
+    for _ in range(2):
+        later = first.fork()
+        for key in later.data:
+            vandalise(later.data[key], rng)
+        first.apply(later.delta())
+    assert second.fingerprint() == expected
+    assert fingerprint([change.value for change in delta if change.kind != "delete"]) == written
+
+
+def test_what_never_changes_is_shared_and_never_walked() -> None:
+    array, text, page = np.arange(4.0), "x" * 1000, ("a", 1)
+    parent = Context({"array": array, "text": text, "rows": [page, page]})
+    held = parent.fork().data
+    assert held["array"] is parent.fork().data["array"]
+    assert held["text"] is text
+    assert all(row is page for row in held["rows"])
 
 
 def test_live_objects_are_refused_with_the_place() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flows.errors import UnsupportedValue
 from flows.state import Context, DiskSequence, Spool, fingerprint
-from flows.state.values import equal
+from flows.state.equality import equal
 
 LONG = 1234
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from flows.errors import MergeConflict, OrchestrationError, UnknownName
-from flows.state import Context, merge_deltas, resolve_reducer
+from flows.state import Change, Context, merge_deltas, resolve_reducer
 from flows.state.merge import reducer
+from flows.state.values import DEEP
 
 
 def branches_of(parent: Context, *changes: Any) -> list:
@@ -127,6 +128,21 @@ def test_a_reducer_of_ones_own() -> None:
     deltas = branches_of(parent, *(lambda b, v=v: b.data.__setitem__("name", v) for v in ("abcd", "x")))
     merge_deltas(parent, deltas, reducers={"name": "longest_in_test"})
     assert parent.data["name"] == "abcd"
+
+
+def test_a_reducer_that_changes_its_values_changes_no_branch() -> None:
+    @reducer("careless")
+    def combine(base: Any, written: Any) -> Any:
+        base["seen"].append("reducer")
+        for each in written:
+            each["seen"].clear()
+        return base
+
+    parent = Context({"log": {"seen": ["start"]}})
+    delta = (Change("set", ("data", "log"), {"seen": ["a"]}, owned=DEEP),)
+    merge_deltas(parent, [("a", delta)], reducers={"log": "careless"})
+    assert delta[0].value == {"seen": ["a"]}
+    assert parent.data["log"] == {"seen": ["start", "reducer"]}
 
 
 def test_an_unknown_reducer_is_named_with_the_nearest() -> None:

@@ -1,0 +1,54 @@
+"""While `braid up` runs: what crashes left is put right from time to time, in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from prefect import get_client
+
+from deployments.server.findings import Finding
+from deployments.server.reconciling import reconcile
+from deployments.server.zombies import stored_zombies
+from deployments.settings import Settings
+
+EVERY_S = 20.0
+
+
+class Keeper:
+    """Reconciles the run store and the local server; a context manager around the time in which it does so."""
+
+    def __init__(self, settings: Settings, *, say: Callable[[str], None], every_s: float = EVERY_S) -> None:
+        self._settings, self._say, self._every_s = settings, say, every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="braid-keeper", daemon=True)
+        self._trouble = ""
+
+    def reconcile(self) -> list[Finding]:
+        """Put right what is wrong now, and report it."""
+        found = [one for one in stored_zombies(self._settings, repair=True) if "is gone" in one.text]
+        return found + asyncio.run(self._on_server())
+
+    async def _on_server(self) -> list[Finding]:
+        async with get_client() as client:
+            return await reconcile(client, self._settings, repair=True, local=True)
+
+    def __enter__(self) -> "Keeper":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._every_s):
+            try:
+                found = self.reconcile()
+            except Exception as error:  # the server is away, the disk is full: the next round finds what is left
+                trouble = f"runs could not be looked after: {type(error).__name__}: {str(error).splitlines()[0:1]}"
+                if trouble != self._trouble:
+                    self._trouble = trouble
+                    self._say(trouble)
+                continue
+            self._trouble = ""
+            for finding in found:
+                self._say(finding.text)

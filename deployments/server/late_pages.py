@@ -1,0 +1,128 @@
+"""The pages of runs that could not write their own: they were cancelled, or their process is gone."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact
+
+from deployments.catalog import Catalog, load_catalog
+from deployments.runs import load_handlers
+from deployments.screen import how_to_resume
+from deployments.server.findings import Finding
+from deployments.settings import Settings
+from flows.author import Outcome, RunResult, RunStatus, outcome_from_row
+from flows.errors import OrchestrationError
+from flows.loaders import load_pipeline_text
+from flows.model import StepPath
+from flows.planning import make_plan
+from flows.reports import Page, run_pages
+from flows.state import Context
+
+if TYPE_CHECKING:
+    from flows.run_store import RunningBranch, RunRecord, RunStore
+
+logger = logging.getLogger(__name__)
+TOPIC = "runs"
+_PROGRESS, _PLAN = "braid-progress", "braid-plan"
+_DAY_S, _AT_ONCE = 86_400.0, 20
+"""Older runs are left as they are; the others follow the next time."""
+_REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of the run was gone here"}
+
+
+async def write_missing_pages(
+    client: PrefectClient, store: "RunStore", records: "Iterable[RunRecord]", settings: Settings
+) -> list[Finding]:
+    """Write the pages of runs that ended without a result and have none; a finding for each of them.
+
+    Their page of progress, which would show for ever how far they were, says that they have ended.
+    """
+    lately = time.time() - _DAY_S
+    over = [each for each in records if each.status in _REASONS and each.started > lately][:_AT_ONCE]
+    chosen = {str(each.flow_run_id): each for each in over}
+    if not chosen:
+        return []
+    known: dict[str, list[Artifact]] = {}
+    of_them = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(each) for each in chosen]))
+    for artifact in await client.read_artifacts(artifact_filter=of_them):
+        known.setdefault(str(artifact.flow_run_id), []).append(artifact)
+    missing = [record for each, record in chosen.items() if not _has_pages(known.get(each, []), record)]
+    if not missing:
+        return []
+    load_handlers(settings)
+    catalog = load_catalog(settings)
+    found: list[Finding] = []
+    for record in missing:
+        flow_run = UUID(str(record.flow_run_id))
+        for page in _pages(record, store, catalog):
+            await client.create_artifact(
+                ArtifactCreate(
+                    key=f"braid-{page.key}",
+                    type="markdown",
+                    description=page.description,
+                    data=page.markdown,
+                    flow_run_id=flow_run,
+                )
+            )
+        for artifact in known.get(str(flow_run), []):
+            if artifact.key == _PROGRESS and "%" in str(artifact.data):
+                await client.update_artifact(artifact.id, ArtifactUpdate(data=_last_progress(record, artifact)))
+        found.append(Finding(TOPIC, "ok", f"{record.run_id}: its pages were written, since the run could not do it"))
+    return found
+
+
+def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
+    """Whether this execution of the flow run has left pages of its end."""
+    return any(
+        artifact.key not in (_PROGRESS, _PLAN)
+        and artifact.created is not None
+        and artifact.created.timestamp() > record.started
+        for artifact in artifacts
+    )
+
+
+def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> list[Page]:
+    """The pages from what the run store has; one that says so, if the pipeline cannot be read any more."""
+    try:
+        if record.yaml is None:
+            raise OrchestrationError("its pipeline could not be recorded")
+        loaded = load_pipeline_text(record.yaml, file=f"run {record.run_id}")
+        plan = make_plan(loaded.pipeline, catalog=catalog.pipelines)
+        return run_pages(plan, _result(record, store))
+    except Exception as error:  # a page must not keep the others from being written
+        logger.warning("run %s: its pages could not be made: %s", record.run_id, error)
+        text = f"The run {record.status}. `braid runs show {record.run_id}` shows every step that ended."
+        return [Page("outcomes", "How every step ended", text)]
+
+
+def _result(record: "RunRecord", store: "RunStore") -> RunResult:
+    ended = [outcome_from_row(row) for row in store.outcomes(record.run_id)]
+    going = [_stopped(step, record) for step in store.running_branches(record.run_id)]
+    outcomes = sorted([*ended, *going], key=lambda outcome: StepPath(outcome.path).sort_key)
+    return RunResult(
+        record.pipeline,
+        record.run_id,
+        cast("RunStatus", record.status),  # the pages show it as it is
+        tuple(outcomes),
+        Context({}),
+        record.started,
+        record.lasted,
+        stopped=f"{_REASONS[record.status]}. {how_to_resume(record.run_id)}",
+    )
+
+
+def _stopped(step: "RunningBranch", record: "RunRecord") -> Outcome:
+    seconds = max(0.0, record.started + record.lasted - step.started)
+    values: Mapping[str, Any] = {"started": step.started, "seconds": seconds, "attempts": 1}
+    return Outcome(StepPath(step.path), step.step_id, "step", "cancelled", reason=_REASONS[record.status], **values)
+
+
+def _last_progress(record: "RunRecord", artifact: Artifact) -> str:
+    word = record.status.capitalize()
+    before = str(artifact.data).replace("Running: ", "It was at: ")
+    return f"**{word}.** {how_to_resume(record.run_id)}.\n\nBefore that:\n\n{before}"

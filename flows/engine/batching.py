@@ -1,0 +1,59 @@
+"""The size of batches where a loop leaves it open: a call should last about a second, and few calls do little work."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, sqrt
+from statistics import median
+from typing import Any
+
+from flows.model import StepPath
+
+CALL_S = 1.0
+"""How long a call of one batch should last."""
+CALL_COST_S = 0.02
+"""What a call costs beside its work when it is a task run, on the client and on the server."""
+MOST_UNKNOWN = 100
+"""The largest batch of items of which nothing is known."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """Items per batch, and why."""
+
+    items: int
+    reason: str
+
+
+def choose_batch_size(count: int, *, at_once: int, item_s: float | None) -> BatchSize:
+    """The size of batches for `count` items of which `at_once` batches may run; `item_s` is what an item took before.
+
+    There are as many batches as make a call last about a second. Work of less than a second is cut as far as the time
+    that running side by side saves is more than the calls cost: for work W and cost c, into the square root of W / c.
+    """
+    if item_s is None:
+        size = min(MOST_UNKNOWN, ceil(count / at_once))
+        return BatchSize(max(1, size), f"{at_once} batches at once; no earlier run says what an item takes")
+    work_s = count * item_s
+    batches = max(ceil(work_s / CALL_S), min(at_once, round(sqrt(work_s / CALL_COST_S))), 1)
+    if batches > at_once:  # as many rounds, all of them full
+        batches = ceil(batches / at_once) * at_once
+    return BatchSize(max(1, ceil(count / batches)), f"an item took {_seconds(item_s)} in earlier runs")
+
+
+def item_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """By path of a loop, what its slowest step took per item in recorded calls.
+
+    Rows have `path`, `seconds`, and the `batch_size` of the innermost loop around the call.
+    """
+    taken: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        path = StepPath(row["path"])
+        loop = path.loop
+        if loop is not None and row.get("batch_size"):
+            steps = taken.setdefault(loop.plain, {})
+            steps.setdefault(path.plain, []).append(row["seconds"] / row["batch_size"])
+    return {loop: max(map(median, steps.values())) for loop, steps in taken.items()}
+
+
+def _seconds(item_s: float) -> str:
+    return f"{item_s:.3g} s" if item_s >= 1 else f"{item_s * 1000:.3g} ms"

@@ -1,0 +1,77 @@
+"""The vectors of one model in the memory of a process: those that are gone are passed over, new ones are added."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+ReadVectors: TypeAlias = Callable[[list[int]], list[bytes]]
+"""The vectors of rows in their order, each as little-endian float32."""
+_ROOM = 8
+"""One row in so many is kept free for vectors to come."""
+
+
+@dataclass(frozen=True)
+class VectorMatrix:
+    """Row i of `matrix` is vector row `rows[i]`; `listed` has the positions of the visible ones, whose passages and
+    documents go with it.
+
+    Vector rows never change under their key. So a newer matrix shares the memory of the one before as long as there is
+    room: it only writes behind the rows that the one before has.
+    """
+
+    buffer: np.ndarray
+    rows: np.ndarray
+    listed: np.ndarray
+    passages: np.ndarray
+    documents: np.ndarray
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.buffer.shape[1])
+
+    def products(self, vector: np.ndarray) -> np.ndarray:
+        """The inner products of the visible vectors, in the order of `passages`."""
+        scores = self.buffer[: len(self.rows)] @ vector
+        return scores if len(self.listed) == len(self.rows) else scores[self.listed]
+
+
+def with_visible(
+    before: VectorMatrix | None,
+    rows: np.ndarray,
+    passages: np.ndarray,
+    documents: np.ndarray,
+    read: ReadVectors,
+) -> VectorMatrix:
+    """The matrix with exactly these rows visible (ascending, with their passages and documents); new ones are read.
+
+    Of two matrices, only the newer may be used as `before`: they may share memory.
+    """
+    if before is None or not len(before.rows):
+        buffer = _parsed(read(rows.tolist()))
+        return VectorMatrix(buffer, rows, np.arange(len(rows)), passages, documents)
+    is_new = ~np.isin(rows, before.rows)
+    kept, fresh = rows[~is_new], rows[is_new]
+    added = _parsed(read(fresh.tolist()))
+    at, end = len(before.rows), len(before.rows) + len(fresh)
+    if len(kept) < 3 * at // 4 or end > len(before.buffer):  # a quarter is gone, or there is no room
+        buffer = np.empty((len(rows) + len(rows) // _ROOM, before.dimensions), dtype=np.float32)
+        buffer[: len(kept)] = before.buffer[_positions(before.rows, kept)]
+        before, at, end = VectorMatrix(buffer, kept, *[np.arange(0)] * 3), len(kept), len(rows)
+    if len(fresh):
+        before.buffer[at:end] = added
+    held = np.concatenate([before.rows, fresh])
+    listed = _positions(held, rows)
+    order = np.argsort(listed)  # scores then come in the order of memory
+    return VectorMatrix(before.buffer, held, listed[order], passages[order], documents[order])
+
+
+def _positions(among: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each of the wanted values, all of which are there, is among others."""
+    order = np.argsort(among)
+    return order[np.searchsorted(among, wanted, sorter=order)]
+
+
+def _parsed(vectors: list[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1) if vectors else np.zeros((0, 0))
