@@ -174,7 +174,19 @@ def parse_xml(data: bytes, name: str = "it") -> etree._Element:
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise Unreadable(f"is damaged: {name} is no valid XML ({error.msg})") from error
+        raise unreadable_xml(name, error) from error
+
+
+def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
+    """Why XML cannot be read: two limits of its parser are no damage."""
+    said = str(error.msg)
+    if "depth" in said:
+        return Unreadable(f"is nested too deeply to be read: {name} has more than two thousand levels")
+    if "amplification" in said:
+        return Unreadable(
+            f"has entities in entities that unpack to any size, as bombs do: {name} needs too much memory"
+        )
+    return Unreadable(f"is damaged: {name} is no valid XML ({said})")
 
 
 def local_name(node: etree._Element) -> str:
