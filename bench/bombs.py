@@ -1,10 +1,10 @@
 """Documents that harm careless readers, each ingested beside innocent ones: `python -m bench.bombs [NAME…]`.
 
-Every file of `tests/support/document_bombs.py` is ingested in full size, in a process of its own (with `--together`, all
-in one ingestion), with the limits that settings have by default. A bomb is held if the ingestion ends with an exact balance, the innocent documents are found,
-the bomb is processed or set aside with a reason, and the main process stays below `--main-cpu-s` and `--main-mb`, with
-something added for the size of the file: a text of many words costs as much as it is long. The exit code is 1 if one is
-not held.
+Every file of `tests/support/document_bombs.py` is ingested in full size with the limits that settings have by default,
+in a process of its own (with `--together`, all in one ingestion). A bomb is held if the ingestion ends with an exact
+balance, the innocent documents are found, the bomb is processed or set aside with a reason, and the main process stays
+below `--main-cpu-s` and `--main-mb`, with something added for the size of the file: a text of many words costs as much
+as it is long. The exit code is 1 if one is not held.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def _tried(names: list[str], given: argparse.Namespace) -> tuple[list[str], bool
 
 def _watched(line: list[str]) -> tuple[dict[str, Any] | None, dict[str, float]]:
     """What a process prints, and what it and its children use."""
-    used = dict.fromkeys(("main_cpu_s", "main_mb", "parsers_cpu_s", "parsers_mb"), 0.0)
+    used: dict[str, float] = {"main_cpu_s": 0.0, "main_mb": 0.0, "parsers_cpu_s": 0.0, "parsers_mb": 0.0}
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         watched = psutil.Process(process.pid)
         spent: dict[int, float] = {}

@@ -2,10 +2,12 @@
 
 import pytest
 
-from handlers.extraction import Unreadable, to_document
+from handlers.extraction import Unreadable, extract_text, to_document
 from handlers.extraction.registry import FORMATS, mime_type_of
 from handlers.records import SourceFile
+from handlers.sources import list_sources
 from tests.support.document_bombs import BOMBS, epub_of
+from tests.support.documents import make_call
 from tests.support.profiles import scaled
 
 SHARE = 0.01
@@ -54,6 +56,15 @@ def test_the_reason_of_a_limit_is_not_damage(name: str, reason: str):
     data = BOMBS[name](0.1)
     with pytest.raises(Unreadable, match=reason):
         to_document(SourceFile(name, name, len(data)), data)
+
+
+def test_a_container_that_cannot_be_opened_does_not_stop_the_listing():
+    call, root = make_call({"deep.eml": BOMBS["multiparts.eml"](0.2), "fine.md": b"words"})
+    listed = list_sources(root, call=call)
+    assert [source.name for source in listed] == ["deep.eml", "fine.md"]
+    found = extract_text(listed, call=call)
+    assert [document.name for document in found["documents"]] == ["fine.md"]
+    assert [failure.error for failure in found["unreadable"]] == ["is nested too deeply to be read"]
 
 
 def test_there_is_a_bomb_for_nearly_every_format():
