@@ -72,7 +72,7 @@ def test_there_is_a_bomb_for_nearly_every_format():
     assert {each.name for each in FORMATS if each.mime_type not in tried} <= {
         "PPT",
         "ODP",
-        "Outlook mail",
+        "web page",
         "TSV",
         "settings",
     }
