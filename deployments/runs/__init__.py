@@ -3,7 +3,7 @@
 from deployments.runs.inputs import with_inputs
 from deployments.runs.notices import FAILED, FINISHED, SET_ASIDE, STALE, resource_of
 from deployments.runs.opening import open_run_store
-from deployments.runs.preparing import plan_request, prepare
+from deployments.runs.preparing import plan_request, prepare, refuse_missing_index
 from deployments.runs.recording import start_recording
 from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
@@ -27,6 +27,7 @@ __all__ = [
     "open_run_store",
     "plan_request",
     "prepare",
+    "refuse_missing_index",
     "request_to_resume",
     "require_chat",
     "resource_of",

@@ -78,6 +78,18 @@ def prepare(
     )
 
 
+def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a run that another process will make, if its steps search an index that is not there.
+
+    Raises:
+        InvalidPipeline: the pipeline cannot run.
+        MissingIndex: steps search the index, which does not exist and is written by no step.
+    """
+    load_handlers(settings)
+    if _only_searches(plan_request(request, settings=settings, catalog=catalog)):
+        require_index(settings, request.index)
+
+
 def plan_request(
     request: Request,
     *,

@@ -1,5 +1,6 @@
 """Files and objects by URL: in folders, in memory and in S3."""
 
+from flows.storage.durable import sync_folder, write_durably
 from flows.storage.globs import EVERYTHING, glob_filter
 from flows.storage.identity import canonical_uri, path_below
 from flows.storage.locations import PassedOver, StorageOptions, StoredObject
@@ -18,4 +19,6 @@ __all__ = [
     "path_below",
     "private_file",
     "private_folder",
+    "sync_folder",
+    "write_durably",
 ]

@@ -89,6 +89,18 @@ async def test_a_block_of_a_data_pipeline_says_its_two_timing_lines(caplog: Any)
     assert completed in messages(caplog)
 
 
+async def test_a_plain_step_of_a_data_pipeline_that_failed_says_its_position_and_name() -> None:
+    plain = """
+steps:
+  - {type: query, name: sales, source: db, query: a, output: sales_data}
+  - {type: query, name: costs, source: db, query: b, output: cost_data}
+  - {type: parallel, name: block, steps: [{type: query, name: more, source: db, query: c, output: more}]}
+"""
+    result = await run(plain, data_registry("cost_data"))
+    messages_by_path = {one.path: one.error.message for one in result.outcomes if one.error is not None}
+    assert messages_by_path == {"1": "Pipeline step 1 (costs): connection refused"}
+
+
 async def test_a_step_of_a_data_pipeline_that_failed_is_known_by_its_position_and_name() -> None:
     result = await run(DATA, data_registry("cost_data"))
     assert result.outcomes[0].error is not None
