@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployments.catalog import load_catalog
-from deployments.commands.search import run_search
-from deployments.runs import Request, make_services, run_pipeline
+from deployments.runs import Request, Searches, make_services, run_pipeline
 from deployments.settings import Settings
 from flows.author import RunResult
 
@@ -87,21 +86,14 @@ def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Rand
     names = sorted(texts)
     dice.shuffle(names)
     found: dict[str, bool] = {}
-    services = make_services(settings, "bench")
+    services, searches = make_services(settings, "bench"), Searches(settings, catalog)
     for name in names:
         if len(found) == most:
             break
         phrase = _rare_phrase(texts[name], holders)
         if phrase is None:
             continue
-        ended = run_search(
-            catalog.find("search"),
-            {"query": phrase, "top_k": 5},
-            settings=settings,
-            catalog=catalog,
-            index="bench",
-            services=services,
-        )
+        ended = searches.run("search", {"query": phrase, "top_k": 5}, index="bench", services=services)
         hits = list(ended.context.data.get("results", ()))
         found[name] = bool(hits) and hits[0].name == name
         if not found[name]:

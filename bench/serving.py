@@ -44,11 +44,12 @@ def main() -> None:
     for store in chosen.store or ["sqlite", "postgres"]:
         with ExitStack() as stack:
             folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="braid-serving-")))
-            url = _postgres(stack) if store == "postgres" else None
+            url = make_postgres_url(stack) if store == "postgres" else None
             _measure(store, folder, url, chosen)
 
 
-def _postgres(stack: ExitStack) -> str:
+def make_postgres_url(stack: ExitStack) -> str:
+    """The URL of indexes in a PostgreSQL that runs as long as the stack is open."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="braid-pg-"))
     return f"{stack.enter_context(run_postgres(Path(folder) / 'data'))}&index={{index}}"
 

@@ -3,6 +3,7 @@
 - `commands`: the command line, one module per command;
 - `running`: the same from Python, `from deployments import run`;
 - `connection`: an index from Python, `from deployments import connect`, here or, by `remote`, on a running server;
+- `nearby`: the running server of a home, which commands ask;
 - `retrievers`: that index as a retriever of LangChain, LlamaIndex and Haystack;
 - `service`: answers over HTTP, MCP and on a page;
 - `server`: the Prefect server: deployments, their schedules and flows, checks;

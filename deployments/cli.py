@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("import_", "import_pipeline", "Write pipelines"),
     "new": ("new", "app", "Write pipelines"),
     "up": ("up", "up", "Operate"),
+    "watch": ("watch", "watch", "Operate"),
     "deploy": ("deploy", "deploy", "Operate"),
     "serve": ("serve", "serve_command", "Operate"),
     "mcp": ("mcp", "mcp_command", "Operate"),
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "replay": ("replay", "replay", "Look"),
     "index": ("index", "app", "Look"),
     "documents": ("documents", "app", "Look"),
+    "sources": ("sources", "app", "Look"),
     "runs": ("runs", "app", "Look"),
 }
 """Module of `deployments.commands`, name in it, and panel of the help."""

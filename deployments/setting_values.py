@@ -48,6 +48,27 @@ def with_index_placeholder(template: str | None) -> str | None:
     return template
 
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def read_duration(value: Any) -> Any:
+    """The seconds that a text such as `15m` stands for; other values as they are.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and found is None:
+        raise ValueError("write a number of seconds, or a number with s, m, h, d or w, for example 15m")
+    return float(found[1]) * _SECONDS[found[2]] if found is not None else value
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as a file may have them: `6h`."""
+    fitting = [unit for unit, length in _SECONDS.items() if seconds >= length and seconds % length == 0]
+    return f"{seconds / _SECONDS[fitting[-1]]:g}{fitting[-1]}" if fitting else f"{seconds:g}s"
+
+
 def read_budget(texts: Iterable[str]) -> dict[str, float]:
     """`usd=5` texts as a budget by unit.
 

@@ -108,6 +108,15 @@ class Settings(BaseSettings):
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."
     )
 
+    sources: Path | None = Field(
+        default=None, description="File with the sources that have names; default: deployments/sources.yaml."
+    )
+    other_storage: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default_factory=dict[str, dict[str, Any]],
+        repr=False,
+        description='Options of fsspec by scheme, JSON or file: {"sftp": {"username": "me", "password": "env:SFTP"}}.',
+    )
+
     s3_endpoint_url: str | None = Field(default=None, description="An S3-speaking server other than AWS.")
     s3_key: str | None = Field(default=None, repr=False, description="Access key; default: as AWS tools find it.")
     s3_secret: SecretStr | None = Field(default=None, description="Secret key; default: as AWS tools find it.")
@@ -197,7 +206,7 @@ class Settings(BaseSettings):
     def _budget(cls, value: Any) -> Any:
         return read_budget(read_list(value, ",")) if isinstance(value, str) else value
 
-    @field_validator("resources", "content_models", mode="before")
+    @field_validator("resources", "content_models", "other_storage", mode="before")
     @classmethod
     def _tables(cls, value: Any) -> Any:
         return read_table(value) if isinstance(value, str) else value
@@ -268,6 +277,7 @@ class Settings(BaseSettings):
             s3_secret=self.s3_secret.get_secret_value() if self.s3_secret else None,
             s3_region=self.s3_region,
             s3_anonymous=self.s3_anonymous,
+            by_scheme=self.other_storage,
         )
 
     @property

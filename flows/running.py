@@ -196,7 +196,9 @@ def _in_flow(prepared: Prepared, start: Start) -> Callable[[Mapping[str, Any]], 
 
 
 def _run_name(prepared: Prepared) -> str:
-    return f"{prepared.plan.pipeline.name} · {prepared.context.index} · {prepared.context.execution_id}"
+    """The name until the run names itself; that of a run that goes on from another stays."""
+    resumes = prepared.context.identity.resumes
+    return f"{prepared.plan.pipeline.name} · {f'resumes {resumes}' if resumes else prepared.context.execution_id}"
 
 
 def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) -> LoadedPipeline:

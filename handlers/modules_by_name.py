@@ -37,7 +37,7 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
         "image_understanding": "handlers.content.steps",
         "ingest_in_shards": "handlers.ingestion.sharding",
         "keyword_search": "handlers.retrieval.searching",
-        "list_sources": "handlers.sources.files",
+        "list_sources": "handlers.sources.listing",
         "load_chunks": "handlers.ingestion.upkeep",
         "load_reference": "handlers.data.references",
         "merge": "handlers.data.transforming",
@@ -69,40 +69,42 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
 )
 _LISTED = frozenset(
     """
-    aside content content.combining content.describing content.files content.media content.posters
-    content.providers content.quality content.speech content.steps data data.binding data.connections data.extras
-    data.functions data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest
-    data.skill data.skills data.sql data.sql_rows data.stopping data.structured data.transforming extraction
+    aside content content.combining content.describing content.files content.media content.posters content.providers
+    content.quality content.speech content.steps data data.binding data.connections data.extras data.functions
+    data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest data.skill data.skills
+    data.sql data.sql_rows data.stopping data.structured data.tables data.transforming extraction
     extraction.artifacts extraction.assembly extraction.code extraction.decoding extraction.formats
     extraction.images extraction.labels extraction.members extraction.package extraction.parsing extraction.pdfium
     extraction.pictures extraction.readers extraction.readers.archive extraction.readers.delimited
     extraction.readers.doc extraction.readers.docx extraction.readers.docx_styles extraction.readers.drawing
-    extraction.readers.epub extraction.readers.html extraction.readers.html_flow
-    extraction.readers.html_navigation extraction.readers.html_tables extraction.readers.image
-    extraction.readers.json_data extraction.readers.lines extraction.readers.mail extraction.readers.markdown
-    extraction.readers.msg extraction.readers.notebook extraction.readers.odf extraction.readers.ole
-    extraction.readers.org extraction.readers.pdf extraction.readers.pdf_annotations extraction.readers.pdf_lines
-    extraction.readers.plain extraction.readers.ppt extraction.readers.pptx extraction.readers.rtf
-    extraction.readers.source_code extraction.readers.spreadsheets extraction.readers.tex extraction.readers.xlsx
-    extraction.readers.xml_data extraction.recognition extraction.registry extraction.tables extraction.text
-    ingestion ingestion.balance ingestion.balance_page ingestion.batching ingestion.changes ingestion.comparison
-    ingestion.document_names ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing
-    ingestion.moves ingestion.naming ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting
-    ingestion.storing ingestion.strictness ingestion.summary ingestion.upkeep jobs jobs.command jobs.environment
-    jobs.keys jobs.registering jobs.supervisor models models.chat models.embedding models.endpoint models.files
-    models.http models.onnx models.reranking models.tokens models.vectors modules_by_name options records
-    retrieval retrieval.answering retrieval.comparing retrieval.duplicates retrieval.evaluation
-    retrieval.expansion retrieval.fusion retrieval.graph retrieval.highlighting retrieval.merging
-    retrieval.rewriting retrieval.searching secrets sources sources.coverage sources.files sources.manifests
-    sources.members sources.registering sources.roots sources.rules sources.sidecars sources.tagging sqlstates
-    stores stores.content stores.fingerprints stores.keys stores.memory stores.memory.index stores.memory.reads
-    stores.memory.search stores.memory.sources stores.memory.tables stores.memory.upkeep stores.memory.writes
-    stores.opening stores.postgres stores.postgres.index stores.postgres.opening stores.postgres.search
-    stores.protocol stores.ranking stores.refusals stores.rows stores.sql stores.sql.adoption stores.sql.dialects
-    stores.sql.graph stores.sql.index stores.sql.publication stores.sql.reads stores.sql.removal stores.sql.schema
-    stores.sql.search stores.sql.sources stores.sql.staging stores.sql.states stores.sql.transactions
-    stores.sql.upkeep stores.sql.writes stores.sqlite stores.sqlite.index stores.sqlite.snapshot
-    stores.sqlite.vectors stores.unmade tags text
+    extraction.readers.epub extraction.readers.html extraction.readers.html_flow extraction.readers.html_navigation
+    extraction.readers.html_tables extraction.readers.image extraction.readers.json_data extraction.readers.lines
+    extraction.readers.mail extraction.readers.markdown extraction.readers.msg extraction.readers.notebook
+    extraction.readers.odf extraction.readers.ole extraction.readers.org extraction.readers.pdf
+    extraction.readers.pdf_annotations extraction.readers.pdf_lines extraction.readers.plain extraction.readers.ppt
+    extraction.readers.pptx extraction.readers.rtf extraction.readers.source_code extraction.readers.spreadsheets
+    extraction.readers.tex extraction.readers.web_page extraction.readers.xlsx extraction.readers.xml_data
+    extraction.recognition extraction.registry extraction.tables extraction.text ingestion ingestion.balance
+    ingestion.balance_page ingestion.batching ingestion.changes ingestion.comparison ingestion.document_names
+    ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing ingestion.moves ingestion.naming
+    ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
+    ingestion.strictness ingestion.summary ingestion.upkeep jobs jobs.command jobs.environment jobs.keys
+    jobs.registering jobs.supervisor models models.chat models.embedding models.endpoint models.files models.http
+    models.onnx models.reranking models.tokens models.vectors modules_by_name options records retrieval
+    retrieval.answering retrieval.comparing retrieval.duplicates retrieval.evaluation retrieval.expansion
+    retrieval.fusion retrieval.graph retrieval.highlighting retrieval.merging retrieval.rewriting
+    retrieval.searching secrets sources sources.coverage sources.extras sources.http sources.in_hand sources.kinds
+    sources.kinds.feed sources.kinds.files sources.kinds.git sources.kinds.mail sources.kinds.rest
+    sources.kinds.rows sources.kinds.web sources.listing sources.manifests sources.members sources.opening
+    sources.page_links sources.protocol sources.registering sources.registry sources.roots sources.rules
+    sources.sidecars sources.tagging sqlstates stores stores.content stores.fingerprints stores.keys stores.memory
+    stores.memory.index stores.memory.reads stores.memory.search stores.memory.sources stores.memory.tables
+    stores.memory.upkeep stores.memory.writes stores.opening stores.postgres stores.postgres.index
+    stores.postgres.opening stores.postgres.search stores.protocol stores.ranking stores.refusals stores.rows
+    stores.sql stores.sql.adoption stores.sql.dialects stores.sql.graph stores.sql.index stores.sql.publication
+    stores.sql.reads stores.sql.removal stores.sql.schema stores.sql.search stores.sql.sources stores.sql.staging
+    stores.sql.states stores.sql.transactions stores.sql.upkeep stores.sql.writes stores.sqlite stores.sqlite.index
+    stores.sqlite.snapshot stores.sqlite.vectors stores.unmade tags text
     """.split()
 )
 """The modules of this package, without its name."""

@@ -23,6 +23,10 @@ class SourceFile:
     tags: tuple[tuple[str, str], ...] = ()
     certain: bool = False
     """Whether it had been unchanged for so long when it was listed that any later change looks different."""
+    mime_type: str = ""
+    """As its source says; without one, the suffix of its name decides."""
+    source: str = ""
+    """The root of its source, if more than its URI is needed to fetch it."""
 
     @property
     def revision(self) -> str:
@@ -32,6 +36,18 @@ class SourceFile:
     @property
     def document_id(self) -> str:
         return document_id_of(self.uri)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The content of a document, and what its source knows of it besides."""
+
+    data: bytes
+    metadata: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+    """For documents whose content names none."""
+    token: str | None = None
+    """Its change token now, as a listing would have it."""
 
 
 @dataclass(frozen=True)

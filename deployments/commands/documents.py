@@ -22,7 +22,7 @@ from deployments.screen import (
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.errors import UnknownName
-from flows.storage import Storage, canonical_uri
+from flows.storage import Storage
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 _STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE
@@ -165,7 +165,9 @@ def forget_source(
 
       braid documents forget-source docs/drafts --index manuals
     """
-    uri = canonical_uri(Storage.join(source))
+    from handlers.sources import canonical_place
+
+    uri = canonical_place(source)
     with _opened(index) as documents:
         known = [(each.uri, each.pattern) for each in documents.sources()]
         if uri not in dict(known):

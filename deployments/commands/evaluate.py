@@ -1,14 +1,16 @@
 """`braid evaluate`: the quality of every way of searching an index, measured on judged questions."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deployments.commands.common import IndexOption, JsonOption, emit, reported, stderr, stdout
+from deployments.commands.common import FAILED, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import require_index
 from deployments.runs import load_handlers, make_services
 from deployments.screen import plain_table
+from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.author import Call
 from flows.errors import OrchestrationError
@@ -25,6 +27,10 @@ def evaluate(
     ],
     index: IndexOption = "default",
     rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
+    at_least: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEASURE=VALUE", help="Exit code 1 if the best search has less: ndcg@10=0.6; repeatable."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
@@ -35,7 +41,10 @@ def evaluate(
     Examples:
 
       braid evaluate --queries questions.jsonl --qrels judgements.txt --index manuals
+
+      braid evaluate --queries questions.jsonl --qrels judgements.txt -i manuals --at-least ndcg@10=0.6     # in CI
     """
+    wanted = _read_measures(at_least or ())
     settings = load_settings()
     require_index(settings, index)
     load_handlers(settings)
@@ -80,8 +89,15 @@ def evaluate(
             f"the index {index!r} has none of the judged documents (for example {min(named)!r}); it found "
             f"{min(seen)!r}: let the judgements name documents as the index does"
         )
+    missed = [
+        f"{name} is {best:.3f} at best, less than {least:g}"
+        for name, least in wanted.items()
+        if (best := max((row[name] for row in rows.values()), default=0.0)) < least
+    ]
     if json_output:
-        emit({"index": index, "questions": len(asked), "unjudged": len(questions) - len(asked), "searches": rows})
+        counts = {"questions": len(asked), "unjudged": len(questions) - len(asked)}
+        emit({"index": index, **counts, "searches": rows, "missed": missed})
+        _end(missed)
         return
     numbers = ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered")
     table = plain_table("search", *numbers, right=numbers)
@@ -90,3 +106,31 @@ def evaluate(
     stdout().print(table)
     left = f"; {len(questions) - len(asked)} have no judgement and were not asked" * (len(asked) < len(questions))
     stderr().print(f"{len(asked)} questions{left}", style="dim")
+    for each in missed:
+        stderr().print(each, style="bold red")
+    _end(missed)
+
+
+def _end(missed: list[str]) -> None:
+    if missed:
+        raise typer.Exit(FAILED)
+
+
+def _read_measures(texts: Iterable[str]) -> dict[str, float]:
+    """`ndcg@10=0.6` texts as values by measure.
+
+    Raises:
+        InvalidSettings: one is no measure with a number between 0 and 1.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        try:
+            found[name.lower()] = float(value)
+        except ValueError:
+            found[name.lower()] = -1.0
+        if name.lower() not in MEASURES or not 0 <= found[name.lower()] <= 1:
+            raise InvalidSettings(
+                f"--at-least {text!r}: write one of {', '.join(MEASURES)} and a value, as ndcg@10=0.6"
+            )
+    return found

@@ -1,5 +1,6 @@
 """`braid ingest`: documents in, searchable index out."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -11,12 +12,17 @@ from deployments.commands.sharded import execute_in_shards
 from deployments.runs import Request
 from deployments.setting_values import read_budget
 from deployments.settings import load_settings
+from deployments.source_file import load_sources
 from handlers.tags import read_tags
+
+_NAME = re.compile(r"[\w-]+")
 
 
 @reported
 def ingest(
-    source: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="A folder, a file or an s3:// prefix.")],
+    source: Annotated[
+        str, typer.Argument(metavar="PATH_OR_URL_OR_NAME", help="A path, a URL, or a source of sources.yaml.")
+    ],
     index: IndexOption = "default",
     pattern: Annotated[
         str | None, typer.Option(help="Which files, as a glob: '**/*.pdf' are all PDFs, in folders too.")
@@ -77,6 +83,10 @@ def ingest(
 
       braid ingest manuals/ --index manuals
 
+      braid ingest git+https://example.com/team/handbook.git --index manuals --pattern '**/*.md'
+
+      braid ingest handbook                                # a source that sources.yaml names
+
       braid ingest s3://bucket/contracts --index contracts --pattern '**/*.pdf' --max-workers 4
 
       braid ingest manuals/ --index manuals --prune --tag department=service
@@ -87,8 +97,11 @@ def ingest(
     """
     settings = load_settings()
     catalog = load_catalog(settings)
+    known = load_sources(settings).get(source) if _NAME.fullmatch(source) else None
+    if known is not None and index == "default":
+        index = known.index
     chosen: dict[str, object] = {
-        "source": source,
+        "source": source if known is None else known.entry.place,
         "pattern": pattern,
         "exclude": excluding(catalog, "ingest", exclude) if exclude else None,
         "tags": read_tags(tag) if tag else None,
@@ -102,7 +115,10 @@ def ingest(
     }
     request = Request(
         catalog.find("ingest"),
-        {name: value for name, value in chosen.items() if value is not None},
+        {
+            **(known.parameters if known is not None else {}),
+            **{name: value for name, value in chosen.items() if value is not None},
+        },
         index=index,
         ceiling=ceiling_from(max_workers),
         budget=read_budget(budget or ()),

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
-from deployments.catalog import load_catalog
+from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import (
     FAILED,
     OK,
@@ -21,13 +22,16 @@ from deployments.commands.common import (
 )
 from deployments.commands.completion import complete_pipelines
 from deployments.commands.execution import EngineOption, ceiling_from, execute
-from deployments.runs import Request, open_run_store
+from deployments.indexes import is_postgres
+from deployments.runs import Request, open_run_store, refuse_missing_index
 from deployments.screen import output_parts
 from deployments.server.connecting import connect
 from deployments.setting_values import read_budget
 from deployments.settings import Settings, load_settings
 from flows.author import OutputRecord, outputs_json
 from flows.model import InvalidParameters
+
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 @reported
@@ -85,8 +89,15 @@ def run(
         engine=engine,
     )
     if deployed:
+        _refuse_missing_index(request, settings, catalog)
         run_deployed(request, settings, wait=wait, json_output=json_output)
     execute(request, settings=settings, catalog=catalog, json_output=json_output)
+
+
+def _refuse_missing_index(request: Request, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a missing index, unless the worker may have index files of its own; then its run fails at once instead."""
+    if urlsplit(connect(settings)).hostname in _HERE or is_postgres(settings.index_location(request.index)):
+        refuse_missing_index(request, settings=settings, catalog=catalog)
 
 
 def run_deployed(request: Request, settings: Settings, *, wait: bool, json_output: bool) -> NoReturn:

@@ -1,8 +1,9 @@
 """One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
 from deployments.runs.inputs import with_inputs
+from deployments.runs.notices import FAILED, FINISHED, SET_ASIDE, STALE, resource_of
 from deployments.runs.opening import open_run_store
-from deployments.runs.preparing import plan_request, prepare
+from deployments.runs.preparing import plan_request, prepare, refuse_missing_index
 from deployments.runs.recording import start_recording
 from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
@@ -11,6 +12,10 @@ from deployments.runs.searching import Searches, checked_question, require_chat
 from deployments.runs.wiring import load_handlers, make_services
 
 __all__ = [
+    "FAILED",
+    "FINISHED",
+    "SET_ASIDE",
+    "STALE",
     "Request",
     "Searches",
     "TaskRunner",
@@ -22,8 +27,10 @@ __all__ = [
     "open_run_store",
     "plan_request",
     "prepare",
+    "refuse_missing_index",
     "request_to_resume",
     "require_chat",
+    "resource_of",
     "run_pipeline",
     "start_recording",
     "with_inputs",

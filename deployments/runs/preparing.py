@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
+from deployments.runs.notices import ingestion_notices
 from deployments.runs.request import Request
-from deployments.runs.settling import balance_page, settling
+from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
@@ -70,8 +71,22 @@ def prepare(
         Context(values, identity=identity),
         at_end=settling(plan),
         rates=_rates(plan, settings),
+        summary=ingestion_summary,
         more_pages=balance_page,
+        notices=ingestion_notices(request, values, settings),
     )
+
+
+def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a run that another process will make, if its steps search an index that is not there.
+
+    Raises:
+        InvalidPipeline: the pipeline cannot run.
+        MissingIndex: steps search the index, which does not exist and is written by no step.
+    """
+    load_handlers(settings)
+    if _only_searches(plan_request(request, settings=settings, catalog=catalog)):
+        require_index(settings, request.index)
 
 
 def plan_request(

@@ -1,5 +1,6 @@
 """The record of a run in the run store, and everything that a resumed run takes over from an earlier one."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from flows.model import without_secrets
 if TYPE_CHECKING:
     from flows.run_store import Recorder, RunRecord, RunStore
 
+logger = logging.getLogger(__name__)
 DAY_S = 86_400.0
 
 
@@ -54,7 +56,7 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
     try:
         pipeline = prepared.plan.pipeline
         statistics = store.step_statistics(pipeline.name)
-        store.forget(older_than=time.time() - settings.keep_results_days * DAY_S)
+        _forget_old(store, prepared, older_than=time.time() - settings.keep_results_days * DAY_S)
         spent = _take_over(resumes, prepared, store, force=request.force) if resumes is not None else {}
     except BaseException:
         store.close()
@@ -68,6 +70,23 @@ def start_recording(prepared: Prepared, request: Request, *, settings: Settings)
     )
     expected = Expectation(pipeline.stuck_after_s or settings.stuck_after_s, usual_seconds(statistics))
     return Recording(recorder, spent, expected, item_seconds(statistics))
+
+
+def _forget_old(store: "RunStore", prepared: Prepared, *, older_than: float) -> None:
+    """Drop the results that are kept for so long only: finished calls, and the files of large outputs."""
+    store.forget(older_than=older_than)
+    services = prepared.context.services
+    if "storage" not in services:
+        return
+    for run_id, uris in store.output_files(older_than=older_than).items():
+        try:
+            for folder in {uri.rpartition("/")[0] for uri in uris}:  # each run has one for itself
+                if folder.rpartition("/")[2] == run_id:
+                    services["storage"].delete(folder, recursive=True)
+        except OrchestrationError as error:  # the next run tries again
+            logger.warning("%s: the files of its outputs could not be removed: %s", run_id, error)
+        else:
+            store.forget_output_files(run_id)
 
 
 def _take_over(resumes: "RunRecord", prepared: Prepared, store: "RunStore", *, force: bool) -> dict[str, float]:

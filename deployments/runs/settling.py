@@ -37,6 +37,22 @@ def balance_page(result: RunResult) -> list[tuple[str, str, str]]:
     return [("balance", "What became of every object of the source", balance_markdown(balance, store, named=_NAMED))]
 
 
+def ingestion_summary(result: RunResult) -> str:
+    """What became of the documents of a run, and how many passages the index has; empty if it has no balance."""
+    values = result.context.data.get("balance")
+    if not values:
+        return ""
+    from handlers.ingestion import Balance
+
+    text = Balance.from_json(values).summary()
+    try:
+        passages = result.context.services["index_store"].statistics().get("chunks")
+    except Exception:  # the run has ended as it has ended
+        logger.exception("%s: the passages of its index could not be counted", result.run_id)
+        return text
+    return text if passages is None else f"{text}; {passages:,} passage{'' if passages == 1 else 's'} in the index"
+
+
 def _settle(plan: Plan, result: RunResult) -> None:
     fields = result.context.data
     if "changes" not in fields or "index_store" not in result.context.services:

@@ -10,6 +10,7 @@ from typing import Any
 from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
 from deployments.settings import Settings
+from deployments.source_file import load_sources
 from flows.author import REGISTRY, Prices, load_entry_points, load_modules
 from flows.calling import Sandbox
 from flows.errors import OrchestrationError
@@ -91,6 +92,7 @@ def make_services(settings: Settings, index: str) -> Services:
                 _make_connections, {n: u.get_secret_value() for n, u in settings.connections.items()}
             ),
             "rest": partial(_make_rest, settings.rest_hosts, settings.rest_private_hosts),
+            "sources": partial(_make_sources, settings),
         }
     )
 
@@ -143,6 +145,27 @@ def _make_reranker(model_dir: str | None) -> Any:
     from handlers.models import make_reranker
 
     return make_reranker(model_dir=model_dir)
+
+
+def _make_sources(settings: Settings) -> Any:
+    from handlers.data import Connections
+    from handlers.sources import SourceOptions, Sources, Tools
+
+    secrets = _make_secrets()
+    described = [
+        SourceOptions(each.kind, each.entry.place, each.entry.options) for each in load_sources(settings).values()
+    ]
+    urls = {name: url.get_secret_value() for name, url in settings.connections.items()}
+    return Sources(
+        Tools(
+            storage=Storage(settings.storage_options),
+            secrets=secrets,
+            connections=Connections(urls, secrets),
+            private_hosts=settings.rest_private_hosts,
+            cache=settings.home.absolute() / "cache",
+        ),
+        described,
+    )
 
 
 def _make_secrets() -> Any:

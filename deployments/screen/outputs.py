@@ -24,7 +24,7 @@ def output_parts(records: Iterable[OutputRecord], declared: Sequence[OutputField
         title = Text.assemble((record.name, "bold cyan"), (f"  {record.type}" if record.type else "", "dim"))
         parts += [Text(""), title, *(Padding(part, (0, 0, 0, 2), expand=False) for part in _shown(record.value))]
         if record.shortened:
-            rest = f"the whole value: {record.uri}" if record.uri else "it is too large to be shown and kept whole"
+            rest = f"the whole value: {record.uri}" if record.uri else "the whole value is not kept"
             parts.append(Text(f"  This is only the beginning; {rest}", "dim"))
     missing = [each.name for each in declared if each.name not in {record.name for record in listed}]
     return [*parts, Text(""), Text(f"Not written: {', '.join(missing)}", "yellow")] if missing else parts

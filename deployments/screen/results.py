@@ -31,7 +31,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "fingerprint": result.fingerprint,
         **outputs_json(result.output_records),
         "outcomes": [
-            {name: value for name, value in asdict(outcome).items() if name not in ("items", "tries")}
+            {name: value for name, value in asdict(outcome).items() if name not in ("items", "tries", "size")}
             | {"waited_s": outcome.waited_s}
             for outcome in result.outcomes
         ],

@@ -32,7 +32,10 @@ from deployments.server.desired import (
 from deployments.server.ownership import PROJECT_TAG, ForeignDeployment, Project
 from deployments.server.schedule_file import DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
+from deployments.server.source_automations import install_source_automations
+from deployments.server.source_schedules import schedule_problems, with_sources
 from deployments.settings import WORK_POOL, Settings
+from deployments.source_file import load_sources
 from flows.loaders import LoadedPipeline
 from flows.translator import PREFIX, PrefectSeats
 
@@ -69,7 +72,8 @@ def deploy(
         ForeignDeployment: deployments of these names are not ours; nothing was changed.
         OrchestrationError: a pipeline or the schedules cannot be used.
     """
-    schedules = load_schedules(settings.schedules, catalog)
+    named = load_sources(settings, schedule_problems)
+    schedules = with_sources(load_schedules(settings.schedules, catalog), named)
     project = Project(settings.project)
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
@@ -97,6 +101,9 @@ def deploy(
             automation = await install_zombie_automation(client, tag=TAG, dry_run=dry_run)
             if automation is not None:
                 changes.append(DeploymentChange(automation, "automation for runs whose process is gone"))
+            if "ingest" in chosen:
+                lines = await install_source_automations(client, named.values(), str(project), dry_run=dry_run)
+                changes += [DeploymentChange("update", line) for line in lines]
             for one in desired:
                 changes += await _bring_deployment(client, one, known.get(one.name), dry_run)
             if prune:

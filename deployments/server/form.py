@@ -18,12 +18,15 @@ POLICY = Control(
     "How parallel groups without a policy of their own treat a failed branch: the group fails when all branches have "
     "ended (all_or_nothing, the default), at once (fail_fast), or goes on with those that succeeded (best_effort).",
 )
-DRY_RUN = Control("dry_run", bool, "Only show the plan as an artifact: what would run, and every limit.", False)
+DRY_RUN = Control(
+    "dry_run", bool, "Only show the plan as an artifact: what would run, and every limit.", False, title="Plan only"
+)
 RESUME_FROM = Control(
     "resume_from",
     str | None,
     "The id of an earlier run of this pipeline, as `braid runs` shows it: steps that succeeded there are not "
     "run again. Parameters that are left at their defaults are taken from that run.",
+    title="Resume a run",
 )
 RESUME_ANYWAY = Control(
     "resume_anyway", bool, "With resume_from or a retry: run finished steps again that no longer fit.", False
@@ -35,7 +38,12 @@ _UNITS = {
     "seconds": "The most seconds of work that the run may take.",
 }
 BUDGETS = tuple(
-    Control(_BUDGET + unit, PositiveFloat | None, f"{text} When it is used up, nothing more starts.")
+    Control(
+        _BUDGET + unit,
+        PositiveFloat | None,
+        f"{text} When it is used up, nothing more starts.",
+        title=f"Budget: {'US dollars' if unit == 'usd' else unit}",
+    )
     for unit, text in _UNITS.items()
 )
 

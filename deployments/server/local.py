@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from deployments.environment import DEFAULTS
 from deployments.server.child_processes import MARK, ChildProcess, child_process, stop_marked, stop_tree
 from flows.errors import OrchestrationError
-from flows.storage import private_folder
+from flows.storage import private_folder, write_durably
 
 HOST = "127.0.0.1"
 PORT = 4200
@@ -207,9 +207,7 @@ class LocalServer:
         return started
 
     def _write(self) -> None:
-        new = self.folder / "up.json.new"
-        new.write_text(json.dumps(asdict(self.state)), encoding="utf-8")
-        new.replace(self.folder / "up.json")
+        write_durably(self.folder / "up.json", json.dumps(asdict(self.state)).encode())
 
 
 def _answers(url: str) -> bool:

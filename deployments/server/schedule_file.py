@@ -1,7 +1,6 @@
 """Read `schedules.yaml`: when deployments run by themselves, with which parameters, and whether runs may overlap."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -13,27 +12,13 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from deployments.catalog import Catalog
 from deployments.server.form import controls_of
-from deployments.setting_values import InvalidSettings
+from deployments.setting_values import InvalidSettings, read_duration
 from flows.errors import InvalidPipeline, Problem, suggest
 from flows.loaders import Position, YamlNode, read_yaml
 from flows.model import FrozenModel, InvalidParameters, Pipeline, check_parameters
 
 FILE = Path(__file__).parents[1] / "schedules.yaml"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _KINDS = ("cron", "interval", "rrule")
-
-
-def _seconds(value: Any) -> Any:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and found is None:
-        raise ValueError("write a number of seconds, or a number with s, m, h, d or w, for example 15m")
-    return float(found[1]) * _SECONDS[found[2]] if found is not None else value
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds as the file may have them: `6h`."""
-    fitting = [unit for unit, length in _SECONDS.items() if seconds >= length and seconds % length == 0]
-    return f"{seconds / _SECONDS[fitting[-1]]:g}{fitting[-1]}" if fitting else f"{seconds:g}s"
 
 
 def _lower(value: Any) -> Any:
@@ -49,7 +34,7 @@ class ScheduleEntry(FrozenModel):
     """When a deployment runs by itself: one of cron, interval and rrule."""
 
     cron: str | None = Field(default=None, description="Minute, hour, day, month, weekday: '0 2 * * *' is 02:00.")
-    interval: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+    interval: Annotated[float | None, BeforeValidator(read_duration)] = Field(
         default=None, ge=1, description="Seconds, or a text such as 15m, 6h, 1d."
     )
     anchor: datetime | None = Field(
@@ -212,7 +197,7 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline | None, node: YamlN
         {control.name for control in controls_of(pipeline)} - set(pipeline.parameters) if pipeline else set[str]()
     )
     for name, schedule in found.schedules.items():
-        if trouble := _trouble(schedule):
+        if trouble := schedule_trouble(schedule):
             key = "timezone" if "timezone" in trouble.lower() else schedule.kind
             problems.append(Problem(file, *_position(node, ("schedules", name, key)), "bad-schedule", trouble))
         if pipeline is None:
@@ -228,7 +213,7 @@ def _unusable(found: DeploymentSchedules, pipeline: Pipeline | None, node: YamlN
     return problems
 
 
-def _trouble(schedule: ScheduleEntry) -> str:
+def schedule_trouble(schedule: ScheduleEntry) -> str:
     """Why Prefect could not start runs by this schedule; empty if it can."""
     try:
         schedule.prefect()

@@ -9,7 +9,8 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments.server.comparing import mapping_changes, value_change
-from deployments.server.schedule_file import ScheduleEntry, duration_text
+from deployments.server.schedule_file import ScheduleEntry
+from deployments.setting_values import duration_text
 
 SLUG = "braid-"
 """The names of our schedules on the server begin with it; others are not touched.

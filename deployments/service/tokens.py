@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import secrets
 import threading
 import time
@@ -16,6 +15,7 @@ from filelock import FileLock
 from deployments.service.access import Caller
 from deployments.setting_values import InvalidSettings
 from flows.errors import UnknownName
+from flows.storage import write_durably
 from handlers.tags import check_tags
 
 PREFIX = "braid_"
@@ -142,14 +142,7 @@ class TokenFile:
 
     def _write(self, tokens: Mapping[str, Token]) -> None:
         rows = [asdict(each) | {"tags": _EVERYTHING if each.tags is None else each.tags} for each in tokens.values()]
-        new = self.path.with_name(f".{self.path.name}.new")
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"tokens": rows}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.path)
+        write_durably(self.path, json.dumps({"tokens": rows}, indent=2).encode())
 
 
 def _token(row: Mapping[str, Any]) -> Token:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from handlers.stores import DocumentRow
 
 _PAGE = 1000
+_FIRST_PAGE = 16
+"""Few, since every question looks whether there is a document for the caller at all."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,10 @@ class PermittedDocuments:
         return self.tags([row.id for row in islice(self._rows(), most)])
 
     def _rows(self) -> "Iterator[DocumentRow]":
-        offset = 0
-        while rows := self.table.store.documents(limit=_PAGE, offset=offset):
+        offset, limit = 0, _FIRST_PAGE
+        while rows := self.table.store.documents(limit=limit, offset=offset):
             yield from self._permitted(rows)
-            offset += len(rows)
+            offset, limit = offset + len(rows), min(limit * 4, _PAGE)
 
     def _permitted(self, rows: "Sequence[DocumentRow]") -> "list[DocumentRow]":
         where = self.caller.where

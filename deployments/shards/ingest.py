@@ -18,7 +18,7 @@ from flows.model import InvalidParameters, Tolerance, check_parameters
 from flows.state import Identity, Services
 from flows.storage import Storage
 from handlers.ingestion import note_balance
-from handlers.sources import STRICT
+from handlers.sources import STRICT, canonical_place
 from handlers.stores import IndexStore
 
 PIPELINE = "ingest"
@@ -99,7 +99,7 @@ def _find_or_begin(
     """The track that the same command has begun and not ended, else a new one."""
     storage: Storage = services["storage"]
     root = Storage.join(settings.artifacts_root, index_name(request.index))
-    command = {**values, "source": Storage.join(values["source"])}
+    command = {**values, "source": canonical_place(values["source"])}
     tracks = Tracks(storage, root, {"parameters": command, "shards": shards, "index": request.index})
     track = tracks.unfinished()
     if track is not None:

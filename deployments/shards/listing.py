@@ -7,10 +7,9 @@ from typing import Any
 
 from flows.author import Call
 from flows.state import DiskSequence
-from flows.storage import Storage, canonical_uri
 from handlers.ingestion import DocumentNames
 from handlers.records import SourceFile
-from handlers.sources import list_sources
+from handlers.sources import canonical_place, list_sources
 from handlers.stores import IndexStore
 
 _OPTIONS = ("pattern", "exclude", "tags")
@@ -45,7 +44,7 @@ def list_documents(values: Mapping[str, Any], call: Call) -> Sequence[SourceFile
 
 def read_listing(values: Mapping[str, Any], store: IndexStore) -> SourceListing:
     """The source that these parameters name, as the index has noted it."""
-    uri, pattern = canonical_uri(Storage.join(values["source"])), values.get("pattern") or "**/*"
+    uri, pattern = canonical_place(values["source"]), values.get("pattern") or "**/*"
     counts = Counter[str]()
     offset = 0
     while page := store.left_out(uri, pattern, limit=_PAGE, offset=offset):

@@ -14,6 +14,7 @@ from flows.author.classify import (
 )
 from flows.author.decorator import handler, spec_of
 from flows.author.endings import SUCCEEDED, Ending, ending_of
+from flows.author.expecting import EXPECTATIONS, expectation
 from flows.author.modules import UnusableModule, load_entry_points, load_modules
 from flows.author.outputs import OutputField, OutputRecord, output_values, outputs_json, record_outputs
 from flows.author.prices import Prices, add_up, cost_text, read_prices
@@ -54,6 +55,7 @@ from flows.author.strategies import (
 
 __all__ = [
     "COMBINERS",
+    "EXPECTATIONS",
     "MERGE_STRATEGIES",
     "OTHER_TRACEBACK",
     "RACES",
@@ -89,6 +91,7 @@ __all__ = [
     "cost_text",
     "ending_of",
     "error_info",
+    "expectation",
     "handler",
     "load_entry_points",
     "load_modules",

@@ -94,6 +94,8 @@ class Outcome:
     """Items that the step set aside."""
     reused: bool = False
     """Whether it was taken over from the run that this run resumes; its seconds and cost were spent there."""
+    size: int = field(default=1, compare=False)
+    """For an item of a loop, how many things it holds: more than one if it is a batch."""
     tries: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
     """Its attempts, in order; the run store keeps them in a table of their own."""
     items: tuple[ItemStatus, ...] = field(default=(), compare=False, repr=False)
@@ -143,6 +145,8 @@ class RunResult:
     """Why no further step was started in a run that used up its budget, and how to go on."""
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
     """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
+    summary: str = ""
+    """What came of it in one line, if that can be said: `15 documents: 12 new, 2 changed; 171 passages`."""
     flow_run_id: str | None = None
     """Prefect's id of the flow run that it was; None if it was run by direct calls."""
     output_fields: tuple[OutputField, ...] = ()

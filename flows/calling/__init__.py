@@ -6,7 +6,7 @@ from flows.calling.dispatch import Inputs, Work, call_function
 from flows.calling.leaf import CallKey, CallProgress, CallResult, LeafCall, LeafResult, RunLeaf
 from flows.calling.sandbox import Sandbox
 from flows.calling.threads import call_in_thread
-from flows.calling.times import BOOKKEEPING, RETRY, RUN_STORE, TURN, resource_wait
+from flows.calling.times import BOOKKEEPING, RETRY, RUN_STORE, TURN, CallTimes, resource_wait
 
 __all__ = [
     "BOOKKEEPING",
@@ -16,6 +16,7 @@ __all__ = [
     "CallKey",
     "CallProgress",
     "CallResult",
+    "CallTimes",
     "Cluster",
     "Inputs",
     "LeafCall",

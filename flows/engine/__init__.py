@@ -19,7 +19,7 @@ from flows.engine.events import (
     ignore_event,
 )
 from flows.engine.journal import FinishedCall, Journal
-from flows.engine.prepared import Prepared, new_run_id
+from flows.engine.prepared import Notice, Prepared, new_run_id
 from flows.engine.replay import replay_step
 from flows.engine.stuck import Expectation, usual_seconds
 
@@ -30,6 +30,7 @@ __all__ = [
     "FinishedCall",
     "Journal",
     "LoopStarted",
+    "Notice",
     "Observer",
     "Prepared",
     "RunFinished",

@@ -1,14 +1,14 @@
 """Bind a handler's function to a context: its options and inputs come from the context, its result becomes a delta."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flows.author import FatalFailure, HandlerSpec, Success, TransientFailure, classified
+from flows.author import EXPECTATIONS, FatalFailure, HandlerSpec, Success, TransientFailure, classified
 from flows.calling import CallResult, Inputs, LeafCall
 from flows.errors import FatalError, MissingRead, TransientError
-from flows.model import render, template_names
+from flows.model import SHARE_SET_ASIDE, Expectation, render, template_names
 from flows.state import IMMUTABLE, Context, Owned, hand_out
 
 
@@ -110,6 +110,8 @@ def _returned_value(returned: Any) -> Any:
 def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
     spec = leaf.node.spec
     outputs = _written_fields(spec, leaf.node.writes, value)
+    if leaf.node.expect is not None:
+        _require(leaf, leaf.node.expect, outputs)
     for name, output in outputs.items():
         view.data[name] = output
     delta = view.delta()
@@ -121,6 +123,27 @@ def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
             value = change.value
             break
     return CallResult(delta, value, quality)
+
+
+def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) -> None:
+    """Compare the outputs of a call with what is expected of it.
+
+    Raises:
+        FatalError: they differ, and the step is to fail then.
+    """
+    call = leaf.progress.call
+    failed = len(call.failures) if call is not None else 0
+    most = max((len(each) for each in outputs.values() if isinstance(each, Sized)), default=0)
+    values = {**outputs, SHARE_SET_ASIDE: failed / max(1, failed + most)}
+    complaints = [bounds.complaint(name, values.get(name)) for name, bounds in expected.fields.items()]
+    if expected.check is not None:
+        said = EXPECTATIONS[expected.check](outputs)
+        complaints.append(f"{expected.check} says no" if said is False else said if isinstance(said, str) else "")
+    reasons = "; ".join(filter(None, complaints))
+    if reasons and expected.otherwise == "fail":
+        raise FatalError(f"{leaf.id}: not as expected: {reasons}")
+    if reasons and call is not None:
+        call.fail_item(leaf.id, f"not as expected: {reasons}")
 
 
 def _written_fields(spec: HandlerSpec, writes: Mapping[str, str], value: Any) -> Mapping[str, Any]:

@@ -96,6 +96,7 @@ async def run_plan(
     )
     prepared.at_end(ended)
     fields = output_fields(plan, context, before)
+    ended = replace(ended, summary=prepared.summary(ended))
     ended = replace(ended, output_fields=fields, kept_outputs=keep_outputs(context, fields) if journal.active else None)
     state.observe(RunFinished(ended))
     return ended

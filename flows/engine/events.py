@@ -38,6 +38,8 @@ class LoopStarted:
     """Items per batch; None for single items."""
     chosen: str = ""
     """Why that size was chosen; empty if the pipeline says it."""
+    elements: int | None = None
+    """How many things are in all its batches together; the items themselves, if they are no lists."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from flows.author import Ending, Outcome, error_info, now
 from flows.calling import BOOKKEEPING, CallKey, LeafCall
 from flows.engine.events import AttemptFinished, StepStarted
 from flows.engine.run_state import NodeResult, RunState, Scope, UndoableCall
+from flows.engine.wording import group_wording
 from flows.errors import OrchestrationError
 from flows.planning import Leaf
 from flows.state import Context
@@ -50,6 +51,8 @@ async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) 
             context.set_aside((each.item, each) for each in progress.call.failures)
         except OrchestrationError as refused:  # a value that a context cannot hold
             status, error = "failed", error_info(refused)
+    if error is not None:
+        error = group_wording(state.plan.dialect).step_failed(node, error)
     if status == "succeeded":
         context.progress_view.mark_handler_complete(node.spec.name)
     state.record(

@@ -42,7 +42,8 @@ async def run_loop(state: RunState, loop: Loop, context: Context, scope: Scope, 
         return NodeResult("failed", error=error_info(error))
     size, chosen = _batch_size(state, loop, scope.path(loop), len(listed))
     batches = _Batches(listed, size)
-    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches), size, chosen))
+    elements = _elements(listed, size)
+    state.observe(LoopStarted(scope.path(loop), scope.name(loop), len(batches), size, chosen, elements))
     items_state = _Items(loop, context, scope, len(batches), _ItemKeys() if state.journal.active else None)
     cancelled = await _run_in_window(state, items_state, batches, run_node)
     for position in range(len(batches)):
@@ -66,6 +67,15 @@ def _batch_size(state: RunState, loop: Loop, path: StepPath, count: int) -> tupl
         state.journal.batch_sizes[path] = chosen.items
     logger.info("%s: batches of %d of %d items: %s", loop.id, chosen.items, count, chosen.reason)
     return chosen.items, chosen.reason
+
+
+def _elements(listed: Sequence[Any], batch_size: int | None) -> int | None:
+    """How many things are in all batches; None where counting them would read them all from disk."""
+    if batch_size is not None:
+        return len(listed)
+    if isinstance(listed, ExternalSequence):
+        return None
+    return sum(len(cast("Sequence[Any]", each)) if isinstance(each, (list, tuple)) else 1 for each in listed)
 
 
 class _Batches:
@@ -157,6 +167,7 @@ class _Items:
                 attempts=1,
                 error=None if result.ok else result.error,
                 reason=result.reason or (result.error.message if result.error else ""),
+                size=len(cast("Sequence[Any]", batch)) if isinstance(batch, (list, tuple)) else 1,
             )
         )
         self.failed += not result.ok and not self._refused(state, result)

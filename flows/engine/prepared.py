@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from flows.author import RunResult
 from flows.engine.events import Observer, ignore_event
@@ -14,6 +15,17 @@ from flows.planning import Plan
 from flows.state import Context
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An event for others to react to, such as automations; the engine for tests and trials emits none."""
+
+    event: str
+    resource: Mapping[str, str]
+    """`prefect.resource.id` and labels of the thing it happened to."""
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    related: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,12 @@ class Prepared:
     """Whether to show the plan and do nothing."""
     at_end: Callable[[RunResult], None] = lambda result: None
     """Called with the result before it is recorded; it may write more fields of the context."""
+    summary: Callable[[RunResult], str] = lambda result: ""
+    """What came of a run in one line, if it can be said better than by its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
+    notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()
+    """Events that tell others how the run has ended."""
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

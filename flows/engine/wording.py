@@ -1,7 +1,7 @@
-"""What is said of a group in logs and errors: in the words of the system that its pipeline was written for."""
+"""What is said of a group or step in logs and errors: in the words of the system that its pipeline was written for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flows.author import ErrorInfo
@@ -19,6 +19,10 @@ class BranchFailure:
 class GroupWording(Protocol):
     """The sentences about one group."""
 
+    def step_failed(self, step: Node, error: ErrorInfo) -> ErrorInfo:
+        """The error of one step, in its outcome and in all that is said of it."""
+        ...
+
     def begun(self, group: Group) -> str: ...
 
     def branch_succeeded(self, branch: Node) -> str: ...
@@ -30,6 +34,9 @@ class GroupWording(Protocol):
 
 class PlainWording:
     """Parallel steps of handlers, and Braid's own groups."""
+
+    def step_failed(self, step: Node, error: ErrorInfo) -> ErrorInfo:
+        return error
 
     def begun(self, group: Group) -> str:
         names = ", ".join(child.label for child in group.children)
@@ -55,7 +62,10 @@ class PlainWording:
 
 
 class DataWording:
-    """Blocks of data pipelines, whose steps are known by their dotted positions."""
+    """Data pipelines, whose steps are known by their dotted positions."""
+
+    def step_failed(self, step: Node, error: ErrorInfo) -> ErrorInfo:
+        return replace(error, message=_with_position(step, error.message))
 
     def begun(self, group: Group) -> str:
         return f"{_position(group)}: executing {len(group.children)} steps in parallel"
@@ -70,11 +80,14 @@ class DataWording:
     def failed(self, group: Group, failures: Sequence[BranchFailure], *, transient: bool) -> ErrorInfo:
         first, *others = failures
         more = f"; also failed: {', '.join(_position(each.branch) for each in others)}" if others else ""
-        return ErrorInfo("PipelineException", f"{_position(first.branch)}: {first.message}{more}", transient)
+        return ErrorInfo("PipelineException", f"{_with_position(first.branch, first.message)}{more}", transient)
 
 
 class StagesWording:
     """Stages of jobs."""
+
+    def step_failed(self, step: Node, error: ErrorInfo) -> ErrorInfo:
+        return error
 
     def begun(self, group: Group) -> str:
         return f"Stage {group.label}: {', '.join(f'Job {child.label}' for child in group.children)}"
@@ -103,6 +116,11 @@ def group_wording(dialect: str) -> GroupWording:
 
 def _position(node: Node) -> str:
     return f"Pipeline step {node.path} ({node.label})"
+
+
+def _with_position(node: Node, message: str) -> str:
+    """The message, which says once which step it is about: of steps inside of others, the innermost."""
+    return message if message.startswith("Pipeline step ") else f"{_position(node)}: {message}"
 
 
 def _named(group: Group) -> str:

@@ -2,6 +2,7 @@
 
 from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences
+from flows.model.expectations import SHARE_SET_ASIDE, Bounds, Expectation
 from flows.model.expressions import (
     check_expression,
     condition_names,
@@ -65,9 +66,12 @@ __all__ = [
     "NAME_PATTERN",
     "NESTING_KEYS",
     "PRESETS",
+    "SHARE_SET_ASIDE",
+    "Bounds",
     "Breaker",
     "Case",
     "EffectiveResource",
+    "Expectation",
     "ForEach",
     "FrozenModel",
     "Handler",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, model_validator
 
+from flows.model.expectations import Expectation
 from flows.model.limits import Resource, RetryBudget
 from flows.model.outputs import Outputs
 from flows.model.parameters import Parameter
@@ -53,6 +54,9 @@ class Handler(StepFields):
     uses: tuple[str, ...] = Field(default=(), description="Named resources whose limits the call respects.")
     expected_tokens: int = Field(
         default=0, ge=0, description="Tokens to count for tokens_per_minute until the call reports how many it used."
+    )
+    expect: Expectation | None = Field(
+        default=None, description="What the call must give before anything after it starts, as {passages: {min: 1}}."
     )
 
 
@@ -211,6 +215,11 @@ class Pipeline(FrozenModel):
     )
     version: str = Field(default="1", description="Change it when the meaning of the pipeline changes.")
     description: str = Field(default="", description="One sentence; shown in the Prefect UI.")
+    run_name: str | None = Field(
+        default=None,
+        description="The name of its runs in the Prefect UI, with templates of its parameters, `index` and `run_id`; "
+        "default: the pipeline, its index if it uses one, and its source or question.",
+    )
     mode: Literal["ordered", "dag"] = Field(
         default="ordered", description="`dag` starts a step as soon as the fields that it reads are written."
     )

@@ -157,7 +157,7 @@ class PlanDraft:
         which change no step.
         """
         versions = {name: spec.version for name, spec in sorted(self.specs.items())}
-        left_out = {"budget", "retry_budget", "resources", "stuck_after_s", "task_runner", "outputs"}
+        left_out = {"budget", "retry_budget", "resources", "run_name", "stuck_after_s", "task_runner", "outputs"}
         return fingerprint([self.pipeline.model_dump(mode="json", exclude=left_out), versions])
 
     @property

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
-from flows.author import HandlerSpec, StepDeclaration
+from flows.author import EXPECTATIONS, HandlerSpec, StepDeclaration
 from flows.errors import OrchestrationError, UnknownName, suggest
-from flows.model import Handler, Retry, check_expression, template_names
+from flows.model import SHARE_SET_ASIDE, Expectation, Handler, Retry, check_expression, template_names
 from flows.planning.draft import PlanDraft
 from flows.planning.plan import Access, Leaf
 
@@ -78,7 +78,25 @@ def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> 
         retry=retry or Retry(),
         uses=uses,
         expected_tokens=step.expected_tokens,
+        expect=_checked_expectation(draft, step, spec, writes, path),
     )
+
+
+def _checked_expectation(
+    draft: PlanDraft, step: Handler, spec: HandlerSpec, writes: Mapping[str, str], path: str
+) -> Expectation | None:
+    """What the step is expected to give; problems are noted where it names nothing that the step gives."""
+    if step.expect is None:
+        return None
+    known = [*writes.values(), SHARE_SET_ASIDE]
+    for name in step.expect.fields:
+        if spec.writes is not None and name not in known:
+            message = f"{spec.name} writes no {name!r}{suggest(name, known)}; `expect` is about what the step gives"
+            draft.problem(path, "unknown-write", message, "expect", name)
+    if step.expect.check is not None and step.expect.check not in EXPECTATIONS:
+        message = f"no expectation is registered as {step.expect.check!r}{suggest(step.expect.check, EXPECTATIONS)}"
+        draft.problem(path, "unknown-expectation", message, "expect", "check")
+    return step.expect
 
 
 def _step_declaration(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> StepDeclaration | None:

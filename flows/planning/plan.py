@@ -6,7 +6,18 @@ from typing import Any, Literal, TypeAlias
 
 from flows.author import HandlerSpec, OutputField
 from flows.errors import Problem
-from flows.model import EffectiveResource, Merge, Pipeline, Policy, Retry, RetryBudget, Split, Tolerance, tightest
+from flows.model import (
+    EffectiveResource,
+    Expectation,
+    Merge,
+    Pipeline,
+    Policy,
+    Retry,
+    RetryBudget,
+    Split,
+    Tolerance,
+    tightest,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class Leaf(NodeFields):
     retry: Retry = field(default_factory=Retry)
     uses: tuple[str, ...] = ()
     expected_tokens: int = 0
+    expect: Expectation | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from flows.reports.cost import CostReport, cost_json, cost_report
 from flows.reports.errors import error_json, error_report
 from flows.reports.estimates import Estimate, estimate
 from flows.reports.mermaid import draw_mermaid
+from flows.reports.names import StepNames
 from flows.reports.pages import Page, plan_page, run_pages
 from flows.reports.progress import LiveProgress
 from flows.reports.result_shapes import (
@@ -16,12 +17,16 @@ from flows.reports.result_shapes import (
     table_of,
 )
 from flows.reports.results import result_markdown
+from flows.reports.run_page import RUN_PAGE, run_page
+from flows.reports.summary import what_came_of_it
 
 __all__ = [
+    "RUN_PAGE",
     "CostReport",
     "Estimate",
     "LiveProgress",
     "Page",
+    "StepNames",
     "cost_json",
     "cost_report",
     "draw_mermaid",
@@ -33,9 +38,11 @@ __all__ = [
     "location_text",
     "plan_page",
     "result_markdown",
+    "run_page",
     "run_pages",
     "shape_of",
     "short_text",
     "shown_passage",
     "table_of",
+    "what_came_of_it",
 ]

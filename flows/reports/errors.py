@@ -1,16 +1,15 @@
 """The errors of a run, grouped by cause: count, example, whether trying again helps, and a hint."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from flows.author import Outcome
 from flows.model import ITEM, StepPath
 from flows.reports.causes import hint_for
-from flows.reports.tables import cell, markdown_table, shortened
+from flows.reports.tables import counted
 
-MAX_ROWS = 100
 _PLACEHOLDERS = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]]+", re.IGNORECASE), "<address>"),
     (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|«[^»\n]*»|“[^”\n]*”"), "<value>"),
@@ -71,15 +70,14 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
     aside = sum(len(outcome.failures) for outcome in listed)
     summary = ""
     if failed:
-        first = f"{failed[0].id}: {_message(failed[0])}"
-        summary = f"{len(failed)} steps failed. First failure: {first}" if len(failed) > 1 else f"Step failed: {first}"
+        summary = f"{_failed_text(failed)}: {failed[0].id}: {_message(failed[0])}"
     if aside:
         first = next(failure for outcome in listed for failure in outcome.failures)
-        text = f"{aside} item(s) set aside. First: {first.item}: {first.error}"
+        text = f"{counted(aside, 'item')} set aside. First: {first.item}: {first.error}"
         summary = f"{summary}; {text}" if summary else text
     refused = [outcome for outcome in listed if outcome.is_leaf and outcome.reason.startswith("budget: ")]
     if refused:
-        text = f"{refused[0].reason}; {len(refused)} step(s) not started"
+        text = f"{refused[0].reason}; {counted(len(refused), 'step')} not started"
         summary = f"{summary}; {text}" if summary else text
     return ErrorReport(
         summary,
@@ -100,6 +98,15 @@ def error_report(outcomes: Iterable[Outcome]) -> ErrorReport:
             )
         ),
     )
+
+
+def _failed_text(failed: Sequence[Outcome]) -> str:
+    """How many calls and steps failed, before the first of them is named."""
+    steps = len({outcome.path.plain for outcome in failed})
+    if len(failed) == 1:
+        return "Step failed"
+    which = f"{steps} steps" if steps == len(failed) else f"{counted(len(failed), 'call')} of {counted(steps, 'step')}"
+    return f"{which} failed. First failure"
 
 
 def normalised(message: str) -> str:
@@ -204,40 +211,3 @@ def _message(outcome: Outcome) -> str:
 def error_json(report: ErrorReport) -> dict[str, Any]:
     """The report as plain data."""
     return asdict(report) | {"groups": [{"id": id, "summary": text} for id, text in report.groups]}
-
-
-def error_markdown(report: ErrorReport) -> str:
-    """The report as Markdown; a single line if there was no error."""
-    if not report.summary:
-        return "Nothing went wrong."
-    lines = [f"**{cell(report.summary, most=1000)}**"]
-    if report.never_started:
-        lines += ["", f"{report.never_started} step(s) did not start because of it."]
-    if report.causes:
-        lines += [
-            "",
-            *markdown_table(
-                ("count >", "cause", "where", "try again?", "what to do"),
-                [
-                    (
-                        str(c.count),
-                        f"**{cell(c.kind)}**: {cell(c.text)}",
-                        cell(", ".join(c.steps)),
-                        "set aside" if c.kind == "set aside" else "yes" if c.retryable else "no",
-                        cell(c.hint),
-                    )
-                    for c in report.causes[:MAX_ROWS]
-                ],
-            ),
-        ]
-        lines += ["", "One example of each:", ""]
-        lines += [
-            f"- `{c.example_step}{c.example_item if c.kind != 'set aside' else ''}` (path {c.example_path})"
-            + (f", {cell(c.example_item)}" if c.kind == "set aside" else "")
-            + f": {cell(shortened(c.example, 400), most=400)}"
-            for c in report.causes[:MAX_ROWS]
-        ]
-    if report.groups:
-        lines += ["", "Failed as a consequence:", ""]
-        lines += [f"- `{id}`: {cell(text, most=400)}" for id, text in report.groups[:MAX_ROWS]]
-    return "\n".join(lines)

@@ -1,129 +1,240 @@
-"""The progress of a run, step by step, as Markdown that can be shown again and again while it runs."""
+"""How far a run is, as a page that is written again and again: one bar, then what runs, what waits and what failed."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from flows.author import Outcome
 from flows.engine import Event, LoopStarted, RunStarted, StepFinished, StepProgressed, StepStarted, StepStuck
 from flows.model import StepPath
-from flows.planning import FanIn, Leaf, Node, Sub, node_children
-from flows.reports.tables import cell, markdown_table
+from flows.planning import FanIn, Leaf, Loop, Node, Sub, node_children
+from flows.reports.names import StepNames
+from flows.reports.picture import WIDTH, Picture, image
+from flows.reports.tables import cell, counted, escaped, markdown_table, shortened, time_text
 
-MAX_ROWS = 200
-_WIDTH = 20
-
-
-class LiveProgress:
-    """An observer that counts the started and ended calls of every step, items of loops included."""
-
-    def __init__(self) -> None:
-        self.changes = 0
-        """Grows with every change, so that an unchanged page need not be written again."""
-        self._steps: dict[StepPath, _StepCount] = {}
-        self._loops: set[StepPath] = set()
-        self._stuck: dict[StepPath, StepStuck] = {}
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case RunStarted():
-                self._expect_steps(event.plan.root, "")
-            case LoopStarted():
-                self._start_loop(event.path, event.items)
-            case StepStarted():
-                self._count_at(event.path, event.id).running += 1
-            case StepProgressed():
-                if self._stuck.pop(event.path, None) is None:
-                    return
-            case StepStuck():
-                self._stuck[event.path] = event
-            case StepFinished():
-                self._stuck.pop(event.outcome.path, None)
-                if not event.outcome.is_leaf:
-                    return
-                self._count_outcome(event.outcome)
-            case _:
-                return
-        self.changes += 1
-
-    def _expect_steps(self, node: Node, prefix: str) -> None:
-        if isinstance(node, (Leaf, FanIn)):
-            self._steps[StepPath(prefix + node.path)] = _StepCount(node.id)
-        for child in node_children(node):
-            self._expect_steps(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
-
-    def _start_loop(self, path: StepPath, items: int) -> None:
-        again = path.plain in self._loops
-        self._loops.add(path.plain)
-        for plain, step in self._steps.items():
-            if plain.inside(path.plain):
-                # An inner loop starts once for every item of the outer loop.
-                step.total = step.total + items if again else items
-
-    def _count_outcome(self, outcome: Outcome) -> None:
-        step = self._count_at(outcome.path, outcome.id)
-        step.ended += 1
-        step.aside += len(outcome.failures)
-        if outcome.status not in ("succeeded", "skipped"):
-            step.bad[outcome.status] = step.bad.get(outcome.status, 0) + 1
-        if step.running:
-            step.running -= 1
-
-    @property
-    def share(self) -> float:
-        """The share of calls that have ended, of all calls known so far, 0 to 1."""
-        total = sum(step.known for step in self._steps.values())
-        return sum(step.ended for step in self._steps.values()) / total if total else 0.0
-
-    def markdown(self) -> str:
-        rows = [
-            (
-                cell(step.id),
-                f"`{_progress_bar(step)}`",
-                f"{step.ended} of {step.known}",
-                str(step.running or ""),
-                ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in step.bad.items()),
-                str(step.aside or ""),
-            )
-            for step in list(self._steps.values())[:MAX_ROWS]
-        ]
-        running = [step.id for step in self._steps.values() if step.running]
-        now = f"Running: {', '.join(running[:10])}" if running else "Nothing is running."
-        stuck = [line for found in self._stuck.values() for line in (f"**Stuck?** {cell(str(found))}.", "")]
-        return "\n".join(
-            [
-                f"**{self.share:.0%} done.** {cell(now)}",
-                "",
-                *stuck,
-                *markdown_table(("step", "", "ended >", "running >", "not succeeded", "set aside >"), rows),
-            ]
-        )
-
-    async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
-        """Yield the page at intervals if something has changed, and once more when the run has ended."""
-        seen_changes = -1
-        while seen_changes < 0 or not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), every_s)
-            if self.changes != seen_changes:
-                seen_changes = self.changes
-                yield self.markdown()
-
-    def _count_at(self, path: StepPath, id: str) -> "_StepCount":
-        return self._steps.setdefault(path.plain, _StepCount(StepPath(id).step))
+MAX_ROWS = 20
+_MOST_OF_A_CALL = 0.95
+"""A call that takes longer than usual is never shown as done."""
+_SURE_AFTER_S, _SURE_SHARE = 5.0, 0.03
+"""From then on the time left is shown."""
 
 
+@dataclass
+class _Running:
+    """A call that has been asked for and has not ended."""
+
+    id: str
+    since: float
+    waits_for: Callable[[], str]
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass
 class _StepCount:
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.total, self.ended, self.running, self.aside = 1, 0, 0, 0
-        self.bad: dict[str, int] = {}
+    id: str
+    usual_s: float | None
+    total: int = 1
+    ended: int = 0
 
     @property
     def known(self) -> int:
         return max(self.total, self.ended)
 
 
-def _progress_bar(step: _StepCount) -> str:
-    full = _WIDTH if step.known == step.ended else int(_WIDTH * step.ended / step.known)
-    return "█" * full + "░" * (_WIDTH - full)
+class LiveProgress:
+    """An observer that knows what has ended, what runs, and what it should still take.
+
+    Calls count by the time that they usually take (`usual_s`, by path in the plan), and while they run by what they
+    report themselves; where nothing is known of any, they all count alike.
+    """
+
+    def __init__(self, names: StepNames, usual_s: Mapping[str, float], *, clock: Callable[[], float] = time.monotonic):
+        self.changes = 0
+        """Grows with every change, so that an unchanged page need not be written again."""
+        self._names, self._usual, self._clock = names, usual_s, clock
+        self._began = clock()
+        self._steps: dict[StepPath, _StepCount] = {}
+        self._loops: dict[StepPath, str] = {}
+        """What the loops go over, by path in the plan."""
+        self._begun: set[StepPath] = set()
+        self._elements = Counter[str]()
+        self._done = Counter[str]()
+        self._running: dict[StepPath, _Running] = {}
+        self._failed: list[Outcome] = []
+        self._failures, self._aside = 0, 0
+        self._stuck: dict[StepPath, StepStuck] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._began = self._clock()
+                self._expect(event.plan.root, "")
+            case LoopStarted():
+                self._start_loop(event)
+            case StepStarted():
+                self._running[event.path] = _Running(event.id, self._clock(), event.waits_for)
+            case StepProgressed():
+                self._stuck.pop(event.path, None)
+                if event.path in self._running:
+                    self._running[event.path].done = event.done
+                    self._running[event.path].total = event.total
+            case StepStuck():
+                self._stuck[event.path] = event
+            case StepFinished():
+                self._finish(event.outcome)
+            case _:
+                return
+        self.changes += 1
+
+    def _expect(self, node: Node, prefix: str) -> None:
+        path = StepPath(prefix + node.path)
+        if isinstance(node, (Leaf, FanIn)):
+            self._steps[path] = _StepCount(node.id, self._usual.get(path))
+        if isinstance(node, Loop):
+            self._loops[path] = "document" if _publishes(node) else "item"
+        for child in node_children(node):
+            self._expect(child, f"{prefix}{node.path}/" if isinstance(node, Sub) else prefix)
+
+    def _start_loop(self, event: LoopStarted) -> None:
+        plain = event.path.plain
+        again = plain in self._begun
+        self._begun.add(plain)
+        for path, step in self._steps.items():
+            if path.inside(plain):
+                # An inner loop starts once for every item of the outer one.
+                step.total = step.total + event.items if again else event.items
+        outer = not any(around in self._loops for around in plain.around)
+        if event.elements is not None and outer:
+            self._elements[self._loops.get(plain, "item")] += event.elements
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._stuck.pop(outcome.path, None)
+        if outcome.kind == "item":
+            loop = StepPath(outcome.path.rpartition("[")[0]).plain
+            if not any(around in self._loops for around in loop.around if around != loop):
+                self._done[self._loops.get(loop, "item")] += outcome.size
+        if not outcome.is_leaf:
+            return
+        self._running.pop(outcome.path, None)
+        step = self._steps.setdefault(outcome.path.plain, _StepCount(outcome.step, None))
+        step.ended += 1
+        self._aside += len(outcome.failures)
+        if outcome.status not in ("succeeded", "skipped", "cancelled"):
+            self._failures += 1
+            self._failed = [*self._failed, outcome][:MAX_ROWS]
+
+    @property
+    def share(self) -> float:
+        """The share of the work of all calls known so far that is done, 0 to 1."""
+        known = [step.usual_s for step in self._steps.values() if step.usual_s is not None]
+        usual = max(sum(known) / len(known), 1e-3) if known else 1.0
+        weights = {
+            path: usual if step.usual_s is None else max(step.usual_s, 1e-3) for path, step in self._steps.items()
+        }
+        total = sum(step.known * weights[path] for path, step in self._steps.items())
+        done = sum(step.ended * weights[path] for path, step in self._steps.items())
+        at = self._clock()
+        for path, call in self._running.items():
+            if path.plain in weights:
+                done += self._share_of(path, call, at) * weights[path.plain]
+        return min(1.0, done / total) if total else 0.0
+
+    def _share_of(self, path: StepPath, call: _Running, at: float) -> float:
+        """How much of a running call is done: as it says itself, else by its usual time."""
+        if call.total:
+            return min(_MOST_OF_A_CALL, call.done / call.total)
+        usual = self._usual.get(path.plain)
+        return min(_MOST_OF_A_CALL, (at - call.since) / usual) if usual and not call.waits_for() else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """About how many seconds are left; None while nobody can know."""
+        share, elapsed = self.share, self._clock() - self._began
+        if elapsed < _SURE_AFTER_S or share < _SURE_SHARE or share >= 1.0:
+            return None
+        return elapsed * (1.0 - share) / share
+
+    def markdown(self) -> str:
+        return "\n".join([*self._head(), *self._now(), *self._troubles()]).strip()
+
+    def _head(self) -> Iterator[str]:
+        share, left = self.share, self.left_s
+        things = [f"{self._done[noun]:,} of {counted(total, noun)}" for noun, total in self._elements.items() if total]
+        parts = [f"{share:.0%} done", *things, *([f"about {time_text(_rounded(left))} left"] if left else [])]
+        about = " · ".join(parts)
+        picture = Picture()
+        picture.text(20, 34, about, "b")
+        picture.text(WIDTH - 20, 34, f"running for {time_text(self._clock() - self._began)}", "s", anchor="end")
+        picture.box(20, 48, WIDTH - 40, 14, "rest", radius=7)
+        if share:
+            picture.box(20, 48, max(14.0, (WIDTH - 40) * share), 14, "done", radius=7)
+        yield image(picture.svg(80, about=about), about=about)
+        yield ""
+
+    def _now(self) -> Iterator[str]:
+        at = self._clock()
+        waiting = Counter(call.waits_for() for call in self._running.values())
+        working = [(path, call) for path, call in self._running.items() if not call.waits_for()]
+        if working:
+            yield f"### Running now ({len(working):,})"
+            yield ""
+            rows = [
+                (
+                    cell(self._names.call(path, call.id)),
+                    time_text(at - call.since),
+                    time_text(usual) if (usual := self._usual.get(path.plain)) is not None else "",
+                    f"{call.done:,} of {call.total:,}" if call.total else f"{call.done:,}" if call.done else "",
+                )
+                for path, call in working[:MAX_ROWS]
+            ]
+            yield from markdown_table(("step", "for >", "usually >", "says it has done >"), rows)
+            yield ""
+        for what, count in waiting.items():
+            if what:
+                yield f"- {counted(count, 'call waits', 'calls wait')} for {escaped(what)}"
+        yield ""
+
+    def _troubles(self) -> Iterator[str]:
+        for found in self._stuck.values():
+            yield from (f"**Stuck?** {escaped(str(found))}.", "")
+        if self._failures:
+            yield f"### ✗ Failed so far ({self._failures:,})"
+            yield ""
+            for outcome in self._failed:
+                why = outcome.error.message if outcome.error is not None else outcome.reason
+                name = escaped(self._names.call(outcome.path, outcome.id))
+                yield f"- **{name}**: {escaped(shortened(why, 300))}"
+            yield ""
+        if self._aside:
+            yield f"{counted(self._aside, 'item')} set aside so far."
+
+    async def texts(self, ended: asyncio.Event, *, every_s: float) -> AsyncGenerator[str]:
+        """Yield the page at intervals if something has changed, until the run has ended."""
+        seen_changes = -1
+        while not ended.is_set():
+            if self.changes != seen_changes:
+                seen_changes = self.changes
+                yield self.markdown()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), every_s)
+
+
+def _publishes(loop: Loop) -> bool:
+    """Whether what a loop goes over are documents: a step in it makes them visible in an index."""
+    stack: list[Node] = [loop.body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Leaf) and "index.documents" in (node.spec.effects or ()):
+            return True
+        stack += node_children(node)
+    return False
+
+
+def _rounded(seconds: float) -> float:
+    """To a number that does not pretend to be exact."""
+    step = 1 if seconds < 20 else 5 if seconds < 120 else 30 if seconds < 1800 else 300
+    return max(step, round(seconds / step) * step)

@@ -15,7 +15,7 @@ from flows.reports.result_shapes import (
     shown_passage,
     table_of,
 )
-from flows.reports.tables import cell, markdown_table
+from flows.reports.tables import cell, escaped, markdown_table
 
 ReadFile: TypeAlias = Callable[[str, int], bytes]
 """The content of the file of a URI, unless it is longer than so many bytes."""
@@ -23,7 +23,6 @@ MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 100, 12, 20_000
 MAX_PICTURE, MAX_PICTURES = 150_000, 600_000
 """Bytes of one picture that is shown in the page, and of all together."""
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
 def result_markdown(
@@ -38,15 +37,15 @@ def result_markdown(
     listed = list(records)
     for record in listed:
         kind = f" · `{record.type}`" if record.type else ""
-        lines += [f"### {_escaped(record.name)}{kind}", ""]
-        lines += [_escaped(record.description), ""] if record.description else []
+        lines += [f"### {escaped(record.name)}{kind}", ""]
+        lines += [escaped(record.description), ""] if record.description else []
         lines += [*page.lines_of(record.value), ""]
         if record.shortened:
             whole = f" The whole value: `{record.uri}`" if record.uri else ""
             lines += [f"*This is only the beginning.*{whole}", ""]
     missing = [each.name for each in declared if each.name not in {record.name for record in listed}]
     if missing:
-        lines += [f"Not written: {', '.join(map(_escaped, missing))}.", ""]
+        lines += [f"Not written: {', '.join(map(escaped, missing))}.", ""]
     return "\n".join(lines).strip() or "This pipeline has no outputs."
 
 
@@ -82,7 +81,7 @@ class _Page:
                 )
                 yield from _more(len(value), "rows")
             case "list":
-                yield from (f"- {_escaped(short_text(item))[:1000]}" for item in value[:MAX_ROWS])
+                yield from (f"- {escaped(short_text(item))[:1000]}" for item in value[:MAX_ROWS])
                 yield from _more(len(value), "items") if value else ["an empty list"]
             case "mapping":
                 yield from self._mapping_lines(cast("Mapping[str, Any]", value))
@@ -95,14 +94,14 @@ class _Page:
             yield from markdown_table(("name", "value"), rows[:MAX_ROWS])
             yield from _more(len(rows), "entries")
         for name in own:
-            yield from ("", f"**{_escaped(name)}**", "")
+            yield from ("", f"**{escaped(name)}**", "")
             yield from self.lines_of(value[name])
 
     def _file_lines(self, file: Mapping[str, Any]) -> Iterator[str]:
         uri = str(file["uri"])
         name = uri.rstrip("/").rpartition("/")[2]
-        link = f"[{_escaped(name)}](<{uri.replace('>', '%3E').replace('<', '%3C')}>)"
-        yield f"- {link} ({_escaped(file_facts(file))}): `{uri.replace('`', '%60')}`"
+        link = f"[{escaped(name)}](<{uri.replace('>', '%3E').replace('<', '%3C')}>)"
+        yield f"- {link} ({escaped(file_facts(file))}): `{uri.replace('`', '%60')}`"
         picture = self._picture(file)
         if picture:
             yield from ("", picture, "")
@@ -128,10 +127,10 @@ def text_markdown(text: str) -> str:
 
 def _passage_lines(rank: int, passage: Mapping[str, Any]) -> Iterator[str]:
     shown = shown_passage(passage)
-    place = f", {_escaped(shown.place)}" if shown.place else ""
-    scores = " · ".join(f"{_escaped(name)} {score:.3f}" for name, score in shown.scores.items())
+    place = f", {escaped(shown.place)}" if shown.place else ""
+    scores = " · ".join(f"{escaped(name)} {score:.3f}" for name, score in shown.scores.items())
     similar = f" · {shown.duplicates} near duplicate(s)" if shown.duplicates else ""
-    yield f"**{rank}. {_escaped(shown.document)}**{place}"
+    yield f"**{rank}. {escaped(shown.document)}**{place}"
     yield ""
     yield f"> {''.join(_marked(text, found) for text, found in shown.parts)}"
     yield ""
@@ -145,26 +144,21 @@ def _answer_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     for each in answer["citations"]:
         if isinstance(each, Mapping):
             cited = cast("Mapping[str, Any]", each)
-            document = _escaped(str(cited.get("document") or cited.get("document_id") or ""))
+            document = escaped(str(cited.get("document") or cited.get("document_id") or ""))
             place = location_text(cited)
-            yield f"- \\[{cited.get('number', '')}\\] **{document}**{f', {_escaped(place)}' if place else ''}"
+            yield f"- \\[{cited.get('number', '')}\\] **{document}**{f', {escaped(place)}' if place else ''}"
         else:
-            yield f"- {_escaped(short_text(each))}"
+            yield f"- {escaped(short_text(each))}"
     if not answer["citations"]:
         yield "*The answer cites no passage.*"
 
 
 def _marked(text: str, found: bool) -> str:
     """A stretch of a passage on one line, bold if it is a highlight."""
-    flowing = _escaped(re.sub(r"\s+", " ", text))
+    flowing = escaped(re.sub(r"\s+", " ", text))
     stripped = flowing.strip()
     return flowing.replace(stripped, f"**{stripped}**", 1) if found and stripped else flowing
 
 
 def _more(count: int, things: str) -> list[str]:
     return ["", f"*and {count - MAX_ROWS:,} more {things}*"] if count > MAX_ROWS else []
-
-
-def _escaped(text: str) -> str:
-    """A text on one line without any meaning in Markdown."""
-    return _SPECIAL.sub(r"\\\1", re.sub(r"[\r\n]+", " ", text))

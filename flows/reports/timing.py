@@ -1,142 +1,228 @@
-"""When each step ran: the critical path of a run, the time that parallelism saved, and a chart of characters."""
+"""When each step ran: a drawn chart, the critical path of the run, and the time that parallelism saved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from flows.author import Outcome
+from flows.author import Outcome, add_up
 from flows.model import StepPath
 from flows.reports.critical_path import Link, critical_path, end_time
-from flows.reports.tables import shortened
+from flows.reports.names import StepNames
+from flows.reports.picture import WIDTH, Picture, fitted, image, text_width
+from flows.reports.tables import cell, markdown_table, time_text
 
-WIDTH = 100
-MAX_ROWS, MAX_PATH_STEPS = 60, 8
-_LABEL, _FACTS = 34, 18
-# Plain ASCII, since in the fonts of browsers block characters are wider than others, so columns would not be aligned.
-_BUSY, _CRITICAL, _FAILED = "=", "#", "x"
+MAX_ROWS, MAX_PATH_STEPS, MAX_WAITS = 60, 8, 8
+_ROW, _TOP, _MARGIN, _FACTS, _INDENT = 24.0, 84.0, 16.0, 200.0, 14.0
+_LEGEND = (
+    ("path", "work on the critical path"),
+    ("work", "work beside it"),
+    ("wait", "waiting"),
+    ("again", "attempt that was tried again"),
+    ("fail", "failure"),
+)
+_KINDS = ("wait", "work", "path", "again", "fail")
+"""In the order in which they are drawn, later ones over earlier ones."""
 
 
-def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float) -> str:
-    """A chart of the steps over time in a code block, with the critical path and the time saved."""
-    listed = tuple(outcomes)
-    listed = tuple(outcome for outcome in listed if not outcome.reused)
-    ran = [outcome for outcome in listed if outcome.is_leaf and outcome.started is not None]
+@dataclass
+class _Row:
+    """A step with all its calls, or the heading of a group."""
+
+    name: str
+    depth: int
+    calls: list[Outcome] = field(default_factory=list[Outcome])
+    heading: bool = False
+
+    @property
+    def weight(self) -> tuple[bool, float]:
+        """What must be shown first: failures, then what took longest."""
+        bad = any(call.status not in ("succeeded", "skipped") for call in self.calls)
+        return bad, sum(call.seconds + call.waited_s for call in self.calls)
+
+
+def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, names: StepNames) -> str:
+    """The chart, what the run waited for, and where its time went; empty if no step ran."""
+    listed = tuple(outcome for outcome in outcomes if not outcome.reused)
+    ran = [outcome for outcome in listed if outcome.is_leaf and outcome.asked is not None]
     if not ran:
-        return "No step of this run started."
+        return ""
     path = critical_path(listed, started=started)
-    busy = sum(outcome.seconds for outcome in ran)
-    waited = sum(link.waited_s for link in path)
-    idle = sum(outcome.waited_s for outcome in ran)
     lines = [
-        f"The run took **{_time_text(seconds)}**; its steps worked {_time_text(busy)} in all "
-        f"and waited {_time_text(idle)}, so running side by side "
-        f"saved at most **{_time_text(max(0.0, busy - seconds))}** "
-        f"({busy / seconds if seconds else 1:.1f} at once on average).",
+        timing_sentence(ran, seconds),
         "",
-        "```text",
-        *_chart(listed, path, started=started, seconds=seconds),
-        "```",
+        timing_picture(listed, path, started=started, seconds=seconds, names=names),
         "",
-        f"`{_CRITICAL}` on the critical path, `{_BUSY}` beside it, `{_FAILED}` did not succeed. A row with a count "
-        "is a step of a loop, all its items together.",
+        f"**Critical path**: {time_text(sum(link.worked_s for link in path))} of work in {len(path)} calls, "
+        f"{time_text(sum(link.waited_s for link in path))} of waiting between them. To make the run faster, make these "
+        "faster:",
         "",
-        f"**Critical path**: {_time_text(sum(link.worked_s for link in path))} in {len(path)} calls, "
-        f"{_time_text(waited)} of waiting between them. To make the run faster, make these faster:",
-        "",
-        *_path_lines(path),
+        *_path_lines(path, names),
     ]
+    waits = add_up(outcome.waits for outcome in ran)
+    longest = sorted(waits.items(), key=lambda each: -each[1])[:MAX_WAITS]
+    if longest:
+        rows = [(cell(what), time_text(waited)) for what, waited in longest]
+        lines += ["", *markdown_table(("all calls waited for", "in all >"), rows)]
     return "\n".join(lines)
 
 
-def _path_lines(path: Sequence[Link]) -> list[str]:
+def timing_sentence(ran: Iterable[Outcome], seconds: float) -> str:
+    """How long a run took, how much of that was work, and what running side by side can have saved."""
+    calls = tuple(ran)
+    busy, waited = sum(call.seconds for call in calls), sum(call.waited_s for call in calls)
+    return (
+        f"The run took **{time_text(seconds)}**. Its steps worked {time_text(busy)} in all and waited "
+        f"{time_text(waited)}; running side by side saved at most **{time_text(max(0.0, busy - seconds))}**."
+    )
+
+
+def timing_picture(
+    outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float, names: StepNames
+) -> str:
+    """The chart as Markdown: a row per step, the steps of a group below the group."""
+    rows = _rows(outcomes, names)
+    shown = _most_telling(rows)
+    critical = {link.outcome.path for link in path}
+    label = min(440.0, max(120.0, *(text_width(row.name) + row.depth * _INDENT + 16 for row in shown)))
+    plot = WIDTH - 2 * _MARGIN - label - _FACTS
+    x0, bottom = _MARGIN + label, _TOP + _ROW * len(shown)
+    picture = Picture()
+    _draw_legend(picture)
+    for at, text in _ticks(seconds):
+        x = x0 + plot * at / seconds if seconds else x0
+        picture.line((x, _TOP - 8), (x, bottom + 4))
+        picture.text(x, _TOP - 14, text, "s", anchor="middle")
+    for number, row in enumerate(shown):
+        y = _TOP + _ROW * number
+        indent = _MARGIN + row.depth * _INDENT
+        picture.text(indent, y + 16, fitted(row.name, x0 - indent - 8), "s b" if row.heading else "")
+        if row.heading:
+            continue
+        for kind, spans in _spans(row.calls, critical, started=started, seconds=seconds, width=plot).items():
+            height = 8.0 if kind == "wait" else 14.0
+            picture.bars([(x0 + a, x0 + b) for a, b in spans], y + (24 - height) / 2 - 1, height, kind)
+        bad = next((call.status for call in row.calls if call.status not in ("succeeded", "skipped")), "")
+        facts = fitted(_facts(row.calls), _FACTS - 10, size=11.5)
+        picture.text(x0 + plot + 10, y + 16, facts, "s r" if bad else "s")
+    if len(shown) < len(rows):
+        bottom += _ROW
+        picture.text(_MARGIN, bottom - 6, f"and {len(rows) - len(shown)} more rows, which took less", "s")
+    about = f"When each step ran, in {time_text(seconds)}"
+    return image(picture.svg(bottom + 14, about=about), about=about)
+
+
+def _draw_legend(picture: Picture) -> None:
+    x = _MARGIN
+    for kind, text in _LEGEND:
+        picture.box(x, 20, 22, 8 if kind == "wait" else 12, kind, radius=2)
+        picture.text(x + 28, 31, text, "s")
+        x += 28 + text_width(text, size=11.5) + 22
+
+
+def _facts(calls: Sequence[Outcome]) -> str:
+    ran = [call for call in calls if call.started is not None]
+    waited = sum(call.waited_s for call in calls)
+    count = f"{len(calls)} calls · " if len(calls) > 1 else ""
+    worked = time_text(sum(call.seconds for call in ran)) if ran else calls[0].status.replace("_", " ")
+    return f"{count}{worked}{f' · waited {time_text(waited)}' if waited >= 0.1 else ''}"
+
+
+def _rows(outcomes: Sequence[Outcome], names: StepNames) -> list[_Row]:
+    """One row per step that was asked for, all its items together, and one per group around them."""
+    rows: dict[StepPath, _Row] = {}
+    groups = {outcome.path.plain for outcome in outcomes if outcome.kind == "group"}
+    for outcome in outcomes:
+        plain = outcome.path.plain
+        if outcome.kind == "group" or (outcome.is_leaf and outcome.asked is not None):
+            if plain not in rows:
+                depth = min(6, len(groups.intersection(plain.around)))
+                rows[plain] = _Row(names.step(plain, outcome.id), depth, heading=not outcome.is_leaf)
+            if outcome.is_leaf:
+                rows[plain].calls.append(outcome)
+    used = {around for plain, row in rows.items() if row.calls for around in plain.around}
+    return [row for plain, row in rows.items() if row.calls or plain in used]
+
+
+def _most_telling(rows: Sequence[_Row]) -> list[_Row]:
+    """At most `MAX_ROWS` of them, in their order: what failed, and what took longest."""
+    if len(rows) <= MAX_ROWS:
+        return list(rows)
+    calls = sorted((row for row in rows if row.calls), key=lambda row: row.weight, reverse=True)[:MAX_ROWS]
+    kept = {id(row) for row in calls}
+    return [row for row in rows if id(row) in kept]
+
+
+def _spans(
+    calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: float
+) -> dict[str, list[tuple[float, float]]]:
+    """What calls did, as stretches of the chart in pixels, by the kind of what they did."""
+    scale = width / seconds if seconds > 0 else 0.0
+    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _KINDS}
+    for call in calls:
+        begun = call.asked if call.asked is not None else call.started
+        if begun is not None and call.waited_s * scale >= 0.5:
+            found["wait"].append((begun, begun + call.seconds + call.waited_s))
+        for kind, first, last in _work(call, call.path in critical):
+            found[kind].append((first, last))
+    return {
+        kind: list(_joined(((a - started) * scale, (b - started) * scale) for a, b in spans))
+        for kind, spans in found.items()
+        if spans
+    }
+
+
+def _work(call: Outcome, critical: bool) -> Iterator[tuple[str, float, float]]:
+    for number, attempt in enumerate(call.tries, start=1):
+        kind = "path" if critical else "work"
+        if attempt.status != "succeeded":
+            kind = "again" if number < len(call.tries) else "fail"
+        yield kind, attempt.started, attempt.started + attempt.seconds
+    if not call.tries and call.started is not None:
+        kind = "fail" if call.status != "succeeded" else "path" if critical else "work"
+        yield kind, call.started, end_time(call)
+    elif not call.tries and call.asked is not None and call.status != "succeeded":
+        yield "fail", call.asked + call.waited_s, call.asked + call.waited_s
+
+
+def _joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Stretches without overlaps, each wide enough to be seen."""
+    last: tuple[float, float] | None = None
+    for first, end in sorted((max(0.0, a), max(a + 2.0, b)) for a, b in spans):
+        if last is not None and first <= last[1] + 0.5:
+            last = last[0], max(last[1], end)
+            continue
+        if last is not None:
+            yield last
+        last = first, end
+    if last is not None:
+        yield last
+
+
+def _ticks(seconds: float) -> list[tuple[float, str]]:
+    """About five round moments from the start to the end."""
+    if seconds <= 0:
+        return [(0.0, "0 s")]
+    step = next(s for s in _STEPS if seconds / s <= 6) if seconds <= 6 * _STEPS[-1] else seconds / 5
+    return [(step * number, time_text(step * number) if number else "0 s") for number in range(int(seconds / step) + 1)]
+
+
+_STEPS = [
+    *(base * 10**power for power in (-3, -2, -1, 0) for base in (1, 2, 5)),
+    *(10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400),
+]
+"""Seconds between two moments that have a mark."""
+
+
+def _path_lines(path: Sequence[Link], names: StepNames) -> list[str]:
     total = sum(link.worked_s for link in path) or 1.0
     by_step: dict[str, list[Link]] = {}
     for link in path:
-        by_step.setdefault(link.outcome.step, []).append(link)
+        by_step.setdefault(names.step(link.outcome.path, link.outcome.id), []).append(link)
     dearest = sorted(by_step.items(), key=lambda pair: -sum(link.worked_s for link in pair[1]))
     lines: list[str] = []
     for step, links in dearest[:MAX_PATH_STEPS]:
         spent = sum(link.worked_s for link in links)
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
-        lines.append(f"- `{step}`: {_time_text(spent)}{calls}, {spent / total:.0%} of it")
+        lines.append(f"- `{step}`: {time_text(spent)}{calls}, {spent / total:.0%} of it")
     if len(dearest) > MAX_PATH_STEPS:
         lines.append(f"- and {len(dearest) - MAX_PATH_STEPS} more steps")
     return lines
-
-
-def _chart(outcomes: Sequence[Outcome], path: Sequence[Link], *, started: float, seconds: float) -> list[str]:
-    """One row per step, the steps of a group below the group; at most `WIDTH` characters wide."""
-    critical = {link.outcome.path for link in path}
-    rows: dict[StepPath, list[Outcome]] = {}
-    depth: dict[StepPath, int] = {}
-    groups = {outcome.path.plain for outcome in outcomes if outcome.kind in ("group", "sequence")}
-    heads: dict[StepPath, Outcome] = {}
-    for outcome in outcomes:
-        plain = outcome.path.plain
-        if outcome.is_leaf or outcome.kind in ("group", "sequence"):
-            if plain not in depth:
-                depth[plain] = len(groups.intersection(plain.around))
-            if outcome.is_leaf:
-                rows.setdefault(plain, []).append(outcome)
-            else:
-                heads.setdefault(plain, outcome)
-                rows.setdefault(plain, [])
-    bar = WIDTH - _LABEL - _FACTS
-    lines = [f"{'':{_LABEL}}{_ruler(seconds, bar)}"]
-    rows_drawn = 0
-    for plain, calls in rows.items():
-        if rows_drawn >= MAX_ROWS:
-            lines.append(f"… and {len(rows) - rows_drawn} more rows")
-            break
-        rows_drawn += 1
-        indent = "  " * min(depth[plain], 6)
-        if plain in heads and not calls:
-            lines.append(shortened(f"{indent}{_call_label(heads[plain])}", _LABEL + bar).rstrip())
-            continue
-        began = [call for call in calls if call.started is not None]
-        label = shortened(f"{indent}{calls[0].step}", _LABEL - 1)
-        if not began:
-            lines.append(f"{label:{_LABEL}}{'':{bar}} {calls[0].status}")
-            continue
-        count = f"{len(began)}× " if len(began) > 1 else ""
-        facts = f"{count}{_time_text(sum(call.seconds for call in began))}"
-        drawn = _call_bar(began, critical, started=started, seconds=seconds, width=bar)
-        lines.append(f"{label:{_LABEL}}{drawn} {facts}".rstrip())
-    return lines
-
-
-def _call_bar(calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: int) -> str:
-    scale = width / seconds if seconds > 0 else 0.0
-    busy, marked, failed = [False] * width, [False] * width, [False] * width
-    for call in calls:
-        first = min(width - 1, max(0, int(((call.started or 0.0) - started) * scale)))
-        last = min(width - 1, max(first, int((end_time(call) - started) * scale - 1e-9)))
-        for column in range(first, last + 1):
-            busy[column] = True
-            marked[column] = marked[column] or call.path in critical
-        failed[last] = failed[last] or call.status != "succeeded"
-    return "".join(
-        _FAILED if failed[i] else _CRITICAL if marked[i] else _BUSY if busy[i] else " " for i in range(width)
-    )
-
-
-def _ruler(seconds: float, width: int) -> str:
-    """A line with four marks over the width: `0 s      1 s      2 s`."""
-    line = [" "] * (width + _FACTS)
-    for quarter in range(4):
-        text = f"|{_time_text(seconds * quarter / 4)}"
-        at = quarter * width // 4
-        line[at : at + len(text)] = text
-    line[width] = "|"
-    line[width + 1 : width + 1 + len(_time_text(seconds))] = _time_text(seconds)
-    return "".join(line).rstrip()
-
-
-def _call_label(outcome: Outcome) -> str:
-    return outcome.step if outcome.status == "succeeded" else f"{outcome.step} ({outcome.status})"
-
-
-def _time_text(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    if seconds >= 120:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"

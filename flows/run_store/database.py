@@ -57,6 +57,26 @@ def _make_engine(url: str) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def durable_transaction(engine: sa.Engine) -> Generator[sa.Connection]:
+    """A transaction that survives a power cut, with all transactions before it.
+
+    Others survive the end of the process; SQLite syncs them when it gets to it, so that steps do not wait for the disk.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA synchronous=FULL")
+        connection.rollback()
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+
+
 def migrate(engine: sa.Engine) -> None:
     """Migrate a database to the newest tables; several processes may do so at the same time.
 

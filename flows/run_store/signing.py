@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from flows.errors import OrchestrationError
-from flows.storage import private_folder
+from flows.storage import private_folder, sync_folder
 
 KEY_FILE = "run-store.key"
 LEAST_LETTERS = 16
@@ -108,5 +108,6 @@ def _make(file: Path) -> None:
             pass
         except OSError:  # no hard links here
             os.replace(new, file)
+        sync_folder(file.parent)
     finally:
         new.unlink(missing_ok=True)

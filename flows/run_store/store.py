@@ -17,7 +17,7 @@ from flows.errors import OrchestrationError, UnknownName
 from flows.limits import SECONDS
 from flows.model import StepPath
 from flows.run_store import documents
-from flows.run_store.database import migrate, open_database
+from flows.run_store.database import durable_transaction, migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
 from flows.run_store.signing import SigningKey
@@ -71,8 +71,8 @@ class RunStore:
     # Writing while a run is running.
 
     def start(self, record: RunRecord) -> None:
-        """Record the start of a run."""
-        with self._engine.begin() as connection:
+        """Record the start of a run; when this returns, it survives a power cut."""
+        with durable_transaction(self._engine) as connection:
             connection.execute(sa.insert(runs).values(asdict(record) | {"chain": record.chain or record.run_id}))
 
     def write(
@@ -128,7 +128,7 @@ class RunStore:
         self._update(run_id, heartbeat=now())
 
     def finish(self, result: RunResult) -> None:
-        """Record the end of a run, and its outputs."""
+        """Record the end of a run, and its outputs; when this returns, all of the run survives a power cut."""
         ending = {
             "status": result.status,
             "seconds": result.seconds,
@@ -139,7 +139,7 @@ class RunStore:
             {"run_id": result.run_id, "position": position, **asdict(output)}
             for position, output in enumerate(result.output_records)
         ]
-        with self._engine.begin() as connection:
+        with durable_transaction(self._engine) as connection:
             connection.execute(sa.update(runs).where(runs.c.run_id == result.run_id).values(**ending))
             connection.execute(sa.delete(outputs).where(outputs.c.run_id == result.run_id))
             if rows:
@@ -162,6 +162,21 @@ class RunStore:
         """
         with self._engine.begin() as connection:
             return connection.execute(sa.delete(finished_calls).where(finished_calls.c.kept_at < older_than)).rowcount
+
+    def output_files(self, *, older_than: float) -> dict[str, list[str]]:
+        """The URIs of the files with whole outputs, by run that ended before a time (seconds since the epoch)."""
+        ended = runs.c.started + sa.func.coalesce(runs.c.seconds, 0.0)
+        query = sa.select(outputs.c.run_id, outputs.c.uri).join(runs, runs.c.run_id == outputs.c.run_id)
+        found: dict[str, list[str]] = {}
+        with self._engine.connect() as connection:
+            for run_id, uri in connection.execute(query.where(outputs.c.uri.is_not(None), ended < older_than)):
+                found.setdefault(run_id, []).append(uri)
+        return found
+
+    def forget_output_files(self, run_id: str) -> None:
+        """Record that the files with the whole outputs of a run are gone; the shortened outputs stay."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(outputs).where(outputs.c.run_id == run_id).values(uri=None))
 
     # Reading.
 

@@ -9,9 +9,11 @@ import stat
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable, TransientError
+from flows.storage.durable import make_folders_durably, sync_folder
 from flows.storage.locations import Location, PassedOver, PassedOverRule, StoredObject
 
 _TEMPORARY = ".braid-"
@@ -51,7 +53,7 @@ class LocalFiles:
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
         folder = os.path.dirname(location.path)
         try:
-            os.makedirs(folder, exist_ok=True)
+            make_folders_durably(Path(folder))
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", folder) from error
         temporary = os.path.join(folder, f"{_TEMPORARY}{secrets.token_hex(8)}.tmp")
@@ -64,6 +66,7 @@ class LocalFiles:
                 _rename_exclusively(temporary, location.path)
             else:
                 os.replace(temporary, location.path)
+            sync_folder(Path(folder))
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)

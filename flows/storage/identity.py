@@ -4,7 +4,9 @@ import unicodedata
 from contextlib import suppress
 
 from flows.errors import StorageError
-from flows.storage.locations import parse_url
+from flows.storage.locations import OTHER_SCHEMES, parse_url
+
+_SCHEMES = {"file", "memory", "s3", "s3a", *OTHER_SCHEMES}
 
 
 def canonical_uri(uri: str) -> str:
@@ -15,8 +17,8 @@ def canonical_uri(uri: str) -> str:
     as the store has it. Links in a path stay, so that a folder which is reached by a link keeps its documents when the
     link is set to another folder. A text that is no URI stays as it is.
     """
-    if "://" in uri and not _is_plain(uri):
-        with suppress(StorageError):  # a URI of a store that others have
+    if "://" in uri and not _is_plain(uri) and uri.partition("://")[0].lower() in _SCHEMES:
+        with suppress(StorageError):
             uri = parse_url(uri).uri
     return uri if uri.isascii() else unicodedata.normalize("NFC", uri)
 

@@ -1,24 +1,31 @@
-"""URLs of files and objects, taken apart; the entries of listings; and the options for reaching an S3 server."""
+"""URLs of files and objects, taken apart; the entries of listings; and the options for reaching servers."""
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal
 
 from flows.errors import StorageError
 
-Scheme = Literal["file", "memory", "s3"]
+OTHER_SCHEMES = frozenset(
+    "abfs abfss adl az box dav davs dropbox ftp ftps gcs gdrive github gs hdfs hf lakefs oci oss r2 root sftp smb ssh "
+    "tos webdav webdavs webhdfs files+http files+https".split()
+)
+"""Of the storages that fsspec reaches; each needs its package. `files+https` are folders that a web server lists."""
 
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How to reach S3; for an option that is None, AWS environment variables, profiles and instance roles decide."""
+    """How to reach S3 and others; for an S3 option that is None, what AWS tools use decides (environment, profiles)."""
 
     s3_endpoint_url: str | None = None
     s3_key: str | None = None
     s3_secret: str | None = field(default=None, repr=False)
     s3_region: str | None = None
     s3_anonymous: bool = False
+    by_scheme: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], repr=False)
+    """What fsspec needs for its other storages: {"sftp": {"username": …, "password": …}}."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class StoredObject:
     etag: str | None
 
 
-PassedOverRule = Literal["pattern", "hidden", "link", "name", "permission", "special"]
+PassedOverRule = Literal["pattern", "hidden", "link", "name", "permission", "special", "ignored", "robots", "unlisted"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,12 @@ class PassedOver:
 
 @dataclass(frozen=True)
 class Location:
-    """A parsed URL; `path` is absolute for files and `bucket/key` for S3, and ends without a slash."""
+    """A parsed URL; `path` is absolute for files, `bucket/key` for S3, `host/path` or the like elsewhere.
 
-    scheme: Scheme
+    It ends without a slash.
+    """
+
+    scheme: str
     path: str
     is_folder: bool = False
 
@@ -80,9 +90,13 @@ def parse_url(url: str) -> Location:
     if not found:
         return Location("file", _absolute(os.path.expanduser(url)), url.endswith("/"))
     scheme, rest = found[1].lower().replace("s3a", "s3"), url[found.end() :]
-    if scheme not in get_args(Scheme):
-        raise StorageError(f"{url}: no storage for {scheme!r}; use a path, file://, memory:// or s3://")
     is_folder = rest.endswith("/")
+    if scheme in OTHER_SCHEMES:
+        return _parse_other(scheme, rest.rstrip("/"), is_folder)
+    if scheme not in ("file", "memory", "s3"):
+        raise StorageError(
+            f"{url}: no storage for {scheme!r}; use a path, file://, memory://, s3:// or a scheme of fsspec, as sftp://"
+        )
     match scheme:
         case "file":
             # `file://localhost/a` names this machine, as `file:///a` does.
@@ -108,6 +122,15 @@ def _parse_s3(path: str, is_folder: bool) -> Location:
     if "?versionId=" in path or not _is_unicode(path):
         raise StorageError(f"s3://{path!a}: this key cannot be addressed; rename the object")
     return Location("s3", path, is_folder)
+
+
+def _parse_other(scheme: str, path: str, is_folder: bool) -> Location:
+    user = path.partition("/")[0].rpartition("@")[0]
+    if ":" in user and scheme != "github":  # what stands behind the colon is a secret
+        raise StorageError(f"{scheme}://…@…: put passwords into the options of the source, not into the URL")
+    if not path:
+        raise StorageError(f"{scheme}://: names no place")
+    return Location(scheme, path, is_folder)
 
 
 def parse_file(uri: str) -> Location:

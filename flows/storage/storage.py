@@ -1,8 +1,9 @@
 """Files and objects in folders, in memory and in S3 buckets; all access of Braid to them goes through here.
 
-A URL is a plain path, `file://`, `memory://` or `s3://bucket/key`. As everywhere in fsspec, URLs are raw: the text
-after the scheme is the path itself, and a `%` in it is a `%`. All URIs that `Storage` returns are canonical (absolute,
-with the scheme), so two of them are equal exactly when they name the same file.
+A URL is a plain path, `file://`, `memory://`, `s3://bucket/key`, or one of another storage that fsspec knows. As
+everywhere in fsspec, URLs are raw: the text after the scheme is the path itself, and a `%` in it is a `%`. All URIs
+that `Storage` returns are canonical (absolute, with the scheme), so two of them are equal exactly when they name the
+same file.
 """
 
 import logging
@@ -15,7 +16,7 @@ from urllib.parse import quote
 
 from flows.errors import StorageError
 from flows.storage.globs import EVERYTHING, glob_filter
-from flows.storage.locations import Location, PassedOver, Scheme, StorageOptions, StoredObject, parse_file, parse_url
+from flows.storage.locations import Location, PassedOver, StorageOptions, StoredObject, parse_file, parse_url
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Storage:
 
     def __init__(self, options: StorageOptions | None = None) -> None:
         self.options = options or StorageOptions()
-        self._backends: dict[tuple[int, Scheme], Backend] = {}
+        self._backends: dict[tuple[int, str], Backend] = {}
 
     def __repr__(self) -> str:
         return f"Storage({self.options!r})"
@@ -74,14 +75,20 @@ class Storage:
                 logger.warning("%s: skipped, %s", found.uri.removeprefix("file://"), found.reason)
 
     def survey(
-        self, url: str, *, pattern: str = EVERYTHING, including: Collection[str] = ()
+        self,
+        url: str,
+        *,
+        pattern: str = EVERYTHING,
+        accepts: Callable[[str], bool] | None = None,
+        including: Collection[str] = (),
     ) -> Iterator[StoredObject | PassedOver]:
         """As `list`, with every object that `list` leaves out or stumbles over in its place, and why.
 
         A hidden folder, and one that may not be listed or whose name is not text, is one object. Files that were
         deleted since their folder was listed, and the keys by which S3 consoles show empty folders, are none.
+        `accepts` decides about names instead of `pattern`.
         """
-        accepts = glob_filter(pattern)
+        accepts = accepts or glob_filter(pattern)
         location = parse_url(url)
         backend = self._backend(location)
         with backend.explaining(location.uri):
@@ -179,7 +186,7 @@ def _percent(character: str) -> str:
     return f"%{ord(character):02X}" if character in ".~" else quote(character, safe="", errors="surrogatepass")
 
 
-def _connect(scheme: Scheme, options: StorageOptions) -> Backend:
+def _connect(scheme: str, options: StorageOptions) -> Backend:
     # Imported on first use: fsspec takes a tenth of a second and s3fs one.
     match scheme:
         case "file":
@@ -194,3 +201,7 @@ def _connect(scheme: Scheme, options: StorageOptions) -> Backend:
             from flows.storage.s3 import S3Objects
 
             return S3Objects(options)
+        case _:
+            from flows.storage.elsewhere import FilesElsewhere
+
+            return FilesElsewhere(scheme, options.by_scheme.get(scheme, {}))

@@ -22,11 +22,18 @@ class Control:
     description: str
     default: Any = None
     """`inspect.Parameter.empty` makes it one that must be given."""
+    title: str = ""
+    """Its name in the form; by default its own, in words."""
+    first: bool = False
+    """Whether it stands before the parameters that need not be given; other controls stand at the end."""
 
 
-INDEX = Control("index", str, "The index that the run works on.", "default")
+INDEX = Control("index", str, "The index that the run works on.", "default", first=True)
 MAX_CONCURRENCY = Control(
-    "max_concurrency", Annotated[int | None, Field(ge=1)], "A ceiling for steps at once, in the whole run."
+    "max_concurrency",
+    Annotated[int | None, Field(ge=1)],
+    "A ceiling for steps at once, in the whole run; empty: as the pipeline says.",
+    title="Most steps at once",
 )
 
 
@@ -58,18 +65,25 @@ def flow_description(pipeline: Pipeline, outputs: Iterable[OutputField]) -> str:
 
 
 def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signature, str]:
-    """The signature of a pipeline's flow, from which Prefect makes the form, and the docstring that describes it."""
+    """The signature of a pipeline's flow, from which Prefect makes the form, and the docstring that describes it.
+
+    What must be given comes first, then the index, then the other parameters, at the end what is seldom needed.
+    """
     kept = [control for control in controls if control.name not in pipeline.parameters]
-    given = [
-        _parameter(name, _annotation(parameter), inspect.Parameter.empty if parameter.required else parameter.default)
-        for name, parameter in pipeline.parameters.items()
-    ]
-    extra = [_parameter(control.name, control.annotation, control.default) for control in kept]
+    groups: list[list[inspect.Parameter]] = [[] for _ in range(5)]
+    for name, parameter in pipeline.parameters.items():
+        default = inspect.Parameter.empty if parameter.required else parameter.default
+        place = 0 if parameter.required else 3 if parameter.advanced else 2
+        groups[place].append(_parameter(name, _annotation(parameter), default))
+    for control in kept:
+        groups[1 if control.first else 4].append(_parameter(control.name, control.annotation, control.default))
     described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
     described |= {control.name: control.description for control in kept}
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
     first = pipeline.description or f"Run {pipeline.name}."  # the section below is not found without a line before it
-    return inspect.Signature([*given, *extra]), "\n".join([first, "", "Args:", *lines])
+    return inspect.Signature([parameter for group in groups for parameter in group]), "\n".join(
+        [first, "", "Args:", *lines]
+    )
 
 
 def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, Any]:
@@ -77,8 +91,29 @@ def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, An
 
     def run() -> None: ...
 
-    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
-    return parameter_schema(run).model_dump_for_openapi()
+    listed = tuple(controls)
+    run.__signature__, run.__doc__ = form(pipeline, listed)  # pyright: ignore[reportFunctionMemberAccess]
+    schema = parameter_schema(run).model_dump_for_openapi()
+    titles = {control.name: control.title for control in listed}
+    titles |= {name: parameter.title for name, parameter in pipeline.parameters.items()}
+    for name, field in schema.get("properties", {}).items():
+        field["title"] = titles.get(name) or name.replace("_", " ").capitalize()
+        _make_plain(field)
+    return schema
+
+
+def _make_plain(field: dict[str, Any]) -> None:
+    """Let the form ask for a value that may be left out by a plain field: an empty one means that there is none.
+
+    For "this type or null", the UI shows a switch between two types, and "Property is type None". What is not required
+    and has no default may be null all the same.
+    """
+    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+    if len(kinds) == 1 and len(field["anyOf"]) == 2:
+        del field["anyOf"]
+        field.update({key: value for key, value in kinds[0].items() if key not in field})
+    if field.get("default", ...) is None:
+        del field["default"]
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

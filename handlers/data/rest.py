@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, cast
@@ -111,8 +112,39 @@ def call_rest(
         BadQuery: it is refused, by us or by the other side.
         TransientError: the other side is busy or away; carries its Retry-After.
     """
+    limits = _Limits(monotonic() + timeout_s, timeout_s, most_bytes)
+    with _prepared(rest, request, lookup) as sent:
+        if request.pagination is None:
+            return _select(_read_json(_send(rest, sent, limits)), request.select)
+        items: list[Any] = []
+        for page in _pages(rest, sent, request.pagination, request.select, limits, call):
+            items.extend(page)
+        return items
+
+
+def rest_pages(rest: Rest, request: RestRequest, *, timeout_s: float, most_bytes: int) -> Iterator[list[Any]]:
+    """The selected items, one list per page; the time and the bytes are those of all pages.
+
+    Raises:
+        BadQuery, TransientError: as `call_rest`.
+    """
+    limits = _Limits(monotonic() + timeout_s, timeout_s, most_bytes)
+    with _prepared(rest, request, _no_values) as sent:
+        if request.pagination is not None:
+            yield from _pages(rest, sent, request.pagination, request.select, limits, Call())
+        else:
+            found = _select(_read_json(_send(rest, sent, limits)), request.select)
+            yield cast("list[Any]", found) if isinstance(found, list) else [found]
+
+
+def _no_values(name: str) -> Any:
+    raise BadQuery(f"{{{name}}} stands for a value, and there are none here")
+
+
+@contextmanager
+def _prepared(rest: Rest, request: RestRequest, lookup: Lookup) -> Iterator[dict[str, Any]]:
+    """The request as it is sent; its secret is in no error."""
     check_request(request.url, request.headers or {}, request.select)
-    until = monotonic() + timeout_s
     secret = rest.secrets(request.auth.secret) if request.auth is not None else None
     address, _, query = (request.url or "").partition("#")[0].partition("?")
     sent = {
@@ -125,14 +157,8 @@ def call_rest(
         },
         "json": fill(request.body, lookup),
     }
-    limits = _Limits(until, timeout_s, most_bytes)
     try:
-        if request.pagination is None:
-            return _select(_read_json(_send(rest, sent, limits)), request.select)
-        items: list[Any] = []
-        for page in _pages(rest, sent, request.pagination, request.select, limits, call):
-            items.extend(page)
-        return items
+        yield sent
     except (BadQuery, TransientError) as error:
         if secret and secret in str(error):
             kind = type(error)

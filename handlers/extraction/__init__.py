@@ -2,19 +2,29 @@
 
 from handlers.extraction.artifacts import artifact_ids
 from handlers.extraction.code import extract_code_blocks, merge_extractions
-from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
+from handlers.extraction.formats import WEB_PAGE, Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.images import extract_images
-from handlers.extraction.members import LIMITS, MARK, inside, list_members, parent_of, read_source, split_member
+from handlers.extraction.members import (
+    LIMITS,
+    MARK,
+    fetch_source,
+    hash_source,
+    inside,
+    list_members,
+    parent_of,
+    split_member,
+)
 from handlers.extraction.readers.archive import Member
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.recognition import OcrMode, Recognition, installed_engines, recognition_of
-from handlers.extraction.registry import container_kind, formats_shown, is_picture, mime_type_of
+from handlers.extraction.registry import container_kind, formats_shown, is_known, is_picture, mime_type_of
 from handlers.extraction.tables import extract_tables
 from handlers.extraction.text import RegistryExtractor, extract_text, read_document, to_document
 
 __all__ = [
     "LIMITS",
     "MARK",
+    "WEB_PAGE",
     "Attachment",
     "Extracted",
     "Member",
@@ -30,17 +40,19 @@ __all__ = [
     "extract_images",
     "extract_tables",
     "extract_text",
+    "fetch_source",
     "formats_shown",
+    "hash_source",
     "heading_text",
     "inside",
     "installed_engines",
+    "is_known",
     "is_picture",
     "list_members",
     "merge_extractions",
     "mime_type_of",
     "parent_of",
     "read_document",
-    "read_source",
     "recognition_of",
     "split_member",
     "to_document",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flows.author import Call
 from flows.errors import StepCancelled, StorageError, StorageUnusable, TransientError
 from handlers.extraction.formats import Unreadable
-from handlers.extraction.members import read_source
+from handlers.extraction.members import fetch_source
 from handlers.extraction.parsing import TooBusy
 from handlers.records import Artifact, Document, stable_id
 
@@ -76,7 +76,7 @@ def read_again(document: Document, call: Call) -> bytes:
     Raises:
         TooBusy: they changed since.
     """
-    data = read_source(document.uri, call)
+    data = fetch_source(document.uri, call).data
     if hashlib.sha256(data).hexdigest() != document.content_sha256:
         raise TooBusy("changed while it was being ingested; ingest it again")
     return data

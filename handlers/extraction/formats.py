@@ -15,6 +15,8 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
 PICTURE = "image/x-any"
+WEB_PAGE = "text/html; main"
+"""HTML of which only the main text counts."""
 
 
 class Unreadable(Exception):

@@ -13,7 +13,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from flows.author import Call
 from flows.errors import MissingObject, StorageError
@@ -22,6 +22,7 @@ from handlers.extraction.formats import RawFile, Unreadable
 from handlers.extraction.parsing import parsed
 from handlers.extraction.readers.archive import BROKEN, ArchiveLimits, Member, archived
 from handlers.extraction.registry import container_kind, mime_type_of, read_file
+from handlers.records import Fetched
 
 MARK = "!/"
 LIMITS = ArchiveLimits()
@@ -149,24 +150,53 @@ class _Cache:
 _CACHE = _Cache()
 
 
-def read_source(uri: str, call: Call, *, max_bytes: int | None = None) -> bytes:
-    """The content of a document, also of one inside a container.
+class Contents(Protocol):
+    """The service `sources`: where documents are fetched from."""
+
+    def fetch(self, uri: str, *, source: str = "", max_bytes: int | None = None) -> Fetched: ...
+
+    def storage_of(self, uri: str, *, source: str = "") -> Storage | None:
+        """The storage that a document is a file of; None if its source is of another kind."""
+        ...
+
+
+def fetch_source(uri: str, call: Call, *, source: str = "", max_bytes: int | None = None) -> Fetched:
+    """The content of a document, also of one inside a container; `source` is the root of its source, if known.
 
     Raises:
         StorageError: it is not there, or is longer than `max_bytes`.
         Unreadable: its container cannot be opened.
     """
-    storage: Storage = call.services["storage"]
     if not split_member(uri)[1]:
-        return storage.read(uri, max_bytes=max_bytes)
+        storage = _storage_of(uri, call, source)
+        if storage is not None:
+            return Fetched(storage.read(uri, max_bytes=max_bytes))
+        contents: Contents = call.services["sources"]
+        return contents.fetch(uri, source=source, max_bytes=max_bytes)
     with _CACHE.lock:
-        path = Path(_local_path(uri, call))
+        path = Path(_local_path(uri, call, source))
         if max_bytes is not None and path.stat().st_size > max_bytes:
             raise StorageError(f"{uri}: is longer than the {max_bytes} bytes allowed here")
-        return path.read_bytes()
+        return Fetched(path.read_bytes())
 
 
-def list_members(uri: str, call: Call) -> list[Member]:
+def hash_source(uri: str, call: Call, *, source: str = "") -> str:
+    """The SHA-256 of a document's content, in hex; a file is read as a stream. It raises as `fetch_source`."""
+    storage = None if split_member(uri)[1] else _storage_of(uri, call, source)
+    if storage is None:
+        return hashlib.sha256(fetch_source(uri, call, source=source).data).hexdigest()
+    with storage.open(uri) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+
+
+def _storage_of(uri: str, call: Call, source: str) -> Storage | None:
+    if "sources" not in call.services:
+        return call.services["storage"]
+    contents: Contents = call.services["sources"]
+    return contents.storage_of(uri, source=source)
+
+
+def list_members(uri: str, call: Call, *, source: str = "") -> list[Member]:
     """The files in the container of this URI.
 
     Raises:
@@ -174,20 +204,28 @@ def list_members(uri: str, call: Call) -> list[Member]:
         Unreadable: it is broken, or more comes out of it than is allowed.
     """
     with _CACHE.lock:
-        return parsed(call, members_of, _local_path(uri, call), uri)
+        return parsed(call, members_of, _local_path(uri, call, source), uri)
 
 
-def _local_path(uri: str, call: Call) -> str:
+def _local_path(uri: str, call: Call, source: str) -> str:
     """A file of this machine with the content of a document; it stays while the cache's lock is held."""
-    storage: Storage = call.services["storage"]
     stored, path = split_member(uri)
-    now = next(iter(storage.list(stored)), None)
-    if now is None:
-        raise MissingObject(f"{stored}: is no longer there")
-    version = (now.size, now.modified, now.etag)
-    here = now.uri.removeprefix("file://")
-    if here == now.uri:
-        here = str(_CACHE.file(("copy", stored, version), "copy", lambda folder: _copy(storage, stored, folder)))
+    storage = _storage_of(stored, call, source)
+    version, here = ("of the run", call.run_id), stored
+    if storage is not None:
+        now = next(iter(storage.list(stored)), None)
+        if now is None:
+            raise MissingObject(f"{stored}: is no longer there")
+        version, here = (now.size, now.modified, now.etag), now.uri
+    if here.startswith("file://"):
+        here = here.removeprefix("file://")
+    else:
+
+        def copy(folder: str) -> dict[str, str]:
+            Path(folder, "copy").write_bytes(fetch_source(stored, call, source=source).data)
+            return {"copy": "copy"}
+
+        here = str(_CACHE.file(("copy", stored, version), "copy", copy))
     container = stored
     for member in path:
 
@@ -199,9 +237,3 @@ def _local_path(uri: str, call: Call) -> str:
             raise Unreadable("is damaged inside its archive, or needs a password")
         here, container = found, inside(container, member)
     return here
-
-
-def _copy(storage: Storage, uri: str, folder: str) -> dict[str, str]:
-    with storage.open(uri) as stream, Path(folder, "copy").open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
-    return {"copy": "copy"}

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from handlers.extraction.decoding import decode
-from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PICTURE, PPTX, XLSX, Extracted, RawFile
+from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PICTURE, PPTX, WEB_PAGE, XLSX, Extracted, RawFile
 from handlers.extraction.readers.archive import ARCHIVE_SUFFIXES, read_archive
 from handlers.extraction.readers.delimited import read_csv, read_tsv
 from handlers.extraction.readers.doc import read_doc
@@ -31,6 +31,7 @@ from handlers.extraction.readers.rtf import read_rtf
 from handlers.extraction.readers.source_code import SOURCE_SUFFIXES, read_source
 from handlers.extraction.readers.spreadsheets import read_xls
 from handlers.extraction.readers.tex import read_tex
+from handlers.extraction.readers.web_page import read_web_page
 from handlers.extraction.readers.xlsx import read_xlsx
 from handlers.extraction.readers.xml_data import read_xml
 
@@ -80,6 +81,8 @@ FORMATS = (
     Format("RTF", "application/rtf", (".rtf",), read_rtf),
     Format("EPUB", "application/epub+zip", (".epub",), read_epub),
     Format("HTML", HTML, (".html", ".htm", ".xhtml"), read_html),
+    # Pages that were fetched from the web, as their source says; no suffix shows it.
+    Format("web page", WEB_PAGE, (), read_web_page),
     Format("Markdown", MARKDOWN, (".md", ".markdown"), of_text(read_markdown), parser="markup"),
     Format("Org", "text/org", (".org",), of_text(read_org), parser="python"),
     Format("LaTeX", "application/x-tex", (".tex", ".latex"), of_text(read_tex), parser="python"),
@@ -150,6 +153,11 @@ def mime_type_of(name: str) -> str | None:
     return MIME_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
+def is_known(mime_type: str) -> bool:
+    """Whether files of that media type can be read."""
+    return mime_type in _BY_MIME_TYPE
+
+
 def is_picture(name: str) -> bool:
     """Whether a file is a picture, whose text can only be recognised."""
     return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
@@ -163,7 +171,7 @@ def container_kind(name: str) -> Literal["archive", "mail"] | None:
 
 def formats_shown() -> str:
     """The formats with their suffixes, for people."""
-    return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS)
+    return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS if each.suffixes)
 
 
 def _first(suffixes: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from flows.author import Call, ItemFailure, handler
 from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
 from handlers.extraction.decoding import known_encoding
 from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
-from handlers.extraction.members import parent_of, read_source
+from handlers.extraction.members import fetch_source, parent_of
 from handlers.extraction.parsing import TooBusy, parsed, parsed_items, parsers_of
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.recognition import (
@@ -24,7 +24,7 @@ from handlers.extraction.recognition import (
     with_recognised,
 )
 from handlers.extraction.registry import may_stay, mime_type_of, read_file, told_by_content
-from handlers.records import Document, SourceFile
+from handlers.records import Document, Fetched, SourceFile
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,9 @@ def extract_text(
         call.report_progress(number, len(sources))
         started = time.monotonic()
         try:
-            data = _read(source, max_document_bytes, call)
-            documents.append(to_document(source, data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding))
+            found = _fetch(source, max_document_bytes, call)
+            document = to_document(source, found.data, extractor, cpu_s=parsers_of(call).cpu_s, encoding=encoding)
+            documents.append(_with_facts(document, found))
         except StorageUnusable:
             raise  # not this document's fault, nor worth saying of every other one
         except (Unreadable, StorageError) as error:
@@ -144,7 +145,7 @@ def read_document(
     Raises:
         Unreadable: no text can be taken from them.
     """
-    mime_type = mime_type_of(source.name)
+    mime_type = source.mime_type or mime_type_of(source.name)
     if mime_type is None:
         raise Unreadable(f"is of a format that cannot be read ({PurePosixPath(source.name).suffix or 'no suffix'})")
     if not data.strip():
@@ -197,10 +198,17 @@ def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
         ) from error
 
 
-def _read(source: SourceFile, max_bytes: int, call: Call) -> bytes:
+def _fetch(source: SourceFile, max_bytes: int, call: Call) -> Fetched:
     if source.size > max_bytes:
         raise Unreadable(f"has {source.size:,} bytes, more than the {max_bytes:,} allowed (max_document_bytes)")
-    return read_source(source.uri, call, max_bytes=max_bytes)
+    return fetch_source(source.uri, call, source=source.source, max_bytes=max_bytes)
+
+
+def _with_facts(document: Document, found: Fetched) -> Document:
+    """The document with what its source knows of it."""
+    unnamed = document.title == PurePosixPath(document.name).stem
+    title = found.title[:500] if found.title and unnamed else document.title
+    return replace(document, title=title, metadata=(*document.metadata, *found.metadata))
 
 
 def _heading(text: str) -> str:

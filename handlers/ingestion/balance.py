@@ -1,7 +1,7 @@
 """The balance of an ingestion: every object that a source holds has exactly one outcome."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from handlers.sources import RULES
@@ -27,13 +27,29 @@ class Balance:
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     """Objects that no ingestion takes, by rule."""
     details: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Parts of the counts above: `refreshed` of those processed; `moved`, `adopted` and `restated` of those unchanged
-    or processed; `set_aside_before` of those set aside."""
+    """Parts of the counts above: `refreshed` and `changed` of those processed, the others of which are new; `moved`,
+    `adopted` and `restated` of those unchanged or processed; `set_aside_before` of those set aside."""
 
     @property
     def is_exact(self) -> bool:
         """Whether every object has one outcome; false would be a fault of the ingestion."""
         return self.seen == self.processed + self.unchanged + self.set_aside + sum(self.left_out.values())
+
+    def summary(self) -> str:
+        """What became of the documents, in one line: `15 documents: 12 new, 2 changed, 1 set aside`."""
+        refreshed, changed = self.details.get("refreshed", 0), self.details.get("changed", 0)
+        left_out = sum(self.left_out.values())
+        counts = {
+            "new": self.processed - refreshed - changed,
+            "changed": changed,
+            "made anew in part": refreshed,
+            "unchanged": self.unchanged,
+            "set aside": self.set_aside,
+        }
+        documents = self.seen - left_out
+        parts = [f"{number:,} {what}" for what, number in counts.items() if number]
+        text = f"{documents:,} document{'' if documents == 1 else 's'}{': ' if parts else ''}{', '.join(parts)}"
+        return f"{text}; {left_out:,} left out" if left_out else text
 
     def to_json(self) -> dict[str, Any]:
         rules = {rule: self.left_out[rule] for rule in RULES if self.left_out.get(rule)}
@@ -52,7 +68,8 @@ class Balance:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Balance":
-        return cls(**{name: value for name, value in values.items() if name != "exact"})
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def add_balances(source: str, pattern: str, run_id: str, parts: Iterable[Balance]) -> Balance:

@@ -14,7 +14,7 @@ from flows.author import Call, handler
 from flows.errors import FatalError, suggest
 from flows.model import share_of
 from flows.state import DiskSequence, Spool, chunked
-from flows.storage import Storage, canonical_uri, glob_filter, path_below
+from flows.storage import canonical_uri, glob_filter, path_below
 from handlers.extraction import split_member
 from handlers.ingestion.batching import Batching, make_batches
 from handlers.ingestion.comparison import Comparison
@@ -24,7 +24,7 @@ from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
 from handlers.records import SourceFile, document_id_of
-from handlers.sources import HIDDEN, Coverage, is_manifest
+from handlers.sources import HIDDEN, Coverage, canonical_place, is_manifest
 from handlers.stores import DocumentPlace, DocumentState, IndexStore, Rename
 
 _PAGE = 500
@@ -69,9 +69,9 @@ def find_changes(
     a source inside it; in any case, those that could never be read and are gone, or that another document has taken
     the place of. `redo` names facets that are
     made again even if they are stored. `changes` has counts: each listed file is one of `unchanged`, `process`,
-    `refresh` and `quarantined`. `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its
-    canonical URI. `force` processes everything; `only_step` makes only the facets again that the step's
-    work goes into.
+    `refresh` and `quarantined`; `changed` are those of `process` that the index has an earlier version of.
+    `left_out` counts the objects that the source leaves out, by rule; `source_uri` is its canonical URI. `force`
+    processes everything; `only_step` makes only the facets again that the step's work goes into.
 
     Raises:
         FatalError: `prune` would remove more than `max_prune_share` of the documents of `source`; or no step is
@@ -89,6 +89,7 @@ def find_changes(
         "listed": len(sources),
         "unchanged": comparison.unchanged,
         "process": len(process),
+        "changed": comparison.changed,
         "refresh": len(refresh),
         "quarantined": comparison.quarantined,
         "restate": len(restate),
@@ -119,7 +120,7 @@ class _Place:
     """Which documents of the index a listing stands for: if it lacks one of these, that is gone."""
 
     def __init__(self, source: str, pruning: Pruning, call: Call) -> None:
-        self.root = canonical_uri(Storage.join(source)) if source and not is_manifest(source) else ""
+        self.root = canonical_place(source) if source and not is_manifest(source) else ""
         store: IndexStore = call.services["index_store"]
         self.records = store.sources() if self.root else []
         self._coverage = Coverage(self.records)

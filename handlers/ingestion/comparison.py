@@ -1,13 +1,11 @@
 """Documents of the index compared with their files: what each of them needs."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 from flows.author import Call
 from flows.errors import StorageError
 from flows.state import Spool
-from flows.storage import Storage
-from handlers.extraction import Unreadable, read_source, split_member
+from handlers.extraction import Unreadable, hash_source
 from handlers.ingestion.facets import DOCUMENTS, stale_facets, wanted_facets
 from handlers.records import SourceFile
 from handlers.stores import DocumentState, Restatement
@@ -28,22 +26,23 @@ class Comparison:
     unchanged: int = 0
     """Documents that stay as they are stored, also if their tags, their place or their name change."""
     quarantined: int = 0
+    changed: int = 0
+    """Those to be processed of which the index has an earlier version."""
 
     def __post_init__(self) -> None:
         self.wanted = wanted_facets(self.call)
-        self.storage: Storage = self.call.services["storage"]
 
     def compare(self, state: DocumentState, source: SourceFile) -> None:
         """Sort a file whose document the index knows."""
         if self.force or state.status == "pending":
-            self.process.add(source)
+            self._process(state, source)
         elif state.status == "failed":
             if self.retry_failed or state.tried != attempt_key(source, self.call):
-                self.process.add(source)
+                self._process(state, source)
             else:
                 self.quarantined += 1
         elif not self.is_unchanged(state, source):
-            self.process.add(source)
+            self._process(state, source)
         elif self._keep(state, source) and (
             (state.uri, state.revision, state.tags) != (source.uri, source.revision, source.tags)
         ):
@@ -53,15 +52,19 @@ class Comparison:
     def take_over(self, state: DocumentState, source: SourceFile, *, is_whole: bool) -> None:
         """Sort a file to which a document moves; one that is not whole then has to be read again."""
         if self.force or not is_whole:
-            self.process.add(source)
+            self._process(state, source)
         else:
             self._keep(state, source)
+
+    def _process(self, state: DocumentState, source: SourceFile) -> None:
+        self.process.add(source)
+        self.changed += bool(state.content_sha256)
 
     def _keep(self, state: DocumentState, source: SourceFile) -> bool:
         """Whether a document whose content stayed is kept as it is, rather than made again in whole or in part."""
         stale = stale_facets(state.fingerprint, self.wanted, self.redo)
         if DOCUMENTS in stale:
-            self.process.add(source)
+            self._process(state, source)
         elif stale:
             self.refresh.add(source)
             self.stale |= stale
@@ -80,10 +83,7 @@ class Comparison:
     def digest(self, source: SourceFile) -> str:
         """The hash of the content; empty if it cannot be read now."""
         try:
-            if split_member(source.uri)[1]:
-                return hashlib.sha256(read_source(source.uri, self.call)).hexdigest()
-            with self.storage.open(source.uri) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+            return hash_source(source.uri, self.call, source=source.source)
         except (StorageError, Unreadable) as error:
             self.call.logger.warning("%s: cannot be read (%s)", source.name, error)
             return ""

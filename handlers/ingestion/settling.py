@@ -5,6 +5,7 @@ with the reason, and the next ingestion takes them up again.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,6 +45,7 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
         return None
     failed = {each.item for each in ended.failures} | ended.postponed
     counts = {"refreshed": 0, "processed": 0, "set_aside": changes["quarantined"]}
+    changed = changes.get("changed", 0)
     for name, reasons, done in (("batches", ended.batches, "processed"), ("refreshes", ended.refreshes, "refreshed")):
         for position, batch in enumerate(fields[name]):
             aside = [file for file in batch if failed & {file.name, file.uri, file.document_id}]
@@ -51,6 +53,9 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
                 silent = [file for file in batch if file not in aside]
                 _set_aside(silent, reasons[position], ended.run_id, store)
                 aside += silent
+            if done == "processed" and aside:
+                known = store.known([file.document_id for file in aside])
+                changed -= sum(row.searchable for row in known.values())
             counts["set_aside"] += len(aside)
             counts[done] += len(batch) - len(aside)
     left_out: Mapping[str, int] = fields.get("left_out") or {}
@@ -64,6 +69,7 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
         set_aside=counts["set_aside"],
         left_out=dict(left_out),
         details={
+            "changed": changed,
             "refreshed": counts["refreshed"],
             "moved": changes["move"],
             "adopted": changes["adopt"],
@@ -74,7 +80,7 @@ def settle(fields: Mapping[str, Any], ended: Ended, store: IndexStore, storage: 
     if is_manifest(balance.source):
         storage.write(balance_uri(balance.source), json.dumps(balance.to_json()).encode())
     else:
-        note_balance(balance, store)
+        note_balance(balance, store, is_good=not ended.batches and not ended.refreshes)
     return balance
 
 
@@ -83,11 +89,16 @@ def balance_uri(manifest: str) -> str:
     return f"{manifest.removeprefix(MANIFEST)}.balance.json"
 
 
-def note_balance(balance: Balance, store: IndexStore) -> None:
-    """Keep a balance with its source, if that is in the register of the index."""
+def note_balance(balance: Balance, store: IndexStore, *, is_good: bool = True) -> None:
+    """Keep a balance with its source, if that is in the register of the index, and when that was.
+
+    A good ingestion came to its end; documents may have been set aside.
+    """
+    now = time.time()
     for record in store.sources():
         if record.uri == balance.source and (record.pattern == balance.pattern or not record.is_folder):
-            store.put_source(replace(record, balance=balance.to_json()))
+            times = {"ended_at": now, "good_at": now if is_good else record.balance.get("good_at")}
+            store.put_source(replace(record, balance=balance.to_json() | times))
 
 
 def _set_aside(files: Sequence[SourceFile], reason: str, run_id: str, store: IndexStore) -> None:

@@ -12,9 +12,9 @@ from typing import cast
 from flows.author import Call
 from flows.errors import StorageError
 from flows.state import TemporaryRows, sortable
-from flows.storage import Storage
 from handlers.extraction import LIMITS, MARK, Member, Unreadable, container_kind, list_members, split_member
 from handlers.records import LeftOut, SourceFile, stable_id
+from handlers.sources.opening import sources_of
 from handlers.stores import DocumentState, IndexStore
 
 _PAGE = 500
@@ -51,7 +51,7 @@ class Containers:
     def members(self, file: SourceFile) -> list[Member] | None:
         """What is in a container; None if it cannot be opened, which its own document will say."""
         try:
-            return list_members(file.uri, self.call)
+            return list_members(file.uri, self.call, source=file.source)
         except (Unreadable, StorageError) as error:
             self.call.logger.warning("%s: cannot be opened: %s", file.name, error)
             return None
@@ -136,13 +136,20 @@ class _KnownMembers:
 
 def is_as_listed(source: SourceFile, call: Call) -> bool:
     """Whether a file, also one inside a container, is as it was when it was listed."""
-    storage: Storage = call.services["storage"]
+    sources = sources_of(call)
+    storage = sources.storage_of(source.uri, source=source.source)
     try:
+        if storage is None and not split_member(source.uri)[1]:
+            token = sources.fetch(source.uri, source=source.source).token
+            return token is not None and stable_id(token) == source.etag
         if split_member(source.uri)[1]:
             container, _, name = source.uri.rpartition(MARK)
-            found = next((each for each in list_members(container, call) if each.name == name), None)
+            found = next(
+                (each for each in list_members(container, call, source=source.source) if each.name == name), None
+            )
             now = (found.size, found.mark, found.modified) if found is not None else None
         else:
+            assert storage is not None, "it is a file"
             stored = next(iter(storage.list(source.uri)), None)
             now = (stored.size, stored.etag, stored.modified) if stored is not None else None
     except (StorageError, Unreadable):

@@ -14,7 +14,10 @@ RULES: Mapping[str, str] = {
     "permission": "this user may not read it",
     "name": "its name is not text",
     "special": "a device, a pipe or a socket",
+    "ignored": "an ignore file of the source names it",
+    "robots": "robots.txt does not allow to fetch it",
     "duplicate": "another file has the same canonical URI",
+    "unlisted": "it could not be listed; what the index has of it stays",
     "limit": "it comes after as many files as were asked for",
 }
 """Every rule, in the order in which they are shown."""

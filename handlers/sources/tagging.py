@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from flows.errors import MissingObject
 from flows.state import DiskSequence
-from flows.storage import Storage, canonical_uri, path_below
+from flows.storage import canonical_uri, path_below
 from handlers.extraction import split_member
 from handlers.records import SourceFile
 from handlers.sources.coverage import Coverage
+from handlers.sources.opening import Sources
 from handlers.sources.sidecars import SIDECARS, Tagging
 from handlers.stores import SourceRecord
 
@@ -21,7 +22,7 @@ def tag_files(
     files: Sequence[SourceFile],
     record: SourceRecord,
     coverage: Coverage,
-    storage: Storage,
+    sources: Sources,
     sidecars: Mapping[str, str],
 ) -> Sequence[SourceFile]:
     """The files of a source with their tags; `sidecars` has the URIs of those that were listed with them, by name.
@@ -32,11 +33,13 @@ def tag_files(
     top = coverage.outermost_folder(folder) or folder
     inside = path_below(top, folder)
     prefix = f"{inside}/" if inside else ""
-    found = {f"{prefix}{name}": uri for name, uri in sidecars.items()} | _above(files[0], prefix, record.is_folder)
+    found = {f"{prefix}{name}": uri for name, uri in sidecars.items()}
+    if sources.is_stored(record.uri):
+        found |= _above(files[0], prefix, record.is_folder)
     contents: dict[str, bytes] = {}
     for name, uri in found.items():
         with suppress(MissingObject):
-            contents[name] = storage.read(uri, max_bytes=_MOST_BYTES)
+            contents[name] = sources.fetch(uri, source=record.uri, max_bytes=_MOST_BYTES).data
     if not (contents or record.tags or any(each.tags for each in coverage.records)):
         return files
     tagging = Tagging({}, contents)
@@ -45,7 +48,8 @@ def tag_files(
         for file in files:
             given: dict[str, tuple[str, ...]] = {}
             for each in coverage.holding(canonical_uri(file.uri)):
-                given |= _values(each.tags)
+                given |= values_by_tag(each.tags)
+            given |= values_by_tag(file.tags)
             # What is in an archive or a mail has its tags.
             yield replace(file, tags=tagging.of(f"{prefix}{split_member(file.name)[0]}", given))
 
@@ -67,7 +71,8 @@ def _above(file: SourceFile, prefix: str, is_folder: bool) -> dict[str, str]:
     return found
 
 
-def _values(tags: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+def values_by_tag(tags: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The values of each tag."""
     found: dict[str, tuple[str, ...]] = {}
     for name, value in tags:
         found[name] = (*found.get(name, ()), value)

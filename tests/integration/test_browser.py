@@ -64,8 +64,8 @@ def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
 
     browser.get(f"{page}/run")
     see(browser, "A folder, a file or an s3:// prefix with documents.")
-    fill(browser, "source", str(documents))
-    fill(browser, "index (Optional)", "manuals")
+    fill(browser, "Source", str(documents))
+    fill(browser, "Index (Optional)", "manuals")
     picture(browser, "form")
     with operated.client() as client:
         run = submitted(browser, client, deployment)

@@ -90,7 +90,7 @@ def test_the_form_describes_every_parameter(operated: Operated, started: dict[st
         "minimum": 1,
         "maximum": 3,
         "default": 1,
-        "title": "times",
+        "title": "Times",
         "description": "How often.",
         "position": 0,
     }
@@ -101,7 +101,9 @@ def test_the_form_describes_every_parameter(operated: Operated, started: dict[st
 
 def test_a_triggered_run_gets_its_parameters_and_says_what_it_is(operated: Operated, started: dict[str, UUID]) -> None:
     run = operated.wait(started["greet"])
-    assert (run.state.name, run.name, run.tags) == ("Completed", "greet · people", ["braid"]), operated.log()
+    assert (run.state.name, run.name, run.tags) == ("Completed", "greet · Ada", ["braid", "pipeline:greet"]), (
+        operated.log()
+    )
     assert "greet Ada 2" in operated.calls()
     assert artifacts(operated, run.id) >= {"braid-plan", "braid-outcomes"}
 

@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from deployments import connect
+from deployments.cli import app
 from deployments.remote import RefusedCall
 from deployments.service import TokenFile
 from deployments.settings import Settings
@@ -56,6 +58,31 @@ def test_search_finds_explains_and_filters(served: Served) -> None:
     assert len(answer["explanation"]["ranks"]) == len(answer["hits"])
     only = httpx.post(at, json={"question": "How is the pump cleaned?", "filters": {"team": ["sales"]}}).json()
     assert {hit["document"] for hit in only["hits"]} == {DOCUMENTS[1].name}
+
+
+def test_the_command_asks_it_and_prints_the_same(
+    home: Path, served: Served, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"OPENAI_BASE_URL": openai_server.base_url, "OPENAI_API_KEY": openai_server.api_key}
+    given = {"HOME": str(home), "EMBEDDING_MODEL": "hashing", "CHAT_MODEL": "scripted", **model}
+    for name, value in given.items():
+        monkeypatch.setenv(f"BRAID_{name}", value)
+
+    def braid(*arguments: str) -> tuple[int, str]:
+        ended = CliRunner().invoke(app, ["search", *arguments, "--index", "docs"], prog_name="braid")
+        return ended.exit_code, re.sub(r'"seconds": [-\d.e]+', "", ended.stdout)
+
+    for arguments in (
+        ("How is the pump cleaned?", "--explain"),
+        ("pump", "--json"),
+        ("pump", "-t", "team=legal", "--json"),
+    ):
+        asked = served.log().count("/search 200")
+        there, here = braid(*arguments), braid(*arguments, "--local")
+        assert served.log().count("/search 200") == asked + 1
+        assert there == here
+        assert there[0] == 0
+    assert CliRunner().invoke(app, ["search", "pump", "--index", "dcos"], prog_name="braid").exit_code == 2
 
 
 def test_documents_are_listed_shown_and_fetched(served: Served) -> None:

@@ -120,9 +120,9 @@ def test_siblings_of_a_failure_read_cancelled_and_soon(registry: Registry) -> No
     assert result.seconds < 20
     states = task_states(name, expect=3)
     assert {key: state for key, (state, _) in states.items()} == {
-        "0.0.forever": "Cancelled",
-        "0.1.fatal": "Failed",
-        "0.2.forever": "Cancelled",
+        "forever #1": "Cancelled",
+        "fatal": "Failed",
+        "forever #2": "Cancelled",
     }
     final = flow_state(name)
     assert (final.name, "broken input" in final.message) == ("Failed", True)
@@ -134,7 +134,7 @@ def test_transient_is_retried_after_what_the_other_side_asks_and_fatal_is_not(re
     attempts = {outcome.id: outcome.attempts for outcome in result.outcomes}
     assert attempts == {"0.flaky": 3, "1.fatal": 1}
     assert result.outcomes[0].seconds < 20
-    assert task_states(name, expect=2) == {"0.flaky": ("Completed", 3), "1.fatal": ("Failed", 1)}
+    assert task_states(name, expect=2) == {"flaky": ("Completed", 3), "fatal": ("Failed", 1)}
 
 
 def test_a_branch_that_waits_to_be_retried_can_be_stopped_and_reads_cancelled(registry: Registry) -> None:
@@ -149,7 +149,7 @@ def test_a_branch_that_waits_to_be_retried_can_be_stopped_and_reads_cancelled(re
     result, name = run([group], made, retry={"max_attempts": 2})
     assert result.seconds < 30
     time.sleep(3)
-    assert task_states(name, expect=2)["0.0.waits_to_retry"][0] == "Cancelled"
+    assert task_states(name, expect=2)["waits_to_retry"][0] == "Cancelled"
 
 
 def test_timeouts_read_timed_out_and_a_blocked_thread_holds_nothing_up(registry: Registry) -> None:
@@ -158,9 +158,9 @@ def test_timeouts_read_timed_out_and_a_blocked_thread_holds_nothing_up(registry:
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "timed_out", "abandoned", "succeeded"]
     states = task_states(name, expect=3)
     assert {key: state for key, (state, _) in states.items()} == {
-        "0.0.forever": "TimedOut",
-        "0.1.blocked": "TimedOut",
-        "0.2.ok": "Completed",
+        "forever": "TimedOut",
+        "blocked": "TimedOut",
+        "ok": "Completed",
     }
     assert flow_state(name).name == "PartialSuccess"
 
@@ -168,9 +168,9 @@ def test_timeouts_read_timed_out_and_a_blocked_thread_holds_nothing_up(registry:
 def test_items_set_aside_make_a_partial_success_and_logs_reach_the_run(registry: Registry) -> None:
     result, name = run(["sets_aside"], registry)
     assert (result.status, result.failures[0].item) == ("partial", "bad.pdf")
-    assert task_states(name, expect=1) == {"0.sets_aside": ("PartialSuccess", 1)}
+    assert task_states(name, expect=1) == {"sets_aside": ("PartialSuccess", 1)}
     final = flow_state(name)
-    assert (final.name, final.type.value, "1 item(s) set aside" in final.message) == (
+    assert (final.name, final.type.value, "1 item set aside" in final.message) == (
         "PartialSuccess",
         "COMPLETED",
         True,
@@ -181,7 +181,7 @@ def test_items_set_aside_make_a_partial_success_and_logs_reach_the_run(registry:
 
 def test_items_of_a_loop_are_task_runs_named_for_step_and_item(registry: Registry) -> None:
     _, name = run([{"for_each": "numbers", "steps": ["ok"], "batch_size": 2}], registry, {"numbers": [1, 2, 3]})
-    assert set(task_states(name, expect=2)) == {"0.0.ok[0]", "0.0.ok[1]"}
+    assert set(task_states(name, expect=2)) == {"ok · batch 1 of 2", "ok · batch 2 of 2"}
 
 
 def artifacts_of(name: str) -> dict[str, str]:
@@ -197,19 +197,19 @@ def artifacts_of(name: str) -> dict[str, str]:
 
 
 def test_a_run_leaves_pages_under_fixed_keys(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.translator.flows.PROGRESS_EVERY_S", 0.05)
+    monkeypatch.setattr("flows.translator.artifacts.PROGRESS_EVERY_S", 0.05)
     group = {"parallel": ["fatal", "ok"], "policy": "best_effort"}
     _, name = run(["sets_aside", "pays", group], registry)
     pages = artifacts_of(name)
-    assert set(pages) == {
-        f"braid-{key}" for key in ("plan", "progress", "result", "outcomes", "errors", "cost", "timing")
+    assert set(pages) - {"braid-result"} == {
+        f"braid-{key}" for key in ("run", "plan", "outcomes", "errors", "cost", "timing")
     }
-    assert "```mermaid" in pages["braid-plan"]
-    assert pages["braid-progress"].startswith("**100% done.** Nothing is running.")
-    assert "| FatalError |" not in pages["braid-errors"]
-    assert "**FatalError**: broken input" in pages["braid-errors"]
+    assert "](data:image/svg+xml;base64," in pages["braid-plan"]
+    assert pages["braid-run"].startswith("## ⚠ Succeeded in part")
+    assert "- **fatal failed**: broken input" in pages["braid-run"]
+    assert "[timing](" in pages["braid-run"]
+    assert "### ✗ fatal failed" in pages["braid-errors"]
     assert "This run cost **2 usd**." in pages["braid-cost"]
-    assert "1.pays" in pages["braid-timing"]
 
 
 def test_the_result_of_a_run_is_an_artifact() -> None:

@@ -116,7 +116,7 @@ def run_side_by_side(
         while True:
             (flow_run,) = client.read_flow_runs(flow_filter=only)
             runs = client.read_task_runs(flow_filter=only)
-            states = {r.name: (r.state.name, r.state.type.value) for r in runs if r.state}
+            states = {r.name.partition(" ")[0]: (r.state.name, r.state.type.value) for r in runs if r.state}
             settled = len(states) >= len(expected) and all(kind in TYPES.values() for _, kind in states.values())
             if (settled and flow_run.state) or time.monotonic() > give_up:
                 assert flow_run.state is not None

@@ -73,7 +73,7 @@ async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
     assert (await state()).name == "Running"
     seen = await asyncio.to_thread(lambda: list(check_server(settings, repair=False)))
     assert [one.text for one in seen if one.topic == "runs"] == [
-        f"{record.run_id}: flow run 'dying · default · {record.run_id}' reads Running and should read Crashed; "
+        f"{record.run_id}: flow run 'dying · {record.run_id}' reads Running and should read Crashed; "
         "`braid doctor --repair` corrects it"
     ]
     assert (await state()).name == "Running"

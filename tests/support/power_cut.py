@@ -1,80 +1,164 @@
-"""A power cut: a process dies at its n-th write to the run store, and files fall back to what they had last synced.
+"""Power cuts: every change of a process's files is recorded once; from the record follows the disk after any cut.
 
-`python -m tests.support.power_cut HOME SOURCE POINT` ingests SOURCE and dies at write POINT; `cut` runs it and drops what
-had not been synced, of all files or of some.
+A cut comes after one of the changes. What had been synced by then is on the disk. All else may be there or not: the
+losses choose. A name (of a new file, a renamed one) is on the disk once its folder has been synced.
 """
 
 import os
-import shutil
-import signal
+import random
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from flows.run_store import RunStore
-from tests.support.ingesting import ingest, settings_in
 from tests.support.paths import ROOT
+
+_HEAD = struct.Struct("<cIIq")
+SECTOR = 512
+
+
+@dataclass(frozen=True)
+class DiskChange:
+    """One change: c create, w write, t truncate, s sync, d sync of a folder, r rename, l link, u unlink."""
+
+    kind: str
+    path: str
+    offset: int
+    data: bytes
 
 
 def build_library(folder: Path) -> Path:
-    """The library that keeps what was synced, made by the C compiler of this machine."""
+    """The library that records, made by the C compiler of this machine."""
     library = folder / "power_cut.so"
     source = Path(__file__).with_suffix(".c")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 
-def cut(folder: Path, source: Path, point: int, library: Path, loses: Callable[[str], bool]) -> bool:
-    """Ingest until write `point` and cut the power; whether there was such a write.
-
-    Files whose names `loses` accepts fall back to their last sync; the others have all that was written.
-    """
-    kept = folder / "kept"
-    kept.mkdir()
-    environment = os.environ | {
-        "LD_PRELOAD": str(library),
-        "POWER_CUT_ROOT": str(folder / "home"),
-        "POWER_CUT_KEPT": str(kept),
-        "PYTHONPATH": str(ROOT),
-    }
+def record(module: str, arguments: Sequence[str], *, root: Path, library: Path) -> list[DiskChange]:
+    """Run a module of Python to its end, and return the changes that it made to the files below `root`."""
+    log = root.with_name(f"{root.name}.log")
+    environment = {"LD_PRELOAD": str(library), "POWER_CUT_ROOT": str(root), "POWER_CUT_LOG": str(log)}
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.power_cut", folder, source, str(point)],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
         timeout=240,
     )
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr[-2000:]
-    for path in [path for path in (folder / "home").rglob("*") if path.is_file()]:
-        synced = kept / str(path).replace("/", "%")
-        if path.name.endswith("-shm"):
-            path.unlink()
-        elif not loses(path.name):
-            continue
-        elif synced.exists():
-            shutil.copyfile(synced, path)
-        else:
-            path.unlink()
-    return ended.returncode != 0
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    found = list(_changes(log.read_bytes()))
+    log.unlink()
+    return found
 
 
-def _die_at(point: int) -> None:
-    left, write = point, RunStore.write
-
-    def dying(self: RunStore, *arguments: Any, **named: Any) -> None:
-        nonlocal left
-        write(self, *arguments, **named)
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    RunStore.write = dying
+def _changes(log: bytes) -> Iterator[DiskChange]:
+    at = 0
+    while at < len(log):
+        kind, path, data, offset = _HEAD.unpack_from(log, at)
+        at += _HEAD.size
+        yield DiskChange(kind.decode(), log[at : at + path].decode(), offset, log[at + path : at + path + data])
+        at += path + data
 
 
-if __name__ == "__main__":
-    _die_at(int(sys.argv[3]))
-    ingest(settings_in(Path(sys.argv[1])), sys.argv[2])
+@dataclass
+class _File:
+    """The synced content of a file, and the changes since."""
+
+    synced: bytes = b""
+    pending: list[DiskChange] = field(default_factory=list[DiskChange])
+
+    def with_changes(self, changes: Sequence[DiskChange]) -> bytes:
+        content = bytearray(self.synced)
+        for change in changes:
+            if change.kind == "t":
+                del content[change.offset :]
+                content.extend(bytes(change.offset - len(content)))
+            else:
+                content.extend(bytes(max(0, change.offset - len(content))))
+                content[change.offset : change.offset + len(change.data)] = change.data
+        return bytes(content)
+
+
+Names = dict[str, _File]
+NameChange = Callable[[Names], None]
+
+
+class Disk:
+    """The files as they are after some changes, and as much of them as a power cut leaves."""
+
+    def __init__(self) -> None:
+        self.names: Names = {}
+        self._durable: Names = {}
+        self._renamed: list[tuple[set[str], NameChange]] = []
+        """Changes of names that are not synced, each with its folders."""
+
+    def make(self, change: DiskChange) -> None:
+        path, other = change.path, change.data.decode() if change.kind in "rl" else ""
+        match change.kind:
+            case "w" | "t":
+                if path in self.names:  # else it has been deleted
+                    self.names[path].pending.append(change)
+            case "s":
+                if path in self.names:
+                    file = self.names[path]
+                    file.synced, file.pending = file.with_changes(file.pending), []
+            case "d":
+                for folders, rename in self._renamed:
+                    if path in folders:
+                        rename(self._durable)
+                self._renamed = [each for each in self._renamed if path not in each[0]]
+            case "c":
+                made = _File()
+                self._rename({path}, lambda names: names.__setitem__(path, made))
+            case "l":
+                linked = self.names[path]
+                self._rename({other}, lambda names: names.__setitem__(other, linked))
+            case "r":
+                moved = self.names[path]
+
+                def rename(names: Names) -> None:
+                    names.pop(path, None)
+                    names[other] = moved
+
+                self._rename({path, other}, rename)
+            case _:
+                self._rename({path}, lambda names: names.pop(path, None) and None)
+
+    def _rename(self, paths: set[str], change: NameChange) -> None:
+        change(self.names)
+        self._renamed.append(({os.path.dirname(path) for path in paths}, change))
+
+    def without_unsynced(self, loses: Callable[[str], bool] = lambda name: True) -> dict[str, bytes]:
+        """The disk after a cut that lost everything unsynced of the files whose names `loses` accepts."""
+        lost = {path: file for path, file in self._durable.items() if loses(os.path.basename(path))}
+        kept = {path: file for path, file in self.names.items() if not loses(os.path.basename(path))}
+        return {path: file.synced for path, file in lost.items()} | {
+            path: file.with_changes(file.pending) for path, file in kept.items()
+        }
+
+    def with_some(self, chance: random.Random) -> dict[str, bytes]:
+        """The disk after a cut that left any of the unsynced writes, and names up to some change of theirs."""
+        names = dict(self._durable)
+        for _, rename in self._renamed[: chance.randint(0, len(self._renamed))]:
+            rename(names)
+        return {
+            path: file.with_changes([change for change in file.pending if chance.random() < 0.5])
+            for path, file in names.items()
+        }
+
+    def with_torn(self, chance: random.Random) -> dict[str, bytes]:
+        """The disk after a cut in the last write of each file: the sectors before it are there, the others are not."""
+        found: dict[str, bytes] = {}
+        for path, file in self.names.items():
+            pending = list(file.pending)
+            if pending and pending[-1].kind == "w":
+                last = pending.pop()
+                whole = chance.randint(0, len(last.data) // SECTOR) * SECTOR
+                pending.append(DiskChange("w", path, last.offset, last.data[:whole]))
+            found[path] = file.with_changes(pending)
+        return found

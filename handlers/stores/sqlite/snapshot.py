@@ -1,7 +1,7 @@
 """Arrays of the SQLite index in the memory of a process, for quick answers: passage lengths and vectors."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -166,12 +166,11 @@ def _read_vectors(connection: Connection, model: str, passages: _Passages, befor
     at, there = passages.positions(owners)
     rows, owners, documents = rows[there], owners[there], passages.documents[at[there]]
 
-    def read(keys: list[int]) -> list[bytes]:
-        table, found = schema.vectors, list[bytes]()
+    def read(keys: list[int]) -> Iterator[list[bytes]]:
+        table = schema.vectors
         for some in chunked(keys):
             vectors = select(type_coerce(table.c.vector, LargeBinary)).where(table.c.key.in_(some))
-            found += connection.scalars(vectors.order_by(table.c.key))
-        return found
+            yield list(connection.scalars(vectors.order_by(table.c.key)))
 
     return with_visible(before, rows, owners, documents, read)
 

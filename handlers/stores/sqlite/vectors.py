@@ -1,13 +1,15 @@
 """The vectors of one model in the memory of a process: those that are gone are passed over, new ones are added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
 
-ReadVectors: TypeAlias = Callable[[list[int]], list[bytes]]
-"""The vectors of rows in their order, each as little-endian float32."""
+ReadVectors: TypeAlias = Callable[[list[int]], Iterator[list[bytes]]]
+"""The vectors of rows in their order, some at a time, each as little-endian float32."""
+_BYTES = 4
 _ROOM = 8
 """One row in so many is kept free for vectors to come."""
 
@@ -49,18 +51,19 @@ def with_visible(
     Of two matrices, only the newer may be used as `before`: they may share memory.
     """
     if before is None or not len(before.rows):
-        buffer = _parsed(read(rows.tolist()))
+        blocks = read(rows.tolist())
+        first = next(blocks, [b""])
+        buffer = np.empty((len(rows), len(first[0]) // _BYTES), dtype=np.float32)
+        _write(buffer, 0, chain([first], blocks) if len(rows) else ())
         return VectorMatrix(buffer, rows, np.arange(len(rows)), passages, documents)
     is_new = ~np.isin(rows, before.rows)
     kept, fresh = rows[~is_new], rows[is_new]
-    added = _parsed(read(fresh.tolist()))
-    at, end = len(before.rows), len(before.rows) + len(fresh)
-    if len(kept) < 3 * at // 4 or end > len(before.buffer):  # a quarter is gone, or there is no room
+    at = len(before.rows)
+    if len(kept) < 3 * at // 4 or at + len(fresh) > len(before.buffer):  # a quarter is gone, or there is no room
         buffer = np.empty((len(rows) + len(rows) // _ROOM, before.dimensions), dtype=np.float32)
         buffer[: len(kept)] = before.buffer[_positions(before.rows, kept)]
-        before, at, end = VectorMatrix(buffer, kept, *[np.arange(0)] * 3), len(kept), len(rows)
-    if len(fresh):
-        before.buffer[at:end] = added
+        before, at = VectorMatrix(buffer, kept, *[np.arange(0)] * 3), len(kept)
+    _write(before.buffer, at, read(fresh.tolist()))
     held = np.concatenate([before.rows, fresh])
     listed = _positions(held, rows)
     order = np.argsort(listed)  # scores then come in the order of memory
@@ -73,5 +76,8 @@ def _positions(among: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(among, wanted, sorter=order)]
 
 
-def _parsed(vectors: list[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1) if vectors else np.zeros((0, 0))
+def _write(buffer: np.ndarray, at: int, blocks: Iterable[list[bytes]]) -> None:
+    """Write vectors into the buffer from a row on; in blocks, so that they are in memory only once."""
+    for block in blocks:
+        buffer[at : at + len(block)] = np.frombuffer(b"".join(block), dtype="<f4").reshape(len(block), -1)
+        at += len(block)

@@ -1,6 +1,11 @@
 """An index that does not exist is refused by every command and form, and only a write makes one."""
 
-from contextlib import closing
+import os
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ from deployments.cli import app
 from deployments.indexes import MissingIndex
 from handlers.stores import IndexMadeOnWrite
 from handlers.stores.protocol import IndexSources, IndexWriter
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +59,35 @@ def test_every_command_refuses_an_index_that_does_not_exist(command: str, tmp_pa
     assert "no index named 'nowhere'" in ended.stderr
     assert "braid ingest FOLDER --index nowhere" in ended.stderr
     assert not list(home.rglob("nowhere*"))
+
+
+@pytest.mark.slow
+def test_a_deployment_is_not_started_for_it(home: Path) -> None:
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with ExitStack() as stopping:
+        stopping.callback(server.server_close)
+        stopping.callback(server.shutdown)
+        ended = subprocess.run(
+            [sys.executable, "-m", "deployments", *"run search -p query=x -i nowhere --deployed".split()],
+            env=os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{server.server_port}/api", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2, ended.stderr
+    assert not [path for path in asked if "deployments" in path]
+    assert "no index named 'nowhere'" in ended.stderr
 
 
 def test_a_search_from_python_refuses_it_too(home: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -80,3 +81,19 @@ def test_an_ingestion_gives_its_balance_and_a_search_its_passages(tmp_path: Path
     code, text = braid("runs", "show", found["run_id"])
     assert code == 0
     assert "1. log.md" in text
+
+
+def test_the_file_of_a_large_output_goes_when_results_expire(speech: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("run", speech, "-p", "speech=to be", "--engine", "inline")
+    ran = braid_json(*arguments)
+    (uri,) = ran["shortened_outputs"].values()
+    file = Path(unquote(uri.removeprefix("file://")))
+    braid_json(*arguments)
+    assert file.exists()
+    monkeypatch.setenv("BRAID_KEEP_RESULTS_DAYS", "0")
+    other = braid_json(*arguments)
+    assert not file.parent.exists()
+    assert Path(unquote(next(iter(other["shortened_outputs"].values())).removeprefix("file://"))).exists()
+    shown = braid("runs", "show", ran["run_id"])[1]
+    assert "the whole value is not kept" in shown
+    assert str(file.parent) not in shown

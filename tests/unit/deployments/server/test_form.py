@@ -1,7 +1,6 @@
 """The form of a deployment: written from a request, read back, and the schema that the server checks it by."""
 
 import pytest
-from prefect.utilities.callables import parameter_schema
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.runs import Request, load_handlers
@@ -22,6 +21,7 @@ parameters:
 steps:
   - parallel: [extract_text, list_sources]
 """
+INGEST = load_catalog(load_settings()).find("ingest").pipeline
 LOADED = load_pipeline_text(PIPELINE, file="nightly.yaml")
 
 
@@ -67,7 +67,29 @@ def test_the_policy_is_asked_for_where_a_group_declares_none() -> None:
 def test_the_server_has_the_schema_of_the_flow() -> None:
     flow = make_flow(LOADED, Catalog({"nightly": LOADED}))
     schema = form_schema(LOADED.pipeline, controls_of(LOADED.pipeline))
-    assert schema == parameter_schema(flow).model_dump_for_openapi()
+    assert schema == flow.parameters.model_dump_for_openapi()
+
+
+def test_the_form_asks_in_words_and_for_the_most_important_first() -> None:
+    properties = form_schema(INGEST, controls_of(INGEST))["properties"]
+    order = sorted(properties, key=lambda name: properties[name]["position"])
+    assert order[:3] == ["source", "index", "pattern"]
+    assert order.index("force") > order.index("prune")  # `force` is advanced
+    assert order[-1] == "budget_seconds"
+    assert [properties[name]["title"] for name in ("source", "ocr", "max_concurrency", "budget_usd")] == [
+        "Source",
+        "OCR",
+        "Most steps at once",
+        "Budget: US dollars",
+    ]
+
+
+def test_what_may_be_left_out_is_a_plain_field() -> None:
+    """The UI shows two buttons and "Property is type None" for a field that may have two types."""
+    properties = form_schema(INGEST, controls_of(INGEST))["properties"]
+    assert not [name for name, field in properties.items() if "anyOf" in field or field.get("default", "") is None]
+    assert properties["only_step"]["type"] == "string"
+    assert (properties["max_concurrency"]["type"], properties["max_concurrency"]["minimum"]) == ("integer", 1)
 
 
 def test_the_description_has_the_outputs_with_their_types() -> None:

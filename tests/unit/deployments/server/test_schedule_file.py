@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deployments.catalog import Catalog
-from deployments.server.schedule_file import ScheduleEntry, duration_text, load_schedules, read_schedules
-from deployments.setting_values import InvalidSettings
+from deployments.server.schedule_file import ScheduleEntry, load_schedules, read_schedules
+from deployments.setting_values import InvalidSettings, duration_text
 from flows.errors import InvalidPipeline
 from flows.loaders import load_pipeline_text
 

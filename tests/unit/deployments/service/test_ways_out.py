@@ -118,6 +118,53 @@ def test_no_way_out_shows_what_the_tags_of_a_token_exclude(
     check_counts(answers, permitted)
 
 
+@pytest.mark.slow
+@settings(
+    max_examples=scaled(3), phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(found=documents, seen=tags.filter(bool), data=st.data())
+def test_no_way_out_changes_with_what_the_tags_of_a_token_exclude(
+    found: Sequence[Tagged],
+    seen: Mapping[str, Sequence[str]],
+    data: st.DataObject,
+    openai_server: OpenAIServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even a score or an order: from them, one could find out which words an excluded document has."""
+    where = TagFilter.of(seen)
+    permitted = [each for each in found if where.matches(each.pairs())]
+    about = data.draw(st.sampled_from(found))
+    openai_server.reset()
+    openai_server.script = lambda prompt: prompt + " [1]"
+    answers: list[dict[tuple[str, str], tuple[int, str]]] = []
+    for documents in (found, permitted):
+        with tempfile.TemporaryDirectory() as folder:
+            monkeypatch.setenv("BRAID_HOME", folder)
+            chosen = Settings(
+                home=Path(folder),
+                embedding_model="hashing",
+                openai_base_url=openai_server.base_url,
+                chat_model="scripted",
+                openai_api_key=openai_server.api_key,  # pyright: ignore[reportArgumentType]
+            )
+            make_index(chosen, "docs", documents, Path(folder, "files"))
+            token = TokenFile(chosen.tokens_file).add("ann", tags=seen)
+            ways = called("", about.secret)
+            given = asyncio.run(answered(chosen, token, ways))
+            answers.append({way: (status, without_times(text, folder)) for way, (status, text) in given.items()})
+    for way, (status, text) in answers[0].items():
+        expected = answers[1][way][1].splitlines()
+        differing = [pair for pair in zip(text.splitlines(), expected, strict=False) if pair[0] != pair[1]]
+        assert (status, differing, len(text)) == (answers[1][way][0], [], len(answers[1][way][1])), way
+
+
+def without_times(text: str, folder: str) -> str:
+    """An answer without what may differ between two runs of the same."""
+    text = re.sub(r'(\\?"(?:seconds|updated)\\?": ?)[-+.e\d]+', r"\1", text.replace(folder, "HOME"))
+    text = re.sub(r"<time [^>]*>[^<]*</time>", "", text)
+    return re.sub(r"[\d.,]+ (?:ms|s)\b", "", text)
+
+
 def check_counts(answers: Mapping[tuple[str, str], tuple[int, str]], permitted: Sequence[Tagged]) -> None:
     read = {
         way: json.loads(text)

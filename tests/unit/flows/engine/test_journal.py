@@ -131,7 +131,7 @@ def test_other_data_to_begin_with_leaves_nothing_to_take_over(registry: Registry
     run(loop(), registry, journal, {"items": [1, 2]})
     calls.clear()
     run(loop(), registry, journal, {"items": [1, 2], "more": True})
-    assert calls == [1, 2, "total"]
+    assert sorted(calls, key=str) == [1, 2, "total"]  # the items run side by side
 
 
 class Broken(Journal):

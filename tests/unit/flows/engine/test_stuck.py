@@ -21,7 +21,7 @@ from flows.engine import (
 from flows.engine.stuck import StuckWatch
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
-from flows.reports import LiveProgress
+from flows.reports import LiveProgress, StepNames
 from flows.state import Context
 
 
@@ -108,8 +108,8 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
             text.append(live.markdown())
             named.set()
 
-    live, text = LiveProgress(), list[str]()
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["hangs"]}), registry=made)
+    live, text = LiveProgress(StepNames(plan), {}), list[str]()
     watching = combine_observers(live, seen)
     result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expectation(after_s=0.05)))
     assert result.status == "succeeded"

@@ -12,7 +12,6 @@ from flows.errors import FatalError
 from flows.loaders import load_pipeline_text
 from flows.planning import make_plan
 from flows.reports import error_report
-from flows.reports.pages import plan_outline
 from flows.state import Context
 
 
@@ -90,6 +89,18 @@ async def test_a_block_of_a_data_pipeline_says_its_two_timing_lines(caplog: Any)
     assert completed in messages(caplog)
 
 
+async def test_a_plain_step_of_a_data_pipeline_that_failed_says_its_position_and_name() -> None:
+    plain = """
+steps:
+  - {type: query, name: sales, source: db, query: a, output: sales_data}
+  - {type: query, name: costs, source: db, query: b, output: cost_data}
+  - {type: parallel, name: block, steps: [{type: query, name: more, source: db, query: c, output: more}]}
+"""
+    result = await run(plain, data_registry("cost_data"))
+    messages_by_path = {one.path: one.error.message for one in result.outcomes if one.error is not None}
+    assert messages_by_path == {"1": "Pipeline step 1 (costs): connection refused"}
+
+
 async def test_a_step_of_a_data_pipeline_that_failed_is_known_by_its_position_and_name() -> None:
     result = await run(DATA, data_registry("cost_data"))
     assert result.outcomes[0].error is not None
@@ -130,10 +141,3 @@ async def test_names_of_authors_are_everywhere(registry: Registry, caplog: Any) 
 async def test_a_single_failed_step_is_no_parallel_step(registry: Registry) -> None:
     result = await run("name: p\nsteps: [broken_job]\n", registry)
     assert error_report(result.outcomes).summary == "Step failed: 0.broken_job: no such account"
-
-
-def test_the_plan_shows_names_beside_handlers(registry: Registry) -> None:
-    loaded = load_pipeline_text(NAMED, file="p.yaml", name="p")
-    outline = plan_outline(make_plan(loaded.pipeline, registry=registry, given=[]))
-    assert "- The Sales (query)" in outline
-    assert "- **fetch: 3 at once" in outline

@@ -7,10 +7,11 @@ from flows.author import Call, Registry, RunResult, handler
 from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline
-from flows.planning import make_plan
-from flows.reports import error_json, error_report
+from flows.planning import Plan, make_plan
+from flows.reports import StepNames, error_json, error_report
 from flows.reports.causes import add_hint, hint_for
-from flows.reports.errors import error_markdown, normalised
+from flows.reports.error_page import error_markdown
+from flows.reports.errors import normalised
 from flows.state import Context
 
 
@@ -20,6 +21,10 @@ def _hints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def failed_run(policy: str = "all_or_nothing") -> RunResult:
+    return await run_plan(Prepared(failing_plan(policy), Context()))
+
+
+def failing_plan(policy: str = "all_or_nothing") -> Plan:
     made = Registry()
 
     @handler(registry=made)
@@ -38,8 +43,7 @@ async def failed_run(policy: str = "all_or_nothing") -> RunResult:
 
     branches = [{"handler": "call_service", "id": f"c{i}", "options": {"number": i}} for i in range(10)]
     steps = ["sets_aside", {"parallel": branches, "policy": policy, "id": "services"}, "never"]
-    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made, given=[])
-    return await run_plan(Prepared(plan, Context()))
+    return make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made, given=[])
 
 
 async def test_ten_branches_with_two_causes_are_two_groups_and_one_line() -> None:
@@ -47,7 +51,7 @@ async def test_ten_branches_with_two_causes_are_two_groups_and_one_line() -> Non
     first = "c0: '/data/in/0.pdf' has no field 'name0'"
     known = f"services: 10 of 10 handlers failed. First failure: {first}"
     assert (
-        report.summary == f"10 steps failed. First failure: {first}; 2 item(s) set aside. First: a.pdf: page 3: no text"
+        report.summary == f"10 steps failed. First failure: {first}; 2 items set aside. First: a.pdf: page 3: no text"
     )
     assert report.groups == (("services", known),)
     assert report.never_started == 1
@@ -64,15 +68,19 @@ async def test_ten_branches_with_two_causes_are_two_groups_and_one_line() -> Non
     assert (third.kind, third.text, third.count, third.example_item) == ("set aside", "page <n>: no text", 2, "a.pdf")
 
 
-async def test_the_page_shows_count_cause_place_and_an_example_each() -> None:
+async def test_the_page_has_a_card_per_cause_with_its_places_and_what_to_do() -> None:
     report = error_report((await failed_run("best_effort")).outcomes)
-    page = error_markdown(report)
-    assert "| 5 | **FatalError**: &lt;value> has no field &lt;value> | c0, c2, c4, c6, c8 | no |" in page
-    assert "- `c1` (path 1.1): GET http://10.0.0.1/v1: connection refused after 1.5 s" in page
-    assert "- `0.sets_aside` (path 0), a.pdf: page 3: no text" in page
-    assert "What failed because of it" not in page
+    page = error_markdown(report, StepNames(failing_plan("best_effort")))
+    assert "### ✗ c0 failed, 5 times" in page
+    assert "> '/data/in/0.pdf' has no field 'name0'" in page
+    assert "- **Where**: c0 (services) (`1.0`), also c2, c4, c6, c8" in page
+    assert "- **Try again?** yes, it may pass by itself" in page
+    assert "- **What to do**: nothing listens there" in page
+    assert "### ⚠ 2 items set aside by sets\\_aside" in page
+    assert "> **a.pdf**: page 3: no text" in page
+    assert "Failed as a consequence" not in page
     assert error_json(report)["causes"][0]["steps"] == ("c0", "c2", "c4", "c6", "c8")
-    assert error_markdown(error_report([])) == "Nothing went wrong."
+    assert error_markdown(error_report([]), StepNames(failing_plan())) == ""
 
 
 async def test_a_merge_that_fails_is_a_cause_of_its_own_and_items_are_one_cause() -> None:

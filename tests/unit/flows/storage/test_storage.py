@@ -127,7 +127,7 @@ def test_a_special_file_is_left_out(tmp_path: Path, storage: Storage):
         (lambda storage, root: storage.delete("/", recursive=True), "never deleted"),
         (lambda storage, root: storage.delete("s3://bucket", recursive=True), "never deleted"),
         (lambda storage, root: storage.delete("memory://x", recursive=True), "never deleted"),
-        (lambda storage, root: storage.read("gs://bucket/a"), "no storage for 'gs'; use a path"),
+        (lambda storage, root: storage.read("gopher://host/a"), "no storage for 'gopher'; use a path"),
         (lambda storage, root: storage.read("s3:///a"), "names no bucket"),
         (lambda storage, root: storage.read(""), "no path or URL"),
         (lambda storage, root: storage.read("a\0b"), "no path or URL"),

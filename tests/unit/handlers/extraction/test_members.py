@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.extraction import Unreadable, list_members, parent_of, read_source, split_member
+from handlers.extraction import Unreadable, fetch_source, list_members, parent_of, split_member
 from handlers.extraction.readers.archive import ArchiveLimits, archived
 from tests.support.archives import COMPRESSED, make_mail, make_tar, make_zip
 from tests.support.documents import make_call
@@ -31,8 +31,8 @@ def test_the_files_in_an_archive_are_listed_and_read(name: str, data: bytes):
     found = list_members(f"{root}/{name}", call)
     assert [(member.name, member.size) for member in found] == [("b.txt", 10), ("big.bin", 10), ("folder/a.md", 12)]
     assert len({member.mark for member in found}) == 3
-    assert read_source(f"{root}/{name}!/folder/a.md", call) == b"# words of a"
-    assert read_source(f"{root}/{name}!/b.txt", call, max_bytes=10) == b"words of b"
+    assert fetch_source(f"{root}/{name}!/folder/a.md", call).data == b"# words of a"
+    assert fetch_source(f"{root}/{name}!/b.txt", call, max_bytes=10).data == b"words of b"
 
 
 @pytest.mark.parametrize("suffix", COMPRESSED)
@@ -40,24 +40,24 @@ def test_a_compressed_file_holds_one(suffix: str):
     call, root = make_call({f"report.txt{suffix}": COMPRESSED[suffix](b"words")})
     uri = f"{root}/report.txt{suffix}"
     assert [member.name for member in list_members(uri, call)] == ["report.txt"]
-    assert read_source(f"{uri}!/report.txt", call) == b"words"
+    assert fetch_source(f"{uri}!/report.txt", call).data == b"words"
 
 
 def test_containers_lie_in_each_other():
     mail = make_mail("Hello", {"offer.txt": b"the offer", "more.zip": make_zip({"deep.txt": b"deep words"})})
     call, root = make_call({"a.zip": make_zip({"mails/m.eml": mail})})
     assert [member.name for member in list_members(f"{root}/a.zip!/mails/m.eml", call)] == ["more.zip", "offer.txt"]
-    assert read_source(f"{root}/a.zip!/mails/m.eml!/offer.txt", call) == b"the offer"
-    assert read_source(f"{root}/a.zip!/mails/m.eml!/more.zip!/deep.txt", call) == b"deep words"
+    assert fetch_source(f"{root}/a.zip!/mails/m.eml!/offer.txt", call).data == b"the offer"
+    assert fetch_source(f"{root}/a.zip!/mails/m.eml!/more.zip!/deep.txt", call).data == b"deep words"
 
 
 def test_a_changed_archive_is_opened_anew(tmp_path: Path):
     call, _ = make_call()
     path = tmp_path / "a.zip"
     path.write_bytes(make_zip({"a.txt": b"old"}))
-    assert read_source(f"file://{path}!/a.txt", call) == b"old"
+    assert fetch_source(f"file://{path}!/a.txt", call).data == b"old"
     path.write_bytes(make_zip({"a.txt": b"new words"}))
-    assert read_source(f"file://{path}!/a.txt", call) == b"new words"
+    assert fetch_source(f"file://{path}!/a.txt", call).data == b"new words"
 
 
 def test_uris_are_split_at_containers_only():
@@ -73,7 +73,7 @@ def test_names_never_lead_out_and_never_collide():
     call, root = make_call({"a.zip": make_zip(files)})
     names = [member.name for member in list_members(f"{root}/a.zip", call)]
     assert names == ["etc/a (2).txt", "etc/a (3).txt", "etc/a.txt", "x.zip%21/b.txt"]
-    contents = {read_source(f"{root}/a.zip!/{name}", call) for name in names}
+    contents = {fetch_source(f"{root}/a.zip!/{name}", call).data for name in names}
     assert contents == {b"1", b"2", b"3", b"4"}
 
 
@@ -106,8 +106,8 @@ def test_a_broken_archive_has_a_reason_and_a_broken_member_costs_no_other():
         with pytest.raises(Unreadable, match="is damaged"):
             list_members(f"{root}/{name}", call)
     with pytest.raises(Unreadable, match="damaged inside its archive"):
-        read_source(f"{root}/bad.zip!/a.txt", call)
-    assert read_source(f"{root}/bad.zip!/b.txt", call) == b"more"
+        fetch_source(f"{root}/bad.zip!/a.txt", call)
+    assert fetch_source(f"{root}/bad.zip!/b.txt", call).data == b"more"
 
 
 def test_an_encrypted_member_has_a_reason():
@@ -118,4 +118,4 @@ def test_an_encrypted_member_has_a_reason():
     call, root = make_call({"a.zip": bytes(data)})
     assert [member.name for member in list_members(f"{root}/a.zip", call)] == ["a.txt"]
     with pytest.raises(Unreadable, match="needs a password"):
-        read_source(f"{root}/a.zip!/a.txt", call)
+        fetch_source(f"{root}/a.zip!/a.txt", call)

@@ -3,7 +3,7 @@
 import hashlib
 import tracemalloc
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -130,6 +130,7 @@ def test_a_listing_longer_than_a_page_is_compared_whole() -> None:
         "listed": 1200,
         "unchanged": 1200,
         "process": 0,
+        "changed": 0,
         "refresh": 0,
         "quarantined": 0,
         "restate": 0,
@@ -149,7 +150,7 @@ class Endless(Storage):
         super().__init__()
         self.files = files
 
-    def survey(self, url: str, *, pattern: str = "**/*", including: Collection[str] = ()) -> Iterator[StoredObject]:
+    def survey(self, url: str, **_: object) -> Iterator[StoredObject]:
         for number in range(self.files):
             name = f"{number:07}.txt"
             yield StoredObject(f"{url}/{name}", name, 1000, 1.0, None)

@@ -1,4 +1,4 @@
-"""Files as a source: every object below a folder or prefix is listed for ingestion, or left out by a rule."""
+"""`list_sources`: every document of a source is listed for ingestion, or left out by a rule."""
 
 import time
 import unicodedata
@@ -11,17 +11,29 @@ from pathlib import PurePosixPath
 from flows.author import Call, handler
 from flows.errors import FatalError
 from flows.state import DiskSequence, Spool
-from flows.storage import PassedOver, Storage, StoredObject, canonical_uri, glob_filter
-from handlers.extraction import OcrMode, formats_shown, inside, is_picture, mime_type_of, recognition_of
-from handlers.records import LeftOut, SourceFile
+from flows.storage import PassedOver, Storage, canonical_uri, glob_filter
+from handlers.extraction import (
+    OcrMode,
+    formats_shown,
+    inside,
+    is_known,
+    is_picture,
+    mime_type_of,
+    recognition_of,
+    split_member,
+)
+from handlers.records import LeftOut, SourceFile, stable_id
 from handlers.sources.coverage import Coverage
 from handlers.sources.manifests import is_manifest, read_manifest
 from handlers.sources.members import Containers
+from handlers.sources.opening import sources_of
+from handlers.sources.protocol import Listed
 from handlers.sources.registering import register, registered
 from handlers.sources.rules import RULES
-from handlers.sources.sidecars import SIDECARS, Tagging, is_sidecar
-from handlers.sources.tagging import tag_files
+from handlers.sources.sidecars import Tagging, is_sidecar
+from handlers.sources.tagging import tag_files, values_by_tag
 from handlers.stores import SourceRecord
+from handlers.tags import check_tags
 
 HIDDEN = ("**/.*", "**/.*/**", "**/~$*", "**/__MACOSX/**", "**/Thumbs.db")
 """Never worth ingesting: hidden files and folders, lock files of office programs."""
@@ -44,13 +56,13 @@ def list_sources(
     ocr: OcrMode = "auto",
     call: Call,
 ) -> Sequence[SourceFile]:
-    """The files to ingest below a folder, file or `s3://` prefix, sorted by name.
+    """The documents of a source to ingest, sorted by name; `source` is a path, or the URL of a place of any kind.
 
     `pattern` and `exclude` are globs against the path below `source`: `*` stays within a folder, `**/` is any
     number of folders. Every other object is left out by one of the rules in `handlers.sources.rules`; `limit` keeps the
-    first files. All files get `tags`, those of other sources of the index that hold them, and those of folders and
-    sidecar files (see `handlers.sources.sidecars`). Pictures are files to ingest if `ocr` is not `never` and an engine
-    is installed. Archives and mails are listed with the files that they hold.
+    first files. All files get `tags`, those of other sources of the index that hold them, those of folders and
+    sidecar files (see `handlers.sources.sidecars`), and those that the source itself knows. Pictures are files to
+    ingest if `ocr` is not `never` and an engine is installed. Archives and mails are listed with the files in them.
 
     The source is noted in the index, with everything that it leaves out. The listing is on disk (see
     `flows.state.disk_sequences`) and may be of any length.
@@ -67,26 +79,30 @@ def list_sources(
     given = Tagging(tags or {}).of("")
     pictures = ocr != "never" and recognition_of(call).engine is not None
     rules = f"{pattern} {list(exclude)} {max_document_bytes} {pictures}"
-    containers = Containers(call, canonical_uri(Storage.join(source)), pattern, rules)
-    survey = _Survey([(glob_filter(glob), glob) for glob in exclude], max_document_bytes, pictures, containers)
-    for found in storage.survey(source, pattern=pattern, including=SIDECARS):
+    sources = sources_of(call)
+    place = sources.at(source)
+    containers = Containers(call, place.root, pattern, rules)
+    globs = [(glob_filter(glob), glob) for glob in exclude]
+    survey = _Survey(place.root, glob_filter(pattern), globs, max_document_bytes, pictures, containers)
+    survey.is_stored = sources.is_stored(place.root)
+    for page in place.pages(survey.accepts):
         call.check_cancelled()
-        survey.add(found)
+        for found in page:
+            survey.add(found)
     files = survey.finish(limit)
     if not len(files):
         raise FatalError(_nothing_to_ingest(source, pattern, survey.counts))
-    record = _record_of(source, files, SourceRecord("", pattern, tuple(exclude), given, run_id=call.run_id))
+    record = _record_of(place.root, files, SourceRecord("", pattern, tuple(exclude), given, run_id=call.run_id))
     known = registered(call)
     coverage = Coverage([*(each for each in known if not _is_same(each, record)), record])
-    files = tag_files(files, record, coverage, storage, survey.sidecars)
+    files = tag_files(files, record, coverage, sources, survey.sidecars)
     register(record, known, survey.left_out.finish(), call)
     call.logger.info("%s: %d files to ingest%s", source, len(files), survey.describe())
     return files
 
 
-def _record_of(source: str, files: Sequence[SourceFile], record: SourceRecord) -> SourceRecord:
+def _record_of(root: str, files: Sequence[SourceFile], record: SourceRecord) -> SourceRecord:
     """The record with its URI; neither pattern nor exclusions apply to a single file."""
-    root = canonical_uri(Storage.join(source))
     if canonical_uri(files[0].uri) == root:
         return replace(record, uri=root, pattern="**/*", exclude=(), is_folder=False)
     return replace(record, uri=root)
@@ -100,6 +116,8 @@ def _is_same(one: SourceRecord, other: SourceRecord) -> bool:
 class _Survey:
     """Sorts the objects of a source into files to ingest, sidecars, and those that a rule leaves out."""
 
+    root: str
+    accepts: Callable[[str], bool]
     excluded: Sequence[tuple[Callable[[str], bool], str]]
     max_bytes: int | None
     pictures: bool
@@ -116,8 +134,10 @@ class _Survey:
     is_ascii: bool = True
     """Whether all names of files are."""
     now: float = field(default_factory=time.time)
+    is_stored: bool = True
+    """Whether the URI of a file is all that is needed to open it."""
 
-    def add(self, found: StoredObject | PassedOver) -> None:
+    def add(self, found: Listed | PassedOver) -> None:
         if isinstance(found, PassedOver):
             self._leave_out(found, found.rule, found.reason)
         elif is_sidecar(found.name):
@@ -125,19 +145,35 @@ class _Survey:
             self._leave_out(found, "sidecar", RULES["sidecar"])
         elif (glob := next((glob for matches, glob in self.excluded if matches(found.name)), None)) is not None:
             self._leave_out(found, "hidden" if glob in HIDDEN else "excluded", f"fits {glob}")
-        elif mime_type_of(found.name) is None or (is_picture(found.name) and not self.pictures):
+        elif not self._fits(found):
+            self._leave_out(found, "pattern", "does not fit the pattern")
+        elif not self._is_readable(found):
             suffix = PurePosixPath(found.name).suffix.lower() or "no suffix"
             self.suffixes[suffix] += 1
             self._leave_out(found, "format", suffix)
         elif found.size == 0:
             self._leave_out(found, "empty", RULES["empty"])
-        elif self.max_bytes is not None and found.size > self.max_bytes:
+        elif self.max_bytes is not None and (found.size or 0) > self.max_bytes:
             self._leave_out(found, "size", f"{found.size:,} bytes, more than {self.max_bytes:,} (max_document_bytes)")
         else:
             settled = found.modified is not None and found.modified < self.now - SETTLED_S
-            certain = settled or found.etag is not None
+            token = found.token if self.is_stored or found.token is None else stable_id(found.token)
             self.is_ascii = self.is_ascii and found.name.isascii()
-            self._add_file(SourceFile(found.uri, found.name, found.size, found.modified, found.etag, certain=certain))
+            file = SourceFile(
+                found.uri, found.name, found.size or 0, found.modified, token, certain=settled or bool(token)
+            )
+            tags = check_tags(found.tags) if found.tags else ()
+            source = "" if self.is_stored else self.root
+            self._add_file(replace(file, tags=tags, mime_type=found.mime_type, source=source))
+
+    def _fits(self, found: Listed) -> bool:
+        """Whether the pattern wants it; storage has looked already, and it does not apply to a single document."""
+        return self.is_stored or self.accepts(found.name) or found.uri == self.root or bool(split_member(found.uri)[1])
+
+    def _is_readable(self, found: Listed) -> bool:
+        if found.mime_type:
+            return is_known(found.mime_type)
+        return mime_type_of(found.name) is not None and (self.pictures or not is_picture(found.name))
 
     def _add_file(self, file: SourceFile) -> None:
         """List a file, and after it the files that it holds if it is an archive or a mail."""
@@ -146,18 +182,18 @@ class _Survey:
             return
         known = self.containers.recalled(file)
         if known is not None:
-            self._add_known([known.container, *known.members])
+            self._add_known([known.container, *(_as_inside(each, file) for each in known.members)])
             for each in known.left_out:
                 self._leave_out(each, each.rule, each.reason)
             return
         members = self.containers.members(file)
         if members is None:  # what is known of it stays as it is
-            self._add_known([file, *self.containers.as_known(file)])
+            self._add_known([file, *(_as_inside(each, file) for each in self.containers.as_known(file))])
             return
         before = len(self.files)
         for each in members:
             uri, name = inside(file.uri, each.name), inside(file.name, each.name)
-            self.add(StoredObject(uri, name, each.size, each.modified, each.mark))
+            self.add(Listed(uri, name, each.mark, each.size, each.modified, tags=values_by_tag(file.tags)))
         self.files.add(self.containers.counted(file, len(self.files) - before))
 
     def _add_known(self, files: Sequence[SourceFile]) -> None:
@@ -193,9 +229,14 @@ class _Survey:
                 taken += 1
                 yield chosen
 
-    def _leave_out(self, found: StoredObject | PassedOver | SourceFile | LeftOut, rule: str, reason: str) -> None:
+    def _leave_out(self, found: Listed | PassedOver | SourceFile | LeftOut, rule: str, reason: str) -> None:
         self.counts[rule] += 1
         self.left_out.add(LeftOut(found.uri, found.name, rule, reason))
+
+
+def _as_inside(member: SourceFile, container: SourceFile) -> SourceFile:
+    """A member as it is now, with what it has of its container."""
+    return replace(member, tags=container.tags, source=container.source)
 
 
 def _composed_name(file: SourceFile) -> str:

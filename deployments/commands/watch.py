@@ -1,0 +1,115 @@
+"""`braid watch`: ingests named sources as they change: folders within a second or two, all others by looking again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from filelock import FileLock, Timeout
+
+from deployments.catalog import Catalog, load_catalog
+from deployments.commands.common import reported, stderr
+from deployments.commands.execution import EngineOption, run_watched
+from deployments.runs import Request, load_handlers
+from deployments.settings import Settings, load_settings
+from deployments.source_file import NamedSource, find_source, load_sources
+from flows.errors import OrchestrationError
+from flows.running import Engine
+
+Ingest = Callable[[NamedSource], Awaitable[None]]
+
+
+@reported
+def watch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sources; by default, all.")] = None,
+    every: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How often places without events are listed.")
+    ] = 60.0,
+    engine: EngineOption = "inline",
+) -> None:
+    """Ingest the sources of sources.yaml now, and again as soon as something in them changes, until Ctrl-C.
+
+    Folders report changes by themselves (pip install 'braid-pipelines[watch]'); all other places are listed again
+    after --every seconds, which costs nothing for what is unchanged.
+
+    Examples:
+
+      braid watch
+
+      braid watch inbox handbook --every 300
+    """
+    settings = load_settings()
+    load_handlers(settings)
+    known = load_sources(settings)
+    chosen = [find_source(known, name) for name in names] if names else list(known.values())
+    if not chosen:
+        raise OrchestrationError("there is nothing to watch: sources.yaml names no source")
+    catalog = load_catalog(settings)
+
+    async def ingest(source: NamedSource) -> None:
+        await asyncio.to_thread(ingest_once, source, settings, catalog, engine)
+
+    asyncio.run(watch_places(chosen, ingest, every_s=every))
+
+
+def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
+    """Ingest a source; what another watcher of this machine is ingesting already is left to it."""
+    locks = settings.home.absolute() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(locks / f"source-{source.name}.lock", timeout=0):
+            request = Request(catalog.find("ingest"), source.parameters, index=source.index, engine=engine)
+            result = run_watched(request, settings=settings, catalog=catalog, quiet=True)
+    except Timeout:
+        stderr().print(f"{source.name}: is being ingested by another process", style="dim", markup=False)
+    except OrchestrationError as error:
+        stderr().print(f"{source.name}: {error}", style="bold red", markup=False)
+    else:
+        balance = result.context.data.get("balance") or {}
+        counts = ", ".join(f"{balance[name]:,} {name.replace('_', ' ')}" for name in _COUNTED if name in balance)
+        stderr().print(f"{source.name}: {result.status}{f', {counts}' if counts else ''}", markup=False)
+
+
+_COUNTED = ("processed", "unchanged", "set_aside")
+
+
+async def watch_places(sources: Iterable[NamedSource], ingest: Ingest, *, every_s: float) -> None:
+    """Ingest each source now and whenever it changes; changes while it is ingested lead to one more ingestion."""
+
+    async def follow(source: NamedSource) -> None:
+        await ingest(source)
+        async for _ in _changes(source, every_s):
+            await ingest(source)
+
+    async with asyncio.TaskGroup() as group:
+        for source in sources:
+            group.create_task(follow(source))
+
+
+async def _changes(source: NamedSource, every_s: float) -> AsyncIterator[object]:
+    """One item each time something may have changed; several changes while nobody asks are one."""
+    folder = Path(source.root.removeprefix("file://")) if source.root.startswith("file://") else None
+    if folder is None or not folder.exists():
+        while True:
+            await asyncio.sleep(every_s)
+            yield None
+    try:
+        from watchfiles import awatch
+    except ImportError as error:
+        raise OrchestrationError(
+            "watchfiles is not installed; install it with: pip install 'braid-pipelines[watch]'"
+        ) from error
+    changed = asyncio.Event()
+
+    async def note() -> None:
+        async for seen in awatch(folder, debounce=1000, step=100):
+            if seen:
+                changed.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(note())
+        while True:
+            await changed.wait()
+            changed.clear()
+            yield None

@@ -1,0 +1,84 @@
+"""How fresh the named sources are: when each was last ingested well, and whether that is within its promise."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deployments.indexes import MissingIndex, require_index
+from deployments.settings import Settings
+from deployments.source_file import NamedSource, load_sources
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """The state of a source."""
+
+    name: str
+    kind: str
+    place: str
+    index: str
+    good_at: float | None
+    """When the last good ingestion ended, in seconds since 1970; None if there was none."""
+    run_id: str
+    """The last ingestion, good or not."""
+    age_s: float | None
+    fresh_within_s: float | None
+    is_stale: bool
+    """Whether the promise is broken; a source without one is never stale."""
+    seen: int
+    set_aside: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def freshness_of(settings: Settings, sources: Iterable[NamedSource] | None = None) -> list[Freshness]:
+    """The state of every named source, in the order of the file; those given, if they are.
+
+    Raises:
+        InvalidPipeline: the file has problems.
+    """
+    chosen = load_sources(settings).values() if sources is None else sources
+    balances: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
+    found: list[Freshness] = []
+    for source in chosen:
+        if source.index not in balances:
+            balances[source.index] = _balances(settings, source.index)
+        known = balances[source.index]
+        balance = known.get((source.root, source.entry.pattern or "**/*")) or known.get((source.root, "**/*")) or {}
+        found.append(_freshness(source, balance, time.time()))
+    return found
+
+
+def _freshness(source: NamedSource, balance: Mapping[str, Any], now: float) -> Freshness:
+    good_at, promise = balance.get("good_at"), source.entry.fresh_within
+    age = None if good_at is None else max(0.0, now - good_at)
+    return Freshness(
+        name=source.name,
+        kind=source.kind,
+        place=source.entry.place,
+        index=source.index,
+        good_at=good_at,
+        run_id=str(balance.get("run_id") or ""),
+        age_s=age,
+        fresh_within_s=promise,
+        is_stale=promise is not None and (age is None or age > promise),
+        seen=int(balance.get("seen") or 0),
+        set_aside=int(balance.get("set_aside") or 0),
+    )
+
+
+def _balances(settings: Settings, index: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The last balances of an index by source and pattern; none if there is no such index."""
+    from handlers.stores import open_index
+
+    try:
+        require_index(settings, index)
+    except MissingIndex:
+        return {}
+    store = open_index(settings.index_location(index))
+    try:
+        return {(each.uri, each.pattern): each.balance for each in store.sources() if each.balance}
+    finally:
+        store.close()

@@ -1,0 +1,120 @@
+"""An automation per named source: it fires when the source is not fresh as promised, or its ingestion went wrong."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.events.actions import DoNothing, SendNotification
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+
+from deployments.runs import FAILED, FINISHED, SET_ASIDE, resource_of
+from deployments.source_file import NamedSource
+from flows.errors import OrchestrationError
+
+_STALE = "is not fresh as promised"
+_WRONG = "was not ingested well"
+
+
+async def install_source_automations(
+    client: PrefectClient, sources: Iterable[NamedSource], project: str, *, dry_run: bool = False
+) -> list[str]:
+    """Bring the automations of sources to what `sources.yaml` says; returns a line for each that differed.
+
+    One that was switched off stays off. Automations of sources that are no longer named are removed.
+
+    Raises:
+        OrchestrationError: a source names a notification block that the server does not have.
+    """
+    prefix = f"Braid, {project}: source "
+    wanted: dict[str, AutomationCore] = {}
+    for source in sources:
+        for automation in await _automations(client, source, prefix):
+            wanted[automation.name] = automation
+    known = {each.name: each for each in await client.read_automations() if each.name.startswith(prefix)}
+    changes: list[str] = []
+    for name, automation in wanted.items():
+        old = known.get(name)
+        if old is None:
+            changes.append(f"automation {name!r}")
+            if not dry_run:
+                await client.create_automation(automation)
+        elif _comparable(old) != _comparable(automation):
+            changes.append(f"automation {name!r}: changed")
+            if not dry_run:
+                await client.update_automation(old.id, automation.model_copy(update={"enabled": old.enabled}))
+    for name, old in known.items():
+        if name not in wanted:
+            changes.append(f"automation {name!r}: removed")
+            if not dry_run:
+                await client.delete_automation(old.id)
+    return changes
+
+
+async def _automations(client: PrefectClient, source: NamedSource, prefix: str) -> list[AutomationCore]:
+    entry = source.entry
+    actions = await _actions(client, source)
+    found: list[AutomationCore] = []
+    match = {"prefect.resource.id": resource_of(source.name)}
+    if entry.fresh_within is not None:
+        # It waits for the next good ingestion after each; what was never ingested is shown by `braid sources`.
+        name = f"{prefix}{source.name} {_STALE}"
+        found.append(_automation(name, source, actions, match, _trigger({FINISHED}, entry.fresh_within)))
+    if entry.notify is not None or entry.max_set_aside_share is not None:
+        name = f"{prefix}{source.name} {_WRONG}"
+        found.append(_automation(name, source, actions, match, _trigger({FAILED, SET_ASIDE})))
+    return found
+
+
+def _trigger(expected: set[str], within_s: float | None = None) -> dict[str, Any]:
+    """When one of these events comes; with `within_s`, when none has come for so long after the last one."""
+    proactive = within_s is not None
+    return {
+        "after": expected if proactive else set(),
+        "expect": expected,
+        "posture": Posture.Proactive if proactive else Posture.Reactive,
+        "within": timedelta(seconds=within_s or 0),
+    }
+
+
+def _automation(
+    name: str, source: NamedSource, actions: list[Any], match: dict[str, str], when: dict[str, Any]
+) -> AutomationCore:
+    fields = {"match": match, "for_each": {"prefect.resource.id"}, "threshold": 1, **when}
+    trigger: Any = EventTrigger.model_validate(fields)
+    return AutomationCore(
+        name=name,
+        description=f"Made by `braid deploy` from sources.yaml, for the index {source.index!r}.",
+        enabled=True,
+        trigger=trigger,
+        actions=actions,
+    )
+
+
+async def _actions(client: PrefectClient, source: NamedSource) -> list[Any]:
+    """A notification by the block that the source names, as `custom-webhook/alerts`; without one, none."""
+    if source.entry.notify is None:
+        return [DoNothing()]
+    kind, _, name = source.entry.notify.partition("/")
+    try:
+        block = await client.read_block_document_by_name(name, kind)
+    except Exception as error:
+        raise OrchestrationError(
+            f"the source {source.name!r} names the notification block {source.entry.notify!r}, which the Prefect "
+            "server does not have; create it there (Blocks), as TYPE/NAME, for example slack-webhook/alerts"
+        ) from error
+    body = (
+        "Source {{ event.resource.name }}: {{ event.event }}. Seen {{ event.payload.seen }}, processed "
+        "{{ event.payload.processed }}, set aside {{ event.payload.set_aside }}. Run {{ event.payload.run_id }}."
+    )
+    return [SendNotification(block_document_id=block.id, subject=f"Braid: source {source.name}", body=body)]
+
+
+def _comparable(automation: AutomationCore | Automation) -> dict[str, Any]:
+    """The parts of an automation that we set, in one order."""
+    parts = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
+    trigger = parts["trigger"]
+    for name in ("after", "expect", "for_each"):
+        trigger[name] = sorted(trigger[name])
+    trigger.pop("id", None)
+    return parts

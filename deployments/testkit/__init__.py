@@ -1,0 +1,6 @@
+"""Checks that every kind of source must pass, for the kinds of your own too."""
+
+from deployments.testkit.places import Fault, Place
+from deployments.testkit.source_checks import CHECKS, SourceKit
+
+__all__ = ["CHECKS", "Fault", "Place", "SourceKit"]

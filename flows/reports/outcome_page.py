@@ -1,0 +1,90 @@
+"""How every step of a run ended: what did not succeed first, a row per step with the counts of its calls."""
+
+from collections.abc import Sequence
+
+from flows.author import RunResult, add_up, cost_text
+from flows.reports.names import StepNames
+from flows.reports.summary import StepSummary, step_summaries
+from flows.reports.tables import cell, counted, markdown_table, time_text
+
+MAX_ROWS = 300
+SIGNS = {
+    "succeeded": "✓",
+    "failed": "✗",
+    "timed_out": "✗",
+    "abandoned": "✗",
+    "cancelled": "■",
+    "skipped": "–",
+}
+
+
+def outcome_markdown(result: RunResult, names: StepNames) -> str:
+    """Tables of the steps that failed, were stopped, succeeded and were not needed, and of what was set aside."""
+    steps = step_summaries(result.outcomes)
+    parts = (
+        ("Failed", [step for step in steps if step.failed]),
+        ("Stopped, or not started because of that", [step for step in steps if step.status == "cancelled"]),
+        ("Succeeded", [step for step in steps if step.status == "succeeded"]),
+    )
+    lines = [f"**{result.pipeline}** `{result.run_id}` {result.status} in {time_text(result.seconds)}."]
+    for title, found in parts:
+        if found:
+            lines += ["", f"### {SIGNS[found[0].status]} {title} ({len(found):,})", "", *_table(found, names)]
+    skipped = [step for step in steps if step.status == "skipped"]
+    if skipped:
+        lines += ["", f"### – Not needed ({len(skipped):,})", ""]
+        lines += [f"- `{names.step(s.path, s.calls[0].id)}`: {cell(s.first_why)}" for s in skipped[:MAX_ROWS]]
+    lines += _bad_groups(result, names)
+    if result.failures:
+        lines += ["", f"### Set aside ({len(result.failures):,})", ""]
+        rows = [(cell(f.item), cell(f.step_id.rpartition(".")[2]), cell(f.error)) for f in result.failures[:MAX_ROWS]]
+        lines += markdown_table(("item", "by the step", "why"), rows)
+    return "\n".join(lines)
+
+
+def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
+    costs = any(call.cost for step in steps for call in step.calls)
+    whys = any(step.first_why or step.aside for step in steps)
+    head = ["", "step", "calls >", "work >", "waited >", "attempts >"]
+    head += ["cost"] if costs else []
+    head += ["why"] if whys else []
+    rows: list[list[str]] = []
+    for step in steps[:MAX_ROWS]:
+        calls = [call for call in step.calls if not call.reused]
+        good = sum(call.status == step.status for call in step.calls)
+        group = names.group(step.path)
+        rows.append(
+            [
+                SIGNS[step.status],
+                cell(names.step(step.path, step.calls[0].id)) + (f" ({cell(group)})" if group else ""),
+                str(good) if good == len(step.calls) else f"{good} of {len(step.calls)}",
+                time_text(sum(call.seconds for call in calls)),
+                time_text(waited) if (waited := sum(call.waited_s for call in calls)) >= 0.1 else "",
+                str(sum(call.attempts for call in calls)) if calls else "taken over",
+                *([cell(cost_text(add_up(call.cost for call in calls)))] if costs else []),
+                *([cell(_why(step))] if whys else []),
+            ]
+        )
+    lines = markdown_table(head, rows)
+    return [*lines, "", f"and {len(steps) - MAX_ROWS:,} more"] if len(steps) > MAX_ROWS else lines
+
+
+def _why(step: StepSummary) -> str:
+    aside = f"{counted(step.aside, 'item')} set aside" if step.aside else ""
+    return "; ".join(part for part in (step.first_why, aside) if part)
+
+
+def _bad_groups(result: RunResult, names: StepNames) -> list[str]:
+    """The groups, loops and sub-pipelines that failed, and why."""
+    bad = [
+        outcome
+        for outcome in result.outcomes
+        if outcome.kind in ("group", "pipeline") and outcome.status in ("failed", "timed_out")
+    ]
+    if not bad:
+        return []
+    rows = [
+        (cell(names.step(each.path, each.id)), each.status.replace("_", " "), cell(each.reason, most=400))
+        for each in bad[:MAX_ROWS]
+    ]
+    return ["", f"### ✗ Groups that failed ({len(bad):,})", "", *markdown_table(("group", "ended", "why"), rows)]

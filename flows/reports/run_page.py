@@ -1,0 +1,86 @@
+"""The first page of a run that has ended: what came of it, what failed, what to do, a chart, links to the rest."""
+
+from collections.abc import Iterator, Sequence
+
+from flows.author import RunResult, cost_text
+from flows.planning import Plan
+from flows.reports.critical_path import critical_path
+from flows.reports.error_page import cause_title
+from flows.reports.errors import error_report
+from flows.reports.names import StepNames
+from flows.reports.pages import Page
+from flows.reports.summary import what_came_of_it
+from flows.reports.tables import escaped, shortened, time_text
+from flows.reports.timing import timing_picture, timing_sentence
+
+MAX_CAUSES, MAX_RESULT = 5, 6_000
+_SIGNS = {"succeeded": "✓", "partial": "⚠", "failed": "✗"}
+_WORDS = {"succeeded": "Succeeded", "partial": "Succeeded in part", "failed": "Failed"}
+_TITLES = {
+    "result": "the whole result",
+    "errors": "all errors",
+    "outcomes": "every step",
+    "timing": "timing",
+    "cost": "cost",
+    "plan": "plan",
+}
+RUN_PAGE = "run"
+
+
+def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Page:
+    """The page; `pages` are the others, each with its address, which may be empty."""
+    return Page(RUN_PAGE, "What came of the run", "\n".join(_lines(plan, result, pages)).strip())
+
+
+def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Iterator[str]:
+    names = StepNames(plan).learn(result.outcomes)
+    yield f"## {_SIGNS[result.status]} {_WORDS[result.status]} in {time_text(result.seconds)}"
+    yield ""
+    yield f"**{escaped(what_came_of_it(result))}**"
+    yield ""
+    if result.cost:
+        yield f"It cost {escaped(cost_text(result.cost))}."
+        yield ""
+    yield from _errors(result, names)
+    outputs = next((page.markdown for page, _ in pages if page.key == "result"), "")
+    if outputs and len(outputs) <= MAX_RESULT:
+        yield "## Result"
+        yield ""
+        yield outputs
+        yield ""
+    yield from _chart(result, names)
+    linked = [f"[{_TITLES.get(page.key, page.key)}]({address})" for page, address in pages if address]
+    if linked:
+        yield f"More: {' · '.join(linked)}"
+        yield ""
+    yield f"Run `{result.run_id}`; in a terminal: `braid runs show {result.run_id}`"
+
+
+def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
+    report = error_report(result.outcomes)
+    if not report.summary:
+        return
+    yield "## What went wrong, and what to do"
+    yield ""
+    for cause in report.causes[:MAX_CAUSES]:
+        yield f"- **{escaped(cause_title(cause, names))}**: {escaped(shortened(cause.example, 400))}"
+        if cause.hint:
+            yield f"  - {escaped(cause.hint)}"
+    if len(report.causes) > MAX_CAUSES:
+        yield f"- and {len(report.causes) - MAX_CAUSES} more causes"
+    if result.status == "failed" and not result.stopped:
+        yield f"- When that is mended: **Retry** in this UI, or `braid resume {result.run_id}`; what succeeded is kept"
+    yield ""
+
+
+def _chart(result: RunResult, names: StepNames) -> Iterator[str]:
+    ran = [outcome for outcome in result.outcomes if outcome.is_leaf and outcome.asked is not None]
+    if not ran:
+        return
+    path = critical_path(result.outcomes, started=result.started)
+    yield "## Where the time went"
+    yield ""
+    yield timing_sentence(ran, result.seconds)
+    yield ""
+    yield timing_picture(result.outcomes, path, started=result.started, seconds=result.seconds, names=names)
+    yield ""

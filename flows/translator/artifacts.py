@@ -1,0 +1,99 @@
+"""The pages of a flow run in Prefect's UI: its plan, how far it is while it runs, and what came of it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from uuid import UUID
+
+from prefect import get_client
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.context import FlowRunContext
+from prefect.settings import get_current_settings
+
+from flows.author import RunResult
+from flows.engine import Prepared
+from flows.planning import Plan
+from flows.reports import RUN_PAGE, LiveProgress, Page, plan_page, run_page, run_pages
+
+logger = logging.getLogger(__name__)
+PROGRESS_EVERY_S = 3.0
+PAGE_S = 20.0
+"""How long a page may take to be written."""
+
+
+class RunPages:
+    """The pages of one flow run. The first, `braid-run`, is written at once, then again and again until the end."""
+
+    def __init__(self, plan: Plan, live: LiveProgress) -> None:
+        self._plan, self._live = plan, live
+        self._artifact: UUID | None = None
+        self._written: list[tuple[Page, str]] = []
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncGenerator[None]:
+        """Show the plan, and how far the run is while it goes on; the run does not wait for that."""
+        ended = asyncio.Event()
+
+        async def show() -> None:
+            async for text in self._live.texts(ended, every_s=PROGRESS_EVERY_S):
+                await self._write_first(Page(RUN_PAGE, "How far the run is", text))
+                if not self._written:
+                    plan = plan_page(self._plan)
+                    self._written.append((plan, address_of(await write_page(plan))))
+
+        showing = asyncio.ensure_future(show())
+        try:
+            yield
+        finally:
+            ended.set()
+            await showing
+
+    async def conclude(self, prepared: Prepared, result: RunResult) -> None:
+        """Write the pages of the run that has ended."""
+        pages = await asyncio.to_thread(
+            run_pages, prepared.plan, result, spent=prepared.spent, read=_file_reader(prepared)
+        )
+        pages += [Page(*each) for each in prepared.more_pages(result)]
+        artifacts = await asyncio.gather(*(write_page(page) for page in pages))
+        linked = [(page, address_of(artifact)) for page, artifact in zip(pages, artifacts, strict=True)]
+        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written])
+        await self._write_first(first)
+
+    async def _write_first(self, page: Page) -> None:
+        self._artifact = await write_page(page, instead_of=self._artifact) or self._artifact
+
+
+def _file_reader(prepared: Prepared) -> Callable[[str, int], bytes] | None:
+    """Reads files of outputs, if the run has a storage."""
+    services = prepared.context.services
+    if "storage" not in services:
+        return None
+    return lambda uri, most: services["storage"].read(uri, max_bytes=most)
+
+
+def address_of(artifact: UUID | None) -> str:
+    """Where an artifact is in the UI; empty if it was not written."""
+    if artifact is None:
+        return ""
+    base = (get_current_settings().ui_url or "").rstrip("/")
+    return f"{base}/artifacts/artifact/{artifact}"
+
+
+async def write_page(page: Page, *, instead_of: UUID | None = None) -> UUID | None:
+    """Leave an artifact with the flow run; a run does not fail because its report could not be written."""
+    if FlowRunContext.get() is None:
+        return None
+    try:
+        async with asyncio.timeout(PAGE_S):  # while the server is away, its client would try for a minute
+            if instead_of is None:
+                return await acreate_markdown_artifact(
+                    page.markdown, key=f"braid-{page.key}", description=page.description
+                )
+            async with get_client() as client:
+                update = ArtifactUpdate(data=page.markdown, description=page.description)
+                await client.update_artifact(instead_of, update)
+    except Exception:
+        logger.warning("could not write the artifact %s", page.key, exc_info=True)
+    return instead_of

@@ -1,0 +1,78 @@
+"""The name and the tags of a flow run, by which people find it and tell it from others."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import get_client
+from prefect.context import FlowRunContext
+
+from flows.engine import Prepared
+from flows.errors import OrchestrationError
+from flows.model import Pipeline, hide_secrets, render
+from flows.planning import Plan
+from flows.state import Context
+
+logger = logging.getLogger(__name__)
+TOLD = ("source", "query", "question")
+"""Parameters that say what a run is about, where a pipeline has them."""
+MAX_NAME, MAX_TAG = 200, 120
+
+
+def uses_index(plan: Plan) -> bool:
+    """Whether a step of the plan reads or writes an index."""
+    return any("index_store" in leaf.spec.needs for leaf in plan.leaves)
+
+
+def run_name(plan: Plan, context: Context) -> str:
+    """The name that the pipeline declares (`run_name`), else its own, its index if it uses one, and its subject."""
+    pipeline, fields = plan.pipeline, context.fork().data
+    if pipeline.run_name is not None:
+        known = {"pipeline": pipeline.name, "index": context.index, "run_id": context.execution_id}
+        try:
+            rendered = render(pipeline.run_name, {**known, **{name: fields[name] for name in fields}})
+            return _short(str(rendered), MAX_NAME)
+        except OrchestrationError as error:
+            logger.warning("run_name cannot be made: %s", error)
+    index = [context.index] if uses_index(plan) else []
+    about = _about(pipeline, fields) or [context.execution_id]
+    return _short(" · ".join([pipeline.name, *index, *about]), MAX_NAME)
+
+
+def run_tags(plan: Plan, context: Context) -> list[str]:
+    """Tags of the flow run: its pipeline, its index, its source."""
+    fields = context.fork().data
+    tags = [f"pipeline:{plan.pipeline.name}"]
+    tags += [f"index:{context.index}"] if uses_index(plan) else []
+    source = fields.get("source")
+    tags += [f"source:{source}"] if isinstance(source, str) and source else []
+    return [_short(tag, MAX_TAG) for tag in tags]
+
+
+async def label_flow_run(prepared: Prepared) -> None:
+    """Name and tag the flow run that this code runs in, in one request; a run does not fail for want of a name."""
+    running = FlowRunContext.get()
+    if running is None or running.flow_run is None:
+        return
+    plan, context, flow_run = prepared.plan, prepared.context, running.flow_run
+    tags = {*flow_run.tags, *run_tags(plan, context)}
+    # A run that resumes another is named for that by whoever started it.
+    name = flow_run.name if context.identity.resumes else run_name(plan, context)
+    try:
+        async with get_client() as client:
+            await client.update_flow_run(flow_run.id, name=name, tags=sorted(tags))
+        flow_run.name = name
+    except Exception as error:  # whatever the client raises when the server is away
+        logger.warning("the flow run could not be named: %s", error)
+
+
+def _about(pipeline: Pipeline, fields: Mapping[str, Any]) -> list[str]:
+    """What a run is about: its source or its question, else its required texts."""
+    told = [name for name in TOLD if name in fields]
+    required = [name for name, parameter in pipeline.parameters.items() if parameter.required and name in fields]
+    return [value for name in told or required if isinstance(value := fields[name], str) and value]
+
+
+def _short(text: str, most: int) -> str:
+    shown = " ".join(hide_secrets(text).split())
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"

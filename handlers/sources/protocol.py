@@ -1,0 +1,96 @@
+"""What a kind of source offers: a listing with change tokens, page by page, and the content of each document."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from flows.errors import OrchestrationError
+from flows.storage import PassedOver, Storage
+from handlers.records import Fetched
+from handlers.secrets import Secrets
+
+if TYPE_CHECKING:
+    from handlers.data import AllowedHosts, Connections
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A document in a listing."""
+
+    uri: str
+    """Its identity, below the root of the source and the same in every listing."""
+    name: str
+    """Its path below the root; globs are matched against it."""
+    token: str | None = None
+    """Differs whenever the content does. Without one, size and time decide, and in doubt the content."""
+    size: int | None = None
+    """Bytes, if that is known."""
+    modified: float | None = None
+    """Seconds since 1970."""
+    mime_type: str = ""
+    """Its media type, where the suffix of the name does not show it."""
+    tags: Mapping[str, str | Sequence[str]] = field(default_factory=dict[str, "str | Sequence[str]"])
+    """Who may find it, as the source knows it."""
+
+
+Page: TypeAlias = Sequence[Listed | PassedOver]
+
+
+class Source(Protocol):
+    """One place where documents come from.
+
+    Every method raises:
+        TransientError: trying again may help, after `retry_after_s` if the other side says so; the step does.
+        StorageUnusable: the source cannot be used at all, for example because its token has expired.
+        MissingObject: this document is gone.
+        StorageError: this document cannot be fetched; it is set aside, the others go on.
+    """
+
+    @property
+    def root(self) -> str:
+        """The canonical URI below which all its documents are."""
+        ...
+
+    def pages(self, wanted: Callable[[str], bool]) -> Iterator[Page]:
+        """List everything, page by page, in any order; what is not `wanted`, by its name, may be passed over.
+
+        A listing that raises changes nothing. One that could not look everywhere yields `not_listed` for the folder,
+        or for the whole source, that it knows too little about: nothing below that counts as deleted.
+        """
+        ...
+
+    def fetch(self, uri: str, *, max_bytes: int | None = None) -> Fetched:
+        """The content of a document that was listed, now; also of one that another process has listed."""
+        ...
+
+
+def not_listed(root: str, reason: str, folder: str = "") -> PassedOver:
+    """A folder of a source, or all of it, in which there may be more than was listed."""
+    return PassedOver(f"{root}/{folder}" if folder else root, f"{folder or '.'}/", "unlisted", reason)
+
+
+class UnusableOption(OrchestrationError, ValueError):
+    """A place or an option that a kind of source cannot use; the message says what to write."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run offers to its sources."""
+
+    storage: Storage = field(default_factory=Storage)
+    secrets: Secrets = field(default_factory=Secrets)
+    connections: "Connections | None" = None
+    private_hosts: Sequence[str] = ()
+    """Patterns of hosts that may be reached although their addresses are private."""
+    cache: Path | None = None
+    """A folder that outlasts runs."""
+
+    def hosts(self, *names: str) -> "AllowedHosts":
+        """These hosts, unless their addresses are private and the operator has not allowed that."""
+        from handlers.data import AllowedHosts
+
+        return AllowedHosts(names, self.private_hosts)
+
+
+Make: TypeAlias = Callable[..., Any]

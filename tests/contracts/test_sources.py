@@ -1,0 +1,85 @@
+"""Every kind of source keeps the same promises; the checks are those that kinds of your own have to pass, too."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import settings
+
+from deployments.testkit import CHECKS, Fault, SourceKit
+from tests.support import source_places as places
+
+PROFILE = settings.get_current_profile_name()
+FAULTS: dict[str, Fault] = {
+    "waits_when_asked_to": "busy",
+    "goes_on_after_a_cut": "cut",
+    "says_that_a_token_has_expired": "expired",
+    "deletes_nothing_after_half_a_listing": "half",
+}
+KINDS: dict[str, frozenset[Fault]] = {
+    "folder": frozenset({"half"}),
+    "memory": frozenset(),
+    "ftp": frozenset(),
+    "git": frozenset(),
+    "site": frozenset({"busy", "cut", "expired", "half"}),
+    "sitemap": frozenset({"half"}),
+    "api": frozenset({"busy", "cut", "expired", "half"}),
+    "feed": frozenset({"busy", "cut", "expired", "half"}),
+    "rows": frozenset(),
+    "mail": frozenset({"expired"}),
+}
+"""By kind, or by place where one kind has several, how that place can fail."""
+ALWAYS = ("follows_additions_edits_and_deletions",)
+IN_CI = (*ALWAYS, "takes_names_of_every_sort", "equals_an_index_made_anew", *FAULTS)
+"""All others are the same code for every kind, so that only a nightly run tries them with each."""
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    for kind, faults in KINDS.items():
+        for check in CHECKS:
+            chosen = check in {"moderate": ALWAYS, "ci": IN_CI}.get(PROFILE, CHECKS)
+            once = kind == "git" and PROFILE == "ci"
+            if (chosen or once) and (check not in FAULTS or FAULTS[check] in faults):
+                yield kind, check
+
+
+@pytest.fixture(scope="module")
+def mail_port() -> Iterator[int]:
+    with places.mail_server() as port:
+        yield port
+
+
+def make_kit(kind: str, folder: Path, stack: ExitStack, request: pytest.FixtureRequest) -> SourceKit:
+    match kind:
+        case "folder":
+            return SourceKit("files", places.FolderPlace(folder / "docs"), folder)
+        case "memory":
+            return SourceKit("files", places.MemoryPlace(), folder)
+        case "ftp":
+            return SourceKit("files", stack.enter_context(places.ftp_place(folder / "docs")), folder)
+        case "git":
+            return SourceKit("git", places.GitPlace(folder / "repository"), folder)
+        case "site" | "sitemap":
+            return SourceKit("web", stack.enter_context(places.site_place(sitemap=kind == "sitemap")), folder)
+        case "api":
+            return SourceKit("rest", stack.enter_context(places.api_place()), folder)
+        case "feed":
+            return SourceKit("feed", stack.enter_context(places.feed_place()), folder)
+        case "mail":
+            port: Any = request.getfixturevalue("mail_port")
+            return SourceKit("mail", places.MailPlace(port, uuid4().hex), folder)
+        case _:
+            place = places.RowsPlace(folder / "sales.db")
+            return SourceKit("rows", place, folder, tools=place.tools())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "check"), [*cases()])
+def test_a_kind_of_source_passes_the_checks(
+    kind: str, check: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with ExitStack() as stack:
+        CHECKS[check](make_kit(kind, tmp_path, stack, request))

@@ -1,0 +1,58 @@
+"""The names and tags of flow runs."""
+
+import pytest
+
+from flows.author import Registry, handler
+from flows.model import Pipeline, keep_secret
+from flows.planning import Plan, make_plan
+from flows.state import Context, Identity
+from flows.translator.labels import run_name, run_tags
+
+MADE = Registry()
+
+
+@handler(registry=MADE, writes=None, needs="index_store")
+def stores() -> None: ...
+
+
+@handler(registry=MADE, writes=None)
+def computes() -> None: ...
+
+
+def planned(step: str, **more: object) -> Plan:
+    pipeline = Pipeline.model_validate({"name": "p", "steps": [step], **more})
+    return make_plan(pipeline, registry=MADE, given=["source", "name", "n"])
+
+
+def started(**fields: object) -> Context:
+    return Context(fields, identity=Identity("p", "261130-1", "manuals"))
+
+
+@pytest.mark.parametrize(
+    ("step", "more", "fields", "name"),
+    [
+        ("stores", {}, {"source": "/data/manuals"}, "p · manuals · /data/manuals"),
+        ("computes", {}, {}, "p · 261130-1"),
+        ("computes", {"parameters": {"name": {"type": "text", "required": True}}}, {"name": "Ada"}, "p · Ada"),
+        (
+            "stores",
+            {"run_name": "{{ pipeline }} of {{ name }} into {{ index }}"},
+            {"name": "Ada"},
+            "p of Ada into manuals",
+        ),
+        ("computes", {"run_name": "{{ missing }}"}, {}, "p · 261130-1"),
+        ("computes", {"run_name": "night"}, {"source": "/x"}, "night"),
+    ],
+)
+def test_a_run_is_named_for_what_tells_it_from_others(
+    step: str, more: dict[str, object], fields: dict[str, object], name: str
+) -> None:
+    assert run_name(planned(step, **more), started(**fields)) == name
+
+
+def test_tags_say_pipeline_index_and_source_but_no_secret() -> None:
+    keep_secret(["hunter22"])
+    context = started(source="https://me:hunter22@example.org/files")
+    assert run_tags(planned("computes"), context)[0] == "pipeline:p"
+    assert run_tags(planned("stores"), context)[:2] == ["pipeline:p", "index:manuals"]
+    assert "hunter22" not in str(run_tags(planned("stores"), context)) + run_name(planned("stores"), context)
