@@ -58,8 +58,8 @@ class _Commands(Mapping[str, Any]):
         found = getattr(importlib.import_module(f"deployments.commands.{module}"), attribute)
         around = typer.Typer()
         if isinstance(found, typer.Typer):
-            more = {"help": _HELP[name]} if name in _HELP else {}
-            around.add_typer(found, name=name, rich_help_panel=panel, epilog=EXIT_CODES, **more)
+            text = _HELP.get(name, found.info.help)
+            around.add_typer(found, name=name, rich_help_panel=panel, epilog=EXIT_CODES, help=text)
         else:
             around.command(name, rich_help_panel=panel, epilog=EXIT_CODES)(found)
         return typer.main.get_group(around).commands[name]

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         pattern=r"[a-z0-9][a-z0-9_-]*",
         description="Name of this project on a Prefect server that several projects share; default: its folder.",
     )
+    notify: str | None = Field(
+        default=None,
+        pattern=r"[a-z0-9-]+/[a-z0-9-]+",
+        description="Block of Prefect, TYPE/NAME, that is told how runs end; see docs/notifications.md.",
+    )
     schedules: Path | None = Field(
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."
     )

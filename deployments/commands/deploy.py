@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from deployments.catalog import load_catalog
+from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import JsonOption, emit, reported, stderr, stdout
 from deployments.commands.completion import complete_pipelines
 from deployments.server.connecting import connect
-from deployments.settings import WORK_POOL, load_settings
+from deployments.settings import WORK_POOL, Settings, load_settings
 
 if TYPE_CHECKING:
     from deployments.server.deploying import DeploymentChange
@@ -40,6 +40,12 @@ def deploy(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Change deployments of another project or clone, which are ours then.")
     ] = False,
+    with_folders: Annotated[
+        bool,
+        typer.Option(
+            "--with-folders", help="Write BRAID_PIPELINES_DIRS and BRAID_HANDLER_MODULES into the deployments."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -68,10 +74,13 @@ def deploy(
         work_pool=work_pool,
         prune=prune,
         take_over=take_over,
+        with_folders=with_folders,
         dry_run=dry_run,
     )
     for path, problems in catalog.broken.items():
         stderr().print(f"left out: {path}: {problems}", style="yellow")
+    if not with_folders:
+        _warn_of_lacking(name or (), catalog, settings, server=url, pool=work_pool)
     if json_output:
         emit({"server": url, "dry_run": dry_run, "changes": [vars(change) for change in changes]})
         return
@@ -80,6 +89,18 @@ def deploy(
         stdout().print(f"nothing to change on {url}")
     elif dry_run:
         stdout().print("nothing was changed (--dry-run)", style="dim")
+
+
+def _warn_of_lacking(
+    names: Sequence[str], catalog: Catalog, settings: Settings, *, server: str, pool: str | None
+) -> None:
+    """Warn if workers lack folders or modules; the pipelines of other folders could not be found by a run."""
+    from deployments.server.worker_environment import lacking, needed_by
+
+    chosen = [catalog.find(name) for name in names] or list(catalog.loaded.values())
+    trouble = lacking(needed_by(chosen, settings), settings, server=server, pool_is_local=pool in (None, WORK_POOL))
+    if trouble:
+        stderr().print(Text(f"warning: {trouble}", style="yellow"))
 
 
 def show_changes(changes: "Sequence[DeploymentChange]") -> None:

@@ -1,4 +1,4 @@
-"""An automation on the Prefect server: it marks our flow runs as crashed when their heartbeats stop."""
+"""Automations on the Prefect server; one marks our flow runs as crashed when their heartbeats stop."""
 
 from datetime import timedelta
 from typing import Any, Literal
@@ -28,8 +28,19 @@ async def install_zombie_automation(
     It acts on flow runs with the tag that have sent `prefect.flow-run.heartbeat` and then nothing for `silent_s`; the
     default is three times PREFECT_FLOWS_HEARTBEAT_FREQUENCY. An automation that was switched off stays off.
     """
-    known = await client.read_automations_by_name(NAME)
-    wanted = _automation(tag, silent_s or _silent_s(), enabled=known[0].enabled if known else True)
+    return await bring_automation(client, _automation(tag, silent_s or _silent_s()), dry_run=dry_run)
+
+
+async def bring_automation(
+    client: PrefectClient, wanted: AutomationCore, *, dry_run: bool
+) -> Literal["create", "update"] | None:
+    """Create an automation, or update the one of that name; returns which was needed, or None.
+
+    An automation that was switched off stays off.
+    """
+    known = await client.read_automations_by_name(wanted.name)
+    if known:
+        wanted = wanted.model_copy(update={"enabled": known[0].enabled})
     if not known:
         if not dry_run:
             await client.create_automation(wanted)
@@ -43,7 +54,7 @@ async def install_zombie_automation(
     return "update"
 
 
-def _automation(tag: str, silent_s: float, *, enabled: bool) -> AutomationCore:
+def _automation(tag: str, silent_s: float) -> AutomationCore:
     beat = "prefect.flow-run.heartbeat"
     trigger: Any = EventTrigger.model_validate(
         {
@@ -61,7 +72,7 @@ def _automation(tag: str, silent_s: float, *, enabled: bool) -> AutomationCore:
     return AutomationCore(
         name=NAME,
         description="Made by `braid deploy`.",
-        enabled=enabled,
+        enabled=True,
         trigger=trigger,
         actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=MESSAGE, force=False)],
     )
@@ -76,6 +87,6 @@ def _comparable(automation: AutomationCore | Automation) -> dict[str, Any]:
     parts = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
     trigger = parts["trigger"]
     for name in ("after", "expect", "for_each"):
-        trigger[name] = sorted(trigger[name])
+        trigger[name] = sorted(trigger[name] or ())
     trigger.pop("id", None)
     return parts

@@ -34,6 +34,8 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
             changes += _form_differences(before or {}, after)
         else:
             changes.append(value_change(name.removesuffix("_name").replace("_", " "), before, after))
+    if desired.variables is not None:
+        changes += mapping_changes("variable", known.job_variables.get("env") or {}, desired.variables)
     return changes + _overlap_difference(known, desired)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from prefect import get_client
@@ -29,11 +29,13 @@ from deployments.server.desired import (
     deployment_fields,
     desired_deployment,
 )
+from deployments.server.notices import install_notices
 from deployments.server.ownership import PROJECT_TAG, ForeignDeployment, Project
 from deployments.server.schedule_file import DeploymentSchedules, load_schedules
 from deployments.server.schedules import new_schedules, schedule_line, update_schedules
 from deployments.server.source_automations import install_source_automations
 from deployments.server.source_schedules import schedule_problems, with_sources
+from deployments.server.worker_environment import needed_by
 from deployments.settings import WORK_POOL, Settings
 from deployments.source_file import load_sources
 from flows.loaders import LoadedPipeline
@@ -60,13 +62,15 @@ def deploy(
     work_pool: str | None = None,
     prune: bool = False,
     take_over: bool = False,
+    with_folders: bool = False,
     dry_run: bool = False,
 ) -> list[DeploymentChange]:
     """Deploy the pipelines `names`, or all of the catalog, to the server that Prefect is connected to.
 
     New deployments use the work pool, by default `braid`; others stay in theirs unless one is given. With `prune`,
     deployments of this project whose pipeline is no longer in the catalog are removed. Deployments of another project
-    are changed only with `take_over`. With `dry_run`, nothing is changed.
+    are changed only with `take_over`. `with_folders` writes the folders of pipelines and the modules with handlers into
+    the deployments, so that workers need not have them in their environment. With `dry_run`, nothing is changed.
 
     Raises:
         ForeignDeployment: deployments of these names are not ours; nothing was changed.
@@ -86,6 +90,7 @@ def deploy(
             work_pool,
             description=deployment_description(loaded, catalog=catalog),
             tags=project.tags,
+            variables=needed_by(found, settings).variables if with_folders else None,
         )
         for loaded in found
     ]
@@ -101,6 +106,9 @@ def deploy(
             automation = await install_zombie_automation(client, tag=TAG, dry_run=dry_run)
             if automation is not None:
                 changes.append(DeploymentChange(automation, "automation for runs whose process is gone"))
+            if settings.notify is not None:
+                for action, name in await install_notices(client, settings.notify, dry_run=dry_run):
+                    changes.append(DeploymentChange(action, f"automation {name!r}"))
             if "ingest" in chosen:
                 lines = await install_source_automations(client, named.values(), str(project), dry_run=dry_run)
                 changes += [DeploymentChange("update", line) for line in lines]
@@ -197,6 +205,7 @@ async def _create(client: PrefectClient, desired: DesiredDeployment, pool: str) 
         await client.create_flow_from_name(desired.name),
         desired.name,
         **{**desired.fields, "work_pool_name": pool},
+        job_variables=_job_variables(desired),
         schedules=new_schedules(desired.schedules),
         concurrency_limit=limit,
         concurrency_options=options,
@@ -209,9 +218,13 @@ def _update(known: DeploymentResponse, desired: DesiredDeployment) -> Deployment
     ours = desired.fields["tags"]
     tags = [*ours, *(tag for tag in known.tags if tag not in ours and not tag.startswith(PROJECT_TAG))]
     pool = desired.fields["work_pool_name"] or known.work_pool_name
-    return DeploymentUpdate(
-        **{**desired.fields, "tags": tags, "work_pool_name": pool}, concurrency_limit=limit, concurrency_options=options
-    )
+    variables = {**known.job_variables, **_job_variables(desired)}
+    fields = {**desired.fields, "tags": tags, "work_pool_name": pool, "job_variables": variables}
+    return DeploymentUpdate(**fields, concurrency_limit=limit, concurrency_options=options)
+
+
+def _job_variables(desired: DesiredDeployment) -> dict[str, Any]:
+    return {} if desired.variables is None else {"env": dict(desired.variables)}
 
 
 def _concurrency(desired: DesiredDeployment) -> tuple[int | None, ConcurrencyOptions | None]:

@@ -31,6 +31,8 @@ class DesiredDeployment:
     """Runs at once, and Prefect's strategy for further ones; None lets runs overlap."""
     schedules: Mapping[str, ScheduleEntry] = field(default_factory=dict[str, ScheduleEntry])
     """By name, as in the file."""
+    variables: Mapping[str, str] | None = None
+    """The environment that its runs get besides that of their worker; None leaves it as it is on the server."""
 
     @property
     def full_name(self) -> str:
@@ -38,12 +40,18 @@ class DesiredDeployment:
 
 
 def desired_deployment(
-    loaded: LoadedPipeline, schedules: DeploymentSchedules, work_pool: str | None, *, description: str, tags: list[str]
+    loaded: LoadedPipeline,
+    schedules: DeploymentSchedules,
+    work_pool: str | None,
+    *,
+    description: str,
+    tags: list[str],
+    variables: Mapping[str, str] | None = None,
 ) -> DesiredDeployment:
     """The deployment of a pipeline on a work pool, with its schedules; without a pool, it stays where it is."""
     overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
     fields = {**deployment_fields(loaded, work_pool), "description": description, "tags": tags}
-    return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules)
+    return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules, variables)
 
 
 def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:

@@ -1,5 +1,6 @@
 """The only room that knows Prefect: pipelines as flows, leaves as task runs, seats on the server."""
 
+from flows.translator.announcing import BUDGET_USED
 from flows.translator.blocks import secret_of_block
 from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flow, translate
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, flow_description, form_schema
@@ -7,6 +8,7 @@ from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
 
 __all__ = [
+    "BUDGET_USED",
     "INDEX",
     "LEASE_S",
     "MAX_CONCURRENCY",

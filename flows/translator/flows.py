@@ -25,6 +25,7 @@ from flows.engine import Expectation, Prepared, combine_observers, run_plan
 from flows.errors import PipelineFailed
 from flows.model import Pipeline
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
+from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form, form_schema
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
@@ -169,6 +170,7 @@ async def _run(prepared: Prepared) -> RunResult:
         labels = RunLabels(prepared.plan.pipeline.name, names)
         result = await run_plan(watched, run_leaf=labels.run_task, seats=seats)
     await pages.conclude(prepared, result)
+    await announce_end(result)
     for notice in prepared.notices(result):
         related = [dict(each) for each in notice.related]
         emit_event(notice.event, resource=dict(notice.resource), related=related, payload=dict(notice.payload))

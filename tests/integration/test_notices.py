@@ -1,0 +1,119 @@
+"""Automations that tell a webhook what became of runs: each kind of end calls it once."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from flows.translator import BUDGET_USED
+from tests.support.operated import Operated, wait_for
+
+pytestmark = [
+    # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The URL of a webhook, and what it was told."""
+    told: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{made.server_port}/", told
+        finally:
+            made.shutdown()
+
+
+def test_each_end_calls_the_webhook_once(operated: Operated) -> None:
+    from prefect import get_client
+    from prefect.blocks.webhook import Webhook
+    from prefect.states import Completed, Crashed, Failed, Late, Scheduled
+
+    from deployments.server.notices import NOTICES, install_notices
+
+    tag = f"told-{uuid4().hex[:6]}"
+    states = {
+        "failed": Failed(message="no space"),
+        "was partial": Completed(name="PartialSuccess", message="1 set aside"),
+        "is late": Late(),
+        "crashed": Crashed(message="gone"),
+        "fine": Completed(),
+    }
+
+    async def install(url: str) -> list[Any]:
+        async with get_client() as client:
+            await Webhook(url=url, allow_private_urls=True).save("night", overwrite=True)
+            made = await install_notices(client, "webhook/night", tag=tag)
+            assert await install_notices(client, "webhook/night", tag=tag) == []
+            return made
+
+    def run_of(name: str) -> UUID:
+        with operated.client() as client:
+            deployment = client.read_deployment_by_name("greet/greet")
+            made = client.create_flow_run_from_deployment(
+                deployment.id, parameters={"name": name}, tags=[tag], state=Scheduled(scheduled_time=_LATER)
+            )
+        return made.id
+
+    def end_all() -> None:
+        with operated.client() as client:
+            for name, state in states.items():
+                client.set_flow_run_state(run_of(name), state, force=True)
+        flow_run = run_of("spent")
+        event = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": BUDGET_USED,
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{flow_run}"},
+            "related": [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}],
+            "payload": {"reason": "the budget of 5 usd is used up"},
+        }
+        httpx.post(f"{operated.server.url}/events", json=[event]).raise_for_status()
+
+    with webhook() as (url, told), operated.connected():
+        made = asyncio.run(install(url))
+        assert len(made) == len(NOTICES)
+        # The server takes a moment to learn of new automations.
+        asyncio.run(asyncio.sleep(3))
+        end_all()
+        wait_for(lambda: len(told) >= len(NOTICES) or None, lambda: f"{told}")
+        asyncio.run(asyncio.sleep(2))
+        asyncio.run(_remove(made))
+    assert Counter(one["what"] for one in told) == Counter(dict.fromkeys(NOTICES, 1))
+    by_kind = {one["what"]: one for one in told}
+    assert (by_kind["failed"]["state"], by_kind["failed"]["message"]) == ("Failed", "no space")
+    assert by_kind["used its budget"]["message"] == "the budget of 5 usd is used up"
+    assert "/runs/flow-run/" in by_kind["crashed"]["url"]
+
+
+_LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+async def _remove(made: list[Any]) -> None:
+    from prefect import get_client
+
+    async with get_client() as client:
+        for _, name in made:
+            for automation in await client.read_automations_by_name(name):
+                await client.delete_automation(automation.id)
