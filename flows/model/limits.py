@@ -44,9 +44,8 @@ class Resource(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("concurrency") == "auto":
-            return {**value, "concurrency": AUTO_CEILING, "adapts": True}
-        return value
+        given: Mapping[str, Any] = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})
+        return {**given, "concurrency": AUTO_CEILING, "adapts": True} if given.get("concurrency") == "auto" else value
 
 
 class RetryBudget(FrozenModel):
