@@ -44,8 +44,10 @@ class Resource(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
-        given: Mapping[str, Any] = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})
-        return {**given, "concurrency": AUTO_CEILING, "adapts": True} if given.get("concurrency") == "auto" else value
+        if not isinstance(value, Mapping):
+            return value
+        given = cast("Mapping[str, Any]", value)
+        return {**given, "concurrency": AUTO_CEILING, "adapts": True} if given.get("concurrency") == "auto" else given
 
 
 class RetryBudget(FrozenModel):
