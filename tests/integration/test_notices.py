@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from flows.translator import BUDGET_USED
 from tests.support.operated import Operated, wait_for
