@@ -108,9 +108,9 @@ class Disk:
                     file = self.names[path]
                     file.synced, file.pending = file.with_changes(file.pending), []
             case "d":
-                for folders, rename in self._renamed:
+                for folders, name_change in self._renamed:
                     if path in folders:
-                        rename(self._durable)
+                        name_change(self._durable)
                 self._renamed = [each for each in self._renamed if path not in each[0]]
             case "c":
                 made = _File()
