@@ -38,7 +38,7 @@ def generate_dense_embeddings(
     chunks = remaining_chunks(chunks, sources, call)
     titles = titles_of(chunks, documents, call)
     embedder: Embedder = call.services["embedder"]
-    passages = by_document(chunks_to_make(chunks, "vectors", redo, call, changed=titles.changed))
+    passages = by_document(chunks_to_make(chunks, "vectors", redo, call, changed=titles.changed(chunks)))
 
     def embed(document_ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
         some = [chunk for document_id in document_ids for chunk in passages[document_id]]
@@ -88,7 +88,7 @@ def generate_sparse_embeddings(
     chunks = remaining_chunks(chunks, sources, call)
     titles = titles_of(chunks, documents, call)
     languages = _languages(by_document(chunks), sources, language)
-    passages = by_document(chunks_to_make(chunks, "terms", redo, call, changed=titles.changed))
+    passages = by_document(chunks_to_make(chunks, "terms", redo, call, changed=titles.changed(chunks)))
 
     def count(document_id: str) -> list[SparseVector]:
         return [_terms_of(chunk, titles, languages[document_id]) for chunk in passages[document_id]]

@@ -37,7 +37,7 @@ def chunks_to_make(
 ) -> list[Chunk]:
     """The chunks of which a facet has to be made: those without one that was made as this run makes it.
 
-    All chunks of `changed` documents, by id, have to be made.
+    Those of `changed` ids have to be made whatever the index has.
     """
     made = wanted_facets(call).get(facet)
     if made is None or facet in set(redo) or "index_store" not in call.services:
@@ -45,11 +45,7 @@ def chunks_to_make(
     store: IndexReader = call.services["index_store"]
     states = store.chunk_states([chunk.id for chunk in chunks])
     model = call.services["embedder"].name if facet == "vectors" else None
-    return [
-        chunk
-        for chunk in chunks
-        if chunk.document_id in changed or not _is_made(states.get(chunk.id), facet, made, model)
-    ]
+    return [chunk for chunk in chunks if chunk.id in changed or not _is_made(states.get(chunk.id), facet, made, model)]
 
 
 def _is_made(state: ChunkState | None, facet: str, made: str, model: str | None) -> bool:

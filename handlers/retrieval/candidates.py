@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -35,8 +36,9 @@ class Candidates:
             wordings = question.wordings(phrase)
             having = [each for wording in wordings for each in self._having(wording)]
             listed.update(dict.fromkeys(having if wordings else self._containing(phrase)))
-        for name in question.names:
-            listed.update(dict.fromkeys(self._having([name])))
+        typed = [*((name,) for name in question.names), *question.meant]
+        for term in chain.from_iterable(typed):
+            listed.update(dict.fromkeys(self._having([term])))
         if phrases or question.no_phrases:
             self._read = {hit.id: hit for hit in self._fetch(listed)}
         excluded = [
@@ -51,8 +53,8 @@ class Candidates:
             times = sum(contains(text, phrase) for phrase in phrases) if text else 0
             if times:
                 exact[each] = times
-        for name in question.names:
-            for each in self.store.scores(self.ids, TermQuery({name: 1.0}), where=self.where):
+        for terms in typed:
+            for each in self.store.scores(self.ids, TermQuery(dict.fromkeys(terms, 1.0)), where=self.where):
                 exact[each] = exact.get(each, 0) + 1
         return exact
 

@@ -33,6 +33,8 @@ class Question:
     """To be found word for word."""
     names: tuple[str, ...] = ()
     """Terms to be found as they are typed."""
+    meant: tuple[tuple[str, ...], ...] = ()
+    """The terms for each misspelt word of a short question, to be found as if one of them had been typed."""
     none: tuple[str, ...] = ()
     """Terms that a passage must not have."""
     no_phrases: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ def read_question(
         groups=tuple(frozenset({*its_terms, *corrected.get(word, ())}) for word, its_terms in places.items()),
         phrases=phrases,
         names=typed.compounds,
+        meant=tuple(corrected.values()) if typed.text in typed.phrases else (),
         none=tuple(dict.fromkeys(term for each in single for term in _counted(each, languages)[0])),
         no_phrases=tuple(each for each in typed.none if each not in single),
         filters=chosen,

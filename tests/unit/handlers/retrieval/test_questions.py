@@ -149,6 +149,14 @@ def test_misspelt_words_are_searched_for_by_the_nearest_and_said(call: Call) -> 
     assert read_question("the notcie", corrections=False, call=call).corrections == {}
 
 
+def test_a_short_question_with_a_misspelt_word_finds_first_what_was_meant(call: Call) -> None:
+    for query in ("vesell", "quesiton", "leese"):
+        [first, *others] = search(query, call)
+        assert first.scores["exact"] == 1
+        assert all("exact" not in hit.scores for hit in others)
+    assert all("exact" not in hit.scores for hit in search("what is the quesiton of it", call))
+
+
 def test_suggestions_come_from_permitted_documents_alone(call: Call) -> None:
     for access, words in (({"team": ["Law"]}, {"leas"}), ({"team": ["sea"]}, set[str]())):
         found = read_question("leese", access, call=call).corrections
