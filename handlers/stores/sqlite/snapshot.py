@@ -14,15 +14,20 @@ from handlers.stores.sqlite.vectors import VectorMatrix, with_visible
 from handlers.tags import TagFilter
 
 _MOST_FILTERS = 32
+_MOST_TERMS = 50_000
 
 
 @dataclass(frozen=True)
 class _Passages:
-    """The visible passages, ascending by key; `documents` and `lengths` go with `keys`."""
+    """The visible passages, ascending by key; `documents` and `lengths` go with `keys`.
+
+    `counted` has how many of them have a term, of the terms that were asked for lately.
+    """
 
     keys: np.ndarray
     documents: np.ndarray
     lengths: np.ndarray
+    counted: dict[str, int] = field(default_factory=dict[str, int])
 
     def of(self, documents: np.ndarray) -> "_Passages":
         """Those of these documents."""
@@ -53,9 +58,6 @@ class Snapshot:
     _models: tuple[str, ...] | None = None
     _permitted: dict[TagFilter, _Passages] = field(default_factory=dict[TagFilter, _Passages])
     """What filters let through; tags change only with the counter."""
-
-    _counted: dict[TagFilter | None, dict[str, int]] = field(default_factory=dict["TagFilter | None", dict[str, int]])
-    """How many of the passages that a filter lets through have a term, of the terms that were asked for lately."""
 
     def nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
         """Inner products of the nearest visible passages within the limits, by passage key."""
@@ -98,18 +100,19 @@ class Snapshot:
 
         The scores of a few passages are asked for after a search by the same terms: then only theirs are read.
         """
-        with self._lock:
-            if len(self._counted) > _MOST_FILTERS:
-                self._counted.clear()
-            counted = self._counted.setdefault(limits.where, {})
-        some = limits.passages if all(term in counted for term in terms) else None
+        known = {term: passages.counted.get(term) for term in terms}
+        some = None if None in known.values() else limits.passages
         for term, owners, tallies in _postings(connection, terms, some):
             at, there = passages.positions(owners)
             at, tallies = at[there], tallies[there]
             if some is None:
-                counted[term] = len(at)
+                known[term] = len(at)
             if len(at):
-                yield term, counted[term], at, tallies
+                yield term, known[term] or 0, at, tallies
+        if some is None:
+            if len(passages.counted) > _MOST_TERMS:
+                passages.counted.clear()
+            passages.counted.update((term, count or 0) for term, count in known.items())
 
     def _load_passages(self, connection: Connection, where: TagFilter | None) -> _Passages:
         with self._lock:
@@ -134,7 +137,7 @@ class Snapshot:
                 ("key", "document", "length"),
             )
             self._passages, self._version = _Passages(keys, documents, lengths), version
-            self._current, self._models, self._permitted, self._counted = set(), None, {}, {}
+            self._current, self._models, self._permitted = set(), None, {}
         return self._passages
 
     def _load_vectors(self, connection: Connection, model: str | None) -> VectorMatrix | None:
