@@ -30,7 +30,9 @@ _BY = "By name, a unique end of the name, URI or id."
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT]...", help=_BY)]
 StatusOption = Annotated[
     str | None,
-    typer.Option(metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed."),
+    typer.Option(
+        metavar="STATUS", help="processed, failed, pending; of runs: processing (not finished), removed, renamed."
+    ),
 ]
 LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="How many.")]
 OffsetOption = Annotated[int, typer.Option(min=0, help="After how many.")]

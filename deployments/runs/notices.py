@@ -10,6 +10,7 @@ from deployments.source_file import NamedSource, load_sources
 from flows.author import RunResult
 from flows.engine import Notice
 from flows.errors import OrchestrationError
+from flows.limits import Share
 
 FINISHED, FAILED, SET_ASIDE = "braid.ingestion.finished", "braid.ingestion.failed", "braid.ingestion.set-aside"
 DOCUMENT_FAILED, STALE = "braid.document.failed", "braid.source.stale"
@@ -32,6 +33,16 @@ def ingestion_notices(
         return _notices(source, place, request.index, result)
 
     return notices
+
+
+def share_of_ingestion(request: Request, values: Mapping[str, Any], settings: Settings) -> Share:
+    """On whose behalf a run calls: each source is a tenant of its own, with the priority that sources.yaml gives it."""
+    if request.pipeline.name not in _INGESTIONS:
+        return Share()
+    source = named_source(values, request.index, settings)
+    if source is not None:
+        return Share(source.name, source.entry.priority)
+    return Share(f"{request.index} {values.get('source')}")
 
 
 def named_source(values: Mapping[str, Any], index: str, settings: Settings) -> NamedSource | None:

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
-from deployments.runs.notices import ingestion_notices
+from deployments.runs.notices import ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared, new_run_id
-from flows.limits import SharedRates
+from flows.limits import Share, SharedRates
 from flows.model import check_parameters, guard_logs, keep_parameters_secret, keep_secret
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
 from flows.running import check_fields
@@ -74,6 +74,7 @@ def prepare(
         summary=ingestion_summary,
         more_pages=balance_page,
         notices=ingestion_notices(request, values, settings),
+        share=_QUESTIONS if _only_searches(plan) else share_of_ingestion(request, values, settings),
     )
 
 
@@ -133,6 +134,10 @@ def overrides_of(request: Request, settings: Settings) -> Overrides:
         task_runner_origin="--task-runner or BRAID_TASK_RUNNER",
         clusters={name: address for name, address in addresses.items() if address},
     )
+
+
+_QUESTIONS = Share("questions", priority=10)
+"""Somebody waits for the answer."""
 
 
 def _only_searches(plan: Plan) -> bool:

@@ -142,7 +142,7 @@ class ProgressBars:
             if step.inside(path.plain):
                 # A loop in a loop begins once for every item of the outer one.
                 before = int(self._bars.tasks[task].total or 0) if again else 0
-                self._bars.update(task, total=before + items)
+                self._bars.update(task, total=before + items, visible=before + items > 0)
 
     def _start_step(self, path: StepPath) -> None:
         task = self._tasks.get(path.plain)

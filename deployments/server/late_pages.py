@@ -21,7 +21,7 @@ from flows.errors import OrchestrationError
 from flows.loaders import load_pipeline_text
 from flows.model import StepPath
 from flows.planning import make_plan
-from flows.reports import RUN_PAGE, Page, run_pages
+from flows.reports import RUN_PAGE, Page, run_page, run_pages
 from flows.state import Context
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ async def write_missing_pages(
     found: list[Finding] = []
     for record in missing:
         flow_run = UUID(str(record.flow_run_id))
-        for page in _pages(record, store, catalog):
+        first, pages = _pages(record, store, catalog)
+        old = next((each for each in known.get(str(flow_run), []) if each.key == _FIRST), None)
+        if old is not None:
+            await client.update_artifact(old.id, ArtifactUpdate(data=first.markdown, description=first.description))
+        for page in [*pages, *([first] if old is None else [])]:
             await client.create_artifact(
                 ArtifactCreate(
                     key=f"braid-{page.key}",
@@ -69,9 +73,6 @@ async def write_missing_pages(
                     flow_run_id=flow_run,
                 )
             )
-        for artifact in known.get(str(flow_run), []):
-            if artifact.key == _FIRST:
-                await client.update_artifact(artifact.id, ArtifactUpdate(data=_last_progress(record, artifact)))
         found.append(Finding(TOPIC, "ok", f"{record.run_id}: its pages were written, since the run could not do it"))
     return found
 
@@ -86,18 +87,19 @@ def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
     )
 
 
-def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> list[Page]:
-    """The pages from what the run store has; one that says so, if the pipeline cannot be read any more."""
+def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> tuple[Page, list[Page]]:
+    """The first page and the others, from the run store; one that says so, if the pipeline cannot be read any more."""
     try:
         if record.yaml is None:
             raise OrchestrationError("its pipeline could not be recorded")
         loaded = load_pipeline_text(record.yaml, file=f"run {record.run_id}")
         plan = make_plan(loaded.pipeline, catalog=catalog.pipelines)
-        return run_pages(plan, _result(record, store))
+        result = _result(record, store)
+        return run_page(plan, result, []), run_pages(plan, result)
     except Exception as error:  # a page must not keep the others from being written
         logger.warning("run %s: its pages could not be made: %s", record.run_id, error)
         text = f"The run {record.status}. `braid runs show {record.run_id}` shows every step that ended."
-        return [Page("outcomes", "How every step ended", text)]
+        return Page(RUN_PAGE, "What came of the run", text), [Page("outcomes", "How every step ended", text)]
 
 
 def _result(record: "RunRecord", store: "RunStore") -> RunResult:
@@ -118,11 +120,5 @@ def _result(record: "RunRecord", store: "RunStore") -> RunResult:
 
 def _stopped(step: "RunningBranch", record: "RunRecord") -> Outcome:
     seconds = max(0.0, record.started + record.lasted - step.started)
-    values: Mapping[str, Any] = {"started": step.started, "seconds": seconds, "attempts": 1}
+    values: Mapping[str, Any] = {"started": step.started, "asked": step.started, "seconds": seconds, "attempts": 1}
     return Outcome(StepPath(step.path), step.step_id, "step", "cancelled", reason=_REASONS[record.status], **values)
-
-
-def _last_progress(record: "RunRecord", artifact: Artifact) -> str:
-    word = record.status.capitalize()
-    before = str(artifact.data).replace("Running: ", "It was at: ")
-    return f"**{word}.** {how_to_resume(record.run_id)}.\n\nBefore that:\n\n{before}"

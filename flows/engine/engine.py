@@ -49,7 +49,7 @@ async def run_plan(
         run_id=context.execution_id,
         limits=RunLimits(
             Window(plan.limit.value),
-            Admission(plan.all_resources, process_resources(), seats, prepared.rates),
+            Admission(plan.all_resources, process_resources(), seats, prepared.rates, prepared.share),
             RetryCount(plan.retry_budget),
             Budget(plan.budget, spent=prepared.spent),
         ),

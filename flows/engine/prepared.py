@@ -10,7 +10,7 @@ from flows.author import RunResult
 from flows.engine.events import Observer, ignore_event
 from flows.engine.journal import Journal
 from flows.engine.stuck import Expectation
-from flows.limits import SharedRates
+from flows.limits import UNNAMED, Share, SharedRates
 from flows.planning import Plan
 from flows.state import Context
 
@@ -54,6 +54,8 @@ class Prepared:
     """What came of a run in one line, if it can be said better than by its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
+    share: Share = UNNAMED
+    """On whose behalf its calls wait for resources that runs share."""
     notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()
     """Events that tell others how the run has ended."""
 

@@ -2,7 +2,7 @@
 
 from flows.limits.admission import Admission, AdmittedCall, SharedRates, SharedSeats, warn_of_what_is_not_shared
 from flows.limits.budget import SECONDS, Budget
-from flows.limits.rates import SlotRequest
+from flows.limits.rates import UNNAMED, Share, SlotRequest
 from flows.limits.resources import MINUTE_S, Resources, process_resources
 from flows.limits.run_limits import RetryCount, RunLimits
 from flows.limits.windows import Slot, Window
@@ -10,12 +10,14 @@ from flows.limits.windows import Slot, Window
 __all__ = [
     "MINUTE_S",
     "SECONDS",
+    "UNNAMED",
     "Admission",
     "AdmittedCall",
     "Budget",
     "Resources",
     "RetryCount",
     "RunLimits",
+    "Share",
     "SharedRates",
     "SharedSeats",
     "Slot",

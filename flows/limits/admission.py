@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.author import Ending
-from flows.limits.rates import SlotRequest
+from flows.limits.rates import UNNAMED, Share, SlotRequest
 from flows.limits.resources import Resources
 from flows.model import EffectiveResource, Resource
 
@@ -65,6 +65,8 @@ class Admission:
     resources: Resources
     seats: SharedSeats | None = None
     rates: SharedRates | None = None
+    share: Share = UNNAMED
+    """On whose behalf the run calls."""
 
     @asynccontextmanager
     async def hold(self, uses: Sequence[str], *, expected_tokens: int = 0) -> AsyncGenerator[AdmittedCall]:
@@ -82,7 +84,8 @@ class Admission:
             return
         used = [self.effective[name] for name in sorted(set(uses))]
         shared = dict(sorted((name, common) for one in used for name, common in one.shared.items()))
-        slot = await self.resources.take([SlotRequest(one.name, one.resource, expected_tokens) for one in used])
+        requests = [SlotRequest(one.name, one.resource, expected_tokens) for one in used]
+        slot = await self.resources.take(requests, self.share)
         try:
             async with AsyncExitStack() as held:
                 for name, common in shared.items():

@@ -9,6 +9,7 @@ from typing import Literal
 
 from flows.author import Ending
 from flows.errors import TransientError
+from flows.limits.adaptive import Adaptive
 from flows.model import Breaker, Resource
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,18 @@ class SlotRequest:
     tokens: float = 0.0
 
 
+@dataclass(frozen=True)
+class Share:
+    """On whose behalf a run calls: tenants get equal shares of what is scarce, and priority goes first."""
+
+    tenant: str = ""
+    priority: int = 0
+
+
+UNNAMED = Share()
+"""The share of runs that say nothing of it."""
+
+
 @dataclass(eq=False)
 class ResourceSlot:
     """A call's slot in all resources that it uses: waiting, granted, begun, ended."""
@@ -36,6 +49,12 @@ class ResourceSlot:
     granted: "asyncio.Future[None]"
     state: Literal["waiting", "granted", "begun", "ended"] = "waiting"
     wakes: float | None = None
+    share: Share = UNNAMED
+    turn: tuple[float, int] = (0.0, 0)
+    """Its place in every queue: the least goes first."""
+    start: float = 0.0
+    """The share that its tenant had been given when it came."""
+    began: float = 0.0
 
 
 @dataclass(eq=False)
@@ -43,7 +62,9 @@ class Rate:
     """One resource; times are on the event loop's clock."""
 
     name: str
-    waiting: deque[ResourceSlot] = field(default_factory=deque[ResourceSlot])
+    waiting: list[ResourceSlot] = field(default_factory=list[ResourceSlot])
+    """By their turns."""
+    window: Adaptive = field(default_factory=Adaptive)
     running: int = 0
     starting: int = 0
     """Granted and not begun: slots whose minute has no end yet."""
@@ -86,6 +107,8 @@ class Rate:
     def is_free_for(self, request: SlotRequest) -> bool:
         limits = request.limits
         if limits.concurrency is not None and self.running >= limits.concurrency:
+            return False
+        if limits.adapts and self.running >= self.window.limit:
             return False
         if limits.per_minute is not None and self.starting + len(self.begun) >= limits.per_minute:
             return False

@@ -1,4 +1,8 @@
-"""Resources in one process: exact counts of who uses what, shared by all runs, granted in order of arrival.
+"""Resources in one process: exact counts of who uses what, shared by all runs, granted by turns.
+
+A turn is fixed when a call comes, and one order holds in all queues. Tenants take turns, however many calls each has
+waiting; a call with priority goes ahead of a number of turns, so nobody waits for ever. Calls of one tenant go in the
+order in which they came. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
 
 A call asks for everything it uses at once and gets all of it or waits, so no two calls can wait for each other. A slot
 in a rate is taken when it is granted and stays taken until the minute after the call's start has passed. Hence `n`
@@ -7,15 +11,21 @@ granted last; at that moment the slots of all the others were still taken.
 """
 
 import asyncio
+import bisect
+import itertools
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 
 from flows.author import Ending
-from flows.limits.rates import CircuitOpen, Rate, ResourceSlot, SlotRequest
+from flows.limits.rates import UNNAMED, CircuitOpen, Rate, ResourceSlot, Share, SlotRequest
+from flows.model import AUTO_CEILING
 
 MINUTE_S = 60.0
+TURNS_AHEAD = 100.0
+"""How many turns of its tenant a call goes ahead for each step of priority."""
+_MOST_TENANTS = 1000
 START_S = 0.1
 """Added to each minute: the time that a thread may need to start once it is admitted."""
 
@@ -26,9 +36,14 @@ class Resources:
     def __init__(self) -> None:
         self._rates: dict[str, Rate] = {}
         self._lock = threading.Lock()
+        self._given = 0.0
+        """The share that the tenant served last had been given: virtual time."""
+        self._next_share: dict[str, float] = {}
+        """By tenant, the share it will have been given when what it waits for has been served."""
+        self._arrivals = itertools.count()
 
-    async def take(self, requests: Sequence[SlotRequest]) -> ResourceSlot:
-        """Wait for a slot; it must be returned with `end`, whatever happens.
+    async def take(self, requests: Sequence[SlotRequest], share: Share = UNNAMED) -> ResourceSlot:
+        """Wait for a slot; it must be returned with `end`, whatever happens. `share` decides whose turn it is.
 
         Raises:
             CircuitOpen: a resource is not being called now.
@@ -36,9 +51,11 @@ class Resources:
         assert requests, "a call that uses no resource waits for none"
         loop = asyncio.get_running_loop()
         slot = ResourceSlot(tuple(requests), loop, loop.create_future())
+        slot.share = share
         with self._lock:
+            self._give_turn(slot)
             for rate in self._rates_of(slot):
-                rate.waiting.append(slot)
+                bisect.insort(rate.waiting, slot, key=_turn)
             self._serve(loop.time())
         try:
             await slot.granted
@@ -57,7 +74,7 @@ class Resources:
         with self._lock:
             refusal = self._refusal(slot, now)
             if refusal is None:
-                slot.state = "begun"
+                slot.state, slot.began = "begun", now
                 for rate in self._rates_of(slot):
                     rate.begin(now + MINUTE_S + START_S)
         if refusal is not None:
@@ -80,9 +97,18 @@ class Resources:
                 rate.end(request, begun=before == "begun")
                 if before == "begun":
                     self._count_tokens(rate, request, request.tokens if tokens is None else tokens, now)
+                if request.limits.adapts and before == "begun" and ending is not None:
+                    most = request.limits.concurrency or AUTO_CEILING
+                    rate.window.learn(ending, began=slot.began, now=now, running=rate.running, ceiling=most)
                 if request.limits.breaker is not None:
                     rate.judge(request.limits.breaker, slot, ending, now)
             self._serve(now)
+
+    def _give_turn(self, slot: ResourceSlot) -> None:
+        tenant = slot.share.tenant
+        slot.start = max(self._given, self._next_share.get(tenant, 0.0))
+        self._next_share[tenant] = slot.start + 1
+        slot.turn = (slot.start - slot.share.priority * TURNS_AHEAD, next(self._arrivals))
 
     def _rates_of(self, slot: ResourceSlot) -> list[Rate]:
         return [self._rates.setdefault(request.name, Rate(request.name)) for request in slot.requests]
@@ -111,9 +137,15 @@ class Resources:
                 elif all(rate.waiting[0] is first for rate in rates):
                     if all(map(Rate.is_free_for, rates, first.requests)):
                         _grant(first, rates)
+                        self._note_given(first)
                         again = True
                     else:
                         self._wake_later(first, rates, now)
+
+    def _note_given(self, slot: ResourceSlot) -> None:
+        self._given = max(self._given, slot.start)
+        if len(self._next_share) > _MOST_TENANTS:  # those with nothing ahead of them are as if they had never been here
+            self._next_share = {tenant: due for tenant, due in self._next_share.items() if due > self._given}
 
     def _next_slots(self) -> list[ResourceSlot]:
         found = dict.fromkeys(slot for rate in self._rates.values() for slot in rate.next_slots())
@@ -135,6 +167,10 @@ class Resources:
         with self._lock:
             slot.wakes = None
             self._serve(slot.loop.time())
+
+
+def _turn(slot: ResourceSlot) -> tuple[float, int]:
+    return slot.turn
 
 
 def _leave_queues(slot: ResourceSlot, rates: Sequence[Rate]) -> None:

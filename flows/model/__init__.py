@@ -12,6 +12,7 @@ from flows.model.expressions import (
     template_names,
 )
 from flows.model.limits import (
+    AUTO_CEILING,
     Breaker,
     EffectiveResource,
     Resource,
@@ -58,6 +59,7 @@ from flows.model.steps import (
 )
 
 __all__ = [
+    "AUTO_CEILING",
     "INDEX",
     "ITEM",
     "KIND_BY_KEY",

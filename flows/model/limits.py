@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import Field, model_validator
 
 from flows.model.policies import FrozenModel
 from flows.model.shares import parse_percentage
+
+AUTO_CEILING = 64
+"""The most calls at once to a resource whose concurrency is `auto`."""
 
 
 class Breaker(FrozenModel):
@@ -21,7 +24,13 @@ class Breaker(FrozenModel):
 class Resource(FrozenModel):
     """A named thing that calls share and must not overload."""
 
-    concurrency: int | None = Field(default=None, ge=1, description="The most calls at once.")
+    concurrency: int | None = Field(
+        default=None, ge=1, description="The most calls at once; `auto` finds it, up to 64 (see `adapts`)."
+    )
+    adapts: bool = Field(
+        default=False,
+        description="Whether fewer calls run at once than `concurrency` allows while it fails or slows down.",
+    )
     per_minute: int | None = Field(default=None, ge=1, description="The most calls that begin in any 60 seconds.")
     tokens_per_minute: int | None = Field(
         default=None, ge=1, description="The most tokens that calls report in any 60 seconds."
@@ -31,6 +40,13 @@ class Resource(FrozenModel):
         default=None,
         description="Whether all runs on all machines share it; default: yes if the settings define it.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("concurrency") == "auto":
+            return {**value, "concurrency": AUTO_CEILING, "adapts": True}
+        return value
 
 
 class RetryBudget(FrozenModel):
@@ -118,7 +134,8 @@ def effective_resource(
         shared[name] = common
     elif own is not None and own.shared:
         shared[f"{own_origin.removeprefix('pipeline ')}/{name}"] = own
-    return EffectiveResource(name, Resource(**values, shared=bool(shared)), origins, shared)
+    adapts = any(one is not None and one.adapts for one in (own, common))
+    return EffectiveResource(name, Resource(**values, shared=bool(shared), adapts=adapts), origins, shared)
 
 
 def tightest(first: EffectiveResource, second: EffectiveResource) -> EffectiveResource:
@@ -133,4 +150,9 @@ def tightest(first: EffectiveResource, second: EffectiveResource) -> EffectiveRe
         if one.resource.breaker is not None and "breaker" not in values:
             values["breaker"], origins["breaker"] = one.resource.breaker, one.origins.get("breaker", "pipeline")
     shared = {**first.shared, **second.shared}
-    return EffectiveResource(first.name, Resource(**values, shared=bool(shared)), origins, shared)
+    return EffectiveResource(
+        first.name,
+        Resource(**values, shared=bool(shared), adapts=first.resource.adapts or second.resource.adapts),
+        origins,
+        shared,
+    )

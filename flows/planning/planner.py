@@ -391,7 +391,9 @@ class _Planner(PlanDraft):
             )
             # A parameter that the step does not give is read from the field of the same name. Writes stay inside.
             taken = (root.access.reads | frozenset(inner.parameters)) - frozenset(step.parameters)
-            access |= common["access"] | Access(reads=taken, writes=root.access.writes, effects=root.access.effects)
+            access |= common["access"] | replace(root.access, reads=taken)
+            # What it writes is as well known as what the steps inside of it write.
+            access = replace(access, known=root.access.known)
             self.scope.steps[step.id or common["id"]] = ({}, access)
             return Sub(**{**common, "access": access}, plan=plan, parameters=step.parameters)
         return Chain(path=path, id=path, label=step.pipeline, access=Access(known=False))

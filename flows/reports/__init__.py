@@ -19,6 +19,7 @@ from flows.reports.result_shapes import (
 from flows.reports.results import result_markdown
 from flows.reports.run_page import RUN_PAGE, run_page
 from flows.reports.summary import what_came_of_it
+from flows.reports.tables import counted, time_text
 
 __all__ = [
     "RUN_PAGE",
@@ -29,6 +30,7 @@ __all__ = [
     "StepNames",
     "cost_json",
     "cost_report",
+    "counted",
     "draw_mermaid",
     "error_json",
     "error_report",
@@ -44,5 +46,6 @@ __all__ = [
     "short_text",
     "shown_passage",
     "table_of",
+    "time_text",
     "what_came_of_it",
 ]

@@ -27,8 +27,8 @@ text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .done{fill:#3f9e63}.rest{fill:#e6ebf1}
 @media(prefers-color-scheme:dark){
 text{fill:#e5e9f0}.s{fill:#94a3b8}.r{fill:#f58088}.ok{fill:#6ed394}
-.page{fill:#161b24;stroke:#2b3342}.line{stroke:#2a3240}.edge{stroke:#64748b}.tip{fill:#64748b}
-.step{fill:#202837;stroke:#4d5f7a}.group{fill:#17233a;stroke:#33507c}.loop{fill:#152a1e;stroke:#2f5f41}
+.page{fill:#1b1d21;stroke:#3a3d44}.line{stroke:#30333a}.edge{stroke:#64748b}.tip{fill:#64748b}
+.step{fill:#23272f;stroke:#566479}.group{fill:#17233a;stroke:#33507c}.loop{fill:#152a1e;stroke:#2f5f41}
 .case{fill:#2c2618;stroke:#6b5a2e}.sub{fill:#231c33;stroke:#55437c}
 .work{fill:#3f6fb0}.path{fill:#6fb0ff}.wait{fill:#465063}.again{fill:#d79a33}.fail{fill:#e5646b}.skip{fill:#2a3240}
 .done{fill:#4cae72}.rest{fill:#2a3240}}

@@ -11,6 +11,8 @@ MOST_SIDE_BY_SIDE, MOST_STEPS = 24, 300
 """Branches of a group that are drawn, and steps of a plan; a plan with more is drawn without what is inside groups."""
 _STEP_H, _NOTED_H, _GAP, _SIDE, _PAD, _TITLE = 30.0, 44.0, 22.0, 14.0, 12.0, 30.0
 _WIDEST_STEP = 280.0
+_BOLD = 1.15
+"""How much wider bold text is."""
 _ROOM = WIDTH - 40.0
 
 Draw = Callable[[Picture, float, float], None]
@@ -179,12 +181,12 @@ def _shelf(blocks: Sequence[_Block], count: int, room: float) -> _Block:
 
 
 def _frame(title: str, inner: _Block, kind: str) -> _Block:
-    width = max(inner.width, min(text_width(title, size=11.5), 420.0)) + 2 * _PAD
+    width = max(inner.width, min(_BOLD * text_width(title, size=11.5), 460.0)) + 2 * _PAD
     height = inner.height + _TITLE + _PAD
 
     def draw(picture: Picture, x: float, y: float) -> None:
         picture.box(x, y, width, height, kind, radius=9)
-        picture.text(x + _PAD, y + 19, fitted(title, width - 2 * _PAD + 4, size=11.5), "s b")
+        picture.text(x + _PAD, y + 19, fitted(title, (width - 2 * _PAD) / _BOLD + 4, size=11.5), "s b")
         inner.draw(picture, x + (width - inner.width) / 2, y + _TITLE)
 
     return _Block(width, height, draw)

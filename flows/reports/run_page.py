@@ -14,8 +14,8 @@ from flows.reports.tables import escaped, shortened, time_text
 from flows.reports.timing import timing_picture, timing_sentence
 
 MAX_CAUSES, MAX_RESULT = 5, 6_000
-_SIGNS = {"succeeded": "✓", "partial": "⚠", "failed": "✗"}
-_WORDS = {"succeeded": "Succeeded", "partial": "Succeeded in part", "failed": "Failed"}
+_ENDS = {"succeeded": ("✓", "Succeeded"), "partial": ("⚠", "Succeeded in part"), "failed": ("✗", "Failed")}
+"""The sign and the words of how runs end by themselves; others were stopped, or their process was."""
 _TITLES = {
     "result": "the whole result",
     "errors": "all errors",
@@ -34,7 +34,8 @@ def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -
 
 def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Iterator[str]:
     names = StepNames(plan).learn(result.outcomes)
-    yield f"## {_SIGNS[result.status]} {_WORDS[result.status]} in {time_text(result.seconds)}"
+    sign, word = _ENDS.get(result.status, ("■", result.status.capitalize()))
+    yield f"## {sign} {word} {'after' if sign == '■' else 'in'} {time_text(result.seconds)}"
     yield ""
     yield f"**{escaped(what_came_of_it(result))}**"
     yield ""

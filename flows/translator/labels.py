@@ -10,7 +10,7 @@ from prefect.context import FlowRunContext
 from flows.engine import Prepared
 from flows.errors import OrchestrationError
 from flows.model import Pipeline, hide_secrets, render
-from flows.planning import Plan
+from flows.planning import Leaf, Plan
 from flows.state import Context
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,13 @@ MAX_NAME, MAX_TAG = 200, 120
 
 def uses_index(plan: Plan) -> bool:
     """Whether a step of the plan reads or writes an index."""
-    return any("index_store" in leaf.spec.needs for leaf in plan.leaves)
+    return any(step_uses_index(leaf) for leaf in plan.leaves)
+
+
+def step_uses_index(leaf: Leaf) -> bool:
+    """Whether a step reads or writes an index, as far as its declaration says."""
+    effects = leaf.spec.effects or ()
+    return "index_store" in leaf.spec.needs or any(effect.startswith("index.") for effect in effects)
 
 
 def run_name(plan: Plan, context: Context) -> str:

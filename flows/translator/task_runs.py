@@ -17,11 +17,12 @@ from prefect.states import Cancelled, Completed
 from prefect.utilities.annotations import quote
 
 from flows.author import ending_of, traceback_text
-from flows.calling import RETRY, LeafCall, LeafResult
+from flows.calling import BOOKKEEPING, RETRY, LeafCall, LeafResult
 from flows.engine import attempt, conclude, next_delay
 from flows.engine import run_leaf as run_inline
 from flows.errors import FatalError
-from flows.reports import StepNames
+from flows.reports import StepNames, counted, time_text
+from flows.translator.labels import step_uses_index
 from flows.translator.waiting import shown_waiting
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class RunLabels:
         group = self.names.group(leaf.path)
         return [
             f"pipeline:{self.pipeline}",
-            f"index:{leaf.context.index}" if "index_store" in leaf.node.spec.needs else "",
+            f"index:{leaf.context.index}" if step_uses_index(leaf.node) else "",
             f"handler:{leaf.node.spec.name}",
             f"group:{group}" if group else "",
             *(f"resource:{name}" for name in leaf.node.uses),
@@ -94,6 +95,8 @@ class _TaskRun:
         if context is not None:
             # Not as tags of the task: for those, Prefect would ask the server for a limit before every task run.
             context.task_run.tags = self.tags
+        if not leaf.progress.attempts and leaf.item is None:  # of an item or batch, its end says enough
+            logger.info("%s: started", self.name)
         self.work = asyncio.ensure_future(attempt(leaf))
         try:
             with shown_waiting(context, leaf.progress.times):
@@ -112,10 +115,22 @@ class _TaskRun:
                 cause = traceback_text(ending.error.__cause__)
                 logger.error("%s: attempt %d failed\n%s", leaf.id, leaf.progress.attempts, cause)
             raise ending.error
-        if leaf.progress.call.failures:
-            text = f"{len(leaf.progress.call.failures)} item(s) set aside"
-            return Completed(name="PartialSuccess", message=text, data=_NOTHING)
-        return Completed(data=_NOTHING)
+        return self._succeeded()
+
+    def _succeeded(self) -> State[Any]:
+        """The final state, whose message and line in the log say how long it worked and for what it waited."""
+        progress = self.leaf.progress
+        aside = len(progress.call.failures)
+        parts = [f"{counted(aside, 'item')} set aside"] if aside else []
+        parts += [f"worked {time_text(progress.times.work_s)}"]
+        parts += [
+            f"waited {time_text(waited)} for {what}"
+            for what, waited in progress.times.waits.items()
+            if waited >= 0.1 and what != BOOKKEEPING
+        ]
+        text = ", ".join(parts)
+        logger.info("%s: succeeded, %s", self.name, text)
+        return Completed(name="PartialSuccess" if aside else "Completed", message=text.capitalize(), data=_NOTHING)
 
     async def _may_retry(self, made: Any, task_run: TaskRun, state: State[Any]) -> bool:
         """Whether Prefect should try again, and when: only what may pass by itself, only while there is time."""

@@ -19,7 +19,7 @@ from flows.author import Call
 from flows.errors import MissingObject, StorageError
 from flows.storage import Storage
 from handlers.extraction.formats import RawFile, Unreadable
-from handlers.extraction.parsing import parsed
+from handlers.extraction.parsing import blaming, parsed
 from handlers.extraction.readers.archive import BROKEN, ArchiveLimits, Member, archived
 from handlers.extraction.registry import container_kind, mime_type_of, read_file
 from handlers.records import Fetched
@@ -204,7 +204,9 @@ def list_members(uri: str, call: Call, *, source: str = "") -> list[Member]:
         Unreadable: it is broken, or more comes out of it than is allowed.
     """
     with _CACHE.lock:
-        return parsed(call, members_of, _local_path(uri, call, source), uri)
+        path = _local_path(uri, call, source)
+        with blaming(uri):
+            return parsed(call, members_of, path, uri)
 
 
 def _local_path(uri: str, call: Call, source: str) -> str:
@@ -230,7 +232,8 @@ def _local_path(uri: str, call: Call, source: str) -> str:
     for member in path:
 
         def fill(folder: str, opened: str = here, name: str = container) -> dict[str, str]:
-            return parsed(call, unpack, opened, name, folder)
+            with blaming(name):
+                return parsed(call, unpack, opened, name, folder)
 
         found = _CACHE.file((container, version), member, fill)
         if found is None:

@@ -16,7 +16,7 @@ from handlers.extraction.formats import Unreadable
 _MAX_MEMBERS = 20_000
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_PART_BYTES = 200_000_000
-_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _STRICT = "http://purl.oclc.org/ooxml/officeDocument/relationships"
@@ -42,7 +42,7 @@ class Package:
     def __init__(self, data: bytes, kind: str) -> None:
         self.kind = kind
         check_password(data)
-        if data.startswith(_OLE_MAGIC):
+        if data.startswith(OLE_MAGIC):
             raise Unreadable(f"is in a format of before 2007, whatever its name says; save it as {kind}")
         if not data.startswith(b"PK"):
             raise Unreadable(f"is no {kind} file, whatever its name says")
@@ -153,7 +153,7 @@ def check_password(data: bytes) -> None:
     Raises:
         Unreadable: it is.
     """
-    if data.startswith(_OLE_MAGIC) and _ENCRYPTED_PACKAGE in data:
+    if data.startswith(OLE_MAGIC) and _ENCRYPTED_PACKAGE in data:
         raise Unreadable("is protected by a password; save it without one")
 
 
@@ -174,7 +174,19 @@ def parse_xml(data: bytes, name: str = "it") -> etree._Element:
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise Unreadable(f"is damaged: {name} is no valid XML ({error.msg})") from error
+        raise unreadable_xml(name, error) from error
+
+
+def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
+    """Why XML cannot be read: two limits of its parser are no damage."""
+    said = str(error.msg)
+    if "depth" in said:
+        return Unreadable(f"is nested too deeply to be read: {name} has more than two thousand levels")
+    if "amplification" in said:
+        return Unreadable(
+            f"has entities in entities that unpack to any size, as bombs do: {name} needs too much memory"
+        )
+    return Unreadable(f"is damaged: {name} is no valid XML ({said})")
 
 
 def local_name(node: etree._Element) -> str:

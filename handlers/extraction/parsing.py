@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
 from flows.author import Call
-from flows.errors import CallCrashed, LimitExceeded, TransientError
+from flows.errors import CallCrashed, LimitExceeded, StepCancelled, StorageError, TransientError
 from handlers.extraction.formats import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,28 @@ def parsed_items(call: Call, function: Callable[..., Iterator[Result]], *argumen
         yield from parsers_of(call).stream(function, *arguments, cancelled=lambda: call.cancelled)
     except (LimitExceeded, CallCrashed, TransientError) as error:
         raise reason_of(error) from error
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Whatever a parser stumbles over inside is the fault of the file of this name alone.
+
+    Raises:
+        Unreadable: for any error but the end of the step.
+    """
+    try:
+        yield
+    except (Unreadable, StepCancelled, StorageError):
+        raise
+    except RecursionError as error:
+        raise Unreadable("is nested too deeply to be read") from error
+    except MemoryError as error:
+        raise Unreadable("needs more memory than there is") from error
+    except Exception as error:
+        logger.warning("%s: its reader failed", name, exc_info=True)
+        raise Unreadable(
+            f"is damaged in a way that its reader does not expect ({type(error).__name__}); the log has the details"
+        ) from error
 
 
 def reason_of(error: LimitExceeded | CallCrashed | TransientError) -> Unreadable:

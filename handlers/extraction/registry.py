@@ -7,7 +7,19 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from handlers.extraction.decoding import decode
-from handlers.extraction.formats import DOCX, HTML, MARKDOWN, PDF, PICTURE, PPTX, WEB_PAGE, XLSX, Extracted, RawFile
+from handlers.extraction.formats import (
+    DOCX,
+    HTML,
+    MARKDOWN,
+    PDF,
+    PICTURE,
+    PPTX,
+    WEB_PAGE,
+    XLSX,
+    Extracted,
+    RawFile,
+    Unreadable,
+)
 from handlers.extraction.readers.archive import ARCHIVE_SUFFIXES, read_archive
 from handlers.extraction.readers.delimited import read_csv, read_tsv
 from handlers.extraction.readers.doc import read_doc
@@ -52,7 +64,8 @@ class Format:
     """Of a container: what kind of file its members are found in."""
 
 
-_SMALL_BYTES = 200_000
+_SMALL_BYTES = 50_000
+"""Even what takes a reader the square of a text's length takes a fraction of a second."""
 
 
 def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
@@ -66,6 +79,8 @@ def of_text(read: Callable[[str], Extracted]) -> Callable[[RawFile], Extracted]:
     return read_file
 
 
+_ALWAYS_FINE_TEXT, _LONGEST_TEXT, _TEXT_RATIO = 10_000_000, 50_000_000, 200
+"""Characters of text, the last for each byte of the file."""
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 FORMATS = (
     Format("PDF", PDF, (".pdf",), read_pdf),
@@ -208,9 +223,14 @@ def read_file(file: RawFile) -> Extracted:
     """The text of a file, by the reader of its format.
 
     Raises:
+        Unreadable: it is far more than a file of that size has.
         Exception: any; a parser is not to be trusted.
     """
-    return format_of(file.mime_type).read(replace(file, started=time.thread_time()))
+    extracted = format_of(file.mime_type).read(replace(file, started=time.thread_time()))
+    most = max(_ALWAYS_FINE_TEXT, min(_TEXT_RATIO * len(file.data), max(_LONGEST_TEXT, len(file.data))))
+    if len(extracted.text) > most:
+        raise Unreadable(f"unpacks to {len(extracted.text):,} characters, more than the {most:,} allowed, as bombs do")
+    return extracted
 
 
 def format_of(mime_type: str) -> Format:

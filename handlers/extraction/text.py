@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import TypedDict
 
 from flows.author import Call, ItemFailure, handler
-from flows.errors import FatalError, StepCancelled, StorageError, StorageUnusable
+from flows.errors import FatalError, StorageError, StorageUnusable
 from handlers.extraction.decoding import known_encoding
 from handlers.extraction.formats import Attachment, Extracted, RawFile, TextExtractor, Unreadable
 from handlers.extraction.members import fetch_source, parent_of
-from handlers.extraction.parsing import TooBusy, parsed, parsed_items, parsers_of
+from handlers.extraction.parsing import TooBusy, blaming, parsed, parsed_items, parsers_of
 from handlers.extraction.readers.markdown import heading_text
 from handlers.extraction.recognition import (
     HOW_TO_GET_AN_ENGINE,
@@ -152,7 +152,8 @@ def read_document(
         raise Unreadable("is empty")
     mime_type = told_by_content(data, mime_type)
     file = RawFile(data, source.name, mime_type, encoding, cpu_s)
-    extracted = _guarded(extractor or RegistryExtractor(), file)
+    with blaming(source.name):
+        extracted = (extractor or RegistryExtractor()).extract(file)
     if not extracted.text.strip():
         if extracted.scanned_pages:
             unknown = any(key == "unknown_letters" for key, _ in extracted.metadata)
@@ -175,27 +176,6 @@ def read_document(
         metadata=(*extracted.metadata, *((("parent", parent),) if (parent := parent_of(source.name)) else ())),
     )
     return document, extracted.attachments
-
-
-def _guarded(extractor: TextExtractor, file: RawFile) -> Extracted:
-    """What is extracted; whatever a parser stumbles over is the fault of this file alone.
-
-    Raises:
-        Unreadable: for any error.
-    """
-    try:
-        return extractor.extract(file)
-    except (Unreadable, StepCancelled):
-        raise
-    except RecursionError as error:
-        raise Unreadable("is nested too deeply to be read") from error
-    except MemoryError as error:
-        raise Unreadable("needs more memory than there is") from error
-    except Exception as error:
-        logger.warning("%s: its reader failed", file.name, exc_info=True)
-        raise Unreadable(
-            f"is damaged in a way that its reader does not expect ({type(error).__name__}); the log has the details"
-        ) from error
 
 
 def _fetch(source: SourceFile, max_bytes: int, call: Call) -> Fetched:

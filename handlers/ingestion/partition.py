@@ -56,7 +56,7 @@ def partition_document(
     document: Document, count: Count, *, max_tokens: int = 220, overlap_tokens: int = 30, by: By = "tokens"
 ) -> list[Chunk]:
     """The passages of one document; `count` returns the number of tokens of a text."""
-    text, size = document.text, bounded(count)
+    text, size = document.text, bounded(count, max_tokens)
     units = _units(document, size, max_tokens=max_tokens, overlap_tokens=overlap_tokens, by=by)
     chunks: list[Chunk] = []
     seen: Counter[tuple[str, str]] = Counter()

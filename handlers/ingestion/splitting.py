@@ -26,9 +26,17 @@ _ODD_SPACE = re.compile(r"[^\S \t\n\r]")
 _LINE = re.compile(r"[^\n]*\n?")
 
 
-def bounded(count: Count) -> Count:
-    """The count, but at least as many tokens as a text of that length usually has."""
-    return lambda text: max(count(text), -(-len(text) // _CHARACTERS_PER_TOKEN))
+def bounded(count: Count, size: int) -> Count:
+    """The count, but at least as many tokens as a text of that length usually has.
+
+    One with more than `size` for its length alone is not counted: the tokenizer needs a hundred times its memory.
+    """
+
+    def counted(text: str) -> int:
+        least = -(-len(text) // _CHARACTERS_PER_TOKEN)
+        return least if least > size else max(count(text), least)
+
+    return counted
 
 
 def split_prose(text: str, span: Span, size: int, count: Count) -> list[Span]:

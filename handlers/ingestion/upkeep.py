@@ -26,7 +26,7 @@ def move_documents(moves: Sequence[Rename], *, call: Call) -> int:
     for some in chunked(moves, _MOVED_AT_ONCE):
         before = [row.name for row in store.known([each.document_id for each in some]).values()]
         moved += store.rename(some)
-        call.done_items(before, "removed")
+        call.done_items(before, "renamed")
         call.done_items(each.document.name for each in some)
     return moved
 
@@ -39,7 +39,7 @@ def name_documents(names: Sequence[tuple[str, str]], *, call: Call) -> int:
     for some in chunked(names):
         before = store.known([document_id for document_id, _ in some])
         named += store.name_documents(dict(some))
-        call.done_items((row.name for row in before.values()), "removed")
+        call.done_items((row.name for row in before.values()), "renamed")
         for document_id, name in some:
             if document_id in before:
                 call.done_items([name], before[document_id].status)

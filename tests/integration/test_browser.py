@@ -32,7 +32,7 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,960"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1440,1000"):
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     try:
@@ -81,9 +81,43 @@ def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
     picture(browser, "run")
 
     click(browser, "Artifacts")
-    see(browser, "braid-plan", "braid-outcomes")
+    see(browser, "braid-run", "braid-plan", "braid-outcomes")
     time.sleep(1 if os.environ.get("BRAID_SCREENSHOTS") else 0)
     picture(browser, "artifacts")
+
+    for key, texts in PAGES.items():
+        browser.get(f"{ui}/artifacts/artifact/{artifact_of(operated, run, key)}")
+        see(browser, *texts)
+        if key in DRAWN:
+            wait_for(lambda: is_drawn(browser) or None, lambda key=key: f"the picture of {key} is not drawn")
+        picture(browser, f"page-{key}")
+
+
+PAGES = {
+    "run": ("Succeeded in", "2 documents: 2 new", "passages in the index", "Where the time went", "More:"),
+    "plan": ("What this run does",),
+    "outcomes": ("Succeeded (", "generate_dense_embeddings", "Not needed"),
+    "timing": ("Critical path", "all calls waited for"),
+}
+"""What can be read on the pages of the run, by key."""
+DRAWN = ("run", "plan", "timing")
+"""The pages that have a picture."""
+
+
+def artifact_of(operated: Operated, run: Any, key: str) -> Any:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    with operated.client() as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
+    return next(each.id for each in found if each.key == f"braid-{key}")
+
+
+def is_drawn(browser: Any) -> bool:
+    """Whether the page shows a picture of ours, as wide as it should be and not wider than the window."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('img')].some(one => one.src.startsWith('data:image/svg+xml')"
+        " && one.complete && one.naturalWidth >= 900 && one.getBoundingClientRect().right <= innerWidth)"
+    )
 
 
 def see(browser: Any, *texts: str) -> None:

@@ -11,8 +11,11 @@ from deployments.runs import Request, make_services, run_pipeline
 from flows.author import RunResult
 from flows.calling import Sandbox
 from tests.support import parsers
+from tests.support.document_bombs import BOMBS
 from tests.support.documents import make_docx, make_pdf
+from tests.support.identities import balance
 from tests.support.ingesting import opened, settings_in, write
+from tests.support.profiles import scaled
 
 HARM: dict[bytes, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
     b"segfault": (parsers.die, ("SIGSEGV",), "crashed its reader (SIGSEGV)"),
@@ -89,3 +92,20 @@ def test_what_the_machine_did_is_tried_again_and_what_the_document_did_is_not(fo
     ingest(folder)
     again = ingest(folder)
     assert [failure.item for failure in again.failures] == ["killed.html"]
+
+
+def test_documents_that_unpack_loop_or_nest_without_end_cost_no_other(folder: Path):
+    names = list(BOMBS)[:: max(1, 6 // scaled(1))]
+    for name in names:
+        (folder / name).write_bytes(BOMBS[name](0.002))
+    result = ingest(folder)
+    counted = balance(result)
+    assert counted["seen"] >= len(names) + 5  # files in archives count too
+    store = opened(settings_in(folder.parent))
+    states = {state.name: state.status for state in store.document_states()}
+    store.close()
+    assert [states[f"good{number}.pdf"] for number in range(3)] == ["processed"] * 3
+    reasons = {failure.item for failure in result.failures}
+    assert {name for name in names if name not in states and name not in reasons} <= {
+        name for name in names if name.endswith((".png", ".tiff"))
+    }

@@ -171,12 +171,12 @@ def test_a_run_that_is_waited_for_ends_the_command_as_it_ended_and_is_resumed_fr
     assert code == 1, out
     name, url = out.splitlines()
     failed = UUID(url.rpartition("/")[2])
+    run_id = operated.run_id(failed)
     assert (name, url) == (
-        "repaired · valves: Failed",
+        f"repaired · {run_id}: Failed",
         f"{operated.server.url.removesuffix('/api')}/runs/flow-run/{failed}",
     )
     (operated.folder / "repaired").touch()
-    run_id = operated.run_id(failed)
     code, out = braid("run", "repaired", "--deployed", "--wait", "-p", f"resume_from={run_id}", "--json")
     told = json.loads(out)
     assert (code, told["name"], told["state"]) == (0, f"repaired · resumes {run_id}", "Completed"), operated.log()

@@ -276,7 +276,7 @@ def xlsx_of_one_string(share: float) -> bytes:
 
 
 def invalid_letters(share: float) -> bytes:
-    return random.Random(1).randbytes(int(20 * MB * share)).replace(b"\0", b"\1")
+    return random.Random(1).randbytes(int(5 * MB * share)).replace(b"\0", b"\1")
 
 
 def repeated_cells(share: float) -> bytes:
@@ -303,9 +303,9 @@ def pdf_of_an_image(share: float) -> bytes:
 BOMBS: dict[str, Bomb] = {
     "nested arrays.json": times("[", MB),
     "nested objects.json": lambda share: b'{"a":' * int(200_000 * share) + b"1" + b"}" * int(200_000 * share),
-    "many keys.json": lambda share: b"{%s}" % b",".join(b'"k%d":%d' % (n, n) for n in range(int(1_000_000 * share))),
-    "long number.json": lambda share: b'{"n": %s}' % (b"7" * int(20 * MB * share)),
-    "many lines.jsonl": times('{"a": 1}\n', 1.5 * MB),
+    "many keys.json": lambda share: b"{%s}" % b",".join(b'"k%d":%d' % (n, n) for n in range(int(300_000 * share))),
+    "long number.json": lambda share: b'{"n": %s}' % (b"7" * int(5 * MB * share)),
+    "many lines.jsonl": times('{"a": 1}\n', 500_000),
     "billion laughs.xml": lambda share: f"<?xml version='1.0'?>{laughs(10, 10)}<r>&l9;</r>".encode(),
     "quadratic entity.xml": lambda share: (
         f'<!DOCTYPE r [<!ENTITY a "{"word " * int(100_000 * share)}">]><r>{"&a;" * int(50_000 * share)}</r>'.encode()
@@ -413,9 +413,9 @@ BOMBS: dict[str, Bomb] = {
     "loop.xls": looping_ole("Workbook"),
     "outputs.ipynb": notebook,
     "columns.csv": wide_csv,
-    "quote.csv": lambda share: b'a,b\n1,"' + b"x,y\n" * int(8 * MB * share),
-    "one line.csv": times("a,", 10 * MB),
-    "rows.csv": lambda share: b"a,b\n" + b"1,2\n" * int(3 * MB * share),
+    "quote.csv": lambda share: b'a,b\n1,"' + b"x,y\n" * int(2 * MB * share),
+    "one line.csv": times("a,", 2 * MB),
+    "rows.csv": lambda share: b"a,b\n" + b"1,2\n" * int(MB * share),
     "emphasis.md": times("*a **b _c ", 500_000),
     "brackets.md": times("[", 500_000),
     "links.md": times("[a](<b", 300_000),
@@ -439,13 +439,13 @@ BOMBS: dict[str, Bomb] = {
     "functions.py": lambda share: b"".join(b"def f%d():\n    pass\n" % n for n in range(int(400_000 * share))),
     "braces.js": times("{", MB, "}"),
     "quotes.js": times("`${", MB),
-    "one word.txt": times("x", 50 * MB),
-    "lines.txt": times("\n", 49 * MB, "x"),
-    "words.txt": lambda share: b"".join(b"w%d " % n for n in range(int(2 * MB * share))),
-    "one line.log": times("a b ", 5 * MB),
-    "accents.txt": lambda share: b"e" + "\u0301".encode() * int(5 * MB * share),
-    "expanding.txt": times("\ufdfa", 2 * MB),
+    "lines.txt": times("\n", 10 * MB, "x"),
+    "words.txt": lambda share: b"".join(b"w%d " % n for n in range(int(600_000 * share))),
+    "one line.log": times("a b ", MB),
+    "accents.txt": lambda share: b"e" + "\u0301".encode() * int(2 * MB * share),
+    "expanding.txt": times("\ufdfa", MB),
     "invalid.txt": invalid_letters,
     "escapes.txt": lambda share: b"\x1b$B" * int(3 * MB * share),
+    "one word.txt": times("x", 50 * MB),
 }
 """Bombs by name; what each is, its name says."""

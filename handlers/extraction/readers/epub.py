@@ -27,12 +27,16 @@ def read_epub(file: RawFile) -> Extracted:
     book = package.xml(name)
     items = {node.get("id") or "": node for node in book.iter("{*}item")}
     assembly = Assembly()
+    read = set[str]()  # a book that lists a chapter often has it once
     for reference in book.iter("{*}itemref"):
         item = items.get(reference.get("idref") or "")
         if item is None or item.get("media-type") not in _PAGES or "nav" in (item.get("properties") or "").split():
             continue
         file.check_time()
         chapter = posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(item.get("href") or "")))
+        if chapter in read:
+            continue
+        read.add(chapter)
         write_fragment(decode_page(package.read(chapter)).text, assembly, file)
     metadata = _metadata(book)
     title = metadata.pop("title", "")

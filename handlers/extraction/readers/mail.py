@@ -18,6 +18,7 @@ from handlers.extraction.readers.plain import read_text
 HEADERS = ("From", "To", "Cc", "Date")
 _FROM_LINE = re.compile(rb"^From \S+.*\d{4}.*\r?$", re.MULTILINE)
 _MOST_PARTS = 1_000
+_LONGEST_HEADER = 20_000
 
 
 def read_mail(file: RawFile) -> Extracted:
@@ -164,10 +165,12 @@ def _unnamed(part: EmailMessage, number: int) -> str:
 
 
 def _header(message: EmailMessage, name: str) -> str:
+    written = next((str(raw) for key, raw in message.raw_items() if key.lower() == name.lower()), "")
     try:
-        value = str(message.get(name) or "")
+        # The parser of headers takes the square of their length.
+        value = str(message.get(name) or "") if len(written) <= _LONGEST_HEADER else written
     except (LookupError, ValueError, IndexError, AttributeError, TypeError):  # headers that the parser stumbles over
-        value = next((str(raw) for key, raw in message.raw_items() if key.lower() == name.lower()), "")
+        value = written
     # Bytes that no header may have are kept as surrogates.
     data = value.encode("utf-8", "surrogateescape")
     return " ".join(decode(data).text.split()) if data.strip() else ""

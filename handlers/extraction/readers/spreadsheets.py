@@ -7,7 +7,8 @@ from typing import Any
 
 from handlers.extraction.assembly import Assembly
 from handlers.extraction.formats import Extracted, RawFile, Unreadable
-from handlers.extraction.package import check_password
+from handlers.extraction.package import OLE_MAGIC, check_password
+from handlers.extraction.readers.ole import open_ole, stream
 
 MAX_CELLS = 5_000_000
 
@@ -17,6 +18,11 @@ def read_xls(file: RawFile) -> Extracted:
     import python_calamine as calamine
 
     check_password(file.data)
+    if file.data.startswith(OLE_MAGIC):
+        # calamine follows chains of sectors that lead back to themselves until there is no memory left.
+        with open_ole(file.data, "XLS") as container:
+            for name in ("Workbook", "Book"):
+                stream(container, name)
     try:
         book = calamine.load_workbook(io.BytesIO(file.data))
         names = [sheet.name for sheet in book.sheets_metadata if sheet.typ == calamine.SheetTypeEnum.WorkSheet]

@@ -17,8 +17,6 @@ _LEVELS = {
 _ENVIRONMENT = re.compile(
     r"\\begin\{(verbatim|Verbatim|lstlisting|minted|alltt|tabular\*?|tabularx|longtable|itemize|enumerate|description|"
     r"equation\*?|align\*?|gather\*?|multline\*?|eqnarray\*?|displaymath)\}"
-    r"(.*?)\\end\{\1\}",
-    re.DOTALL,
 )
 _HEADING = re.compile(
     r"\\(part|chapter|section|subsection|subsubsection|paragraph|subparagraph)\*?(?:\[[^\]]*\])?(?=\{)"
@@ -91,10 +89,18 @@ def read_tex(text: str) -> Extracted:
 
 def _write(text: str, assembly: Assembly) -> None:
     at = 0
+    endless = set[str]()
     for found in _ENVIRONMENT.finditer(text):
+        if found.start() < at or found[1] in endless:
+            continue
+        closing = f"\\end{{{found[1]}}}"
+        end = text.find(closing, found.end())
+        if end < 0:
+            endless.add(found[1])
+            continue
         _write_prose(text[at : found.start()], assembly)
-        _write_environment(found[1], found[2], assembly)
-        at = found.end()
+        _write_environment(found[1], text[found.end() : end], assembly)
+        at = end + len(closing)
     _write_prose(text[at:], assembly)
 
 

@@ -12,7 +12,7 @@ from lxml import etree
 
 from handlers.extraction.assembly import Assembly
 from handlers.extraction.formats import Extracted, RawFile, Unreadable
-from handlers.extraction.package import Package, relation_id
+from handlers.extraction.package import Package, relation_id, unreadable_xml
 from handlers.extraction.readers.drawing import chart_rows, chart_title, paragraph_text
 from handlers.extraction.readers.spreadsheets import MAX_CELLS, number, write_rows
 
@@ -134,7 +134,7 @@ def _rows(data: bytes) -> Iterator[etree._Element]:
         for _, row in events:
             yield row
     except etree.XMLSyntaxError as error:
-        raise Unreadable(f"is damaged: a sheet in it is no valid XML ({error.msg})") from error
+        raise unreadable_xml("a sheet in it", error) from error
 
 
 def _write_around(package: Package, part: str, assembly: Assembly) -> None:

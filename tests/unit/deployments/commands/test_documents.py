@@ -105,3 +105,17 @@ def test_documents_are_deleted_and_come_back_while_their_files_are_there(source:
     assert [each["name"] for each in braid_json("documents", "list", "--status", "removed")["documents"]] == [
         "ants.txt"
     ]
+
+
+def test_a_document_that_gets_another_name_is_not_removed(source: Path) -> None:
+    ingest(source)
+    other = source.parent / "other"
+    other.mkdir()
+    (other / "ants.txt").write_text("Other words of another folder.")
+    ingest(other)
+    (source / "ants.txt").rename(source / "bees.txt")
+    ingest(source, "--prune", "--max-prune-share", "0.9")
+    assert "removed" not in braid_json("documents", "status")["counts"]
+    renamed = {each["name"] for each in braid_json("documents", "list", "--status", "renamed")["documents"]}
+    assert len(renamed) == 2
+    assert "ants.txt" in renamed

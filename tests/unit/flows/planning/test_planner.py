@@ -217,3 +217,25 @@ def test_a_handler_may_tell_from_its_options_what_a_step_reads_and_writes(regist
     refused = {"handler": "send", "options": {"inputs": ["secret"], "output": "sent"}}
     assert problems(registry, [refused]) == [("bad-option", "step 0: send: 'secret' is not for reading")]
     assert problems(registry, [{"parallel": [step, step]}])[0][0] == "parallel-write"
+
+
+def test_reads_are_checked_after_a_pipeline_that_is_a_step() -> None:
+    made = Registry()
+
+    @handler(registry=made, writes="a")
+    def first() -> int:
+        return 1
+
+    @handler(registry=made, writes="b")
+    def second(a: int) -> int:
+        return a
+
+    @handler(registry=made, writes="c")
+    def lost(nowhere: int) -> int:
+        return nowhere
+
+    inner = Pipeline.model_validate({"name": "inner", "steps": ["first"]})
+    outer = Pipeline.model_validate({"name": "outer", "steps": [{"pipeline": "inner"}, "second", "lost"]})
+    with pytest.raises(InvalidPipeline, match="lost reads 'nowhere', which no earlier step writes") as refused:
+        make_plan(outer, registry=made, catalog={"inner": inner}, given=[])
+    assert len(refused.value.problems) == 1

@@ -15,6 +15,10 @@ MADE = Registry()
 def stores() -> None: ...
 
 
+@handler(registry=MADE, writes=None, effects="index.documents")
+def publishes() -> None: ...
+
+
 @handler(registry=MADE, writes=None)
 def computes() -> None: ...
 
@@ -32,6 +36,7 @@ def started(**fields: object) -> Context:
     ("step", "more", "fields", "name"),
     [
         ("stores", {}, {"source": "/data/manuals"}, "p · manuals · /data/manuals"),
+        ("publishes", {}, {"source": "/data/manuals"}, "p · manuals · /data/manuals"),
         ("computes", {}, {}, "p · 261130-1"),
         ("computes", {"parameters": {"name": {"type": "text", "required": True}}}, {"name": "Ada"}, "p · Ada"),
         (

@@ -246,8 +246,8 @@ def test_the_reason_names_what_is_wrong(parts: dict[str, str], reason: str):
         read_docx(RawFile(make_zip(parts)))
 
 
-def test_a_picture_that_is_missing_does_not_matter():
-    from handlers.extraction.pictures import pictures_of_docx
+def test_a_picture_that_is_missing_costs_no_words():
+    from handlers.extraction.pictures import LostPicture, pictures_of_docx
 
     body = '<w:p><w:r><a:blip xmlns:a="urn:a" r:embed="image"/></w:r></w:p>'
     parts = {
@@ -255,5 +255,5 @@ def test_a_picture_that_is_missing_does_not_matter():
         "word/document2.xml": f"<w:document {NAMES}><w:body>{body}{p(r('words'))}</w:body></w:document>",
         "word/_rels/document2.xml.rels": relations(image="media/gone.png"),
     }
-    assert list(pictures_of_docx(make_zip(parts))) == []
+    assert list(pictures_of_docx(make_zip(parts))) == [LostPicture("is missing in the file (word/media/gone.png)")]
     assert read_docx(RawFile(make_zip(parts))).text == "words"

@@ -9,6 +9,7 @@ from handlers.extraction import Unreadable, extract_text, to_document
 from handlers.extraction.readers.json_data import read_json
 from handlers.records import SourceFile
 from handlers.sources import list_sources
+from tests.support.document_bombs import BOMBS
 from tests.support.documents import make_call, make_docx, make_pdf, make_pptx
 from tests.unit.handlers.extraction.test_formats import CASES
 
@@ -111,3 +112,10 @@ def test_numbers_and_keys_of_json_stay_as_written():
 def test_samples_are_all_read():
     for name, data in SAMPLES.items():
         assert to_document(SourceFile(name, name, len(data)), data).text
+
+
+def test_a_small_file_does_not_unpack_to_any_text():
+    data = BOMBS["one word.docx"](0.1)
+    assert len(data) < 100_000
+    with pytest.raises(Unreadable, match=r"unpacks to 15,\d\d\d,\d\d\d characters, more than the .* as bombs do"):
+        to_document(SourceFile("a.docx", "a.docx", len(data)), data)

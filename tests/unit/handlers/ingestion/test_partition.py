@@ -131,9 +131,24 @@ def test_sizes_that_make_no_sense_are_refused(options):
     )
 )
 def test_the_overlap_is_the_longest_ending_that_fits(text: str) -> None:
-    count = bounded(count_tokens)
+    count = bounded(count_tokens, 7)
     start = tail(text, Span(0, len(text)), 7, count)
     assert start == len(text) or count(text[start:]) <= 7
     if start not in {each.start for each in sentences(text, Span(0, len(text)))}:
         words = [match.end() for match in re.finditer(r"\s+", text) if match.end() < start]
         assert all(count(text[word:]) > 7 for word in words)
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "word " * 60_000, "a,b\n" * 60_000, "数" * 200_000])
+def test_a_large_text_is_never_counted_as_a_whole(text: str) -> None:
+    """Counting takes a hundred times the memory of a text."""
+    longest = 0
+
+    def count(piece: str) -> int:
+        nonlocal longest
+        longest = max(longest, len(piece))
+        return count_tokens(piece)
+
+    chunks = partition_document(document_of(text), count)
+    assert longest <= 220 * 12
+    assert sum(len(chunk.text) for chunk in chunks) > len(text) * 0.7
