@@ -246,12 +246,9 @@ def _models(settings: Settings) -> Iterator[Finding]:
     if not settings.openai_base_url:
         embeds = settings.embedding_model is not None and not is_local(settings.embedding_model)
         speaks = settings.content_provider == "openai"
-        for name, needs in (
-            ("CHAT_MODEL", settings.chat_model),
-            ("EMBEDDING_MODEL", embeds),
-            ("CONTENT_PROVIDER", speaks),
-        ):
-            if needs:
+        needed = {"CHAT_MODEL": settings.chat_model, "EMBEDDING_MODEL": embeds, "CONTENT_PROVIDER": speaks}
+        for name, needs_endpoint in needed.items():
+            if needs_endpoint:
                 yield Finding("models", "warning", f"BRAID_{name} needs an endpoint; set BRAID_OPENAI_BASE_URL")
     for name in KNOWN_MODELS:
         folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent

@@ -7,6 +7,8 @@
 | DuckDB | the file is opened for reading, DuckDB's own parser finds one statement that reads |
 | MySQL, MariaDB | a parser finds one statement that reads, and the session's transactions are read-only |
 
+Of the last two, only MariaDB is tested.
+
 Some functions act although they stand in a statement that reads: they take locks, read files of the server, or run a
 statement that is given as text. Their names are refused. The rights of the connection's role remain the last word.
 """
