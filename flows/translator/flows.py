@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from prefect import State, flow
+from prefect import State, flow, get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
@@ -131,8 +132,15 @@ async def _as_flow(
             state.data = None  # we have the result; Prefect would walk through all of it
         return state
 
+    async def correct(_: Any, flow_run: FlowRun, state: State[Any]) -> None:
+        """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
+        told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
+        told.data = None
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run.id, told, force=True)
+
     run.__name__ = pipeline.name
-    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
+    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
         state: State[Any] = await begun

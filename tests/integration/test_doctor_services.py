@@ -156,9 +156,10 @@ def test_places_in_s3_are_listed(s3_server: S3Server) -> None:
 def test_a_dask_cluster_is_called() -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(
+    cluster: Any = LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
-    ) as cluster:
+    )
+    with cluster:
         finding = only(dask_address=cluster.scheduler_address)
     assert finding == Finding("clusters", "ok", "dask: 1 worker")
 
