@@ -24,7 +24,7 @@ from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, combine_observers, run_plan
 from flows.errors import PipelineFailed
-from flows.model import Pipeline
+from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
@@ -227,8 +227,8 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
 
         given: Mapping[str, Any] = flow_run.parameters or {}
         if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
-            return f"{pipeline.name} · resumes {given['resume_from']}"
+            return hide_secrets(f"{pipeline.name} · resumes {given['resume_from']}")
         told = [str(given[key]) for key in TOLD if given.get(key)]
-        return " · ".join([pipeline.name, *told])
+        return hide_secrets(" · ".join([pipeline.name, *told]))
 
     return name
