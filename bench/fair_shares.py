@@ -76,15 +76,14 @@ class Week:
             self.waiting[share.tenant] -= 1
             self.resources.begin(slot)
             self.started.append(share.tenant)
-            ending: Ending | None = None
             try:
                 await self.provider.call()
                 ending = Ending("succeeded")
-                return
             except TransientError as error:
                 ending = ending_of(error)
-            finally:
-                self.resources.end(slot, ending)
+            self.resources.end(slot, ending)
+            if ending.succeeded:
+                return
             await asyncio.sleep(ending.retry_after_s or 1.0)
 
     async def burst(self, tenant: str, calls: int, promise_s: float) -> None:

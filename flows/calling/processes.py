@@ -47,29 +47,43 @@ async def call_in_process(function: Callable[..., Any], *arguments: Any, waits: 
         TransientError: the worker was killed from outside, as when the machine runs out of memory.
         FatalError: the worker died by itself, or what goes in or comes out cannot be pickled.
     """
-    try:
-        message = pickle.dumps((function, arguments))
-    except Exception as error:
-        raise FatalError(f"the inputs of a call with `isolation: process` must be picklable: {error}") from error
     begun = _begin_to_wait(waits)
     async with _window():
         worker = _take_worker()
-        future = call_in_thread(lambda: worker.call(message, begun), name=f"braid-worker-{worker.number}")
+        future = call_in_thread(
+            lambda: _exchange(worker, function, arguments, begun), name=f"braid-worker-{worker.number}"
+        )
         try:
-            answer = await future
+            error, result, trace = await future
         except BaseException:
             # In a thread: looking through all processes takes a while, and the one that waits wants to go on.
             call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
             raise
     _return_worker(worker)
-    try:
-        error, result, trace = pickle.loads(answer)
-    except Exception as problem:
-        raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
     if error is not None:
-        vars(error)[OTHER_TRACEBACK] = trace
+        if trace is not None:
+            vars(error)[OTHER_TRACEBACK] = trace
         raise error
     return result
+
+
+def _exchange(
+    worker: "_Worker", function: Callable[..., Any], arguments: tuple[Any, ...], begun: Callable[[], None]
+) -> tuple[BaseException | None, Any, Any]:
+    """In a thread, since large values take a while: send a call, and return its error, its result and its traceback."""
+    try:
+        message = pickle.dumps((function, arguments), protocol=5)
+    except Exception as problem:
+        refused = FatalError(f"the inputs of a call with `isolation: process` must be picklable: {problem}")
+        refused.__cause__ = problem
+        return refused, None, None
+    answer = worker.call(message, begun)
+    try:
+        return pickle.loads(answer)
+    except Exception as problem:
+        refused = FatalError(f"what the call left cannot be unpickled: {problem}")
+        refused.__cause__ = problem
+        return refused, None, None
 
 
 def _begin_to_wait(waits: CallTimes | None) -> Callable[[], None]:
@@ -263,7 +277,9 @@ def _answer_call(message: bytes) -> bytes:
 
     try:
         error, result = outcome_of(work)
-        return pickle.dumps((error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None))
+        return pickle.dumps(
+            (error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None), protocol=5
+        )
     except Exception as problem:
         return pickle.dumps((FatalError(f"what the call left cannot be pickled: {problem}"), None, None))
 

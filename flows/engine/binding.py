@@ -132,7 +132,7 @@ def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) 
         FatalError: they differ, and the step is to fail then.
     """
     call = leaf.progress.call
-    failed = len(call.failures) if call is not None else 0
+    failed = len(call.failures)
     most = max((len(each) for each in outputs.values() if isinstance(each, Sized)), default=0)
     values = {**outputs, SHARE_SET_ASIDE: failed / max(1, failed + most)}
     complaints = [bounds.complaint(name, values.get(name)) for name, bounds in expected.fields.items()]
@@ -142,7 +142,7 @@ def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) 
     reasons = "; ".join(filter(None, complaints))
     if reasons and expected.otherwise == "fail":
         raise FatalError(f"{leaf.id}: not as expected: {reasons}")
-    if reasons and call is not None:
+    if reasons:
         call.fail_item(leaf.id, f"not as expected: {reasons}")
 
 

@@ -44,9 +44,10 @@ class Resource(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("concurrency") == "auto":
-            return {**value, "concurrency": AUTO_CEILING, "adapts": True}
-        return value
+        if not isinstance(value, Mapping):
+            return value
+        given = cast("Mapping[str, Any]", value)
+        return {**given, "concurrency": AUTO_CEILING, "adapts": True} if given.get("concurrency") == "auto" else given
 
 
 class RetryBudget(FrozenModel):

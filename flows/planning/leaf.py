@@ -94,7 +94,9 @@ def _checked_expectation(
             message = f"{spec.name} writes no {name!r}{suggest(name, known)}; `expect` is about what the step gives"
             draft.problem(path, "unknown-write", message, "expect", name)
     if step.expect.check is not None and step.expect.check not in EXPECTATIONS:
-        message = f"no expectation is registered as {step.expect.check!r}{suggest(step.expect.check, EXPECTATIONS)}"
+        message = (
+            f"no expectation is registered as {step.expect.check!r}{suggest(step.expect.check, list(EXPECTATIONS))}"
+        )
         draft.problem(path, "unknown-expectation", message, "expect", "check")
     return step.expect
 

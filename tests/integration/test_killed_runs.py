@@ -32,7 +32,7 @@ def reports(
 @pytest.mark.slow
 def test_every_point_was_a_kill_and_there_were_enough_of_them(reports: list[dict[str, Any]]) -> None:
     killed = [report for report in reports if report["killed"]]
-    assert len(killed) >= (60 if is_thorough() else 30)
+    assert len(killed) >= (30 if is_thorough() else 15)  # a call is one write, or shares one with others
     # How many writes a run takes depends on how many events fall into one; the last ones are beyond its end.
     assert not reports[-1]["killed"]
     assert {report["before"] for report in killed} == {True, False}

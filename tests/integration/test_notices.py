@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from flows.translator import BUDGET_USED
 from tests.support.operated import Operated, wait_for
@@ -63,7 +64,8 @@ def test_each_end_calls_the_webhook_once(operated: Operated) -> None:
 
     async def install(url: str) -> list[Any]:
         async with get_client() as client:
-            await Webhook(url=url, allow_private_urls=True).save("night", overwrite=True)
+            block = Webhook(url=SecretStr(url), allow_private_urls=True)
+            await block.save("night", overwrite=True)  # pyright: ignore[reportGeneralTypeIssues]  (async where a loop runs)
             made = await install_notices(client, "webhook/night", tag=tag)
             assert await install_notices(client, "webhook/night", tag=tag) == []
             return made

@@ -14,27 +14,24 @@ from flows.planning import make_plan
 from flows.state import Context
 
 
-class _Failing:
+def failing_task(*, before: bool) -> Any:
     """A task whose run fails in Prefect's client, before the attempt or after it."""
 
-    def __init__(self, *, before: bool) -> None:
-        self._before = before
+    async def task_run(quoted: Any, **_: Any) -> None:
+        if not before:
+            with contextlib.suppress(TransientError, FatalError):
+                await quoted.unquote().attempt()
+        raise httpx.ConnectError("all connection attempts failed")
 
-    def with_options(self, **_: Any) -> Any:
-        async def task_run(quoted: Any, **_: Any) -> None:
-            if not self._before:
-                with contextlib.suppress(TransientError, FatalError):
-                    await quoted.unquote().attempt()
-            raise httpx.ConnectError("all connection attempts failed")
-
-        return task_run
+    return task_run
 
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
-    from flows.translator import flows as translator
+    from flows.reports import StepNames
+    from flows.translator import task_runs
 
-    monkeypatch.setattr(translator, "_leaf_task", _Failing(before=before))
+    monkeypatch.setattr(task_runs, "_step_task", lambda *_: failing_task(before=before))
     made, calls = Registry(), list[str]()
 
     @handler(registry=made, writes="x")
@@ -56,7 +53,7 @@ async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyP
     retry = {"max_attempts": 3, "delay_s": 0.0}
     steps = ["gives", {"handler": "flaky", "retry": retry}, {"handler": "broken", "retry": retry}]
     plan = make_plan(Pipeline.model_validate({"name": "p", "steps": steps}), registry=made)
-    result = await run_plan(Prepared(plan, Context()), run_leaf=translator.run_task)
+    result = await run_plan(Prepared(plan, Context()), run_leaf=task_runs.RunLabels("p", StepNames(plan)).run_task)
     assert [outcome.status for outcome in result.outcomes] == ["succeeded", "succeeded", "failed"]
     assert result.context.data["x"] == 7
     assert calls == ["gives", "flaky", "flaky", "flaky", "broken"]

@@ -24,9 +24,12 @@ FOLDERS = {"hpd": "hpd", "chains": "chain", "data": "data", "stages": "stages"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_an_example_gives_the_native_form_beside_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_gives_the_native_form_beside_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     load_modules(["handlers"])
-    monkeypatch.setattr(REGISTRY, "handlers", dict(REGISTRY.handlers))
+    before = dict(REGISTRY.handlers)
+    request.addfinalizer(lambda: (REGISTRY.handlers.clear(), REGISTRY.handlers.update(before)))
     monkeypatch.syspath_prepend(str(EXAMPLES / "dialects" / "hpd"))
     monkeypatch.delitem(sys.modules, "hpd_handlers", raising=False)
     load_modules(["hpd_handlers"])

@@ -182,7 +182,7 @@ def _tables(engine: sa.Engine) -> dict[str, Any]:
         }
 
     def keys(table: str) -> list[Any]:
-        foreign = [(each["constrained_columns"], each["options"]) for each in found.get_foreign_keys(table)]
+        foreign = [(each["constrained_columns"], each.get("options")) for each in found.get_foreign_keys(table)]
         indexes = sorted((str(each["name"]), each["column_names"]) for each in found.get_indexes(table))
         return [found.get_pk_constraint(table)["constrained_columns"], foreign, indexes]
 
