@@ -132,7 +132,7 @@ async def _as_flow(
             state.data = None  # we have the result; Prefect would walk through all of it
         return state
 
-    async def correct(_: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    async def correct(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
         """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
         told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
         told.data = None

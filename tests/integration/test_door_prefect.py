@@ -139,7 +139,7 @@ async def test_the_flow_run_of_a_cancelled_call_reads_cancelled() -> None:
 async def test_a_call_that_is_cancelled_as_it_begins_reads_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect import flow_engine
 
-    propose_state: Any = flow_engine.propose_state
+    propose_state: Any = vars(flow_engine)["propose_state"]
 
     async def propose_and_cancel(client: Any, state: Any, **others: Any) -> Any:
         proposed = await propose_state(client, state, **others)
