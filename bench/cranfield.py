@@ -65,8 +65,8 @@ def ingest(documents: Sequence[Document], call: Call) -> None:
         ]
         facts = extract_entities(chunks, call=call)
         stored = store_documents(some, chunks, call=call)
-        vectors = store_dense_vectors(chunks, generate_dense_embeddings(chunks, call=call), call=call)
-        terms = store_sparse_vectors(chunks, generate_sparse_embeddings(chunks, call=call), call=call)
+        vectors = store_dense_vectors(chunks, generate_dense_embeddings(chunks, documents=some, call=call), call=call)
+        terms = store_sparse_vectors(chunks, generate_sparse_embeddings(chunks, documents=some, call=call), call=call)
         store_graph(chunks, facts["entities"], facts["relations"], call=call)
         publish_documents(stored, vectors, terms, call=call)
         done += len(some)

@@ -77,7 +77,7 @@ def report(settings: Settings, result: RunResult) -> dict[str, list[str]]:
 
 def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Random, most: int) -> dict[str, bool]:
     """Whether each of some files is the first hit for a phrase of its own."""
-    catalog = load_catalog(settings)
+    searches = Searches(settings, load_catalog(settings))
     holders: dict[str, set[str]] = {}
     for name, passages in texts.items():
         for passage in passages:
@@ -86,7 +86,7 @@ def search(settings: Settings, texts: Mapping[str, list[str]], dice: random.Rand
     names = sorted(texts)
     dice.shuffle(names)
     found: dict[str, bool] = {}
-    services, searches = make_services(settings, "bench"), Searches(settings, catalog)
+    services = make_services(settings, "bench")
     for name in names:
         if len(found) == most:
             break

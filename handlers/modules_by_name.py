@@ -49,8 +49,10 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
         "publish_documents": "handlers.ingestion.storing",
         "query": "handlers.data.query",
         "query_rewrite": "handlers.retrieval.rewriting",
+        "read_question": "handlers.retrieval.understanding",
         "record_failures": "handlers.ingestion.storing",
         "refuse_left_out": "handlers.ingestion.strictness",
+        "refuse_unrelated": "handlers.retrieval.nothing",
         "remove_documents": "handlers.ingestion.storing",
         "rerank": "handlers.retrieval.merging",
         "restate_documents": "handlers.ingestion.upkeep",
@@ -59,6 +61,7 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
         "store_documents": "handlers.ingestion.storing",
         "store_graph": "handlers.ingestion.storing",
         "store_sparse_vectors": "handlers.ingestion.storing",
+        "suggest_wording": "handlers.retrieval.understanding",
         "sweep_leftovers": "handlers.ingestion.upkeep",
         "text_generation": "handlers.content.steps",
         "text_to_image": "handlers.content.steps",
@@ -69,11 +72,11 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
 )
 _LISTED = frozenset(
     """
-    aside content content.combining content.describing content.files content.media content.posters content.providers
-    content.quality content.speech content.steps data data.binding data.connections data.extras data.functions
-    data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest data.skill data.skills
-    data.sql data.sql_rows data.stopping data.structured data.tables data.transforming extraction
-    extraction.artifacts extraction.assembly extraction.code extraction.decoding extraction.formats
+    aside compounds content content.combining content.describing content.files content.media content.posters
+    content.providers content.quality content.speech content.steps data data.binding data.connections data.extras
+    data.functions data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest
+    data.skill data.skills data.sql data.sql_rows data.stopping data.structured data.tables data.transforming
+    extraction extraction.artifacts extraction.assembly extraction.code extraction.decoding extraction.formats
     extraction.images extraction.labels extraction.members extraction.package extraction.parsing extraction.pdfium
     extraction.pictures extraction.readers extraction.readers.archive extraction.readers.delimited
     extraction.readers.doc extraction.readers.docx extraction.readers.docx_styles extraction.readers.drawing
@@ -88,13 +91,14 @@ _LISTED = frozenset(
     ingestion.balance_page ingestion.batching ingestion.changes ingestion.comparison ingestion.document_names
     ingestion.embeddings ingestion.entities ingestion.facets ingestion.listing ingestion.moves ingestion.naming
     ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
-    ingestion.strictness ingestion.summary ingestion.upkeep jobs jobs.command jobs.environment jobs.keys
-    jobs.registering jobs.supervisor models models.chat models.embedding models.endpoint models.files models.http
-    models.onnx models.reranking models.tokens models.vectors modules_by_name options records retrieval
-    retrieval.answering retrieval.comparing retrieval.duplicates retrieval.evaluation retrieval.expansion
-    retrieval.fusion retrieval.graph retrieval.highlighting retrieval.merging retrieval.rewriting
-    retrieval.searching secrets sources sources.coverage sources.extras sources.http sources.in_hand sources.kinds
-    sources.kinds.feed sources.kinds.files sources.kinds.git sources.kinds.mail sources.kinds.rest
+    ingestion.strictness ingestion.summary ingestion.titles ingestion.upkeep jobs jobs.command jobs.environment
+    jobs.keys jobs.registering jobs.supervisor languages models models.chat models.embedding models.endpoint
+    models.files models.http models.onnx models.reranking models.tokens models.vectors modules_by_name options
+    records retrieval retrieval.answering retrieval.candidates retrieval.comparing retrieval.duplicates
+    retrieval.evaluation retrieval.expansion retrieval.fusion retrieval.graph retrieval.highlighting
+    retrieval.merging retrieval.nothing retrieval.questions retrieval.rewriting retrieval.searching
+    retrieval.understanding secrets sources sources.coverage sources.extras sources.http sources.in_hand
+    sources.kinds sources.kinds.feed sources.kinds.files sources.kinds.git sources.kinds.mail sources.kinds.rest
     sources.kinds.rows sources.kinds.web sources.listing sources.manifests sources.members sources.opening
     sources.page_links sources.protocol sources.registering sources.registry sources.roots sources.rules
     sources.sidecars sources.tagging sqlstates stores stores.content stores.fingerprints stores.keys stores.memory

@@ -197,6 +197,8 @@ class Hit:
     """Stretches of `content` that match the question, in order and apart; add `start` for offsets in the document."""
     duplicates: tuple[tuple[str, str], ...] = ()
     """Chunk and document ids of near duplicates ranked below this one, which are shown only here."""
+    relevance: float | None = None
+    """How well it answers, between 0 and 1, comparable over questions; None if that is not known."""
 
     @property
     def own_scores(self) -> Mapping[str, float]:

@@ -1,13 +1,15 @@
 """Words of a text as search sees them: folded, without stop words, stemmed; the same for documents and queries."""
 
 import re
-import threading
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import cast
+
+from handlers.compounds import located_compounds
+from handlers.languages import ENGLISH, script_language, stem, stop_words
 
 # `\w` leaves out the vowel signs and points that belong to words of Hebrew, Arabic, Indic and South-East Asian scripts.
 _LETTER = (
@@ -29,19 +31,12 @@ _OPTIONAL = re.compile(
     f"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670{_INVISIBLE}]+"
 )
 _CONTRACTED = re.compile("'(?:s|re|ve|ll|d|m)$")
-STOP_WORDS = frozenset(
-    "a about above after again against all am an and any are as at be because been before being below between both but "
-    "by can could did do does doing down during each few for from further had has have having he her here hers herself "
-    "him himself his how i if in into is it its itself just me more most my myself no nor not now of off on once only "
-    "or other our ours ourselves out over own same she should so some such than that the their theirs them themselves "
-    "then there these they this those through to too under until up very was we were what when where which while who "
-    "whom why will with would you your yours yourself yourselves".split()
-)
-_local = threading.local()
+STOP_WORDS = stop_words(ENGLISH)
+_DIGIT = re.compile(r"\d")
 
 
-def terms(text: str) -> list[str]:
-    """The terms of a text in their order, repetitions included.
+def terms(text: str, language: str = ENGLISH) -> list[str]:
+    """The terms of a text in their order, repetitions included; words in the Latin script are stemmed as `language`.
 
     A word in capitals that would be a stop word is a name (`US`, `WHO`, `IT`) and stays one, in capitals, unless all
     around it is in capitals too.
@@ -51,26 +46,59 @@ def terms(text: str) -> list[str]:
     found: list[tuple[str, ...] | None] = [None]
     if normal.isascii() or not _UNSPACED.search(normal):
         words = (_ASCII_WORD if normal.isascii() else _WORD).findall(normal)
-        found = [_alone(word) if len(word) <= _LONGEST_KEPT else None for word in words]
+        found = [_alone(word, language) if len(word) <= _LONGEST_KEPT else None for word in words]
     if None in found:
-        return [term for term, _, _ in _tokens(normal)]
+        return [term for term, _, _ in _tokens(normal, language)]
     return list(chain.from_iterable(cast("list[tuple[str, ...]]", found)))
 
 
+def compounds(text: str) -> list[str]:
+    """The compounds of a text in their order, repetitions included, case-folded."""
+    return [name for name, _, _ in located_compounds(unicodedata.normalize("NFKC", text))]
+
+
+def contains(text: str, phrase: str) -> bool:
+    """Whether a text has a phrase word for word; case, compatibility forms and the white space between do not count."""
+    pattern = _phrase(phrase)
+    return pattern is not None and pattern.search(_flat(text)) is not None
+
+
+@lru_cache(maxsize=200)
+def _phrase(phrase: str) -> re.Pattern[str] | None:
+    flat = _flat(phrase).strip()
+    before = r"(?<!\w)" if re.match(r"\w", flat) and not _UNSPACED.match(flat) else ""
+    after = r"(?!\w)" if re.search(r"\w$", flat) and not _UNSPACED.match(flat[-1]) else ""
+    # A number inside another one is not that number: 45 is not in 0.45.
+    before += r"(?<!\d[.,])" if flat[:1].isdecimal() else ""
+    after += r"(?![.,]\d)" if flat[-1:].isdecimal() else ""
+    return re.compile(f"{before}{re.escape(flat)}{after}") if flat else None
+
+
+def _flat(text: str) -> str:
+    return " ".join(_folded(unicodedata.normalize("NFKC", text)).split())
+
+
 @lru_cache(maxsize=50_000)
-def _alone(word: str) -> tuple[str, ...] | None:
+def _alone(word: str, language: str) -> tuple[str, ...] | None:
     """The terms of a word wherever it stands; None if they depend on the words around it."""
-    found = tuple(term for term, _, _ in _of_word(word, 0, len(word)))
+    found = tuple(term for term, _, _ in _of_word(word, 0, len(word), language))
     return None if any(map(str.isupper, found)) else found
 
 
-def located_terms(text: str) -> list[tuple[str, int, int]]:
-    """The terms of a text with the stretch `text[start:end]` that each comes from; stretches may overlap."""
-    if unicodedata.is_normalized("NFKC", text):
-        return list(_tokens(text))
-    normal, starts, origins = _normalised(text)
+def located_terms(text: str, languages: Collection[str] = (ENGLISH,)) -> list[tuple[str, int, int]]:
+    """The terms of a text in these languages and its compounds, with the stretch `text[start:end]` of each.
+
+    They come in the order of the text; stretches may overlap.
+    """
+    whole = unicodedata.is_normalized("NFKC", text)
+    normal, starts, origins = (text, [], []) if whole else _normalised(text)
+    tokens = {token for language in languages for token in _tokens(normal, language)}
+    tokens.update(located_compounds(normal))
+    ordered = sorted(tokens, key=lambda token: (token[1:], token[0]))
+    if whole:
+        return ordered
     found: list[tuple[str, int, int]] = []
-    for term, start, end in _tokens(normal):
+    for term, start, end in ordered:
         first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
         found.append((term, origins[first], origins[last + 1]))
     return found
@@ -107,36 +135,47 @@ def _joins(before: str, character: str) -> bool:
     return unicodedata.normalize("NFKC", last + character) != apart
 
 
-def _tokens(normal: str) -> Iterator[tuple[str, int, int]]:
+def _tokens(normal: str, language: str) -> Iterator[tuple[str, int, int]]:
     for match in _WORD.finditer(normal):
-        yield from _of_word(normal, *match.span())
+        yield from _of_word(normal, *match.span(), language)
 
 
-def _of_word(normal: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+def _of_word(normal: str, start: int, end: int, language: str) -> Iterator[tuple[str, int, int]]:
     if not normal[start:end].isascii():
         for run in _UNSPACED.finditer(normal, start, end):
-            yield from _spaced(normal, start, run.start())
+            yield from _spaced(normal, start, run.start(), language)
             yield from _pairs(run.group(), run.start())
             start = run.end()
-    yield from _spaced(normal, start, end)
+    yield from _spaced(normal, start, end, language)
 
 
-def _spaced(normal: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+def _spaced(normal: str, start: int, end: int, language: str) -> Iterator[tuple[str, int, int]]:
     written = normal[start:end]
     word = _folded(written)
     if not word or word.endswith("n't"):
         return
+    language = script_language(word[0]) or language
     word = _CONTRACTED.sub("", word)
-    if word in STOP_WORDS:
+    if word in stop_words(language):
         if written.isupper() and len(written) > 1 and not _shouted(normal, start, end):
             yield written, start, end
     elif word:
-        yield _stem(word), start, end
+        yield _stem(written, word, language), start, end
         if "'" in word:
             # Articles and endings hang on by it (l'avion, İstanbul'da): the longer parts are found by themselves too.
             for part in word.split("'"):
-                if len(part) > 2 and part not in STOP_WORDS:
-                    yield _stem(part), start, end
+                if len(part) > 2 and part not in stop_words(language):
+                    yield _stem(part, part, language), start, end
+
+
+def _stem(written: str, word: str, language: str) -> str:
+    if _DIGIT.search(word):
+        return word
+    if language == "turkish":
+        # Its endings are known by the dots of their letters, which folding takes away.
+        lowered = written.replace("I", "ı").replace("İ", "i").casefold()
+        return _folded(stem(_CONTRACTED.sub("", lowered.replace("’", "'")), language))
+    return stem(word, language)
 
 
 def _folded(word: str) -> str:
@@ -160,14 +199,3 @@ def _pairs(run: str, at: int) -> Iterator[tuple[str, int, int]]:
         yield run, at, at + 1
     for i in range(len(run) - 1):
         yield run[i : i + 2], at + i, at + i + 2
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    # A stemmer keeps state while it works, so each thread has its own.
-    stemmer = getattr(_local, "stemmer", None)
-    if stemmer is None:
-        import snowballstemmer
-
-        stemmer = _local.stemmer = snowballstemmer.stemmer("english")
-    return str(stemmer.stemWord(word))

@@ -16,7 +16,7 @@ from deployments.commands.search import (
 )
 from deployments.indexes import require_index
 from deployments.runs import Searches, checked_question, require_chat
-from deployments.screen import errors_json, failure_tables
+from deployments.screen import errors_json, failure_tables, found_json
 from deployments.settings import load_settings
 from flows.author import cost_text
 
@@ -53,7 +53,7 @@ def ask(
         "hyde": hyde,
     }
     result = Searches(settings, load_catalog(settings)).run("ask", parameters, index=index)
-    answer = result.context.data.get("answer")
+    answer, found = result.context.data.get("answer"), found_json(result.context.data)
     if json_output:
         emit(
             {
@@ -62,6 +62,8 @@ def ask(
                 "filters": parameters["filters"],
                 "status": result.status,
                 "seconds": result.seconds,
+                "nothing_found": found["nothing_found"],
+                "did_you_mean": found["did_you_mean"],
                 "answer": answer.text if answer else None,
                 "citations": [asdict(each) for each in answer.citations] if answer else [],
                 "unknown_citations": list(answer.unknown) if answer else [],
@@ -70,8 +72,10 @@ def ask(
             }
         )
     else:
+        if found["did_you_mean"]:
+            stderr().print(Text.assemble("Did you mean ", (found["did_you_mean"], "bold"), "?"))
         if answer:
-            _show(answer)
+            _show(answer, nothing=found["nothing_found"])
         cost = f", {cost_text(result.cost)}" if result.cost else ""
         stderr().print(f"{result.seconds:.2f} s{cost}", style="dim")
         for part in failure_tables(result.outcomes):
@@ -79,7 +83,7 @@ def ask(
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 
-def _show(answer: Any) -> None:
+def _show(answer: Any, *, nothing: bool) -> None:
     from handlers.retrieval import location_of
 
     stdout().print(Text(answer.text))
@@ -90,5 +94,5 @@ def _show(answer: Any) -> None:
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
         stderr().print(f"Citations of passages that the model was not given are removed: {numbers}.", style="yellow")
-    if not answer.citations:
+    if not answer.citations and not nothing:
         stderr().print("The answer cites no passage: check it against `braid search`.", style="yellow")

@@ -15,7 +15,7 @@ from deployments.commands.common import CODE_OF_STATUS, FAILED, JsonOption, Work
 from deployments.commands.execution import EngineOption, ceiling_from, excluding, run_watched
 from deployments.indexes import remove_index
 from deployments.runs import Request, Searches, make_services
-from deployments.screen import failure_tables, hit_json, result_json, show_hits, step_table
+from deployments.screen import failure_tables, found_json, result_json, show_hits, step_table
 from deployments.setting_values import InvalidSettings
 from deployments.settings import load_settings
 from flows.author import RunResult
@@ -62,21 +62,20 @@ def demo(
         for asked in _questions()[:questions] if result.status != "failed" else ():
             question = asked["question"]
             answer = searches.run("search", {"query": question, "top_k": 1}, index=INDEX, services=services)
-            found = answer.context.data.get("results", ())
-            hits = [hit_json(rank, hit) for rank, hit in enumerate(found, start=1)]
+            found = found_json(answer.context.data)
             answers.append(
                 {
                     "question": question,
                     "seconds": answer.seconds,
                     "status": answer.status,
                     "expected_document": asked["document"],
-                    "hits": hits,
+                    "hits": found["hits"],
                 }
             )
             if not json_output:
                 console.print()
                 console.print(Text.assemble(("? ", "bold green"), (question, "bold")))
-                show_hits(console, question, hits)
+                show_hits(console, question, found)
     finally:
         services.close()
     if json_output:

@@ -35,6 +35,8 @@ def evaluate(
 ) -> None:
     """Measure every way of searching an index on judged questions: nDCG@10, recall@10 and @100, MRR.
 
+    Also how near relevant passages are to their questions, from which a search knows when it has found nothing.
+
     Judgements name documents as the index does (`braid search --json` shows `document`), with or without their last
     extension, or by id. A document counts where its best passage stands among 100 passages.
 
@@ -50,6 +52,7 @@ def evaluate(
     load_handlers(settings)
     from handlers.records import Hit
     from handlers.retrieval import (
+        DEFAULT,
         InvalidJudgements,
         measure,
         read_judgements,
@@ -76,11 +79,14 @@ def evaluate(
         call = Call(identity=Identity(index=index, services=services))
         rows: dict[str, dict[str, Any]] = {}
         seen: set[str] = set()
+        unrelated_below: float | None = None
         for way, search in ways_of_searching(call, reranked=rerank).items():
             run = run_questions(search, asked)
             documents = run.documents(judged_name)
             seen.update(name for ranked in documents.values() for name in ranked)
             figures = measure(documents, {name: judged[name] for name in asked})
+            if way == DEFAULT:
+                unrelated_below = run.lowest_relevant(judged_name, judged)
             rows[way] = {**figures, "median_ms": run.median_ms, "answered": run.answered}
     finally:
         services.close()
@@ -96,7 +102,7 @@ def evaluate(
     ]
     if json_output:
         counts = {"questions": len(asked), "unjudged": len(questions) - len(asked)}
-        emit({"index": index, **counts, "searches": rows, "missed": missed})
+        emit({"index": index, **counts, "searches": rows, "unrelated_below": unrelated_below, "missed": missed})
         _end(missed)
         return
     numbers = ("nDCG@10", "recall@10", "recall@100", "MRR", "median ms", "answered")
@@ -106,6 +112,13 @@ def evaluate(
     stdout().print(table)
     left = f"; {len(questions) - len(asked)} have no judgement and were not asked" * (len(asked) < len(questions))
     stderr().print(f"{len(asked)} questions{left}", style="dim")
+    if unrelated_below is not None:
+        stderr().print(
+            f"The best relevant passage of 99 in 100 questions has a cosine of {unrelated_below:.2f} or more: a "
+            f"search pipeline with unrelated_below: {unrelated_below:.2f} finds nothing where no word occurs and no "
+            "passage is nearer.",
+            style="dim",
+        )
     for each in missed:
         stderr().print(each, style="bold red")
     _end(missed)

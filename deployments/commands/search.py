@@ -43,7 +43,10 @@ def search(
     local: LocalOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Answer a question with passages of an index, found by meaning, by words and by entities at once.
+    """Answer a question with passages of an index, found by meaning and by words at once.
+
+    "Quoted phrases" and names such as v2.3.1 come first where they stand as typed. -word excludes, word* takes every
+    ending, tag:value keeps to documents with that tag.
 
     A running `braid serve` or `braid up` with the same BRAID_HOME and settings answers, since its models are loaded.
     The answer is the same in this process, which is used if there is none or with --local.
@@ -74,7 +77,7 @@ def search(
         emit({name: value for name, value in answer.items() if name != "explanation" or explain})
     else:
         hits = answer["hits"]
-        show_hits(stdout(), question, hits)
+        show_hits(stdout(), question, answer)
         if explain:
             show_explanation(stdout(), answer["explanation"], hits)
         seconds = time.perf_counter() - began
@@ -93,7 +96,7 @@ def _search_here(
     from deployments.catalog import load_catalog
     from deployments.indexes import require_index
     from deployments.runs import Searches, checked_question, require_chat
-    from deployments.screen import errors_json, explanation, failure_tables, hit_json
+    from deployments.screen import errors_json, explanation, failure_tables, found_json
 
     require_index(settings, index)
     if asked["multi_query"] or asked["hyde"]:
@@ -111,7 +114,7 @@ def _search_here(
         "filters": asked["filters"],
         "status": result.status,
         "seconds": result.seconds,
-        "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+        **found_json(result.context.data),
         "errors": errors_json(result),
         "cost": result.cost,
         "explanation": explanation(result.context.data, hits) if asked["explain"] else None,

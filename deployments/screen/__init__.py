@@ -2,7 +2,7 @@
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable
-from deployments.screen.hits import errors_json, explanation, hit_json, show_explanation, show_hits
+from deployments.screen.hits import errors_json, explanation, found_json, show_explanation, show_hits
 from deployments.screen.outputs import output_parts
 from deployments.screen.passages import excerpt
 from deployments.screen.plan_json import plan_json
@@ -29,7 +29,7 @@ __all__ = [
     "excerpt",
     "explanation",
     "failure_tables",
-    "hit_json",
+    "found_json",
     "how_to_resume",
     "local_time",
     "moved_steps",

@@ -1,6 +1,6 @@
 """Hits of a search: for a reader in a terminal, as JSON, and with the reasons for their ranks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,14 +12,16 @@ from deployments.screen.tables import plain_table
 from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
+_NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
 _NEAREST = 10
 
 
-def show_hits(console: Console, question: str, hits: Iterable[Mapping[str, Any]]) -> None:
-    """Print each hit, as `hit_json` has it: document, heading, the sentences that answer best, and where they stand."""
-    empty = True
-    for hit in hits:
-        empty = False
+def show_hits(console: Console, question: str, answer: Mapping[str, Any]) -> None:
+    """Print each hit, as `found_json` has it: document, heading, the sentences that answer best, and their place."""
+    if answer["did_you_mean"]:
+        console.print(Text.assemble("Did you mean ", (answer["did_you_mean"], "bold"), "?"))
+        console.print()
+    for hit in answer["hits"]:
         more = len(hit["duplicates"])
         collapsed = f"  +{more} near duplicate{'s' if more > 1 else ''}" if more else ""
         console.print(
@@ -34,8 +36,8 @@ def show_hits(console: Console, question: str, hits: Iterable[Mapping[str, Any]]
             console.print(Padding(Text(hit["heading"], "italic"), (0, 0, 0, 3), expand=False))
         console.print(Padding(marked(excerpt(hit["text"], question), question), (0, 0, 0, 3), expand=False))
         console.print(Padding(Text(f"{_position(hit)} · {_scores(hit)}", "dim"), (0, 0, 1, 3), expand=False))
-    if empty:
-        console.print("Nothing found.")
+    if not answer["hits"]:
+        console.print(_NOTHING_FOUND if answer["nothing_found"] else "Nothing found.")
 
 
 def _position(hit: Mapping[str, Any]) -> str:
@@ -50,7 +52,24 @@ def _scores(hit: Mapping[str, Any]) -> str:
     return " · ".join(f"{retriever} {score:.3f}" for retriever, score in scores.items())
 
 
-def hit_json(rank: int, hit: Any) -> dict[str, Any]:
+def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The hits of a search, whether the documents say nothing of its question, and how they would spell that."""
+    hits = list(data.get("results", ()))
+    return {
+        "hits": [_hit_json(rank, hit) for rank, hit in zip(_ranks(hits), hits, strict=True)],
+        "nothing_found": bool(data.get("nothing_found")),
+        "did_you_mean": data.get("did_you_mean"),
+    }
+
+
+def _ranks(hits: Sequence[Any]) -> list[int]:
+    """The ranks of hits, counted from 1; those with equal scores share one."""
+    from handlers.retrieval import shared_ranks
+
+    return shared_ranks(hit.score for hit in hits)
+
+
+def _hit_json(rank: int, hit: Any) -> dict[str, Any]:
     return {
         "rank": rank,
         "document": hit.name,
@@ -61,6 +80,7 @@ def hit_json(rank: int, hit: Any) -> dict[str, Any]:
         "start": hit.start,
         "end": hit.end,
         "score": hit.score,
+        "relevance": hit.relevance,
         "found_by": hit.found_by,
         "scores": dict(hit.scores),
         "text": hit.content,
@@ -76,10 +96,10 @@ def errors_json(result: RunResult) -> list[dict[str, str]]:
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
+    listed = {name: data[f"{name}_hits"] for name in RETRIEVERS if f"{name}_hits" in data}
     ranks = {
-        retriever: {hit.id: rank for rank, hit in enumerate(data[f"{retriever}_hits"], start=1)}
-        for retriever in RETRIEVERS
-        if f"{retriever}_hits" in data
+        retriever: dict(zip([hit.id for hit in found], _ranks(found), strict=True))
+        for retriever, found in listed.items()
     }
     reached = data.get("query_neighbourhood") or {}
     nearest = sorted(reached.items(), key=lambda each: (-each[1].nearness, each[0]))[:_NEAREST]

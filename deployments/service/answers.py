@@ -29,7 +29,7 @@ class Duplicate(Answer):
 class Passage(Answer):
     """One passage that was found."""
 
-    rank: int
+    rank: int = Field(description="From 1; equal scores share one.")
     document: str
     document_id: str
     chunk_id: str
@@ -38,6 +38,9 @@ class Passage(Answer):
     start: int = Field(description="First character in the text of the document.")
     end: int
     score: float
+    relevance: float | None = Field(
+        default=None, description="How well it answers, from 0 to 1, comparable over questions."
+    )
     found_by: str
     scores: dict[str, float] = Field(description="The score that each way of searching gave it.")
     text: str
@@ -79,6 +82,8 @@ class SearchAnswer(Answer):
     status: str
     seconds: float
     hits: list[Passage]
+    nothing_found: bool = Field(default=False, description="Whether the documents say nothing of the question.")
+    did_you_mean: str | None = Field(default=None, description="The question as it is spelled in the documents.")
     errors: list[StepError] = []
     cost: dict[str, float] = {}
     explanation: Explanation | None = None
@@ -107,6 +112,8 @@ class AskAnswer(Answer):
     status: str
     seconds: float
     answer: str | None
+    nothing_found: bool = Field(default=False, description="Whether the documents say nothing of the question.")
+    did_you_mean: str | None = Field(default=None, description="The question as it is spelled in the documents.")
     citations: list[Citation]
     unknown_citations: list[int] = Field(default=[], description="Numbers without a passage, which were removed.")
     errors: list[StepError] = []

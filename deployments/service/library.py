@@ -9,7 +9,7 @@ from typing import Any
 from deployments.catalog import Catalog, load_catalog
 from deployments.indexes import index_names
 from deployments.runs import Searches, checked_question, require_chat
-from deployments.screen import errors_json, explanation, hit_json
+from deployments.screen import errors_json, explanation, found_json
 from deployments.service.access import Caller
 from deployments.service.answers import (
     AskAnswer,
@@ -118,7 +118,7 @@ class View:
                 "filters": question.chosen,
                 "status": result.status,
                 "seconds": result.seconds,
-                "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, start=1)],
+                **found_json(result.context.data),
                 "errors": errors_json(result),
                 "cost": result.cost,
                 "explanation": explanation(result.context.data, hits) if explain else None,
@@ -138,7 +138,7 @@ class View:
             if on_text is not None:
                 services = services.sharing({"chat": StreamingChat(services["chat"], on_text)})
             result = self._run("ask", index, question, services)
-        answer = result.context.data.get("answer")
+        answer, found = result.context.data.get("answer"), found_json(result.context.data)
         shown = list(result.context.data.get("results", ()))
         return AskAnswer(
             question=question.text,
@@ -146,6 +146,8 @@ class View:
             filters=question.chosen,
             status=result.status,
             seconds=result.seconds,
+            nothing_found=found["nothing_found"],
+            did_you_mean=found["did_you_mean"],
             answer=answer.text if answer else None,
             citations=[
                 Citation(**asdict(each), text=shown[each.number - 1].content if each.number <= len(shown) else "")

@@ -63,7 +63,7 @@ async def search_page(
         answer=answer,
         hits=found,
         more=to("/", index=index, q=q, tag=tags, top=min(_MOST, top + _STEP)) if has_more else "",
-        ways=[(way, WAYS[way]) for way in ("vector", "keyword", "graph")],
+        ways=[(way, WAYS[way]) for way in ("vector", "keyword", "exact")],
         labels=WAYS,
         has_chat=_has_chat(service),
         may_upload=_may_upload(request, service),

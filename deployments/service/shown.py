@@ -17,13 +17,14 @@ Tags: TypeAlias = Sequence[tuple[str, str]]
 WAYS = {
     "vector": "meaning",
     "keyword": "words",
+    "exact": "as typed",
     "graph": "names",
     "multi_query": "rewording",
     "hyde": "invented",
     "rerank": "reranking",
 }
 """The names of the retrievers on the page."""
-_ALWAYS = ("vector", "keyword", "graph")
+_ALWAYS = ("vector", "keyword")
 
 
 @dataclass(frozen=True)

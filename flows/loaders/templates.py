@@ -100,7 +100,7 @@ GRAPH_RAG: Final = (
     )
     .add("extract_entities_from_query")
     .parallel(["graph_traverse", "graph_search"], ["embed_query", "vector_search"])
-    .add("hybrid_merge")
+    .add("hybrid_merge", options={"weights": {"graph": 1.0}})
     .add("rerank")
     .build()
 )

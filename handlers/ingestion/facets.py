@@ -32,15 +32,20 @@ def facets_of_step(call: Call, step: str) -> set[str]:
     }
 
 
-def chunks_to_make(chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call) -> list[Chunk]:
-    """The chunks of which a facet has to be made: those without one that was made as this run makes it."""
+def chunks_to_make(
+    chunks: Sequence[Chunk], facet: str, redo: Iterable[str], call: Call, *, changed: Collection[str] = ()
+) -> list[Chunk]:
+    """The chunks of which a facet has to be made: those without one that was made as this run makes it.
+
+    Those of `changed` ids have to be made whatever the index has.
+    """
     made = wanted_facets(call).get(facet)
     if made is None or facet in set(redo) or "index_store" not in call.services:
         return list(chunks)
     store: IndexReader = call.services["index_store"]
     states = store.chunk_states([chunk.id for chunk in chunks])
     model = call.services["embedder"].name if facet == "vectors" else None
-    return [chunk for chunk in chunks if not _is_made(states.get(chunk.id), facet, made, model)]
+    return [chunk for chunk in chunks if chunk.id in changed or not _is_made(states.get(chunk.id), facet, made, model)]
 
 
 def _is_made(state: ChunkState | None, facet: str, made: str, model: str | None) -> bool:

@@ -1,11 +1,13 @@
 """Retrieval: from a question to fused, permitted, best-first hits."""
 
 from handlers.retrieval.answering import location_of
-from handlers.retrieval.comparing import run_questions, ways_of_searching
+from handlers.retrieval.comparing import DEFAULT, run_questions, ways_of_searching
 from handlers.retrieval.evaluation import InvalidJudgements, measure, read_judgements, read_queries
+from handlers.retrieval.fusion import shared_ranks
 from handlers.retrieval.highlighting import highlights
 
 __all__ = [
+    "DEFAULT",
     "InvalidJudgements",
     "highlights",
     "location_of",
@@ -13,5 +15,6 @@ __all__ = [
     "read_judgements",
     "read_queries",
     "run_questions",
+    "shared_ranks",
     "ways_of_searching",
 ]

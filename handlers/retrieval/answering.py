@@ -8,7 +8,9 @@ from flows.author import Call, handler
 from handlers.models import ask_model
 from handlers.records import Hit
 
-_CITED = re.compile(r"\s*\[\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")
+_NUMBERS = r"\d+(?:\s*[-–—]\s*\d+)?"
+_CITED = re.compile(rf"\s*\[\s*({_NUMBERS}(?:\s*[,;]\s*{_NUMBERS})*)\s*\]")
+NOT_ANSWERED = "Not answered from the documents: nothing was found in them that could answer this."
 _SYSTEM = (
     "You answer questions from numbered passages of documents and from nothing else. After every statement, cite the "
     "passages that say so by their numbers in square brackets, for example [2] or [1, 3]. If the passages do not "
@@ -61,7 +63,7 @@ def answer_question(
     """
     shown = list(results[:most])
     if not shown:
-        return Answer("Nothing was found that could answer this.", ())
+        return Answer(NOT_ANSWERED, ())
     passages = "\n\n".join(
         f"[{number}] {location_of(hit)}\n{hit.content[:most_characters].strip()}" for number, hit in enumerate(shown, 1)
     )
@@ -78,7 +80,7 @@ def check_citations(answer: str, passages: int) -> tuple[str, list[int], tuple[i
     unknown: dict[int, None] = {}
 
     def keep(match: re.Match[str]) -> str:
-        numbers = [int(number) for number in re.findall(r"\d+", match[1])]
+        numbers = _numbers(match[1], passages)
         there = [number for number in dict.fromkeys(numbers) if 1 <= number <= passages]
         cited.update(there)
         unknown.update(dict.fromkeys(number for number in numbers if number not in there))
@@ -86,6 +88,18 @@ def check_citations(answer: str, passages: int) -> tuple[str, list[int], tuple[i
         return f"{blank}[{', '.join(map(str, there))}]" if there else ""
 
     return _CITED.sub(keep, answer), sorted(cited), tuple(unknown)
+
+
+def _numbers(cited: str, passages: int) -> list[int]:
+    """The numbers that a citation names, those inside ranges too; of a range that leaves the passages, its ends."""
+    found: list[int] = []
+    for part in re.split(r"[,;]", cited):
+        ends = [int(number) for number in re.findall(r"\d+", part)]
+        first, last = ends[0], ends[-1]
+        found += range(first, min(last, passages) + 1)
+        if last > passages or last < first:
+            found += ends
+    return found
 
 
 def citation(number: int, hit: Hit) -> Citation:

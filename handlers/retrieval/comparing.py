@@ -4,15 +4,21 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from flows.author import Call
 from handlers.records import Hit
+from handlers.retrieval.fusion import reciprocal_rank_fusion
 from handlers.retrieval.graph import graph_search
 from handlers.retrieval.merging import hybrid_merge, rerank
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.retrieval.understanding import Question, read_question
 
 MOST = 100
+RRF, DEFAULT = "reciprocal ranks", "fused"
 
 
 @dataclass(frozen=True)
@@ -31,36 +37,67 @@ class SearchRun:
         """The number of questions with any hit."""
         return sum(bool(found) for found in self.hits.values())
 
+    def lowest_relevant(self, name: Callable[[Hit], str], judged: Mapping[str, Mapping[str, float]]) -> float | None:
+        """The cosine that the best relevant passage has in 99 of 100 questions; None without such passages.
+
+        Below it, a passage that shares no word with its question is hardly an answer.
+        """
+        best: list[float] = []
+        for question, found in self.hits.items():
+            gains = judged.get(question, {})
+            relevant = [hit.own_scores.get("vector") for hit in found if gains.get(name(hit), 0) > 0]
+            best += [max(known)] if (known := [cosine for cosine in relevant if cosine is not None]) else []
+        return float(np.quantile(best, 0.01)) if best else None
+
     def documents(self, name: Callable[[Hit], str]) -> dict[str, list[str]]:
         """For every question the documents of its hits, each where its best hit stands."""
         return {question: list(dict.fromkeys(map(name, found))) for question, found in self.hits.items()}
 
 
 def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callable[[str], list[Hit]]]:
-    """Every retriever by itself, and fused as the pipeline `search` does it; each from the question's text."""
+    """Every retriever by itself, fused by reciprocal ranks, and fused as the pipeline `search` does it."""
 
-    def by_vector(query: str) -> list[Hit]:
-        return vector_search(query, embed_query(query, call=call), top_k=MOST, call=call)
+    def by_vector(query: str, question: Question | None = None) -> list[Hit]:
+        question = question or read_question(query, call=call)
+        return vector_search(query, embed_query(query, question, call=call), question=question, top_k=MOST, call=call)
 
-    def by_words(query: str) -> list[Hit]:
-        return keyword_search(query, query_rewrite(query, call=call), top_k=MOST, call=call)
+    def by_words(query: str, question: Question | None = None) -> list[Hit]:
+        question = question or read_question(query, call=call)
+        queries = query_rewrite(query, question=question, call=call)
+        return keyword_search(query, queries, question=question, top_k=MOST, call=call)
+
+    def by_ranks(query: str) -> list[Hit]:
+        question = read_question(query, call=call)
+        return reciprocal_rank_fusion([by_vector(query, question), by_words(query, question)])[:MOST]
 
     def by_graph(query: str) -> list[Hit]:
         names = extract_entities_from_query(query, query_rewrite(query, call=call), call=call)
         return graph_search(query, names, top_k=MOST, call=call)
 
-    def fused(query: str) -> list[Hit]:
-        return hybrid_merge(by_vector(query), by_words(query), by_graph(query), limit=MOST)
+    def fused(query: str, **options: Any) -> list[Hit]:
+        question = read_question(query, call=call)
+        queries, vector = query_rewrite(query, question=question, call=call), embed_query(query, question, call=call)
+        return hybrid_merge(
+            query,
+            question,
+            queries,
+            vector,
+            vector_search(query, vector, question=question, top_k=MOST, with_text=False, call=call),
+            keyword_search(query, queries, question=question, top_k=MOST, with_text=False, call=call),
+            limit=MOST,
+            call=call,
+            **options,
+        )
 
-    ways = {
+    ways: dict[str, Callable[[str], list[Hit]]] = {
         "keyword": by_words,
         "vector": by_vector,
         "graph": by_graph,
-        "keyword + vector": lambda query: hybrid_merge(by_vector(query), by_words(query), limit=MOST),
-        "fused": fused,
+        RRF: by_ranks,
+        DEFAULT: fused,
     }
     if reranked:
-        ways["fused, reranked"] = lambda query: rerank(query, fused(query), enabled=True, call=call)
+        ways[f"{DEFAULT}, reranked"] = lambda query: rerank(query, fused(query), enabled=True, call=call)
     return ways
 
 

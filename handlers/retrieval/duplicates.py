@@ -11,6 +11,11 @@ from handlers.text import terms
 
 _SHINGLE = 3
 _NUMBER = re.compile(r"\d+")
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|nothing|neither|nor|without|cannot|nicht|kein\w*|nie|niemals|ohne|ne|pas|jamais|aucune?|sans|"
+    r"nunca|sin|non|mai|senza|não|sem|niet|geen|nooit|zonder|inte|ikke|ej|не|нет|ни|без|değil)\b|\w+n['’]t\b",
+    re.IGNORECASE,
+)
 
 
 @handler(writes="results")
@@ -18,7 +23,8 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
     """The best of each set of near duplicates, in their order, at most `limit`; the others are in its `duplicates`.
 
     Near means that the passages share at least `similarity` of their runs of three words (Jaccard's coefficient of
-    their sets; Broder, SEQUENCES 1997) and all their numbers: two price lists that differ in a price stay two.
+    their sets; Broder, SEQUENCES 1997), all their numbers and all their negations: two price lists that differ in a
+    price stay two, and so do a rule and its opposite.
     `similarity: 1` collapses only copies that are equal but for case, punctuation and stop words.
 
     Raises:
@@ -32,7 +38,7 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
     numbers: list[Counter[str]] = []
     holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for hit in results:
-        runs, figures = _runs(hit.content), Counter(_NUMBER.findall(hit.content))
+        runs, figures = _runs(hit.content), _numbers_and_negations(hit.content)
         shared = Counter(rank for run in runs for rank in holders.get(run, ()))
         same = [
             rank
@@ -54,6 +60,11 @@ def collapse_duplicates(results: Sequence[Hit], *, similarity: float = 0.85, lim
         replace(hit, duplicates=(*hit.duplicates, *found)) if found else hit
         for hit, found in zip(kept, others, strict=True)
     ]
+
+
+def _numbers_and_negations(text: str) -> Counter[str]:
+    negations = (word.casefold().replace("’", "'") for word in _NEGATION.findall(text))
+    return Counter(_NUMBER.findall(text)) + Counter(negations)
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from flows.author import Call, handler
+from handlers.languages import ENGLISH
 from handlers.models import Embedder, ask_model
 from handlers.records import Hit
 from handlers.retrieval.fusion import reciprocal_rank_fusion
-from handlers.retrieval.searching import keyword_search, vector_search
-from handlers.stores import IndexSearch
+from handlers.retrieval.understanding import Question
+from handlers.stores import ANY, IndexSearch
 from handlers.tags import TagFilter
+from handlers.text import terms
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 
@@ -22,9 +24,11 @@ def multi_query_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     wordings: int = 3,
     top_k: int = 50,
+    with_text: bool = True,
     call: Call,
 ) -> list[Hit]:
     """The permitted chunks found, by meaning and by words, for other wordings of the question, fused by rank.
@@ -41,10 +45,20 @@ def multi_query_search(
     )
     lines = [" ".join(_LIST_MARK.sub("", line).split()) for line in answer.splitlines()]
     others = [line for line in dict.fromkeys(lines) if line and line != query][:wordings]
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
+    store: IndexSearch = call.services["index_store"]
+    embedder: Embedder = call.services["embedder"]
+    words, languages = (question.words, question.languages) if question else (ANY, (ENGLISH,))
     rankings: list[list[Hit]] = []
     for other in others:
-        rankings.append(vector_search(other, None, access, filters, top_k=top_k, call=call))
-        rankings.append(keyword_search(other, (), access, filters, top_k=top_k, call=call))
+        vector = embedder.embed_query(other)
+        rankings.append(
+            store.search_vectors(
+                vector, top_k=top_k, model=embedder.name, where=where, words=words, with_text=with_text
+            )
+        )
+        counts = dict.fromkeys((term for language in languages for term in terms(other, language)), 1.0)
+        rankings.append(store.search_terms(counts, top_k=top_k, where=where, words=words, with_text=with_text))
     return _found_by("multi_query", reciprocal_rank_fusion(rankings))[:top_k]
 
 
@@ -53,8 +67,10 @@ def hyde_search(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     top_k: int = 50,
+    with_text: bool = True,
     call: Call,
 ) -> list[Hit]:
     """The permitted chunks nearest to a passage that a language model invents as an answer, and to the question.
@@ -76,8 +92,12 @@ def hyde_search(
     norm = float(np.linalg.norm(mean))
     vector = (mean / norm if norm else mean).astype(np.float32)
     store: IndexSearch = call.services["index_store"]
-    where = TagFilter.all_of(access, filters)
-    return _found_by("hyde", store.search_vectors(vector, top_k=top_k, model=embedder.name, where=where))
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
+    words = question.words if question else ANY
+    found = store.search_vectors(
+        vector, top_k=top_k, model=embedder.name, where=where, words=words, with_text=with_text
+    )
+    return _found_by("hyde", found)
 
 
 def _found_by(retriever: str, hits: Sequence[Hit]) -> list[Hit]:

@@ -10,6 +10,7 @@ from flows.author import Call, handler
 from handlers.options import Options, spread
 from handlers.records import Hit
 from handlers.retrieval.rewriting import named_entities
+from handlers.retrieval.understanding import Question
 from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 
@@ -50,6 +51,7 @@ def graph_search(
     query_entities: Sequence[str] | None = None,
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     top_k: int = 50,
     walk: Walk,
@@ -62,7 +64,7 @@ def graph_search(
     `query_entities`, they are looked for in the question itself.
     """
     store: IndexSearch = call.services["index_store"]
-    where = TagFilter.all_of(access, filters)
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
     if query_entities is None:
         query_entities = named_entities(store, query, where=where)
     reached = neighbourhood(store, query_entities, walk, where=where)
@@ -85,13 +87,15 @@ def graph_traverse(
     query_entities: Sequence[str],
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     walk: Walk,
     call: Call,
 ) -> dict[str, Neighbour]:
     """The entities around the question's, with their nearness and the way there; see `neighbourhood`."""
     store: IndexSearch = call.services["index_store"]
-    return neighbourhood(store, query_entities, walk, where=TagFilter.all_of(access, filters))
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
+    return neighbourhood(store, query_entities, walk, where=where)
 
 
 @handler(writes="relations")

@@ -4,23 +4,56 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from flows.author import handler
+from handlers.languages import ENGLISH
 from handlers.records import Hit
-from handlers.text import located_terms, terms
+from handlers.retrieval.understanding import Question
+from handlers.text import compounds, located_terms, terms
 
 
 @handler(writes="results")
 def highlight_matches(
-    query: str, results: Sequence[Hit], queries: Sequence[str] = (), query_entities: Sequence[str] = ()
+    query: str,
+    results: Sequence[Hit],
+    queries: Sequence[str] = (),
+    query_entities: Sequence[str] = (),
+    question: Question | None = None,
 ) -> list[Hit]:
-    """The results, each with the `highlights` of words that the question, its rewritings or its entities have."""
-    wanted = {term for text in (query, *queries, *query_entities) for term in terms(text)}
-    return [replace(hit, highlights=highlights(hit.content, wanted)) for hit in results]
+    """The results, each with the `highlights` of words that the question, its rewritings or its entities have, and
+    its `relevance`."""
+    question = question or Question(query, dict.fromkeys((*terms(query), *compounds(query)), 1.0))
+    wanted = {*question.weights, *(term for text in (*queries, *query_entities) for term in question.terms_of(text))}
+    return [
+        replace(
+            hit,
+            highlights=highlights(hit.content, wanted, question.languages),
+            relevance=relevance(hit, question),
+        )
+        for hit in results
+    ]
 
 
-def highlights(text: str, wanted: Collection[str]) -> tuple[tuple[int, int], ...]:
+def relevance(hit: Hit, question: Question) -> float | None:
+    """The mean of the cosine and of the share of the question's words that the passage has; None without a cosine.
+
+    It depends on nothing else, so it can be compared over questions.
+    """
+    cosine = hit.own_scores.get("vector")
+    if cosine is None:
+        return None
+    cosine = max(cosine, 0.0)
+    if not question.groups:
+        return cosine
+    having = {term for term, _, _ in located_terms(hit.content, question.languages)}
+    share = sum(not having.isdisjoint(group) for group in question.groups) / len(question.groups)
+    return (cosine + share) / 2
+
+
+def highlights(
+    text: str, wanted: Collection[str], languages: Collection[str] = (ENGLISH,)
+) -> tuple[tuple[int, int], ...]:
     """Start and end of each stretch of `text` with any of the terms, in order; those that overlap or touch are one."""
     found: list[tuple[int, int]] = []
-    for term, start, end in located_terms(text):
+    for term, start, end in located_terms(text, languages):
         if term not in wanted:
             continue
         if found and start <= found[-1][1]:

@@ -4,44 +4,57 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.options import Options, spread
 from handlers.records import Hit
-from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
+from handlers.retrieval.candidates import Candidates, true_scores
+from handlers.retrieval.fusion import Voice, reciprocal_rank_fusion, weighted_fusion
+from handlers.retrieval.understanding import Question, read_question
 from handlers.stores import IndexReader
 from handlers.tags import TagFilter
 
-DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.5, "multi_query": 1.0, "hyde": 1.0}
-"""The graph confirms and adds. At half weight and k = 60, a chunk that only it found (at most 0.5 / 61) stands below
-everything that another retriever has among its first 60 (at least 1 / 120)."""
+DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.0, "multi_query": 1.0, "hyde": 1.0}
+"""The graph ranks by how rare names are and not by the question, so it answers only what nothing else does."""
 
 
 @dataclass(frozen=True)
 class Fusion(Options):
     """How rankings become one."""
 
-    method: Literal["rrf", "weighted"] = "rrf"
+    method: Literal["weighted", "rrf"] = "weighted"
     k: int = 60
     weights: dict[str, float] | None = None
 
 
-@handler(writes="results")
+@handler(writes="results", needs="index_store")
 @spread
 def hybrid_merge(
+    query: str,
+    question: Question | None = None,
+    queries: Sequence[str] = (),
+    query_vector: np.ndarray | None = None,
     vector_hits: Sequence[Hit] = (),
     keyword_hits: Sequence[Hit] = (),
     graph_hits: Sequence[Hit] = (),
     multi_query_hits: Sequence[Hit] = (),
     hyde_hits: Sequence[Hit] = (),
+    access: Mapping[str, Sequence[str]] | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
     *,
     fusion: Fusion,
     limit: int = 50,
+    call: Call,
 ) -> list[Hit]:
-    """One ranking of all that was found, best first; ties keep the order of the retrievers.
+    """One ranking of all that was found, best first; ties in the order of passages' ids.
 
-    Each hit has every retriever's own score in `scores`. `weights` are by retriever: vector, keyword, graph,
-    multi_query, hyde.
+    `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, and takes the
+    weighted mean of the scaled scores (see `weighted_fusion`); `rrf` goes by ranks alone. A passage that has word for
+    word what the question quotes or names gets 1 more for each of these, so it comes first. Each hit has every
+    retriever's own score in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, graph,
+    multi_query, hyde; a retriever of weight 0 counts where the others found nothing.
 
     Raises:
         ValueError: a weight is negative or for no retriever, or `k` is below 1.
@@ -50,11 +63,38 @@ def hybrid_merge(
     unknown = weights.keys() - DEFAULT_WEIGHTS.keys()
     if unknown:
         raise ValueError(f"weights: no retriever named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
-    chosen = list({**DEFAULT_WEIGHTS, **weights}.values())
-    rankings = [vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits]
-    if fusion.method == "weighted":
-        return weighted_fusion(rankings, weights=chosen)[:limit]
-    return reciprocal_rank_fusion(rankings, k=fusion.k, weights=chosen)[:limit]
+    chosen = {**DEFAULT_WEIGHTS, **weights}
+    found = dict(
+        zip(DEFAULT_WEIGHTS, (vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits), strict=True)
+    )
+    counted = {name: hits for name, hits in found.items() if chosen[name] != 0}
+    if not any(counted.values()):
+        counted, chosen = found, dict.fromkeys(found, 1.0)
+    if question is None:
+        question = read_question(query, access, filters, call=call)
+    where = TagFilter.all_of(access, filters, question.filters)
+    candidates = Candidates(call.services["index_store"], question, where)
+    exact = candidates.add(counted.values())
+    if fusion.method == "rrf":
+        ranked = reciprocal_rank_fusion(list(counted.values()), k=fusion.k, weights=[chosen[name] for name in counted])
+        fused = {hit.id: hit.score for hit in ranked}
+        own = {hit.id: dict(hit.scores) for hit in ranked}
+    else:
+        voices = [Voice(name, {hit.id: hit.score for hit in hits}, chosen[name]) for name, hits in counted.items()]
+        looked_up = true_scores(candidates, voices, query_vector, queries, call)
+        fused = weighted_fusion(candidates.ids, looked_up)
+        own = {each: {v.name: v.scores[each] for v in looked_up if each in v.scores} for each in candidates.ids}
+    fused = {each: fused.get(each, 0.0) + exact.get(each, 0) for each in candidates.ids}
+    best = dict(sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))[:limit])
+    retrievers = candidates.retrievers(counted)
+    return [
+        replace(
+            hit,
+            found_by="+".join(retrievers.get(hit.id, ("exact",))),
+            scores={**own.get(hit.id, {}), **({"exact": float(exact[hit.id])} if hit.id in exact else {})},
+        )
+        for hit in candidates.hits(best)
+    ]
 
 
 @handler(writes="results")
@@ -79,6 +119,7 @@ def filter_access(
     results: Sequence[Hit],
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     tags: dict[str, list[str]] | None = None,
     required: bool = False,
@@ -94,7 +135,7 @@ def filter_access(
     Raises:
         FatalError: `required`, and no `access` was given.
     """
-    where = TagFilter.all_of(access, filters, tags)
+    where = TagFilter.all_of(access, filters, tags, question.filters if question else None)
     if required and not access:
         raise FatalError("filter_access: this pipeline answers only with `access` given, for example {user: [ann]}")
     if where:

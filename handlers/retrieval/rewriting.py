@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from flows.author import Call, handler
+from handlers.retrieval.understanding import Question
 from handlers.stores import IndexSearch
 from handlers.tags import TagFilter
 from handlers.text import STOP_WORDS, terms
@@ -21,6 +22,7 @@ def query_rewrite(
     query: str,
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     most: int = 4,
     call: Call,
@@ -29,9 +31,9 @@ def query_rewrite(
 
     A name explains an acronym when a permitted document relates the two and its initials spell the acronym.
     """
-    cleaned = " ".join(unicodedata.normalize("NFKC", query).split())
+    cleaned = " ".join(unicodedata.normalize("NFKC", question.text if question else query).split())
     store: IndexSearch = call.services["index_store"]
-    where = TagFilter.all_of(access, filters)
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
     queries = [cleaned]
     for acronym in named_entities(store, cleaned, where=where):
         if not _ACRONYM.fullmatch(acronym):
@@ -49,12 +51,13 @@ def extract_entities_from_query(
     queries: Sequence[str] = (),
     access: Mapping[str, Sequence[str]] | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
+    question: Question | None = None,
     *,
     call: Call,
 ) -> list[str]:
     """The entities that the question or its rewritings name and permitted documents know, as the index spells them."""
     store: IndexSearch = call.services["index_store"]
-    where = TagFilter.all_of(access, filters)
+    where = TagFilter.all_of(access, filters, question.filters if question else None)
     return list(dict.fromkeys(name for text in (query, *queries) for name in named_entities(store, text, where=where)))
 
 

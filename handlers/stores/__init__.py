@@ -4,7 +4,7 @@ from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
 from handlers.stores.protocol import IndexReader, IndexSearch, IndexSources, IndexStore, IndexUpkeep, IndexWriter
-from handlers.stores.ranking import Bm25
+from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -20,6 +20,7 @@ from handlers.stores.rows import (
 from handlers.stores.unmade import IndexMadeOnWrite, index_exists
 
 __all__ = [
+    "ANY",
     "Bm25",
     "ChunkState",
     "DocumentPlace",
@@ -38,6 +39,9 @@ __all__ = [
     "Restatement",
     "SourceRecord",
     "StoredDocument",
+    "TermQuery",
+    "VectorQuery",
+    "Words",
     "copy_index",
     "format_facets",
     "index_exists",

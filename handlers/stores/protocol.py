@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, LeftOut, Relation, SparseVector
-from handlers.stores.ranking import BM25, Bm25
+from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -163,9 +163,18 @@ class IndexSearch(Protocol):
     """How an index is searched: by meaning, by words, and along its graph. Only visible chunks are found."""
 
     def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+        self,
+        vector: np.ndarray,
+        *,
+        top_k: int = 50,
+        model: str | None = None,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
         """The chunks whose vectors have the greatest inner product with `vector` (float32, shape (dim,)), best first.
+
+        Without `with_text`, the hits have only ids and scores, for those that look up the rest of a few later.
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.
@@ -173,13 +182,53 @@ class IndexSearch(Protocol):
         ...
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        bm25: Bm25 = BM25,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
         """The chunks with any of the terms, best BM25 score first; `counts` weighs the query's terms.
 
         With `where`, the frequencies and lengths behind the scores are those of the documents that it lets through, so
         the answer is that of an index without the others: neither a score nor an order depends on them.
         """
+        ...
+
+    def scores(
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+    ) -> dict[str, float]:
+        """The scores that the searches give those of the chunks that they could find with this filter; none for a chunk
+        without a vector of the model, or without any of the terms.
+
+        Raises:
+            FatalError: the index has vectors, but none of that model or dimension.
+        """
+        ...
+
+    def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
+        """Those of the terms that visible chunks have."""
+        ...
+
+    def terms_from(self, prefix: str, *, limit: int = 100_000) -> list[str]:
+        """The terms with this prefix, in order.
+
+        Documents that a filter excludes may be the only ones that have them: ask `occurring` before anything shows.
+        """
+        ...
+
+    def containing(self, phrase: str, *, top_k: int = 50, where: TagFilter | None = None) -> list[str]:
+        """The ids of visible chunks that have the phrase word for word (see `handlers.text.contains`).
+
+        It reads every text: for phrases that have no terms to be found by.
+        """
+        ...
+
+    def tag_values(self, name: str, *, where: TagFilter | None = None) -> list[str]:
+        """The values that a tag has on visible documents, sorted."""
         ...
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:

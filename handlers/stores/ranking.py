@@ -1,7 +1,7 @@
 """The parameters, formulas and orders of a search, the same in every store."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,30 @@ class VectorQuery:
     """A question by meaning: float32, shape (dim,), and the model that made it."""
 
     vector: np.ndarray
-    top_k: int
-    model: str | None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
 class TermQuery:
-    """A question by words: the weight of each term, as the index stores it."""
+    """A question by words: the weight of each term."""
 
     weights: Mapping[str, float]
-    top_k: int
-    bm25: Bm25
+    bm25: Bm25 = BM25
+
+
+@dataclass(frozen=True)
+class Words:
+    """Which passages a search is limited to by their terms: those that have all of `every` and none of `none`."""
+
+    every: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
+
+    def permit(self, has: Collection[str]) -> bool:
+        """Whether a passage with these terms is among them."""
+        return all(term in has for term in self.every) and not any(term in has for term in self.none)
+
+
+ANY = Words()
 
 
 def bm25_idf(documents: int, containing: int) -> float:

@@ -32,7 +32,9 @@ from handlers.retrieval.graph import graph_context, graph_search, graph_traverse
 from handlers.retrieval.merging import filter_access, hybrid_merge
 from handlers.retrieval.rewriting import extract_entities_from_query, query_rewrite
 from handlers.retrieval.searching import embed_query, keyword_search, vector_search
+from handlers.retrieval.understanding import read_question, suggest_wording
 from handlers.stores import open_index
+from handlers.text import terms
 from tests.support.profiles import scaled
 
 NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
@@ -105,9 +107,20 @@ def call(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 Wanted = Mapping[str, Sequence[str]]
 values = st.lists(st.sampled_from([*VALUES, "open", "nobody"]), max_size=3)
 filters = st.dictionaries(st.sampled_from(["team", "level", "user"]), values, max_size=2)
-questions = st.lists(st.sampled_from([*NAMES, "GPW", "valve", "tank 3", "report 7", "who met"]), max_size=4).map(
-    " ".join
-)
+PARTS = [
+    *NAMES,
+    "GPW",
+    "valve",
+    "tank 3",
+    "report 7",
+    "who met",
+    '"report 7"',
+    "-Ada",
+    "Lovelaec",
+    "ocamp*",
+    "team:law",
+]
+questions = st.lists(st.sampled_from(PARTS), max_size=4).map(" ".join)
 
 
 def allowed(number: int, *wanted: Wanted) -> bool:
@@ -128,7 +141,9 @@ def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Cal
         "multi_query": multi_query_search(query, *where, top_k=top_k, call=call),
         "hyde": hyde_search(query, *where, top_k=top_k, call=call),
     }
-    found["fused"] = hybrid_merge(*found.values())
+    lists = list(found.values())
+    for method in ("weighted", "rrf"):
+        found[method] = hybrid_merge(query, None, queries, None, *lists, *where, method=method, call=call)
     return found
 
 
@@ -142,8 +157,10 @@ def test_nothing_that_a_filter_excludes_is_ever_found(
     for retriever, hits in found.items():
         assert {hit.document_id for hit in hits} <= permitted, retriever
     # Filled from what is allowed: every chunk has a vector, so as many are found as there may be.
-    assert len(found["vector"]) == len(found["hyde"]) == min(top_k, len(permitted))
-    assert filter_access(found["fused"], access, narrowed, call=call) == found["fused"]
+    assert len(found["hyde"]) == min(top_k, len(permitted))
+    if "-Ada" not in query and "team:" not in query:  # which keep to fewer
+        assert len(found["vector"]) == min(top_k, len(permitted))
+    assert filter_access(found["weighted"], access, narrowed, call=call) == found["weighted"]
 
 
 @settings(max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -167,6 +184,27 @@ def test_nothing_that_only_excluded_documents_say_is_told(call: Call, query: str
         assert any(
             all(name in text_of(number) for name in names_in(line)) for number in TAGS if allowed(number, access)
         )
+
+
+@settings(max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    query=st.sampled_from(["Lovelaec Babage", "Ocampp polra", "valvee -Ada", "reprot 7", "team:kitchen x"]),
+    access=filters,
+)
+def test_what_is_read_into_a_question_comes_from_permitted_documents(call: Call, query: str, access: Wanted) -> None:
+    permitted = [number for number in TAGS if allowed(number, access)]
+    said = {term for number in permitted for term in terms(text_of(number))}
+    question = read_question(query, access, call=call)
+    corrected = {term for near in question.corrections.values() for term in near}
+    assert corrected <= said
+    assert question.occurs == bool(question.weights.keys() & said)
+    known = {value for number in permitted for name, value in TAGS[number] if name == "team"}
+    assert question.filters == ({"team": ["kitchen"]} if query.startswith("team:") and known else {})
+    hits = hybrid_merge(
+        query, question, vector_hits=vector_search(query, None, access, call=call), access=access, call=call
+    )
+    suggested = suggest_wording(query, question, hits)
+    assert set(terms(suggested or "")) <= said | set(terms(query))
 
 
 def names_in(line: str) -> list[str]:

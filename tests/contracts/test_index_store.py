@@ -10,7 +10,16 @@ import pytest
 
 from flows.errors import FatalError
 from handlers.records import Artifact, stable_id
-from handlers.stores import Bm25, FailedDocument, IndexSearch, IndexStore, open_index
+from handlers.stores import (
+    Bm25,
+    FailedDocument,
+    IndexSearch,
+    IndexStore,
+    TermQuery,
+    VectorQuery,
+    Words,
+    open_index,
+)
 from handlers.stores.sqlite import SqliteIndexStore
 from handlers.tags import TagFilter
 from tests.support.index_stores import chunks_of, count_terms, document, embed, facts, ingest, stage, vector
@@ -101,7 +110,79 @@ def test_a_filter_answers_as_an_index_without_the_others_does(store: IndexStore)
         found = store.search_terms(words, where=where)
         assert [hit.id for hit in found] == [hit.id for hit in expected]
         assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected])
+        looked_up = store.scores([hit.id for hit in expected], TermQuery(words), where=where)
+        assert looked_up == pytest.approx({hit.id: hit.score for hit in expected})
     alone.close()
+
+
+def test_scores_of_given_chunks_are_those_of_the_searches(store: IndexStore) -> None:
+    texts = ["storm storm river", "storm bridge train", "orchard", "bridge bridge", "storm violin"]
+    ingest(store, *(document(f"d{place}", text, tags=[("n", str(place))]) for place, text in enumerate(texts)))
+    everything = [stable_id(f"d{place}", text) for place, text in enumerate(texts)]
+    by_words, by_meaning = TermQuery({"storm": 1.0, "river": 2.0}), VectorQuery(vector("storm bridge"))
+    for some in (everything, everything[1:4], [*everything[:1], "unknown"], []):
+        words = {hit.id: hit.score for hit in store.search_terms(by_words.weights)}
+        meaning = {hit.id: hit.score for hit in store.search_vectors(by_meaning.vector)}
+        assert store.scores(some, by_words) == pytest.approx({each: words[each] for each in some if each in words})
+        assert store.scores(some, by_meaning) == pytest.approx(
+            {each: meaning[each] for each in some if each in meaning}
+        )
+    where = TagFilter.of({"n": ["0", "3"]})
+    permitted = {hit.id: hit.score for hit in store.search_terms(by_words.weights, where=where)}
+    assert permitted.keys() == {everything[0]}
+    assert store.scores(everything, by_words, where=where) == pytest.approx(permitted)
+    assert store.scores(everything, by_meaning, where=where).keys() == {everything[0], everything[3]}
+    assert store.scores(everything, TermQuery({"absent": 1.0})) == {}
+    with pytest.raises(FatalError, match="3 dimensions and the index's 6"):
+        store.scores(everything, VectorQuery(np.ones(3, dtype=np.float32), "words"))
+
+
+def test_a_search_keeps_to_chunks_with_and_without_words(store: IndexStore) -> None:
+    ingest(store, *(document(f"d{place}", text) for place, text in enumerate(["storm river", "storm", "river bridge"])))
+    for words, expected in [
+        (Words(every=("storm",)), {"storm river", "storm"}),
+        (Words(every=("storm", "river")), {"storm river"}),
+        (Words(none=("storm",)), {"river bridge"}),
+        (Words(every=("river",), none=("bridge",)), {"storm river"}),
+        (Words(every=("absent",)), set[str]()),
+        (Words(none=("absent",)), {"storm river", "storm", "river bridge"}),
+    ]:
+        assert set(found_by_words(store, "storm", "river", words=words)) == expected
+        assert {hit.content for hit in store.search_vectors(vector("storm"), words=words)} == expected
+
+
+def test_hits_without_text_have_ids_and_scores(store: IndexStore) -> None:
+    ingest(store, document("a", "storm river"))
+    for whole, light in [
+        (store.search_terms({"storm": 1.0}), store.search_terms({"storm": 1.0}, with_text=False)),
+        (store.search_vectors(vector("storm")), store.search_vectors(vector("storm"), with_text=False)),
+    ]:
+        assert [(hit.id, hit.document_id, hit.score, hit.found_by) for hit in whole] == [
+            (hit.id, hit.document_id, hit.score, hit.found_by) for hit in light
+        ]
+        assert light[0].content == ""
+
+
+def test_words_phrases_and_tags_are_known_as_far_as_they_are_visible(store: IndexStore) -> None:
+    ingest(
+        store,
+        document("a", "storm over York", tags=[("team", "x")]),
+        document("b", "stone by river", tags=[("team", "y")]),
+    )
+    stage(store, [document("c", "stork", tags=[("team", "z")])], run="r2")
+    x = TagFilter.of({"team": "x"})
+    assert store.occurring(["storm", "stone", "stork", "absent"]) == {"storm", "stone"}
+    assert store.occurring(["storm", "stone"], where=x) == {"storm"}
+    assert store.occurring([]) == set()
+    assert store.occurring(map(str, range(300))) == set()
+    assert [term for term in store.terms_from("sto") if term != "stork"] == ["stone", "storm"]
+    assert store.terms_from("sto", limit=1) == ["stone"]
+    assert store.terms_from("x") == []
+    assert store.containing("STORM  over") == [stable_id("a", "storm over York")]
+    assert store.containing("by river", where=x) == store.containing("stork") == store.containing("tone") == []
+    assert store.tag_values("team") == ["x", "y"]
+    assert store.tag_values("team", where=x) == ["x"]
+    assert store.tag_values("nobody") == []
 
 
 def test_the_best_come_first_and_ties_in_order_of_ids(store: IndexStore) -> None:

@@ -111,7 +111,10 @@ async function ask(place) {
         const seconds = ((performance.now() - began) / 1000).toFixed(1);
         progress.textContent = data.citations.length
           ? `Answered in ${seconds} s from ${data.citations.length} source${data.citations.length > 1 ? "s" : ""}; check them before you rely on it.`
-          : "This answer cites no passage: check it against the passages.";
+          : data.nothing_found
+            ? "Not answered from the documents."
+            : "This answer cites no passage: check it against the passages.";
+        if (data.did_you_mean) progress.textContent += ` Did you mean: ${data.did_you_mean}?`;
         document.getElementById("sources-title").hidden = !data.citations.length;
         for (const each of data.citations) {
           const at = [each.page ? `page ${each.page}` : "", each.heading.replaceAll(" > ", " › ")].filter(Boolean).join(" · ");

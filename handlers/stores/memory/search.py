@@ -7,49 +7,126 @@ import numpy as np
 
 from handlers.records import Hit
 from handlers.stores.keys import entity_key, stored_term
-from handlers.stores.memory.tables import MemoryTables
-from handlers.stores.ranking import BM25, Bm25, best, bm25_idf, check_dimensions, choose_model
+from handlers.stores.memory.tables import MemoryTables, Passage
+from handlers.stores.ranking import (
+    ANY,
+    BM25,
+    Bm25,
+    TermQuery,
+    VectorQuery,
+    Words,
+    best,
+    bm25_idf,
+    check_dimensions,
+    choose_model,
+)
 from handlers.stores.rows import Edge, Mention
 from handlers.tags import TagFilter
+from handlers.text import contains
 
 
 class MemorySearch(MemoryTables):
     """An `IndexSearch`."""
 
     def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+        self,
+        vector: np.ndarray,
+        *,
+        top_k: int = 50,
+        model: str | None = None,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
         with self._lock:
-            rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
-            chosen = choose_model(sorted({each.model for _, each in rows}), model)
-            scores: dict[str, float] = {}
-            for key, each in rows:
-                if each.model != chosen or each.vector is None:
-                    continue
-                check_dimensions(np.size(vector), each.vector.size)
-                if self._permits(where, each.document_id):
-                    scores[key] = float(each.vector @ vector)
-            return self.hits(_top(scores, top_k), found_by="vector")
+            scores = self._nearest(VectorQuery(vector, model), where, words)
+            return self._found(_top(scores, top_k), "vector", with_text=with_text)
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        bm25: Bm25 = BM25,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
         with self._lock:
-            visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
-            lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
-            average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
-            counts = {stored_term(term): weight for term, weight in counts.items()}
-            postings: dict[str, dict[str, int]] = defaultdict(dict)
-            for key, each in visible.items():
-                for term, count in each.terms.counts if each.terms else ():
-                    postings[term][key] = count
-            scores: dict[str, float] = defaultdict(float)
-            for term in sorted(counts):
-                idf = bm25_idf(len(visible), len(postings[term]))
-                for key, count in postings[term].items():
+            scores = self._matching(TermQuery(counts, bm25), where, words)
+            return self._found(_top(scores, top_k), "keyword", with_text=with_text)
+
+    def scores(
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+    ) -> dict[str, float]:
+        with self._lock:
+            search = self._nearest if isinstance(query, VectorQuery) else self._matching
+            found = search(query, where, ANY)  # pyright: ignore[reportArgumentType]: each takes its own kind
+            return {each: found[each] for each in dict.fromkeys(chunk_ids) if each in found}
+
+    def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
+        with self._lock:
+            permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
+            there = {term for each in permitted if each.terms for term, _ in each.terms.counts}
+            return {term for term in terms if stored_term(term) in there}
+
+    def terms_from(self, prefix: str, *, limit: int = 100_000) -> list[str]:
+        with self._lock:
+            there = {term for each in self._passages.values() if each.terms for term, _ in each.terms.counts}
+            return sorted(term for term in there if term.startswith(prefix))[:limit]
+
+    def containing(self, phrase: str, *, top_k: int = 50, where: TagFilter | None = None) -> list[str]:
+        with self._lock:
+            chunks = [
+                chunk
+                for _, version in self._published.values()
+                if self._permits(where, version.document.id)
+                for chunk in version.chunks.values()
+            ]
+            return sorted(chunk.id for chunk in chunks if contains(chunk.text, phrase))[:top_k]
+
+    def tag_values(self, name: str, *, where: TagFilter | None = None) -> list[str]:
+        with self._lock:
+            permitted = [each for each in self._published if self._permits(where, each)]
+            tags = (tag for each in permitted for tag in self._published[each][1].document.tags)
+            return sorted({value for key, value in tags if key == name})
+
+    def _nearest(self, query: VectorQuery, where: TagFilter | None, words: Words) -> dict[str, float]:
+        rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
+        chosen = choose_model(sorted({each.model for _, each in rows}), query.model)
+        scores: dict[str, float] = {}
+        for key, each in rows:
+            if each.model != chosen or each.vector is None:
+                continue
+            check_dimensions(np.size(query.vector), each.vector.size)
+            if self._permits(where, each.document_id) and words.permit(_terms(each)):
+                scores[key] = float(each.vector @ query.vector)
+        return scores
+
+    def _matching(self, query: TermQuery, where: TagFilter | None, words: Words) -> dict[str, float]:
+        visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
+        bm25 = query.bm25
+        lengths = {key: each.terms.length if each.terms else 0 for key, each in visible.items()}
+        average = sum(lengths.values()) / max(len(lengths), 1) or 1.0
+        weights = {stored_term(term): weight for term, weight in query.weights.items()}
+        postings: dict[str, dict[str, int]] = defaultdict(dict)
+        for key, each in visible.items():
+            for term, count in each.terms.counts if each.terms else ():
+                postings[term][key] = count
+        scores: dict[str, float] = defaultdict(float)
+        for term in sorted(weights):
+            idf = bm25_idf(len(visible), len(postings[term]))
+            for key, count in postings[term].items():
+                if words.permit(_terms(visible[key])):
                     norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths[key] / average)
-                    scores[key] += counts[term] * idf * count * (bm25.k1 + 1) / (count + norm)
-            return self.hits(_top(scores, top_k), found_by="keyword")
+                    scores[key] += weights[term] * idf * count * (bm25.k1 + 1) / (count + norm)
+        return scores
+
+    def _found(self, scores: Mapping[str, float], found_by: str, *, with_text: bool) -> list[Hit]:
+        if with_text:
+            return self.hits(scores, found_by=found_by)
+        visible = self._visible()
+        return [Hit(key, visible[key].document_id, score, "", found_by) for key, score in scores.items()]
 
     def find_entities(self, names: Iterable[str], *, where: TagFilter | None = None) -> dict[str, str]:
         with self._lock:
@@ -108,3 +185,7 @@ def _top(scores: Mapping[str, float], top_k: int) -> dict[str, float]:
     keys = np.array(list(scores))
     top = best(keys, np.array(list(scores.values())), top_k)
     return {str(key): scores[str(key)] for key in keys[top]}
+
+
+def _terms(passage: Passage) -> set[str]:
+    return {term for term, _ in passage.terms.counts} if passage.terms else set()

@@ -12,8 +12,7 @@ from handlers.stores.postgres.opening import Address, open_engine, translated
 from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.rows import Facet
-from handlers.stores.sql import SqlIndexStore, permitted_documents
-from handlers.tags import TagFilter
+from handlers.stores.sql import Limits, SqlIndexStore
 
 HNSW_FROM = 10_000
 
@@ -54,11 +53,11 @@ class PostgresIndexStore(SqlIndexStore):
             build_vector_indexes(connection, self.address.schema, at_least=self._hnsw_from)
         return published
 
-    def _nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
-        return nearest_vectors(connection, query, permitted_documents(where))
+    def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        return nearest_vectors(connection, query, top_k, limits)
 
-    def _matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
-        return match_terms(connection, query, where, self._totals)
+    def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        return match_terms(connection, query, top_k, limits, self._totals)
 
     def size_bytes(self) -> int:
         with self._read() as connection:

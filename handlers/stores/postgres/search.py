@@ -8,10 +8,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
-    Select,
     bindparam,
     cast,
     column,
+    exists,
     func,
     literal,
     select,
@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 
 from handlers.records import stable_id
 from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model
-from handlers.stores.sql import PostgresVector, permitted_documents, schema
+from handlers.stores.sql import Limits, PostgresVector, among, permitted_documents, schema
 from handlers.tags import TagFilter
 
 _MOST_DIMENSIONS = 2000
@@ -73,19 +73,21 @@ def _permits(where: TagFilter | None) -> ColumnElement[bool]:
     return true() if permitted is None else passages_.c.document.in_(permitted)
 
 
-def match_terms(connection: Connection, query: TermQuery, where: TagFilter | None, totals: Totals) -> dict[int, float]:
+def match_terms(
+    connection: Connection, query: TermQuery, top_k: int, limits: Limits, totals: Totals
+) -> dict[int, float]:
     """BM25 scores of the best visible passages that the filter lets through, by passage key.
 
     Statistics are over all passages that it lets through. The operations come in the same order as in the SQLite index,
     so scores are the same numbers.
     """
-    number, average = totals.get(connection, where)
-    if not query.weights or not number or query.top_k <= 0:
+    number, average = totals.get(connection, limits.where)
+    if not query.weights or not number or top_k <= 0:
         return {}
     rows = connection.execute(
         select(postings_.c.term, func.count())
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible, _permits(where))
+        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible, _permits(limits.where))
         .group_by(postings_.c.term)
     )
     weights = {term: query.weights[term] * bm25_idf(number, containing) for term, containing in rows}
@@ -109,61 +111,84 @@ def match_terms(connection: Connection, query: TermQuery, where: TagFilter | Non
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(passages_.c.visible, _permits(where))
+        .where(passages_.c.visible, *_conditions(connection, limits))
         .group_by(passages_.c.key)
         .order_by(score.desc(), passages_.c.id)
-        .limit(query.top_k)
+        .limit(top_k)
     )
     return {row.key: float(row.score) for row in connection.execute(best)}
+
+
+def _conditions(connection: Connection, limits: Limits) -> list[ColumnElement[bool]]:
+    """Whether a passage is among those that a search is limited to."""
+    held = postings_.alias("held")  # apart from the postings that a search adds up
+    having = [
+        exists().where(held.c.term == term, held.c.passage == passages_.c.key)
+        for term in (*limits.words.every, *limits.words.none)
+    ]
+    every = len(limits.words.every)
+    found = [*having[:every], *(~each for each in having[every:])]
+    if limits.where is not None:
+        found.append(_permits(limits.where))
+    if limits.passages is not None:
+        found.append(among(connection, passages_.c.key, limits.passages))
+    return found
 
 
 def _float(value: float) -> Any:
     return cast(literal(value, Double), Double)
 
 
-def nearest_vectors(connection: Connection, query: VectorQuery, permitted: Select[Any] | None) -> dict[int, float]:
+def nearest_vectors(connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
     """Inner products of the nearest visible passages, by passage key."""
     model = choose_model(_visible_models(connection), query.model)
     if model is None:
         return {}
     query = replace(query, model=model)
     check_dimensions(len(query.vector), _dimensions(connection, model))
-    if query.top_k <= 0:
+    if top_k <= 0:
         return {}
     found: dict[int, float] = {}
-    if _index_name(model, len(query.vector)) in _vector_indexes(connection):
+    if limits.passages is None and _index_name(model, len(query.vector)) in _vector_indexes(connection):
         # Goes on until enough permitted ones are found, however few there are: a filter must not shorten the answer.
         connection.execute(
             text(
                 "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), "
                 "set_config('hnsw.max_scan_tuples', '2147483647', true), set_config('hnsw.ef_search', :breadth, true)"
             ),
-            {"breadth": str(min(max(2 * query.top_k, 100), 1000))},
+            {"breadth": str(_breadth(top_k))},
         )
-        found = _nearest(connection, query, permitted, indexed=True)
-    if len(found) < query.top_k:
+        found = _nearest(connection, query, top_k, limits, indexed=True)
+    if len(found) < top_k:
         # There is no index, or its scan gave up because memory ran out.
-        found = _nearest(connection, query, permitted, indexed=False)
+        found = _nearest(connection, query, top_k, limits, indexed=False)
     return found
 
 
+def _breadth(top_k: int) -> int:
+    """How many neighbours an HNSW index keeps in sight.
+
+    Of the true first fifty among 10,400 passages, 0.997 are found with 100 neighbours, and all with 400.
+    """
+    return min(max(8 * top_k, 400), 1000)
+
+
 def _nearest(
-    connection: Connection, query: VectorQuery, permitted: Select[Any] | None, *, indexed: bool
+    connection: Connection, query: VectorQuery, top_k: int, limits: Limits, *, indexed: bool
 ) -> dict[int, float]:
     # Only an expression like that of the index makes the planner use it. Vectors have length 1, so inner products are
     # cosines; unlike the cosine operator, this one also ranks and indexes a vector of zeros.
     stored: Any = cast(vectors_.c.vector, PostgresVector(len(query.vector))) if indexed else vectors_.c.vector
     given = bindparam("query", query.vector, type_=vectors_.c.vector.type)
     distance = stored.op("<#>", return_type=Double())(given)
+    model = vectors_.c.model == bindparam("model", query.model, literal_execute=True)
     nearest = (
         select(passages_.c.key, distance.label("distance"))
         .join(vectors_, vectors_.c.passage == passages_.c.key)
-        .where(passages_.c.visible, vectors_.c.model == bindparam("model", query.model, literal_execute=True))
+        .where(passages_.c.visible, model, *_conditions(connection, limits))
         .order_by(distance, passages_.c.id)
-        .limit(query.top_k)
+        .limit(top_k)
     )
-    if permitted is not None:
-        nearest = nearest.where(passages_.c.document.in_(permitted))
     return {row.key: -float(row.distance) for row in connection.execute(nearest)}
 
 

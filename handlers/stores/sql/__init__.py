@@ -1,16 +1,18 @@
 """The common part of indexes in SQLite and PostgreSQL."""
 
 from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import PostgresVector
+from handlers.stores.sql.dialects import PostgresVector, among
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
-from handlers.stores.sql.search import permitted_documents
+from handlers.stores.sql.search import Limits, permitted_documents
 
 __all__ = [
     "APPLICATION_ID",
     "SCHEMA_VERSION",
+    "Limits",
     "PostgresVector",
     "SqlIndexStore",
+    "among",
     "metadata",
     "other_version",
     "permitted_documents",

@@ -1,6 +1,7 @@
 """The differences between SQLite and PostgreSQL: rows in bulk, texts and vectors."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,10 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    func,
+    select,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -57,16 +61,29 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
 
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Whether the column has one of these values; in PostgreSQL one array, where `in_` sends a parameter for each.
+    """Whether the column has one of these values, sent as one parameter, where `in_` sends one for each.
 
     Use `not_in` for the opposite: SQLAlchemy would negate this to `!= ANY`.
     """
-    if connection.dialect.name != "postgresql":
-        return column.in_(values)
     is_text = isinstance(column.type, StorableText)
-    array = postgresql.ARRAY(postgresql.TEXT() if is_text else column.type)
     given = [storable_text(value) for value in values] if is_text else list(values)
+    if connection.dialect.name != "postgresql":
+        return column.in_(select(_listed(given)))
+    array = postgresql.ARRAY(postgresql.TEXT() if is_text else column.type)
     return column == any_(bindparam(None, given, type_=array, unique=True))
+
+
+def given_texts(connection: Connection, values: Iterable[str]) -> ColumnElement[str]:
+    """The values as a column to select from, sent as one parameter."""
+    texts = [storable_text(value) for value in values]
+    if connection.dialect.name != "postgresql":
+        return _listed(texts)
+    array = postgresql.ARRAY(postgresql.TEXT())
+    return func.unnest(sql_cast(bindparam(None, texts, type_=array, unique=True), array)).column_valued("given")
+
+
+def _listed(values: Sequence[Any]) -> ColumnElement[Any]:
+    return func.json_each(bindparam(None, json.dumps(values), unique=True)).table_valued("value").c.value
 
 
 def upsert_rows(

@@ -1,60 +1,181 @@
 """Searching an index in SQL, as far as the databases agree: which documents a filter lets through, and hits."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
 from flows.state import chunked
 from handlers.records import Hit
 from handlers.stores.keys import stored_term
-from handlers.stores.ranking import BM25, Bm25, TermQuery, VectorQuery
+from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.sql import schema
+from handlers.stores.sql.dialects import among, given_texts
 from handlers.stores.sql.transactions import Transactions
 from handlers.tags import TagFilter
+from handlers.text import contains
 
 documents_, passages_, chunks_ = schema.documents, schema.passages, schema.chunks
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which visible passages a search is limited to."""
+
+    where: TagFilter | None = None
+    words: Words = ANY
+    passages: Sequence[int] | None = None
+    """Keys."""
 
 
 class SqlSearch(Transactions):
     """All of `IndexSearch` but the graph; how passages are scored is the database's own."""
 
     @abstractmethod
-    def _nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
-        """Inner products of the nearest visible passages that the filter lets through, by passage key."""
+    def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        """Inner products of the nearest visible passages, by passage key."""
 
     @abstractmethod
-    def _matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
-        """BM25 scores of the best visible passages that the filter lets through, by passage key."""
+    def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        """BM25 scores of the best visible passages, by passage key; statistics are over all that the filter permits."""
 
     def search_vectors(
-        self, vector: np.ndarray, *, top_k: int = 50, model: str | None = None, where: TagFilter | None = None
+        self,
+        vector: np.ndarray,
+        *,
+        top_k: int = 50,
+        model: str | None = None,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
-        query = VectorQuery(np.ascontiguousarray(vector, dtype=np.float32).reshape(-1), top_k, model)
+        limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
-            scores = self._nearest(connection, query, where or None)
-            return _hits(connection, scores, found_by="vector")
+            scores = self._nearest(connection, _flat(VectorQuery(vector, model)), top_k, limits)
+            return _hits(connection, scores, passages_.c.key, found_by="vector", with_text=with_text)
 
     def search_terms(
-        self, counts: Mapping[str, float], *, top_k: int = 50, bm25: Bm25 = BM25, where: TagFilter | None = None
+        self,
+        counts: Mapping[str, float],
+        *,
+        top_k: int = 50,
+        bm25: Bm25 = BM25,
+        where: TagFilter | None = None,
+        words: Words = ANY,
+        with_text: bool = True,
     ) -> list[Hit]:
-        query = TermQuery({stored_term(term): weight for term, weight in counts.items()}, top_k, bm25)
+        limits = Limits(where or None, _stored_words(words))
         with self._read() as connection:
-            scores = self._matching(connection, query, where or None)
-            return _hits(connection, scores, found_by="keyword")
+            scores = self._matching(connection, _as_stored(TermQuery(counts, bm25)), top_k, limits)
+            return _hits(connection, scores, passages_.c.key, found_by="keyword", with_text=with_text)
 
-    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
+    def scores(
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+    ) -> dict[str, float]:
         permitted = permitted_documents(where)
         with self._read() as connection:
-            by_key: dict[int, float] = {}
-            for ids in chunked(scores):
-                query = select(passages_.c.id, passages_.c.key).where(passages_.c.id.in_(ids))
-                if permitted is not None:
-                    query = query.where(passages_.c.document.in_(permitted))
-                by_key.update((row.key, scores[row.id]) for row in connection.execute(query))
-            return _hits(connection, by_key, found_by=found_by)
+            ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
+            limits = Limits(where or None, passages=sorted(ids))
+            if not ids:
+                return {}
+            if isinstance(query, VectorQuery):
+                found = self._nearest(connection, _flat(query), len(ids), limits)
+            else:
+                found = self._matching(connection, _as_stored(query), len(ids), limits)
+            return {ids[key]: score for key, score in found.items()}
+
+    def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
+        wanted = {stored_term(term): term for term in terms}
+        permitted, postings = permitted_documents(where), schema.postings
+        if not wanted:
+            return set()
+        with self._read() as connection:
+            given = given_texts(connection, wanted)
+            having = exists().where(
+                postings.c.term == given,
+                postings.c.passage == passages_.c.key,
+                passages_.c.visible,
+                *(() if permitted is None else (passages_.c.document.in_(permitted),)),
+            )
+            return {wanted[term] for term in connection.scalars(select(given).where(having)) if term in wanted}
+
+    def terms_from(self, prefix: str, *, limit: int = 100_000) -> list[str]:
+        column = schema.postings.c.term
+        found: list[str] = []
+        with self._read() as connection:
+            # One look into the index per term, where DISTINCT would read every posting.
+            first = select(func.min(column).label("term")).where(column >= prefix, column < _after(prefix))
+            terms = first.cte("terms", recursive=True)
+            following = (
+                select(func.min(column))
+                .where(column > terms.c.term, column < _after(prefix))
+                .correlate(terms)
+                .scalar_subquery()
+            )
+            terms = terms.union_all(select(following).where(terms.c.term.is_not(None)))
+            query = select(terms.c.term).where(terms.c.term.is_not(None)).limit(limit)
+            found += connection.scalars(query)
+        return sorted(found)
+
+    def containing(self, phrase: str, *, top_k: int = 50, where: TagFilter | None = None) -> list[str]:
+        permitted = permitted_documents(where)
+        query = select(passages_.c.id, passages_.c.text).where(passages_.c.visible).order_by(passages_.c.id)
+        if permitted is not None:
+            query = query.where(passages_.c.document.in_(permitted))
+        found: list[str] = []
+        with self._read() as connection:
+            for row in connection.execution_options(yield_per=500).execute(query):
+                if contains(row.text, phrase):
+                    found.append(row.id)
+                if len(found) >= top_k:
+                    break
+        return found[:top_k]
+
+    def tag_values(self, name: str, *, where: TagFilter | None = None) -> list[str]:
+        tags, permitted = schema.tags, permitted_documents(where)
+        query = select(tags.c.value).join(documents_, documents_.c.published == tags.c.version).distinct()
+        if permitted is not None:
+            query = query.where(documents_.c.key.in_(permitted))
+        with self._read() as connection:
+            return sorted(connection.scalars(query.where(tags.c.name == name)))
+
+    def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
+        with self._read() as connection:
+            return _hits(connection, scores, passages_.c.id, found_by=found_by, permitted=permitted_documents(where))
+
+
+def _flat(query: VectorQuery) -> VectorQuery:
+    return replace(query, vector=np.ascontiguousarray(query.vector, dtype=np.float32).reshape(-1))
+
+
+def _as_stored(query: TermQuery) -> TermQuery:
+    return replace(query, weights={stored_term(term): weight for term, weight in query.weights.items()})
+
+
+def _stored_words(words: Words) -> Words:
+    return Words(tuple(map(stored_term, words.every)), tuple(map(stored_term, words.none)))
+
+
+def _after(prefix: str) -> str:
+    """A text that comes after all that begin with the prefix."""
+    return f"{prefix}\U0010ffff"
+
+
+def _visible_keys(
+    connection: Connection, chunk_ids: Sequence[str], permitted: Select[Any] | None
+) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for some in chunked(chunk_ids):
+        query = select(passages_.c.id, passages_.c.key).where(
+            among(connection, passages_.c.id, some), passages_.c.visible
+        )
+        if permitted is not None:
+            query = query.where(passages_.c.document.in_(permitted))
+        found += [(row.id, row.key) for row in connection.execute(query)]
+    return found
 
 
 def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
@@ -69,31 +190,38 @@ def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
     return query
 
 
-def _hits(connection: Connection, scores: Mapping[int, float], *, found_by: str) -> list[Hit]:
-    """Hits of these passages (score by key) as far as they are visible, best first, ties by chunk id."""
+def _hits(
+    connection: Connection,
+    scores: Mapping[Any, float],
+    column: ColumnElement[Any],
+    *,
+    found_by: str,
+    permitted: Select[Any] | None = None,
+    with_text: bool = True,
+) -> list[Hit]:
+    """Hits of the passages with these values of a column (score by value) as far as they are visible and permitted,
+    best first, ties by chunk id."""
     found: list[Hit] = []
-    for keys in chunked(scores):
-        rows = connection.execute(
-            select(
-                passages_.c.key,
-                passages_.c.id,
-                passages_.c.text,
-                documents_.c.id.label("document_id"),
-                documents_.c.name,
-                chunks_.c.heading,
-                chunks_.c.page,
-                chunks_.c.start,
-                chunks_.c.end,
-            )
+    for some in chunked(scores):
+        query = (
+            select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .join(chunks_, and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published))
-            .where(passages_.c.key.in_(keys), passages_.c.visible)
+            .where(among(connection, column, some), passages_.c.visible)
         )
+        if permitted is not None:
+            query = query.where(passages_.c.document.in_(permitted))
+        if not with_text:
+            rows = connection.execute(query)
+            found += [Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows]
+            continue
+        columns = (chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end)
+        version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published)
+        query = query.add_columns(passages_.c.text, documents_.c.name, *columns).join(chunks_, version)
         found += [
             Hit(
                 id=row.id,
                 document_id=row.document_id,
-                score=float(scores[row.key]),
+                score=float(scores[row.given]),
                 content=row.text,
                 found_by=found_by,
                 name=row.name,
@@ -102,6 +230,6 @@ def _hits(connection: Connection, scores: Mapping[int, float], *, found_by: str)
                 start=row.start,
                 end=row.end,
             )
-            for row in rows
+            for row in connection.execute(query)
         ]
     return sorted(found, key=lambda hit: (-hit.score, hit.id))

@@ -15,9 +15,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from flows.errors import FatalError, TransientError
 from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
-from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, SqlIndexStore, metadata, other_version, upgrades
+from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, Limits, SqlIndexStore, metadata, other_version, upgrades
 from handlers.stores.sqlite.snapshot import Snapshot
-from handlers.tags import TagFilter
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
 
@@ -52,11 +51,11 @@ class SqliteIndexStore(SqlIndexStore):
         paths = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")]
         return sum(path.stat().st_size for path in paths if path.exists())
 
-    def _nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
-        return self._snapshot.nearest(connection, query, where)
+    def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        return self._snapshot.nearest(connection, query, top_k, limits)
 
-    def _matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
-        return self._snapshot.matching(connection, query, where)
+    def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        return self._snapshot.matching(connection, query, top_k, limits)
 
     @contextmanager
     def _read(self) -> Generator[Connection]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, LargeBinary, func, select, type_coerce
 
 from flows.state import chunked
 from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
-from handlers.stores.sql import permitted_documents, schema
+from handlers.stores.sql import Limits, permitted_documents, schema
 from handlers.stores.sqlite.vectors import VectorMatrix, with_visible
 from handlers.tags import TagFilter
 
@@ -54,39 +54,62 @@ class Snapshot:
     _permitted: dict[TagFilter, _Passages] = field(default_factory=dict[TagFilter, _Passages])
     """What filters let through; tags change only with the counter."""
 
-    def nearest(self, connection: Connection, query: VectorQuery, where: TagFilter | None) -> dict[int, float]:
-        """Inner products of the nearest visible passages that the filter lets through, by passage key."""
-        chosen = self._load_vectors(connection, query.model)
-        if chosen is None:
+    _counted: dict[TagFilter | None, dict[str, int]] = field(default_factory=dict["TagFilter | None", dict[str, int]])
+    """How many of the passages that a filter lets through have a term, of the terms that were asked for lately."""
+
+    def nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        """Inner products of the nearest visible passages within the limits, by passage key."""
+        vectors = self._load_vectors(connection, query.model)
+        if vectors is None:
             return {}
-        check_dimensions(len(query.vector), chosen.dimensions)
-        scores, keys = chosen.products(query.vector), chosen.passages
-        if where is not None:
-            permitted = np.isin(chosen.passages, self._load_passages(connection, where).keys)
-            scores, keys = scores[permitted], keys[permitted]
-        return _best(connection, keys, scores, query.top_k)
+        check_dimensions(len(query.vector), vectors.dimensions)
+        keys = vectors.passages
+        masks = _masks(connection, keys, limits)
+        if limits.where is not None:
+            masks.append(np.isin(keys, self._load_passages(connection, limits.where).keys))
+        if not masks:
+            return _best(connection, keys, vectors.products(query.vector), top_k)
+        chosen = np.flatnonzero(np.logical_and.reduce(masks))
+        return _best(connection, keys[chosen], vectors.products(query.vector, chosen), top_k)
 
-    def matching(self, connection: Connection, query: TermQuery, where: TagFilter | None) -> dict[int, float]:
-        """BM25 scores of the best visible passages that the filter lets through, by passage key.
+    def matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
+        """BM25 scores of the best visible passages within the limits, by passage key.
 
-        Statistics are over all passages that it lets through.
+        Statistics are over all passages that the filter lets through.
         """
-        passages = self._load_passages(connection, where)
+        passages = self._load_passages(connection, limits.where)
         if not len(passages.keys) or not query.weights:
             return {}
         average = float(passages.lengths.mean()) or 1.0
         k1, b = query.bm25.k1, query.bm25.b
         norms = k1 * (1 - b + b * passages.lengths / average)
         totals = np.zeros(len(passages.keys))
-        for term, keys, tallies in _postings(connection, sorted(query.weights)):
-            at, there = passages.positions(keys)
+        for term, count, at, tallies in self._tallies(connection, passages, sorted(query.weights), limits):
+            idf = bm25_idf(len(passages.keys), count)
+            totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
+        masks = _masks(connection, passages.keys, limits)
+        found = np.flatnonzero(np.logical_and.reduce([totals != 0, *masks]))
+        return _best(connection, passages.keys[found], totals[found], top_k)
+
+    def _tallies(
+        self, connection: Connection, passages: _Passages, terms: list[str], limits: Limits
+    ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
+        """Of each term, how many passages have it, the positions of those within the limits, and how often these do.
+
+        The scores of a few passages are asked for after a search by the same terms: then only theirs are read.
+        """
+        with self._lock:
+            if len(self._counted) > _MOST_FILTERS:
+                self._counted.clear()
+            counted = self._counted.setdefault(limits.where, {})
+        some = limits.passages if all(term in counted for term in terms) else None
+        for term, owners, tallies in _postings(connection, terms, some):
+            at, there = passages.positions(owners)
             at, tallies = at[there], tallies[there]
+            if some is None:
+                counted[term] = len(at)
             if len(at):
-                idf = bm25_idf(len(passages.keys), len(at))
-                totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-        found = np.flatnonzero(totals)
-        keys, scores = passages.keys[found], totals[found]
-        return _best(connection, keys, scores, query.top_k)
+                yield term, counted[term], at, tallies
 
     def _load_passages(self, connection: Connection, where: TagFilter | None) -> _Passages:
         with self._lock:
@@ -111,7 +134,7 @@ class Snapshot:
                 ("key", "document", "length"),
             )
             self._passages, self._version = _Passages(keys, documents, lengths), version
-            self._current, self._models, self._permitted = set(), None, {}
+            self._current, self._models, self._permitted, self._counted = set(), None, {}, {}
         return self._passages
 
     def _load_vectors(self, connection: Connection, model: str | None) -> VectorMatrix | None:
@@ -189,14 +212,27 @@ def _numbers(text: str | None) -> np.ndarray:
     return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 
-def _postings(connection: Connection, terms: list[str]) -> "list[tuple[str, np.ndarray, np.ndarray]]":
+def _masks(connection: Connection, passages: np.ndarray, limits: Limits) -> list[np.ndarray]:
+    """Which of the passages are within the limits, but for the filter; a mask for each limit that there is."""
+    masks = [] if limits.passages is None else [np.isin(passages, np.array(limits.passages, dtype=np.int64))]
+    every, none = limits.words.every, limits.words.none
+    having = {term: keys for term, keys, _ in _postings(connection, sorted({*every, *none}))}
+    masks += [np.isin(passages, having.get(term, np.arange(0))) for term in every]
+    masks += [~np.isin(passages, having[term]) for term in none if term in having]
+    return masks
+
+
+def _postings(
+    connection: Connection, terms: list[str], passages: Sequence[int] | None = None
+) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     # One text per term, parsed by numpy, is eight times as fast as one row per posting (84,000 postings in 40 ms).
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
+    among = "" if passages is None else f"AND passage IN ({','.join(map(str, passages))}) "
     for some in chunked(terms):
         marks = ",".join("?" * len(some))
         rows = connection.exec_driver_sql(
             "SELECT term, group_concat(passage), group_concat(count) FROM postings "
-            f"WHERE term IN ({marks}) GROUP BY term ORDER BY term",
+            f"WHERE term IN ({marks}) {among}GROUP BY term ORDER BY term",
             tuple(some),
         )
         found += [(term, _numbers(keys), _numbers(tallies)) for term, keys, tallies in rows]

@@ -10,6 +10,8 @@ import numpy as np
 ReadVectors: TypeAlias = Callable[[list[int]], Iterator[list[bytes]]]
 """The vectors of rows in their order, some at a time, each as little-endian float32."""
 _BYTES = 4
+_GATHERED = 4
+"""Less than one row in so many is gathered; copying more takes longer than scoring all."""
 _ROOM = 8
 """One row in so many is kept free for vectors to come."""
 
@@ -33,10 +35,13 @@ class VectorMatrix:
     def dimensions(self) -> int:
         return int(self.buffer.shape[1])
 
-    def products(self, vector: np.ndarray) -> np.ndarray:
-        """The inner products of the visible vectors, in the order of `passages`."""
+    def products(self, vector: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+        """The inner products of the visible vectors, in the order of `passages`; of those at `chosen` if given."""
+        listed = self.listed if chosen is None else self.listed[chosen]
+        if len(listed) * _GATHERED < len(self.rows):
+            return self.buffer[listed] @ vector
         scores = self.buffer[: len(self.rows)] @ vector
-        return scores if len(self.listed) == len(self.rows) else scores[self.listed]
+        return scores if len(listed) == len(self.rows) else scores[listed]
 
 
 def with_visible(

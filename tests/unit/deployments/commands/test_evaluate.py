@@ -38,11 +38,12 @@ def test_every_way_of_searching_is_measured(tmp_path: Path, monkeypatch: pytest.
     code, out, _ = braid(*options, "--json")
     found = json.loads(out)
     assert (code, found["questions"], found["unjudged"]) == (0, 3, 1)
-    assert list(found["searches"]) == ["keyword", "vector", "graph", "keyword + vector", "fused"]
+    assert list(found["searches"]) == ["keyword", "vector", "graph", "reciprocal ranks", "fused"]
     for name in ("ndcg@10", "recall@10", "recall@100", "mrr"):
         assert found["searches"]["keyword"][name] == found["searches"]["fused"][name] == 1.0
         assert found["searches"]["graph"][name] == pytest.approx(1 / 3)
     assert found["searches"]["graph"]["answered"] == 1
+    assert 0 < found["unrelated_below"] <= 1
 
     code, out, err = braid(*options)
     assert code == 0
@@ -51,10 +52,11 @@ def test_every_way_of_searching_is_measured(tmp_path: Path, monkeypatch: pytest.
         "keyword",
         "vector",
         "graph",
-        "keyword",
+        "reciprocal",
         "fused",
     ]
     assert "3 questions; 1 have no judgement" in err
+    assert "a search pipeline with unrelated_below: " in err
 
     qrels.write_text("q1 0 wasps 1\n")
     code, _, err = braid(*options)

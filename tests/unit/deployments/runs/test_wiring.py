@@ -38,7 +38,7 @@ def test_a_prepared_run_knows_its_index_and_has_its_parameters(tmp_path: Path) -
     request = Request(catalog.find("search"), {"query": "why", "top_k": "3"}, index="x")
     made = prepare(request, settings=settings, catalog=catalog, run_id="r1")
     assert (made.context.index, made.context.execution_id, made.context.pipeline_id) == ("x", "r1", "search")
-    given = {"query": "why", "top_k": 3, "access": None, "filters": None}
+    given = {"query": "why", "top_k": 3, "access": None, "filters": None, "unrelated_below": None}
     assert dict(made.context.data) == given | {"multi_query": False, "hyde": False, "explain": False}
     with pytest.raises(InvalidSettings):
         prepare(replace(request, index="../x"), settings=settings, catalog=catalog)

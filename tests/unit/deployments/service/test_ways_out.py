@@ -41,6 +41,8 @@ def called(base: str, secret: str) -> list[tuple[str, str, Any]]:
             ("GET", at, None),
             ("POST", f"{at}/search", question),
             ("POST", f"{at}/search", {"question": secret, "filters": {"team": ["legal", "sales"]}}),
+            ("POST", f"{at}/search", {"question": f"Gehnt zq* pmup -{secret}", "explain": True}),
+            ("POST", f"{at}/search", {"question": f'team:legal level:inner "{secret}"', "explain": True}),
             ("POST", f"{at}/ask", {**question, "stream": False}),
             ("POST", f"{at}/ask", question),
             ("GET", f"{at}/documents", None),

@@ -8,8 +8,10 @@ from tests.support.paths import EXAMPLES
 FILES = EXAMPLES / "templates"
 
 
-def step(spelling: str) -> Handler | Parallel:
-    """`a` is a step, `a | b c` are branches, of which the second has two steps."""
+def step(spelling: str | Handler) -> Handler | Parallel:
+    """`a` is a step, `a | b c` are branches, of which the second has two steps; a step with options is itself."""
+    if isinstance(spelling, Handler):
+        return spelling
     branches = [[Handler(handler=name) for name in branch.split()] for branch in spelling.split("|")]
     if len(branches) == 1:
         return branches[0][0]
@@ -52,7 +54,7 @@ SPELT_OUT = {
     "graph_rag": [
         "extract_entities_from_query",
         "graph_traverse graph_search | embed_query vector_search",
-        "hybrid_merge",
+        Handler(handler="hybrid_merge", options={"weights": {"graph": 1.0}}),
         "rerank",
     ],
     "multi_model_embedding": ["generate_openai_embeddings | generate_azure_embeddings | generate_bm25_embeddings"],

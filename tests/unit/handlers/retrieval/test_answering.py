@@ -11,7 +11,7 @@ from handlers.models import Completion
 from handlers.models.chat import Message
 from handlers.records import Hit
 from handlers.retrieval import location_of
-from handlers.retrieval.answering import answer_question, check_citations
+from handlers.retrieval.answering import NOT_ANSWERED, answer_question, check_citations
 
 
 class Scripted:
@@ -39,6 +39,8 @@ def hits(count: int) -> list[Hit]:
     [
         ("It is so [1]. And so [2, 3].", "It is so [1]. And so [2, 3].", [1, 2, 3], ()),
         ("It is so [1, 9]; also [7].", "It is so [1]; also.", [1], (9, 7)),
+        ("All of it [1-3], and [2–9].", "All of it [1, 2, 3], and [2, 3].", [1, 2, 3], (9,)),
+        ("Nothing of it [7-9].", "Nothing of it.", [], (7, 9)),
         ("So [2][2;2] and [0].", "So [2][2] and.", [2], (0,)),
         ("A list[index] and [note], but no number.", "A list[index] and [note], but no number.", [], ()),
         ("ثابت [1]。[99]", "ثابت [1]。", [1], (99,)),
@@ -75,4 +77,4 @@ def test_the_model_sees_numbered_passages_and_the_answer_knows_where_they_stand(
 
 
 def test_nothing_found_asks_nobody() -> None:
-    assert answer_question("why?", [], call=Call()).text == "Nothing was found that could answer this."
+    assert answer_question("why?", [], call=Call()).text == NOT_ANSWERED

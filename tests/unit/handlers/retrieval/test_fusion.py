@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.records import Hit
-from handlers.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
-from handlers.retrieval.merging import hybrid_merge
+from handlers.retrieval.fusion import Voice, reciprocal_rank_fusion, shared_ranks, weighted_fusion
 
 
 def ranking(found_by: str, ids: str, scores: list[float] | None = None) -> list[Hit]:
@@ -56,7 +55,9 @@ def test_k_below_one_is_refused(k: int) -> None:
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_weights_must_fit(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="2 rankings need as many weights"):
-        weighted_fusion([[], []], weights=weights)
+        reciprocal_rank_fusion([[], []], weights=weights)
+    with pytest.raises(ValueError, match="weights must be 0 or more"):
+        weighted_fusion("a", [Voice("vector", {}, -1.0)])
 
 
 rankings = st.lists(st.permutations("abcdef").map(lambda each: "".join(each[:4])), min_size=1, max_size=4)
@@ -76,29 +77,32 @@ def test_scores_do_not_depend_on_the_order_of_rankings(orders: list[str]) -> Non
 def test_what_leads_in_every_ranking_leads(orders: list[str]) -> None:
     made = [ranking(f"s{place}", "z" + order) for place, order in enumerate(orders)]
     assert reciprocal_rank_fusion(made)[0].id == "z"
-    assert weighted_fusion(made)[0].id == "z"
 
 
-def test_weighted_fusion_scales_each_ranking_first() -> None:
-    fused = weighted_fusion(
-        [ranking("vector", "ab", [0.9, 0.5]), ranking("keyword", "bcd", [40.0, 30.0, 20.0])], weights=[1.0, 0.5]
-    )
-    assert [(hit.id, hit.score) for hit in fused] == [("a", 1.0), ("b", 0.5), ("c", 0.25), ("d", 0.0)]
+def test_equal_scores_share_a_rank() -> None:
+    assert shared_ranks([3.0, 2.0, 2.0, 1.0]) == [1, 2, 2, 4]
+    fused = reciprocal_rank_fusion([ranking("keyword", "abc", [2.0, 2.0, 1.0])])
+    assert [hit.score for hit in fused] == pytest.approx([1 / 61, 1 / 61, 1 / 63])
 
 
-def test_what_only_the_graph_found_stays_below_the_first_sixty_of_another_retriever() -> None:
-    many = [Hit(f"v{place:02}", "d", 1.0 - place / 100, "", "vector") for place in range(60)]
-    graph = [Hit(f"g{place}", "d", 9.0, "", "graph") for place in range(3)]
-    merged = hybrid_merge(many, (), graph, limit=100)
-    assert [hit.id[0] for hit in merged] == ["v"] * 60 + ["g"] * 3
+def test_weighted_fusion_is_the_mean_of_scores_scaled_over_the_candidates() -> None:
+    vector = Voice("vector", {"a": 0.9, "b": 0.5, "c": 0.7, "d": 0.5})
+    keyword = Voice("keyword", {"a": 0.0, "b": 40.0, "c": 20.0, "d": 0.0}, 0.5)
+    assert weighted_fusion("abcd", [vector, keyword]) == pytest.approx({"a": 2 / 3, "c": 0.5, "b": 1 / 3, "d": 0.0})
+    assert list(weighted_fusion("ab", [Voice("vector", {"b": 1.0})])) == ["b", "a"]
+    assert weighted_fusion("ab", []) == {"a": 0.0, "b": 0.0}
 
 
-def test_merging_needs_no_particular_retriever() -> None:
-    assert hybrid_merge() == []
-    assert ids(hybrid_merge(keyword_hits=ranking("keyword", "ab"))) == "ab"
-    assert ids(hybrid_merge(ranking("vector", "abc"), method="weighted", limit=2)) == "ab"
-    assert ids(hybrid_merge(ranking("vector", "a"), ranking("keyword", "b"), weights={"vector": 0.0})) == "ba"
-    with pytest.raises(
-        ValueError, match="no retriever named 'vectors'; there are vector, keyword, graph, multi_query, hyde"
-    ):
-        hybrid_merge(weights={"vectors": 1.0})
+scored = st.dictionaries(st.sampled_from("abcdef"), st.floats(-5, 5), min_size=1)
+
+
+@given(st.lists(scored, min_size=1, max_size=3))
+def test_weighted_fusion_depends_on_scores_alone(voices: list[dict[str, float]]) -> None:
+    made = [Voice(str(place), scores) for place, scores in enumerate(voices)]
+    fused = weighted_fusion("abcdef", made)
+    assert all(0 <= score <= 1 for score in fused.values())
+    assert fused == weighted_fusion("fedcba", made[::-1])
+    for better in "abcdef":
+        for worse in "abcdef":
+            if all(voice.scores.get(better, -9) >= voice.scores.get(worse, -9) for voice in made):
+                assert fused[better] >= fused[worse]

@@ -39,6 +39,15 @@ def test_passages_that_differ_in_a_number_are_no_duplicates() -> None:
     )
 
 
+def test_a_rule_and_its_opposite_are_no_duplicates() -> None:
+    rule = (
+        "The warranty of the seller covers all parts of the pump that were made in the works of the seller in Ghent. "
+    )
+    for opposite in (rule.replace("covers", "does not cover"), rule.replace("covers", "doesn’t cover")):
+        hits = [hit("a", rule * 3), hit("b", rule * 2 + opposite), hit("c", rule * 3)]
+        assert shown(collapse_duplicates(hits, similarity=0.5)) == {"a": ["c"], "b": []}
+
+
 def test_short_and_empty_passages_collapse_only_when_equal() -> None:
     hits = [hit("a", "Yes"), hit("b", "No pump"), hit("c", "yes."), hit("d", "…"), hit("e", "!"), hit("f", "…")]
     assert shown(collapse_duplicates(hits)) == {"a": ["c"], "b": [], "d": ["f"], "e": []}

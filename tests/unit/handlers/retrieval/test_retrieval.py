@@ -229,10 +229,12 @@ def real() -> Iterator[Call]:
 def test_the_right_text_comes_first_with_the_real_embedder(real: Call, query: str, first: str) -> None:
     queries = query_rewrite(query, call=real)
     results = hybrid_merge(
-        vector_search(query, embed_query(query, call=real), call=real),
-        keyword_search(query, queries, call=real),
-        graph_search(query, extract_entities_from_query(query, queries, call=real), call=real),
+        query,
+        vector_hits=vector_search(query, embed_query(query, call=real), call=real),
+        keyword_hits=keyword_search(query, queries, call=real),
+        graph_hits=graph_search(query, extract_entities_from_query(query, queries, call=real), call=real),
+        call=real,
     )
     assert found(results)[0] == first
     assert results[0].score == max(hit.score for hit in results)
-    assert results[0].scores.keys() <= {"vector", "keyword", "graph"}
+    assert results[0].scores.keys() <= {"vector", "keyword", "exact"}

@@ -1,0 +1,111 @@
+"""The candidates of a question: what the ways of searching found, what has it as typed, and their true scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from flows.author import Call
+from handlers.records import Hit
+from handlers.retrieval.fusion import Voice
+from handlers.retrieval.searching import embed_query, term_query
+from handlers.retrieval.understanding import Question
+from handlers.stores import IndexSearch, TermQuery, VectorQuery, Words
+from handlers.tags import TagFilter
+from handlers.text import contains
+
+_MOST_EXACT = 50
+"""Passages that are looked through for each phrase or name, the best by its words."""
+
+
+class Candidates:
+    """Passages that may answer a question, by id; what they say is read only where it matters."""
+
+    def __init__(self, store: IndexSearch, question: Question, where: TagFilter) -> None:
+        self.store, self.question, self.where = store, question, where
+        self.ids: list[str] = []
+        self._read: dict[str, Hit] = {}
+
+    def add(self, rankings: Iterable[Sequence[Hit]]) -> dict[str, int]:
+        """Take in the hits of rankings and the passages that have what was typed; how many such things each has."""
+        listed = dict.fromkeys(hit.id for ranking in rankings for hit in ranking)
+        question = self.question
+        phrases = question.phrases
+        for phrase in phrases:
+            wordings = question.wordings(phrase)
+            having = [each for wording in wordings for each in self._having(wording)]
+            listed.update(dict.fromkeys(having if wordings else self._containing(phrase)))
+        typed = [*((name,) for name in question.names), *question.meant]
+        for term in chain.from_iterable(typed):
+            listed.update(dict.fromkeys(self._having([term])))
+        if phrases or question.no_phrases:
+            self._read = {hit.id: hit for hit in self._fetch(listed)}
+        excluded = [
+            each
+            for each, hit in self._read.items()
+            if any(contains(hit.content, phrase) for phrase in question.no_phrases)
+        ]
+        self.ids = sorted(listed.keys() - set(excluded))
+        exact: dict[str, int] = {}
+        for each in self.ids:
+            text = self._read[each].content if each in self._read else ""
+            times = sum(contains(text, phrase) for phrase in phrases) if text else 0
+            if times:
+                exact[each] = times
+        for terms in typed:
+            for each in self.store.scores(self.ids, TermQuery(dict.fromkeys(terms, 1.0)), where=self.where):
+                exact[each] = exact.get(each, 0) + 1
+        return exact
+
+    def hits(self, scores: Mapping[str, float]) -> list[Hit]:
+        """These candidates with everything that is shown of them, best first."""
+        if all(each in self._read for each in scores):
+            return [replace(self._read[each], score=score) for each, score in scores.items()]
+        return self.store.hits(scores, found_by="", where=self.where)
+
+    def retrievers(self, rankings: Mapping[str, Sequence[Hit]]) -> dict[str, dict[str, None]]:
+        """The names of the rankings that have each candidate."""
+        found: dict[str, dict[str, None]] = {}
+        for name, hits in rankings.items():
+            for hit in hits:
+                found.setdefault(hit.id, {})[name] = None
+        return found
+
+    def _fetch(self, ids: Iterable[str]) -> list[Hit]:
+        return self.store.hits(dict.fromkeys(ids, 0.0), found_by="", where=self.where)
+
+    def _having(self, wanted: Sequence[str]) -> list[str]:
+        counts, words = dict.fromkeys(wanted, 1.0), Words(tuple(dict.fromkeys(wanted)), self.question.none)
+        found = self.store.search_terms(counts, top_k=_MOST_EXACT, where=self.where, words=words, with_text=False)
+        return [hit.id for hit in found]
+
+    def _containing(self, phrase: str) -> list[str]:
+        return self.store.containing(phrase, top_k=_MOST_EXACT, where=self.where)
+
+
+def true_scores(
+    candidates: Candidates,
+    voices: Sequence[Voice],
+    query_vector: np.ndarray | None,
+    queries: Sequence[str],
+    call: Call,
+) -> list[Voice]:
+    """The voices with the scores of all candidates, as far as these can be looked up: by meaning and by words."""
+    found: list[Voice] = []
+    for voice in voices:
+        scores = voice.scores
+        if voice.name == "keyword":
+            scores = dict.fromkeys(candidates.ids, 0.0)
+            scores |= candidates.store.scores(
+                candidates.ids, term_query(candidates.question, queries), where=candidates.where
+            )
+        elif voice.name == "vector" and scores:
+            if query_vector is None:
+                query_vector = embed_query(candidates.question.text, call=call)
+            model = call.services["embedder"].name if "embedder" in call.services else None
+            lacking = [each for each in candidates.ids if each not in scores]
+            query = VectorQuery(query_vector, model)
+            scores = {**scores, **candidates.store.scores(lacking, query, where=candidates.where)}
+        found.append(replace(voice, scores=scores))
+    return [voice for voice in found if any(voice.scores.values())]
