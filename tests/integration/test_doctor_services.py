@@ -64,6 +64,7 @@ def test_an_endpoint_without_a_listing_is_named_as_not_tried(openai_server: Open
     assert "has no list of its models, so m has not been tried" in finding.text
 
 
+@pytest.mark.slow
 def test_services_that_are_away_are_errors_with_their_cure() -> None:
     port = free_port()
     found = findings(
