@@ -17,6 +17,7 @@ from rich.text import Text
 
 from deployments.catalog import load_catalog
 from deployments.commands.common import FAILED, JsonOption, emit, reported, stdout
+from deployments.commands.outside import call_services
 from deployments.commands.validate import check, errors_of
 from deployments.environment import DEFAULTS
 from deployments.indexes import index_names, is_postgres
@@ -58,6 +59,7 @@ def doctor(
 ) -> None:
     """Check versions, settings, stores, runs, models, disk and Prefect; each trouble comes with its cure.
 
+    Endpoints, connections, places in S3 and clusters of the settings are called, at no cost.
     Without --repair nothing is changed, except that the folder of the settings is created. Exit code 1 if something is
     broken.
     """
@@ -86,6 +88,7 @@ def examine(settings: Settings, *, repair: bool = False) -> Iterator[Finding]:
         "indexes": _indexes,
         "artifacts": _artifacts,
         "models": _models,
+        "services": call_services,
         "parsers": _parsers,
         "OCR": _ocr,
         "disk": _disk,
@@ -228,25 +231,25 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
 
     storage = Storage(settings.storage_options)
     root = settings.artifacts_root
+    if root.startswith(("s3://", "s3a://")):
+        return  # called with the other services
     there = storage.exists(root)
     if "://" not in root and not _can_be_written(Path(root)):
         yield Finding("artifacts", "error", f"{root} cannot be written; set BRAID_ARTIFACTS_URL or BRAID_HOME")
     else:
         yield Finding("artifacts", "ok", f"{root}{'' if there else ' (not there yet)'}")
-    if settings.s3_endpoint_url:
-        yield Finding("artifacts", "ok", f"s3:// at {settings.s3_endpoint_url}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    from handlers.models import EMBEDDING_MODEL, KNOWN_MODELS, is_local, model_file
+    from handlers.models import KNOWN_MODELS, is_local, model_file
 
-    if settings.openai_base_url:
-        used = [("answers", settings.chat_model), ("embeddings", settings.embedding_model or EMBEDDING_MODEL)]
-        named = [f"{what} by {name}" for what, name in used if name and (what == "answers" or not is_local(name))]
-        text = " and ".join(named) or "used for nothing; set BRAID_CHAT_MODEL or BRAID_EMBEDDING_MODEL"
-        yield Finding("models", "ok" if named else "note", f"{settings.openai_base_url}: {text}; it is not called here")
-    elif settings.chat_model:
-        yield Finding("models", "warning", "BRAID_CHAT_MODEL is set without BRAID_OPENAI_BASE_URL")
+    if not settings.openai_base_url:
+        embeds = settings.embedding_model is not None and not is_local(settings.embedding_model)
+        speaks = settings.content_provider == "openai"
+        needed = {"CHAT_MODEL": settings.chat_model, "EMBEDDING_MODEL": embeds, "CONTENT_PROVIDER": speaks}
+        for name, needs_endpoint in needed.items():
+            if needs_endpoint:
+                yield Finding("models", "warning", f"BRAID_{name} needs an endpoint; set BRAID_OPENAI_BASE_URL")
     for name in KNOWN_MODELS:
         folder = model_file(name, "model.onnx", model_dir=settings.model_dir).parent
         yield Finding("models", "ok", f"{name}: checked, in {folder}")

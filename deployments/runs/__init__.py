@@ -9,7 +9,7 @@ from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
 from deployments.runs.run import arun_pipeline, run_pipeline
 from deployments.runs.searching import Searches, checked_question, require_chat
-from deployments.runs.wiring import load_handlers, make_services
+from deployments.runs.wiring import load_handlers, make_secrets, make_services
 
 __all__ = [
     "FAILED",
@@ -23,6 +23,7 @@ __all__ = [
     "checked_question",
     "find_run",
     "load_handlers",
+    "make_secrets",
     "make_services",
     "open_run_store",
     "plan_request",

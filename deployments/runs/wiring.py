@@ -151,7 +151,7 @@ def _make_sources(settings: Settings) -> Any:
     from handlers.data import Connections
     from handlers.sources import SourceOptions, Sources, Tools
 
-    secrets = _make_secrets()
+    secrets = make_secrets()
     described = [
         SourceOptions(each.kind, each.entry.place, each.entry.options) for each in load_sources(settings).values()
     ]
@@ -168,7 +168,8 @@ def _make_sources(settings: Settings) -> Any:
     )
 
 
-def _make_secrets() -> Any:
+def make_secrets() -> Any:
+    """What looks up secrets by reference: `env:NAME`, `prefect:NAME`."""
     from handlers.secrets import Secrets
 
     return Secrets({"prefect": _secret_block})
@@ -187,10 +188,10 @@ def _secret_block(name: str) -> str:
 def _make_connections(urls: Mapping[str, str]) -> Any:
     from handlers.data import Connections
 
-    return Connections(urls, _make_secrets())
+    return Connections(urls, make_secrets())
 
 
 def _make_rest(hosts: tuple[str, ...], private_hosts: tuple[str, ...]) -> Any:
     from handlers.data import AllowedHosts, Rest
 
-    return Rest(AllowedHosts(hosts, private_hosts), _make_secrets())
+    return Rest(AllowedHosts(hosts, private_hosts), make_secrets())

@@ -7,6 +7,8 @@ cluster of the run's own lives as long as the run.
 
 import asyncio
 import importlib.util
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,20 @@ from flows.errors import OrchestrationError
 from flows.planning import Plan
 
 OPENING_S = 90.0
+_IMPORT_S = 20.0
+_COUNT = {  # clients that cannot connect may end their whole process, so none is made in ours
+    "dask": """
+import sys
+from distributed import Client
+with Client(sys.argv[1], timeout=float(sys.argv[2]), set_as_default=False) as client:
+    print(len(client.ncores()))
+""",
+    "ray": """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+print(sum(1 for node in ray.nodes() if node["Alive"]))
+""",
+}
 
 
 class Cluster:
@@ -46,12 +62,7 @@ async def open_cluster(plan: Plan) -> Cluster | None:
     runner = plan.task_runner
     if runner.name == "threads" or not any(may_leave(leaf.spec) for leaf in plan.leaves):
         return None
-    module = {"dask": "distributed", "ray": "ray"}[runner.name]
-    if importlib.util.find_spec(module) is None:
-        raise OrchestrationError(
-            f"task_runner {runner.name!r} ({runner.origin}) needs the package {module!r}, which is not installed; "
-            f"install the extra: pip install 'braid-pipelines[{runner.name}]'"
-        )
+    _require(runner.name, f"task_runner {runner.name!r} ({runner.origin})")
     try:
         async with asyncio.timeout(OPENING_S):
             if runner.name == "ray":
@@ -64,6 +75,34 @@ async def open_cluster(plan: Plan) -> Cluster | None:
     except (OSError, TimeoutError) as error:
         where = f"at {runner.address} cannot be reached" if runner.address else "of the run cannot be started"
         raise OrchestrationError(f"the {runner.name} cluster {where}: {error or 'it does not answer'}") from error
+
+
+def cluster_workers(name: str, address: str, *, timeout_s: float) -> int:
+    """How many workers (of Ray: nodes) the cluster at an address has, asked by a process of its own.
+
+    Raises:
+        OrchestrationError: the package is not installed, or the cluster cannot be reached.
+    """
+    _require(name, f"{name} at {address}")
+    try:
+        command = [sys.executable, "-P", "-c", _COUNT[name], address, f"{timeout_s:g}"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s + _IMPORT_S)
+    except subprocess.TimeoutExpired:
+        raise OrchestrationError(f"the {name} cluster at {address} does not answer") from None
+    lines = ended.stdout.split()
+    if ended.returncode or not lines:
+        reason = next((line for line in reversed(ended.stderr.splitlines()) if line.strip()), "no reason is given")
+        raise OrchestrationError(f"the {name} cluster at {address} cannot be reached: {reason.strip()}")
+    return int(lines[-1])
+
+
+def _require(name: str, user: str) -> None:
+    module = {"dask": "distributed", "ray": "ray"}[name]
+    if importlib.util.find_spec(module) is None:
+        raise OrchestrationError(
+            f"{user} needs the package {module!r}, which is not installed; "
+            f"install the extra: pip install 'braid-pipelines[{name}]'"
+        )
 
 
 def may_leave(spec: HandlerSpec) -> bool:

@@ -2,16 +2,18 @@
 
 Values become secret by the names of parameters (`api_key`, `pwd`, …) or since they were looked up as secrets. Texts are
 searched for every run of eight letters of them, as they are and as they look in URLs, JSON, Python, HTML, hexadecimal
-and base64; shorter values are searched for whole. Passwords in URLs are hidden without being known.
+and base64, whichever of their letters are escaped; shorter values are searched for whole. Passwords in URLs are hidden
+without being known.
 """
 
 import base64
 import html
 import json
 import re
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, cast
@@ -25,6 +27,13 @@ _SHORTEST = 4
 _MOST_VALUES = 10_000
 _LONGEST = 100_000
 """Letters of a value that are searched for; more of them are no password."""
+_MOST_ESCAPED = 3
+"""How often a text may be escaped: JSON in JSON in JSON."""
+_ESCAPE = re.compile(
+    r"""(?:%|\\x)([0-9a-f]{2})|\\u([0-9a-f]{4})|&\#x([0-9a-f]{1,6});|&\#([0-9]{1,7});|\\([0-7]{3})|\\([/"'\\])|"""
+    r"&(?:amp|lt|gt|quot|apos);",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _UNMISTAKABLE = re.compile(r"secret|password|passwd|passphrase|passcode|credential|api ?key|authori[sz]ation")
 _SECRET = re.compile(
@@ -99,18 +108,60 @@ class HiddenValues:
 
 
 def _without_parts(text: str, parts: frozenset[str]) -> str:
-    small = _small(text)
+    """`text` with `***` for every run of parts, in the text itself and in what its escapes stand for."""
+    found = list(_runs(_small(text), parts))
+    view, starts = text, cast("Sequence[int]", range(len(text) + 1))
+    for _ in range(_MOST_ESCAPED):
+        if not _ESCAPE.search(view):
+            break
+        view, starts = _unescaped(view, starts)
+        found += [(starts[first], starts[end]) for first, end in _runs(_small(view), parts)]
     kept: list[str] = []
-    shown = position = 0
-    while position <= len(small) - _PART:
-        if small[position : position + _PART] not in parts:
-            position += 1
+    shown = 0
+    for first, end in sorted(found):
+        if end <= shown:
             continue
-        kept += [text[shown:position], LEFT_OUT]
+        if first >= shown:
+            kept += [text[shown:first], LEFT_OUT]
+        shown = end
+    return "".join([*kept, text[shown:]])
+
+
+def _runs(small: str, parts: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """From where to where a text in small letters consists of parts."""
+    position = 0
+    while position <= len(small) - _PART:
+        first = position
         while small[position : position + _PART] in parts and position <= len(small) - _PART:
             position += 1
-        shown = position = position + _PART - 1
-    return "".join([*kept, text[shown:]])
+        if position > first:
+            position += _PART - 1
+            yield first, position
+        else:
+            position += 1
+
+
+def _unescaped(view: str, starts: Sequence[int]) -> tuple[str, list[int]]:
+    """A text with letters for its escapes, and where each letter starts in the text that it comes from."""
+    letters: list[str] = []
+    own: list[int] = []
+    position = 0
+    for found in _ESCAPE.finditer(view):
+        letters += [view[position : found.start()], _letter(found)]
+        own += [*starts[position : found.start()], starts[found.start()]]
+        position = found.end()
+    return "".join([*letters, view[position:]]), [*own, *starts[position:]]
+
+
+def _letter(escape: "re.Match[str]") -> str:
+    byte, unit, of_html, decimal, octal, itself = escape.groups()
+    if hexadecimal := byte or unit or of_html:
+        code = int(hexadecimal, 16)
+    elif decimal or octal:
+        code = int(decimal) if decimal else int(octal, 8)
+    else:
+        return itself or html.unescape(escape[0])
+    return chr(code) if code <= sys.maxunicode else "\ufffd"
 
 
 def _small(text: str) -> str:
@@ -150,6 +201,7 @@ def _forms(value: str) -> Iterator[str]:
         quote(data),
         quote_plus(data),
         data.hex(),
+        data.decode("latin-1"),  # as its bytes look where each is escaped
         *_base64(data),
     }
     for form in forms:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from prefect import State, flow
+from prefect import State, flow, get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
@@ -23,7 +24,7 @@ from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
 from flows.engine import Expectation, Prepared, combine_observers, run_plan
 from flows.errors import PipelineFailed
-from flows.model import Pipeline
+from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
@@ -131,8 +132,15 @@ async def _as_flow(
             state.data = None  # we have the result; Prefect would walk through all of it
         return state
 
+    async def correct(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+        """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
+        told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
+        told.data = None
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run.id, told, force=True)
+
     run.__name__ = pipeline.name
-    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False)(run)
+    made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
         state: State[Any] = await begun
@@ -219,8 +227,8 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
 
         given: Mapping[str, Any] = flow_run.parameters or {}
         if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
-            return f"{pipeline.name} · resumes {given['resume_from']}"
+            return hide_secrets(f"{pipeline.name} · resumes {given['resume_from']}")
         told = [str(given[key]) for key in TOLD if given.get(key)]
-        return " · ".join([pipeline.name, *told])
+        return hide_secrets(" · ".join([pipeline.name, *told]))
 
     return name

@@ -1,6 +1,7 @@
 """Data steps: `query`, `transform`, `skill` and `merge`, as in data pipelines of the `type: parallel` dialect."""
 
 from handlers.data.binding import BadQuery
+from handlers.data.calling import call_database
 from handlers.data.connections import Connections
 from handlers.data.functions import transform
 from handlers.data.hosts import AllowedHosts, make_client
@@ -17,6 +18,7 @@ __all__ = [
     "Pagination",
     "Rest",
     "RestRequest",
+    "call_database",
     "load_skills",
     "make_client",
     "output_model",

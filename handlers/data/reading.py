@@ -7,6 +7,8 @@
 | DuckDB | the file is opened for reading, DuckDB's own parser finds one statement that reads |
 | MySQL, MariaDB | a parser finds one statement that reads, and the session's transactions are read-only |
 
+Of the last two, only MariaDB is tested.
+
 Some functions act although they stand in a statement that reads: they take locks, read files of the server, or run a
 statement that is given as text. Their names are refused. The rights of the connection's role remain the last word.
 """
@@ -29,9 +31,11 @@ _ACTING = {
         r"pg_(?:try_)?advisory_\w+|set_config|pg_(?:terminate|cancel)_backend|pg_(?:reload_conf|rotate_logfile|promote)|"
         r"pg_read_(?:binary_)?file|pg_ls_\w+|pg_stat_file|pg_notify|pg_switch_wal|pg_create_restore_point|"
         r"pg_logical_\w+|pg_\w+_replication_\w+|pg_export_snapshot|pg_backup_\w+|pg_(?:start|stop)_backup|"
-        r"pg_stat_reset\w*|lo_\w+|loread|lowrite|dblink\w*|(?:query|cursor)_to_xml\w*|crosstab\w*|connectby|ts_stat"
+        r"pg_wal_replay_(?:pause|resume)|pg_file_\w+|pg_log_\w+|postgres_fdw_disconnect\w*|query_export_to_s3|http_\w+|"
+        r"pg_stat_(?:\w+_)?reset\w*|lo_\w+|loread|lowrite|dblink\w*|(?:query|cursor)_to_xml\w*|crosstab\w*|connectby|ts_stat"
     ),
-    "mysql": r"load_file|(?:get|release|is_free|is_used)_(?:all_)?locks?|sys_(?:exec|eval|set)|(?:next|set|last)val",
+    "mysql": r"service_(?:get|release)_\w+|asynchronous_connection_failover_\w+|group_replication_\w+|keyring_\w+|"
+    r"audit_log_\w+|\w*firewall_\w+|version_tokens_\w+|(?:master|source)_(?:pos|gtid)_wait|load_file|(?:get|release|is_free|is_used)_(?:all_)?locks?|sys_(?:exec|eval|set)|(?:next|set|last)val",
 }
 _ACTING["mariadb"] = _ACTING["mysql"]
 _ESCAPED_NAME = re.compile(r"\bU&\"", re.IGNORECASE)

@@ -9,6 +9,8 @@ from flows.author import TRANSIENT_HTTP, parse_retry_after
 from flows.errors import FatalError, TransientError
 from handlers.secrets import hide
 
+_NO_SUCH_PATH = frozenset({404, 405, 501})
+
 
 class Endpoint:
     """One base URL and key; one client for all threads, which keeps connections open between requests."""
@@ -69,16 +71,31 @@ class Endpoint:
         """The answer of the endpoint as it is; raises as `post` does."""
         return self._send(path, body, None).content
 
-    def _send(self, path: str, body: Mapping[str, Any], timeout_s: float | None) -> Any:
-        import httpx
-
-        url = self.url(path)
+    def models(self) -> frozenset[str] | None:
+        """The names of the models that the endpoint lists; None if it has no list. Raises as `post` does."""
+        url = self.url("models")
+        answer = self._request("GET", url, None, None)
+        if answer.status_code in _NO_SUCH_PATH:
+            return None
+        self._check(url, answer)
         try:
-            answer = self._open().post(url, json=body, timeout=timeout_s or self._timeout_s)
-        except httpx.TransportError as error:
-            raise TransientError(f"{url}: {error or type(error).__name__}") from error
+            return frozenset(str(model["id"]) for model in answer.json()["data"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FatalError(f"{url} did not answer as OpenAI's `/models` does") from error
+
+    def _send(self, path: str, body: Mapping[str, Any], timeout_s: float | None) -> Any:
+        url = self.url(path)
+        answer = self._request("POST", url, body, timeout_s)
         self._check(url, answer)
         return answer
+
+    def _request(self, method: str, url: str, body: Mapping[str, Any] | None, timeout_s: float | None) -> Any:
+        import httpx
+
+        try:
+            return self._open().request(method, url, json=body, timeout=timeout_s or self._timeout_s)
+        except httpx.TransportError as error:
+            raise TransientError(f"{url}: {error or type(error).__name__}") from error
 
     def _check(self, url: str, answer: Any) -> None:
         if answer.status_code in TRANSIENT_HTTP or answer.status_code >= 500:

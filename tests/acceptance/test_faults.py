@@ -13,7 +13,8 @@ QUICK = [name for name in rows(quick=True) if not name.startswith("killed")]
 
 
 def table(page: str) -> list[list[str]]:
-    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    """The rows of the table of faults; power cuts have one of their own below it."""
+    lines = [line for line in page.partition("\n## Power cuts")[0].splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines][1:]
 
 

@@ -136,6 +136,27 @@ async def test_the_flow_run_of_a_cancelled_call_reads_cancelled() -> None:
     assert only_run_of(hanging.name).state.name == "Cancelled"
 
 
+async def test_a_call_that_is_cancelled_as_it_begins_reads_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect import flow_engine
+
+    propose_state: Any = vars(flow_engine)["propose_state"]
+
+    async def propose_and_cancel(client: Any, state: Any, **others: Any) -> Any:
+        proposed = await propose_state(client, state, **others)
+        task = asyncio.current_task()
+        if state.is_running() and task is not None:
+            task.cancel()
+            await asyncio.sleep(0)
+        return proposed
+
+    monkeypatch.setattr(flow_engine, "propose_state", propose_and_cancel)
+    begun = named(greet)
+    with pytest.raises(asyncio.CancelledError):
+        await arun(begun, text="Ada", registry=OWN, engine="prefect")
+    state = only_run_of(begun.name).state
+    assert (state.name, state.message) == ("Cancelled", "Stopped before its first step")
+
+
 # Pipelines as flows.
 
 

@@ -1,8 +1,12 @@
 """The names and tags of flow runs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from flows.author import Registry, handler
+from flows.engine import Prepared
 from flows.model import Pipeline, keep_secret
 from flows.planning import Plan, make_plan
 from flows.state import Context, Identity
@@ -53,6 +57,25 @@ def test_a_run_is_named_for_what_tells_it_from_others(
     step: str, more: dict[str, object], fields: dict[str, object], name: str
 ) -> None:
     assert run_name(planned(step, **more), started(**fields)) == name
+
+
+def test_the_name_that_a_run_is_created_with_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.runtime import flow_run
+
+    from flows.translator import translate
+
+    keep_secret(["hunter22"])
+    pipeline = Pipeline.model_validate({"name": "p", "steps": ["computes"]})
+
+    def prepare(_: Mapping[str, Any]) -> Prepared:
+        raise AssertionError
+
+    name: Any = translate(pipeline, prepare).flow_run_name
+    given = {"source": "https://me:pass-in-url@example.org/x", "query": "hunter22"}
+    monkeypatch.setattr(flow_run, "parameters", given, raising=False)
+    assert name() == "p · https://me:***@example.org/x · ***"
+    monkeypatch.setattr(flow_run, "parameters", {"resume_from": "hunter22"}, raising=False)
+    assert name() == "p · resumes ***"
 
 
 def test_tags_say_pipeline_index_and_source_but_no_secret() -> None:
