@@ -15,6 +15,7 @@ from deployments.runs.wiring import load_handlers, make_services
 from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared, new_run_id
+from flows.errors import InvalidPipeline
 from flows.limits import Share, SharedRates
 from flows.model import check_parameters, guard_logs, keep_parameters_secret, keep_secret
 from flows.planning import Limit, Overrides, Plan, effect_fingerprints, make_plan
@@ -81,12 +82,17 @@ def prepare(
 def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
     """Refuse a run that another process will make, if its steps search an index that is not there.
 
+    A pipeline that cannot be planned here is left to that process, which may know handlers that this one does not.
+
     Raises:
-        InvalidPipeline: the pipeline cannot run.
         MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
-    if _only_searches(plan_request(request, settings=settings, catalog=catalog)):
+    try:
+        plan = plan_request(request, settings=settings, catalog=catalog)
+    except InvalidPipeline:
+        return
+    if _only_searches(plan):
         require_index(settings, request.index)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flows.author import Call, handler
 from flows.errors import FatalError
+from handlers.content import combining as combining  # whoever makes files can have them combined
 from handlers.content.files import AudioFile, ImageFile, VideoFile, content_of, store_file
 from handlers.content.media import image_quality, open_image, read_wav
 from handlers.content.providers import ContentProvider

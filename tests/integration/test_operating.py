@@ -220,7 +220,7 @@ greet:
 """,
     )
     assert [change.details for change in changes] == [
-        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 5 s (UTC)")
+        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 5s (UTC)")
     ]
     wait_for(lambda: "greet Timer 1" in operated.calls() or None, operated.log)
     (change,) = operated.deploy("greet", schedules="")

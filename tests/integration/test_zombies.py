@@ -66,15 +66,18 @@ async def test_a_flow_run_left_running_by_a_killed_process_is_marked_crashed(
     (record,) = store.running()
     assert record.flow_run_id is not None
 
-    async def state() -> Any:
+    async def flow_run() -> Any:
         async with get_client() as client:
-            return (await client.read_flow_run(UUID(str(record.flow_run_id)))).state
+            return await client.read_flow_run(UUID(str(record.flow_run_id)))
+
+    async def state() -> Any:
+        return (await flow_run()).state
 
     assert (await state()).name == "Running"
+    name = (await flow_run()).name
     seen = await asyncio.to_thread(lambda: list(check_server(settings, repair=False)))
     assert [one.text for one in seen if one.topic == "runs"] == [
-        f"{record.run_id}: flow run 'dying · {record.run_id}' reads Running and should read Crashed; "
-        "`braid doctor --repair` corrects it"
+        f"{record.run_id}: flow run {name!r} reads Running and should read Crashed; `braid doctor --repair` corrects it"
     ]
     assert (await state()).name == "Running"
     assert not [one for one in seen if one.level == "error"]

@@ -71,10 +71,10 @@ class Mailbox:
         try:
             status, found = self._opened().uid(command, *arguments)
         except (OSError, imaplib.IMAP4.abort) as error:
-            self._connection = None
+            self._drop()
             raise TransientError(f"{self.root}: the connection broke ({error})") from error
         except imaplib.IMAP4.error as error:
-            self._connection = None
+            self._drop()
             raise StorageUnusable(f"{self.root}: {error}") from error
         if status != "OK":
             raise StorageError(f"{self.root}: {command} was refused: {found}")
@@ -90,13 +90,25 @@ class Mailbox:
                 opened = imaplib.IMAP4_SSL(self._host, port, ssl_context=context, timeout=_TIMEOUT_S)
             else:
                 opened = imaplib.IMAP4(address, port, timeout=_TIMEOUT_S)
-            opened.login(self._user, self._password)
+            self._connection = opened
+            try:
+                opened.login(self._user, self._password)
+            except imaplib.IMAP4.error as error:
+                self._drop()
+                text = f"{self.root}: access is denied, the password may have expired: {error}"
+                raise StorageUnusable(text) from error
             status, answer = opened.select(f'"{self._folder}"', readonly=True)
             if status != "OK":
+                self._drop()
                 raise StorageUnusable(f"{self.root}: there is no folder {self._folder!r}: {answer}")
             self._validity = ((opened.response("UIDVALIDITY")[1] or [b""])[0] or b"").decode()
-            self._connection = opened
         return self._connection
+
+    def _drop(self) -> None:
+        """Close the connection without a farewell: it is broken, or was refused."""
+        if self._connection is not None:
+            self._connection.shutdown()
+            self._connection = None
 
     def close(self) -> None:
         if self._connection is not None:

@@ -47,7 +47,7 @@ def messages(caplog: Any) -> list[str]:
 
 async def test_stages_and_jobs_are_called_so(registry: Registry, caplog: Any) -> None:
     caplog.set_level(logging.INFO)
-    result = await run("stages:\n  - {name: ingest, jobs: [job, broken_job], max_workers: 2}\n", registry)
+    result = await run("stages:\n  - {name: ingest, jobs: [job, broken_job], max_workers: 1}\n", registry)
     (stage, *_) = result.outcomes
     assert stage.error is not None
     assert (stage.error.kind, stage.error.message) == (
