@@ -73,7 +73,8 @@ HANDLER_MODULES: Mapping[str, str] = MappingProxyType(
 _LISTED = frozenset(
     """
     aside compounds content content.combining content.describing content.files content.media content.posters
-    content.providers content.quality content.speech content.steps data data.binding data.connections data.extras
+    content.providers content.quality content.speech content.steps data data.binding data.calling data.connections
+    data.extras
     data.functions data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest
     data.skill data.skills data.sql data.sql_rows data.stopping data.structured data.tables data.transforming
     extraction extraction.artifacts extraction.assembly extraction.code extraction.decoding extraction.formats

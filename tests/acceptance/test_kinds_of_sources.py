@@ -34,7 +34,7 @@ def documented() -> Iterator[Mapping[str, Any]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_sources_on_a_page_can_be_read(page: Path) -> None:
-    shown = blocks(page, "yaml")
+    shown = blocks(page, "ya?ml")
     assert shown
     for text in shown:
         assert read_sources(text, file=page.name)
