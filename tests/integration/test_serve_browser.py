@@ -161,10 +161,12 @@ def resize(browser: Any, width: int) -> None:
 
 
 def see(browser: Any, *texts: str) -> None:
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
     for text in texts:
-        WebDriverWait(browser, 30).until(
+        # While the next page arrives, the body of the last one is gone.
+        WebDriverWait(browser, 30, ignored_exceptions=(StaleElementReferenceException,)).until(
             lambda page, text=text: text in one(page, "body").text, f"{text!r} is not seen"
         )
 

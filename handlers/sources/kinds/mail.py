@@ -3,6 +3,7 @@
 import imaplib
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -34,6 +35,7 @@ class Mailbox:
         self._folder = unquote(parts.path.strip("/")) or "INBOX"
         self._secure, self._password, self._tools = parts.scheme == "imaps", password, tools
         self._connection: imaplib.IMAP4 | None = None
+        self._lock = threading.Lock()  # one connection answers one question at a time
         self._validity = ""
 
     @staticmethod
@@ -69,7 +71,8 @@ class Mailbox:
 
     def _ask(self, command: str, *arguments: str) -> list[Any]:
         try:
-            status, found = self._opened().uid(command, *arguments)
+            with self._lock:
+                status, found = self._opened().uid(command, *arguments)
         except (OSError, imaplib.IMAP4.abort) as error:
             self._drop()
             raise TransientError(f"{self.root}: the connection broke ({error})") from error
