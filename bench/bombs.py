@@ -81,7 +81,7 @@ def _tried(names: list[str], given: argparse.Namespace) -> tuple[list[str], bool
 
 
 def _watched(line: list[str]) -> tuple[dict[str, Any] | None, dict[str, float]]:
-    """What a process prints, and what it and its children use."""
+    """The output of a process, and the CPU time and memory of it and its children."""
     used: dict[str, float] = {"main_cpu_s": 0.0, "main_mb": 0.0, "parsers_cpu_s": 0.0, "parsers_mb": 0.0}
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         watched = psutil.Process(process.pid)

@@ -44,7 +44,7 @@ def dead_workers(tries: int) -> Row:
 
 
 def endless_threads(tries: int) -> Row:
-    """A thread never ends: the run does, and what the thread returns at last goes nowhere."""
+    """A thread never ends, but the run does; the late result of the thread is dropped."""
 
     def attempt(_: Place, number: int) -> int | None:
         made, end = Registry(), threading.Event()

@@ -1,9 +1,9 @@
 """A simulated week of three tenants at one provider, in virtual time: `python -m bench.fair_shares [--days 7]`.
 
-Each tenant's source changes in bursts and has promised to be fresh within some hours. The provider bears so many calls
-at once and refuses the others with 429; nobody is told how many. Questions arrive now and then. Printed are: promises
-kept where the capacity allowed it, Jain's index of the shares while all tenants wait, 429s, and how many calls
-started between a question's arrival and its own start.
+Each tenant's source changes in bursts and has promised to be fresh within some hours. The provider accepts a number of
+calls at once, which it does not publish, and refuses the others with 429. Questions arrive now and then. The report has
+the promises kept where the capacity allowed it, Jain's index of the shares while all tenants wait, the 429s, and how
+many calls started between a question's arrival and its own start.
 """
 
 import argparse

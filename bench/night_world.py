@@ -1,4 +1,4 @@
-"""What a night is made of: `braid up` and a second worker, kept as by a service manager, a small disk, accidents."""
+"""The parts of a simulated night: `braid up` and a second worker, restarted as by systemd, a small disk, accidents."""
 
 import contextlib
 import json

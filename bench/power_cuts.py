@@ -27,7 +27,7 @@ LOSSES = ("all unsynced", "index only", "run store only", "some writes", "torn w
 
 
 def disk_after(disk: Disk, loss: str, seed: int) -> dict[str, bytes]:
-    """What a cut leaves; what the run had reported by then is known in any case."""
+    """The disk after a cut, and what the run had reported before it."""
     chance = random.Random(seed)
     match loss:
         case "all unsynced":
