@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from handlers.records import stable_id
@@ -110,6 +110,13 @@ def answers(store: IndexStore) -> list[Any]:
 
 @settings(max_examples=scaled(6), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(made=operations, asked=st.lists(st.booleans(), min_size=7, max_size=7), most_changes=st.sampled_from([1, 3, 99]))
+@example(made=[("remake", "a")], asked=[False] * 7, most_changes=99)
+@example(made=[("rename", "a", "b"), ("restate", "b", "sea")], asked=[True] * 7, most_changes=99)
+@example(
+    made=[("ingest", "a", "river", "sea"), ("ingest", "a", "violin\nriver", "law"), ("delete", "a")],
+    asked=[True] * 7,
+    most_changes=99,
+)
 def test_an_index_that_is_searched_while_it_changes_answers_as_one_opened_anew(
     fresh_url: Any, made: list[tuple[str, ...]], asked: list[bool], most_changes: int
 ) -> None:
