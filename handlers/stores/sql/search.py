@@ -136,11 +136,12 @@ class SqlSearch(Transactions):
 
     def tag_values(self, name: str, *, where: TagFilter | None = None) -> list[str]:
         tags, permitted = schema.tags, permitted_documents(where)
-        query = select(tags.c.value).join(documents_, documents_.c.published == tags.c.version).distinct()
+        visible = select(documents_.c.published)
         if permitted is not None:
-            query = query.where(documents_.c.key.in_(permitted))
+            visible = visible.where(documents_.c.key.in_(permitted))
+        query = select(tags.c.value).where(tags.c.name == name, tags.c.version.in_(visible)).distinct()
         with self._read() as connection:
-            return sorted(connection.scalars(query.where(tags.c.name == name)))
+            return sorted(connection.scalars(query))
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:
@@ -169,12 +170,12 @@ def _visible_keys(
 ) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     for some in chunked(chunk_ids):
-        query = select(passages_.c.id, passages_.c.key).where(
-            among(connection, passages_.c.id, some), passages_.c.visible
+        query = select(passages_.c.id, passages_.c.key, passages_.c.visible).where(
+            among(connection, passages_.c.id, some)
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
-        found += [(row.id, row.key) for row in connection.execute(query)]
+        found += [(row.id, row.key) for row in connection.execute(query) if row.visible]
     return found
 
 
@@ -200,19 +201,24 @@ def _hits(
     with_text: bool = True,
 ) -> list[Hit]:
     """Hits of the passages with these values of a column (score by value) as far as they are visible and permitted,
-    best first, ties by chunk id."""
+    best first, ties by chunk id.
+
+    Whether a passage is visible is asked of its row: as a condition, it makes SQLite go through all that are visible.
+    """
     found: list[Hit] = []
     for some in chunked(scores):
         query = (
-            select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
+            select(column.label("given"), passages_.c.id, passages_.c.visible, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, column, some), passages_.c.visible)
+            .where(among(connection, column, some))
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
         if not with_text:
             rows = connection.execute(query)
-            found += [Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows]
+            found += [
+                Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows if row.visible
+            ]
             continue
         columns = (chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end)
         version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published)
@@ -231,5 +237,6 @@ def _hits(
                 end=row.end,
             )
             for row in connection.execute(query)
+            if row.visible
         ]
     return sorted(found, key=lambda hit: (-hit.score, hit.id))
