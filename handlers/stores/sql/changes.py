@@ -107,7 +107,7 @@ def _visible_lengths(connection: Connection, documents: Collection[int]) -> Mapp
     for some in chunked(documents):
         rows = connection.execute(
             select(passages_.c.key, func.coalesce(passages_.c.length, 0)).where(
-                among(connection, passages_.c.document, some), passages_.c.visible
+                among(connection, passages_.c.document, some), schema.found_visible
             )
         )
         lengths.update((key, length) for key, length in rows)
