@@ -250,7 +250,7 @@ def _nothing_to_ingest(source: str, pattern: str, counts: Mapping[str, int]) -> 
         return f"{source}: no file matches {pattern!r}; `**/*` takes all files, in folders too"
     if counts:
         left_out = ", ".join(f"{number:,} {rule}" for rule, number in counts.items())
-        return f"{source}: holds no files that can be ingested; left out: {left_out}"
+        return f"{source}: holds no file that can be ingested; left out: {left_out}"
     return (
         f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it. "
         "An empty source removes nothing from an index; `braid documents delete` does"
