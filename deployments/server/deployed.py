@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,21 @@ def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
     def start(parameters: Mapping[str, Any]) -> Prepared:
         return start_run(loaded, parameters, catalog=catalog, settings=load_settings())
 
-    return translate(loaded.pipeline, start, controls=controls_of(loaded.pipeline))
+    return translate(
+        loaded.pipeline,
+        start,
+        controls=controls_of(loaded.pipeline),
+        index_of=lambda given: index_of_run(given, load_settings()),
+    )
+
+
+def index_of_run(given: Mapping[str, Any], settings: Settings) -> str:
+    """The index that a run works on; one that resumes another, where the form was left at the default, on that one's."""
+    index = str(given.get(INDEX.name) or INDEX.default)
+    if index == INDEX.default and given.get("resume_from"):
+        with suppress(OrchestrationError):  # which the run itself reports
+            return find_run(str(given["resume_from"]), settings).index or index
+    return index
 
 
 def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Catalog, settings: Settings) -> Prepared:

@@ -220,11 +220,11 @@ greet:
 """,
     )
     assert [change.details for change in changes] == [
-        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 5s (UTC)")
+        ("overlap: allow → 1 at once per index, then cancel_new", "schedule soon: every 5s (UTC)")
     ]
     wait_for(lambda: "greet Timer 1" in operated.calls() or None, operated.log)
     (change,) = operated.deploy("greet", schedules="")
-    assert change.details == ("overlap: 1 at once, then CANCEL_NEW → allow", "schedule soon: removed")
+    assert change.details == ("overlap: 1 at once per index, then cancel_new → allow", "schedule soon: removed")
 
 
 def test_those_who_deploy_at_once_share_one_work_pool(operated: Operated) -> None:
