@@ -28,17 +28,24 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
     overlap = desired.overlap.tag if desired.overlap is not None else ""
     for name in _COMPARED:
         before, after = present[name], desired.fields[name]
+        if name == "parameter_openapi_schema":
+            before, after = _comparable_form(before), _comparable_form(after)
         if name == "work_pool_name" and after is None:  # it stays where it is
             continue
         if before == after or (name == "tags" and {*after} - {*before} <= {overlap}):
             continue
         if name == "parameter_openapi_schema":
-            changes += _form_differences(before or {}, after)
+            changes += _form_differences(before, after)
         else:
             changes.append(value_change(name.removesuffix("_name").replace("_", " "), before, after))
     if desired.variables is not None:
         changes += mapping_changes("variable", known.job_variables.get("env") or {}, desired.variables)
     return changes + _overlap_difference(known, desired)
+
+
+def _comparable_form(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A form without empty parts, and without the ban on other names, which `prefect deploy` cannot write."""
+    return {key: value for key, value in (schema or {}).items() if value and key != "additionalProperties"}
 
 
 def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from deployments.server.desired import (
     deployment_fields,
     desired_deployment,
 )
+from deployments.server.named_sources import offering_sources
 from deployments.server.notices import install_notices
 from deployments.server.ownership import PROJECT_TAG, ForeignDeployment, Project
 from deployments.server.schedule_file import DeploymentSchedules, load_schedules
@@ -81,7 +82,7 @@ def deploy(
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
     load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
-    found = [with_inputs(catalog.find(name), catalog.pipelines) for name in chosen]
+    found = [offering_sources(with_inputs(catalog.find(name), catalog.pipelines), settings) for name in chosen]
     desired = [
         desired_deployment(
             loaded,

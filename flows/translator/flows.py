@@ -18,7 +18,6 @@ from prefect.events import emit_event
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
-from prefect.utilities.callables import ParameterSchema
 
 from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
@@ -28,7 +27,7 @@ from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form, form_schema
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.labels import TOLD, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow
@@ -75,9 +74,8 @@ def translate(
             prepared.context.services.close()
 
     run.__name__ = pipeline.name
-    listed = tuple(controls)
-    run.__signature__, run.__doc__ = form(pipeline, listed)  # pyright: ignore[reportFunctionMemberAccess]
-    made = PipelineFlow(
+    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
+    return PipelineFlow(
         run,
         name=pipeline.name,
         description=flow_description(pipeline, outputs) or None,
@@ -86,8 +84,6 @@ def translate(
         validate_parameters=True,
         persist_result=False,
     )
-    made.parameters = ParameterSchema.model_validate(form_schema(pipeline, listed))
-    return made
 
 
 def run_as_flow(

@@ -1,9 +1,9 @@
-"""The turns of flow runs: of the runs of a pipeline on one index, so many go on at once; others wait, or are cancelled.
+"""The turns of flow runs: so many runs of a pipeline on one index go on at once; others wait, or are cancelled.
 
-Prefect's own limit of a deployment would let the ingestion of one index wait for that of another. So a run looks for its
-turn when its process has started: it keeps a seat in a global concurrency limit of its pipeline and index. Without a
-free seat it becomes scheduled again and ends its process, so that it takes no place at the worker while it waits. A run
-that ends wakes the one that was due first.
+Prefect's own limit of a deployment would let the ingestion of one index wait for that of another. So a run looks for
+its turn when its process has started: it keeps a seat in a global concurrency limit of its pipeline and index. Without
+a free seat it becomes scheduled again and ends its process, so that it takes no place at the worker while it waits. A
+run that ends wakes the one that was due first.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from prefect import get_client
@@ -23,11 +23,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateName,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
-from prefect.states import Cancelled, Scheduled, State
+from prefect.states import Cancelled, Scheduled
 
 from flows.translator.seats import PrefectSeats
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 OVERLAP_TAG = "braid-overlap:"
 WAITING = "AwaitingTurn"
 AGAIN_S = 120.0
-"""After which the first that waits looks by itself, in case the run before it was killed; the second after twice that."""
+"""After which the first that waits looks by itself, since the run before it may have been killed; the second after
+twice that."""
 _LATE_S = 60.0
 """A run that waits and is later than this has no worker, and others need not wait for it."""
 _SEEN = 200
@@ -62,7 +63,7 @@ class Overlap:
         for tag in tags:
             then, _, number = tag.removeprefix(OVERLAP_TAG).partition(":")
             if tag.startswith(OVERLAP_TAG) and then in ("enqueue", "cancel_new") and number.isdecimal():
-                return cls(cast('Literal["enqueue", "cancel_new"]', then), int(number))
+                return cls(then, int(number))
         return None
 
 
@@ -70,7 +71,7 @@ class Overlap:
 async def turn(
     pipeline: str, parameters: Mapping[str, Any], index_of: IndexOf | None
 ) -> AsyncGenerator[State[Any] | None]:
-    """Have the turn of the flow run that this code runs in; yields the state in which it ends instead, if it is refused.
+    """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
 
     Raises:
         Pause: the run waits, and its process should end.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -66,10 +67,8 @@ class Nights:
 
         await client.set_flow_run_state(flow_run, Pending())
         found = await client.read_flow_run(flow_run)
-        try:
+        with suppress(Pause):
             await run_flow_async(self.flow, flow_run=found, parameters=found.parameters, return_type="state")
-        except Pause:
-            pass
         return await self.state(client, flow_run)
 
     async def state(self, client: Any, flow_run: UUID) -> str:
