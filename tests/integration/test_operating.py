@@ -386,9 +386,8 @@ ingest:
     def deployed() -> dict[str, Any]:
         with operated.client() as client:
             known = {name: client.read_deployment_by_name(f"{name}/{name}") for name in shipped}
-        told = {
-            name: each.model_dump(exclude={"updated", "version_id", "version_info"}) for name, each in known.items()
-        }
+        apart = {"updated", "version_id", "version_info", "last_polled", "status", "global_concurrency_limit"}
+        told = {name: each.model_dump(exclude=apart) for name, each in known.items()}
         for each in told.values():
             each["parameter_openapi_schema"].pop("additionalProperties", None)
             each["schedules"].sort(key=lambda schedule: schedule["slug"])
@@ -401,7 +400,7 @@ ingest:
     assert [each["active"] for each in prefects["ingest"]["schedules"]] == [True, False]
     changes = operated.deploy(*shipped, schedules=schedules)
     assert [each for each in changes if each.what.startswith("deployment")] == []
-    assert by_prefect("--name", "ingest") == deployed() == prefects
+    assert by_prefect("--name", "ingest") == prefects
     operated.deploy(*shipped, schedules="")
 
 
