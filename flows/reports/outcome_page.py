@@ -1,4 +1,4 @@
-"""How every step of a run ended: what did not succeed first, a row per step with the counts of its calls."""
+"""The outcome of every step of a run: a row per step with the counts of its calls, unsuccessful steps first."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ SIGNS = {
 
 
 def outcome_markdown(result: RunResult, names: StepNames) -> str:
-    """Tables of the steps that failed, were stopped, succeeded and were not needed, and of what was set aside."""
+    """Tables of the steps that failed, were stopped, succeeded and were not needed, and of the items set aside."""
     steps = step_summaries(result.outcomes)
     parts = (
         ("Failed", [step for step in steps if step.failed]),
@@ -43,7 +43,7 @@ def outcome_markdown(result: RunResult, names: StepNames) -> str:
 
 
 def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
-    """A row per step. What no step has gets no column, so that the table fits the page; costs have a page of their own."""
+    """A row per step. Without values there is no column, so that the table fits the page; costs have their own page."""
     waits = any(call.waited_s >= _SHOWN_S for step in steps for call in step.calls if not call.reused)
     again = any(call.attempts != 1 or call.reused for step in steps for call in step.calls)
     whys = any(step.first_why or step.aside for step in steps)

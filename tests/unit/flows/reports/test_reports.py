@@ -104,7 +104,14 @@ def test_the_first_page_says_what_came_of_the_run_then_shows_the_chart_then_what
     result = ran(plan)
     pages = [Page("result", "The result", "### total\n\n**42**")]
     shown = run_page(plan, result, [(pages[0], "/r")], facts=["Source **manuals** is fresh."]).markdown
-    parts = ("Succeeded in part", "Source **manuals** is fresh.  \nIt cost", "**42**", "![", "What went wrong", "More:")
+    parts = (
+        "Succeeded in part",
+        "Source **manuals** is fresh.  \nIt cost",
+        "**42**",
+        "![",
+        "Errors and advice",
+        "More:",
+    )
     assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
     itself = run_page(plan, replace(result, summary="3 documents: 3 new"), [(pages[0], "/r")]).markdown
     assert "**42**" not in itself
