@@ -33,7 +33,9 @@ class _Statements:
     """Those of `RunStore.write`."""
 
     def __init__(self) -> None:
-        of_run, of_chain, at = sa.bindparam("of_run"), sa.bindparam("of_chain"), sa.bindparam("at")
+        of_run: sa.BindParameter[str] = sa.bindparam("of_run")
+        of_chain: sa.BindParameter[str] = sa.bindparam("of_chain")
+        at: sa.BindParameter[str] = sa.bindparam("at")
 
         def drop(table: sa.Table, *conditions: "sa.ColumnElement[bool]") -> RowStatement:
             return RowStatement(sa.delete(table).where(*conditions))
