@@ -1,7 +1,7 @@
 """Libraries for search, filled with the passages of `bench.search_corpus`: by vectors (0) or by words (1).
 
-Each is called with the number of passages and returns a function from a question to what it found, the products of the
-passages if by vectors; and of which kind the questions are. The vectors stay in memory as long as the library needs them.
+Each is called with the number of passages and returns a function from a question to the scores of those found, which
+are products if it searches by vectors; and of which kind the questions are.
 """
 
 import tempfile
@@ -28,7 +28,8 @@ def _faiss(passages: int, kind: str) -> tuple[Search, int]:
 
 
 def _usearch(passages: int, *, exact: bool) -> tuple[Search, int]:
-    from usearch.index import Index, MetricKind, search
+    from usearch.compiled import MetricKind
+    from usearch.index import Index, search
 
     rows = np.empty((passages, DIMENSIONS), dtype=np.int8)
     index = Index(ndim=DIMENSIONS, metric="ip", dtype="i8")
@@ -82,7 +83,7 @@ def _bm25s(passages: int) -> tuple[Search, int]:
 
 def _lancedb(passages: int) -> tuple[Search, int]:
     import lancedb  # pyright: ignore[reportMissingImports]
-    import pyarrow as pa
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
     database = lancedb.connect(tempfile.mkdtemp(prefix="braid-lance-"))
     table: Any = None
@@ -100,7 +101,7 @@ def _lancedb(passages: int) -> tuple[Search, int]:
 
 def _duckdb(passages: int) -> tuple[Search, int]:
     import duckdb
-    import pyarrow as pa
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
     connection = duckdb.connect()
     connection.execute("SET threads = 1")
@@ -110,7 +111,8 @@ def _duckdb(passages: int) -> tuple[Search, int]:
         rows = pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, DIMENSIONS)})
         connection.register("rows", rows)
         connection.execute("INSERT INTO passages SELECT vector FROM rows")
-    query = f"SELECT array_inner_product(vector, ?::FLOAT[{DIMENSIONS}]) AS product FROM passages ORDER BY product DESC LIMIT ?"
+    product = f"array_inner_product(vector, ?::FLOAT[{DIMENSIONS}])"
+    query = f"SELECT {product} AS product FROM passages ORDER BY product DESC LIMIT ?"
     return lambda vector, top_k: [row[0] for row in connection.execute(query, [vector.tolist(), top_k]).fetchall()], 0
 
 

@@ -118,7 +118,6 @@ def _after_publications(
         store_part(writer, part, documents=PUBLISHED, prefix=f"new{number}-")
         yield _timed(lambda number=number: _ask(store, *asked[number % len(asked)], FILTERS[""]))
     for number in range(PUBLICATIONS):
-        writer.delete([f"new{number}-d{at}" for at in range(PUBLISHED)])
         writer.delete([f"new{number}-{at}" for at in range(PUBLISHED)])
     writer.close()
 

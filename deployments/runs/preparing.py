@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
-from deployments.runs.notices import ingestion_notices, share_of_ingestion
+from deployments.runs.notices import freshness_facts, ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.wiring import load_handlers, make_services
@@ -74,6 +74,7 @@ def prepare(
         rates=_rates(plan, settings),
         summary=ingestion_summary,
         more_pages=balance_page,
+        facts=lambda _: freshness_facts(request, values, settings),
         notices=ingestion_notices(request, values, settings),
         share=_QUESTIONS if _only_searches(plan) else share_of_ingestion(request, values, settings),
     )
@@ -82,7 +83,7 @@ def prepare(
 def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
     """Refuse a run that another process will make, if its steps search an index that is not there.
 
-    A pipeline that cannot be planned here is left to that process, which may know handlers that this one does not.
+    A pipeline that cannot be planned here is left to that process, which may know more handlers.
 
     Raises:
         MissingIndex: steps search the index, which does not exist and is written by no step.

@@ -1,4 +1,4 @@
-"""The pages of a flow run in Prefect's UI: its plan, how far it is while it runs, and what came of it."""
+"""The pages of a flow run in Prefect's UI: its plan, its progress while it runs, and its result."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class RunPages:
 
         async def show() -> None:
             async for text in self._live.texts(ended, every_s=PROGRESS_EVERY_S):
-                await self._write_first(Page(RUN_PAGE, "How far the run is", text))
+                await self._write_first(Page(RUN_PAGE, "The progress of the run", text))
                 if not self._written:
                     plan = plan_page(self._plan)
                     self._written.append((plan, address_of(await write_page(plan))))
@@ -58,7 +58,8 @@ class RunPages:
         pages += [Page(*each) for each in prepared.more_pages(result)]
         artifacts = await asyncio.gather(*(write_page(page) for page in pages))
         linked = [(page, address_of(artifact)) for page, artifact in zip(pages, artifacts, strict=True)]
-        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written])
+        facts = await asyncio.to_thread(prepared.facts, result)
+        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written], facts=facts)
         await self._write_first(first)
 
     async def _write_first(self, page: Page) -> None:

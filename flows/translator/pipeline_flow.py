@@ -34,7 +34,6 @@ class PipelineFlow(Flow[..., Any]):
     def with_options(self, **options: Any) -> "PipelineFlow":
         made: Any = super().with_options(**options)
         made.__class__ = PipelineFlow  # Prefect makes a plain flow of it
-        made.parameters = self.parameters
         return made
 
     async def ato_deployment(self, name: str, *args: Any, **options: Any) -> RunnerDeployment:
@@ -139,7 +138,8 @@ class PipelineFlow(Flow[..., Any]):
 
 
 def _can_await() -> bool:
-    """Whether the caller is async code, as far as that can be known: a sync flow is not, whatever runs around it."""
+    """Whether the caller is async code, as far as that can be known: a sync flow is not, even if an event loop runs
+    around it."""
     if not loop_is_running():
         return False
     context = FlowRunContext.get()

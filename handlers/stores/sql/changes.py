@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from flows.state import chunked
 from handlers.stores.sql import schema
@@ -106,12 +106,11 @@ def _visible_lengths(connection: Connection, documents: Collection[int]) -> Mapp
     lengths: dict[int, int] = {}
     for some in chunked(documents):
         rows = connection.execute(
-            # Visible or not is asked of the rows: as a condition, it makes SQLite go through all that are visible.
-            select(passages_.c.key, passages_.c.length, passages_.c.visible).where(
-                among(connection, passages_.c.document, some)
+            select(passages_.c.key, func.coalesce(passages_.c.length, 0)).where(
+                among(connection, passages_.c.document, some), schema.found_visible
             )
         )
-        lengths.update((row.key, row.length or 0) for row in rows if row.visible)
+        lengths.update((key, length) for key, length in rows)
     return lengths
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    false,
+    func,
 )
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
@@ -196,6 +198,12 @@ passages = Table(
     Index("passages_visible", "visible", "key", "document", "length"),
     sqlite_autoincrement=True,
 )
+
+found_visible = func.coalesce(passages.c.visible, false())
+"""Whether a passage is visible, in queries that find passages by other columns.
+
+SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible passages.
+"""
 
 chunks = Table(
     "chunks",

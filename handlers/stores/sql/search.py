@@ -87,6 +87,24 @@ class SqlSearch(Transactions):
                 found = self._matching(connection, _as_stored(query), len(ids), limits)
             return {ids[key]: score for key, score in found.items()}
 
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        wanted = {term: stored_term(term) for term in terms}
+        found = {stored: set[str]() for stored in wanted.values()}
+        permitted, postings = permitted_documents(where), schema.postings
+        with self._read() as connection:
+            ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
+            for some in chunked(ids) if found else ():
+                rows = connection.execute(
+                    select(postings.c.term, postings.c.passage).where(
+                        among(connection, postings.c.term, list(found)), among(connection, postings.c.passage, some)
+                    )
+                )
+                for row in rows:
+                    found[row.term].add(ids[row.passage])
+        return {term: set(found[stored]) for term, stored in wanted.items()}
+
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         wanted = {stored_term(term): term for term in terms}
         permitted, postings = permitted_documents(where), schema.postings
@@ -170,12 +188,12 @@ def _visible_keys(
 ) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     for some in chunked(chunk_ids):
-        query = select(passages_.c.id, passages_.c.key, passages_.c.visible).where(
-            among(connection, passages_.c.id, some)
+        query = select(passages_.c.id, passages_.c.key).where(
+            among(connection, passages_.c.id, some), schema.found_visible
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
-        found += [(row.id, row.key) for row in connection.execute(query) if row.visible]
+        found += [(row.id, row.key) for row in connection.execute(query)]
     return found
 
 
@@ -201,24 +219,19 @@ def _hits(
     with_text: bool = True,
 ) -> list[Hit]:
     """Hits of the passages with these values of a column (score by value) as far as they are visible and permitted,
-    best first, ties by chunk id.
-
-    Whether a passage is visible is asked of its row: as a condition, it makes SQLite go through all that are visible.
-    """
+    best first, ties by chunk id."""
     found: list[Hit] = []
     for some in chunked(scores):
         query = (
-            select(column.label("given"), passages_.c.id, passages_.c.visible, documents_.c.id.label("document_id"))
+            select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, column, some))
+            .where(among(connection, column, some), schema.found_visible)
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
         if not with_text:
             rows = connection.execute(query)
-            found += [
-                Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows if row.visible
-            ]
+            found += [Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows]
             continue
         columns = (chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end)
         version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published)
@@ -237,6 +250,5 @@ def _hits(
                 end=row.end,
             )
             for row in connection.execute(query)
-            if row.visible
         ]
     return sorted(found, key=lambda hit: (-hit.score, hit.id))
