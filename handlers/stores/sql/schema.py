@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -37,9 +38,12 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     },
     # Two tables more; and documents are known by their URIs, which the next ingestion of their source brings about.
     4: {"sqlite": (), "postgresql": ()},
+    # One table more.
+    5: {"sqlite": (), "postgresql": ()},
     # Versions of an index: a document and a passage may be in one of two, and a passage has a vector per model.
-    5: {
+    6: {
         "sqlite": (
+            "DROP TABLE changes",  # made anew, with a side
             "ALTER TABLE documents ADD COLUMN beside INTEGER",
             "UPDATE documents SET beside = published",
             "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
@@ -55,6 +59,7 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE INDEX vectors_by_model ON vectors (model, passage, key)",
         ),
         "postgresql": (
+            "DROP TABLE changes",
             "ALTER TABLE documents ADD COLUMN beside BIGINT",
             "UPDATE documents SET beside = published",
             "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
@@ -112,8 +117,19 @@ def _entity(name: str) -> "Column[Any]":
 
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
-"""`data`: raised by every transaction that changes the answers of queries."""
+"""One per side (see `views.data_counter`), raised by every transaction that changes the answers of queries there."""
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("side", Integer, primary_key=True, autoincrement=False),
+    Column("number", Key, primary_key=True, autoincrement=False),
+    Column("came", LargeBinary, nullable=False),  # keys of passages, in ranges
+    Column("went", LargeBinary, nullable=False),
+    Column("passages", BigInteger, nullable=False),  # how many more there are
+    Column("terms", BigInteger, nullable=False),  # how many more they have
+)
+"""What came and went on a side when its counter reached each of its last values."""
 index_versions = Table(
     "index_versions",
     metadata,
@@ -149,8 +165,8 @@ documents = Table(
     Column("run_id", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("published", Key),  # versions.key of the visible version, on side 1
-    Column("beside", Key),  # the same, on side 2; equal to the other one unless the versions of the index differ
     Column("tried", Text, nullable=False, server_default=""),  # of a failed document: its revision and how it was read
+    Column("beside", Key),  # as `published`, on side 2: the same unless two versions of the index differ
 )
 
 sources = Table(
@@ -227,12 +243,12 @@ passages = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("document", Key, ForeignKey("documents.key", ondelete="CASCADE"), nullable=False, index=True),
     Column("visible", Boolean, nullable=False),
-    Column("side", Integer, nullable=False, server_default="0"),  # of a visible one: 0 for both sides, or the only one
     Column("length", Integer),  # number of terms; NULL until they are stored
     Column("facts", Boolean, nullable=False),  # whether its facts are in the graph; it may state none
     Column("run_id", Text, nullable=False),  # the run that staged it first, while it is not visible
     Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
+    Column("side", Integer, nullable=False, server_default="0"),  # of a visible one: 0 for both sides, or the only one
     Index("passages_in_view", "visible", "side", "key", "document", "length"),
     sqlite_autoincrement=True,
 )
