@@ -6,17 +6,17 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-_pins: ContextVar[Mapping[int, str]] = ContextVar("_pins", default={})
+_pins: ContextVar[Mapping[int, str] | None] = ContextVar("_pins", default=None)
 
 
 def pinned_version(store: object) -> str | None:
     """The name of the version that the call under way is for; `None` for the active one."""
-    return _pins.get().get(id(store))
+    return (_pins.get() or {}).get(id(store))
 
 
 @contextmanager
 def _pinned(store: object, version: str) -> Iterator[None]:
-    token = _pins.set({**_pins.get(), id(store): version})
+    token = _pins.set({**(_pins.get() or {}), id(store): version})
     try:
         yield
     finally:

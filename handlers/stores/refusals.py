@@ -75,3 +75,17 @@ def index_version_is_missing(name: str, names: Sequence[str]) -> FatalError:
 
 def index_version_is_active(name: str) -> FatalError:
     return FatalError(f"version {name!r} is the one that questions go to: switch to another one first")
+
+
+def index_version_is_being_built(name: str) -> FatalError:
+    return FatalError(
+        f"version {name!r} is being built already, and an index has two versions at most: "
+        f"go on with it, or remove it (`braid index remove-version`)"
+    )
+
+
+def index_version_is_of_another_model(name: str, model: str, wanted: str) -> FatalError:
+    return FatalError(
+        f"version {name!r} is being built with the model {model!r}, not {wanted!r}: go on with that model, or remove "
+        "the version (`braid index remove-version`)"
+    )

@@ -43,7 +43,7 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     # Versions of an index: a document and a passage may be in one of two, and a passage has a vector per model.
     6: {
         "sqlite": (
-            "DROP TABLE changes",  # made anew, with a side
+            "DROP TABLE IF EXISTS changes",  # made anew, with a side
             "ALTER TABLE documents ADD COLUMN beside INTEGER",
             "UPDATE documents SET beside = published",
             "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
@@ -59,7 +59,7 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE INDEX vectors_by_model ON vectors (model, passage, key)",
         ),
         "postgresql": (
-            "DROP TABLE changes",
+            "DROP TABLE IF EXISTS changes",
             "ALTER TABLE documents ADD COLUMN beside BIGINT",
             "UPDATE documents SET beside = published",
             "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",

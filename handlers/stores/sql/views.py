@@ -32,6 +32,8 @@ class View:
     alone: bool
     model: str
     """Whose vectors belong to it; empty for those of any model, while it is alone."""
+    other_model: str = ""
+    """Whose vectors belong to the other version."""
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -46,6 +48,11 @@ class View:
     @property
     def other_side(self) -> int:
         return 3 - self.side
+
+    @property
+    def shares_vectors(self) -> bool:
+        """Whether the other version has the vectors of this one."""
+        return self.model == self.other_model
 
 
 def look(connection: Connection, version: str | None, *, writing: bool = False) -> View:
@@ -62,7 +69,8 @@ def look(connection: Connection, version: str | None, *, writing: bool = False) 
     if chosen is None:
         raise index_version_is_missing(version or "", [row.name for row in rows])
     alone = len(rows) == 1
-    view = View(chosen.name, chosen.side, chosen.active, alone, "" if alone else chosen.model)
+    other = next((row.model for row in rows if row.side != chosen.side), "")
+    view = View(chosen.name, chosen.side, chosen.active, alone, "" if alone else chosen.model, other)
     connection.execution_options(**{_OPTION: view})
     return view
 

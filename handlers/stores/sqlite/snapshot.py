@@ -9,7 +9,7 @@ from sqlalchemy import Connection, LargeBinary, func, select, type_coerce
 
 from flows.state import chunked
 from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
-from handlers.stores.sql import Limits, permitted_documents, schema
+from handlers.stores.sql import Limits, changes_number, in_view, permitted_documents, schema, view_of
 from handlers.stores.sqlite.vectors import VectorMatrix, with_visible
 from handlers.tags import TagFilter
 
@@ -116,7 +116,7 @@ class Snapshot:
 
     def _load_passages(self, connection: Connection, where: TagFilter | None) -> _Passages:
         with self._lock:
-            passages, selected = self._refresh(connection), permitted_documents(where)
+            passages, selected = self._refresh(connection), permitted_documents(connection, where)
             if where is None or selected is None:
                 return passages
             known = self._permitted.pop(where, None)
@@ -128,12 +128,12 @@ class Snapshot:
             return known
 
     def _refresh(self, connection: Connection) -> _Passages:
-        counters = schema.counters
-        version = connection.execute(select(counters.c.value).where(counters.c.name == "data")).scalar() or 0
+        version = changes_number(connection)
         if self._passages is None or version != self._version:
             keys, documents, lengths = _columns(
                 connection,
-                "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible",
+                "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible"
+                f" AND side IN (0, {view_of(connection).side})",
                 ("key", "document", "length"),
             )
             self._passages, self._version = _Passages(keys, documents, lengths), version
@@ -176,13 +176,13 @@ def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: i
 
 
 def _visible_models(connection: Connection) -> tuple[str, ...]:
-    vectors, passages = schema.vectors, schema.passages
+    vectors, passages, own = schema.vectors, schema.passages, view_of(connection).model
     found: list[str] = []
     name = connection.scalar(select(func.min(vectors.c.model)))
     while name is not None:  # one look into the index per model, where DISTINCT would read every row
         of_model = select(vectors.c.key).join(passages, passages.c.key == vectors.c.passage)
-        if connection.scalar(of_model.where(vectors.c.model == name, passages.c.visible).limit(1)) is not None:
-            found.append(name)
+        if connection.scalar(of_model.where(vectors.c.model == name, in_view(connection)).limit(1)) is not None:
+            found += [name] if own in ("", name) else []
         name = connection.scalar(select(func.min(vectors.c.model)).where(vectors.c.model > name))
     return tuple(found)
 
