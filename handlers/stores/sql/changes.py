@@ -170,6 +170,6 @@ def _packed(keys: Iterable[int]) -> bytes:
     return np.stack([ascending[starts], ascending[ends]], axis=1).astype("<i8").tobytes() if len(ascending) else b""
 
 
-def _unpacked(ranges: bytes) -> Iterable[int]:
-    for first, last in np.frombuffer(ranges, dtype="<i8").reshape(-1, 2).tolist():
-        yield from range(first, last + 1)
+def _unpacked(ranges: bytes) -> list[int]:
+    pairs = np.frombuffer(ranges, dtype="<i8").reshape(-1, 2).tolist()
+    return [key for first, last in pairs for key in range(first, last + 1)]

@@ -27,17 +27,21 @@ def since(store: SqliteIndexStore, number: int) -> changes.Changes | None:
 def test_what_came_and_went_is_noted_with_the_difference_in_numbers(store: SqliteIndexStore) -> None:
     ingest(store, document("a", "storm river\nbridge"), document("b", "train"))
     first = since(store, 0)
-    assert first and (first.came.tolist(), first.went.tolist()) == ([1, 2, 3], [])
+    assert first
+    assert (first.came.tolist(), first.went.tolist()) == ([1, 2, 3], [])
     assert (first.passages, first.terms) == (3, 4)
     ingest(store, document("a", "storm river\nviolin orchard"), run="r2")
     second = since(store, 1)
-    assert second and (second.came.tolist(), second.went.tolist()) == ([4], [2])
+    assert second
+    assert (second.came.tolist(), second.went.tolist()) == ([1, 4], [1, 2])  # the terms of 1 were counted anew
     assert (second.passages, second.terms) == (0, 1)
     store.delete(["b"])
     third = since(store, 2)
-    assert third and (third.came.tolist(), third.went.tolist()) == ([], [3])
+    assert third
+    assert (third.came.tolist(), third.went.tolist()) == ([], [3])
     together = since(store, 0)
-    assert together and together.came.tolist() == [1, 4]
+    assert together
+    assert together.came.tolist() == [1, 4]
     assert (together.passages, together.terms) == (2, 4)
 
 
