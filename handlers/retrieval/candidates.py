@@ -11,7 +11,7 @@ from handlers.records import Hit
 from handlers.retrieval.fusion import Voice
 from handlers.retrieval.searching import embed_query, term_query
 from handlers.retrieval.understanding import Question
-from handlers.stores import IndexSearch, TermQuery, VectorQuery, Words
+from handlers.stores import IndexSearch, VectorQuery, Words
 from handlers.tags import TagFilter
 from handlers.text import contains
 
@@ -53,8 +53,9 @@ class Candidates:
             times = sum(contains(text, phrase) for phrase in phrases) if text else 0
             if times:
                 exact[each] = times
+        having = self.store.having(self.ids, dict.fromkeys(chain.from_iterable(typed)), where=self.where)
         for terms in typed:
-            for each in self.store.scores(self.ids, TermQuery(dict.fromkeys(terms, 1.0)), where=self.where):
+            for each in set[str]().union(*(having[term] for term in terms)):
                 exact[each] = exact.get(each, 0) + 1
         return exact
 

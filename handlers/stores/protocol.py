@@ -209,6 +209,12 @@ class IndexSearch(Protocol):
         """
         ...
 
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        """Of each term, those of the chunks that have it and that the searches could find with this filter."""
+        ...
+
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         """Those of the terms that visible chunks have."""
         ...

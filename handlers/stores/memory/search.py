@@ -64,6 +64,14 @@ class MemorySearch(MemoryTables):
             found = search(query, where, ANY)  # pyright: ignore[reportArgumentType]: each takes its own kind
             return {each: found[each] for each in dict.fromkeys(chunk_ids) if each in found}
 
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        with self._lock:
+            visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
+            known = {each: _terms(visible[each]) for each in chunk_ids if each in visible}
+            return {term: {each for each in known if stored_term(term) in known[each]} for term in terms}
+
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         with self._lock:
             permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]

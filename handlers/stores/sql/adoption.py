@@ -18,7 +18,7 @@ from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, move_rows, update_rows
 from handlers.stores.sql.graph import entities_of, forget_unsupported
 from handlers.stores.sql.staging import OVER, stored_passages
-from handlers.stores.sql.views import in_view, on_side, pointer, view_of
+from handlers.stores.sql.views import found_in_view, on_side, pointer, view_of
 
 documents_, versions_, passages_ = schema.documents, schema.versions, schema.passages
 
@@ -160,7 +160,9 @@ def check_made(
             rows = connection.execute(
                 select(documents_.c.id, passages_.c.key)
                 .join(documents_, documents_.c.key == passages_.c.document)
-                .where(among(connection, passages_.c.document, some), in_view(connection), passages_.c.key.in_(kept))
+                .where(
+                    among(connection, passages_.c.document, some), found_in_view(connection), passages_.c.key.in_(kept)
+                )
                 .order_by(documents_.c.id)
             )
             others = [row.id for row in rows if row.key not in adopted[facet]]

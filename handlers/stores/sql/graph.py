@@ -15,7 +15,7 @@ from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
 from handlers.stores.sql.search import permitted_documents
 from handlers.stores.sql.staging import stage_facets
 from handlers.stores.sql.transactions import Transactions
-from handlers.stores.sql.views import in_view
+from handlers.stores.sql.views import found_in_view
 from handlers.tags import TagFilter
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
@@ -176,7 +176,7 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
 def _is_permitted(connection: Connection, where: TagFilter | None) -> ColumnElement[bool]:
     """Whether a passage is visible and belongs to a document that the filter lets through."""
     permitted = permitted_documents(connection, where)
-    visible = in_view(connection)
+    visible = found_in_view(connection)
     return visible if permitted is None else and_(visible, passages_.c.document.in_(permitted))
 
 

@@ -15,7 +15,7 @@ from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Wor
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, given_texts
 from handlers.stores.sql.transactions import Transactions
-from handlers.stores.sql.views import in_view, published
+from handlers.stores.sql.views import found_in_view, in_view, published
 from handlers.tags import TagFilter
 from handlers.text import contains
 
@@ -87,6 +87,25 @@ class SqlSearch(Transactions):
             else:
                 found = self._matching(connection, _as_stored(query), len(ids), limits)
             return {ids[key]: score for key, score in found.items()}
+
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        wanted = {term: stored_term(term) for term in terms}
+        found = {stored: set[str]() for stored in wanted.values()}
+        postings = schema.postings
+        with self._read() as connection:
+            permitted = permitted_documents(connection, where)
+            ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
+            for some in chunked(ids) if found else ():
+                rows = connection.execute(
+                    select(postings.c.term, postings.c.passage).where(
+                        among(connection, postings.c.term, list(found)), among(connection, postings.c.passage, some)
+                    )
+                )
+                for row in rows:
+                    found[row.term].add(ids[row.passage])
+        return {term: set(found[stored]) for term, stored in wanted.items()}
 
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         wanted = {stored_term(term): term for term in terms}
@@ -174,7 +193,7 @@ def _visible_keys(
     found: list[tuple[str, int]] = []
     for some in chunked(chunk_ids):
         query = select(passages_.c.id, passages_.c.key).where(
-            among(connection, passages_.c.id, some), in_view(connection)
+            among(connection, passages_.c.id, some), found_in_view(connection)
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
@@ -210,7 +229,7 @@ def _hits(
         query = (
             select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, column, some), in_view(connection))
+            .where(among(connection, column, some), found_in_view(connection))
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))

@@ -8,7 +8,7 @@ switch and a way back change no document.
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, false, func, select, true
 
 from handlers.stores.refusals import index_version_is_missing
 from handlers.stores.sql import schema
@@ -94,6 +94,16 @@ def in_view(connection: Connection) -> ColumnElement[bool]:
     """Whether a passage is visible in this transaction."""
     view = view_of(connection)
     visible = passages_.c.visible.is_(True)
+    return visible if view.alone else and_(visible, on_side(view.side))
+
+
+def found_in_view(connection: Connection) -> ColumnElement[bool]:
+    """As `in_view`, in queries that find passages by other columns.
+
+    SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible passages.
+    """
+    view = view_of(connection)
+    visible = func.coalesce(passages_.c.visible, false())
     return visible if view.alone else and_(visible, on_side(view.side))
 
 
