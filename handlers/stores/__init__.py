@@ -3,7 +3,16 @@
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
-from handlers.stores.protocol import IndexReader, IndexSearch, IndexSources, IndexStore, IndexUpkeep, IndexWriter
+from handlers.stores.pinning import PinnedIndex
+from handlers.stores.protocol import (
+    IndexReader,
+    IndexSearch,
+    IndexSources,
+    IndexStore,
+    IndexUpkeep,
+    IndexVersions,
+    IndexWriter,
+)
 from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
@@ -12,6 +21,7 @@ from handlers.stores.rows import (
     DocumentState,
     Facet,
     FailedDocument,
+    IndexVersion,
     Rename,
     Restatement,
     SourceRecord,
@@ -34,7 +44,10 @@ __all__ = [
     "IndexSources",
     "IndexStore",
     "IndexUpkeep",
+    "IndexVersion",
+    "IndexVersions",
     "IndexWriter",
+    "PinnedIndex",
     "Rename",
     "Restatement",
     "SourceRecord",

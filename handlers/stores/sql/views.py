@@ -100,7 +100,7 @@ def in_view(connection: Connection) -> ColumnElement[bool]:
 def found_in_view(connection: Connection) -> ColumnElement[bool]:
     """As `in_view`, in queries that find passages by other columns.
 
-    SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible passages.
+    SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible ones.
     """
     view = view_of(connection)
     visible = func.coalesce(passages_.c.visible, false())
