@@ -8,9 +8,9 @@ import typer
 
 from deployments.commands.common import FAILED, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import require_index
-from deployments.runs import load_handlers, make_services
+from deployments.runs import for_a_question, load_handlers, make_services
 from deployments.screen import plain_table
-from deployments.setting_values import InvalidSettings
+from deployments.setting_values import InvalidSettings, index_name
 from deployments.settings import load_settings
 from flows.author import Call
 from flows.errors import OrchestrationError
@@ -21,15 +21,23 @@ MEASURES = ("ndcg@10", "recall@10", "recall@100", "mrr")
 
 @reported
 def evaluate(
-    queries: Annotated[Path, typer.Option("--queries", help="JSON lines (_id, text) or lines of id, tab, question.")],
+    queries: Annotated[
+        Path, typer.Option("--queries", help="The questions: JSON lines (_id, text), or lines of id, tab, question.")
+    ],
     qrels: Annotated[
-        Path, typer.Option("--qrels", help="Judgements: TREC's (query 0 document gain) or query, document, gain.")
+        Path,
+        typer.Option(
+            "--qrels", help="The judgements: lines of TREC (query 0 document gain), or of query, document, gain."
+        ),
     ],
     index: IndexOption = "default",
     rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
     at_least: Annotated[
         list[str] | None,
-        typer.Option(metavar="MEASURE=VALUE", help="Exit code 1 if the best search has less: ndcg@10=0.6; repeatable."),
+        typer.Option(
+            metavar="MEASURE=VALUE",
+            help="End with exit code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -50,10 +58,10 @@ def evaluate(
     settings = load_settings()
     require_index(settings, index)
     load_handlers(settings)
-    from handlers.records import Hit
     from handlers.retrieval import (
         DEFAULT,
         InvalidJudgements,
+        judged_name_of,
         measure,
         read_judgements,
         read_queries,
@@ -70,13 +78,10 @@ def evaluate(
         )
     named = {document for gains in judged.values() for document in gains}
 
-    def judged_name(hit: Hit) -> str:
-        stem = hit.name.rpartition(".")[0]
-        return next((name for name in (hit.name, hit.document_id, stem) if name in named), hit.name)
-
+    judged_name = judged_name_of(judged)
     services = make_services(settings, index)
     try:
-        call = Call(identity=Identity(index=index, services=services))
+        call = Call(identity=Identity(index=index_name(index), services=for_a_question(services, index)))
         rows: dict[str, dict[str, Any]] = {}
         seen: set[str] = set()
         unrelated_below: float | None = None

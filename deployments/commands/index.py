@@ -40,13 +40,13 @@ def list_indexes(json_output: JsonOption = False) -> None:
     names = index_names(settings)
     if names is None:
         raise InvalidSettings(
-            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with their process"
+            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, so they end with their process"
         )
     found: list[dict[str, Any]] = []
     unusable: dict[str, str] = {}
     for name in names:
         try:
-            with _opened(settings.index_location(name)) as store:
+            with opened_index(settings.index_location(name)) as store:
                 found.append({"index": name, **store.statistics(), "bytes": store.size_bytes()})
         except OrchestrationError as error:
             unusable[name] = str(error)
@@ -78,12 +78,17 @@ def copy(
     original: Annotated[
         str,
         typer.Argument(
-            metavar="FROM", help="An index by name, or by URL in another place.", autocompletion=complete_indexes
+            metavar="FROM",
+            help="The index to copy: its name, or its URL if it is elsewhere.",
+            autocompletion=complete_indexes,
         ),
     ],
     target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; created if missing.")],
     add: Annotated[
-        bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
+        bool,
+        typer.Option(
+            "--add", help="Copy into an index that has documents already; documents that both have are replaced."
+        ),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -105,7 +110,7 @@ def copy(
         raise InvalidSettings(f"{original!r} and {target!r} are the same index")
     from handlers.stores import copy_index
 
-    with _opened(from_url) as origin, _opened(to_url) as copied_to:
+    with opened_index(from_url) as origin, opened_index(to_url) as copied_to:
         if copied_to.document_states(limit=1) and not add:
             raise InvalidSettings(f"{_without_password(target)} has documents already; delete it first, or give --add")
         with _bar(sum(origin.statistics()[status] for status in ("processed", "failed"))) as progress:
@@ -165,11 +170,11 @@ def delete(
     """
     settings = load_settings()
     require_index(settings, name)
-    with _opened(settings.index_location(name)) as store:
+    with opened_index(settings.index_location(name)) as store:
         documents = store.statistics()["documents"]
     if not yes:
         if json_output:
-            raise InvalidSettings(f"the index {name!r} is not deleted without --yes when --json is given")
+            raise InvalidSettings(f"the index {name!r} is not deleted: with --json, this needs --yes")
         typer.confirm(f"Delete the index {name!r} with {documents} documents?", abort=True, err=True)
     remove_index(settings, name)
     if json_output:
@@ -184,7 +189,7 @@ def fingerprint(
     name: Annotated[
         str,
         typer.Argument(
-            help="By name, or by URL in another place.",
+            help="The index: its name, or its URL if it is elsewhere.",
             autocompletion=complete_indexes,
         ),
     ],
@@ -196,7 +201,7 @@ def fingerprint(
 
       braid index fingerprint manuals
     """
-    with _opened(locate_index(load_settings(), name, must_exist=True)) as store:
+    with opened_index(locate_index(load_settings(), name, must_exist=True)) as store:
         found = store.fingerprint()
     if json_output:
         emit({"index": _without_password(name), "fingerprint": found})
@@ -205,7 +210,7 @@ def fingerprint(
 
 
 @contextmanager
-def _opened(url: str) -> "Generator[IndexStore]":
+def opened_index(url: str) -> "Generator[IndexStore]":
     from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     store = open_index(url)

@@ -12,7 +12,7 @@ from deployments.screen.tables import plain_table
 from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
-_NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
+_NOTHING_FOUND = "Nothing found: the documents contain no word of the question, and nothing close to it in meaning."
 _NEAREST = 10
 
 

@@ -38,7 +38,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
         "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),
-        **({"balance": result.context.data["balance"]} if "balance" in result.context.data else {}),
+        **{name: result.context.data[name] for name in ("balance", "index_version") if name in result.context.data},
     }
 
 
@@ -97,7 +97,7 @@ def failure_tables(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     report = error_report(outcomes)
     if not report.summary:
         return []
-    table = plain_table("count", "cause", "where", "again?", "what to do", right=("count",), overflow="fold")
+    table = plain_table("count", "cause", "where", "again?", "advice", right=("count",), overflow="fold")
     for cause in report.causes:
         set_aside = cause.kind == "set aside"
         example = f"{cause.example_item}: {cause.example}" if set_aside else cause.example

@@ -1,5 +1,6 @@
 """Indexes: how one is read, written, searched and kept in order; in SQLite, in PostgreSQL and in memory."""
 
+from handlers.stores.building import IndexBeingBuilt
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
@@ -38,6 +39,7 @@ __all__ = [
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "IndexBeingBuilt",
     "IndexMadeOnWrite",
     "IndexReader",
     "IndexSearch",

@@ -45,7 +45,8 @@ class PinnedIndex:
 
         @wraps(found)
         def call(*args: Any, **options: Any) -> Any:
-            with _pinned(self.store, self.version):
+            # What is wrapped may itself stand for a store that is opened later.
+            with _pinned(getattr(found, "__self__", self.store), self.version):
                 return found(*args, **options)
 
         return call

@@ -23,7 +23,7 @@ class MemoryIndexVersions(MemoryTables):
                 IndexVersion(
                     side.name,
                     side is self._active,
-                    side.model or self._most_common_model(),
+                    side.model or self._only_model(),
                     side.created_at,
                     side.switched_at,
                 )
@@ -33,7 +33,7 @@ class MemoryIndexVersions(MemoryTables):
     def begin_version(self, model: str, name: str | None = None) -> str:
         with self._lock:
             active, other = self._active, self._beside
-            if name == active.name:
+            if name is not None and name == active.name:
                 raise index_version_is_active(name)
             if other is not None and other.switched_at is not None and (other.name, other.model) != (name, model):
                 self.remove_version(other.name)
@@ -101,6 +101,10 @@ class MemoryIndexVersions(MemoryTables):
         return is_made_so(version.fingerprint, side.ways) and all(
             side.model in self._passages[chunk_id].vectors for chunk_id in version.chunks
         )
+
+    def _only_model(self) -> str:
+        found = {model for passage in self._visible().values() for model in passage.vectors}
+        return found.pop() if len(found) == 1 else ""
 
     def _most_common_model(self) -> str:
         counted = Counter(model for passage in self._visible().values() for model in passage.vectors)

@@ -216,7 +216,7 @@ class MemoryTables:
         if self._side is other or version.document.id not in other.published:
             return
         name, theirs = other.published[version.document.id]
-        facets = {
+        facets: set[Facet] = {
             facet
             for chunk_id in theirs.chunks.keys() & version.chunks.keys()
             if (over := self._over.get((chunk_id, run_id))) is not None

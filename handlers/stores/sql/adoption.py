@@ -87,7 +87,9 @@ def disclaim(connection: Connection, made: Mapping[int, str], adopted: Mapping[F
     `made` has the new fingerprint by document key, `adopted` the keys of passages, which both versions may have.
     """
     view = view_of(connection)
-    facets = {facet: keys for facet, keys in adopted.items() if facet != "vectors" or view.shares_vectors}
+    facets: dict[Facet, set[int]] = {
+        facet: keys for facet, keys in adopted.items() if facet != "vectors" or view.shares_vectors
+    }
     touched: dict[int, set[Facet]] = {}
     for facet, keys in facets.items():
         for some in chunked(keys):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, false, func, insert, select
 
 from flows.state import chunked
 from handlers.stores.sql import schema
@@ -155,7 +155,9 @@ def _visible_lengths(connection: Connection, documents: Collection[int], side: i
     for some in chunked(documents):
         rows = connection.execute(
             select(passages_.c.key, func.coalesce(passages_.c.length, 0)).where(
-                among(connection, passages_.c.document, some), passages_.c.visible, on_side(side)
+                among(connection, passages_.c.document, some),
+                func.coalesce(passages_.c.visible, false()),  # as `found_in_view`
+                on_side(side),
             )
         )
         lengths.update((key, length) for key, length in rows)

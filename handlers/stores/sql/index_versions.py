@@ -36,7 +36,7 @@ class SqlIndexVersions(Transactions):
     def versions(self) -> list[IndexVersion]:
         with self._read() as connection:
             rows = _rows(connection)
-            only = _most_common_model(connection) if len(rows) == 1 else ""
+            only = _only_model(connection) if len(rows) == 1 else ""
             return [
                 IndexVersion(row.name, row.active, row.model or only, row.created_at, row.switched_at)
                 for row in sorted(rows, key=lambda row: (not row.active, row.created_at))
@@ -164,7 +164,7 @@ def _replaced(rows: Sequence[Row], model: str, name: str | None) -> str | None:
     """
     other = next((row for row in rows if not row.active), None)
     active = next(row for row in rows if row.active)
-    if name == active.name:
+    if name is not None and name == active.name:
         raise index_version_is_active(name)
     if other is None or (other.name == name and other.model == model):
         return None
@@ -185,6 +185,18 @@ def _continued(found: Row, model: str, name: str | None) -> str:
     if found.model != model:
         raise index_version_is_of_another_model(found.name, found.model, model)
     return found.name
+
+
+def _only_model(connection: Connection) -> str:
+    """The model of the visible vectors; empty if there are none, or those of several."""
+    found: list[str] = []
+    name = connection.scalar(select(func.min(vectors_.c.model)))
+    while name is not None:  # one look into the index per model, where DISTINCT would read every row
+        of_model = select(vectors_.c.key).join(passages_, passages_.c.key == vectors_.c.passage)
+        if connection.scalar(of_model.where(vectors_.c.model == name, in_view(connection)).limit(1)) is not None:
+            found.append(name)
+        name = connection.scalar(select(func.min(vectors_.c.model)).where(vectors_.c.model > name))
+    return found[0] if len(found) == 1 else ""
 
 
 def _most_common_model(connection: Connection) -> str:
