@@ -221,8 +221,8 @@ OPERATIONS = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 def test_two_versions_are_as_two_indexes(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, operations: list[tuple[str, bool, int, int]]

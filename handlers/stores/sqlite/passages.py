@@ -9,9 +9,7 @@ from sqlalchemy import Connection
 from handlers.stores.sql import Changes, view_of
 from handlers.stores.sqlite.columns import as_json, read_columns
 
-_VISIBLE = (
-    "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible AND side IN (0, {side})"
-)
+_VISIBLE = "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible AND side IN (0, {side})"
 
 
 @dataclass(frozen=True)
