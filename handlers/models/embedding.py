@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE
-from handlers.models.onnx import load_onnx
-from handlers.models.tokens import EMBEDDING_MODEL
+from handlers.models.onnx import OnnxModel, load_onnx
+from handlers.models.tokens import EMBEDDING_MODEL, spoken_tokens, tokens_after
 from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
@@ -44,6 +44,28 @@ class Embedder(Protocol):
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         ...
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that can give a vector for each token beside the one of the text, from the same forward pass.
+
+    Special tokens have none, nor has punctuation in documents; None where the model gives no vectors of tokens.
+    """
+
+    def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """As `embed_documents`, and of each text float32, shape (tokens, dim), every row of L2 norm 1."""
+        ...
+
+    def embed_query_tokens(self, text: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `embed_query`, and float32, shape (tokens, dim), every row of L2 norm 1."""
+        ...
+
+
+Embedded: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+"""The vector of a text, and those of its tokens if the model gives any."""
+Embed: TypeAlias = Callable[[str, str | None], Embedded]
+"""Embeds a question with the model's prefix, or a document (None)."""
 
 
 def make_embedder(
@@ -84,8 +106,8 @@ class LocalEmbedder:
         self._model_dir = model_dir
         self._workers = workers or _usable_cores()
         self._lock = threading.Lock()
-        self._model: Callable[[str], np.ndarray] | None = None
-        self._asked: dict[str, np.ndarray] = {}
+        self._model: Embed | None = None
+        self._asked: dict[str, Embedded] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._dim = 384 if name in KNOWN_MODELS else 0
 
@@ -97,22 +119,33 @@ class LocalEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32, shape (len(texts), dim)."""
+        return self.embed_document_tokens(texts)[0]
+
+    def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """The vectors of texts, and of each text those of its tokens."""
         if not texts:
-            return np.zeros((0, self.dim), dtype=np.float32)
+            return np.zeros((0, self.dim), dtype=np.float32), []
         embed, pool = self._load_once()
-        return unit_rows(np.stack(list(pool.map(embed, texts))))
+        found = list(pool.map(lambda text: embed(text, None), texts))
+        tokens = [each for _, each in found if each is not None]
+        return unit_rows(np.stack([vector for vector, _ in found])), tokens if len(tokens) == len(found) else None
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
+        return self.embed_query_tokens(text)[0]
+
+    def embed_query_tokens(self, text: str) -> Embedded:
+        """The vector of a question, and those of its tokens."""
         known = self._asked.get(text)
         if known is None:
             embed, _ = self._load_once()
-            known = unit_rows(embed(_QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+            vector, tokens = embed(text, _QUERY_PREFIX.get(self.name, ""))
+            known = unit_rows(vector[None, :])[0], tokens
             with self._lock:
                 if len(self._asked) >= _MOST_QUESTIONS:
                     self._asked.clear()
                 self._asked[text] = known
-        return known.copy()
+        return known[0].copy(), None if known[1] is None else known[1].copy()
 
     def close(self) -> None:
         with self._lock:
@@ -120,7 +153,7 @@ class LocalEmbedder:
                 self._pool.shutdown()
             self._model = self._pool = None
 
-    def _load_once(self) -> tuple[Callable[[str], np.ndarray], ThreadPoolExecutor]:
+    def _load_once(self) -> tuple[Embed, ThreadPoolExecutor]:
         with self._lock:
             if self._model is None or self._pool is None:
                 self._model = _load(self.name, self._model_dir)
@@ -139,18 +172,28 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(name: str, model_dir: str | None) -> Callable[[str], np.ndarray]:
-    """A function from one text to its vector."""
+def _load(name: str, model_dir: str | None) -> Embed:
     if name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ:
         ours = load_onnx(name, model_dir=model_dir)
-        return lambda text: ours.run(text)[0, 0].astype(np.float32)  # of the token that stands for the whole text
+        return lambda text, prefix: _read(ours, text, prefix)
     from fastembed import TextEmbedding
 
     try:
         model = TextEmbedding(name, threads=1)
     except ValueError as error:
         raise FatalError(f"no embedding model named {name!r}: {error}") from error
-    return lambda text: np.asarray(next(iter(model.embed([text], batch_size=1))), dtype=np.float32)
+    return lambda text, prefix: (
+        np.asarray(next(iter(model.embed([(prefix or "") + text], batch_size=1))), dtype=np.float32),
+        None,
+    )
+
+
+def _read(model: OnnxModel, text: str, prefix: str | None) -> Embedded:
+    whole = (prefix or "") + text
+    output, encoded = model.read(whole)
+    states = output[0].astype(np.float32)
+    tokens = spoken_tokens(encoded, whole) if prefix is None else tokens_after(encoded, len(prefix))
+    return states[0], unit_rows(states[tokens])  # the first token stands for the whole text
 
 
 class HashingEmbedder:

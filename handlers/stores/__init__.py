@@ -4,7 +4,7 @@ from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
 from handlers.stores.protocol import IndexReader, IndexSearch, IndexSources, IndexStore, IndexUpkeep, IndexWriter
-from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -40,6 +40,7 @@ __all__ = [
     "SourceRecord",
     "StoredDocument",
     "TermQuery",
+    "TokenQuery",
     "VectorQuery",
     "Words",
     "copy_index",

@@ -97,6 +97,7 @@ class MemoryReader(MemoryTables):
             summary=version.summary,
             chunks=tuple(chunks),
             vectors={key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None},
+            tokens={key: each.tokens for key, each in passages.items() if each.tokens},
             terms=tuple(each.terms for each in passages.values() if each.terms is not None),
             facts=frozenset(key for key, each in passages.items() if each.facts),
             entities=tuple(found for each in passages.values() for found in each.entities),
@@ -115,7 +116,8 @@ class MemoryReader(MemoryTables):
             vectors = sum(each.vector.nbytes for each in self._passages.values() if each.vector is not None)
             terms = sum(16 * len(each.terms.counts) for each in self._passages.values() if each.terms)
             texts = (chunk.text for version in self._staged.values() for chunk in version.chunks.values())
-            return vectors + terms + sum(map(len, texts))
+            tokens = sum(len(each.tokens) for each in self._passages.values())
+            return vectors + tokens + terms + sum(map(len, texts))
 
     def statistics(self) -> dict[str, int]:
         with self._lock:
@@ -131,6 +133,7 @@ class MemoryReader(MemoryTables):
                 "documents": len(versions),
                 "chunks": len(visible),
                 "vectors": sum(passage.vector is not None for passage in visible),
+                "token_vectors": sum(bool(passage.tokens) for passage in visible),
                 "terms": sum(passage.terms is not None for passage in visible),
                 "entities": len(self._names()),
                 "relations": len(related),

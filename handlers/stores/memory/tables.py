@@ -39,6 +39,7 @@ class Passage:
     facts: bool = False
     vector: np.ndarray | None = None
     model: str = ""
+    tokens: bytes = b""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -149,7 +150,7 @@ class MemoryTables:
 def _combined(passage: Passage, staged: Passage) -> Passage:
     found = replace(passage)
     if staged.vector is not None:
-        found.vector, found.model = staged.vector, staged.model
+        found.vector, found.model, found.tokens = staged.vector, staged.model, staged.tokens
     if staged.terms is not None:
         found.terms = staged.terms
     if staged.facts:

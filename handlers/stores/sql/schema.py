@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -17,7 +18,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -34,6 +35,8 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     },
     # Two tables more; and documents are known by their URIs, which the next ingestion of their source brings about.
     4: {"sqlite": (), "postgresql": ()},
+    # A table for token vectors, which is filled as vectors are made again.
+    5: {"sqlite": (), "postgresql": ()},
 }
 """The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
@@ -205,6 +208,14 @@ vectors = Table(
     Column("vector", VectorColumn, nullable=False),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
+)
+
+# Apart from the vectors, which are read by the thousand: these are read of the candidates of a question only.
+token_vectors = Table(
+    "token_vectors",
+    metadata,
+    Column("vector", Key, ForeignKey("vectors.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("packed", LargeBinary, nullable=False),  # see `handlers.token_vectors`
 )
 
 # No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
