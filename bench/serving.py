@@ -2,9 +2,9 @@
 
     python -m bench.serving --passages 100000 [--store sqlite] [--seconds 15] [--workers 1] [--keep FOLDER]
 
-The passages are of random words, the vectors random; questions are eight of the words, and are embedded by the bundled
-model. Each asker asks its next question as soon as it has the answer. With `--keep`, an index that is in the folder
-already is used again. Needs the extra `test`.
+The passages are of random words, one in ten with a digit, and the vectors random; questions are eight of the words, and
+are embedded by the bundled model. Each asker asks its next question as soon as it has the answer. With `--keep`, an
+index that is in the folder already is used again. Needs the extra `test`.
 """
 
 import argparse
@@ -30,7 +30,17 @@ from tests.support.served import Served, braid_environment, serve
 from tests.support.servers import run_postgres
 
 INDEX, ASKERS, PART, RARER = "bench", (1, 8, 50), 500, 100
-VOCABULARY = [f"word{number}" for number in range(20_000)]
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprtvz" for vowel in "aiou"]
+
+
+def _word(number: int) -> str:
+    """A word of letters; one in ten ends in a digit, and is looked for as a name."""
+    base = len(SYLLABLES)
+    letters = "".join(SYLLABLES[number // base**place % base] for place in range(3))
+    return f"{letters}{number // 10 % 10}" if number % 10 == 0 else f"{letters}k"
+
+
+VOCABULARY = [_word(number) for number in range(20_000)]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The running `braid serve` of a home: commands of the same user ask it, since its models and indexes are loaded.
 
 Its address is in a private file, with a credential that its owner's commands show: the file lets them in, as it lets
-them read the indexes themselves. Whatever is not as expected there, commands go on without the server.
+them read the indexes themselves. If anything there is unexpected, commands go on without the server.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def own_credential(settings: Settings) -> str | None:
 
 
 def search_nearby(settings: Settings, index: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The answer of the running server to a question, as its REST has it; None if it gives no answer."""
+    """The answer of the running server to a question, in the form of its REST; None if the server does not answer."""
     server = _read(settings)
     if server is None or server.process.process is None or server.settings != _hash(settings):
         return None
@@ -95,7 +95,7 @@ def _write(settings: Settings, server: NearbyServer) -> None:
 
 
 def _read(settings: Settings) -> NearbyServer | None:
-    """What the file says, if nobody else can have written it."""
+    """The content of the file, if only this user can have written it."""
     path = _path(settings)
     try:
         if open_to_others(path) or (hasattr(os, "getuid") and path.stat().st_uid != os.getuid()):

@@ -44,7 +44,9 @@ class RemoteConnection:
         settings: Settings,
     ) -> "RemoteConnection":
         if access is not None:
-            raise InvalidSettings("a server decides by the token what is seen: give `access` or `url`, not both")
+            raise InvalidSettings(
+                "a server decides by the token which documents are seen: give `access` or `url`, not both"
+            )
         secret = token or (settings.token.get_secret_value() if settings.token else None)
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         return cls(index, httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S))

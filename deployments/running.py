@@ -39,7 +39,7 @@ def run(
 
     Raises:
         InvalidParameters: a parameter is missing, unknown or of the wrong type.
-        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
         InvalidSettings: a setting cannot be used, or the index has an impossible name.
         UnknownName: no pipeline has that name.
     """
@@ -86,7 +86,7 @@ class _Setup:
     max_concurrency: int | None
 
     def request(self, pipeline: PipelineLike, given: Mapping[str, Any]) -> Request:
-        """The request; what the pipeline does not declare are fields that its steps read."""
+        """The request; values that the pipeline does not declare as parameters are fields that its steps read."""
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise InvalidParameters(f"max_concurrency must be 1 or more, not {self.max_concurrency}")
         load_handlers(self.settings)

@@ -14,7 +14,7 @@ _MOST_CHARACTERS = 64
 
 
 class InvalidSettings(OrchestrationError, ValueError):
-    """Settings that cannot be used; the message names each variable and what is wrong with it."""
+    """Settings that cannot be used; the message names each variable with its mistake."""
 
 
 class InvalidIndexName(InvalidSettings):

@@ -63,7 +63,8 @@ class Settings(BaseSettings):
         default=7.0, ge=0.0, description="Days for which finished steps are kept, so that a run can be resumed."
     )
     stuck_after_s: PositiveFloat | None = Field(
-        default=None, description="Silence after which a running step is named as stuck; default: by what is usual."
+        default=None,
+        description="Time without progress after which a step is reported as stuck; default: from earlier runs.",
     )
     artifacts_url: str | None = Field(
         default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
     notify: str | None = Field(
         default=None,
         pattern=r"[a-z0-9-]+/[a-z0-9-]+",
-        description="Block of Prefect, TYPE/NAME, that is told how runs end; see docs/notifications.md.",
+        description="Notification block of Prefect, TYPE/NAME, for the ends of runs; see docs/notifications.md.",
     )
     schedules: Path | None = Field(
         default=None, description="File with the schedules of deployments; default: deployments/schedules.yaml."
@@ -142,7 +143,9 @@ class Settings(BaseSettings):
         default=(), description=f"Folders with skills (*.md), separated by {os.pathsep!r} or commas."
     )
 
-    embedding_model: str | None = Field(default=None, description="Name of the embedding model; default: the bundled.")
+    embedding_model: str | None = Field(
+        default=None, description="Name of the embedding model; default: the bundled one."
+    )
     model_dir: Path | None = Field(default=None, description="Folder of model files instead of the bundled ones.")
     openai_base_url: str | None = Field(
         default=None,
@@ -157,7 +160,7 @@ class Settings(BaseSettings):
         default=(), description="Names by which `braid serve` is reached, separated by commas: braid.example.com."
     )
     serve_rate: int = Field(
-        default=600, ge=0, description="Calls per minute that `braid serve` takes from one caller; 0: no limit."
+        default=600, ge=0, description="Calls per minute that `braid serve` accepts from one caller; 0: no limit."
     )
     serve_upload_mb: float = Field(
         default=50.0, ge=0.0, description="The largest file that may be uploaded to `braid serve`; 0: none."
@@ -166,23 +169,27 @@ class Settings(BaseSettings):
         default=None, description="Folder or s3:// prefix for uploaded files; default: HOME/uploads."
     )
     serve_timeout_s: PositiveFloat = Field(
-        default=60.0, description="After so long `braid serve` answers that a search takes too long."
+        default=60.0, description="Time after which `braid serve` gives up a search and reports an error."
     )
     token: SecretStr | None = Field(
         default=None,
-        description="The token of `braid mcp` and `connect`; default: as the user of this machine.",
+        description="The token of `braid mcp` and `connect`; default: the rights of this machine's user.",
     )
     tokens: Path | None = Field(
         default=None, description="File of the tokens for `braid serve`; default: HOME/tokens.json."
     )
     parser_cpu_s: PositiveFloat = Field(
-        default=60.0, description="CPU time in which a parser must have read a document, else it is set aside."
+        default=60.0,
+        description="CPU time that a parser may use for a document; if it needs more, the document is set aside.",
     )
     parser_memory_mb: int = Field(
-        default=2000, ge=100, description="Memory in MB that a parser may use for a document, else it is set aside."
+        default=2000,
+        ge=100,
+        description="Memory in MB that a parser may use for a document; if it needs more, the document is set aside.",
     )
     ocr_engine: Literal["auto", "rapidocr", "tesseract", "none"] = Field(
-        default="auto", description="What recognises the text of scans and pictures; auto: the best that is installed."
+        default="auto",
+        description="The engine that recognises the text of scans and pictures; auto: the best one installed.",
     )
     ocr_min_confidence: float = Field(
         default=0.6, ge=0, le=1, description="Confidence below which a recognised page is set aside."
@@ -192,11 +199,12 @@ class Settings(BaseSettings):
         default=(), description="Programs that jobs may run, by name or whole path, separated by commas."
     )
     content_provider: Literal["offline", "openai"] = Field(
-        default="offline", description="Who speaks and draws: this machine, or the endpoint at OPENAI_BASE_URL."
+        default="offline",
+        description="The provider of speech and pictures: this machine, or the endpoint at OPENAI_BASE_URL.",
     )
     content_models: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict[str, str],
-        description='What models are called at the endpoint: {"elevenlabs": "tts-1", "flux": "gpt-image-1"}.',
+        description='Names that models have at the endpoint: {"elevenlabs": "tts-1", "flux": "gpt-image-1"}.',
     )
 
     @field_validator("prices", mode="before")

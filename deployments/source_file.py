@@ -50,7 +50,7 @@ class SourceEntry(FrozenModel):
 
 
 class NamedSource(FrozenModel):
-    """A source with its name, and what the file leaves open filled in."""
+    """A source with its name; defaults are filled in where the file has no value."""
 
     name: str
     entry: SourceEntry
@@ -183,7 +183,7 @@ def _problems(source: NamedSource) -> Iterable[tuple[tuple[str, ...], str]]:
     except InvalidTag as error:
         yield ("tags",), str(error)
     if entry.ocr not in (None, "auto", "always", "never"):
-        yield ("ocr",), f"ocr: {entry.ocr!r} is none of auto, always, never"
+        yield ("ocr",), f"ocr: {entry.ocr!r} is not one of auto, always, never"
     for key, globs in (("pattern", [entry.pattern or "**/*"]), ("exclude", entry.exclude or [])):
         for glob in globs:
             try:

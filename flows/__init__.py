@@ -1,4 +1,4 @@
-"""Describe and run pipelines; what is not exported here is not public."""
+"""Describe and run pipelines; only the names exported here are public."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

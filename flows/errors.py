@@ -1,4 +1,4 @@
-"""Every error that Braid raises; each message says where, what is wrong, and how to mend it."""
+"""Every error that Braid raises; each message has the place, the mistake and the cure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -59,7 +59,7 @@ def run(
 
     Raises:
         InvalidParameters: a parameter is missing, unknown or of the wrong type.
-        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
         UnknownName: no pipeline has that name.
     """
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
@@ -82,7 +82,7 @@ async def arun(
 ) -> RunResult:
     """As `run`, for async code: `result = await arun(words, text="to be or not to be")`.
 
-    When the caller is cancelled, the run is stopped, and what had finished stays recorded.
+    When the caller is cancelled, the run is stopped, and finished calls stay recorded.
     """
     setup = _Setup(find_pipeline(pipeline, catalog), _services(services), registry, catalog, max_concurrency, store)
     values = join_parameters(parameters, given)
@@ -109,7 +109,7 @@ def to_flow(
     the other arguments are those of `run`.
 
     Raises:
-        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
         UnknownName: no pipeline has that name.
     """
     from flows.translator import MAX_CONCURRENCY, current_flow_run_id, field_control, translate
@@ -142,13 +142,13 @@ def plan(
     catalog: Mapping[str, Pipeline] | None = None,
     max_concurrency: int | None = None,
 ) -> Plan:
-    """What a run of the pipeline would do: every name resolved, every limit settled, every step numbered.
+    """The plan of a run of the pipeline: every name resolved, every limit settled, every step numbered.
 
     `given` names the fields that a run would bring besides the parameters; without it, a read that nothing writes is
     among the plan's `warnings`, not an error.
 
     Raises:
-        InvalidPipeline: the pipeline cannot run; the message has everything that is wrong.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
         UnknownName: no pipeline has that name.
     """
     return _Setup(find_pipeline(pipeline, catalog), Services(), registry, catalog, max_concurrency).plan(given)
@@ -233,7 +233,7 @@ def find_pipeline(pipeline: Any, catalog: Mapping[str, Pipeline] | None = None) 
 
 @dataclass(frozen=True)
 class _Setup:
-    """A pipeline, and what its runs need besides their parameters."""
+    """A pipeline, with the settings of its runs besides their parameters."""
 
     found: LoadedPipeline
     services: Services
@@ -271,7 +271,7 @@ class _Setup:
         )
 
     def recorder(self, given: Mapping[str, Any]) -> Start:
-        """What has a run written down, if there is a store."""
+        """The recorder of a run, if there is a store."""
 
         def start(prepared: Prepared, flow_run_id: str | None) -> Prepared:
             if self.store is None:
@@ -287,7 +287,7 @@ class _Setup:
 
 
 def check_fields(plan: Plan, fields: Mapping[str, Any]) -> None:
-    """Refuse fields that nobody reads: they are misspelt parameters.
+    """Refuse fields that no step reads: they are misspelt parameters.
 
     Raises:
         InvalidParameters: there are such; a pipeline that declares no parameters and reads the context may read any.

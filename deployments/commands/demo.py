@@ -101,7 +101,7 @@ def _show_summary(console: Console, result: RunResult, counts: dict[str, int], a
     table.add_row("work of all steps added up", f"{result.busy_seconds:.1f} s")
     table.add_row("saved by running in parallel, at most", f"{result.time_saved:.1f} s")
     if answers:
-        table.add_row("a question, at the median", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")
+        table.add_row("time per question (median)", f"{median(a['seconds'] for a in answers) * 1000:.0f} ms")
     console.print()
     console.print(table)
     # The sum does not measure a run in order: a step that waits for a processor counts that as its own time.

@@ -31,14 +31,18 @@ def deploy(
         typer.Option(
             "--work-pool",
             metavar="POOL",
-            help=f"The pool whose workers run them, created if missing. Default: as they are, new ones in {WORK_POOL}.",
+            help="The pool whose workers run them, created if missing. Default: each deployment "
+            f"keeps its pool, new ones go to {WORK_POOL}.",
         ),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove our deployments whose pipelines are no longer in the catalog.")
+        bool,
+        typer.Option(
+            "--prune", help="Remove deployments of this project whose pipelines are no longer in the catalog."
+        ),
     ] = False,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Change deployments of another project or clone, which are ours then.")
+        bool, typer.Option("--take-over", help="Take over deployments that belong to another project or clone.")
     ] = False,
     with_folders: Annotated[
         bool,

@@ -53,7 +53,7 @@ _LEAST_FREE_BYTES = 1_000_000_000
 def doctor(
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Put right what crashes left: runs without a process, here and in Prefect."),
+        typer.Option("--repair", help="Repair the traces of crashes: runs without a process, here and in Prefect."),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -175,7 +175,7 @@ def _run_store(settings: Settings) -> Iterator[Finding]:
     shown = make_url(settings.run_store_url).render_as_string(hide_password=True)
     yield Finding("run store", "ok", f"{shown}; last run: {last[0].run_id if last else 'none yet'}")
     if not shown.startswith("sqlite") and settings.run_store_key is None:
-        text = "BRAID_RUN_STORE_KEY is not set: results that other machines or containers kept are made again"
+        text = "BRAID_RUN_STORE_KEY is not set: results kept by other machines or containers cannot be reused"
         yield Finding("run store", "note", text)
 
 
@@ -217,7 +217,7 @@ def _vector_extension(url: str) -> Finding:
         return Finding("indexes", "ok", f"pgvector {installed}")
     if available is not None:
         return Finding(
-            "indexes", "note", f"pgvector {available} is there; the first index does CREATE EXTENSION vector"
+            "indexes", "note", f"pgvector {available} is available; the first index runs CREATE EXTENSION vector"
         )
     return Finding(
         "indexes",
@@ -237,7 +237,7 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
     if "://" not in root and not _can_be_written(Path(root)):
         yield Finding("artifacts", "error", f"{root} cannot be written; set BRAID_ARTIFACTS_URL or BRAID_HOME")
     else:
-        yield Finding("artifacts", "ok", f"{root}{'' if there else ' (not there yet)'}")
+        yield Finding("artifacts", "ok", f"{root}{'' if there else ' (does not exist yet)'}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -292,7 +292,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     if not os.access(home, os.W_OK):
         yield Finding("disk", "error", f"{home} cannot be written; set BRAID_HOME to a folder that can")
     if open_to_others(home) or open_to_others(home / "run-store.key"):
-        text = f"others may read {home}, which has documents and kept results; chmod -R go-rwx {home}"
+        text = f"others may read {home}, which holds documents and kept results; chmod -R go-rwx {home}"
         yield Finding("disk", "warning", text)
     free = shutil.disk_usage(home).free
     text = f"{free / 1e9:.1f} GB free at {home}"

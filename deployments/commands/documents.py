@@ -26,7 +26,7 @@ from flows.storage import Storage
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 _STYLE = {"processed": "green", "failed": "bold red", "pending": "cyan", "processing": "cyan"} | STATUS_STYLE
-_BY = "By name, a unique end of the name, URI or id."
+_BY = "The document: its name, a unique ending of the name, its URI or its id."
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT]...", help=_BY)]
 StatusOption = Annotated[
     str | None,
@@ -110,7 +110,7 @@ def list_documents(
 def status(
     index: IndexOption = "default",
     left_out: Annotated[
-        bool, typer.Option("--left-out", help="Name the objects that the sources leave out, with the reasons.")
+        bool, typer.Option("--left-out", help="List the objects that the sources leave out, with the reasons.")
     ] = False,
     rule: Annotated[
         str | None, typer.Option(metavar="RULE", help="With --left-out: of this rule only, for example format.")
@@ -226,7 +226,7 @@ def delete(
         found = opened.find(documents)
         if not yes:
             if json_output:
-                raise InvalidSettings("nothing is deleted without --yes when --json is given")
+                raise InvalidSettings("with --json, deleting needs --yes")
             typer.confirm(f"Delete {len(found)} documents from the index {index!r}?", abort=True, err=True)
         removed = opened.delete(found)
     storage = Storage(settings.storage_options)

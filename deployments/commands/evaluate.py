@@ -21,15 +21,23 @@ MEASURES = ("ndcg@10", "recall@10", "recall@100", "mrr")
 
 @reported
 def evaluate(
-    queries: Annotated[Path, typer.Option("--queries", help="JSON lines (_id, text) or lines of id, tab, question.")],
+    queries: Annotated[
+        Path, typer.Option("--queries", help="The questions: JSON lines (_id, text), or lines of id, tab, question.")
+    ],
     qrels: Annotated[
-        Path, typer.Option("--qrels", help="Judgements: TREC's (query 0 document gain) or query, document, gain.")
+        Path,
+        typer.Option(
+            "--qrels", help="The judgements: lines of TREC (query 0 document gain), or of query, document, gain."
+        ),
     ],
     index: IndexOption = "default",
     rerank: Annotated[bool, typer.Option("--rerank", help="Also with the reranker, which is slow.")] = False,
     at_least: Annotated[
         list[str] | None,
-        typer.Option(metavar="MEASURE=VALUE", help="Exit code 1 if the best search has less: ndcg@10=0.6; repeatable."),
+        typer.Option(
+            metavar="MEASURE=VALUE",
+            help="End with exit code 1 if the best search scores lower: ndcg@10=0.6; may be repeated.",
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:

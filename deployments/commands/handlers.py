@@ -19,7 +19,7 @@ def handlers(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show one handler in full.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """List the handlers that steps can name, or show one: what it reads, writes, changes, and its options.
+    """List the handlers that steps can name, or show one: its reads, writes, effects and options.
 
     Examples:
 

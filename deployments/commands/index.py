@@ -40,7 +40,7 @@ def list_indexes(json_output: JsonOption = False) -> None:
     names = index_names(settings)
     if names is None:
         raise InvalidSettings(
-            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, where they end with their process"
+            "indexes cannot be listed: BRAID_INDEX_URL keeps them in memory, so they end with their process"
         )
     found: list[dict[str, Any]] = []
     unusable: dict[str, str] = {}
@@ -78,12 +78,17 @@ def copy(
     original: Annotated[
         str,
         typer.Argument(
-            metavar="FROM", help="An index by name, or by URL in another place.", autocompletion=complete_indexes
+            metavar="FROM",
+            help="The index to copy: its name, or its URL if it is elsewhere.",
+            autocompletion=complete_indexes,
         ),
     ],
     target: Annotated[str, typer.Argument(metavar="TO", help="By name or URL; created if missing.")],
     add: Annotated[
-        bool, typer.Option("--add", help="Copy into an index that has documents; the same are replaced.")
+        bool,
+        typer.Option(
+            "--add", help="Copy into an index that has documents already; documents that both have are replaced."
+        ),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -169,7 +174,7 @@ def delete(
         documents = store.statistics()["documents"]
     if not yes:
         if json_output:
-            raise InvalidSettings(f"the index {name!r} is not deleted without --yes when --json is given")
+            raise InvalidSettings(f"the index {name!r} is not deleted: with --json, this needs --yes")
         typer.confirm(f"Delete the index {name!r} with {documents} documents?", abort=True, err=True)
     remove_index(settings, name)
     if json_output:
@@ -184,7 +189,7 @@ def fingerprint(
     name: Annotated[
         str,
         typer.Argument(
-            help="By name, or by URL in another place.",
+            help="The index: its name, or its URL if it is elsewhere.",
             autocompletion=complete_indexes,
         ),
     ],

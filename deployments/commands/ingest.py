@@ -25,7 +25,8 @@ def ingest(
     ],
     index: IndexOption = "default",
     pattern: Annotated[
-        str | None, typer.Option(help="Which files, as a glob: '**/*.pdf' are all PDFs, in folders too.")
+        str | None,
+        typer.Option(help="The files to ingest, as a glob: '**/*.pdf' matches all PDFs, also in subfolders."),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Files to leave out besides hidden ones, as a glob; may be repeated.")
@@ -55,7 +56,11 @@ def ingest(
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Fail for files left out by format, size, permission or name; ingest the rest."),
+        typer.Option(
+            "--strict",
+            help="End with a failure if a file is left out by format, size, "
+            "permission or name; the others are ingested.",
+        ),
     ] = False,
     shards: Annotated[
         int | None,

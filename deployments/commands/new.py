@@ -66,7 +66,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="In lower case
 @reported
 def new_pipeline(
     name: NameArgument,
-    folder: Annotated[Path, typer.Option(help="Where it goes; name it in BRAID_PIPELINES_DIRS.")] = Path("pipelines"),
+    folder: Annotated[Path, typer.Option(help="The folder for the file; BRAID_PIPELINES_DIRS must list it.")] = Path(
+        "pipelines"
+    ),
 ) -> None:
     """Write a pipeline to begin with: FOLDER/NAME.yaml."""
     path = folder / f"{_checked(name)}.yaml"
@@ -77,10 +79,10 @@ def new_pipeline(
 @reported
 def new_handler(
     name: NameArgument,
-    folder: Annotated[Path, typer.Option(help="A package of yours; name it in BRAID_HANDLER_MODULES.")] = Path(
-        "handlers"
-    ),
-    tests: Annotated[Path, typer.Option(help="Where its test goes.")] = Path("tests/unit/handlers"),
+    folder: Annotated[
+        Path, typer.Option(help="The package for the handler; BRAID_HANDLER_MODULES must list it.")
+    ] = Path("handlers"),
+    tests: Annotated[Path, typer.Option(help="The folder for its test.")] = Path("tests/unit/handlers"),
 ) -> None:
     """Write a handler to begin with, and its test: FOLDER/NAME.py and TESTS/test_NAME.py."""
     module = ".".join([*(part for part in folder.parts if part not in (".", "/")), _checked(name)])
@@ -121,7 +123,7 @@ def _write(files: dict[Path, str]) -> None:
     """
     for path in files:
         if path.exists():
-            raise OrchestrationError(f"{path} is there already; choose another name, or remove it")
+            raise OrchestrationError(f"{path} exists already; choose another name, or remove it")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

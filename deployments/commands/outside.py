@@ -1,7 +1,7 @@
 """The services outside this process that `braid doctor` calls: models, databases, places in S3, and clusters.
 
-All are called at the same time. One that gives no answer in time is a finding, and takes no longer than that time.
-Nothing that is called costs money or changes anything: models are listed, databases are asked for the number 1.
+All are called at the same time. A service that does not answer in time is a finding, and takes no longer than that
+time. The calls cost no money and change nothing: models are listed, databases are asked for the number 1.
 """
 
 import threading

@@ -31,7 +31,7 @@ def plan(
     as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart instead.")] = False,
     diff: Annotated[
         str | None,
-        typer.Option("--diff", metavar="OTHER", help="Show instead the differences to OTHER, a name or file."),
+        typer.Option("--diff", metavar="OTHER", help="Show the differences to OTHER, a name or a file, instead."),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:

@@ -53,9 +53,9 @@ def replay(
         prepared.context.services.close()
     outcome = replayed.outcome
     verdict = (
-        "it had not succeeded then"
+        "the step had not succeeded in that run"
         if replayed.recorded is None
-        else ("it wrote the same as then" if replayed.same else "it wrote something else than then")
+        else ("it wrote the same as in that run" if replayed.same else "it wrote something else than in that run")
     )
     if json_output:
         emit(

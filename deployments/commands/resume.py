@@ -36,7 +36,10 @@ def resume(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run finished steps again that no longer fit the changed pipeline.")
+        bool,
+        typer.Option(
+            "--force", help="Continue also if the pipeline has changed; finished steps that no longer fit it run again."
+        ),
     ] = False,
     max_workers: WorkersOption = None,
     budget: BudgetOption = None,
@@ -86,7 +89,7 @@ def resume(
         force=force,
     )
     if not json_output:
-        stderr().print(f"Going on from run {earlier.run_id} ({earlier.status}) …", style="dim")
+        stderr().print(f"Continuing run {earlier.run_id} ({earlier.status}) …", style="dim")
     result = run_watched(request, settings=settings, catalog=catalog, quiet=json_output)
     if json_output:
         emit(result_json(result, index=request.index) | {"resumed_from": earlier.run_id})

@@ -75,7 +75,7 @@ def run(
         raise InvalidParameters("--wait needs --deployed; without --deployed, the command always waits for the run")
     if deployed and task_runner is not None:
         raise InvalidParameters(
-            "--task-runner cannot be combined with --deployed, where BRAID_TASK_RUNNER of the worker counts"
+            "--task-runner cannot be combined with --deployed, which uses BRAID_TASK_RUNNER of the worker"
         )
     settings = load_settings()
     catalog = load_catalog(settings)

@@ -25,12 +25,12 @@ def runs(
     context: typer.Context,
     pipeline: Annotated[str | None, typer.Option(help="Only runs of this pipeline.")] = None,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help=f"Only runs that ended so: {', '.join(STATUSES)}.")
+        str | None, typer.Option(metavar="STATUS", help=f"Only runs with this status: {', '.join(STATUSES)}.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only runs that started since then: 2026-11-21, or 36h, 7d ago.")
+        str | None, typer.Option(metavar="TIME", help="Only runs that started since: 2026-11-21, or 36h or 7d ago.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="The number of runs, newest first.")] = 20,
     json_output: JsonOption = False,
 ) -> None:
     """List runs, the newest first; `braid runs show RUN` shows one with every step.
@@ -86,5 +86,5 @@ def read_moment(text: str) -> float:
     try:
         return datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError:
-        message = f"{text!r} is no time; write 2026-11-21, 2026-11-21T05:00, or how long ago: 30m, 36h, 7d, 2w"
+        message = f"{text!r} is not a time; write 2026-11-21, 2026-11-21T05:00, or how long ago: 30m, 36h, 7d, 2w"
         raise InvalidParameters(message) from None

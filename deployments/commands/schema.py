@@ -14,7 +14,7 @@ from flows.author import REGISTRY
 def schema(
     dialect: Annotated[
         Literal["native", "hpd", "chain", "data", "stages"],
-        typer.Option(help="Of files in Braid's own form, or in that of another system."),
+        typer.Option(help="The form of the files: Braid's own, or that of another system."),
     ] = "native",
     json_output: JsonOption = False,
 ) -> None:

@@ -20,7 +20,7 @@ TagOption = Annotated[
         "--tag",
         "-t",
         metavar="NAME=VALUE",
-        help="Only documents with this tag. The same name again: either value; another name: both.",
+        help="Only documents with this tag. If repeated: any value of the same name, all of different names.",
     ),
 ]
 MultiQueryOption = Annotated[bool, typer.Option("--multi-query", help="Let a language model reword the question too.")]
@@ -28,7 +28,7 @@ HydeOption = Annotated[
     bool, typer.Option("--hyde", help="Let a language model invent an answer, and also search for passages near it.")
 ]
 
-LocalOption = Annotated[bool, typer.Option("--local", help="Search in this process, also if `braid serve` runs.")]
+LocalOption = Annotated[bool, typer.Option("--local", help="Search in this process, even if `braid serve` runs.")]
 
 
 @reported

@@ -118,7 +118,7 @@ def try_source(name: NameArgument, json_output: JsonOption = False) -> None:
 
 
 def _tried(settings: Settings, source: NamedSource, *, shown: int) -> dict[str, Any]:
-    """What the first page of a source says, and the size of the first document; or why it cannot be used."""
+    """The listing of a source's first page, and the size of the first document; or the reason why it cannot be used."""
     from flows.storage import EVERYTHING, glob_filter
     from handlers.sources import Listed
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: the run is stopped, and what had finished is kept."""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: the run is stopped, and finished steps are kept."""
 
 import signal
 from types import FrameType

@@ -21,20 +21,28 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 @reported
 def add(
-    name: Annotated[str, typer.Argument(help="Whom it is for.")],
+    name: Annotated[str, typer.Argument(help="A name for the token, such as that of its user.")],
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", "-t", metavar="NAME=VALUE", help="It sees documents with this tag; may be repeated."),
+        typer.Option(
+            "--tag", "-t", metavar="NAME=VALUE", help="The token sees documents with this tag; may be repeated."
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="It sees all documents, runs and metrics.")] = False,
-    ingest: Annotated[bool, typer.Option("--ingest", help="It may start ingestions and other pipelines too.")] = False,
-    days: Annotated[float | None, typer.Option(min=0, metavar="N", help="It is valid for so many days.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="The token sees all documents, runs and metrics.")
+    ] = False,
+    ingest: Annotated[
+        bool, typer.Option("--ingest", help="The token may start ingestions and other pipelines too.")
+    ] = False,
+    days: Annotated[
+        float | None, typer.Option(min=0, metavar="N", help="The number of days for which it is valid.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Make a token and print it; it is not kept, only its hash is.
+    """Make a token and print it; only its hash is kept.
 
-    With the same tag several times, either value is enough; with several tags, a document needs all of them. A document
-    without such tags does not exist for this token. Once there is a token, nobody gets in without one.
+    With the same tag several times, any of the values is enough; with several tags, a document needs all of them. All
+    other documents do not exist for this token. Once there is a token, every caller needs one.
 
     Examples:
 
@@ -43,7 +51,9 @@ def add(
       braid tokens add nightly --everything --ingest --days 90
     """
     if bool(tag) == everything:
-        raise InvalidSettings("say what the token sees: --tag NAME=VALUE for some documents, or --everything")
+        raise InvalidSettings(
+            "choose the documents that the token sees: --tag NAME=VALUE for some documents, or --everything"
+        )
     file = _token_file()
     secret = file.add(name, tags=read_tags(tag) if tag else None, may_ingest=ingest, days=days)
     if json_output:
@@ -51,13 +61,13 @@ def add(
         emit({**_json(made), "token": secret})
         return
     stdout().print(secret, markup=False)
-    stderr().print("It is shown this once. Send it as `Authorization: Bearer …`, or sign in with it.", style="dim")
+    stderr().print("It is shown only this once. Send it as `Authorization: Bearer …`, or sign in with it.", style="dim")
 
 
 @app.command("list")
 @reported
 def list_tokens(json_output: JsonOption = False) -> None:
-    """List the tokens: what each sees and may do, and whether it is still valid.
+    """List the tokens: the documents that each sees, its rights, and whether it is still valid.
 
     Examples:
 
@@ -68,7 +78,7 @@ def list_tokens(json_output: JsonOption = False) -> None:
         emit({"tokens": [_json(each) for each in found]})
         return
     if not found:
-        stdout().print("No tokens: `braid serve` answers everybody on this machine, and listens to nobody else.")
+        stdout().print("No tokens: `braid serve` answers everybody on this machine, and no other machine.")
         return
     table = plain_table("id", "name", "sees", "may ingest", "made", "expires", "state")
     for each in found:
@@ -90,7 +100,7 @@ def list_tokens(json_output: JsonOption = False) -> None:
 def revoke(
     token: Annotated[str, typer.Argument(metavar="ID|NAME", help="Which token.")], json_output: JsonOption = False
 ) -> None:
-    """Make a token useless, at once, also for servers that run.
+    """Make a token invalid at once, also on servers that are running.
 
     Examples:
 

@@ -24,20 +24,29 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 @reported
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, metavar="PORT", help=f"Default: {PORT}, or another if it is taken.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help=f"Port of the Prefect server. Default: {PORT}, or another if it is taken.",
+        ),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Flow runs at once on this machine.")] = 4,
     serve_port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, metavar="PORT", help=f"Of the search page; default: {SERVE_PORT}, or another if taken."
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help=f"Port of the search page. Default: {SERVE_PORT}, or another if it is taken.",
         ),
     ] = None,
 ) -> None:
     """Start a Prefect server, deploy every pipeline, start a worker and the search page; Ctrl-C stops all of it.
 
-    What ends by itself is started again; what ends again and again is given up, with exit code 1. What a crash left is
-    put right, at the start and while it runs.
+    A program that ends by itself is started again; if it keeps ending, `braid up` gives it up, with exit code 1. The
+    traces of crashes are repaired, at the start and while it runs.
 
     Everything is on 127.0.0.1. The state is in the folder `server` below BRAID_HOME: the next `braid up` finds runs,
     schedules and artifacts again. Other commands (`braid deploy`, `braid run --deployed`) find this server.
@@ -81,7 +90,7 @@ def up(
 
 
 def _programs(server: LocalServer, runs: int) -> list[Program]:
-    """What is kept running; the search page stays at its address."""
+    """The programs to keep running; the search page stays at its address."""
 
     def service() -> Running:
         return server.start_service(int((server.state.service or "").rpartition(":")[2]))

@@ -31,7 +31,9 @@ def validate(
             autocompletion=complete_pipelines,
         ),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="For people, or for machines.")] = "text",
+    form: Annotated[
+        Form, typer.Option("--format", "-f", help="The form of the output, for people or for machines.")
+    ] = "text",
     json_output: JsonOption = False,
 ) -> None:
     """Check pipelines of any dialect: keys, types, handlers, options, and whether every step can read what it needs.

@@ -22,16 +22,18 @@ Ingest = Callable[[NamedSource], Awaitable[None]]
 
 @reported
 def watch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sources; by default, all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of the sources. Default: all.")
+    ] = None,
     every: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="How often places without events are listed.")
+        float, typer.Option(min=1, metavar="SECONDS", help="How often sources that send no events are listed.")
     ] = 60.0,
     engine: EngineOption = "inline",
 ) -> None:
     """Ingest the sources of sources.yaml now, and again as soon as something in them changes, until Ctrl-C.
 
     Folders report changes by themselves (pip install 'braid-pipelines[watch]'); all other places are listed again
-    after --every seconds, which costs nothing for what is unchanged.
+    after --every seconds, which is cheap where nothing has changed.
 
     Examples:
 
@@ -54,7 +56,7 @@ def watch(
 
 
 def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
-    """Ingest a source; what another watcher of this machine is ingesting already is left to it."""
+    """Ingest a source, unless another watcher of this machine is ingesting it already."""
     locks = settings.home.absolute() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     try:

@@ -82,7 +82,7 @@ def prepare(
 def refuse_missing_index(request: Request, *, settings: Settings, catalog: Catalog) -> None:
     """Refuse a run that another process will make, if its steps search an index that is not there.
 
-    A pipeline that cannot be planned here is left to that process, which may know handlers that this one does not.
+    A pipeline that cannot be planned here is left to that process, which may know more handlers.
 
     Raises:
         MissingIndex: steps search the index, which does not exist and is written by no step.

@@ -18,7 +18,7 @@ TaskRunner: TypeAlias = Literal["threads", "dask", "ray"]
 
 @dataclass(frozen=True)
 class Request:
-    """One run as a command, a form or a Python call asks for it; the settings fill in what it leaves open."""
+    """One run as a command, a form or a Python call asks for it; the settings fill in the rest."""
 
     loaded: LoadedPipeline
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])

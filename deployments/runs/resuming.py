@@ -31,8 +31,8 @@ def find_run(run: str, settings: Settings) -> "RunRecord":
 def request_to_resume(record: "RunRecord", *, catalog: Catalog, given: Mapping[str, Any]) -> Request:
     """The request that continues a run on its index; `given` are parameters that replace those it had.
 
-    The pipeline is read again from its file, so that what was mended there counts. If the file is gone, the pipeline
-    that was recorded serves.
+    The pipeline is read again from its file, so that corrections made there count. If the file is gone, the recorded
+    pipeline is used.
 
     Raises:
         InvalidParameters: the run had secrets, which are not recorded; they must be given again.

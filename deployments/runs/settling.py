@@ -20,7 +20,7 @@ def settling(plan: Plan) -> Callable[[RunResult], None]:
         try:
             _settle(plan, result)
         except Exception:  # the run has ended as it has ended
-            logger.exception("%s: its balance could not be noted", result.run_id)
+            logger.exception("%s: its balance could not be recorded", result.run_id)
 
     return settle_run
 
@@ -34,11 +34,12 @@ def balance_page(result: RunResult) -> list[tuple[str, str, str]]:
 
     balance = Balance.from_json(values)
     store = result.context.services["index_store"]
-    return [("balance", "What became of every object of the source", balance_markdown(balance, store, named=_NAMED))]
+    return [("balance", "The outcome of every object of the source", balance_markdown(balance, store, named=_NAMED))]
 
 
 def ingestion_summary(result: RunResult) -> str:
-    """What became of the documents of a run, and how many passages the index has; empty if it has no balance."""
+    """One line on the outcomes of a run's documents, and the number of passages in the index; empty if the run has no
+    balance."""
     values = result.context.data.get("balance")
     if not values:
         return ""

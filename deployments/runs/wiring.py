@@ -169,7 +169,7 @@ def _make_sources(settings: Settings) -> Any:
 
 
 def make_secrets() -> Any:
-    """What looks up secrets by reference: `env:NAME`, `prefect:NAME`."""
+    """The function that looks up secrets by reference: `env:NAME`, `prefect:NAME`."""
     from handlers.secrets import Secrets
 
     return Secrets({"prefect": _secret_block})

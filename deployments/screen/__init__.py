@@ -1,4 +1,4 @@
-"""What people see in a terminal: plans, progress, results, recorded runs, hits and documents."""
+"""Everything shown in a terminal: plans, progress, results, recorded runs, hits and documents."""
 
 from deployments.screen.balances import balance_table
 from deployments.screen.documents import DocumentEntry, DocumentTable

@@ -1,4 +1,4 @@
-"""What became of every object of a source: as a table, and as a line per rule by which objects were left out."""
+"""The outcome of every object of a source: as a table, and as a line per rule by which objects were left out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _DETAILS = {
 
 
 def balance_table(balances: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A row per source; below it, what was left out by which rule, and parts of the counts."""
+    """A row per source; below it, the objects left out per rule, and parts of the counts."""
     table = plain_table("source", *_COLUMNS, right=_COLUMNS, overflow="fold")
     for each in balances:
         left_out: Mapping[str, int] = each["left_out"]
@@ -38,4 +38,4 @@ def _notes(balance: Mapping[str, Any]) -> list[str]:
     details = ", ".join(f"{parts[name]:,} {words}" for name, words in _DETAILS.items() if parts.get(name))
     lines = [f"left out: {left_out}"] if left_out else []
     lines += [f"of these: {details}"] if details else []
-    return lines if balance["exact"] else [*lines, "these do not add up, which is a fault of Braid: please report it"]
+    return lines if balance["exact"] else [*lines, "these do not add up, which is a bug of Braid: please report it"]

@@ -12,7 +12,7 @@ from deployments.screen.tables import plain_table
 from flows.author import RunResult
 
 RETRIEVERS = ("vector", "keyword", "graph", "multi_query", "hyde")
-_NOTHING_FOUND = "Nothing found: no word of the question occurs in the documents, and none is near to it in meaning."
+_NOTHING_FOUND = "Nothing found: the documents contain no word of the question, and nothing close to it in meaning."
 _NEAREST = 10
 
 
@@ -101,9 +101,8 @@ def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
     """
     from handlers.retrieval import shared_ranks
 
-    listed = {
-        name: {hit.id: hit.score for hit in data[f"{name}_hits"]} for name in RETRIEVERS if f"{name}_hits" in data
-    }
+    found = {name: data[f"{name}_hits"] for name in RETRIEVERS if f"{name}_hits" in data}
+    listed = {name: {hit.id: hit.score for hit in hits} for name, hits in found.items()}
     if data.get("token_scores"):
         listed["token"] = dict(data["token_scores"])
     ranks = {

@@ -49,7 +49,7 @@ def read_runs(
 ) -> "list[RunRecord]":
     """The newest runs, each with its cost so far, which is known of running and crashed ones, too.
 
-    A run whose process is gone has crashed, whatever the store still says.
+    A run whose process is gone has crashed, even if the store still has another status.
     """
     found = store.recent(pipeline=pipeline, status=status, since=since, limit=limit)
     if status == "crashed":
@@ -130,12 +130,12 @@ def run_tables(run: RecordedRun) -> RenderableType:
     if record.resumed_from is not None:
         lines.append(Text(f"It continues run {record.resumed_from}; steps taken over from there are marked."))
     if run.related:
-        lines.append(Text(f"Runs that continue each other with it: {', '.join(run.related)}", "dim"))
+        lines.append(Text(f"Other runs of its chain (they resume each other): {', '.join(run.related)}", "dim"))
     lines += [Text(f"  {name}: {value}") for name, value in record.parameters.items()]
     if run.going:
         lines.append(_running_table(run, "Running" if record.status == "running" else "When it ended"))
     elif record.status == "running":
-        lines.append(Text("Nothing of it is running at the moment."))
+        lines.append(Text("None of its steps is running."))
     if record.status in _WITHOUT_RESULT:
         lines.append(Text(f"{_WITHOUT_RESULT[record.status]} {how_to_resume(record.run_id)}.", "yellow"))
     lines += [_outcome_table(run.outcomes), *_failed_attempts(run.attempts)]

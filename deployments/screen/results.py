@@ -97,7 +97,7 @@ def failure_tables(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     report = error_report(outcomes)
     if not report.summary:
         return []
-    table = plain_table("count", "cause", "where", "again?", "what to do", right=("count",), overflow="fold")
+    table = plain_table("count", "cause", "where", "again?", "advice", right=("count",), overflow="fold")
     for cause in report.causes:
         set_aside = cause.kind == "set aside"
         example = f"{cause.example_item}: {cause.example}" if set_aside else cause.example

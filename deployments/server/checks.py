@@ -56,7 +56,7 @@ def clock(server: float, before: float, after: float) -> Finding:
         return Finding(TOPIC, "ok", "its clock agrees with ours")
     text = (
         f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours: schedules, leases of limits and "
-        "signs of life go wrong; set both by NTP"
+        "heartbeats go wrong; set both by NTP"
     )
     return Finding(TOPIC, "error" if abs(skew) > 60 else "warning", text)
 
@@ -75,7 +75,9 @@ def version(ours: str, theirs: str) -> Finding:
     mine, other = ([int(part) if part.isdigit() else 0 for part in text.split(".")[:2]] for text in (ours, theirs))
     text = f"the server is version {theirs}, the client {ours}"
     if mine[0] != other[0]:
-        return Finding(TOPIC, "error", f"{text}: they do not fit; pip install 'prefect=={theirs}' here, or update it")
+        return Finding(
+            TOPIC, "error", f"{text}: they do not fit together; pip install 'prefect=={theirs}' here, or update it"
+        )
     if mine > other:
         return Finding(TOPIC, "warning", f"{text}: update the server first, it must not be older than its clients")
     return Finding(TOPIC, "note", text)
@@ -84,7 +86,10 @@ def version(ours: str, theirs: str) -> Finding:
 async def _pools(client: "PrefectClient") -> list[Finding]:
     pools = [pool for pool in await client.read_work_pools() if pool.type != "prefect:managed"]
     if not pools:
-        text = "no work pool: deployed pipelines cannot run; `braid deploy` makes one, `braid up` also a worker"
+        text = (
+            "no work pool: deployed pipelines cannot run; `braid deploy` creates "
+            "one, and `braid up` also starts a worker"
+        )
         return [Finding(TOPIC, "note", text)]
     found: list[Finding] = []
     for pool in pools:
@@ -119,7 +124,7 @@ async def _limits(client: "PrefectClient", settings: Settings) -> list[Finding]:
     for name, most in wanted.items():
         limit = known.get(name)
         if limit is None:
-            text = f"the limit {name} is not there; `braid deploy`, or the first run that uses it, makes it"
+            text = f"the limit {name} does not exist yet; `braid deploy`, or the first run that uses it, creates it"
             found.append(Finding(TOPIC, "note", text))
         elif limit.limit != most or not limit.active:
             now = f"{limit.limit}{'' if limit.active else ', switched off'}"

@@ -54,7 +54,7 @@ def connect(settings: Settings) -> str:
 
 
 def server_trouble(error: Exception) -> str | None:
-    """What a server answered, or that it did not, in one line; None for an error of another kind."""
+    """A server's answer, or the fact that it did not answer, in one line; None for an error of another kind."""
     if not any(each.__module__.partition(".")[0] == "httpx" for each in type(error).__mro__):
         return None
     import httpx
@@ -67,7 +67,7 @@ def server_trouble(error: Exception) -> str | None:
         return f"{url} answers {code}: {detail}" + ("; it is busy, try again" if code in _BUSY else "")
     request = getattr(error, "_request", None)
     where = f"{request.url} does not answer" if request is not None else "a server does not answer"
-    return f"{where} ({error or type(error).__name__}); is it running? `braid doctor` looks"
+    return f"{where} ({error or type(error).__name__}); is it running? `braid doctor` checks it"
 
 
 def _ask(url: str, headers: dict[str, str]) -> "httpx.Response":

@@ -19,7 +19,11 @@ POLICY = Control(
     "ended (all_or_nothing, the default), at once (fail_fast), or goes on with those that succeeded (best_effort).",
 )
 DRY_RUN = Control(
-    "dry_run", bool, "Only show the plan as an artifact: what would run, and every limit.", False, title="Plan only"
+    "dry_run",
+    bool,
+    "Only write the plan as an artifact: the steps that would run, and every limit.",
+    False,
+    title="Plan only",
 )
 RESUME_FROM = Control(
     "resume_from",

@@ -1,4 +1,4 @@
-"""While `braid up` runs: what crashes left is put right from time to time, in a thread of its own."""
+"""While `braid up` runs: the traces of crashes are repaired from time to time, in a separate thread."""
 
 import asyncio
 import threading
@@ -44,7 +44,7 @@ class Keeper:
             try:
                 found = self.reconcile()
             except Exception as error:  # the server is away, the disk is full: the next round finds what is left
-                trouble = f"runs could not be looked after: {type(error).__name__}: {str(error).splitlines()[0:1]}"
+                trouble = f"the upkeep of runs failed: {type(error).__name__}: {str(error).splitlines()[0:1]}"
                 if trouble != self._trouble:
                     self._trouble = trouble
                     self._say(trouble)

@@ -32,7 +32,7 @@ TOPIC = "runs"
 _FIRST, _PLAN = f"braid-{RUN_PAGE}", "braid-plan"
 _DAY_S, _AT_ONCE = 86_400.0, 20
 """Older runs are left as they are; the others follow the next time."""
-_REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of the run was gone here"}
+_REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of the run ended here"}
 
 
 async def write_missing_pages(
@@ -73,7 +73,9 @@ async def write_missing_pages(
                     flow_run_id=flow_run,
                 )
             )
-        found.append(Finding(TOPIC, "ok", f"{record.run_id}: its pages were written, since the run could not do it"))
+        found.append(
+            Finding(TOPIC, "ok", f"{record.run_id}: its pages were written here, because the run could not write them")
+        )
     return found
 
 
@@ -99,7 +101,9 @@ def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> tuple[Pa
     except Exception as error:  # a page must not keep the others from being written
         logger.warning("run %s: its pages could not be made: %s", record.run_id, error)
         text = f"The run {record.status}. `braid runs show {record.run_id}` shows every step that ended."
-        return Page(RUN_PAGE, "What came of the run", text), [Page("outcomes", "How every step ended", text)]
+        return Page(RUN_PAGE, "The result of the run, at a glance", text), [
+            Page("outcomes", "The outcome of every step", text)
+        ]
 
 
 def _result(record: "RunRecord", store: "RunStore") -> RunResult:

@@ -22,7 +22,7 @@ from flows.storage import private_folder, write_durably
 HOST = "127.0.0.1"
 PORT = 4200
 SIGNS_OF_LIFE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-"""Heartbeats of flow runs: without them nobody notices a run whose process is gone."""
+"""Heartbeats of flow runs: only by them is a run noticed whose process is gone."""
 _START_S = 120.0
 """For the server to answer."""
 _TAIL_LINES = 15
@@ -105,7 +105,7 @@ class LocalServer:
         known = read_state(self.folder)
         if known is not None and known.owner.process is not None and known.owner.pid != os.getpid():
             raise OrchestrationError(
-                f"it runs already: {known.ui} (process {known.owner.pid}); stop it there with Ctrl-C, "
+                f"the server runs already: {known.ui} (process {known.owner.pid}); stop it there with Ctrl-C, "
                 f"or with `kill {known.owner.pid}`"
             )
         self.leftovers = self._end_leftovers(known)
@@ -131,7 +131,7 @@ class LocalServer:
             if self.answers():
                 return server
             time.sleep(0.2)
-        raise OrchestrationError(f"the Prefect server did not come up; {self.log_end('server')}")
+        raise OrchestrationError(f"the Prefect server did not start; {self.log_end('server')}")
 
     def launch_server(self) -> "subprocess.Popen[bytes]":
         """Start the server, and do not wait until it answers."""

@@ -1,7 +1,6 @@
-"""Automations that tell somebody: a run failed, was partial, is late, crashed, or has used its budget.
-
-`BRAID_NOTIFY` names the block of Prefect that is told, for example `slack-webhook/ops`; `braid deploy` makes the
-automations and keeps them as they should be. One that was switched off in the UI stays off.
+"""Automations that send a notification: a run failed, was partial, is late, crashed, or has used its budget.
+`BRAID_NOTIFY` names the notification block of Prefect, for example `slack-webhook/ops`; `braid deploy` makes the
+automations and keeps them as they should be. An automation that was switched off in the UI stays off.
 """
 
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ _PAYLOAD = (
 async def install_notices(
     client: PrefectClient, block: str, *, tag: str = TAG, dry_run: bool = False
 ) -> list[tuple[Literal["create", "update"], str]]:
-    """Create or update the automations that tell a block, given as `TYPE/NAME`; returns what was needed, by name.
+    """Create or update the automations that notify a block, given as `TYPE/NAME`; return the changes by name.
 
     Raises:
         InvalidSettings: the server has no such block.
@@ -66,7 +65,7 @@ async def _read_block(client: PrefectClient, block: str) -> BlockDocument:
         return await client.read_block_document_by_name(name, kind)
     except ObjectNotFound as error:
         raise InvalidSettings(
-            f"BRAID_NOTIFY names the block {block}, which the Prefect server does not have; make it in the UI "
+            f"BRAID_NOTIFY names the block {block}, which the Prefect server does not have; create it in the UI "
             "(Blocks), or as docs/notifications.md says"
         ) from error
 

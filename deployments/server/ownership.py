@@ -33,7 +33,7 @@ class Project:
         return TAG in known.tags and not self._other(known)
 
     def why_not(self, known: DeploymentResponse) -> str:
-        """Why a deployment is not ours, and what to do; empty if it is ours."""
+        """The reason why a deployment is not ours, with the cure; empty if it is ours."""
         name = f"{known.name}/{known.name}"
         if TAG not in known.tags:
             return (

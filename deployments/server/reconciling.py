@@ -1,6 +1,5 @@
-"""What a crash left on a Prefect server is made true again: flow runs, task runs and pages of runs that have ended.
-
-A flow run that is Running, Pending or Cancelling while nobody works on it gets the state in which its run ended; one
+"""Repair of the states that a crash left on a Prefect server: flow runs, task runs and pages of runs that have ended.
+A flow run that is Running, Pending or Cancelling without a process gets the state in which its run ended; a flow run
 that never began is scheduled again. Task runs end with their flow run. A run that ended without pages gets them.
 """
 
@@ -153,8 +152,8 @@ def _wanted(seen: _Seen) -> State[Any] | None:
     if seen.age_s < GRACE_S:
         return None
     if state.type is StateType.PENDING:
-        return Scheduled(message="Nobody had begun with it: scheduled again")
-    return Crashed(message="Its process is gone before it had begun with its first step; go on with Retry")
+        return Scheduled(message="No worker had started it: scheduled again")
+    return Crashed(message="Its process ended before its first step; go on with Retry")
 
 
 def _ended_as(record: "RunRecord") -> State[Any]:

@@ -38,7 +38,7 @@ class ScheduleEntry(FrozenModel):
         default=None, ge=1, description="Seconds, or a text such as 15m, 6h, 1d."
     )
     anchor: datetime | None = Field(
-        default=None, description="A moment from which intervals count; without an offset, in the time zone."
+        default=None, description="The time from which intervals are counted; without an offset, in the time zone."
     )
     rrule: str | None = Field(default=None, description="A rule as in calendars (RFC 5545).")
     timezone: str = Field(
@@ -46,7 +46,8 @@ class ScheduleEntry(FrozenModel):
     )
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any], description="The parameters of its runs.")
     active: bool | None = Field(
-        default=None, description="Whether it runs; without it, yes at first, and then as it is set in the UI."
+        default=None,
+        description="Whether the schedule is active. Default: active when first deployed, later as set in the UI.",
     )
 
     @model_validator(mode="after")
@@ -109,7 +110,7 @@ class DeploymentSchedules(FrozenModel):
 
     overlap: Annotated[Literal["allow", "enqueue", "cancel_new"], BeforeValidator(_lower)] = Field(
         default="allow",
-        description="Whether a run that is due while max_runs are running runs, waits, or is cancelled.",
+        description="A run that is due while max_runs are running starts anyway, waits, or is cancelled.",
     )
     max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
     schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")

@@ -1,4 +1,4 @@
-"""Install the schedules of a deployment on the server, and bring installed ones to what the file says."""
+"""Install the schedules of a deployment on the server, and update installed ones to match the file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ def schedule_line(name: str, schedule: ScheduleEntry) -> str:
 async def update_schedules(
     client: PrefectClient, known: DeploymentResponse, schedules: Mapping[str, ScheduleEntry], *, dry_run: bool
 ) -> list[str]:
-    """Bring the schedules of a deployment to what the file says; returns a line for each that differed.
+    """Update the schedules of a deployment to match the file; return a line for each that differed.
 
     Without `active` in the file, a schedule that was switched off or on in the UI stays so.
     """

@@ -19,9 +19,8 @@ _WRONG = "was not ingested well"
 async def install_source_automations(
     client: PrefectClient, sources: Iterable[NamedSource], project: str, *, dry_run: bool = False
 ) -> list[str]:
-    """Bring the automations of sources to what `sources.yaml` says; returns a line for each that differed.
-
-    One that was switched off stays off. Automations of sources that are no longer named are removed.
+    """Update the automations of sources to match `sources.yaml`; return a line for each that differed. An automation
+    that was switched off stays off. Automations of sources that are no longer named are removed.
 
     Raises:
         OrchestrationError: a source names a notification block that the server does not have.

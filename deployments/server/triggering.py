@@ -49,7 +49,7 @@ def trigger(request: Request, *, wait: bool = False) -> FlowRun:
         try:
             client.read_deployment_by_name(full_name)
         except ObjectNotFound as error:
-            raise NotDeployed(f"{name} is not deployed on this server; do `braid deploy {name}`") from error
+            raise NotDeployed(f"{name} is not deployed on this server; run `braid deploy {name}`") from error
     started: Any
     try:
         started = run_deployment(full_name, parameters=values, timeout=None if wait else 0, as_subflow=False)

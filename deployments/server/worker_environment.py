@@ -1,6 +1,5 @@
-"""What a worker must have to run what is deployed: the folders of pipelines, and the modules with handlers.
-
-Runs find them in the environment of their worker. A deployment can bring them along, as variables of its runs.
+"""The environment that a worker needs for deployed pipelines: their folders, and the modules with handlers. Runs find
+them in the environment of their worker, or a deployment sets them as variables of its runs.
 """
 
 import os
@@ -32,7 +31,7 @@ class Needed:
         return {name: value for name, value in {**found, _PATH: os.pathsep.join(paths)}.items() if value}
 
     def missing_in(self, environment: Mapping[str, str]) -> list[str]:
-        """What an environment lacks of it, as `NAME=VALUE`."""
+        """The variables of it that an environment lacks, as `NAME=VALUE`."""
         given = environment.get(_PIPELINES, "").replace(",", os.pathsep)
         folders = {Path(each).absolute() for each in given.split(os.pathsep) if each}
         modules = {each.strip() for each in environment.get(_MODULES, "").split(",")}
@@ -45,14 +44,14 @@ class Needed:
 
 
 def needed_by(deployed: Iterable[LoadedPipeline], settings: Settings) -> Needed:
-    """What the workers of these pipelines need besides the project itself."""
+    """The variables that the workers of these pipelines need besides the project itself."""
     files = {Path(each.file).absolute().parent for each in deployed if each.file}
     folders = [folder.absolute() for folder in settings.pipelines_dirs if folder.absolute() in files]
     return Needed(tuple(folders), settings.handler_modules if files else ())
 
 
 def lacking(needed: Needed, settings: Settings, *, server: str, pool_is_local: bool) -> str:
-    """What a worker lacks, and what to do; empty if it has all, or if nothing more is needed.
+    """The variables that a worker lacks, with the cure; empty if none is missing.
 
     The environment of the worker that `braid up` started is read. That of other workers cannot be seen from here.
     """

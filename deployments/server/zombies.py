@@ -26,7 +26,7 @@ def stored_zombies(settings: Settings, *, repair: bool) -> Iterator[Finding]:
         for record in running:
             for step in store.running_branches(record.run_id) if record not in zombies else ():
                 if step.stuck:
-                    text = f"{record.run_id}: {step.step_id} gives no sign of progress; see `braid runs show`"
+                    text = f"{record.run_id}: {step.step_id} reports no progress; see `braid runs show`"
                     yield Finding(TOPIC, "warning", text)
     yield Finding(TOPIC, "ok", f"{len(running) - len(zombies)} running")
 

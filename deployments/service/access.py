@@ -1,4 +1,4 @@
-"""Who asks, and what they may see: everything, or the documents whose tags match."""
+"""The caller of a request, and its access: everything, or the documents whose tags match."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Caller:
 
     name: str
     tags: Mapping[str, Sequence[str]] | None = field(default_factory=dict[str, Sequence[str]])
-    """None sees everything. An empty mapping is nobody's access and sees nothing."""
+    """None sees everything. An empty mapping sees nothing, and no caller has it."""
     may_ingest: bool = False
 
     @property

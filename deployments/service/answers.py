@@ -29,7 +29,7 @@ class Duplicate(Answer):
 class Passage(Answer):
     """One passage that was found."""
 
-    rank: int = Field(description="From 1; equal scores share one.")
+    rank: int = Field(description="Counted from 1; equal scores share a rank.")
     document: str
     document_id: str
     chunk_id: str
@@ -83,7 +83,7 @@ class SearchAnswer(Answer):
     status: str
     seconds: float
     hits: list[Passage]
-    nothing_found: bool = Field(default=False, description="Whether the documents say nothing of the question.")
+    nothing_found: bool = Field(default=False, description="True if the documents contain nothing about the question.")
     did_you_mean: str | None = Field(default=None, description="The question as it is spelled in the documents.")
     errors: list[StepError] = []
     cost: dict[str, float] = {}
@@ -113,7 +113,7 @@ class AskAnswer(Answer):
     status: str
     seconds: float
     answer: str | None
-    nothing_found: bool = Field(default=False, description="Whether the documents say nothing of the question.")
+    nothing_found: bool = Field(default=False, description="True if the documents contain nothing about the question.")
     did_you_mean: str | None = Field(default=None, description="The question as it is spelled in the documents.")
     citations: list[Citation]
     unknown_citations: list[int] = Field(default=[], description="Numbers without a passage, which were removed.")
@@ -181,11 +181,11 @@ class DocumentDetail(DocumentSummary):
     entities: list[EntityCount]
     artifacts: list[dict[str, Any]] = Field(description="Tables, code blocks and images.")
     passages: list[DocumentPassage]
-    text: str = Field(description="The passages joined, without what two of them share.")
+    text: str = Field(description="The passages joined; text that two of them share appears once.")
 
 
 class DocumentText(Answer):
-    """A part of the text of a document, and what else is known of it."""
+    """A part of the text of a document, with the document's other data."""
 
     index: str
     id: str

@@ -37,8 +37,8 @@ def make_app(
 ) -> Gate:
     """The service for an address; everything it opens, it closes when it stops.
 
-    Whoever shows `credential` is the user of this machine.
-    Where `bind` is not a loopback address, nobody gets in without a token, also if there is none yet.
+    A caller that shows `credential` is the user of this machine. If `bind` is not a loopback address, every caller
+    needs a token, even before the first one is made.
     """
     tokens, metrics = TokenFile(settings.tokens_file), Metrics()
     service = ServiceState(settings, Library(settings), tokens, metrics)

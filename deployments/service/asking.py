@@ -18,7 +18,7 @@ _SILENT_S = 15.0
 
 
 class Left(OrchestrationError):
-    """Nobody listens any more."""
+    """The caller has stopped listening."""
 
 
 async def answer_events(pool: CallPool, view: View, index: str, question: Question) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""Calls in bounded pools: searches do not wait behind answers of language models, and nothing queues without end."""
+"""Calls in bounded pools: searches do not wait behind answers of language models, and every queue has a limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _WAITING_PER_THREAD = 32
 
 
 class CallPool:
-    """Threads for calls of one kind. A call that is too late keeps its thread until it ends, and nobody hears of it."""
+    """Threads for calls of one kind. A call that is too late keeps its thread until it ends; its result is dropped."""
 
     def __init__(self, name: str, threads: int, *, timeout_s: float, metrics: Metrics) -> None:
         self.name, self._timeout_s, self._metrics = name, timeout_s, metrics

@@ -1,4 +1,5 @@
-"""All indexes of the settings, kept warm; what somebody may see of them is their `View`, the only way in."""
+"""All indexes of the settings, kept loaded. A caller reaches them only through a `View`, which holds the documents it
+may see."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -226,7 +227,7 @@ class View:
             return list(found.first_tags().values())
 
     def sources(self, index: str) -> list[dict[str, Any]]:
-        """The sources of an index: when each was last listed, by which run, and what became of its objects.
+        """The sources of an index: when each was last listed, by which run, and the outcomes of its objects.
 
         Raises:
             Forbidden: the caller does not see everything.
@@ -269,7 +270,7 @@ class View:
 
 
 def _joined(passages: Sequence[DocumentPassage]) -> str:
-    """The text of a document from its passages: what two of them share comes once, gaps are empty lines."""
+    """The text of a document from its passages: text that two of them share comes once, gaps are empty lines."""
     parts: list[str] = []
     end = 0
     for each in sorted(passages, key=lambda passage: (passage.start, passage.end)):

@@ -194,7 +194,7 @@ async def sign_in_page(request: Request, next: str = "/") -> Response:
 
 @router.post(SIGN_IN)
 async def sign_in(request: Request, service: ServiceDepends) -> Response:
-    """Keep the token in a cookie that scripts cannot read, and that is sent to nobody else."""
+    """Keep the token in a cookie that scripts cannot read, and that is sent to this server only."""
     sent = parse_qs((await request.body()).decode("utf-8", "replace"))
     token, following = (sent.get(name, [""])[0].strip() for name in ("token", "next"))
     if service.tokens.caller(token) is None:

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): what is wrong, and what to do about it."""
+"""Errors as problem details (RFC 9457), each with its cure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class CrossSite(OrchestrationError, PermissionError):
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem as RFC 9457 has it, with the cure as an extension."""
+    """A problem in the form of RFC 9457, with the cure as an extension."""
 
     status: int
     kind: str
@@ -92,7 +92,7 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (InvalidIndexName, 422, "invalid-name", "Use the name of an index; GET /api/indexes lists them."),
     (InvalidTag, 422, "invalid-tag", "Write filters as a mapping from a tag's name to its values."),
     (TooMany, 429, "too-many-calls", "Wait for as many seconds as Retry-After says; BRAID_SERVE_RATE is the limit."),
-    (Unavailable, 503, "unavailable", "Start what is missing, or set its address, then ask again."),
+    (Unavailable, 503, "unavailable", "Start the missing service, or set its address, then ask again."),
     (InvalidSettings, 503, "not-configured", "Correct the named setting of the server, then ask again."),
     (Busy, 503, "busy", "Wait for as many seconds as Retry-After says, then ask again."),
     (TooSlow, 504, "too-slow", "Ask again, or ask for fewer passages; BRAID_SERVE_TIMEOUT_S is the limit."),

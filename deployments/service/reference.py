@@ -17,7 +17,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: its address, what it is for, and what it is given."""
+    """One call: its address, its purpose and its parameters."""
 
     verb: str
     path: str

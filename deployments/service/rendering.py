@@ -1,4 +1,4 @@
-"""Pages from templates: what every page is given, and how times read."""
+"""Pages from templates: the values that every page gets, and the wording of times."""
 
 import hashlib
 import time
@@ -21,7 +21,7 @@ _UNITS = ((86_400 * 365, "year"), (86_400 * 30, "month"), (86_400, "day"), (3600
 
 
 def render(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page; templates have the caller, and what they are given here."""
+    """A page; templates get the caller and the values given here."""
     service = service_of(request)
     caller = caller_of(request)
     signed_in = caller is not None and service.tokens.in_use()

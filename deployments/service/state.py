@@ -1,4 +1,4 @@
-"""What all requests to one process of the service share."""
+"""The state that all requests to one process of the service share."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
-"""The file of tokens: who may ask, what they may see. It has hashes of the tokens, never the tokens."""
+"""The file of tokens: the callers, and the documents that each may see. It holds hashes of the tokens, never the
+tokens."""
 
 import hashlib
 import json
@@ -25,7 +26,7 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Token:
-    """What is known of a token; `tags` are as those of `Caller`."""
+    """The record of a token; `tags` are as those of `Caller`."""
 
     id: str
     name: str
@@ -61,7 +62,7 @@ class TokenFile:
         may_ingest: bool = False,
         days: float | None = None,
     ) -> str:
-        """A new token, which is known to nobody else from here on.
+        """A new token; only its hash is kept.
 
         Raises:
             InvalidSettings: a valid token has that name, `tags` is empty, or it may ingest although tags limit it.
@@ -70,7 +71,7 @@ class TokenFile:
         if tags is not None:
             check_tags(tags)
             if not tags or not all(tags.values()):
-                raise InvalidSettings("a token that sees no document is of no use: give --tag, or --everything")
+                raise InvalidSettings("a token must see some documents: give --tag, or --everything")
             if may_ingest:
                 raise InvalidSettings("--ingest needs --everything: an ingestion may read and replace any document")
         secret = PREFIX + secrets.token_urlsafe(32)
@@ -105,7 +106,7 @@ class TokenFile:
         return found
 
     def in_use(self) -> bool:
-        """Whether any token was ever made: from then on nobody gets in without one, also when all are revoked."""
+        """Whether any token was ever made: from then on every caller needs one, even when all are revoked."""
         return bool(self._current())
 
     def caller(self, secret: str) -> Caller | None:

@@ -10,14 +10,14 @@ from deployments.runs import Request
 
 @dataclass(frozen=True)
 class FlowRunState:
-    """The state of a flow run as the server has it."""
+    """The state of a flow run on the server."""
 
     flow_run_id: str
     state_id: str
     type: str
     """Prefect's type of the state, for example RUNNING."""
     name: str
-    """What the server shows; states of one type may have different names."""
+    """The name that the server shows; states of one type may have different names."""
     message: str
     since: float
     """Seconds since 1970."""

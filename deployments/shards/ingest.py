@@ -58,8 +58,8 @@ async def ingest_in_shards(
     refused = [name for name in _NEEDS_ALL if request.parameters.get(name) not in (None, False)]
     if refused:
         raise InvalidParameters(
-            f"{', '.join(refused)} needs to see all documents at once, which no shard does; ingest with shards first, "
-            "then once without them and with prune: that processes nothing again"
+            f"{', '.join(refused)} needs to see all documents at once, and a shard does not; ingest with shards first, "
+            "then once without them and with prune: unchanged documents are not processed again"
         )
     services = make_services(settings, request.index)
     try:

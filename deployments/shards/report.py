@@ -23,7 +23,7 @@ from handlers.stores import FailedDocument, IndexStore
 
 @dataclass(frozen=True)
 class ShardReport:
-    """How a shard ended, and what became of its documents: each is processed, unchanged or failed."""
+    """How a shard ended, with the counts of its documents: each is processed, unchanged or failed."""
 
     number: int
     flow_run_id: str
@@ -87,7 +87,7 @@ def make_report(
 
 
 def _balance(run: ShardRun, store: IndexStore, storage: Storage) -> Balance:
-    """The balance that the run of a shard has left, or if it was lost, one by what the index knows."""
+    """The balance that the run of a shard recorded; if it was lost, one made from the index."""
     uri = balance_uri(run.shard.source)
     if storage.exists(uri):
         return Balance.from_json(json.loads(storage.read(uri)))

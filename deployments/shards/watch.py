@@ -1,7 +1,7 @@
 """Watch the flow runs of all shards until they have ended; a shard whose worker died is started again.
 
-The coordinator keeps nothing that it could not find again. The track says which shards there are, the server which runs
-they have (each shard has an idempotency key), and the run store whether their processes live. So the coordinator can be
+The coordinator keeps no state of its own. The track lists the shards, the server lists their runs (each shard has an
+idempotency key), and the run store knows whether their processes live. So the coordinator can be
 killed and started at any time.
 """
 
@@ -79,7 +79,7 @@ async def run_shards(
         except OrchestrationError as error:
             # A server under load, or started again: the runs go on meanwhile, and nothing here is done twice.
             if not isinstance(error, TransientError) or time.monotonic() - answered > UNANSWERED_S:
-                raise OrchestrationError(f"{error}; the shards go on: give the same command again") from error
+                raise OrchestrationError(f"{error}; the shards go on: repeat the command to watch them") from error
             if not silent:
                 announce(f"{error}; asking again")
             silent = True

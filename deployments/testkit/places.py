@@ -1,4 +1,4 @@
-"""What the author of a kind of source gives to the checks: a real place, which they change and break."""
+"""The input of the checks from the author of a kind of source: a real place, which the checks change and break."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

@@ -1,4 +1,5 @@
-"""Checks of a kind of source: whatever happens to its documents, an index follows, and says what it has not seen.
+"""Checks of a kind of source: after any change of its documents, an index follows, and reports the parts it has not
+seen.
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_our_tickets(check, tmp_path):
@@ -51,7 +52,7 @@ class SourceKit:
     folder: Path
     tools: Tools = field(default_factory=lambda: Tools(private_hosts=("127.0.0.1", "localhost")))
     texts: dict[str, str] = field(default_factory=dict[str, str])
-    """What the place holds, by name."""
+    """The content of the place, by name."""
 
     def __post_init__(self) -> None:
         self._settings = Settings(home=self.folder / "home").model_copy(update={"embedding_model": "hashing"})
@@ -110,7 +111,7 @@ class SourceKit:
 
 
 def text(word: str, sentence: str = "The river runs by the town.") -> str:
-    """A text that the checks find again in whatever the source makes of it."""
+    """A text that the checks find again in the documents of the source."""
     return (
         f"Begin of {word}. {sentence} It has enough words to be the main text of a page, and more than a menu has. End."
     )

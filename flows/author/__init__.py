@@ -1,4 +1,4 @@
-"""What the author of a handler uses: the decorator, the call, results, strategies and prices."""
+"""For authors of handlers: the decorator, the call, results, strategies and prices."""
 
 from flows.author.call import Call, ItemFailure
 from flows.author.classify import (

@@ -163,7 +163,7 @@ class Call:
             self._add_to_ledger({"done": [each.item for each in done], "status": status})
 
     def read_ledger(self, path: str) -> None:
-        """Take over the reports of a worker process, in whatever way it ended."""
+        """Take over the reports of a worker process, however it ended."""
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 if not line.endswith("\n"):  # it was killed while it wrote

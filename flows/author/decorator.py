@@ -25,7 +25,7 @@ class Declarations(TypedDict, total=False):
     reads: Iterable[str] | None
     """For a handler that takes a `Context`: the only fields that it may read."""
     effects: str | Iterable[str] | None
-    """What the handler changes outside the context, for example a store.
+    """The things outside the context that the handler changes, for example a store.
 
     Handlers that share an effect keep their order in `mode: dag`, and so does every handler that declares neither
     writes nor effects.
@@ -43,23 +43,21 @@ class Declarations(TypedDict, total=False):
     uses: str | Iterable[str]
     """Resources whose limits every call respects, besides those that its step `uses`."""
     declares: StepDeclarer | None
-    """For a handler that takes a `Context`: from a step's options to what the step reads, writes and changes.
-
-    Any error of ours that it raises refuses the step when it is planned.
+    """For a handler that takes a `Context`: a function from a step's options to the reads, writes and effects of the
+    step. If it raises an error of ours, the plan refuses the step.
     """
     price: PriceOf | None
     """Turns the units of one `call.report_cost` into money: a number of usd, or a mapping from currency to amount."""
     stages: bool
-    """What the handler leaves outside is temporary until a later step that `publishes` has succeeded.
-
-    Once the run is dead, it may be tidied away; a resumed run then does it again.
+    """The outside effects of the handler are temporary until a later step that `publishes` has succeeded. After the
+    end of the run they may be removed; a resumed run then makes them again.
     """
     publishes: bool
     override: bool
     """Takes the place of the handler of the same name that does not say so, for example of one of Braid's own."""
     needs: str | Iterable[str]
-    """Services that have something to read before the run starts: a run on an index that does not exist is refused if a
-    step needs `index_store` and no step writes to the index."""
+    """Services that must have content before the run starts: if a step needs `index_store` and no step writes to the
+    index, a run on a missing index is refused."""
     registry: Registry | None
     """Where the handler is registered; default: the table that all pipelines use."""
 
@@ -112,6 +110,6 @@ def _check_names(declared: Mapping[str, Any]) -> None:
 
 
 def spec_of(function: Callable[..., Any]) -> HandlerSpec | None:
-    """What `@handler` made of a function; None if it is no handler."""
+    """The specification that `@handler` made of a function; None if the function is not a handler."""
     found = getattr(function, "__braid__", None)
     return found if isinstance(found, HandlerSpec) else None

@@ -1,4 +1,4 @@
-"""The outputs of a run: the fields that are its result, and what is shown and kept of them."""
+"""The outputs of a run: the fields that are its result, and the parts that are shown and kept."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ class OutputField:
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """What is shown and kept of one output: plain data without secrets."""
+    """The part of one output that is shown and kept: plain data without secrets."""
 
     name: str
     value: Any
@@ -58,10 +58,10 @@ def output_values(context: Context, fields: Iterable[OutputField]) -> dict[str, 
 def record_outputs(
     context: Context, fields: Iterable[OutputField], *, keep_whole: KeepWhole | None = None
 ) -> tuple[OutputRecord, ...]:
-    """What is shown and kept of the outputs that there are, in their order.
+    """The shown and kept part of each output, in their order.
 
     An output that is too large is shortened; `keep_whole` gets all of it, as far as it is not larger than a file of
-    an output may be. Whatever goes wrong with an output is logged, and the others are recorded.
+    an output may be. An error with one output is logged, and the others are recorded.
     """
     secrets = [name for name in context.data if is_secret_name(str(name))]
     keep_parameters_secret({name: context.field_value("data", name) for name in secrets})

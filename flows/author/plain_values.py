@@ -1,4 +1,4 @@
-"""Values of a context as plain data: what JSON can hold, within limits of length, and without secrets."""
+"""Values of a context as plain data: JSON values within limits of length, and without secrets."""
 
 import dataclasses
 import enum
@@ -14,7 +14,7 @@ from flows.state import ExternalSequence
 
 _MAX_DEPTH = 50
 _ARRAY_ITEMS = 1_000
-"""A larger array is named by its type and shape, since nobody reads its numbers."""
+"""A larger array is shown as its type and shape, since its numbers tell a reader nothing."""
 
 
 _is_secret = lru_cache(maxsize=10_000)(is_secret_name)  # records of one kind have the same names

@@ -82,7 +82,7 @@ class Outcome:
     seconds: float = 0.0
     """For a step, those that its handler worked, in all attempts; for others, those from their start to their end."""
     waits: Mapping[str, float] = field(default_factory=dict[str, float])
-    """For a step, the other seconds from the moment it was asked for to its end, by what it waited for."""
+    """For a step, the seconds of waiting between its request and its end, by the thing it waited for."""
     asked: float | None = None
     """For a step, when it could have begun if it had not waited, in seconds since the epoch."""
     attempts: int = 0
@@ -146,7 +146,7 @@ class RunResult:
     late_cost: Mapping[str, float] = field(default_factory=dict[str, float])
     """Costs that calls reported after they had been given up: part of the run's cost, but of no outcome's."""
     summary: str = ""
-    """What came of it in one line, if that can be said: `15 documents: 12 new, 2 changed; 171 passages`."""
+    """The result in one line, if there is one: `15 documents: 12 new, 2 changed; 171 passages`."""
     flow_run_id: str | None = None
     """Prefect's id of the flow run that it was; None if it was run by direct calls."""
     output_fields: tuple[OutputField, ...] = ()
@@ -161,7 +161,7 @@ class RunResult:
 
     @property
     def output_records(self) -> tuple[OutputRecord, ...]:
-        """What is shown of the outputs: plain data within limits, without secrets."""
+        """The shown part of the outputs: plain data within limits, without secrets."""
         return record_outputs(self.context, self.output_fields) if self.kept_outputs is None else self.kept_outputs
 
     def __getitem__(self, field: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a function's signature says of it as a handler: reads, options and write; and which callables are refused."""
+"""A handler as its function's signature describes it (reads, options and write), and the callables that are refused."""
 
 import dis
 import functools
@@ -62,7 +62,7 @@ def _is_in_class(function: Any) -> bool:
 
 
 def describe(function: Callable[..., Any], declared: Mapping[str, Any]) -> HandlerSpec:
-    """The handler that a function is, with what `@handler(…)` declares over what its signature says.
+    """The handler of a function; declarations of `@handler(…)` replace those of its signature.
 
     Raises:
         InvalidHandler: the signature cannot be understood.

@@ -95,7 +95,7 @@ def split_items(strategy: str, items: Sequence[Any], branches: int, options: Map
     except Exception as error:  # a strategy may be anybody's
         raise FatalError(_strategy_failure("split", strategy, options, error)) from error
     if len(shares) != branches:
-        raise OrchestrationError(f"split strategy {strategy!r} gave {len(shares)} shares for {branches} branches")
+        raise OrchestrationError(f"split strategy {strategy!r} returned {len(shares)} shares for {branches} branches")
     return shares
 
 

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` gives, run on a new event loop.
+    """The result of `work`, run on a new event loop.
 
     In a notebook, or below any other loop that runs, the new loop is in a thread of its own; the running one stands
     still meanwhile, as it does for every other call that is not awaited. Ctrl-C cancels `work` in both cases.

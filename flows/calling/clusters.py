@@ -54,10 +54,10 @@ class Cluster:
 
 
 async def open_cluster(plan: Plan) -> Cluster | None:
-    """The cluster that a plan's calls run on; None if there are none to run anywhere but here.
+    """The cluster that a plan's calls run on; None if all of them run here.
 
     Raises:
-        OrchestrationError: what it takes is not installed, or it cannot be reached.
+        OrchestrationError: its package is not installed, or it cannot be reached.
     """
     runner = plan.task_runner
     if runner.name == "threads" or not any(may_leave(leaf.spec) for leaf in plan.leaves):

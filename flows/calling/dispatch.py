@@ -39,11 +39,11 @@ class Work:
     inputs: Inputs
     options: dict[str, Any]
     finish: Callable[[Any], CallResult]
-    """Makes the result of the call from what the function returned; called where the function ran, if that is here."""
+    """Makes the result of the call from the function's return value; called where the function ran, if that is here."""
 
 
 async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> CallResult:
-    """The result that `work.finish` makes of what the function returns.
+    """The result that `work.finish` makes of the function's return value.
 
     Raises:
         TransientError, FatalError: what it raised, classified.
@@ -65,7 +65,7 @@ async def call_function(leaf: LeafCall, work: Work, deadline: float | None) -> C
         raise
     except StepCancelled as error:
         if leaf.progress.call.cancelled:
-            raise StepTimeout(f"{leaf.id} stopped when told to") from error
+            raise StepTimeout(f"{leaf.id} stopped on request") from error
         raise FatalError(f"{leaf.id}: {error}") from error
     except TimeoutError as error:
         if limit.expired():

@@ -18,9 +18,8 @@ LOOK_AROUND_S = 1.0
 
 
 def kill_tree(pid: int, mark: str) -> None:
-    """Kill a process, its descendants, its process group, and what it started that has left both.
-
-    The process may be dead already; what it left behind is found all the same.
+    """Kill a process, its descendants, its process group, and processes it started that have left both. This works
+    even if the process itself is dead already.
     """
     found: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):

@@ -19,7 +19,7 @@ class CallResult:
 
     delta: Delta
     value: Any
-    """What the function returned; if that was written to a field, the value in the delta, which nobody may change."""
+    """The function's return value; if it was written to a field, the value in the delta, which must stay unchanged."""
     quality: float | None = None
 
 
@@ -35,7 +35,7 @@ class CallKey:
 
 @dataclass
 class CallProgress:
-    """What the attempts of one call have left so far; used on the event loop only."""
+    """The state of one call after its attempts so far; used on the event loop only."""
 
     attempts: int = 0
     started: float | None = None
@@ -57,7 +57,7 @@ class CallProgress:
 
 
 def ignore_attempt(attempt: Attempt) -> None:
-    """The default for a call whose attempts nobody watches."""
+    """The default for a call whose attempts are not watched."""
 
 
 @dataclass(frozen=True)

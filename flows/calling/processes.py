@@ -81,7 +81,7 @@ def _exchange(
     try:
         return pickle.loads(answer)
     except Exception as problem:
-        refused = FatalError(f"what the call left cannot be unpickled: {problem}")
+        refused = FatalError(f"the result of the call cannot be unpickled: {problem}")
         refused.__cause__ = problem
         return refused, None, None
 
@@ -155,7 +155,7 @@ class _Worker:
             return self._connection
 
     def _death_error(self) -> TransientError | FatalError:
-        """What its end means: one that was killed may live next time, one that died by itself will not."""
+        """The error for the end of a worker process: transient if it was killed, fatal if it died by itself."""
         assert self._process is not None
         until = time.monotonic() + 5
         # Any thread that starts a process collects those that have ended, too: this one may learn of it a little later.
@@ -175,7 +175,7 @@ class _Worker:
         return self._process is None or self._process.is_alive()
 
     def kill(self) -> None:
-        """End the process and all that it started; once it is told it also never starts."""
+        """End the process and all that it started; after this call it can no longer start."""
         with self._lock:
             with _lock:
                 _workers.discard(self)
@@ -281,11 +281,11 @@ def _answer_call(message: bytes) -> bytes:
             (error, result, vars(error).get(OTHER_TRACEBACK) if error is not None else None), protocol=5
         )
     except Exception as problem:
-        return pickle.dumps((FatalError(f"what the call left cannot be pickled: {problem}"), None, None))
+        return pickle.dumps((FatalError(f"the result of the call cannot be pickled: {problem}"), None, None))
 
 
 def outcome_of(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
-    """What a function raised, as an error that can cross to another process, or what it returned."""
+    """A function's error, in a form that can cross to another process, or its return value."""
     try:
         return None, function()
     except BaseException as raised:

@@ -1,4 +1,4 @@
-"""What a handler raises, as an ordinary exception: it fails its own call, whatever it is, and ends nothing else."""
+"""Any error of a handler as an ordinary exception: it fails the handler's own call, and ends nothing else."""
 
 from flows.errors import message_of
 

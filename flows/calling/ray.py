@@ -13,7 +13,7 @@ from flows.calling.remote import serve
 from flows.errors import TransientError
 
 LOOPBACK = "127.0.0.2"
-"""A cluster of our own is not for others; what Ray is told of 127.0.0.1, it turns into the address others can reach."""
+"""A cluster that a run starts is private; Ray replaces 127.0.0.1 by the address that others can reach."""
 # Ray's types are not ours to make strict.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 

@@ -1,4 +1,4 @@
-"""A call that goes to another process by its handler's name, with what it needs, and comes back with what it left.
+"""A call that goes to another process by its handler's name, with its inputs, and comes back with its report.
 
 Services travel as the factories they are made of; a process makes each set of them once.
 """
@@ -19,12 +19,12 @@ from flows.errors import FatalError, StepCancelled
 from flows.state import Services
 
 GRACE_S = 0.1
-"""How long a call that was told to stop may take before it counts as abandoned."""
+"""Seconds that a call may take to stop before it counts as abandoned."""
 
 
 @dataclass(frozen=True)
 class RemoteReport:
-    """What a call on a cluster left: its error or result, and what it reported, however it ended."""
+    """The report of a call on a cluster: its error or result, and its costs, progress and logs, however it ended."""
 
     error: BaseException | None
     result: Any
@@ -48,7 +48,7 @@ class RemoteCall(Protocol):
 
 
 class ClusterEngine(Protocol):
-    """What a cluster must offer."""
+    """The protocol of a cluster."""
 
     def submit(self, message: bytes, *, id: str, name: str) -> RemoteCall: ...
 
@@ -70,7 +70,7 @@ def pack(function: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -
 
 
 def report_of(answer: bytes) -> RemoteReport:
-    """What a call left, from its answer.
+    """The report of a call, from its answer.
 
     Raises:
         FatalError: it cannot be unpickled here.
@@ -78,7 +78,7 @@ def report_of(answer: bytes) -> RemoteReport:
     try:
         return cast("RemoteReport", pickle.loads(answer))
     except Exception as problem:
-        raise FatalError(f"what the call left cannot be unpickled: {problem}") from problem
+        raise FatalError(f"the result of the call cannot be unpickled: {problem}") from problem
 
 
 class _Pickler(pickle.Pickler):
@@ -123,7 +123,7 @@ def serve(message: bytes, id: str) -> bytes:
         try:
             return pickle.dumps(RemoteReport(error, result, call.costs, call.failures, time.monotonic() - began))
         except Exception as problem:
-            left = FatalError(f"what the call left cannot be pickled: {problem}")
+            left = FatalError(f"the result of the call cannot be pickled: {problem}")
             return pickle.dumps(RemoteReport(left, None, call.costs, call.failures))
     finally:
         with _lock:
@@ -132,7 +132,8 @@ def serve(message: bytes, id: str) -> bytes:
 
 
 async def stop_here(id: str) -> bool:
-    """In a process of the cluster, beside its calls: tell one to stop; whether it does not run here (any more)."""
+    """In a process of the cluster, beside its calls: ask one call to stop; return whether it does not run here (any
+    more)."""
     with _lock:
         _stopped.append(id)
         call, ended = _running.get(id, (None, None))

@@ -44,7 +44,7 @@ class Sandbox:
     """Calls at once, over all sandboxes of this process."""
 
     def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False) -> Any:
-        """What `function(*arguments)` returns; an error that it raises is raised here.
+        """Return the result of `function(*arguments)`; an error that it raises is raised here.
 
         A call whose process dies is tried once more in a new process, so that it is not blamed for what another call,
         or the machine, did to the process.
@@ -61,7 +61,7 @@ class Sandbox:
     def stream(
         self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Any]:
-        """What the generator `function(*arguments)` yields, as it comes; errors are those of `run`.
+        """Yield the items of the generator `function(*arguments)` as they come; errors are those of `run`.
 
         The limits hold for each item by itself.
         """
@@ -97,7 +97,7 @@ class _Died(Exception):
         self.code = code
 
     def meaning(self, limits: Sandbox) -> LimitExceeded | CallCrashed | TransientError:
-        """What its end says of the call."""
+        """The meaning of its end for the call."""
         if self.code is None:
             return CallCrashed("crashed its reader, whose process closed its pipe")
         if self.code >= 0:

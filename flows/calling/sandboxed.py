@@ -48,7 +48,7 @@ def read_frame(stream: IO[bytes]) -> bytes | None:
 
 
 def serve(parent: int) -> None:
-    """Answer calls from standard input until it is closed, nobody calls for long, or the parent is gone."""
+    """Answer calls from standard input until it is closed, no call comes for long, or the parent is gone."""
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything that a parser prints must not get among the answers
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -80,7 +80,7 @@ def _answer(message: bytes, answers: IO[bytes]) -> None:
 
 
 def _items(function: Any, arguments: tuple[Any, ...]) -> Iterator[Any]:
-    """What a generator yields, else the one value that is returned."""
+    """The items of a generator, else the one value that is returned."""
     found = function(*arguments)
     return found if hasattr(found, "__next__") else iter((found,))
 
@@ -124,7 +124,7 @@ def _portable(error: BaseException | None) -> BaseException | None:
 
 
 def _watch(parent: int) -> None:
-    """End when the parent is gone: nobody reads the answer."""
+    """End when the parent is gone, since no process reads the answer any more."""
     for _ in itertools.count():
         time.sleep(1)
         if os.name == "posix" and os.getppid() != parent:

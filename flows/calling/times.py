@@ -22,17 +22,17 @@ class CallTimes:
 
     def __init__(self) -> None:
         self.waits: dict[str, float] = {}
-        """Seconds by what it waited for."""
+        """Seconds of waiting, by the thing it waited for."""
         self.work_began: float | None = None
         """When it last began to work, in seconds since the epoch."""
         self._work_s = 0.0
         self._doing: str | None = None
-        """What it waits for now; empty while it works, None before and after."""
+        """The thing it waits for now; empty while it works, None before and after."""
         self._since = 0.0
 
     @property
     def waits_for(self) -> str:
-        """What it waits for now; empty if it works, or has ended."""
+        """The thing it waits for now; empty if it works, or has ended."""
         return self._doing or ""
 
     @property

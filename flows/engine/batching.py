@@ -11,9 +11,9 @@ from flows.model import StepPath
 CALL_S = 1.0
 """How long a call of one batch should last."""
 CALL_COST_S = 0.02
-"""What a call costs beside its work when it is a task run, on the client and on the server."""
+"""Seconds of overhead per call that is a task run, on the client and on the server."""
 MOST_UNKNOWN = 100
-"""The largest batch of items of which nothing is known."""
+"""The largest batch if nothing is known of its items."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def choose_batch_size(count: int, *, at_once: int, item_s: float | None) -> Batc
 
 
 def item_seconds(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """By path of a loop, what its slowest step took per item in recorded calls.
+    """By path of a loop, the seconds per item of its slowest step in recorded calls.
 
     Rows have `path`, `seconds`, and the `batch_size` of the innermost loop around the call.
     """

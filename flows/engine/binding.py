@@ -126,7 +126,7 @@ def _result_with_delta(leaf: LeafCall, view: Context, value: Any) -> CallResult:
 
 
 def _require(leaf: LeafCall, expected: Expectation, outputs: Mapping[str, Any]) -> None:
-    """Compare the outputs of a call with what is expected of it.
+    """Compare the outputs of a call with the step's expectation.
 
     Raises:
         FatalError: they differ, and the step is to fail then.

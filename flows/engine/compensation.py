@@ -36,5 +36,5 @@ async def _undo_call(state: RunState, one: UndoableCall, group: str) -> None:
         logger.info("%s: undone, because %s failed", one.call.id, group)
     else:
         why = ending.error or ending.status
-        state.amend(path, f"{group} failed, and undoing this too: {why}", call.progress.costs)
+        state.amend(path, f"{group} failed, and undoing this step failed too: {why}", call.progress.costs)
         logger.error("%s: could not be undone after %s failed: %s", one.call.id, group, why)

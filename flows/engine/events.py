@@ -24,7 +24,7 @@ class StepStarted:
     path: StepPath
     id: str
     waits_for: Callable[[], str] = field(default=lambda: "", compare=False, repr=False)
-    """What it waits for when this is called; empty while its handler works."""
+    """The thing it waits for at the time of the call; empty while its handler works."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ class StepStuck:
     usual_s: float | None
 
     def __str__(self) -> str:
-        usual = f"usually it takes {self.usual_s:.1f} s" if self.usual_s is not None else "it has never ended before"
-        return f"{self.id} ({self.path}) gives no sign of progress for {self.silent_s:.0f} s; {usual}"
+        usual = (
+            f"usually it takes {self.usual_s:.1f} s"
+            if self.usual_s is not None
+            else "no earlier run has recorded its time"
+        )
+        return f"{self.id} ({self.path}) reports no progress for {self.silent_s:.0f} s; {usual}"
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ Observer: TypeAlias = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """The observer of a run that nobody watches."""
+    """The observer of a run that is not watched."""
 
 
 def combine_observers(*observers: Observer) -> Observer:

@@ -13,7 +13,7 @@ from flows.state import Context
 
 
 async def run_step(state: RunState, node: Leaf, context: Context, scope: Scope) -> NodeResult:
-    """Run one step; what it wrote is in the context afterwards."""
+    """Run one step; its writes are in the context afterwards."""
     path, name = scope.path(node), scope.name(node)
     if not state.limits.budget.may_start(node.spec.name):
         return state.never_started(node, scope, "cancelled", state.limits.budget.refusal)

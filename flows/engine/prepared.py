@@ -1,4 +1,4 @@
-"""What a run needs to start: made from its parameters in the process that runs it."""
+"""The inputs of a run's start, made from its parameters in the process that runs it."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -30,20 +30,20 @@ class Notice:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, the context it starts with, and what else belongs to a run of it; a plan and a context are enough."""
+    """A plan, the context it starts with, and optional parts of a run."""
 
     plan: Plan
     context: Context
     observer: Observer = ignore_event
     """Called with every event of the run."""
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What earlier runs that this one goes on from have used of the budget, their `seconds` included."""
+    """The amounts of the budget that earlier runs of the chain have used, their `seconds` included."""
     journal: Journal = field(default_factory=Journal)
-    """Where finished calls are kept, and taken over from earlier runs; by default nowhere."""
+    """Where finished calls are kept, and taken over from earlier runs; default: they are not kept."""
     expected: Expectation | None = None
-    """How long steps may take before they are named as stuck; None: nobody looks."""
+    """How long steps may take before they are reported as stuck; None: no check."""
     item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What items of loops took in earlier runs, by path of the loop; see `flows.engine.batching`."""
+    """Seconds per item of loops in earlier runs, by path of the loop; see `flows.engine.batching`."""
     rates: SharedRates | None = None
     """Counts calls and tokens per minute for all runs; without it, they are counted in this process."""
     plan_only: bool = False
@@ -51,13 +51,13 @@ class Prepared:
     at_end: Callable[[RunResult], None] = lambda result: None
     """Called with the result before it is recorded; it may write more fields of the context."""
     summary: Callable[[RunResult], str] = lambda result: ""
-    """What came of a run in one line, if it can be said better than by its outputs."""
+    """A one-line result of the run, if it is better than one made from its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
     share: Share = UNNAMED
     """On whose behalf its calls wait for resources that runs share."""
     notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()
-    """Events that tell others how the run has ended."""
+    """Events for others about the end of the run."""
 
 
 def new_run_id(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -25,7 +25,7 @@ class StepReplay:
 
     @property
     def same(self) -> bool:
-        """Whether it wrote the same as then."""
+        """Whether it wrote the same as in that run."""
         return self.recorded is not None and _delta_fingerprint(self.recorded) == _delta_fingerprint(self.writes)
 
 
@@ -50,7 +50,7 @@ async def replay_step(plan: Plan, context: Context, journal: Journal, step: str)
             missing = next((one.id for one in result.outcomes if one.is_leaf and one.status == "cancelled"), step)
             raise OrchestrationError(
                 f"{step!r} cannot be replayed: {missing!r} before it had not succeeded in that "
-                "run, or what it gave is no longer kept"
+                "run, or its result is no longer kept"
             )
         raise OrchestrationError(f"no step {step!r} in that run{suggest(step, names)}")
     outcome = next(one for one in result.outcomes if one.path == replaying.path)

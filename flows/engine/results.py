@@ -1,4 +1,4 @@
-"""The outputs of a run at its end: which fields they are, and what is kept of them."""
+"""The outputs of a run at its end: their fields, and the part of them that is kept."""
 
 from collections.abc import Collection
 from typing import cast
@@ -21,7 +21,8 @@ def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tupl
 
 
 def keep_outputs(context: Context, fields: tuple[OutputField, ...]) -> tuple[OutputRecord, ...]:
-    """What the record of a run keeps of the outputs; large ones are written to files whole, if there is a storage."""
+    """The part of the outputs that the record of a run keeps; large ones are written whole to files, if there is a
+    storage."""
 
     def keep_whole(name: str, content: bytes) -> str:
         storage: Storage = context.services["storage"]

@@ -103,7 +103,7 @@ class RunState:
     """Paths of the branches of races that others won."""
     journal: Journal = field(default_factory=Journal)
     item_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What items of loops took in earlier runs, by path of the loop."""
+    """Seconds per item of loops in earlier runs, by path of the loop."""
     fails_run: list[StepPath] = field(default_factory=list[StepPath])
     """Paths of groups and loops that succeeded despite a failure, by a rule that makes the run fail all the same."""
     watch: StuckWatch | None = None

@@ -24,7 +24,7 @@ class Expectation:
     """How long steps may be silent; `usual_s` is the time of nine in ten earlier calls, by path in the plan."""
 
     after_s: float | None = None
-    """If set, the limit of every step, whatever is usual."""
+    """If set, the limit of every step; else the limit depends on earlier runs."""
     usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def limit_s(self, path: StepPath) -> float:

@@ -149,7 +149,7 @@ class Race:
 
 @dataclass(frozen=True)
 class DerivedGroup:
-    """A list of steps of which some run side by side; it ends as the list would."""
+    """A list of steps, some of which run side by side; it ends as the list would."""
 
     group: Group
     takes_back = False

@@ -1,4 +1,4 @@
-"""What is said of a group or step in logs and errors: in the words of the system that its pipeline was written for."""
+"""The wording of logs and errors about a group or step: that of the system for which the pipeline was written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

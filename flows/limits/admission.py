@@ -109,7 +109,7 @@ class Admission:
 
 
 def warn_of_what_is_not_shared(admission: Admission) -> None:
-    """Warn of shared limits that hold in this process only, because nobody is there to count them for all runs."""
+    """Warn of shared limits that hold in this process only, because no server or run store counts them for all runs."""
     for one in admission.effective.values():
         for common in one.shared.values():
             if common.concurrency is not None and admission.seats is None:

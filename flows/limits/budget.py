@@ -1,4 +1,4 @@
-"""The budget of a run: what its calls have cost so far, and whether another one may start."""
+"""The budget of a run: the cost of its calls so far, and whether another one may start."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ class Budget:
         self.allowed = dict(budget or {})
         self.before = dict(spent or {})
         self.total: dict[str, float] = {}
-        """What this run's calls reported so far, also those whose result nobody wanted any more."""
+        """The amounts that this run's calls reported so far, including calls whose results were dropped."""
         self.refusal = ""
         """Why no call starts any more; empty while they may."""
         self._clock = clock
@@ -61,7 +61,7 @@ class Budget:
         return charge
 
     def end(self, charge: "Charge") -> dict[str, float]:
-        """What a call cost, now that it is over; what it still reports is late."""
+        """Book the cost of a call that has ended; reports that still come are late."""
         with self._lock:
             self._running.remove(charge)
             charge.over = True

@@ -30,7 +30,7 @@ class SlotRequest:
 
 @dataclass(frozen=True)
 class Share:
-    """On whose behalf a run calls: tenants get equal shares of what is scarce, and priority goes first."""
+    """The tenant and priority of a run: tenants get equal shares of a scarce resource, and priority goes first."""
 
     tenant: str = ""
     priority: int = 0

@@ -1,7 +1,8 @@
-"""Resources in one process: exact counts of who uses what, shared by all runs, granted by turns.
+"""Resources in one process: exact counts of their use, shared by all runs, granted by turns.
 
 A turn is fixed when a call comes, and one order holds in all queues. Tenants take turns, however many calls each has
-waiting; a call with priority goes ahead of a number of turns, so nobody waits for ever. Calls of one tenant go in the
+waiting; a call with priority goes ahead of a limited number of turns, so every call gets its turn. Calls of one
+tenant go in the
 order in which they came. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
 
 A call asks for everything it uses at once and gets all of it or waits, so no two calls can wait for each other. A slot
@@ -43,7 +44,7 @@ class Resources:
         self._arrivals = itertools.count()
 
     async def take(self, requests: Sequence[SlotRequest], share: Share = UNNAMED) -> ResourceSlot:
-        """Wait for a slot; it must be returned with `end`, whatever happens. `share` decides whose turn it is.
+        """Wait for a slot; the caller must always return it with `end`. `share` decides whose turn it is.
 
         Raises:
             CircuitOpen: a resource is not being called now.

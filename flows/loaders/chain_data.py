@@ -122,7 +122,7 @@ def mismatch(number: int, node: YamlNode, available: str) -> str | None:
 
 
 def first_kind(steps: Sequence[YamlNode]) -> str:
-    """The kind of data that a chain begins with, told by its first steps; a text if they do not tell."""
+    """The kind of data that a chain begins with, derived from its first steps; a text if they leave it open."""
     for node in steps:
         kind = kinds_of(type_of(node))[0]
         if type_of(node) == "parallel_group":

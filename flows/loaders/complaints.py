@@ -118,7 +118,7 @@ def _complaint(error: Mapping[str, Any], located: LocatedValue) -> Complaint | N
 
 
 def _missing_type(located: LocatedValue) -> Complaint:
-    """The complaint about a step without a key that tells its type."""
+    """The complaint about a step without a key that determines its type."""
     step = unwrapped(located.node)
     if step.entries is None:
         return Complaint("bad-step", f"{key_text(located)} must be {type_text(located.expected)}", step.position)

@@ -23,10 +23,10 @@ def refuse_skill(text: str, file: str) -> None:
 
 
 def refuse_other_files(root: YamlNode | None, file: str) -> None:
-    """Refuse a file of another kind, told by its keys.
+    """Refuse a file of another kind, recognised by its keys.
 
     Raises:
-        InvalidPipeline: it is one; the message says what it is and where it goes.
+        InvalidPipeline: it is one; the message names its kind and the place for it.
     """
     entries = root.entries if root is not None else None
     if not entries or _STEPS & {str(key) for key in entries}:
@@ -86,4 +86,5 @@ _KINDS = {
         "this is a table of connections, not a pipeline; give it as JSON in BRAID_CONNECTIONS"
     ),
 }
-"""By signs, each a key or several of which one is there: what a mapping is that has all of them."""
+"""The kinds of other files by their signs: a mapping is of the kind if it has all signs; a sign is a key, or several
+keys of which one is there."""

@@ -22,7 +22,7 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class YamlStep:
-    """A step in a document: its path, its value and its type ('' if the type cannot be told)."""
+    """A step in a document: its path, its value and its type ('' if the type is unknown)."""
 
     path: str
     node: YamlNode
@@ -91,7 +91,7 @@ def unwrapped(node: YamlNode) -> YamlNode:
 
 
 def kind_of(step: YamlNode) -> str:
-    """The `type` that the models will read in a step; '' if it cannot be told."""
+    """The `type` that the models will read in a step; '' if it is unknown."""
     if step.items is not None:
         return "sequential"
     if step.entries is None:

@@ -1,4 +1,4 @@
-"""What a pipeline says: steps, policies, declared limits, expressions, and how two pipelines differ."""
+"""A pipeline as data: steps, policies, declared limits, expressions, and the differences of two pipelines."""
 
 from flows.model.arguments import INDEX, InvalidParameters, check_parameters, declares_index, index_of
 from flows.model.differences import pipeline_differences

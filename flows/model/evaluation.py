@@ -1,6 +1,5 @@
-"""What one evaluation of a condition or template may use: steps, seconds, and the size of what it makes.
-
-Data that handlers wrote may be as large as it is; what an expression makes of it, and of a few letters, may not.
+"""Limits for one evaluation of a condition or template: steps, seconds, and the size of its values. They apply to the
+values that an expression makes, not to data that handlers wrote.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ Item = TypeVar("Item")
 
 
 class TooMuch(Exception):
-    """The evaluation would use more than it may; the message says of what."""
+    """The evaluation would exceed a limit; the message names the limit."""
 
 
 class Budget:

@@ -1,4 +1,5 @@
-"""What a step is expected to give: bounds of the fields that it writes, of what it sets aside, or a function's word."""
+"""Expectations of a step: bounds of the fields that it writes, of the share it sets aside, or a function that checks
+it."""
 
 from collections.abc import Mapping, Sized
 from typing import Annotated, Any, Literal, cast
@@ -20,8 +21,10 @@ def _number(value: Any) -> Any:
 class Bounds(FrozenModel):
     """The least and the most that a number may be; of a list, a text or a mapping its length counts."""
 
-    min: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, description="The least.")
-    max: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, description="The most, as 10 or 5%.")
+    min: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, description="The smallest value.")
+    max: Annotated[float | None, BeforeValidator(_number)] = Field(
+        default=None, description="The largest value, as 10 or 5%."
+    )
 
     def complaint(self, name: str, value: Any) -> str:
         """Why a value is not as expected; empty if it is."""
@@ -39,7 +42,7 @@ class Bounds(FrozenModel):
 
 
 class Expectation(FrozenModel):
-    """What a step is expected to give; `{passages: {min: 1}}` is short for `{fields: {passages: {min: 1}}}`."""
+    """The expectation of a step; `{passages: {min: 1}}` is short for `{fields: {passages: {min: 1}}}`."""
 
     fields: dict[str, Bounds] = Field(
         default_factory=dict[str, Bounds], description="Bounds by field that the step writes, or share_set_aside."

@@ -46,4 +46,4 @@ def _is_undescriptive(name: str) -> bool:
 
 
 def _undescriptive_remark(kind: str, name: str) -> str:
-    return f"the {kind} {name!r} says nothing to whoever reads a log; name it for what it does"
+    return f"the {kind} {name!r} means nothing to the reader of a log; name it after its task"

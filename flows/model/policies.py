@@ -33,7 +33,7 @@ RunWhenFailed: TypeAlias = Literal["partial", "failed"]
 
 
 class Policy(FrozenModel):
-    """What a failed branch means for its siblings, for the success of the group, and for the merge."""
+    """The effect of a failed branch on its siblings, on the success of the group, and on the merge."""
 
     on_branch_failure: BranchFailure = Field(
         default="continue", description="Siblings of a failed branch: stop them, start no new ones, or let all finish."

@@ -63,7 +63,7 @@ def sandbox() -> Any:
             return super()._generate(_bounded(source), *args, **kwargs)
 
     def _bounded(tree: Any) -> Any:
-        """The tree, its loops counted and what it makes measured."""
+        """The tree, changed so that its loops are counted and its values measured."""
         check_tree(tree)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.lineno)

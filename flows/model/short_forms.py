@@ -19,7 +19,7 @@ KIND_BY_KEY = {
     "pipeline": "pipeline",
     "steps": "sequential",
 }
-"""The keys that tell the `type` of a step, in the order in which they decide."""
+"""The keys that determine the `type` of a step, in the order in which they decide."""
 SUBJECT_KEYS = {"for_each": "over", "merge_results": "from"}
 """Telling keys that may hold a mapping of the step's other keys, or else the value of this one key."""
 NESTING_KEYS = ("parallel", "switch", *SUBJECT_KEYS)
@@ -27,7 +27,7 @@ NESTING_KEYS = ("parallel", "switch", *SUBJECT_KEYS)
 
 
 def telling_key(keys: Collection[Any]) -> str | None:
-    """The key that tells the type of a step with these keys; None if there is none."""
+    """The key that determines the type of a step with these keys; None if there is none."""
     return next((key for key in KIND_BY_KEY if key in keys), None)
 
 

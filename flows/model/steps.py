@@ -1,4 +1,4 @@
-"""The recursive step model: what a pipeline author declares, as frozen values.
+"""The recursive step model: the declarations of a pipeline author, as frozen values.
 
 YAML, the builder and plain lists all become these models, so the three spellings of one pipeline compare equal. The
 models themselves read the short forms (`flows.model.short_forms`).
@@ -56,7 +56,8 @@ class Handler(StepFields):
         default=0, ge=0, description="Tokens to count for tokens_per_minute until the call reports how many it used."
     )
     expect: Expectation | None = Field(
-        default=None, description="What the call must give before anything after it starts, as {passages: {min: 1}}."
+        default=None,
+        description="Conditions on the fields it writes, checked before the next step starts, as {passages: {min: 1}}.",
     )
 
 

@@ -24,7 +24,7 @@ class AccessProblem(NamedTuple):
     code: str
     message: str
     certain: bool
-    """Whether it is wrong for every run, whatever fields the run starts with."""
+    """Whether it is wrong for every run, with any fields at its start."""
     keys: tuple[str, ...] = ()
     """The key of the step that is wrong."""
 
@@ -194,7 +194,7 @@ def _check_siblings(group: Group, there: _Fields, reducers: Mapping[str, str]) -
 
 
 def _beside(index: int, others: Iterable[int], before: Sequence[int]) -> list[int]:
-    """The first of the other branches that may run at the same time; one is enough to be told of a field."""
+    """The first of the other branches that may run at the same time; one is enough for a message about a field."""
     beside = (
         other
         for other in others

@@ -1,4 +1,5 @@
-"""What each branch of a group begins with: what is there at the fork, and the changes of the branches it waits for."""
+"""The context that each branch of a group begins with: that of the fork, and the changes of the branches it waits
+for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -85,13 +85,15 @@ def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> 
 def _checked_expectation(
     draft: PlanDraft, step: Handler, spec: HandlerSpec, writes: Mapping[str, str], path: str
 ) -> Expectation | None:
-    """What the step is expected to give; problems are noted where it names nothing that the step gives."""
+    """The expectation of the step; a name in it that the step does not write is noted as a problem."""
     if step.expect is None:
         return None
     known = [*writes.values(), SHARE_SET_ASIDE]
     for name in step.expect.fields:
         if spec.writes is not None and name not in known:
-            message = f"{spec.name} writes no {name!r}{suggest(name, known)}; `expect` is about what the step gives"
+            message = (
+                f"{spec.name} writes no {name!r}{suggest(name, known)}; `expect` checks the fields that the step writes"
+            )
             draft.problem(path, "unknown-write", message, "expect", name)
     if step.expect.check is not None and step.expect.check not in EXPECTATIONS:
         message = (

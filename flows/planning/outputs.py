@@ -29,7 +29,7 @@ def writes_are_known(root: Node) -> bool:
 
 @dataclass
 class _Access:
-    """What nodes that run in order do to the fields."""
+    """The reads and writes of nodes that run in order."""
 
     read: set[str] = field(default_factory=set[str])
     """Fields from outside that they read."""
@@ -132,7 +132,7 @@ def _leaf_type(leaf: Leaf) -> Any:
 
 
 def _collected_types(loop: Loop) -> dict[str, Any]:
-    """The types of the fields that leave a loop: lists of what the items wrote."""
+    """The types of the fields that leave a loop: lists of the items' values."""
     inner = _field_types(loop.body)
     types = {name: inner.get(collected, Any) for collected, name in loop.collect.items()}
     collected = {name: list if kind is Any else list[kind] for name, kind in types.items()}

@@ -50,7 +50,7 @@ class NodeFields:
 
 @dataclass(frozen=True)
 class Access:
-    """The fields that a node reads and writes, and what it changes outside the context."""
+    """The fields that a node reads and writes, and its effects outside the context."""
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
@@ -196,7 +196,7 @@ class Plan:
     dialect: str = "native"
     """The dialect that the pipeline is written in, whose words are used in its logs and errors."""
     task_runner: TaskRunner = field(default_factory=TaskRunner)
-    """It holds for the plans inside this one too, whatever their pipelines declare."""
+    """It holds for the plans inside this one too, and replaces the limits that their pipelines declare."""
     outputs: tuple[OutputField, ...] = ()
     """The result of a run: the outputs that the pipeline declares, else the fields that no later step reads."""
     writes_known: bool = True

@@ -114,7 +114,7 @@ def _first_problems(problems: Sequence[Problem]) -> list[Problem]:
     found = sorted(problems, key=lambda problem: (problem.line, problem.column))
     if len(found) < MOST_PROBLEMS:
         return found
-    last = Problem(found[0].file, 0, 0, "too-many-problems", f"these are the first {MOST_PROBLEMS} problems; mend them")
+    last = Problem(found[0].file, 0, 0, "too-many-problems", f"these are the first {MOST_PROBLEMS} problems; fix them")
     return [*found, last]
 
 

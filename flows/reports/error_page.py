@@ -1,4 +1,4 @@
-"""What went wrong in a run as a page: a card per cause with its message, its places and what to do."""
+"""The errors of a run as a page: a card per cause with its message, its places and its advice."""
 
 from collections.abc import Iterator
 

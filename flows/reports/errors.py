@@ -112,7 +112,7 @@ def _failed_text(failed: Sequence[Outcome]) -> str:
 def normalised(message: str) -> str:
     """A message with placeholders for numbers, ids, paths and quoted values, which differ from case to case.
 
-    HTTP status codes stay, since they tell the cause.
+    HTTP status codes stay, since they identify the cause.
     """
     for pattern, placeholder in _PLACEHOLDERS:
         message = pattern.sub(placeholder, message)

@@ -63,7 +63,7 @@ class Estimate:
     unknown: tuple[str, ...]
     """Steps that ran in no recorded run; they are not in the sums."""
     batches: tuple[str, ...] = ()
-    """What the recorded runs say about the size of batches, for each loop that chooses it by itself."""
+    """The size of batches according to recorded runs, for each loop with `batch_size: auto`."""
 
 
 def estimate(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Estimate | None:
@@ -149,7 +149,7 @@ class _NodeTime:
     in_order_s: float = 0.0
     critical: tuple[str, ...] = ()
     used: Mapping[str, float] = field(default_factory=dict[str, float])
-    """The seconds of work by what limits calls at once."""
+    """The seconds of work by the limit of calls at once."""
 
     def within(self, limits: Mapping[str, int]) -> "_NodeTime":
         """The same, but not faster than the limits allow."""

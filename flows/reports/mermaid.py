@@ -32,7 +32,7 @@ class _Chart:
                 return self._subgraph(node, (node.body,), title, prefix, depth)
             case Choice():
                 return self._subgraph(
-                    node, tuple(case for _, case in node.cases), "switch: first that holds", prefix, depth
+                    node, tuple(case for _, case in node.cases), "switch: the first case that holds", prefix, depth
                 )
             case Sub():
                 name = _box_name(node, prefix)

@@ -1,4 +1,4 @@
-"""How every step of a run ended: what did not succeed first, a row per step with the counts of its calls."""
+"""The outcome of every step of a run: a row per step with the counts of its calls, unsuccessful steps first."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ SIGNS = {
 
 
 def outcome_markdown(result: RunResult, names: StepNames) -> str:
-    """Tables of the steps that failed, were stopped, succeeded and were not needed, and of what was set aside."""
+    """Tables of the steps that failed, were stopped, succeeded and were not needed, and of the items set aside."""
     steps = step_summaries(result.outcomes)
     parts = (
         ("Failed", [step for step in steps if step.failed]),

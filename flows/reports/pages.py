@@ -1,4 +1,4 @@
-"""The pages of a run as Markdown, for its Prefect artifacts; a page that would have nothing to say is not made."""
+"""The pages of a run as Markdown, for its Prefect artifacts; an empty page is not made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def plan_page(plan: Plan) -> Page:
     """The page that is shown when a run starts."""
     limit = f"At most {plan.limit.value} calls at once in the whole run.\n\n" if plan.limit.value is not None else ""
     resources = "".join(f"- resource {name}: {settled}\n" for name, settled in plan.all_resources.items())
-    return Page("plan", "What this run does", f"{plan_picture(plan)}\n\n{limit}{resources}".rstrip())
+    return Page("plan", "The plan of this run", f"{plan_picture(plan)}\n\n{limit}{resources}".rstrip())
 
 
 def run_pages(
@@ -44,13 +44,13 @@ def run_pages(
     outputs = result_markdown(result.output_records, result.output_fields, read=read) if result.output_fields else ""
     pages = [
         Page("result", "The result of the run", outputs),
-        Page("errors", "What went wrong, and what to do", error_markdown(error_report(result.outcomes), names)),
-        Page("outcomes", "How every step ended", outcome_markdown(result, names)),
+        Page("errors", "Errors, with their causes and advice", error_markdown(error_report(result.outcomes), names)),
+        Page("outcomes", "The outcome of every step", outcome_markdown(result, names)),
         Page(
             "timing",
-            "What ran when, and what the run waited for",
+            "The times of all steps, and the reasons for waiting",
             timing_markdown(result.outcomes, started=result.started, seconds=result.seconds, names=names),
         ),
-        Page("cost", "What the run cost, step by step", cost_markdown(cost) if paid else ""),
+        Page("cost", "The cost of the run per step", cost_markdown(cost) if paid else ""),
     ]
     return [page for page in pages if page.markdown]

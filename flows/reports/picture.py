@@ -95,7 +95,7 @@ def text_width(text: str, *, size: float = 13) -> float:
 
 
 def fitted(text: str, width: float, *, size: float = 13) -> str:
-    """A text that is not wider than that; what does not fit is left out at its end."""
+    """A text that is not wider than that, shortened at its end if necessary."""
     if text_width(text, size=size) <= width:
         return text
     most = len(text)

@@ -1,4 +1,4 @@
-"""A plan as a drawn graph: steps are boxes, what runs side by side stands side by side, limits stand on the groups."""
+"""A plan as a drawn graph: steps are boxes, parallel steps are side by side, and each group shows its limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -78,7 +78,7 @@ def _block(node: Node, room: float, *, whole: bool) -> _Block:
 
 
 def group_title(node: Group | Loop | Choice | Sub) -> str:
-    """What a group, loop, switch or sub-pipeline is, and how many run in it at once."""
+    """The title of a group, loop, switch or sub-pipeline, with the number that run in it at once."""
     match node:
         case Group():
             name = node.label if node.named else "side by side"

@@ -1,4 +1,4 @@
-"""How far a run is, as a page that is written again and again: one bar, then what runs, what waits and what failed."""
+"""The progress of a run as a page that is updated: one bar, then the running, waiting and failed calls."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ class LiveProgress:
         self._began = clock()
         self._steps: dict[StepPath, _StepCount] = {}
         self._loops: dict[StepPath, str] = {}
-        """What the loops go over, by path in the plan."""
+        """The number of items per loop, by path in the plan."""
         self._begun: set[StepPath] = set()
         self._elements = Counter[str]()
         self._done = Counter[str]()
@@ -152,7 +152,7 @@ class LiveProgress:
 
     @property
     def left_s(self) -> float | None:
-        """About how many seconds are left; None while nobody can know."""
+        """About how many seconds are left; None while that is unknown."""
         share, elapsed = self.share, self._clock() - self._began
         if elapsed < _SURE_AFTER_S or share < _SURE_SHARE or share >= 1.0:
             return None

@@ -1,4 +1,4 @@
-"""The first page of a run that has ended: what came of it, what failed, what to do, a chart, links to the rest."""
+"""The first page of a run that has ended: its result, errors, advice, a chart, and links to the other pages."""
 
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +29,7 @@ RUN_PAGE = "run"
 
 def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Page:
     """The page; `pages` are the others, each with its address, which may be empty."""
-    return Page(RUN_PAGE, "What came of the run", "\n".join(_lines(plan, result, pages)).strip())
+    return Page(RUN_PAGE, "The result of the run, at a glance", "\n".join(_lines(plan, result, pages)).strip())
 
 
 def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
     report = error_report(result.outcomes)
     if not report.summary:
         return
-    yield "## What went wrong, and what to do"
+    yield "## Errors and advice"
     yield ""
     for cause in report.causes[:MAX_CAUSES]:
         yield f"- **{escaped(cause_title(cause, names))}**: {escaped(shortened(cause.example, 400))}"
@@ -70,7 +70,7 @@ def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
     if len(report.causes) > MAX_CAUSES:
         yield f"- and {len(report.causes) - MAX_CAUSES} more causes"
     if result.status == "failed" and not result.stopped:
-        yield f"- When that is mended: **Retry** in this UI, or `braid resume {result.run_id}`; what succeeded is kept"
+        yield f"- When that is fixed: **Retry** in this UI, or `braid resume {result.run_id}`; what succeeded is kept"
     yield ""
 
 

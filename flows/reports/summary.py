@@ -1,4 +1,4 @@
-"""What came of a run in one line, and how many of its steps ended how: the same counts wherever they are shown."""
+"""The result of a run in one line, and the counts of its steps by status: the same wherever they are shown."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def step_summaries(outcomes: Iterable[Outcome]) -> list[StepSummary]:
 
 
 def what_came_of_it(result: RunResult) -> str:
-    """One line: what the run says itself, else its outputs, else its steps; and what did not succeed."""
+    """One line: the run's own summary, else its outputs, else its steps; and the failures."""
     parts = [result.summary or _outputs_text(result.output_records)]
     steps = step_summaries(result.outcomes)
     failed = sum(step.failed for step in steps)

@@ -34,13 +34,13 @@ class _Row:
 
     @property
     def weight(self) -> tuple[bool, float]:
-        """What must be shown first: failures, then what took longest."""
+        """The order in which rows are shown: failures, then the longest."""
         bad = any(call.status not in ("succeeded", "skipped") for call in self.calls)
         return bad, sum(call.seconds + call.waited_s for call in self.calls)
 
 
 def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: float, names: StepNames) -> str:
-    """The chart, what the run waited for, and where its time went; empty if no step ran."""
+    """The chart, the reasons for waiting, and the steps that took the time; empty if no step ran."""
     listed = tuple(outcome for outcome in outcomes if not outcome.reused)
     ran = [outcome for outcome in listed if outcome.is_leaf and outcome.asked is not None]
     if not ran:
@@ -66,7 +66,7 @@ def timing_markdown(outcomes: Iterable[Outcome], *, started: float, seconds: flo
 
 
 def timing_sentence(ran: Iterable[Outcome], seconds: float) -> str:
-    """How long a run took, how much of that was work, and what running side by side can have saved."""
+    """The duration of a run, its work, and the time that running side by side saved at most."""
     calls = tuple(ran)
     busy, waited = sum(call.seconds for call in calls), sum(call.waited_s for call in calls)
     return (
@@ -143,7 +143,7 @@ def _rows(outcomes: Sequence[Outcome], names: StepNames) -> list[_Row]:
 
 
 def _most_telling(rows: Sequence[_Row]) -> list[_Row]:
-    """At most `MAX_ROWS` of them, in their order: what failed, and what took longest."""
+    """At most `MAX_ROWS` of them, in their order: the failed and the longest."""
     if len(rows) <= MAX_ROWS:
         return list(rows)
     calls = sorted((row for row in rows if row.calls), key=lambda row: row.weight, reverse=True)[:MAX_ROWS]
@@ -154,7 +154,7 @@ def _most_telling(rows: Sequence[_Row]) -> list[_Row]:
 def _spans(
     calls: Sequence[Outcome], critical: set[StepPath], *, started: float, seconds: float, width: float
 ) -> dict[str, list[tuple[float, float]]]:
-    """What calls did, as stretches of the chart in pixels, by the kind of what they did."""
+    """The work and waits of calls as stretches of the chart in pixels, by kind."""
     scale = width / seconds if seconds > 0 else 0.0
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _KINDS}
     for call in calls:

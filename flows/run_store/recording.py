@@ -20,7 +20,7 @@ def record_run(
     """The same run, recorded in a store, or in that of a URL.
 
     `parameters` are what is shown of them, without secrets; `file` is that of the pipeline. If the flow run was
-    recorded before, what had succeeded is taken over.
+    recorded before, the calls that had succeeded are taken over.
     """
     opened = RunStore(store) if isinstance(store, str) else store
     pipeline = prepared.plan.pipeline

@@ -1,4 +1,4 @@
-"""What a run holds: the context, copy-on-write views of it, the changes of its branches, and their merge."""
+"""The state of a run: the context, copy-on-write views of it, the changes of its branches, and their merge."""
 
 from flows.state.chunked import chunked
 from flows.state.context import Context, EffectFingerprint, Identity, follow_path, read_path

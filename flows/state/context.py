@@ -85,7 +85,7 @@ class Context:
         self._parent: Context | None = None
         self._cells: dict[Field, Owned] = {}
         self._touched: dict[Field, Any] = {}
-        """Values that handlers have read for change, or written; nobody else owns them yet."""
+        """Values that handlers have read for change, or written; the context does not own them yet."""
         self._reads: frozenset[str] | None = None
         self._writes: frozenset[str] | None = None
         for section, values in (("data", data), ("tags", tags), ("documents", documents)):

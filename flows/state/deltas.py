@@ -94,7 +94,7 @@ def _starts_with(items: list[Any], head: list[Any]) -> bool:
 
 
 class Rewriting:
-    """Changes of one field, applied one after another: what is owned stays as it is, what changes is copied once."""
+    """Changes of one field, applied one after another: owned values stay as they are, changed ones are copied once."""
 
     def __init__(self, owned: Owned) -> None:
         self._value, self._mutability = owned

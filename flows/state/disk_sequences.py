@@ -21,7 +21,7 @@ class DiskSequence(ExternalSequence[Item]):
 
     The items are in a file without a name, which disappears with the last reference, also if the process is killed.
     Pickling includes the items, compressed, so that the pickle remains valid when the file is gone. Safe under threads.
-    Every access makes a new object, so a change to it is seen by nobody else.
+    Every access makes a new object, so a change to it is not seen by anybody else.
     """
 
     def __init__(self, items: "Iterable[Item] | Spool[Item]" = ()) -> None:

@@ -3,7 +3,7 @@
 A context holds data: numbers, texts, bytes, times, paths, enums, lists, tuples, mappings, sets, dataclasses, pydantic
 models and numpy arrays, nested in any way. Live objects (connections, models, files) belong into services.
 
-An owned value is one that no handler has a reference to. Nobody ever changes it, so contexts, deltas and journals share
+No handler has a reference to an owned value. Nobody ever changes it, so contexts, deltas and journals share
 it; a handler gets a copy of whatever it could change.
 """
 

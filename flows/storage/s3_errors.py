@@ -44,7 +44,7 @@ def explain(
             return StorageUnusable(f"{where}: no secure connection; check BRAID_S3_ENDPOINT_URL and the proxy settings")
         case aws.EndpointConnectionError():
             if answered:
-                return TransientError(f"{where}: the server answers no longer")
+                return TransientError(f"{where}: the server no longer answers")
             return StorageUnusable(f"{where}: cannot be reached; check BRAID_S3_ENDPOINT_URL and the network")
         case aws.HTTPClientError() | aws.ConnectionError() | aws.IncompleteReadError() | TimeoutError():
             return TransientError(f"{where}: the connection broke or timed out ({type(error).__name__})")
@@ -105,7 +105,7 @@ def _explain_code(where: str, code: str, error: Exception) -> StorageError | Tra
         case "NoSuchKey" | "404":
             return MissingObject(f"{where}: there is no such object; it may have been deleted since it was listed")
         case "NoSuchUpload":
-            return TransientError(f"{where}: its upload in parts was ended from elsewhere; it is to be written again")
+            return TransientError(f"{where}: its multipart upload was ended by another client; write it again")
         case "InvalidAccessKeyId":
             return StorageUnusable(f"{where}: the server does not know the access key; check BRAID_S3_KEY")
         case "SignatureDoesNotMatch":

@@ -1,4 +1,4 @@
-"""An event loop in virtual time: when nothing can run, time jumps to the next timer, so nobody sleeps."""
+"""An event loop in virtual time: when nothing can run, time jumps to the next timer, so there is no sleeping."""
 
 import asyncio
 import concurrent.futures

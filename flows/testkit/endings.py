@@ -1,4 +1,4 @@
-"""How a step ended and what it gives, for the reference in `values.py`."""
+"""The end of a step and its writes, for the reference in `values.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from flows.testkit.weaving import Fields, Unsure
 
 @dataclass(frozen=True)
 class End:
-    """How a step ended, for what is around it."""
+    """The end of a step, for the group or list around it."""
 
     status: Status
     value: Any = None

@@ -1,7 +1,7 @@
 """Runs a plan under one schedule with real threads and in real time, and traces it; the checks are the same.
 
-What the schedule chooses is only how long calls take and which of them fail. The rest is left to the threads of the
-machine, so that two runs of one schedule may differ, and each is judged by what it did itself.
+The schedule chooses only how long calls take and which of them fail. The rest is left to the threads of the machine,
+so two runs of one schedule may differ, and each is judged by its own trace.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class _ThreadRecorder(TraceRecorder):
         return await run_inline(replace(leaf, node=replace(leaf.node, spec=spec), attempted=attempted))
 
     def _close(self, path: StepPath, attempt: Attempt) -> None:
-        """Note how an attempt ended for the event loop; what its thread does from now on counts no more."""
+        """Note how an attempt ended for the event loop; later results of its thread do not count."""
         with self.lock:
             self.closed.add((path, attempt.number))
             kind, result = self.returned.get((path, attempt.number), (None, None))

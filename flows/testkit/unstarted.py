@@ -47,7 +47,7 @@ def _allowed_statuses(evidence: Evidence, instance: NodeInstance, outcome: Outco
 def _allowed_by_parent(
     evidence: Evidence, instance: NodeInstance, parent: NodeInstance, about: Outcome | None
 ) -> Iterator[Status]:
-    """The statuses that what is directly around it allows; `about` is the outcome of the nearest that has one."""
+    """The statuses that the step directly around it allows; `about` is the outcome of the nearest step that has one."""
     if parent.parent is not None and isinstance(parent.parent.node, Choice) and _all_skipped(evidence, parent):
         yield "skipped"  # another case was chosen
     match parent.node:

@@ -131,7 +131,7 @@ class _Reference:
         return inspect.signature(leaf.spec.function).parameters[name].default
 
     def _list(self, instance: NodeInstance, fields: Fields, groups: Groups) -> End:
-        """A list of steps. One of which some run side by side ends as the list would, and leaves what it would."""
+        """A list of steps. If some of them run side by side, it ends as the list would, with the same writes."""
         end = End("succeeded")
         for position, child in enumerate(instance.children):
             end = self.end_of(child, fields, groups)
@@ -201,7 +201,7 @@ class _Reference:
     def _concluded(
         self, group: Group, ends: Sequence[End], writes: Sequence[Writes], fields: Fields, results: list[BranchResult]
     ) -> tuple[Any, bool]:
-        """The named result of a group, and whether it has failed; what is to be merged is merged."""
+        """The named result of a group after its merge, and whether the group has failed."""
         succeeded = [i for i, end in enumerate(ends) if end.status == "succeeded"]
         all_fine = all(end.ok for end in ends)
         race = is_race_group(group)

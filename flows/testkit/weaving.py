@@ -23,7 +23,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class FieldWrite:
-    """What one branch did to one field: it wrote a value, or extended a list."""
+    """The change of one branch to one field: it wrote a value, or extended a list."""
 
     value: Any
     extends: bool = False

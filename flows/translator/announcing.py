@@ -1,4 +1,4 @@
-"""What the end of a run tells others besides its state: a tag for partial successes, an event for a used-up budget."""
+"""Signals at the end of a run besides its state: a tag for partial successes, an event for a used-up budget."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ async def announce_end(result: RunResult) -> None:
             if result.status == "partial":
                 await _add_tag(flow_run.id)
     except Exception:
-        logger.warning("the server could not be told more about the end of the run", exc_info=True)
+        logger.warning("the end of the run could not be reported to the server in full", exc_info=True)
 
 
 async def _add_tag(flow_run_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""The pages of a flow run in Prefect's UI: its plan, how far it is while it runs, and what came of it."""
+"""The pages of a flow run in Prefect's UI: its plan, its progress while it runs, and its result."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class RunPages:
 
         async def show() -> None:
             async for text in self._live.texts(ended, every_s=PROGRESS_EVERY_S):
-                await self._write_first(Page(RUN_PAGE, "How far the run is", text))
+                await self._write_first(Page(RUN_PAGE, "The progress of the run", text))
                 if not self._written:
                     plan = plan_page(self._plan)
                     self._written.append((plan, address_of(await write_page(plan))))

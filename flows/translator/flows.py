@@ -124,9 +124,7 @@ async def _as_flow(
                 kept.append(await _run(prepared))
         except asyncio.CancelledError:
             # Left to Prefect, it would read Crashed.
-            return Cancelled(
-                message=f"Stopped; what had finished is kept: braid resume {prepared.context.execution_id}"
-            )
+            return Cancelled(message=f"Stopped; finished steps are kept: braid resume {prepared.context.execution_id}")
         state = _final_state(kept[0])
         if state.is_completed():
             state.data = None  # we have the result; Prefect would walk through all of it
@@ -146,12 +144,12 @@ async def _as_flow(
         state: State[Any] = await begun
     except Exception as error:  # whatever its client raises when the server is away
         if kept:
-            logger.warning("%s: the run ended, but Prefect could not be told: %s", pipeline.name, error)
+            logger.warning("%s: the run ended, but its end could not be reported to Prefect: %s", pipeline.name, error)
             return kept[0]
         where = get_current_settings().api.url or "a server that starts by itself"
         raise PipelineFailed(
             f"{pipeline.name}: Prefect ({where}) failed before the run had ended: {type(error).__name__}: {error}. "
-            "What had been finished is kept (`braid runs`); see `braid doctor`, then go on with `braid resume RUN`"
+            "Finished steps are kept (`braid runs`); see `braid doctor`, then go on with `braid resume RUN`"
         ) from error
     if not kept and state.is_cancelled():
         return state.message or "Stopped"
@@ -214,7 +212,7 @@ def _send_logs_to_prefect() -> None:
 
 
 class _RunLogHandler(APILogHandler):
-    """Sends what is logged inside a run; what is logged outside of one is not Prefect's."""
+    """Sends logs to Prefect that are made inside a run; other logs are not Prefect's."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if FlowRunContext.get() is not None:

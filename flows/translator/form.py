@@ -32,7 +32,7 @@ INDEX = Control("index", str, "The index that the run works on.", "default", fir
 MAX_CONCURRENCY = Control(
     "max_concurrency",
     Annotated[int | None, Field(ge=1)],
-    "A ceiling for steps at once, in the whole run; empty: as the pipeline says.",
+    "A ceiling for steps at once, in the whole run; empty: the pipeline's own.",
     title="Most steps at once",
 )
 
@@ -67,7 +67,7 @@ def flow_description(pipeline: Pipeline, outputs: Iterable[OutputField]) -> str:
 def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signature, str]:
     """The signature of a pipeline's flow, from which Prefect makes the form, and the docstring that describes it.
 
-    What must be given comes first, then the index, then the other parameters, at the end what is seldom needed.
+    Required parameters come first, then the index, then the other parameters, and advanced ones at the end.
     """
     kept = [control for control in controls if control.name not in pipeline.parameters]
     groups: list[list[inspect.Parameter]] = [[] for _ in range(5)]
@@ -105,8 +105,8 @@ def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, An
 def _make_plain(field: dict[str, Any]) -> None:
     """Let the form ask for a value that may be left out by a plain field: an empty one means that there is none.
 
-    For "this type or null", the UI shows a switch between two types, and "Property is type None". What is not required
-    and has no default may be null all the same.
+    For "this type or null", the UI shows a switch between two types, and "Property is type None". A parameter that is
+    optional and has no default may still be null.
     """
     kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
     if len(kinds) == 1 and len(field["anyOf"]) == 2:

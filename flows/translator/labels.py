@@ -1,4 +1,4 @@
-"""The name and the tags of a flow run, by which people find it and tell it from others."""
+"""The name and the tags of a flow run, by which people find and distinguish it."""
 
 import logging
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ async def label_flow_run(prepared: Prepared) -> None:
 
 
 def _about(pipeline: Pipeline, fields: Mapping[str, Any]) -> list[str]:
-    """What a run is about: its source or its question, else its required texts."""
+    """The subject of a run: its source or its question, else its required texts."""
     told = [name for name in TOLD if name in fields]
     required = [name for name, parameter in pipeline.parameters.items() if parameter.required and name in fields]
     return [value for name in told or required if isinstance(value := fields[name], str) and value]

@@ -85,7 +85,7 @@ class PrefectSeats:
         await self._stack.aclose()
 
     async def _declare(self, name: str, limit: int) -> None:
-        """Make the limit on the server what the settings say; what was changed there by hand is changed back."""
+        """Set the limit on the server to that of the settings; a change made there by hand is undone."""
         ours = PREFIX + name
         try:
             try:
@@ -144,7 +144,7 @@ class PrefectSeats:
                 asking.add_done_callback(lambda asked: self._return_late(name, asked))
                 raise
             except (httpx.HTTPError, PrefectException) as error:
-                raise TransientError(f"the shared limit {PREFIX}{name} cannot be asked: {error}") from error
+                raise TransientError(f"the shared limit {PREFIX}{name} cannot be read: {error}") from error
             if isinstance(lease, UUID):
                 return lease
             if lease == "missing":

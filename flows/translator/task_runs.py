@@ -51,7 +51,7 @@ class RunLabels:
 
 
 class _TaskRun:
-    """One leaf's task run: what goes on in it, so that it can be stopped at any moment and still read well."""
+    """One leaf's task run and its state, so that it can be stopped at any moment and still has a clear final state."""
 
     def __init__(self, leaf: LeafCall, name: str, tags: list[str]) -> None:
         self.leaf, self.name, self.tags = leaf, name, [tag for tag in tags if tag]
@@ -80,7 +80,9 @@ class _TaskRun:
 
     async def _without_prefect(self, failed: Exception) -> LeafResult:
         """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
-        logger.warning("%s: Prefect could not keep its task run (%s); it counts all the same", self.leaf.id, failed)
+        logger.warning(
+            "%s: Prefect could not record its task run (%s); its result counts nevertheless", self.leaf.id, failed
+        )
         ended, attempts_left = self.ended, self.leaf.node.retry.max_attempts - self.leaf.progress.attempts
         if ended is None or (ended.ending.transient and attempts_left > 0):
             return await run_inline(self.leaf)
@@ -118,7 +120,7 @@ class _TaskRun:
         return self._succeeded()
 
     def _succeeded(self) -> State[Any]:
-        """The final state, whose message and line in the log say how long it worked and for what it waited."""
+        """The final state, whose message and line in the log say how long it worked and the reasons for waiting."""
         progress = self.leaf.progress
         aside = len(progress.call.failures)
         parts = [f"{counted(aside, 'item')} set aside"] if aside else []
@@ -144,7 +146,7 @@ class _TaskRun:
         return True
 
     async def _stop_task_run(self, running: "asyncio.Task[Any]") -> None:
-        """End the task run as Cancelled, whatever it is doing."""
+        """End the task run as Cancelled, from any state."""
         self.stopped = True
         if self.work is not None and not self.work.done():
             self.work.cancel()
@@ -158,7 +160,7 @@ class _TaskRun:
                         self.waiting.id, Cancelled(message="Stopped between attempts"), force=True
                     )
             except Exception as error:
-                logger.warning("%s: Prefect could not be told that it was stopped: %s", self.leaf.id, error)
+                logger.warning("%s: its stop could not be reported to Prefect: %s", self.leaf.id, error)
             return
         await asyncio.wait([running])
 

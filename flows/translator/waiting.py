@@ -1,4 +1,4 @@
-"""A task run that waits says for what: its state is Waiting while no handler works for it, and Running afterwards.
+"""A task run that waits shows the reason: its state is Waiting while no handler works for it, and Running afterwards.
 
 The state goes to the server as an event, as all states of task runs do, so it costs no request; and only a wait of a
 second or more is shown.
@@ -23,7 +23,7 @@ PATIENCE_S, EVERY_S = 1.0, 0.5
 
 @contextlib.contextmanager
 def shown_waiting(context: TaskRunContext | None, times: CallTimes) -> Generator[None]:
-    """Show inside of the block for what a call waits."""
+    """Show the reason for which a call waits, inside the block."""
     if context is None:
         yield
         return

@@ -67,7 +67,7 @@ def check_reads(backend: str, text: str) -> None:
     if found:
         raise BadQuery(f"{found[1]}() does more than read; {ONLY_READS}")
     if backend == "postgresql" and _ESCAPED_NAME.search(text):
-        raise BadQuery(f'names in the form U&"…" are not taken, write the letters themselves; {ONLY_READS}')
+        raise BadQuery(f'names in the form U&"…" are not accepted, write the letters themselves; {ONLY_READS}')
     if backend == "duckdb":
         _check_duckdb(text)
     elif backend in MYSQL:
@@ -95,11 +95,13 @@ def _check_mysql(text: str) -> None:
     except ImportError as error:
         raise missing_extra("sqlglot", "mysql") from error
     if re.search(r"/\*M?!", text):
-        raise BadQuery(f"comments in the form /*! … */ are executed, and are not taken; {ONLY_READS}")
+        raise BadQuery(f"comments in the form /*! … */ are executed, and are not accepted; {ONLY_READS}")
     try:
         statements = [one for one in sqlglot.parse(text, dialect="mysql") if one is not None]
     except (SqlglotError, RecursionError) as error:
-        raise BadQuery(f"the statement cannot be read, and so not be held to reading: {_first_line(error)}") from None
+        raise BadQuery(
+            f"the statement cannot be parsed, and so not be restricted to reading: {_first_line(error)}"
+        ) from None
     tree = cast("Any", sqlglot).exp
     acts = (tree.DML, tree.DDL, tree.Command, tree.Into, tree.Lock, tree.PropertyEQ)
     reads = len(statements) == 1 and isinstance(statements[0], (tree.Query, tree.Show, tree.Describe))

@@ -185,12 +185,8 @@ def container_kind(name: str) -> Literal["archive", "mail"] | None:
 
 
 def formats_shown() -> str:
-    """The formats with their suffixes, for people."""
-    return ", ".join(f"{each.name} ({_first(each.suffixes)})" for each in FORMATS if each.suffixes)
-
-
-def _first(suffixes: tuple[str, ...]) -> str:
-    return " ".join(suffixes[:4]) + (f" and {len(suffixes) - 4} more" if len(suffixes) > 4 else "")
+    """The names of the formats, for people."""
+    return ", ".join(each.name for each in FORMATS if each.suffixes)
 
 
 def told_by_content(data: bytes, mime_type: str) -> str:

@@ -88,7 +88,7 @@ def extract_text(
         FatalError: `encoding` is none; or `ocr` is `always`, and no engine is installed.
     """
     if encoding is not None and known_encoding(encoding) is None:
-        raise FatalError(f"encoding: {encoding!r} is none that Python knows; say for example 'windows-1250'")
+        raise FatalError(f"encoding: {encoding!r} is unknown to Python; write for example 'windows-1250'")
     if ocr == "always" and recognition_of(call).engine is None:
         raise FatalError(f"ocr: always needs an engine; {HOW_TO_GET_AN_ENGINE}")
     extractor = call.services["text_extractor"] if "text_extractor" in call.services else RegistryExtractor(call, ocr)
@@ -157,7 +157,7 @@ def read_document(
     if not extracted.text.strip():
         if extracted.scanned_pages:
             unknown = any(key == "unknown_letters" for key, _ in extracted.metadata)
-            why = "has fonts that do not say which letters they show" if unknown else "is a picture without text"
+            why = "has fonts that do not map their glyphs to letters" if unknown else "is a picture without text"
             raise Unreadable(f"{why}; to have its words recognised, {HOW_TO_GET_AN_ENGINE}")
         raise Unreadable("contains no text")
     first = next((block for block in extracted.blocks if block.kind == "heading"), None)

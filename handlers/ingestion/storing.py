@@ -185,7 +185,7 @@ def _unchanged(documents: Sequence[Document], sources: Sequence[SourceFile], cal
     kept = [each for each in documents if each.id not in known or is_as_listed(known[each.id], call)]
     if len(kept) < len(documents):
         call.logger.warning(
-            "index %s: %d documents have changed since they were listed; the next ingestion takes them",
+            "index %s: %d documents have changed since they were listed; the next ingestion processes them",
             call.index,
             len(documents) - len(kept),
         )

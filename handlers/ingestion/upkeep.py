@@ -80,7 +80,7 @@ def sweep_leftovers(*, older_than_s: float = 86_400.0, call: Call) -> int:
     swept = _upkeep(call).sweep(alive=alive, dead=dead, older_than_s=older_than_s)
     if swept.versions or swept.chunks or swept.documents:
         call.logger.info(
-            "index %s: swept %d versions, %d passages and %d documents that crashed runs left",
+            "index %s: removed %d versions, %d passages and %d documents left by crashed runs",
             call.index,
             swept.versions,
             swept.chunks,

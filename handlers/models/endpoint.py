@@ -56,14 +56,16 @@ class OpenAIEmbedder:
         except (KeyError, TypeError, ValueError) as error:
             raise FatalError(f"{self._url} did not answer as OpenAI's `/embeddings` does: {error!r}") from error
         if vectors.ndim != 2 or len(vectors) != len(texts):
-            raise FatalError(f"{self._url} gave {len(vectors)} vectors for {len(texts)} texts")
+            raise FatalError(f"{self._url} returned {len(vectors)} vectors for {len(texts)} texts")
         if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-            raise FatalError(f"{self._url}: model {self.name!r} gave vectors that point nowhere (zeros or no numbers)")
+            raise FatalError(
+                f"{self._url}: model {self.name!r} returned vectors without a direction (zeros or not numbers)"
+            )
         with self._lock:
             self.tokens_used += tokens
             known, self._dim = self._dim or vectors.shape[1], vectors.shape[1]
         if known != vectors.shape[1]:
             raise FatalError(
-                f"{self._url}: model {self.name!r} gave {vectors.shape[1]} numbers per text, before {known}"
+                f"{self._url}: model {self.name!r} returned {vectors.shape[1]} numbers per text, earlier {known}"
             )
         return unit_rows(vectors)

@@ -12,7 +12,7 @@ from handlers.records import Hit
 from handlers.retrieval.fusion import Voice
 from handlers.retrieval.searching import embed_query, term_query
 from handlers.retrieval.understanding import Question
-from handlers.stores import IndexSearch, TermQuery, TokenQuery, VectorQuery, Words
+from handlers.stores import IndexSearch, TokenQuery, VectorQuery, Words
 from handlers.tags import TagFilter
 from handlers.text import contains
 
@@ -56,8 +56,9 @@ class Candidates:
             times = sum(contains(text, phrase) for phrase in phrases) if text else 0
             if times:
                 exact[each] = times
+        having = self.store.having(self.ids, dict.fromkeys(chain.from_iterable(typed)), where=self.where)
         for terms in typed:
-            for each in self.store.scores(self.ids, TermQuery(dict.fromkeys(terms, 1.0)), where=self.where):
+            for each in set[str]().union(*(having[term] for term in terms)):
                 exact[each] = exact.get(each, 0) + 1
         return exact
 
@@ -120,7 +121,9 @@ def compare_tokens(candidates: Candidates, best_first: Iterable[str], query: str
 
     Nothing is compared if the embedding model gives no vectors of tokens.
     """
-    embedder: Embedder | None = call.services["embedder"] if "embedder" in call.services else None
+    if "embedder" not in call.services:
+        return {}
+    embedder: Embedder = call.services["embedder"]
     if not isinstance(embedder, TokenEmbedder) or (tokens := embedder.embed_query_tokens(query)[1]) is None:
         return {}
     compared = list(islice(best_first, MOST_COMPARED))

@@ -57,13 +57,13 @@ def hybrid_merge(
 ) -> dict[str, Any]:
     """One ranking of all that was found, best first; ties in the order of passages' ids.
 
-    `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, compares the best
-    200 with the question token by token, as far as they have token vectors, and takes the weighted mean of the scaled
-    scores (see `weighted_fusion`); `rrf` goes by the ranks of the lists alone. A passage that has word for word what the
-    question quotes or names gets 1 more for each of these, so it comes first. Each hit has every retriever's own score
-    in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, token, graph, multi_query, hyde; a
-    retriever of weight 0 counts where the others found nothing. `token_scores` are those of the candidates with token
-    vectors, best first, by passage; `candidates` is the number of all.
+    `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, compares the
+    best 200 with the question token by token, as far as they have token vectors, and takes the weighted mean of the
+    scaled scores (see `weighted_fusion`); `rrf` goes by the ranks of the lists alone. A passage that has word for word
+    what the question quotes or names gets 1 more for each of these, so it comes first. Each hit has every retriever's
+    own score in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, token, graph, multi_query,
+    hyde; a retriever of weight 0 counts where the others found nothing. `token_scores` are those of the candidates with
+    token vectors, best first, by passage; `candidates` is the number of all.
 
     Raises:
         ValueError: a weight is negative or for no retriever, or `k` is below 1.

@@ -100,7 +100,7 @@ class Shape:
             StorageError: it has no key.
         """
         if values.get(self.key) in (None, ""):
-            raise StorageError(f"an item has no {self.key!r}, by which it would be known; it has {', '.join(values)}")
+            raise StorageError(f"an item has no {self.key!r}, which is its key; it has {', '.join(values)}")
         title = _text(values.get(self.title)) if self.title else ""
         rest = {name: value for name, value in values.items() if value is not None and name != self.title}
         if self.text:

@@ -244,12 +244,14 @@ def _composed_name(file: SourceFile) -> str:
 
 
 def _nothing_to_ingest(source: str, pattern: str, counts: Mapping[str, int]) -> str:
-    formats = formats_shown()
     if counts["format"]:
-        return f"{source}: none of its {counts['format']} files has a format that can be ingested: {formats}"
+        return f"{source}: none of its {counts['format']} files has a format that can be ingested: {formats_shown()}"
     if counts["pattern"]:
         return f"{source}: no file matches {pattern!r}; `**/*` takes all files, in folders too"
     if counts:
         left_out = ", ".join(f"{number:,} {rule}" for rule, number in counts.items())
-        return f"{source}: holds no files that can be ingested; left out: {left_out}"
-    return f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it ({formats})"
+        return f"{source}: holds no file that can be ingested; left out: {left_out}"
+    return (
+        f"{source}: holds no files; name a folder, file or s3:// prefix with documents in it. "
+        "An empty source removes nothing from an index; `braid documents delete` does"
+    )

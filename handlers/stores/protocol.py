@@ -94,8 +94,9 @@ class IndexReader(Protocol):
         ...
 
     def statistics(self) -> dict[str, int]:
-        """Counts of what is visible (documents, chunks, chunks with `vectors`, with `token_vectors` and with `terms`, entities, relations,
-        artifacts, summaries, tagged_documents) and of documents by status (pending, processed, failed)."""
+        """Counts of what is visible (documents, chunks, chunks with `vectors`, with `token_vectors` and with `terms`,
+        entities, relations, artifacts, summaries, tagged_documents) and of documents by status (pending, processed,
+        failed)."""
         ...
 
 
@@ -210,6 +211,12 @@ class IndexSearch(Protocol):
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.
         """
+        ...
+
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        """Of each term, those of the chunks that have it and that the searches could find with this filter."""
         ...
 
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:

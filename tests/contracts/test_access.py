@@ -143,7 +143,7 @@ def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Cal
     }
     lists = list(found.values())
     for method in ("weighted", "rrf"):
-        found[method] = hybrid_merge(query, None, queries, None, *lists, *where, method=method, call=call)
+        found[method] = hybrid_merge(query, None, queries, None, *lists, *where, method=method, call=call)["results"]
     return found
 
 
@@ -202,7 +202,7 @@ def test_what_is_read_into_a_question_comes_from_permitted_documents(call: Call,
     assert question.filters == ({"team": ["kitchen"]} if query.startswith("team:") and known else {})
     hits = hybrid_merge(
         query, question, vector_hits=vector_search(query, None, access, call=call), access=access, call=call
-    )
+    )["results"]
     suggested = suggest_wording(query, question, hits)
     assert set(terms(suggested or "")) <= said | set(terms(query))
 

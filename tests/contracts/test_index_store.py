@@ -137,6 +137,18 @@ def test_scores_of_given_chunks_are_those_of_the_searches(store: IndexStore) -> 
         store.scores(everything, VectorQuery(np.ones(3, dtype=np.float32), "words"))
 
 
+def test_which_of_given_chunks_have_a_term(store: IndexStore) -> None:
+    texts = ["storm river", "storm bridge", "orchard", "river violin"]
+    ingest(store, *(document(f"d{place}", text, tags=[("n", str(place))]) for place, text in enumerate(texts)))
+    a, b, c, d = (stable_id(f"d{place}", text) for place, text in enumerate(texts))
+    terms = ["storm", "river", "absent"]
+    assert store.having([a, b, c, d], terms) == {"storm": {a, b}, "river": {a, d}, "absent": set()}
+    assert store.having([b, d, "unknown"], terms) == {"storm": {b}, "river": {d}, "absent": set()}
+    assert store.having([a, b, d], terms, where=TagFilter.of({"n": ["1", "3"]}))["storm"] == {b}
+    assert store.having([], terms) == {"storm": set(), "river": set(), "absent": set()}
+    assert store.having([a], []) == {}
+
+
 def test_a_search_keeps_to_chunks_with_and_without_words(store: IndexStore) -> None:
     ingest(store, *(document(f"d{place}", text) for place, text in enumerate(["storm river", "storm", "river bridge"])))
     for words, expected in [

@@ -95,7 +95,7 @@ def test_an_ingestion_is_started_from_the_form_and_seen_to_finish(
 
 PAGES = {
     "run": ("Succeeded in", "2 documents: 2 new", "passages in the index", "Where the time went", "More:"),
-    "plan": ("What this run does",),
+    "plan": ("The plan of this run",),
     "outcomes": ("Succeeded (", "generate_dense_embeddings", "Not needed"),
     "timing": ("Critical path", "all calls waited for"),
 }

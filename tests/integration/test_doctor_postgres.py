@@ -15,7 +15,7 @@ def test_pgvector_is_looked_for(postgres_url: str, monkeypatch: pytest.MonkeyPat
     def told() -> str:
         return next(one.text for one in examine(load_settings()) if one.topic == "indexes")
 
-    assert told().endswith("is there; the first index does CREATE EXTENSION vector")
+    assert told().endswith("is available; the first index runs CREATE EXTENSION vector")
     engine = sa.create_engine(postgres_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE EXTENSION vector")

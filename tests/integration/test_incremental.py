@@ -178,7 +178,7 @@ def test_an_empty_folder_never_empties_the_index(settings: Settings, source: Pat
         path.unlink()
     refused = ingest(settings, source, prune=True, max_prune_share=1.0)
     assert refused.status == "failed"
-    assert "holds no files" in str(refused.errors[0].error)
+    assert "holds no file" in str(refused.errors[0].error)
     assert content(settings) == before
 
 

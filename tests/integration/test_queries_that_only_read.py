@@ -227,6 +227,6 @@ def test_mysql_stops_a_slow_query(mariadb_url: str, tmp_path: Path) -> None:
 
 def test_a_backend_that_cannot_be_held_to_reading_is_refused(tmp_path: Path) -> None:
     for url in ("mssql+pyodbc://me:hunter22@host/db", "oracle://host/db", "postgresql+pg8000://host/db"):
-        with pytest.raises(StepFailed, match="cannot be held to reading.*read_only: false") as caught:
+        with pytest.raises(StepFailed, match="cannot be restricted to reading.*read_only: false") as caught:
             ask(url, tmp_path, "SELECT 1 AS n")
         assert "hunter22" not in str(caught.value)

@@ -164,7 +164,7 @@ def test_an_upload_that_loses_to_another_creator_leaves_no_parts_behind(
 
 def test_an_upload_that_somebody_aborted_may_be_written_again(proxy: Proxy, storage: Storage, uri: str):
     proxy.fault = lambda method, path: method == "POST" and "uploadId" in path and Fault(404, "NoSuchUpload")
-    with pytest.raises(TransientError, match="ended from elsewhere; it is to be written again"):
+    with pytest.raises(TransientError, match="ended by another client; write it again"):
         storage.write(uri, LARGE)
 
 

@@ -68,6 +68,14 @@ class MemorySearch(MemoryTables):
             found = search(query, where, ANY)  # pyright: ignore[reportArgumentType]: each takes its own kind
             return {each: found[each] for each in dict.fromkeys(chunk_ids) if each in found}
 
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        with self._lock:
+            visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}
+            known = {each: _terms(visible[each]) for each in chunk_ids if each in visible}
+            return {term: {each for each in known if stored_term(term) in known[each]} for term in terms}
+
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         with self._lock:
             permitted = [each for each in self._visible().values() if self._permits(where, each.document_id)]
@@ -109,12 +117,11 @@ class MemorySearch(MemoryTables):
 
     def _compared(self, chunk_ids: Sequence[str], query: TokenQuery, where: TagFilter | None) -> dict[str, float]:
         visible = self._visible()
+        there = [(each, visible[each]) for each in chunk_ids if each in visible]
         held = {
-            each: visible[each].tokens
-            for each in chunk_ids
-            if each in visible
-            and visible[each].model == query.model
-            and self._permits(where, visible[each].document_id)
+            key: each.tokens
+            for key, each in there
+            if each.model == query.model and self._permits(where, each.document_id)
         }
         scores = zip(held, late_interaction(query.tokens, list(held.values())), strict=True)
         return {each: score for each, score in scores if score is not None}

@@ -115,7 +115,7 @@ def check_made(
             rows = connection.execute(
                 select(documents_.c.id, passages_.c.key)
                 .join(documents_, documents_.c.key == passages_.c.document)
-                .where(among(connection, passages_.c.document, some), passages_.c.visible, passages_.c.key.in_(kept))
+                .where(among(connection, passages_.c.document, some), schema.found_visible, passages_.c.key.in_(kept))
                 .order_by(documents_.c.id)
             )
             others = [row.id for row in rows if row.key not in adopted[facet]]

@@ -172,8 +172,9 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
 def _is_permitted(where: TagFilter | None) -> ColumnElement[bool]:
     """Whether a passage is visible and belongs to a document that the filter lets through."""
     permitted = permitted_documents(where)
-    visible = passages_.c.visible.is_(True)
-    return visible if permitted is None else and_(visible, passages_.c.document.in_(permitted))
+    if permitted is None:
+        return schema.found_visible
+    return and_(schema.found_visible, passages_.c.document.in_(permitted))
 
 
 def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter | None) -> dict[str, str]:

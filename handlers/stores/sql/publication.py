@@ -13,9 +13,10 @@ from handlers.stores.refusals import facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet
 from handlers.stores.sql import schema
 from handlers.stores.sql.adoption import adopt, check_made, disown, over_passages
+from handlers.stores.sql.changes import noting_changes
 from handlers.stores.sql.dialects import among, update_rows
 from handlers.stores.sql.removal import remove_passages
-from handlers.stores.sql.staging import lock_documents, touch
+from handlers.stores.sql.staging import lock_documents
 from handlers.stores.sql.transactions import Transactions
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
@@ -52,12 +53,28 @@ def _publish(connection: Connection, names: Mapping[str, str], expect: Collectio
     for document_id, name in names.items():
         if document_id not in versions and not _is_published(connection, name, before.get(keys.get(document_id, 0))):
             raise version_is_missing(document_id, name)
-    new, documents = [each.key for each in versions.values()], [keys[each] for each in versions]
+    with noting_changes(connection, [keys[each] for each in versions]) as remade:
+        _replace(connection, versions, before, expect, remade)
+
+
+def _replace(
+    connection: Connection,
+    versions: Mapping[str, Row],
+    before: Mapping[int, Row],
+    expect: Collection[Facet],
+    remade: set[int],
+) -> None:
+    """Make versions visible (by document id) in place of those `before` (by document key).
+
+    The passages that stay and whose vectors or terms are replaced are added to `remade`.
+    """
+    new, documents = [each.key for each in versions.values()], [each.document for each in versions.values()]
     kept = select(chunks_.c.passage).where(among(connection, chunks_.c.version, new))
     runs = {each.document: each.run_id for each in versions.values()}
     disown(connection, runs, kept)
     adopted = adopt(connection, runs)
-    _check_facets(connection, {keys[each]: each for each in versions}, kept, expect)
+    remade.update(adopted["vectors"], adopted["terms"])
+    _check_facets(connection, {each.document: document_id for document_id, each in versions.items()}, kept, expect)
     fingerprints = {
         each.document: (before[each.document].fingerprint, each.fingerprint)
         for each in versions.values()
@@ -81,7 +98,6 @@ def _publish(connection: Connection, names: Mapping[str, str], expect: Collectio
         ("published", "status", "reason", "tried", "updated_at"),
         [(each.key, "processed", "", "", now, each.document) for each in versions.values()],
     )
-    touch(connection)
 
 
 def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row]:

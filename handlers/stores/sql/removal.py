@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 from flows.state import chunked
 from handlers.stores.rows import SweepCounts
 from handlers.stores.sql import schema
+from handlers.stores.sql.changes import noting_changes
 from handlers.stores.sql.dialects import among
 from handlers.stores.sql.graph import entities_of, forget_unsupported, is_supported
-from handlers.stores.sql.staging import lock_documents, touch
+from handlers.stores.sql.staging import lock_documents
 from handlers.stores.sql.transactions import Transactions
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
@@ -26,14 +27,9 @@ class SqlRemoval(Transactions):
     def delete(self, document_ids: Sequence[str]) -> int:
         with self._write() as connection:
             keys = list(lock_documents(connection, document_ids).values())
-            gone: list[int] = []
-            for some in chunked(keys):
-                gone += connection.scalars(select(passages_.c.key).where(among(connection, passages_.c.document, some)))
-            remove_passages(connection, gone)
-            for some in chunked(keys):
-                connection.execute(delete(documents_).where(among(connection, documents_.c.key, some)))
             if keys:
-                touch(connection)
+                with noting_changes(connection, keys):
+                    _delete(connection, keys)
             return len(keys)
 
     def sweep(
@@ -62,6 +58,15 @@ def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
         connection.execute(delete(schema.postings).where(among(connection, schema.postings.c.passage, some)))
         connection.execute(delete(passages_).where(among(connection, passages_.c.key, some)))
     forget_unsupported(connection, touched)
+
+
+def _delete(connection: Connection, documents: Sequence[int]) -> None:
+    gone: list[int] = []
+    for some in chunked(documents):
+        gone += connection.scalars(select(passages_.c.key).where(among(connection, passages_.c.document, some)))
+    remove_passages(connection, gone)
+    for some in chunked(documents):
+        connection.execute(delete(documents_).where(among(connection, documents_.c.key, some)))
 
 
 @dataclass(frozen=True)

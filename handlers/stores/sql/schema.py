@@ -14,11 +14,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    false,
+    func,
 )
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -35,8 +37,10 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     },
     # Two tables more; and documents are known by their URIs, which the next ingestion of their source brings about.
     4: {"sqlite": (), "postgresql": ()},
-    # A table for token vectors, which is filled as vectors are made again.
+    # One table more.
     5: {"sqlite": (), "postgresql": ()},
+    # A table for token vectors, which is filled as vectors are made again.
+    6: {"sqlite": (), "postgresql": ()},
 }
 """The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
@@ -87,6 +91,17 @@ def _entity(name: str) -> "Column[Any]":
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
 """`data`: raised by every transaction that changes the answers of queries."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", Key, primary_key=True, autoincrement=False),
+    Column("came", LargeBinary, nullable=False),  # keys of passages, in ranges
+    Column("went", LargeBinary, nullable=False),
+    Column("passages", BigInteger, nullable=False),  # how many more there are
+    Column("terms", BigInteger, nullable=False),  # how many more they have
+)
+"""What came and went when the counter `data` reached each of its last values."""
 
 documents = Table(
     "documents",
@@ -185,6 +200,12 @@ passages = Table(
     Index("passages_visible", "visible", "key", "document", "length"),
     sqlite_autoincrement=True,
 )
+
+found_visible = func.coalesce(passages.c.visible, false())
+"""Whether a passage is visible, in queries that find passages by other columns.
+
+SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible passages.
+"""
 
 chunks = Table(
     "chunks",

@@ -90,6 +90,24 @@ class SqlSearch(Transactions):
                 found = self._matching(connection, _as_stored(query), len(ids), limits)
             return {ids[key]: score for key, score in found.items()}
 
+    def having(
+        self, chunk_ids: Iterable[str], terms: Iterable[str], *, where: TagFilter | None = None
+    ) -> dict[str, set[str]]:
+        wanted = {term: stored_term(term) for term in terms}
+        found = {stored: set[str]() for stored in wanted.values()}
+        permitted, postings = permitted_documents(where), schema.postings
+        with self._read() as connection:
+            ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
+            for some in chunked(ids) if found else ():
+                rows = connection.execute(
+                    select(postings.c.term, postings.c.passage).where(
+                        among(connection, postings.c.term, list(found)), among(connection, postings.c.passage, some)
+                    )
+                )
+                for row in rows:
+                    found[row.term].add(ids[row.passage])
+        return {term: set(found[stored]) for term, stored in wanted.items()}
+
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         wanted = {stored_term(term): term for term in terms}
         permitted, postings = permitted_documents(where), schema.postings
@@ -188,7 +206,7 @@ def _visible_keys(
     found: list[tuple[str, int]] = []
     for some in chunked(chunk_ids):
         query = select(passages_.c.id, passages_.c.key).where(
-            among(connection, passages_.c.id, some), passages_.c.visible
+            among(connection, passages_.c.id, some), schema.found_visible
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
@@ -224,7 +242,7 @@ def _hits(
         query = (
             select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, column, some), passages_.c.visible)
+            .where(among(connection, column, some), schema.found_visible)
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))

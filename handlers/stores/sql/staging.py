@@ -1,4 +1,4 @@
-"""The beginning of every write to an index in SQL: rows for documents and passages, locks, and the change counter.
+"""The beginning of every write to an index in SQL: rows for documents and passages, and locks.
 
 Every write locks the rows of its documents first, in order of their ids: writers of one document wait for each other,
 writers of different documents do not, and there are no deadlocks. (SQLite has one writer at a time anyway.)
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select
 from flows.state import chunked
 from handlers.records import Chunk, Document
 from handlers.stores.sql import schema
-from handlers.stores.sql.dialects import among, insert_rows, upsert, upsert_rows
+from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
 
 OVER = "~"
 """Separates the id of a passage from the run that stages over it; no chunk id contains it."""
@@ -82,16 +82,6 @@ def stored_passages(connection: Connection, chunk_ids: Iterable[str]) -> dict[st
         )
         found.update((row.id, row) for row in rows)
     return found
-
-
-def touch(connection: Connection) -> None:
-    """Raise the counter by which every process learns that answers have changed."""
-    counters = schema.counters
-    connection.execute(
-        upsert(connection, counters)
-        .values(name="data", value=1)
-        .on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
-    )
 
 
 def note_documents(connection: Connection, rows: Sequence[tuple[str, str, str]], run_id: str) -> None:

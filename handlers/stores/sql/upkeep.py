@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
@@ -10,9 +11,10 @@ from handlers.stores.refusals import check_new_ids, name_is_taken
 from handlers.stores.rows import Facet, Rename, Restatement
 from handlers.stores.sql import schema
 from handlers.stores.sql.adoption import adopt, check_made
+from handlers.stores.sql.changes import note_change, noting_changes
 from handlers.stores.sql.dialects import among, update_rows
 from handlers.stores.sql.removal import SqlRemoval, remove_passages
-from handlers.stores.sql.staging import lock_documents, put_tags, touch, version_fields
+from handlers.stores.sql.staging import lock_documents, put_tags, version_fields
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -23,11 +25,12 @@ class SqlUpkeep(SqlRemoval):
     def rename(self, renames: Sequence[Rename]) -> int:
         with self._write() as connection:
             # All are locked in one order first, then moved; a document may take the id that another one has just left.
-            lock_documents(connection, [name for each in renames for name in (each.document_id, each.document.id)])
-            moved = sum(_rename(connection, each) for each in renames)
-            if moved:
-                touch(connection)
-            return moved
+            names = [name for each in renames for name in (each.document_id, each.document.id)]
+            documents = lock_documents(connection, names)
+            if not documents:
+                return 0
+            with noting_changes(connection, list(documents.values())):
+                return sum(_rename(connection, each) for each in renames)
 
     def restate(self, restatements: Sequence[Restatement]) -> int:
         with self._write() as connection:
@@ -35,16 +38,17 @@ class SqlUpkeep(SqlRemoval):
             found = _searchable(connection, [each.document_id for each in restatements])
             known = [each for each in restatements if each.document_id in found]
             runs = {found[each.document_id][0]: each.run_id for each in known if each.run_id is not None}
-            adopted = adopt(connection, runs)
-            _check_fingerprints(connection, known, found, adopted)
-            for each in known:
-                _restate(connection, each, *found[each.document_id])
             tags = {found[each.document_id][1]: each.tags for each in known if each.tags is not None}
-            for some in chunked(tags):
-                connection.execute(delete(schema.tags).where(schema.tags.c.version.in_(some)))
-            put_tags(connection, tags)
-            if tags or any(adopted.values()):
-                touch(connection)
+            changes = noting_changes(connection, list(runs)) if runs or tags else nullcontext(set[int]())
+            with changes as remade:
+                adopted = adopt(connection, runs)
+                remade.update(adopted["vectors"], adopted["terms"])
+                _check_fingerprints(connection, known, found, adopted)
+                for each in known:
+                    _restate(connection, each, *found[each.document_id])
+                for some in chunked(tags):
+                    connection.execute(delete(schema.tags).where(schema.tags.c.version.in_(some)))
+                put_tags(connection, tags)
             return len(found)
 
     def name_documents(self, names: Mapping[str, str]) -> int:
@@ -52,7 +56,7 @@ class SqlUpkeep(SqlRemoval):
             keys = lock_documents(connection, names)
             update_rows(connection, documents_, "key", ("name",), [(names[each], key) for each, key in keys.items()])
             if keys:
-                touch(connection)
+                note_change(connection)
             return len(keys)
 
     def requeue(self, document_ids: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from handlers.stores.keys import staged_name, stored_term
 from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens
 from handlers.stores.rows import FailedDocument
 from handlers.stores.sql import schema
+from handlers.stores.sql.changes import note_change
 from handlers.stores.sql.dialects import among, insert_rows, update_rows, upsert_rows
 from handlers.stores.sql.staging import (
     lock_documents,
@@ -22,7 +23,6 @@ from handlers.stores.sql.staging import (
     put_tags,
     stage_facets,
     stage_passages,
-    touch,
     version_fields,
 )
 from handlers.stores.sql.transactions import Transactions
@@ -156,7 +156,7 @@ def _stage_versions(
         if connection.execute(
             select(documents_.c.key).where(among(connection, documents_.c.published, some)).limit(1)
         ).first():
-            touch(connection)  # a step that is tried again after its version has become visible
+            note_change(connection)  # a step that is tried again after its version has become visible
     return versions
 
 

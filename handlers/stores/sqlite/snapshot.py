@@ -1,7 +1,7 @@
 """Arrays of the SQLite index in the memory of a process, for quick answers: passage lengths and vectors."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,11 +85,12 @@ class Snapshot:
         average = float(passages.lengths.mean()) or 1.0
         k1, b = query.bm25.k1, query.bm25.b
         norms = k1 * (1 - b + b * passages.lengths / average)
-        totals = np.zeros(len(passages.keys))
+        totals, owners = np.zeros(len(passages.keys)), dict[str, np.ndarray]()
         for term, count, at, tallies in self._tallies(connection, passages, sorted(query.weights), limits):
             idf = bm25_idf(len(passages.keys), count)
             totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-        masks = _masks(connection, passages.keys, limits)
+            owners[term] = passages.keys[at]
+        masks = _masks(connection, passages.keys, limits, owners)
         found = np.flatnonzero(np.logical_and.reduce([totals != 0, *masks]))
         return _best(connection, passages.keys[found], totals[found], top_k)
 
@@ -215,11 +216,17 @@ def _numbers(text: str | None) -> np.ndarray:
     return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 
-def _masks(connection: Connection, passages: np.ndarray, limits: Limits) -> list[np.ndarray]:
-    """Which of the passages are within the limits, but for the filter; a mask for each limit that there is."""
+def _masks(
+    connection: Connection, passages: np.ndarray, limits: Limits, owners: Mapping[str, np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Which of the passages are within the limits, but for the filter; a mask for each limit that there is.
+
+    `owners` has the passages that have a term, where they are known.
+    """
     masks = [] if limits.passages is None else [np.isin(passages, np.array(limits.passages, dtype=np.int64))]
     every, none = limits.words.every, limits.words.none
-    having = {term: keys for term, keys, _ in _postings(connection, sorted({*every, *none}))}
+    having = dict(owners or {})
+    having |= {term: keys for term, keys, _ in _postings(connection, sorted({*every, *none} - having.keys()))}
     masks += [np.isin(passages, having.get(term, np.arange(0))) for term in every]
     masks += [~np.isin(passages, having[term]) for term in none if term in having]
     return masks

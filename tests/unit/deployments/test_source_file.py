@@ -34,7 +34,7 @@ odd name:
     expected = [
         (4, "no option 'tokn'; did you mean 'token'?"),
         (5, "fresh_within: write a number of seconds"),
-        (6, "ocr: 'maybe' is none of auto, always, never"),
+        (6, "ocr: 'maybe' is not one of auto, always, never"),
         (8, "needs the option 'key'"),
         (9, "cannot be the name of an index"),
         (11, "unknown key 'colour'"),

@@ -89,7 +89,7 @@ def test_a_living_run_is_left_alone_and_its_stuck_step_named(settings: Settings)
     )
     store.write("alive", "alive", running=[RunningBranch("0", "0.slow", now(), stuck=True)])
     stuck, running = found(settings, "runs", repair=True)
-    assert stuck == Finding("runs", "warning", "alive: 0.slow gives no sign of progress; see `braid runs show`")
+    assert stuck == Finding("runs", "warning", "alive: 0.slow reports no progress; see `braid runs show`")
     assert running == Finding("runs", "ok", "1 running")
     assert [record.run_id for record in store.running()] == ["alive"]
     store.close()

@@ -66,5 +66,5 @@ def test_a_name_that_cannot_be_is_refused(name: str, project: Path) -> None:
 def test_nothing_is_overwritten(project: Path) -> None:
     braid("new", "handler", "tally")
     (project / "handlers/tally.py").write_text("mine")
-    assert "is there already" in braid("new", "handler", "tally")[1]
+    assert "exists already" in braid("new", "handler", "tally")[1]
     assert (project / "handlers/tally.py").read_text() == "mine"

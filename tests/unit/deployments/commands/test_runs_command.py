@@ -54,7 +54,7 @@ def test_an_unknown_status_or_time_is_refused() -> None:
     )
     code, _, errors = braid("runs", "--since", "yesterday")
     assert code == 2
-    assert "is no time; write 2026-11-21" in errors
+    assert "is not a time; write 2026-11-21" in errors
     assert read_moment("2026-11-21T05:00:00+00:00") == 1795237200
     with pytest.raises(InvalidParameters):
         read_moment("7y")

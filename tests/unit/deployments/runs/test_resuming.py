@@ -178,7 +178,7 @@ def test_a_step_is_done_again_on_what_it_saw(folder: Path) -> None:
     code, output = braid("replay", run, "1.0.resume_double[2]")
     assert code == 1
     assert "not mended" in output
-    assert "it had not succeeded then" in output
+    assert "the step had not succeeded in that run" in output
     assert calls() == ["begin", "0", "1", "2", "1", "2"]
 
 

@@ -50,7 +50,7 @@ def test_a_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tokens_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "tokens.json")
-    with pytest.raises(InvalidSettings, match="sees no document"):
+    with pytest.raises(InvalidSettings, match="must see some documents"):
         file.add("ann", tags={})
     with pytest.raises(InvalidSettings, match="--ingest needs --everything"):
         file.add("ann", tags={"team": ["legal"]}, may_ingest=True)
@@ -92,7 +92,7 @@ def test_the_commands_make_list_and_revoke_tokens(tmp_path: Path, monkeypatch: p
         return ended.exit_code, ended.stdout + ended.stderr
 
     assert "No tokens" in braid("list")[1]
-    assert "say what the token sees" in braid("add", "ann")[1]
+    assert "choose the documents that the token sees" in braid("add", "ann")[1]
     code, out = braid("add", "ann", "--tag", "team=legal", "--tag", "team=sales", "--days", "3", "--json")
     made = json.loads(out)
     assert (code, made["tags"]) == (0, {"team": ["legal", "sales"]})

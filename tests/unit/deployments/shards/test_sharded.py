@@ -93,5 +93,5 @@ async def test_a_server_that_fails_for_a_while_is_asked_again_and_no_shard_is_st
 
 
 async def test_a_server_that_refuses_is_not_asked_again() -> None:
-    with pytest.raises(OrchestrationError, match=r"404.*the shards go on: give the same command again"):
+    with pytest.raises(OrchestrationError, match=r"404.*the shards go on: repeat the command to watch them"):
         await watch_two(ServerOfShards(200, 404))

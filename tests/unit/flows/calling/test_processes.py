@@ -195,7 +195,7 @@ async def test_a_worker_that_was_killed_while_idle_harms_no_call() -> None:
 async def test_what_cannot_be_pickled_is_refused_with_the_reason() -> None:
     with pytest.raises(Exception, match="the inputs of a call with `isolation: process` must be picklable"):
         await call_in_process(print, lambda: 1)
-    with pytest.raises(Exception, match="what the call left cannot be pickled"):
+    with pytest.raises(Exception, match="the result of the call cannot be pickled"):
         await call_in_process(eval, "lambda: 1")
 
 

@@ -111,7 +111,7 @@ def test_an_undo_is_tried_again_and_one_that_fails_is_named(registry: Registry, 
     result = run([{"parallel": [*stores("flaky", "stuck"), "broken"]}], registry, journal)
     assert [entry[1] for entry in log if entry[0] == "undo"] == ["stuck", "flaky", "flaky"]
     reasons = {outcome.id: outcome.reason for outcome in result.outcomes}
-    assert reasons["stuck"].endswith("failed, and undoing this too: cannot be taken back")
+    assert reasons["stuck"].endswith("failed, and undoing this step failed too: cannot be taken back")
     assert "undone" in reasons["flaky"]
     # What could not be taken back is still known to be there, half undone.
     assert {key: kept.undoing for key, kept in journal.kept.items()} == {"stuck": True}

@@ -57,7 +57,7 @@ def test_a_silent_step_is_named_once_and_again_when_its_silence_has_doubled(capl
         for at in range(0, 1300, 5):
             watch.look(float(at))
     assert [one.silent_s for one in found] == [400.0, 800.0]
-    assert caplog.messages[0] == ("0.work (0) gives no sign of progress for 400 s; usually it takes 40.0 s")
+    assert caplog.messages[0] == ("0.work (0) reports no progress for 400 s; usually it takes 40.0 s")
 
 
 def test_what_reports_progress_waits_for_its_turn_or_is_tried_again_is_not_stuck() -> None:
@@ -113,5 +113,5 @@ async def test_a_running_pipeline_names_its_stuck_step_everywhere(monkeypatch: p
     watching = combine_observers(live, seen)
     result = await run_plan(Prepared(plan, Context(), observer=watching, expected=Expectation(after_s=0.05)))
     assert result.status == "succeeded"
-    assert "**Stuck?** 0.hangs (0) gives no sign of progress" in text[0]
+    assert "**Stuck?** 0.hangs (0) reports no progress" in text[0]
     assert "Stuck?" not in live.markdown()

@@ -124,7 +124,7 @@ def test_a_page_of_letters_without_a_meaning_is_one_to_recognise():
         page("BT /F2 12 Tf 100 700 Td <BB3EBB3FBB40> Tj ET"), *of_two_bytes({1: "x"}), F1=b"/F2 90 0 R /F1"
     )
     assert read(data).scanned_pages == (1,)
-    with pytest.raises(Unreadable, match="has fonts that do not say which letters they show; to have its words"):
+    with pytest.raises(Unreadable, match="has fonts that do not map their glyphs to letters; to have its words"):
         to_document(SourceFile("memory://odd.pdf", "odd.pdf", len(data)), data)
 
 

@@ -107,7 +107,7 @@ def test_an_encoding_can_be_said_for_texts_that_declare_none():
     documents, _ = extract(files, encoding="iso-8859-7")
     assert [document.text for document in documents] == ["Ζήτω"] * 3
     assert dict(documents[0].metadata) == {"encoding": "iso8859-7"}
-    with pytest.raises(FatalError, match="'klingon' is none that Python knows"):
+    with pytest.raises(FatalError, match="'klingon' is unknown to Python"):
         extract(files, encoding="klingon")
 
 

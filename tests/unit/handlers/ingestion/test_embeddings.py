@@ -130,7 +130,7 @@ def test_an_openai_compatible_endpoint(endpoint: str) -> None:
     assert busy.value.retry_after_s > 1e9
     with pytest.raises(FatalError, match="answered 401"):
         embedder.embed_query("forbidden")
-    with pytest.raises(FatalError, match="gave 1 vectors for 2 texts"):
+    with pytest.raises(FatalError, match="returned 1 vectors for 2 texts"):
         embedder.embed_documents(["a", "lost"])
     with pytest.raises(FatalError, match="point nowhere"):
         embedder.embed_query("nowhere")

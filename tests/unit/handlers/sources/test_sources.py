@@ -51,9 +51,9 @@ def test_ignored_formats_are_counted_in_the_log(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ({"x.jpg": b"j"}, {}, r"none of its 1 files has a format that can be ingested: PDF \(\.pdf\), DOCX"),
+        ({"x.jpg": b"j"}, {}, r"none of its 1 files has a format that can be ingested: PDF, DOCX"),
         ({"x.md": b"m"}, {"pattern": "*.pdf"}, r"no file matches '\*\.pdf'"),
-        ({".hidden": b"m"}, {}, "holds no files"),
+        ({".hidden": b"m"}, {}, "holds no file"),
     ],
 )
 def test_nothing_to_ingest_is_an_error_with_the_cure(files, options, message):

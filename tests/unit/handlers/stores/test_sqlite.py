@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from flows.errors import FatalError, TransientError
 from handlers.records import Chunk, Document, Embeddings, SparseVector, stable_id
-from handlers.stores import Restatement
+from handlers.stores import Restatement, TermQuery, VectorQuery, Words
 from handlers.stores.sqlite import SqliteIndexStore
+from handlers.tags import TagFilter
 
 
 def ingest(path: str, first: int, count: int) -> None:
@@ -113,3 +115,47 @@ def test_a_file_that_stays_locked_is_a_transient_failure(tmp_path: Path) -> None
     other.close()
     assert store.delete(["d0"]) == 1
     store.close()
+
+
+def test_only_what_reads_everything_goes_through_all_visible_passages(tmp_path: Path) -> None:
+    """SQLite takes `visible = 1` to be rare, and would rather read all visible passages than look some up by id."""
+    path = tmp_path / "index.db"
+    ingest(str(path), 0, 3)
+    store = SqliteIndexStore(path)
+    statements: dict[str, object] = {}
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            statements[statement] = parameters
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        ids = [hit.id for hit in store.search_terms({"storm": 1.0})]
+        query = np.eye(4, dtype=np.float32)[0]
+        where, words = TagFilter.of({"team": ["law"]}), Words(every=("storm",), none=("river",))
+        for permitted in (None, where):
+            store.search_terms({"storm": 1.0}, where=permitted, words=words, with_text=False)
+            store.search_vectors(query, where=permitted)
+            store.scores(ids, VectorQuery(query), where=permitted)
+            store.scores(ids, TermQuery({"storm": 1.0}), where=permitted)
+            store.having(ids, ["storm"], where=permitted)
+            store.occurring(["storm"], where=permitted)
+            store.hits(dict.fromkeys(ids, 1.0), found_by="", where=permitted)
+            store.mentions(["storm"], where=permitted)
+            store.neighbours(["storm"], where=permitted)
+        store.chunk_states(ids)
+        ingest(str(path), 3, 2)
+        store.restate([Restatement("d1", run_id="again")])
+        store.delete(["d2"])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        reading_all = {
+            statement
+            for statement, parameters in statements.items()
+            for (*_, step) in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters or ())  # pyright: ignore[reportArgumentType]
+            if "passages_visible (visible=?)" in step or step in ("SCAN passages", "SCAN postings", "SCAN vectors")
+        }
+    meant = ("group_concat", "visible = 0")  # the snapshot reads all; hidden passages are rare
+    assert "\n".join(each for each in reading_all if not any(mark in each for mark in meant)) == ""
