@@ -413,6 +413,7 @@ def test_threads_may_write_and_read_at_once(store: IndexStore) -> None:
         "documents": 24,
         "chunks": 48,
         "vectors": 48,
+        "token_vectors": 0,
         "terms": 48,
         "entities": 2,
         "relations": 24,
