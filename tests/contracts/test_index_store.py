@@ -228,6 +228,7 @@ def test_replacing_a_document_removes_all_that_only_the_old_version_had(store: I
         "documents": 2,
         "chunks": 3,
         "vectors": 3,
+        "token_vectors": 0,
         "terms": 3,
         "entities": 4,
         "relations": 1,

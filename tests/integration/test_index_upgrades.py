@@ -17,7 +17,7 @@ from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 from tests.support.index_stores import document, index_url, ingest, stage, vector
 
 OLDER = Path(__file__).with_name("older_indexes")
-OLDER_VERSIONS = (2, 3, 4, 5)
+OLDER_VERSIONS = (2, 3, 4, 5, 6)
 NEWER = {"sources", "left_out", "changes", "token_vectors"}
 """Tables that some older versions have not; all are empty here."""
 TABLES = sorted(
