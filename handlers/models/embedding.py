@@ -17,13 +17,13 @@ import numpy as np
 from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE
 from handlers.models.onnx import OnnxModel, load_onnx
+from handlers.models.recipes import UNKNOWN, Recipe, recipe_of
 from handlers.models.tokens import EMBEDDING_MODEL, spoken_tokens, tokens_after
 from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
 _MOST_QUESTIONS = 500
 """Questions whose vectors are kept: the next page of an answer, or a filter, asks the same again."""
-_QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching relevant passages: "}
 
 
 class Embedder(Protocol):
@@ -64,8 +64,8 @@ class TokenEmbedder(Protocol):
 
 Embedded: TypeAlias = tuple[np.ndarray, np.ndarray | None]
 """The vector of a text, and those of its tokens if the model gives any."""
-Embed: TypeAlias = Callable[[str, str | None], Embedded]
-"""Embeds a question with the model's prefix, or a document (None)."""
+Embed: TypeAlias = Callable[[str, bool], Embedded]
+"""Embeds a question (True) or a document, with the prefix that the model wants before it."""
 
 
 def make_embedder(
@@ -109,7 +109,8 @@ class LocalEmbedder:
         self._model: Embed | None = None
         self._asked: dict[str, Embedded] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._dim = 384 if name in KNOWN_MODELS else 0
+        self._recipe = recipe_of(name) if _is_in_a_folder(name, model_dir) else UNKNOWN
+        self._dim = self._recipe.dimensions
 
     @property
     def dim(self) -> int:
@@ -126,7 +127,7 @@ class LocalEmbedder:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32), []
         embed, pool = self._load_once()
-        found = list(pool.map(lambda text: embed(text, None), texts))
+        found = list(pool.map(lambda text: embed(text, False), texts))
         tokens = [each for _, each in found if each is not None]
         return unit_rows(np.stack([vector for vector, _ in found])), tokens if len(tokens) == len(found) else None
 
@@ -139,7 +140,7 @@ class LocalEmbedder:
         known = self._asked.get(text)
         if known is None:
             embed, _ = self._load_once()
-            vector, tokens = embed(text, _QUERY_PREFIX.get(self.name, ""))
+            vector, tokens = embed(text, True)
             known = unit_rows(vector[None, :])[0], tokens
             with self._lock:
                 if len(self._asked) >= _MOST_QUESTIONS:
@@ -172,28 +173,31 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _is_in_a_folder(name: str, model_dir: str | None) -> bool:
+    """Whether the model's files are run by onnxruntime itself, rather than by fastembed, which pools by itself."""
+    return name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ
+
+
 def _load(name: str, model_dir: str | None) -> Embed:
-    if name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ:
-        ours = load_onnx(name, model_dir=model_dir)
-        return lambda text, prefix: _read(ours, text, prefix)
+    if _is_in_a_folder(name, model_dir):
+        ours, recipe = load_onnx(name, model_dir=model_dir), recipe_of(name)
+        return lambda text, asks: _read(ours, recipe, name, text, asks=asks)
     from fastembed import TextEmbedding
 
     try:
         model = TextEmbedding(name, threads=1)
     except ValueError as error:
         raise FatalError(f"no embedding model named {name!r}: {error}") from error
-    return lambda text, prefix: (
-        np.asarray(next(iter(model.embed([(prefix or "") + text], batch_size=1))), dtype=np.float32),
-        None,
-    )
+    return lambda text, asks: (np.asarray(next(iter(model.embed([text], batch_size=1))), dtype=np.float32), None)
 
 
-def _read(model: OnnxModel, text: str, prefix: str | None) -> Embedded:
-    whole = (prefix or "") + text
-    output, encoded = model.read(whole)
+def _read(model: OnnxModel, recipe: Recipe, name: str, text: str, *, asks: bool) -> Embedded:
+    prefix = recipe.query_prefix if asks else recipe.passage_prefix
+    output, encoded = model.read(prefix + text)
     states = output[0].astype(np.float32)
-    tokens = spoken_tokens(encoded, whole) if prefix is None else tokens_after(encoded, len(prefix))
-    return states[0], unit_rows(states[tokens])  # the first token stands for the whole text
+    own = tokens_after(encoded, len(prefix))
+    tokens = own if asks else spoken_tokens(encoded, prefix + text, own)
+    return recipe.pooled(states, name), unit_rows(states[tokens])
 
 
 class HashingEmbedder:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from handlers.models.files import model_file
@@ -84,10 +85,10 @@ def tokens_after(encoded: "Encoding", start: int) -> list[int]:
     return [position for position, (special, span) in enumerate(spans) if not special and span[0] >= start]
 
 
-def spoken_tokens(encoded: "Encoding", text: str) -> list[int]:
-    """The positions of the tokens of a text that are no punctuation, without special ones."""
+def spoken_tokens(encoded: "Encoding", text: str, positions: Sequence[int]) -> list[int]:
+    """Those of the positions whose tokens are no punctuation."""
     offsets = encoded.offsets
-    return [position for position in tokens_after(encoded, 0) if _SPOKEN.search(text, *offsets[position])]
+    return [position for position in positions if _SPOKEN.search(text, *offsets[position])]
 
 
 def _counting_tokenizer() -> "Tokenizer":

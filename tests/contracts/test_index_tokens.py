@@ -1,6 +1,7 @@
 """Token vectors in every kind of index: they come and go with the vectors, and score only what may be found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,22 +96,25 @@ def a_call(store: IndexStore) -> Call:
     return Call(identity=Identity(run_id="r", index="tokens", services=services))
 
 
-def ingest(call: Call, names: str, **options: bool) -> None:
+def ingest(call: Call, names: str, *, token_vectors: bool = True) -> None:
     documents = [document(name, TEXTS[name], tags=[("team", "x" if name in "abd" else "y")]) for name in names]
     chunks = [chunk for each in documents for chunk in chunks_of(each)]
     publish_documents(
         store_documents(documents, chunks, call=call),
-        store_dense_vectors(chunks, generate_dense_embeddings(chunks, call=call, **options), call=call),
+        store_dense_vectors(
+            chunks, generate_dense_embeddings(chunks, token_vectors=token_vectors, call=call), call=call
+        ),
         store_sparse_vectors(chunks, generate_sparse_embeddings(chunks, call=call), call=call),
         call=call,
     )
 
 
-def fused(call: Call, query: str, **more: object) -> dict[str, object]:
-    access = {"access": more.pop("access", None)}
-    by_vector = vector_search(query, with_text=False, call=call, **access)
-    by_words = keyword_search(query, with_text=False, call=call, **access)
-    return hybrid_merge(query, vector_hits=by_vector, keyword_hits=by_words, call=call, **access, **more)
+def fused(
+    call: Call, query: str, *, access: Mapping[str, Sequence[str]] | None = None, **fusion: Any
+) -> dict[str, Any]:
+    by_vector = vector_search(query, access=access, with_text=False, call=call)
+    by_words = keyword_search(query, access=access, with_text=False, call=call)
+    return hybrid_merge(query, vector_hits=by_vector, keyword_hits=by_words, access=access, call=call, **fusion)
 
 
 def test_a_filter_fuses_as_in_an_index_without_the_others(store: IndexStore) -> None:

@@ -65,7 +65,7 @@ class MemoryReader(MemoryTables):
             made = {key: version.fingerprint for _, version in self._published.values() for key in version.chunks}
             return {
                 each: ChunkState(
-                    passage.model if passage.vector is not None else None,
+                    vector[0] if (vector := self._vector(passage)) is not None else None,
                     passage.terms is not None,
                     passage.facts,
                     made.get(each, ""),
@@ -96,8 +96,8 @@ class MemoryReader(MemoryTables):
             revision=version.revision,
             summary=version.summary,
             chunks=tuple(chunks),
-            vectors={key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None},
-            tokens={key: each.tokens for key, each in passages.items() if each.tokens},
+            vectors={key: vector for key, each in passages.items() if (vector := self._vector(each)) is not None},
+            tokens={key: packed for key, each in passages.items() if (packed := self._packed(each))},
             terms=tuple(each.terms for each in passages.values() if each.terms is not None),
             facts=frozenset(key for key, each in passages.items() if each.facts),
             entities=tuple(found for each in passages.values() for found in each.entities),
@@ -113,10 +113,10 @@ class MemoryReader(MemoryTables):
 
     def size_bytes(self) -> int:
         with self._lock:
-            vectors = sum(each.vector.nbytes for each in self._passages.values() if each.vector is not None)
+            vectors = sum(row.nbytes for each in self._passages.values() for row in each.vectors.values())
             terms = sum(16 * len(each.terms.counts) for each in self._passages.values() if each.terms)
             texts = (chunk.text for version in self._staged.values() for chunk in version.chunks.values())
-            tokens = sum(len(each.tokens) for each in self._passages.values())
+            tokens = sum(len(packed) for each in self._passages.values() for packed in each.tokens.values())
             return vectors + tokens + terms + sum(map(len, texts))
 
     def statistics(self) -> dict[str, int]:
@@ -132,8 +132,8 @@ class MemoryReader(MemoryTables):
             return {
                 "documents": len(versions),
                 "chunks": len(visible),
-                "vectors": sum(passage.vector is not None for passage in visible),
-                "token_vectors": sum(bool(passage.tokens) for passage in visible),
+                "vectors": sum(self._vector(passage) is not None for passage in visible),
+                "token_vectors": sum(bool(self._packed(passage)) for passage in visible),
                 "terms": sum(passage.terms is not None for passage in visible),
                 "entities": len(self._names()),
                 "relations": len(related),

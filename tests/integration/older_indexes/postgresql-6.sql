@@ -1,11 +1,3 @@
-CREATE TABLE changes (
-    number BIGINT NOT NULL,
-    came BYTEA NOT NULL,
-    went BYTEA NOT NULL,
-    passages BIGINT NOT NULL,
-    terms BIGINT NOT NULL,
-    PRIMARY KEY (number)
-);
 CREATE TABLE counters (
     name VARCHAR COLLATE "C" NOT NULL,
     value INTEGER NOT NULL,
@@ -165,3 +157,11 @@ CREATE TABLE vectors (
     FOREIGN KEY(passage) REFERENCES passages (key) ON DELETE CASCADE
 );
 CREATE INDEX vectors_by_model ON vectors (model, passage, key);
+CREATE TABLE changes (
+    number BIGINT NOT NULL,
+    came BYTEA NOT NULL,
+    went BYTEA NOT NULL,
+    passages BIGINT NOT NULL,
+    terms BIGINT NOT NULL,
+    PRIMARY KEY (number)
+);

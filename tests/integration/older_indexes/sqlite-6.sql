@@ -1,11 +1,3 @@
-CREATE TABLE changes (
-    number INTEGER NOT NULL,
-    came BLOB NOT NULL,
-    went BLOB NOT NULL,
-    passages BIGINT NOT NULL,
-    terms BIGINT NOT NULL,
-    PRIMARY KEY (number)
-);
 CREATE TABLE counters (
     name TEXT NOT NULL,
     value INTEGER NOT NULL,
@@ -167,3 +159,11 @@ CREATE TABLE vectors (
     FOREIGN KEY(passage) REFERENCES passages ("key") ON DELETE CASCADE
 );
 CREATE INDEX vectors_by_model ON vectors (model, passage, "key");
+CREATE TABLE changes (
+    number INTEGER NOT NULL,
+    came BLOB NOT NULL,
+    went BLOB NOT NULL,
+    passages BIGINT NOT NULL,
+    terms BIGINT NOT NULL,
+    PRIMARY KEY (number)
+);

@@ -94,14 +94,14 @@ def test_the_handlers_give_a_vector_and_counts_for_each_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("embedder", "options", "packed"),
-    [(HashedWords, {}, 2), (HashedWords, {"token_vectors": False}, 0), (HashingEmbedder, {}, 0)],
+    ("embedder", "wanted", "packed"),
+    [(HashedWords, True, 2), (HashedWords, False, 0), (HashingEmbedder, True, 0)],
 )
 def test_token_vectors_are_made_where_they_are_wanted_and_can_be(
-    embedder: type[HashingEmbedder], options: dict[str, bool], packed: int
+    embedder: type[HashingEmbedder], wanted: bool, packed: int
 ) -> None:
     call = Call(identity=Identity(services=Services({"embedder": embedder})))
-    made = generate_dense_embeddings([chunk("a b"), chunk("c d e")], call=call, **options)
+    made = generate_dense_embeddings([chunk("a b"), chunk("c d e")], token_vectors=wanted, call=call)
     assert len(made.tokens) == packed
     assert all(made.tokens)
 
