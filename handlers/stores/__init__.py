@@ -14,7 +14,7 @@ from handlers.stores.protocol import (
     IndexVersions,
     IndexWriter,
 )
-from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -55,6 +55,7 @@ __all__ = [
     "SourceRecord",
     "StoredDocument",
     "TermQuery",
+    "TokenQuery",
     "VectorQuery",
     "Words",
     "copy_index",

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, LeftOut, Relation, SparseVector
-from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -95,8 +95,9 @@ class IndexReader(Protocol):
         ...
 
     def statistics(self) -> dict[str, int]:
-        """Counts of what is visible (documents, chunks, chunks with `vectors` and with `terms`, entities, relations,
-        artifacts, summaries, tagged_documents) and of documents by status (pending, processed, failed)."""
+        """Counts of what is visible (documents, chunks, chunks with `vectors`, with `token_vectors` and with `terms`,
+        entities, relations, artifacts, summaries, tagged_documents) and of documents by status (pending, processed,
+        failed)."""
         ...
 
 
@@ -129,7 +130,7 @@ class IndexWriter(Protocol):
         ...
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
-        """Stage one vector per chunk, in place of any before; the number stored."""
+        """Stage one vector per chunk, with those of its tokens if given, in place of all before; the number stored."""
         ...
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -200,10 +201,13 @@ class IndexSearch(Protocol):
         ...
 
     def scores(
-        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery | TokenQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
         """The scores that the searches give those of the chunks that they could find with this filter; none for a chunk
         without a vector of the model, or without any of the terms.
+
+        No search finds by tokens: a `TokenQuery` scores those of the chunks that have token vectors of the model, each
+        by itself (see `handlers.token_vectors`).
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.

@@ -122,6 +122,8 @@ class StoredDocument:
     chunks: tuple[Chunk, ...] = ()
     vectors: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict[str, tuple[str, np.ndarray]])
     """Model and vector by chunk id."""
+    tokens: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """The token vectors, packed, by chunk id."""
     terms: tuple[SparseVector, ...] = ()
     facts: frozenset[str] = frozenset()
     """The ids of the chunks whose facts are in the graph."""

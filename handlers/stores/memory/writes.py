@@ -9,7 +9,7 @@ import numpy as np
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
 from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term
 from handlers.stores.memory.tables import MemoryTables, Passage, Version
-from handlers.stores.refusals import check_chunk_ids, check_shape, facet_is_missing, version_is_missing
+from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens, facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet, FailedDocument
 
 
@@ -54,10 +54,13 @@ class MemoryWriter(MemoryTables):
         with self._lock:
             check_chunk_ids([chunk.id for chunk in chunks], embeddings.chunk_ids)
             check_shape(embeddings.vectors, len(embeddings.chunk_ids))
+            check_tokens(embeddings)
             self._stage(chunks, run_id)
-            for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
-                vector = np.array(row, dtype=np.float32)
-                self._staging(chunk_id, run_id).vectors = {embeddings.model: vector}
+            tokens = embeddings.tokens or (b"",) * len(embeddings.chunk_ids)
+            for chunk_id, row, packed in zip(embeddings.chunk_ids, embeddings.vectors, tokens, strict=True):
+                passage = self._staging(chunk_id, run_id)
+                passage.vectors = {embeddings.model: np.array(row, dtype=np.float32)}
+                passage.tokens = {embeddings.model: packed} if packed else {}
             return len(embeddings.chunk_ids)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -69,6 +69,8 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
         ),
     },
+    # A table for token vectors, which is filled as vectors are made again.
+    7: {"sqlite": (), "postgresql": ()},
 }
 """The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
@@ -276,6 +278,14 @@ vectors = Table(
     Index("vectors_of_passage", "passage", "model", unique=True),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
+)
+
+# Apart from the vectors, which are read by the thousand: these are read of the candidates of a question only.
+token_vectors = Table(
+    "token_vectors",
+    metadata,
+    Column("vector", Key, ForeignKey("vectors.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("packed", LargeBinary, nullable=False),  # see `handlers.token_vectors`
 )
 
 # No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a
