@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deployments.indexes import MissingIndex, require_index
+from deployments.setting_values import duration_text
 from deployments.settings import Settings
 from deployments.source_file import NamedSource, load_sources
 
@@ -31,6 +32,26 @@ class Freshness:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def state(self) -> str:
+        """Whether the promise holds: `fresh`, `stale`, or nothing where nothing was promised."""
+        return "" if self.fresh_within_s is None else "stale" if self.is_stale else "fresh"
+
+    @property
+    def text(self) -> str:
+        """Age and promise in words: `fresh: last ingested well 5 m ago, promised within 6 h`."""
+        ago = "never ingested well" if self.age_s is None else f"last ingested well {age_text(self.age_s)} ago"
+        promise = f", promised within {duration_text(self.fresh_within_s)}" if self.fresh_within_s is not None else ""
+        return f"{f'{self.state}: ' if self.state else ''}{ago}{promise}"
+
+
+def age_text(seconds: float) -> str:
+    """An age in its largest unit: `3 d`, `4.5 h`, `12 m`, `8 s`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def freshness_of(settings: Settings, sources: Iterable[NamedSource] | None = None) -> list[Freshness]:

@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from deployments.commands.common import BAD_INPUT, FAILED, JsonOption, emit, reported, stdout
-from deployments.freshness import Freshness, freshness_of
+from deployments.freshness import Freshness, age_text, freshness_of
 from deployments.runs import load_handlers, make_services
 from deployments.screen import local_time, plain_table
 from deployments.setting_values import duration_text
@@ -143,11 +143,4 @@ def _tried(settings: Settings, source: NamedSource, *, shown: int) -> dict[str, 
 def _last_good(found: Freshness) -> str:
     if found.good_at is None or found.age_s is None:
         return "never"
-    return f"{_age(found.age_s)} ago ({local_time(found.good_at)})"
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{age_text(found.age_s)} ago ({local_time(found.good_at)})"

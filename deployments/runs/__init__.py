@@ -3,7 +3,7 @@
 from deployments.runs.finishing import BuiltVersion
 from deployments.runs.inputs import with_inputs
 from deployments.runs.judging import Comparison, compare_versions
-from deployments.runs.notices import FAILED, FINISHED, SET_ASIDE, STALE, resource_of
+from deployments.runs.notices import FAILED, FINISHED, INGESTIONS, SET_ASIDE, STALE, resource_of
 from deployments.runs.opening import open_run_store
 from deployments.runs.preparing import plan_request, prepare, refuse_missing_index
 from deployments.runs.recording import start_recording
@@ -17,6 +17,7 @@ from deployments.runs.wiring import load_handlers, make_secrets, make_services
 __all__ = [
     "FAILED",
     "FINISHED",
+    "INGESTIONS",
     "SET_ASIDE",
     "STALE",
     "BuiltVersion",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from deployments.freshness import freshness_of
 from deployments.runs.request import Request
 from deployments.settings import Settings
 from deployments.source_file import NamedSource, load_sources
@@ -14,7 +15,8 @@ from flows.limits import Share
 
 FINISHED, FAILED, SET_ASIDE = "braid.ingestion.finished", "braid.ingestion.failed", "braid.ingestion.set-aside"
 DOCUMENT_FAILED, STALE = "braid.document.failed", "braid.source.stale"
-_INGESTIONS = ("ingest", "ingest_shards")
+INGESTIONS = ("ingest", "ingest_shards")
+"""The pipelines that ingest a source."""
 _NAMED = 100
 """Documents that an event names."""
 _NOT_IN_KEYS = re.compile(r"[\s#?&%\"'<>\[\]{}|\\^`]")
@@ -24,7 +26,7 @@ def ingestion_notices(
     request: Request, values: Mapping[str, Any], settings: Settings
 ) -> Callable[[RunResult], Sequence[Notice]]:
     """The events of a run of this request; those of other pipelines have none."""
-    if request.pipeline.name not in _INGESTIONS:
+    if request.pipeline.name not in INGESTIONS:
         return lambda result: ()
     source = named_source(values, request.index, settings)
     place = str(values.get("source") or "")
@@ -35,9 +37,21 @@ def ingestion_notices(
     return notices
 
 
+def freshness_facts(request: Request, values: Mapping[str, Any], settings: Settings) -> list[str]:
+    """How fresh the named source of an ingestion is now, for the first page of its run."""
+    if request.pipeline.name not in INGESTIONS:
+        return []
+    source = named_source(values, request.index, settings)
+    try:
+        found = freshness_of(settings, [source] if source is not None else [])
+    except OrchestrationError as error:  # a page need not fail because the index cannot be read
+        return [f"How fresh its source is, is not known: {error}."]
+    return [f"Source **{each.name}** is {each.text}." for each in found]
+
+
 def share_of_ingestion(request: Request, values: Mapping[str, Any], settings: Settings) -> Share:
     """On whose behalf a run calls: each source is a tenant of its own, with the priority that sources.yaml gives it."""
-    if request.pipeline.name not in _INGESTIONS:
+    if request.pipeline.name not in INGESTIONS:
         return Share()
     source = named_source(values, request.index, settings)
     if source is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
-from deployments.runs.notices import ingestion_notices, share_of_ingestion
+from deployments.runs.notices import freshness_facts, ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
 from deployments.runs.versions import for_a_question, for_an_ingestion
@@ -80,6 +80,7 @@ def prepare(
         rates=_rates(plan, settings),
         summary=ingestion_summary,
         more_pages=balance_page,
+        facts=lambda _: freshness_facts(request, values, settings),
         notices=ingestion_notices(request, values, settings),
         share=_QUESTIONS if _only_searches(plan) else share_of_ingestion(request, values, settings),
     )

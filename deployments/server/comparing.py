@@ -6,6 +6,7 @@ from typing import Any
 from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments.server.desired import DesiredDeployment
+from flows.translator import Overlap
 
 _COMPARED = (
     "description",
@@ -24,19 +25,27 @@ def deployment_differences(known: DeploymentResponse, desired: DesiredDeployment
     """A line for every field and parameter that differs, and for the rule on overlapping runs; tags may be added."""
     present = known.model_dump(mode="json", include=set(_COMPARED))
     changes: list[str] = []
+    overlap = desired.overlap.tag if desired.overlap is not None else ""
     for name in _COMPARED:
         before, after = present[name], desired.fields[name]
+        if name == "parameter_openapi_schema":
+            before, after = _comparable_form(before), _comparable_form(after)
         if name == "work_pool_name" and after is None:  # it stays where it is
             continue
-        if before == after or (name == "tags" and set(after) <= set(before)):
+        if before == after or (name == "tags" and {*after} - {*before} <= {overlap}):
             continue
         if name == "parameter_openapi_schema":
-            changes += _form_differences(before or {}, after)
+            changes += _form_differences(before, after)
         else:
             changes.append(value_change(name.removesuffix("_name").replace("_", " "), before, after))
     if desired.variables is not None:
         changes += mapping_changes("variable", known.job_variables.get("env") or {}, desired.variables)
     return changes + _overlap_difference(known, desired)
+
+
+def _comparable_form(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A form without empty parts, and without the ban on other names, which `prefect deploy` cannot write."""
+    return {key: value for key, value in (schema or {}).items() if value and key != "additionalProperties"}
 
 
 def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -51,15 +60,16 @@ def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
 
 
 def _overlap_difference(known: DeploymentResponse, desired: DesiredDeployment) -> list[str]:
-    limit, options = known.global_concurrency_limit, known.concurrency_options
-    before = (limit.limit, options.collision_strategy.value) if limit is not None and options is not None else None
-    if before == desired.concurrency and (limit is None) == (before is None):
+    limit, before = known.global_concurrency_limit, Overlap.of(known.tags)
+    if before == desired.overlap and limit is None:
         return []
-    return [value_change("overlap", _overlap_text(before), _overlap_text(desired.concurrency))]
+    # An earlier version let Prefect limit the runs of the whole deployment.
+    old = _overlap_text(before) if limit is None else f"{limit.limit} at once in all"
+    return [value_change("overlap", old, _overlap_text(desired.overlap))]
 
 
-def _overlap_text(concurrency: tuple[int, str] | None) -> str:
-    return "allow" if concurrency is None else f"{concurrency[0]} at once, then {concurrency[1]}"
+def _overlap_text(overlap: Overlap | None) -> str:
+    return "allow" if overlap is None else f"{overlap.max_runs} at once per index, then {overlap.then}"
 
 
 def value_change(name: str, before: Any, after: Any) -> str:

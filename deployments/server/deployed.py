@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from deployments.runs import (
     with_inputs,
 )
 from deployments.server.form import controls_of, read_form
+from deployments.server.named_sources import offering_sources, with_named_source
 from deployments.server.services import all_services
 from deployments.settings import Settings, load_settings
 from flows.engine import Prepared
@@ -36,10 +38,28 @@ def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
         load_handlers(load_settings())
         loaded = with_inputs(loaded, catalog.pipelines)
 
+    loaded = offering_sources(loaded, load_settings())
+
     def start(parameters: Mapping[str, Any]) -> Prepared:
         return start_run(loaded, parameters, catalog=catalog, settings=load_settings())
 
-    return translate(loaded.pipeline, start, controls=controls_of(loaded.pipeline))
+    return translate(
+        loaded.pipeline,
+        start,
+        controls=controls_of(loaded.pipeline),
+        index_of=lambda given: index_of_run(loaded, given, load_settings()),
+    )
+
+
+def index_of_run(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> str:
+    """The index that a run works on; a run that resumes another works on that one's where the form has the default."""
+    with suppress(OrchestrationError):  # which the run itself reports
+        given = with_named_source(loaded, given, settings)
+    index = str(given.get(INDEX.name) or INDEX.default)
+    if index == INDEX.default and given.get("resume_from"):
+        with suppress(OrchestrationError):
+            return find_run(str(given["resume_from"]), settings).index or index
+    return index
 
 
 def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Catalog, settings: Settings) -> Prepared:
@@ -49,7 +69,7 @@ def start_run(loaded: LoadedPipeline, given: Mapping[str, Any], *, catalog: Cata
         OrchestrationError: the parameters, the pipeline, the settings or the run to resume are wrong.
     """
     flow_run_id = current_flow_run_id()
-    form = read_form(loaded, given)
+    form = read_form(loaded, with_named_source(loaded, given, settings))
     request = form.request
     retried = _earlier_execution(flow_run_id, settings)
     if retried is not None:

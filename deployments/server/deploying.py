@@ -14,7 +14,6 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
@@ -29,6 +28,7 @@ from deployments.server.desired import (
     deployment_fields,
     desired_deployment,
 )
+from deployments.server.named_sources import offering_sources
 from deployments.server.notices import install_notices
 from deployments.server.ownership import PROJECT_TAG, ForeignDeployment, Project
 from deployments.server.schedule_file import DeploymentSchedules, load_schedules
@@ -39,7 +39,7 @@ from deployments.server.worker_environment import needed_by
 from deployments.settings import WORK_POOL, Settings
 from deployments.source_file import load_sources
 from flows.loaders import LoadedPipeline
-from flows.translator import PREFIX, PrefectSeats
+from flows.translator import OVERLAP_TAG, PREFIX, PrefectSeats
 
 SHARDS = "shards"
 """Tag of the deployments that ingest one shard each, and the end of their names."""
@@ -82,7 +82,7 @@ def deploy(
     # Also a pipeline that was given as a file is deployed as the catalog has it: workers find no others.
     chosen = [catalog.find(name).pipeline.name for name in names] or list(catalog.loaded)
     load_handlers(settings)  # by which the inputs of pipelines are known that cannot declare them
-    found = [with_inputs(catalog.find(name), catalog.pipelines) for name in chosen]
+    found = [offering_sources(with_inputs(catalog.find(name), catalog.pipelines), settings) for name in chosen]
     desired = [
         desired_deployment(
             loaded,
@@ -200,38 +200,27 @@ async def _bring_deployment(
 
 
 async def _create(client: PrefectClient, desired: DesiredDeployment, pool: str) -> None:
-    limit, options = _concurrency(desired)
     await client.create_deployment(
         await client.create_flow_from_name(desired.name),
         desired.name,
         **{**desired.fields, "work_pool_name": pool},
         job_variables=_job_variables(desired),
         schedules=new_schedules(desired.schedules),
-        concurrency_limit=limit,
-        concurrency_options=options,
     )
 
 
 def _update(known: DeploymentResponse, desired: DesiredDeployment) -> DeploymentUpdate:
-    limit, options = _concurrency(desired)
     # Tags that others added stay; that of another project does not, once its deployment was taken over.
     ours = desired.fields["tags"]
-    tags = [*ours, *(tag for tag in known.tags if tag not in ours and not tag.startswith(PROJECT_TAG))]
+    tags = [*ours, *(tag for tag in known.tags if tag not in ours and not tag.startswith((PROJECT_TAG, OVERLAP_TAG)))]
     pool = desired.fields["work_pool_name"] or known.work_pool_name
     variables = {**known.job_variables, **_job_variables(desired)}
     fields = {**desired.fields, "tags": tags, "work_pool_name": pool, "job_variables": variables}
-    return DeploymentUpdate(**fields, concurrency_limit=limit, concurrency_options=options)
+    return DeploymentUpdate(**fields, concurrency_limit=None, concurrency_options=None)
 
 
 def _job_variables(desired: DesiredDeployment) -> dict[str, Any]:
     return {} if desired.variables is None else {"env": dict(desired.variables)}
-
-
-def _concurrency(desired: DesiredDeployment) -> tuple[int | None, ConcurrencyOptions | None]:
-    if desired.concurrency is None:
-        return None, None
-    limit, strategy = desired.concurrency
-    return limit, ConcurrencyOptions.model_validate({"collision_strategy": strategy})
 
 
 async def _prune(

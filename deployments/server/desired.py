@@ -12,7 +12,7 @@ from flows.author import OutputField
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
 from flows.planning import make_plan
-from flows.translator import flow_description, form_schema
+from flows.translator import Overlap, flow_description, form_schema
 
 ROOT = Path(__file__).parents[2]
 TAG = "braid"
@@ -27,8 +27,8 @@ class DesiredDeployment:
 
     name: str
     fields: Mapping[str, Any]
-    concurrency: tuple[int, str] | None
-    """Runs at once, and Prefect's strategy for further ones; None lets runs overlap."""
+    overlap: Overlap | None
+    """None lets runs overlap."""
     schedules: Mapping[str, ScheduleEntry] = field(default_factory=dict[str, ScheduleEntry])
     """By name, as in the file."""
     variables: Mapping[str, str] | None = None
@@ -49,7 +49,8 @@ def desired_deployment(
     variables: Mapping[str, str] | None = None,
 ) -> DesiredDeployment:
     """The deployment of a pipeline on a work pool, with its schedules; without a pool, it stays where it is."""
-    overlap = None if schedules.overlap == "allow" else (schedules.max_runs, schedules.overlap.upper())
+    overlap = None if schedules.overlap == "allow" else Overlap(schedules.overlap, schedules.max_runs)
+    tags = [*tags, *([overlap.tag] if overlap is not None else [])]
     fields = {**deployment_fields(loaded, work_pool), "description": description, "tags": tags}
     return DesiredDeployment(loaded.pipeline.name, fields, overlap, schedules.schedules, variables)
 

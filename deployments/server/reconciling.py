@@ -6,6 +6,7 @@ that never began is scheduled again. Task runs end with their flow run. A run th
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from deployments.server.desired import TAG
 from deployments.server.findings import Finding
 from deployments.server.late_pages import write_missing_pages
 from deployments.settings import Settings
+from flows.translator import WAITING, Overlap
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord, RunStore
@@ -46,17 +48,13 @@ _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CA
 
 @dataclass(frozen=True)
 class _Seen:
-    """A flow run with the records of its executions, newest first."""
+    """A flow run with its record."""
 
     flow_run: FlowRun
-    executions: "Sequence[RunRecord]"
+    record: "RunRecord | None"
+    """That of the current execution, if that one has got so far as to make one."""
     has_process: bool | None
     """Whether a process works on it; None if that cannot be known from here."""
-
-    @property
-    def record(self) -> "RunRecord | None":
-        """The record of the current execution, if that one has got so far as to make one."""
-        return self.executions[0] if self.executions and self.flow_run.run_count <= len(self.executions) else None
 
     @property
     def state(self) -> State[Any]:
@@ -110,22 +108,33 @@ async def _look(client: PrefectClient, store: "RunStore", *, local: bool) -> lis
     )
     known |= {each.id: each for each in going}
     here = flow_runs_here()
-    return [
-        _Seen(each, executions := store.executions(str(each.id)), _has_process(each, executions, here, local=local))
-        for each in known.values()
-        if each.state is not None
-    ]
+    found: list[_Seen] = []
+    for each in known.values():
+        if each.state is not None:
+            executions = store.executions(str(each.id))
+            record = executions[0] if executions and await _begun(client, each, executions) else None
+            found.append(_Seen(each, record, _has_process(each, record, here, local=local)))
+    return found
 
 
-def _has_process(
-    flow_run: FlowRun, executions: "Sequence[RunRecord]", here: Collection[str], *, local: bool
-) -> bool | None:
+async def _begun(client: PrefectClient, flow_run: FlowRun, executions: "Sequence[RunRecord]") -> bool:
+    """Whether the current execution is the newest recorded one; Prefect also counts those that only found no turn."""
+    if flow_run.run_count <= len(executions):
+        return True
+    if Overlap.of(flow_run.tags) is None:
+        return False
+    states = await client.read_flow_run_states(flow_run.id)
+    waits = sum(one.is_running() and after.name == WAITING for one, after in pairwise(states))
+    return flow_run.run_count - waits <= len(executions)
+
+
+def _has_process(flow_run: FlowRun, record: "RunRecord | None", here: Collection[str], *, local: bool) -> bool | None:
     import socket
 
     if str(flow_run.id) in here:
         return True
-    if executions and flow_run.run_count <= len(executions):
-        return not executions[0].has_lost_its_process(time.time())
+    if record is not None:
+        return not record.has_lost_its_process(time.time())
     if local and flow_run.deployment_id is not None:
         return False
     host, _, _ = (flow_run.infrastructure_pid or "").partition(":")

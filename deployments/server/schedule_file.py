@@ -106,13 +106,13 @@ class ScheduleEntry(FrozenModel):
 
 
 class DeploymentSchedules(FrozenModel):
-    """The schedules of one deployment, and whether its runs may overlap."""
+    """The schedules of one deployment, and whether its runs on one index may overlap."""
 
     overlap: Annotated[Literal["allow", "enqueue", "cancel_new"], BeforeValidator(_lower)] = Field(
         default="allow",
-        description="A run that is due while max_runs are running starts anyway, waits, or is cancelled.",
+        description="A run that is due while max_runs are running on its index starts anyway, waits, or is cancelled.",
     )
-    max_runs: int = Field(default=1, ge=1, description="Runs at once, with overlap enqueue or cancel_new.")
+    max_runs: int = Field(default=1, ge=1, description="Runs at once per index, with overlap enqueue or cancel_new.")
     schedules: dict[str, ScheduleEntry] = Field(default_factory=dict[str, ScheduleEntry], description="By name.")
 
 

@@ -54,6 +54,8 @@ class Prepared:
     """A one-line result of the run, if it is better than one made from its outputs."""
     more_pages: Callable[[RunResult], Sequence[tuple[str, str, str]]] = lambda result: ()
     """Key, description and Markdown of pages that a run of this kind has besides those of every run."""
+    facts: Callable[[RunResult], Sequence[str]] = lambda result: ()
+    """Sentences in Markdown for the first page of a run of this kind."""
     share: Share = UNNAMED
     """On whose behalf its calls wait for resources that runs share."""
     notices: Callable[[RunResult], Sequence[Notice]] = lambda result: ()

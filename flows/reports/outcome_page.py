@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from flows.author import RunResult, add_up, cost_text
+from flows.author import RunResult
 from flows.reports.names import StepNames
 from flows.reports.summary import StepSummary, step_summaries
 from flows.reports.tables import cell, counted, markdown_table, time_text
 
-MAX_ROWS = 300
+MAX_ROWS, _SHOWN_S = 300, 0.1
 SIGNS = {
     "succeeded": "✓",
     "failed": "✗",
@@ -43,10 +43,11 @@ def outcome_markdown(result: RunResult, names: StepNames) -> str:
 
 
 def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
-    costs = any(call.cost for step in steps for call in step.calls)
+    """A row per step. Without values there is no column, so that the table fits the page; costs have their own page."""
+    waits = any(call.waited_s >= _SHOWN_S for step in steps for call in step.calls if not call.reused)
+    again = any(call.attempts != 1 or call.reused for step in steps for call in step.calls)
     whys = any(step.first_why or step.aside for step in steps)
-    head = ["", "step", "calls >", "work >", "waited >", "attempts >"]
-    head += ["cost"] if costs else []
+    head = ["", "step", "calls >", "work >", *(["waited >"] if waits else []), *(["attempts >"] if again else [])]
     head += ["why"] if whys else []
     rows: list[list[str]] = []
     for step in steps[:MAX_ROWS]:
@@ -59,9 +60,8 @@ def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
                 cell(names.step(step.path, step.calls[0].id)) + (f" ({cell(group)})" if group else ""),
                 str(good) if good == len(step.calls) else f"{good} of {len(step.calls)}",
                 time_text(sum(call.seconds for call in calls)),
-                time_text(waited) if (waited := sum(call.waited_s for call in calls)) >= 0.1 else "",
-                str(sum(call.attempts for call in calls)) if calls else "taken over",
-                *([cell(cost_text(add_up(call.cost for call in calls)))] if costs else []),
+                *([time_text(waited) if (waited := sum(call.waited_s for call in calls)) >= _SHOWN_S else ""] * waits),
+                *([str(sum(call.attempts for call in calls)) if calls else "taken over"] * again),
                 *([cell(_why(step))] if whys else []),
             ]
         )

@@ -1,4 +1,4 @@
-"""The first page of a run that has ended: its result, errors, advice, a chart, and links to the other pages."""
+"""The first page of a run that has ended: its result, a chart, errors, advice, and links to the other pages."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,9 @@ from flows.reports.summary import what_came_of_it
 from flows.reports.tables import escaped, shortened, time_text
 from flows.reports.timing import timing_picture, timing_sentence
 
-MAX_CAUSES, MAX_RESULT = 5, 6_000
+MAX_CAUSES = 5
+MAX_BEFORE_CHART, MAX_RESULT = 1_000, 6_000
+"""Characters of the outputs before the chart, and on the page at all."""
 _ENDS = {"succeeded": ("✓", "Succeeded"), "partial": ("⚠", "Succeeded in part"), "failed": ("✗", "Failed")}
 """The sign and the words of how runs end by themselves; others were stopped, or their process was."""
 _TITLES = {
@@ -23,38 +25,48 @@ _TITLES = {
     "timing": "timing",
     "cost": "cost",
     "plan": "plan",
+    "balance": "what became of every object",
 }
 RUN_PAGE = "run"
 
 
-def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Page:
-    """The page; `pages` are the others, each with its address, which may be empty."""
-    return Page(RUN_PAGE, "The result of the run, at a glance", "\n".join(_lines(plan, result, pages)).strip())
+def run_page(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], *, facts: Sequence[str] = ()) -> Page:
+    """The page; `pages` are the others, each with its address, which may be empty; `facts` are sentences."""
+    return Page(RUN_PAGE, "The result of the run, at a glance", "\n".join(_lines(plan, result, pages, facts)).strip())
 
 
-def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]]) -> Iterator[str]:
+def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], facts: Sequence[str]) -> Iterator[str]:
     names = StepNames(plan).learn(result.outcomes)
     sign, word = _ENDS.get(result.status, ("■", result.status.capitalize()))
     yield f"## {sign} {word} {'after' if sign == '■' else 'in'} {time_text(result.seconds)}"
     yield ""
     yield f"**{escaped(what_came_of_it(result))}**"
     yield ""
-    if result.cost:
-        yield f"It cost {escaped(cost_text(result.cost))}."
+    told = [*facts, *([f"It cost {escaped(cost_text(result.cost))}."] if result.cost else [])]
+    if told:
+        yield "  \n".join(told)
         yield ""
-    yield from _errors(result, names)
     outputs = next((page.markdown for page, _ in pages if page.key == "result"), "")
-    if outputs and len(outputs) <= MAX_RESULT:
-        yield "## Result"
-        yield ""
-        yield outputs
-        yield ""
+    # What a run says of itself in a line, its outputs need not say again.
+    size = 0 if result.summary else len(outputs)
+    if 0 < size <= MAX_BEFORE_CHART:
+        yield from _result(outputs)
     yield from _chart(result, names)
+    yield from _errors(result, names)
+    if MAX_BEFORE_CHART < size <= MAX_RESULT:
+        yield from _result(outputs)
     linked = [f"[{_TITLES.get(page.key, page.key)}]({address})" for page, address in pages if address]
     if linked:
         yield f"More: {' · '.join(linked)}"
         yield ""
     yield f"Run `{result.run_id}`; in a terminal: `braid runs show {result.run_id}`"
+
+
+def _result(outputs: str) -> Iterator[str]:
+    yield "## Result"
+    yield ""
+    yield outputs
+    yield ""
 
 
 def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
@@ -64,7 +76,8 @@ def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
     yield "## Errors and advice"
     yield ""
     for cause in report.causes[:MAX_CAUSES]:
-        yield f"- **{escaped(cause_title(cause, names))}**: {escaped(shortened(cause.example, 400))}"
+        item = f"{escaped(cause.example_item)}: " if cause.kind == "set aside" and cause.example_item else ""
+        yield f"- **{escaped(cause_title(cause, names))}**: {item}{escaped(shortened(cause.example, 400))}"
         if cause.hint:
             yield f"  - {escaped(cause.hint)}"
     if len(report.causes) > MAX_CAUSES:

@@ -6,14 +6,18 @@ from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flo
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, flow_description, form_schema
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
+from flows.translator.turns import OVERLAP_TAG, WAITING, Overlap
 
 __all__ = [
     "BUDGET_USED",
     "INDEX",
     "LEASE_S",
     "MAX_CONCURRENCY",
+    "OVERLAP_TAG",
     "PREFIX",
+    "WAITING",
     "Control",
+    "Overlap",
     "PipelineFlow",
     "PrefectSeats",
     "arun_as_flow",

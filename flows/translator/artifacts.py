@@ -58,7 +58,8 @@ class RunPages:
         pages += [Page(*each) for each in prepared.more_pages(result)]
         artifacts = await asyncio.gather(*(write_page(page) for page in pages))
         linked = [(page, address_of(artifact)) for page, artifact in zip(pages, artifacts, strict=True)]
-        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written])
+        facts = await asyncio.to_thread(prepared.facts, result)
+        first = await asyncio.to_thread(run_page, prepared.plan, result, [*linked, *self._written], facts=facts)
         await self._write_first(first)
 
     async def _write_first(self, page: Page) -> None:

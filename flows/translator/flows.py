@@ -15,10 +15,10 @@ from prefect import State, flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.filesystems import LocalFileSystem
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
-from prefect.utilities.callables import ParameterSchema
 
 from flows.author import OutputField, RunResult
 from flows.calling import run_to_end
@@ -28,12 +28,13 @@ from flows.model import Pipeline, hide_secrets
 from flows.reports import LiveProgress, StepNames, plan_page, what_came_of_it
 from flows.translator.announcing import announce_end
 from flows.translator.artifacts import RunPages, write_page
-from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form, form_schema
+from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.labels import TOLD, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
+from flows.translator.turns import IndexOf, turn
 
 logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
@@ -46,10 +47,12 @@ def translate(
     *,
     controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY),
     outputs: Iterable[OutputField] = (),
+    index_of: IndexOf | None = None,
 ) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
-    `outputs` are those of its plan; they become part of the description.
+    `outputs` are those of its plan; they become part of the description. With `index_of`, its runs wait for their turn
+    on their index, if their deployment says so (see `flows.translator.turns`).
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
@@ -58,6 +61,10 @@ def translate(
     """
 
     async def run(**parameters: Any) -> State[Any]:
+        async with turn(pipeline.name, parameters, index_of) as refused:
+            return refused or await carry_out(parameters)
+
+    async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:
         prepared = prepare(parameters)
         try:
             if prepared.plan_only:
@@ -68,9 +75,8 @@ def translate(
             prepared.context.services.close()
 
     run.__name__ = pipeline.name
-    listed = tuple(controls)
-    run.__signature__, run.__doc__ = form(pipeline, listed)  # pyright: ignore[reportFunctionMemberAccess]
-    made = PipelineFlow(
+    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
+    return PipelineFlow(
         run,
         name=pipeline.name,
         description=flow_description(pipeline, outputs) or None,
@@ -79,8 +85,6 @@ def translate(
         validate_parameters=True,
         persist_result=False,
     )
-    made.parameters = ParameterSchema.model_validate(form_schema(pipeline, listed))
-    return made
 
 
 def run_as_flow(
@@ -139,6 +143,8 @@ async def _as_flow(
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
+    # Nothing is stored there; without it, Prefect asks the server twice where to store, by new clients.
+    made.result_storage = LocalFileSystem(basepath=str(get_current_settings().results.local_storage_path))
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
         state: State[Any] = await begun
@@ -208,7 +214,7 @@ def _send_logs_to_prefect() -> None:
         if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):
             ours.addHandler(_RunLogHandler())
         if ours.level == logging.NOTSET:
-            ours.setLevel(logging.INFO)
+            ours.setLevel(logging.getLogger("prefect.flow_runs").getEffectiveLevel())
 
 
 class _RunLogHandler(APILogHandler):

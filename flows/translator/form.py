@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from prefect.utilities.callables import parameter_schema
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
 
 from flows.author import OutputField, ReadParameter
 from flows.model import Parameter, Pipeline
@@ -74,9 +74,10 @@ def form(pipeline: Pipeline, controls: Iterable[Control]) -> tuple[inspect.Signa
     for name, parameter in pipeline.parameters.items():
         default = inspect.Parameter.empty if parameter.required else parameter.default
         place = 0 if parameter.required else 3 if parameter.advanced else 2
-        groups[place].append(_parameter(name, _annotation(parameter), default))
+        groups[place].append(_parameter(name, _annotation(parameter), default, parameter.title))
     for control in kept:
-        groups[1 if control.first else 4].append(_parameter(control.name, control.annotation, control.default))
+        shown = _parameter(control.name, control.annotation, control.default, control.title)
+        groups[1 if control.first else 4].append(shown)
     described = {name: parameter.description for name, parameter in pipeline.parameters.items()}
     described |= {control.name: control.description for control in kept}
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in described.items() if text]
@@ -91,33 +92,30 @@ def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, An
 
     def run() -> None: ...
 
-    listed = tuple(controls)
-    run.__signature__, run.__doc__ = form(pipeline, listed)  # pyright: ignore[reportFunctionMemberAccess]
-    schema = parameter_schema(run).model_dump_for_openapi()
-    titles = {control.name: control.title for control in listed}
-    titles |= {name: parameter.title for name, parameter in pipeline.parameters.items()}
-    for name, field in schema.get("properties", {}).items():
-        field["title"] = titles.get(name) or name.replace("_", " ").capitalize()
-        _make_plain(field)
-    return schema
+    run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
+    return parameter_schema(run).model_dump_for_openapi()
 
 
-def _make_plain(field: dict[str, Any]) -> None:
-    """Let the form ask for a value that may be left out by a plain field: an empty one means that there is none.
+class _Plain:
+    """Makes the form ask for a value that may be left out by a plain field: an empty one means that there is none.
 
     For "this type or null", the UI shows a switch between two types, and "Property is type None". A parameter that is
-    optional and has no default may still be null.
+    optional may still be null.
     """
-    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
-    if len(kinds) == 1 and len(field["anyOf"]) == 2:
-        del field["anyOf"]
-        field.update({key: value for key, value in kinds[0].items() if key not in field})
-    if field.get("default", ...) is None:
-        del field["default"]
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        field = handler(schema)
+        kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+        if len(kinds) == 1 and len(field["anyOf"]) == 2:
+            del field["anyOf"]
+            field.update({key: value for key, value in kinds[0].items() if key not in field})
+        return field
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+def _parameter(name: str, annotation: Any, default: Any, title: str) -> inspect.Parameter:
+    extra: Any = Field(json_schema_extra={"title": title or name.replace("_", " ").capitalize()})
+    shown = Annotated[annotation, _Plain(), extra]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=shown, default=default)
 
 
 _TYPES: dict[str, Any] = {

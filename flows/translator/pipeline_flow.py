@@ -34,7 +34,6 @@ class PipelineFlow(Flow[..., Any]):
     def with_options(self, **options: Any) -> "PipelineFlow":
         made: Any = super().with_options(**options)
         made.__class__ = PipelineFlow  # Prefect makes a plain flow of it
-        made.parameters = self.parameters
         return made
 
     async def ato_deployment(self, name: str, *args: Any, **options: Any) -> RunnerDeployment:

@@ -8,7 +8,7 @@ requests and has a thread for every lease.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 from uuid import UUID
@@ -20,7 +20,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 
 from flows.errors import OrchestrationError, TransientError
@@ -119,22 +119,47 @@ class PrefectSeats:
         async with self._queues[name]:
             lease = await self._acquire_seat(name, limit)
         lost = asyncio.timeout(None)
-        keeping: asyncio.Task[None] | None = None
         try:
-            async with lost:
-                keeping = asyncio.ensure_future(self._renew_lease(name, lease, lost))
+            async with lost, self._keeping(name, lease, lambda: lost.reschedule(asyncio.get_running_loop().time())):
                 yield
         except TimeoutError as error:
             if lost.expired():
                 raise TransientError(f"the seat in {PREFIX}{name} was lost: the server ended its lease") from error
             raise
+
+    @asynccontextmanager
+    async def seat_if_free(self, name: str, limit: int) -> AsyncGenerator[bool]:
+        """Keep a seat if one is free now; yields whether it was. Work goes on if the seat is lost meanwhile.
+
+        Raises:
+            TransientError: the server does not answer.
+        """
+        lease = await self._try_seat(name, limit)
+        if lease is None:
+            yield False
+            return
+        async with self._keeping(name, lease, lambda: None):
+            yield True
+
+    @asynccontextmanager
+    async def _keeping(self, name: str, lease: UUID, on_lost: Callable[[], None]) -> AsyncGenerator[None]:
+        """Renew a lease for as long as the block lasts, then return the seat."""
+        keeping = asyncio.ensure_future(self._renew_lease(name, lease, on_lost))
+        try:
+            yield
         finally:
-            if keeping is not None:
-                keeping.cancel()
+            keeping.cancel()
             await asyncio.shield(self._return_seat(name, lease))
 
     async def _acquire_seat(self, name: str, limit: int) -> UUID:
         wait_s = SOONEST_S
+        while (lease := await self._try_seat(name, limit)) is None:
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(wait_s * 1.5, LATEST_S)
+        return lease
+
+    async def _try_seat(self, name: str, limit: int) -> UUID | None:
+        """The lease of a seat, if one is free."""
         while True:
             asking = asyncio.ensure_future(self._ask_for_seat(name))
             try:
@@ -145,22 +170,16 @@ class PrefectSeats:
                 raise
             except (httpx.HTTPError, PrefectException) as error:
                 raise TransientError(f"the shared limit {PREFIX}{name} cannot be read: {error}") from error
-            if isinstance(lease, UUID):
-                return lease
-            if lease == "missing":
-                logger.warning("resource %s: its global concurrency limit is gone from the server", name)
-                await self._declare(name, limit)
-                continue
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-            wait_s = min(wait_s * 1.5, LATEST_S)
+            if lease != "missing":
+                return lease if isinstance(lease, UUID) else None
+            logger.warning("resource %s: its global concurrency limit is gone from the server", name)
+            await self._declare(name, limit)
 
     async def _ask_for_seat(self, name: str) -> UUID | str:
         """The lease of a seat; `full` or `missing` if there is none."""
-        context = TaskRunContext.get()
-        holder = ConcurrencyLeaseHolder(type="task_run", id=context.task_run.id) if context is not None else None
         try:
             response = await self._client.increment_concurrency_slots_with_lease(
-                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=LEASE_S, holder=holder
+                names=[PREFIX + name], slots=1, mode="concurrency", lease_duration=LEASE_S, holder=_holder()
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == LOCKED:
@@ -169,7 +188,7 @@ class PrefectSeats:
         granted = ConcurrencyLimitWithLeaseResponse.model_validate(response.json())
         return granted.lease_id if granted.limits else "missing"
 
-    async def _renew_lease(self, name: str, lease: UUID, lost: asyncio.Timeout) -> None:
+    async def _renew_lease(self, name: str, lease: UUID, on_lost: Callable[[], None]) -> None:
         """Renew the lease for as long as it is used."""
         loop = asyncio.get_running_loop()
         good_until = loop.time() + LEASE_S
@@ -183,7 +202,7 @@ class PrefectSeats:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == GONE
                 logger.warning("resource %s: could not renew the lease of its seat: %s", name, error)
                 if gone or loop.time() + LEASE_S / 4 >= good_until:
-                    lost.reschedule(loop.time())
+                    on_lost()
                     return
 
     def _return_late(self, name: str, asked: "asyncio.Task[UUID | str]") -> None:
@@ -201,3 +220,13 @@ class PrefectSeats:
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
         return task
+
+
+def _holder() -> ConcurrencyLeaseHolder | None:
+    """Who asks, for the UI: a task run, or the flow run itself."""
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is not None:
+        return ConcurrencyLeaseHolder(type="task_run", id=task.task_run.id)
+    if flow is not None and flow.flow_run is not None:
+        return ConcurrencyLeaseHolder(type="flow_run", id=flow.flow_run.id)
+    return None

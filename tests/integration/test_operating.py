@@ -220,11 +220,11 @@ greet:
 """,
     )
     assert [change.details for change in changes] == [
-        ("overlap: allow → 1 at once, then CANCEL_NEW", "schedule soon: every 5s (UTC)")
+        ("overlap: allow → 1 at once per index, then cancel_new", "schedule soon: every 5s (UTC)")
     ]
     wait_for(lambda: "greet Timer 1" in operated.calls() or None, operated.log)
     (change,) = operated.deploy("greet", schedules="")
-    assert change.details == ("overlap: 1 at once, then CANCEL_NEW → allow", "schedule soon: removed")
+    assert change.details == ("overlap: 1 at once per index, then cancel_new → allow", "schedule soon: removed")
 
 
 def test_those_who_deploy_at_once_share_one_work_pool(operated: Operated) -> None:
@@ -362,18 +362,46 @@ def test_a_deployed_run_ingests_in_shards_that_are_runs_of_their_own(operated: O
         assert sorted(each.name for each in store.documents()) == ["ants.md", "bees.md", "owls.md"]
 
 
-def test_prefect_deploy_all_deploys_what_the_catalog_ships(operated: Operated) -> None:
+def test_prefect_deploy_and_braid_deploy_leave_the_same(operated: Operated) -> None:
     listed = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
     shipped = sorted(path.stem for path in (ROOT / "deployments" / "pipelines").glob("*.yaml"))
     assert sorted(one["name"] for one in listed) == shipped
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, cwd=ROOT, env=operated.server.environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    with operated.client() as client:
-        deployment = client.read_deployment_by_name("search/search")
-    assert (deployment.entrypoint, deployment.work_pool_name) == ("deployments/server/entrypoints.py:search", "braid")
-    # What `braid deploy` then changes is what prefect.yaml cannot say: it is ours, and the same deployment.
-    assert {change.action for change in operated.deploy("search")} == {"update"}
+
+    schedules = """
+ingest:
+  overlap: enqueue
+  schedules:
+    nightly: {cron: "0 2 * * *", timezone: Europe/Berlin, parameters: {source: /srv/documents}}
+    often: {interval: 6h, active: false, parameters: {source: /srv/inbox}}
+"""
+    (operated.folder / "schedules.yaml").write_text(schedules)
+    environment = {**operated.server.environment, "BRAID_SCHEDULES": str(operated.folder / "schedules.yaml")}
+
+    def by_prefect(*which: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *which]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return deployed()
+
+    def deployed() -> dict[str, Any]:
+        with operated.client() as client:
+            known = {name: client.read_deployment_by_name(f"{name}/{name}") for name in shipped}
+        apart = {"updated", "version_id", "version_info", "last_polled", "status", "global_concurrency_limit"}
+        told = {name: each.model_dump(exclude=apart) for name, each in known.items()}
+        for each in told.values():
+            each["parameter_openapi_schema"].pop("additionalProperties", None)
+            each["schedules"].sort(key=lambda schedule: schedule["slug"])
+            for schedule in each["schedules"]:
+                del schedule["updated"]
+        return told
+
+    prefects = by_prefect("--all")
+    assert prefects["search"]["entrypoint"] == "deployments/server/entrypoints.py:search"
+    assert [each["active"] for each in prefects["ingest"]["schedules"]] == [True, False]
+    changes = operated.deploy(*shipped, schedules=schedules)
+    assert [each for each in changes if each.what.startswith("deployment")] == []
+    assert by_prefect("--name", "ingest") == prefects
+    operated.deploy(*shipped, schedules="")
 
 
 def test_a_file_that_arrived_is_ingested_by_the_shipped_automation(operated: Operated) -> None:

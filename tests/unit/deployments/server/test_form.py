@@ -1,13 +1,17 @@
 """The form of a deployment: written from a request, read back, and the schema that the server checks it by."""
 
+from pathlib import Path
+
 import pytest
+from prefect.utilities.callables import parameter_schema
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.runs import Request, load_handlers
 from deployments.server.deployed import make_flow
 from deployments.server.desired import deployment_description
 from deployments.server.form import controls_of, form_values, read_form
-from deployments.settings import load_settings
+from deployments.server.named_sources import offering_sources, with_named_source
+from deployments.settings import Settings, load_settings
 from flows.loaders import load_pipeline_text
 from flows.model import InvalidParameters
 from flows.planning import Limit
@@ -65,9 +69,10 @@ def test_the_policy_is_asked_for_where_a_group_declares_none() -> None:
 
 
 def test_the_server_has_the_schema_of_the_flow() -> None:
+    """As `prefect deploy` and `to_flow(…).deploy()` make it, too."""
     flow = make_flow(LOADED, Catalog({"nightly": LOADED}))
     schema = form_schema(LOADED.pipeline, controls_of(LOADED.pipeline))
-    assert schema == flow.parameters.model_dump_for_openapi()
+    assert schema == parameter_schema(flow).model_dump_for_openapi()
 
 
 def test_the_form_asks_in_words_and_for_the_most_important_first() -> None:
@@ -87,7 +92,7 @@ def test_the_form_asks_in_words_and_for_the_most_important_first() -> None:
 def test_what_may_be_left_out_is_a_plain_field() -> None:
     """The UI shows two buttons and "Property is type None" for a field that may have two types."""
     properties = form_schema(INGEST, controls_of(INGEST))["properties"]
-    assert not [name for name, field in properties.items() if "anyOf" in field or field.get("default", "") is None]
+    assert not [name for name, field in properties.items() if "anyOf" in field]
     assert properties["only_step"]["type"] == "string"
     assert (properties["max_concurrency"]["type"], properties["max_concurrency"]["minimum"]) == ("integer", 1)
 
@@ -108,3 +113,25 @@ def test_without_the_handlers_the_declared_outputs_are_listed() -> None:
     loaded = load_pipeline_text(text)
     told = deployment_description(loaded, catalog=Catalog({"reports": loaded}))
     assert told == "Outputs:\n\n- `total`: All of it."
+
+
+def test_the_form_of_an_ingestion_offers_the_named_sources_and_takes_their_names(tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text(
+        "handbook: {place: /srv/handbook, index: manuals, pattern: '**/*.md', prune: true}\ncontracts: {place: /srv/c}\n"
+    )
+    settings = Settings(home=tmp_path, sources=tmp_path / "sources.yaml")
+    loaded = load_catalog(settings).find("ingest")
+    shown = form_schema(offering_sources(loaded, settings).pipeline, ())["properties"]["source"]["description"]
+    assert shown == "A folder, a file or an s3:// prefix with documents; or one of sources.yaml: contracts, handbook."
+    left_open = {"source": "handbook", "index": "default", "pattern": "**/*", "prune": False, "force": True}
+    assert with_named_source(loaded, left_open, settings) == {
+        "source": "/srv/handbook",
+        "index": "manuals",
+        "pattern": "**/*.md",
+        "prune": True,
+        "force": True,
+    }
+    filled = {"source": "handbook", "index": "trial", "pattern": "*.txt"}
+    assert with_named_source(loaded, filled, settings)["index"] == "trial"
+    assert with_named_source(loaded, filled, settings)["pattern"] == "*.txt"
+    assert with_named_source(loaded, {"source": "elsewhere"}, settings) == {"source": "elsewhere"}

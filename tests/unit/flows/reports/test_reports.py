@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import time
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +14,7 @@ from flows.engine import Prepared, run_plan
 from flows.errors import FatalError, TransientError
 from flows.model import Pipeline, StepPath, keep_secret
 from flows.planning import Plan, make_plan
-from flows.reports import StepNames, plan_page, run_page, run_pages, what_came_of_it
+from flows.reports import Page, StepNames, plan_page, run_page, run_pages, what_came_of_it
 from flows.reports.picture import Picture, fitted, text_width
 from flows.state import Context
 
@@ -96,6 +97,26 @@ def test_the_pages_of_a_run_say_what_failed_first_and_count_alike() -> None:
     assert "### ⚠ 1 item set aside by good" in pages["errors"]
     assert "both" not in pages["errors"].replace("bad (both)", "")
     assert "**7 tokens**" in pages["cost"]
+
+
+def test_the_first_page_says_what_came_of_the_run_then_shows_the_chart_then_what_failed() -> None:
+    plan = planned(*MIXED)
+    result = ran(plan)
+    pages = [Page("result", "The result", "### total\n\n**42**")]
+    shown = run_page(plan, result, [(pages[0], "/r")], facts=["Source **manuals** is fresh."]).markdown
+    parts = (
+        "Succeeded in part",
+        "Source **manuals** is fresh.  \nIt cost",
+        "**42**",
+        "![",
+        "Errors and advice",
+        "More:",
+    )
+    assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
+    itself = run_page(plan, replace(result, summary="3 documents: 3 new"), [(pages[0], "/r")]).markdown
+    assert "**42**" not in itself
+    assert "[the whole result](/r)" in itself
+    assert "**1 item set aside by good**: a\\|b.pdf: no text" in itself
 
 
 def test_there_are_no_pages_that_have_nothing_to_say() -> None:

@@ -1,0 +1,151 @@
+"""The turns of flow runs: so many runs of a pipeline on one index go on at once; others wait, or are cancelled.
+
+Prefect's own limit of a deployment would let the ingestion of one index wait for that of another. So a run looks for
+its turn when its process has started: it keeps a seat in a global concurrency limit of its pipeline and index. Without
+a free seat it becomes scheduled again and ends its process, so that it takes no place at the worker while it waits. A
+run that ends wakes the one that was due first.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
+from prefect.states import Cancelled, Scheduled
+
+from flows.translator.seats import PrefectSeats
+
+logger = logging.getLogger(__name__)
+OVERLAP_TAG = "braid-overlap:"
+WAITING = "AwaitingTurn"
+AGAIN_S = 120.0
+"""After which the first that waits looks by itself, since the run before it may have been killed; the second after
+twice that."""
+_LATE_S = 60.0
+"""A run that waits and is later than this has no worker, and others need not wait for it."""
+_SEEN = 200
+
+IndexOf = Callable[[Mapping[str, Any]], str]
+"""The index that a run with these parameters works on."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many runs of a pipeline on one index go on at once, and what becomes of further ones."""
+
+    then: Literal["enqueue", "cancel_new"]
+    max_runs: int
+
+    @property
+    def tag(self) -> str:
+        """The tag by which the deployment says it to its runs."""
+        return f"{OVERLAP_TAG}{self.then}:{self.max_runs}"
+
+    @classmethod
+    def of(cls, tags: Iterable[str]) -> Self | None:
+        """What the tags of a flow run or deployment say; None lets runs overlap."""
+        for tag in tags:
+            then, _, number = tag.removeprefix(OVERLAP_TAG).partition(":")
+            if tag.startswith(OVERLAP_TAG) and then in ("enqueue", "cancel_new") and number.isdecimal():
+                return cls(then, int(number))
+        return None
+
+
+@asynccontextmanager
+async def turn(
+    pipeline: str, parameters: Mapping[str, Any], index_of: IndexOf | None
+) -> AsyncGenerator[State[Any] | None]:
+    """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
+
+    Raises:
+        Pause: the run waits, and its process should end.
+        TransientError: the server does not answer.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context is not None else None
+    overlap = Overlap.of(flow_run.tags) if flow_run is not None else None
+    if flow_run is None or overlap is None or index_of is None:
+        yield None
+        return
+    index = index_of(parameters)
+    name = f"run:{pipeline}:{index}"
+    async with get_client() as client, PrefectSeats({name: overlap.max_runs}) as seats:
+        before = await _waiting(client, flow_run, index, index_of) if overlap.then == "enqueue" else []
+        before = [each for each in before if _is_before(each, flow_run)]
+        if before:
+            await _wait(client, flow_run, index, len(before))
+        is_ours = False
+        try:
+            async with seats.seat_if_free(name, overlap.max_runs) as is_ours:
+                if not is_ours and overlap.then == "enqueue":
+                    await _wait(client, flow_run, index, 0)
+                yield None if is_ours else Cancelled(message=f"Another run works on the index {index!r}")
+        finally:
+            if is_ours:  # and free again by now
+                await _wake_next(client, flow_run, index, index_of)
+
+
+async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, index_of: IndexOf) -> list[FlowRun]:
+    """The other runs of the deployment that wait for a turn on the index, those that were due first in front."""
+    if flow_run.deployment_id is None:
+        return []
+    found = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[flow_run.deployment_id])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[WAITING]))),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=_SEEN,
+    )
+    return [each for each in found if each.id != flow_run.id and index_of(each.parameters) == index]
+
+
+def _is_before(other: FlowRun, flow_run: FlowRun) -> bool:
+    """Whether a run that waits was due earlier, and has a worker that will start it."""
+    due = other.next_scheduled_start_time
+    if due is None or due < _now() - timedelta(seconds=_LATE_S):
+        return False
+    return _order(other) < _order(flow_run)
+
+
+def _order(flow_run: FlowRun) -> tuple[datetime, UUID]:
+    return flow_run.expected_start_time or _now(), flow_run.id
+
+
+async def _wait(client: PrefectClient, flow_run: FlowRun, index: str, before: int) -> None:
+    ahead = f"; {before} {'run was' if before == 1 else 'runs were'} due before it" if before else ""
+    state: State[Any] = Scheduled(
+        name=WAITING,
+        scheduled_time=_now() + timedelta(seconds=AGAIN_S * (before + 1)),
+        message=f"Waits for its turn on the index {index!r}{ahead}",
+    )
+    await client.set_flow_run_state(flow_run.id, state)
+    raise Pause(state=state)
+
+
+async def _wake_next(client: PrefectClient, flow_run: FlowRun, index: str, index_of: IndexOf) -> None:
+    """Let the worker start the run that was due first; without this, it looks by itself some time later."""
+    try:
+        for each in (await _waiting(client, flow_run, index, index_of))[:1]:
+            message = each.state.message if each.state is not None else None
+            await client.set_flow_run_state(each.id, Scheduled(name=WAITING, scheduled_time=_now(), message=message))
+    except Exception as error:  # whatever its client raises when the server is away
+        logger.warning("the next run on the index %s could not be woken: %s", index, error)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
