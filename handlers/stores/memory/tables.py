@@ -40,6 +40,8 @@ class Passage:
     facts: bool = False
     vectors: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """By model; more than one only while the index has two versions."""
+    checksums: dict[str, int] = field(default_factory=dict[str, int])
+    """Of the vectors, by model."""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -203,7 +205,9 @@ class MemoryTables:
         found = replace(passage)
         if staged.vectors:
             # Beside another version, vectors of another model are that version's.
-            found.vectors = staged.vectors if self._beside is None else {**passage.vectors, **staged.vectors}
+            alone = self._beside is None
+            found.vectors = staged.vectors if alone else {**passage.vectors, **staged.vectors}
+            found.checksums = staged.checksums if alone else {**passage.checksums, **staged.checksums}
         if staged.terms is not None:
             found.terms = staged.terms
         if staged.facts:

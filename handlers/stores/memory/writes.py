@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
-from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term
+from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term, vector_checksum
 from handlers.stores.memory.tables import MemoryTables, Passage, Version
 from handlers.stores.refusals import check_chunk_ids, check_shape, facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet, FailedDocument
@@ -57,7 +57,9 @@ class MemoryWriter(MemoryTables):
             self._stage(chunks, run_id)
             for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
                 vector = np.array(row, dtype=np.float32)
-                self._staging(chunk_id, run_id).vectors = {embeddings.model: vector}
+                passage = self._staging(chunk_id, run_id)
+                passage.vectors = {embeddings.model: vector}
+                passage.checksums = {embeddings.model: vector_checksum(vector)}
             return len(embeddings.chunk_ids)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
