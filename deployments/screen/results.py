@@ -120,7 +120,7 @@ def cost_table(report: CostReport) -> list[RenderableType]:
     rows = [*report.groups, *report.steps]
     if not rows and not report.budget:
         return []
-    table = plain_table("cost of", "calls", "cost", "of that in vain", right=("calls",))
+    table = plain_table("cost of", "calls", "cost", "of that in failed steps", right=("calls",))
     for row in rows:
         table.add_row(
             Text(row.id, "" if row.kind == "step" else "dim"),

@@ -117,6 +117,11 @@ def answers(store: IndexStore) -> list[Any]:
     asked=[True] * 7,
     most_changes=99,
 )
+@example(
+    made=[("ingest", "b", "\n".join(LINES[::-1]), "sea"), ("ingest", "c", "\n".join(LINES), "law"), ("delete", "b")],
+    asked=[True] * 7,
+    most_changes=99,
+)
 def test_an_index_that_is_searched_while_it_changes_answers_as_one_opened_anew(
     fresh_url: Any, made: list[tuple[str, ...]], asked: list[bool], most_changes: int
 ) -> None:

@@ -159,10 +159,11 @@ class SqlSearch(Transactions):
         tags = schema.tags
         with self._read() as connection:
             permitted = permitted_documents(connection, where)
-            query = select(tags.c.value).join(documents_, published(connection) == tags.c.version).distinct()
+            visible = select(published(connection)).select_from(documents_)
             if permitted is not None:
-                query = query.where(documents_.c.key.in_(permitted))
-            return sorted(connection.scalars(query.where(tags.c.name == name)))
+                visible = visible.where(documents_.c.key.in_(permitted))
+            query = select(tags.c.value).where(tags.c.name == name, tags.c.version.in_(visible)).distinct()
+            return sorted(connection.scalars(query))
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:
