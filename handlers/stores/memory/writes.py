@@ -112,13 +112,13 @@ class MemoryWriter(MemoryTables):
         visible = self._everywhere(document_id)
         # Beside the active version, what others have staged stays.
         beside = self._side is not self._active
-        held = {key for (owner, _), each in self._staged.items() if owner == document_id for key in each.chunks}
         replaced = before.chunks.keys() if before is not None else set[str]()
         self._staged = {
             key: value
             for key, value in self._staged.items()
             if key[0] != document_id or key[1] in visible or (beside and value is not before)
         }
+        held = {key for (owner, _), each in self._staged.items() if owner == document_id for key in each.chunks}
         shown = {key for each in visible.values() for key in each.chunks}
         self._passages = {
             key: value
