@@ -96,7 +96,7 @@ def copy_index(
             sorted(stored, key=lambda each: (each.run_id, each.fingerprint)),
             key=lambda each: (each.run_id, each.fingerprint),
         ):
-            _write(target, list(group), run_id, fingerprint)
+            write_documents(target, list(group), run_id, fingerprint)
         done += len(stored)
         progress(done)
     for record in source.sources():
@@ -119,7 +119,8 @@ def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:
         after = states[-1].id
 
 
-def _write(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
+def write_documents(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
+    """Write documents that another index has, with everything of them, and publish those that are searchable."""
     visible = [each for each in group if each.searchable]
     chunks = {chunk.id: chunk for each in visible for chunk in each.chunks}
     versions = target.put_documents(

@@ -1,4 +1,4 @@
-"""Six small protocols of an index: it is read, written, searched and kept in order; it knows its sources and versions.
+"""Small protocols of an index: it is read, written, searched, kept in order, proven; it has sources and versions.
 
 Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
@@ -21,6 +21,7 @@ from handlers.stores.rows import (
     Edge,
     Facet,
     FailedDocument,
+    Flaw,
     IndexVersion,
     Mention,
     Rename,
@@ -377,7 +378,23 @@ class IndexVersions(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, Protocol):
+class IndexProof(Protocol):
+    """How an index is looked through for damage that its sources need not be read for."""
+
+    def flaws(self) -> list[Flaw]:
+        """The rows that cannot be as they were written."""
+        ...
+
+    def mend(self, flaws: Sequence[Flaw]) -> int:
+        """Remove orphans, and let searches find hidden passages; their number. Vectors have to be made again."""
+        ...
+
+    def mend_texts(self, chunks: Sequence[Chunk]) -> int:
+        """Write the texts of stored chunks again where they differ; their number. A chunk's id determines its text."""
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, IndexProof, Protocol):
     """A whole index, for those who open one."""
 
     def close(self) -> None: ...

@@ -169,6 +169,19 @@ class IndexVersion:
 
 
 @dataclass(frozen=True)
+class Flaw:
+    """A row that cannot be as it was written, whatever the sources say."""
+
+    kind: Literal["vector", "orphan", "hidden"]
+    """A vector with another checksum; a row that belongs to nothing; a passage of a document that searches miss."""
+    table: str
+    detail: str
+    document_id: str = ""
+    chunk_id: str = ""
+    key: int = 0
+
+
+@dataclass(frozen=True)
 class SweepCounts:
     """How much `sweep` removed: staged versions, staged chunks, documents that never became searchable."""
 

@@ -42,6 +42,8 @@ class Passage:
     """By model; more than one only while the index has two versions."""
     tokens: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """The packed vectors of its tokens, by model."""
+    checksums: dict[str, int] = field(default_factory=dict[str, int])
+    """Of the vectors, by model."""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -210,9 +212,11 @@ class MemoryTables:
         found = replace(passage)
         if staged.vectors:
             # Beside another version, vectors of another model are that version's.
-            found.vectors = staged.vectors if self._beside is None else {**passage.vectors, **staged.vectors}
+            alone = self._beside is None
             kept = {each: packed for each, packed in passage.tokens.items() if each not in staged.vectors}
-            found.tokens = staged.tokens if self._beside is None else {**kept, **staged.tokens}
+            found.vectors = staged.vectors if alone else {**passage.vectors, **staged.vectors}
+            found.checksums = staged.checksums if alone else {**passage.checksums, **staged.checksums}
+            found.tokens = staged.tokens if alone else {**kept, **staged.tokens}
         if staged.terms is not None:
             found.terms = staged.terms
         if staged.facts:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
-from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term
+from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term, vector_checksum
 from handlers.stores.memory.tables import MemoryTables, Passage, Version
 from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens, facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet, FailedDocument
@@ -58,8 +58,10 @@ class MemoryWriter(MemoryTables):
             self._stage(chunks, run_id)
             tokens = embeddings.tokens or (b"",) * len(embeddings.chunk_ids)
             for chunk_id, row, packed in zip(embeddings.chunk_ids, embeddings.vectors, tokens, strict=True):
+                vector = np.array(row, dtype=np.float32)
                 passage = self._staging(chunk_id, run_id)
-                passage.vectors = {embeddings.model: np.array(row, dtype=np.float32)}
+                passage.vectors = {embeddings.model: vector}
+                passage.checksums = {embeddings.model: vector_checksum(vector)}
                 passage.tokens = {embeddings.model: packed} if packed else {}
             return len(embeddings.chunk_ids)
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete as delete_from
 
 from flows.state import chunked
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
-from handlers.stores.keys import staged_name, stored_term
+from handlers.stores.keys import staged_name, stored_term, vector_checksum
 from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens
 from handlers.stores.rows import FailedDocument
 from handlers.stores.sql import schema
@@ -82,8 +82,8 @@ class SqlWriter(Transactions):
             insert_rows(
                 connection,
                 schema.vectors,
-                ("passage", "model", "vector"),
-                [(key, embeddings.model, row) for key, row in zip(keys, matrix, strict=True)],
+                ("passage", "model", "vector", "checksum"),
+                [(key, embeddings.model, row, vector_checksum(row)) for key, row in zip(keys, matrix, strict=True)],
             )
             _insert_tokens(connection, keys, embeddings)
             return len(keys)
