@@ -27,7 +27,7 @@ _QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching rel
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of L2 norm 1; a text always has the same vector, whatever other texts come with it."""
+    """Turns texts into vectors of L2 norm 1; a text always has the same vector, in any batch of texts."""
 
     @property
     def name(self) -> str:
