@@ -38,7 +38,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
         "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),
-        **({"balance": result.context.data["balance"]} if "balance" in result.context.data else {}),
+        **{name: result.context.data[name] for name in ("balance", "index_version") if name in result.context.data},
     }
 
 
