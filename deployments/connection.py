@@ -100,9 +100,9 @@ def connect(
 ) -> Connection:
     """The index of that name, which stays loaded between questions.
 
-    Without `url`, this process opens it as the settings of the environment say, and `access` limits which documents
-    exist: those with one of the values of each tag. With `url`, a running `braid serve` answers, and `token` (default:
-    BRAID_TOKEN) decides what is seen.
+    Without `url`, this process opens it with the settings of the environment, and `access` limits which documents
+    exist: those with one of the values of each tag. With `url`, a running `braid serve` answers, and `token`
+    (default: BRAID_TOKEN) decides which documents are seen.
 
     Raises:
         InvalidSettings: a setting cannot be used, or both `url` and `access` are given.

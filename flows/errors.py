@@ -14,7 +14,7 @@ class OrchestrationError(Exception):
 
 
 class TransientError(OrchestrationError):
-    """Raise it in a handler when trying again may help; `retry_after_s` says how long to wait first."""
+    """Raise it in a handler when trying again may help; `retry_after_s` is the time to wait first."""
 
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -148,7 +148,7 @@ class CallCrashed(FatalError):
 
 
 class BudgetUsedUp(OrchestrationError):
-    """A call was not started because the run's budget is used up; the message gives the unit and the amounts."""
+    """A call was not started because the run's budget is used up; the message has the unit and the amounts."""
 
 
 class PipelineFailed(OrchestrationError):

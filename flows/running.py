@@ -161,7 +161,7 @@ Start: TypeAlias = Callable[[Prepared, str | None], Prepared]
 def run_prepared(
     prepared: Prepared, *, engine: Engine = "inline", start: Start = lambda prepared, flow_run_id: prepared
 ) -> RunResult:
-    """Run what is prepared; a failed run is a result, not an exception."""
+    """Run a `Prepared`; a failed run is a result, not an exception."""
     _check_engine(engine)
     if engine == "inline":
         return run_to_end(run_plan(start(prepared, None)))

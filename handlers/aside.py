@@ -112,7 +112,7 @@ def _each(
 
 
 def is_of_the_document(error: Exception) -> bool:
-    """Whether an error says something of the document, not of the network, the machine or the run."""
+    """Whether the cause of an error is the document, and not the network, the machine or the run."""
     if isinstance(error, DocumentRefused):
         return True
     if isinstance(error, FatalError):

@@ -178,7 +178,7 @@ _local = threading.local()
 
 @cache
 def stop_words(language: str) -> frozenset[str]:
-    """The function words of a language, case-folded, which say nothing of what a text is about."""
+    """The function words of a language, case-folded, which do not depend on the subject of a text."""
     return frozenset(unicodedata.normalize("NFKC", _WORDS.get(language, "")).casefold().split())
 
 
@@ -228,7 +228,7 @@ def check_language(name: str) -> str:
 
 
 def language_mark(language: str) -> str:
-    """The term that says of a passage that its words are stemmed in another language than English."""
+    """The term that marks a passage whose words are stemmed in another language than English."""
     return f"={language}"
 
 

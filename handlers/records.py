@@ -24,7 +24,7 @@ class SourceFile:
     certain: bool = False
     """Whether it had been unchanged for so long when it was listed that any later change looks different."""
     mime_type: str = ""
-    """As its source says; without one, the suffix of its name decides."""
+    """From its source; without one, the suffix of its name decides."""
     source: str = ""
     """The root of its source, if more than its URI is needed to fetch it."""
 

@@ -8,7 +8,8 @@ from deployments.settings import load_settings
 def mcp_command() -> None:
     """Serve MCP on standard input and output, for programs that start their servers themselves.
 
-    It sees everything, as the user of this machine does, unless BRAID_TOKEN has a token: then what that token may see.
+    It sees all documents, as the user of this machine does. With a token in BRAID_TOKEN, it sees the documents of
+    that token.
     A running `braid serve` offers the same at /mcp.
 
     Examples:

@@ -38,7 +38,8 @@ def validate(
 ) -> None:
     """Check pipelines of any dialect: keys, types, handlers, options, and whether every step can read what it needs.
 
-    All problems are reported at once as file:line:column. Exit code 2 if there is an error; warnings do not count.
+    All problems are reported at once as file:line:column. The exit code is 2 if there is an error; warnings do not
+    affect it.
 
     Examples:
 

@@ -50,7 +50,7 @@ def freshness_facts(request: Request, values: Mapping[str, Any], settings: Setti
 
 
 def share_of_ingestion(request: Request, values: Mapping[str, Any], settings: Settings) -> Share:
-    """On whose behalf a run calls: each source is a tenant of its own, with the priority that sources.yaml gives it."""
+    """The tenant and priority of a run: each source is a separate tenant, with its priority from sources.yaml."""
     if request.pipeline.name not in INGESTIONS:
         return Share()
     source = named_source(values, request.index, settings)

@@ -28,7 +28,7 @@ PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
 """The plan of a request that starts with these fields."""
 _INDEX_STORE = "index_store"
 _APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
-"""Fields that only say which work is to be done again; no effect depends on them."""
+"""Fields that only select the work to repeat; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference where chunks come from."""
 

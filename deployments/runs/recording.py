@@ -22,7 +22,7 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class Recording:
-    """The recorder of a run, and what the runs that it continues have used of its budget."""
+    """The recorder of a run, and the amounts of its budget that earlier runs of the chain have used."""
 
     recorder: "Recorder"
     spent: Mapping[str, float]

@@ -27,7 +27,7 @@ class Request:
     index: str = DEFAULT_INDEX
     """The parameter `index`, in a pipeline that declares it."""
     ceiling: Limit | None = None
-    """The most steps at once in the whole run, and who says so."""
+    """The most steps at once in the whole run, and where that is set."""
     budget: Mapping[str, float] = field(default_factory=dict[str, float])
     """The most that the run may use, by unit."""
     policy: Policy | None = None

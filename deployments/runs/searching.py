@@ -1,4 +1,4 @@
-"""Run search pipelines by direct calls, each planned once, and check what they are given."""
+"""Run search pipelines by direct calls, each planned once, and check their inputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

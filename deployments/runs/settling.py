@@ -47,8 +47,7 @@ def balance_page(result: RunResult) -> list[tuple[str, str, str]]:
 
 
 def ingestion_summary(result: RunResult) -> str:
-    """One line on the outcomes of a run's documents, and the number of passages in the index; empty if the run has no
-    balance."""
+    """The outcomes of a run's documents and the passages of its index in one line; empty if it has no balance."""
     values = result.context.data.get("balance")
     if not values:
         return ""

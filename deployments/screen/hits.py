@@ -47,13 +47,13 @@ def _position(hit: Mapping[str, Any]) -> str:
 
 
 def _scores(hit: Mapping[str, Any]) -> str:
-    """The score that each retriever gave it, before fusion the only one."""
+    """The score from each retriever; before fusion, the only one."""
     scores: Mapping[str, float] = hit["scores"] or {hit["found_by"]: hit["score"]}
     return " · ".join(f"{retriever} {score:.3f}" for retriever, score in scores.items())
 
 
 def found_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The hits of a search, whether the documents say nothing of its question, and how they would spell that."""
+    """The hits of a search, whether the documents contain nothing about its question, and the suggested spelling."""
     hits = list(data.get("results", ()))
     return {
         "hits": [_hit_json(rank, hit) for rank, hit in zip(_ranks(hits), hits, strict=True)],

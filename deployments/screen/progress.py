@@ -81,7 +81,7 @@ def _ending_text(outcome: Outcome) -> str:
 
 
 class _EndingColumn(SpinnerColumn):
-    """Turns while a step goes on; then says how it ended."""
+    """Turns while a step is running; then shows how it ended."""
 
     def render(self, task: Task) -> RenderableType:
         if task.total is None or task.completed < task.total:  # `finished` is only said of tasks that were started

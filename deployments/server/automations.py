@@ -17,7 +17,7 @@ MESSAGE = (
 MISSED = 3
 """Heartbeats that may be missing."""
 USUAL_S = 180.0
-"""The seconds between two heartbeats, unless Prefect's settings say otherwise."""
+"""The seconds between two heartbeats, if Prefect's settings have no other value."""
 
 
 async def install_zombie_automation(

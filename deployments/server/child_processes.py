@@ -11,7 +11,7 @@ import psutil
 MARK = "STARTED_BY_BRAID_UP"
 """The variable with the folder of `braid up`, by which what it has started is found again, orphans too."""
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
-"""The variable that a worker of Prefect gives to the process of a flow run."""
+"""The variable that a worker of Prefect sets for the process of a flow run."""
 _STOP_S = 15.0
 """For processes to end when they are asked to."""
 

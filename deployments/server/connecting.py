@@ -83,7 +83,7 @@ def _ask(url: str, headers: dict[str, str]) -> "httpx.Response":
 
 
 def _login() -> dict[str, str]:
-    """The header by which Prefect's clients log in, as its settings say."""
+    """The header by which Prefect's clients log in, from its settings."""
     import base64
 
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY

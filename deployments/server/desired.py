@@ -70,7 +70,7 @@ def deployment_description(loaded: LoadedPipeline, *, catalog: Catalog) -> str:
 
 
 def deployment_fields(loaded: LoadedPipeline, work_pool: str | None) -> dict[str, Any]:
-    """The fields of a pipeline's deployment, by the names that Prefect gives them."""
+    """The fields of a pipeline's deployment, by their names in Prefect."""
     schema = form_schema(loaded.pipeline, controls_of(loaded.pipeline))
     schema["additionalProperties"] = False  # else the server takes misspelt parameters, and the run fails
     return {

@@ -54,7 +54,7 @@ BUDGETS = tuple(
 
 @dataclass(frozen=True)
 class FilledForm:
-    """The request that a form makes, and the fields that say how the flow run goes about it."""
+    """The request that a form makes, and the fields that control how the flow run executes it."""
 
     request: Request
     dry_run: bool

@@ -24,7 +24,7 @@ class Keeper:
         self._trouble = ""
 
     def reconcile(self) -> list[Finding]:
-        """Put right what is wrong now, and report it."""
+        """Repair the current traces of crashes, and report them."""
         found = [one for one in stored_zombies(self._settings, repair=True) if "is gone" in one.text]
         return found + asyncio.run(self._on_server())
 

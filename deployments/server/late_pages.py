@@ -38,9 +38,8 @@ _REASONS = {"cancelled": "the run was stopped here", "crashed": "the process of 
 async def write_missing_pages(
     client: PrefectClient, store: "RunStore", records: "Iterable[RunRecord]", settings: Settings
 ) -> list[Finding]:
-    """Write the pages of runs that ended without a result and have none; a finding for each of them.
-
-    Their first page, which would show for ever how far they were, says that they have ended.
+    """Write the pages of runs that ended without a result and have none; a finding for each of them. Their first
+    page, which still shows the last progress, is replaced by one that says that they have ended.
     """
     lately = time.time() - _DAY_S
     over = [each for each in records if each.status in _REASONS and each.started > lately][:_AT_ONCE]
@@ -90,7 +89,7 @@ def _has_pages(artifacts: Iterable[Artifact], record: "RunRecord") -> bool:
 
 
 def _pages(record: "RunRecord", store: "RunStore", catalog: Catalog) -> tuple[Page, list[Page]]:
-    """The first page and the others, from the run store; one that says so, if the pipeline cannot be read any more."""
+    """The first page and the others, from the run store; only a short page if the pipeline cannot be read any more."""
     try:
         if record.yaml is None:
             raise OrchestrationError("its pipeline could not be recorded")

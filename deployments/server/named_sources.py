@@ -16,7 +16,7 @@ _NAMED = 20
 
 
 def offering_sources(loaded: LoadedPipeline, settings: Settings) -> LoadedPipeline:
-    """The pipeline; if it is an ingestion, its form says which names `source` takes besides places."""
+    """The pipeline; if it is an ingestion, its form lists the names that `source` accepts besides places."""
     pipeline = loaded.pipeline
     field = pipeline.parameters.get(_FIELD)
     try:
@@ -33,7 +33,7 @@ def offering_sources(loaded: LoadedPipeline, settings: Settings) -> LoadedPipeli
 
 
 def with_named_source(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The values of a form; where `source` is a name, with what sources.yaml says of it and the form leaves open.
+    """The values of a form; if `source` is a name, missing values come from sources.yaml.
 
     Raises:
         InvalidPipeline: sources.yaml cannot be read.

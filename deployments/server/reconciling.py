@@ -67,7 +67,7 @@ class _Seen:
 
 
 async def reconcile(client: PrefectClient, settings: Settings, *, repair: bool, local: bool = False) -> list[Finding]:
-    """A finding for every flow run that does not say what became of its run; with `repair`, it does afterwards.
+    """A finding for every flow run whose state differs from the end of its run; with `repair`, the state is corrected.
 
     `local`: every worker of the server is on this machine, so a flow run without a process here has none at all.
     """
@@ -188,7 +188,7 @@ async def _correct(client: PrefectClient, seen: _Seen, wanted: State[Any], *, re
 
 
 def _agree(store: "RunStore", seen: _Seen, state: State[Any]) -> None:
-    """Let the record of a run without a result say the same as its flow run."""
+    """Give the record of a run without a result the status of its flow run."""
     said = {StateType.CANCELLED: "cancelled", StateType.CRASHED: "crashed"}.get(state.type)
     record = seen.record
     if record is None or said is None or seen.has_process or record.status == said:

@@ -69,7 +69,7 @@ class Supervisor:
         one.process, one.began, one.heard = process, self._now(), self._now()
 
     def look(self) -> None:
-        """Start what is due, and note what has ended.
+        """Start the programs that are due, and note those that have ended.
 
         Raises:
             GivenUp: a program has ended `TRIES` times in a row.

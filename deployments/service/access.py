@@ -8,11 +8,11 @@ from handlers.tags import TagFilter
 
 
 class Forbidden(OrchestrationError, PermissionError):
-    """The caller is known and may not do this; the message names what is missing."""
+    """The caller is known and has no right to do this; the message names the missing right."""
 
 
 class Unknown(OrchestrationError, PermissionError):
-    """The caller gave no token, or one that is not valid any more."""
+    """The caller sent no token, or one that is no longer valid."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The answers of the service, as REST, MCP and Python have them; each is what the command of that name prints."""
+"""The answers of the service, as REST, MCP and Python return them; commands print the same."""
 
 from typing import Any
 

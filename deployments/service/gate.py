@@ -1,4 +1,4 @@
-"""The gate: every request passes it, and leaves with a caller, or with a problem; logged without what was asked."""
+"""The gate: every request gets a caller or a problem here; the log has no contents of requests."""
 
 import logging
 import time

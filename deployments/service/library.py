@@ -1,5 +1,4 @@
-"""All indexes of the settings, kept loaded. A caller reaches them only through a `View`, which holds the documents it
-may see."""
+"""All indexes of the settings, kept loaded; callers reach them only through a `View` of the permitted documents."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager

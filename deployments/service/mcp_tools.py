@@ -75,8 +75,7 @@ def make_mcp_server(service: ServiceState, caller_of: CallerOf) -> "MCPServer[An
         filters: Filters = {},  # noqa: B006 (pydantic copies it)
         explain: Annotated[bool, Field(description="Also the reasons for the rank of each passage.")] = False,
     ) -> SearchAnswer:
-        """Find the passages that answer a question, by meaning and by words, best first; passages with a quoted
-        phrase come first."""
+        """Find the passages that answer a question, by meaning and by words, best first; quoted phrases come first."""
         asked = Question(question, top, filters)
         return await run(service.searching, view(context).search, index, asked, explain=explain)
 

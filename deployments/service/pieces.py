@@ -30,8 +30,7 @@ class OutlineEntry:
 
 
 def pieces(passages: Sequence[DocumentPassage], wanted: Collection[str], *, chosen: str = "") -> list[Piece]:
-    """The passages in order. Text that two of them share is shown once, with the chosen passage or else with the
-    first."""
+    """The passages in order; shared text is shown once, with the chosen passage or else with the first."""
     starts = [0] * len(passages)
     ends = [len(each.text) for each in passages]
     for number, (before, after) in enumerate(pairwise(passages)):

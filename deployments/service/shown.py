@@ -1,4 +1,4 @@
-"""Hits as the page shows them: title, place, sentences with marks, and the bars that say why."""
+"""Hits as the page shows them: title, place, sentences with marks, and bars for the ranks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,4 @@
-"""The file of tokens: the callers, and the documents that each may see. It holds hashes of the tokens, never the
-tokens."""
+"""The file of tokens, as hashes: the callers, and the documents that each may see."""
 
 import hashlib
 import json

@@ -26,7 +26,7 @@ class FlowRunState:
 class ShardServer(Protocol):
     """A server with a deployment whose runs ingest one shard each.
 
-    All its methods raise `TransientError` while the server gives no good answer.
+    All its methods raise `TransientError` while the server does not answer as expected.
     """
 
     async def start(self, name: str, source: str, *, key: str) -> str:

@@ -71,7 +71,7 @@ class SourceKit:
         self.remove(old)
 
     def ingest(self, index: str = "kit", **given: Any) -> RunResult:
-        """An ingestion of the place, by direct calls and with sources opened anew, which removes what is gone."""
+        """An ingestion of the place with sources opened anew; it removes documents that are gone."""
         described = [SourceOptions(self.kind, self.place.url, self.place.options)]
         sources = Sources(self.tools, described)
         services = all_services(self._settings, index).with_objects({"sources": sources})
@@ -241,7 +241,7 @@ def lets_two_runs_work_at_once(kit: SourceKit) -> None:
 
 
 def equals_an_index_made_anew(kit: SourceKit) -> None:
-    """A life of changes, after which the index is what a new one would be."""
+    """A series of changes, after which the index equals a new one."""
     import random
 
     dice = random.Random(kit.kind)

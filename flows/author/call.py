@@ -147,8 +147,8 @@ class Call:
     def fail_item(self, item: str, error: BaseException | str, *, transient: bool = False) -> None:
         """Set one item aside with its reason; the call goes on, and the run ends as `partial`.
 
-        If the call succeeds, the steps after it find the item in `aside`. `transient` says that the item may be better
-        next time: an ingestion tries such a document again, although it has not changed.
+        If the call succeeds, the steps after it find the item in `aside`. With `transient`, the item may succeed next
+        time: an ingestion tries such a document again, although it has not changed.
         """
         text = error if isinstance(error, str) else (str(error) or type(error).__name__)
         with self._lock:

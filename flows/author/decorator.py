@@ -37,7 +37,7 @@ class Declarations(TypedDict, total=False):
     classify: Classify | None
     """Sorts the handler's own exceptions into transient and fatal; None leaves one to the usual rules."""
     undo: Callable[..., Any] | None
-    """Takes back what a call did; called with the handler's reads and its result."""
+    """Takes back the effects of a call; called with the handler's reads and its result."""
     quality: Callable[[Any], float] | None
     """Scores a result for the merge strategy `best_quality`."""
     uses: str | Iterable[str]
@@ -54,10 +54,10 @@ class Declarations(TypedDict, total=False):
     """
     publishes: bool
     override: bool
-    """Takes the place of the handler of the same name that does not say so, for example of one of Braid's own."""
+    """Replaces the handler of the same name without `override`, for example one of Braid's own."""
     needs: str | Iterable[str]
-    """Services that must have content before the run starts: if a step needs `index_store` and no step writes to the
-    index, a run on a missing index is refused."""
+    """Services that must have content before the run starts. A run on a missing index is refused if a step needs
+    `index_store` and no step writes to the index."""
     registry: Registry | None
     """Where the handler is registered; default: the table that all pipelines use."""
 

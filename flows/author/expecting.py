@@ -1,4 +1,4 @@
-"""Functions that say whether a step has given what is expected of it, for the key `expect` of a step."""
+"""Functions that check the results of a step, for the key `expect`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar

@@ -1,4 +1,4 @@
-"""Imports the modules that hold handlers, and reports what is wrong in them at the place in the author's own file."""
+"""Imports the modules that hold handlers, and reports their errors with the place in the author's own file."""
 
 import importlib
 import importlib.metadata

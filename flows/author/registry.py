@@ -77,11 +77,11 @@ class HandlerSpec:
     """Whether its effects are temporary until a step that `publishes` makes them permanent."""
     publishes: bool = False
     optional_write: bool = False
-    """Whether None is not written: nothing says before the call whether the function returns something."""
+    """Whether None is not written: before the call it is unknown whether the function returns a value."""
     declares: StepDeclarer | None = None
     """Takes the options of a step and returns the step's declaration, when the step is planned."""
     override: bool = False
-    """Whether it takes the place of the handler of that name that does not say so."""
+    """Whether it replaces the handler of that name without `override`."""
     needs: tuple[str, ...] = ()
     """Services that have something to read before the run starts."""
 

@@ -168,7 +168,8 @@ class RunResult:
         """The final value of a field.
 
         Raises:
-            UnknownName: there is none of that name; the message suggests the nearest, a note says what failed.
+            UnknownName: there is none of that name; the message suggests the nearest, a note has the failures of the
+            run.
         """
         if field not in self.context.data:
             unknown = UnknownName("field", str(field), list(self))

@@ -21,10 +21,10 @@ _AS_FUNCTION = "write it as a function at module level, and give objects that ou
 
 
 def check_function(function: Any) -> None:
-    """Refuse what cannot be a handler, as early as it is declared.
+    """Refuse a callable that cannot be a handler, when it is declared.
 
     Raises:
-        InvalidHandler: it is no plain function; the message says what to write instead.
+        InvalidHandler: it is not a plain function; the message has the cure.
     """
     trouble = _why_not_a_handler(function)
     if trouble:

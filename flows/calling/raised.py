@@ -4,7 +4,7 @@ from flows.errors import message_of
 
 
 def as_exception(raised: BaseException) -> Exception:
-    """The exception itself; for what is none, or cannot pass through a future, an error that says what it was."""
+    """The exception itself; if it is none, or cannot pass through a future, an error that describes it."""
     if isinstance(raised, SystemExit):
         return RuntimeError(f"handler called sys.exit({raised.code!r})")
     if isinstance(raised, StopIteration):

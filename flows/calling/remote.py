@@ -103,7 +103,7 @@ _stopped: deque[str] = deque(maxlen=10_000)
 
 
 def serve(message: bytes, id: str) -> bytes:
-    """In a process of the cluster: do a call, and pack what it left."""
+    """In a process of the cluster: make a call, and pack its report."""
     ended = threading.Event()
     try:
         function, arguments, call = _Unpickler(io.BytesIO(message)).load()
@@ -132,8 +132,7 @@ def serve(message: bytes, id: str) -> bytes:
 
 
 async def stop_here(id: str) -> bool:
-    """In a process of the cluster, beside its calls: ask one call to stop; return whether it does not run here (any
-    more)."""
+    """In a process of the cluster: ask a call to stop; return whether it does not run here (any more)."""
     with _lock:
         _stopped.append(id)
         call, ended = _running.get(id, (None, None))

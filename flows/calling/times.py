@@ -6,7 +6,7 @@ from flows.author import now
 
 BOOKKEEPING, TURN, RETRY = "bookkeeping", "its turn", "the next attempt"
 PROCESS, RUN_STORE = "a process", "the run store"
-"""For what a call may wait; the other things are resources, see `resource_wait`."""
+"""The reasons for waiting other than resources (see `resource_wait`)."""
 
 
 def resource_wait(uses: "tuple[str, ...]") -> str:
@@ -15,7 +15,8 @@ def resource_wait(uses: "tuple[str, ...]") -> str:
 
 
 class CallTimes:
-    """The seconds of one call by what it did, on the event loop's clock: at any moment it works or waits for one thing.
+    """The seconds of one call, split into work and waits, on the event loop's clock: at any moment it works or waits
+    for one thing.
 
     So the work and the waits add up to the time from the first `wait_for` or `work` to `end`.
     """

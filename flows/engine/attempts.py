@@ -51,8 +51,8 @@ async def run_leaf(leaf: LeafCall) -> LeafResult:
 def next_delay(leaf: LeafCall, ending: Ending) -> float | None:
     """Seconds until the next attempt; None if there is none.
 
-    The step's own rules, its deadline, and the run's budgets of cost and of retries decide. Where only the budget of
-    retries forbids the attempt, the error's message says so.
+    The step's own rules, its deadline, and the run's budgets of cost and of retries decide. If only the retry budget
+    forbids the attempt, the error's message has that reason.
     """
     retry, made, error = leaf.node.retry, leaf.progress.attempts, ending.error
     if error is None or not ending.transient or not 0 < made < retry.max_attempts:
@@ -125,7 +125,7 @@ async def _wait_for_admission(leaf: LeafCall, held: AsyncExitStack) -> AdmittedC
 
 
 async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
-    """Call the handler once, and note what it cost and how it ended.
+    """Call the handler once, and note its cost and its end.
 
     Raises:
         TransientError: it failed and may succeed when tried again (`StepTimeout` and `StepAbandoned` are such).

@@ -37,7 +37,7 @@ class LoopStarted:
     batch_size: int | None = None
     """Items per batch; None for single items."""
     chosen: str = ""
-    """Why that size was chosen; empty if the pipeline says it."""
+    """The reason for that size; empty if the pipeline sets it."""
     elements: int | None = None
     """How many things are in all its batches together; the items themselves, if they are no lists."""
 
@@ -82,7 +82,7 @@ class AttemptFinished:
 
 @dataclass(frozen=True)
 class StepFinished:
-    """The outcome of a step, group, branch or item; one of the same path replaces what was known before."""
+    """The outcome of a step, group, branch or item; a later one of the same path replaces it."""
 
     outcome: Outcome
 

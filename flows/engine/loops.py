@@ -180,7 +180,7 @@ class _Items:
         return bool(state.limits.budget.refusal) and result.reason == state.limits.budget.refusal
 
     def record_never_started(self, state: RunState, position: int, reason: str = "") -> None:
-        """Give an item that never started its outcome."""
+        """Record the outcome of an item that never started."""
         path = self.scope.path(self.loop).of_item(position)
         if path not in state.outcomes:
             why = self.reason or state.limits.budget.refusal or reason

@@ -1,4 +1,4 @@
-"""Replay one step of an earlier run on its recorded inputs, to find out why it did what it did."""
+"""Replay one step of an earlier run on its recorded inputs, to find out why it ended as it did."""
 
 import asyncio
 from dataclasses import dataclass

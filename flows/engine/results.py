@@ -21,8 +21,7 @@ def output_fields(plan: Plan, context: Context, before: Collection[str]) -> tupl
 
 
 def keep_outputs(context: Context, fields: tuple[OutputField, ...]) -> tuple[OutputRecord, ...]:
-    """The part of the outputs that the record of a run keeps; large ones are written whole to files, if there is a
-    storage."""
+    """The outputs for the record of a run; large ones are written whole to files, if there is a storage."""
 
     def keep_whole(name: str, content: bytes) -> str:
         storage: Storage = context.services["storage"]

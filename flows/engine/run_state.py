@@ -140,7 +140,7 @@ class RunState:
         )
 
     def never_started(self, node: Node, scope: Scope, status: Status, reason: str) -> NodeResult:
-        """Give `node` and all that is declared in it the outcome of something that never started."""
+        """Record for `node` and all nodes in it that they never started."""
         kind = outcome_kind(node)
         if kind is not None and scope.path(node) not in self.outcomes:
             self.record(Outcome(path=scope.path(node), id=scope.name(node), kind=kind, status=status, reason=reason))
@@ -150,7 +150,7 @@ class RunState:
 
 
 def inside(node: Node, scope: Scope) -> Scope:
-    """The scope of what is declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
+    """The scope of the nodes declared in `node`; the plan of a sub-pipeline numbers its steps anew."""
     if isinstance(node, Sub):
         return replace(
             scope,
@@ -204,4 +204,4 @@ async def wait_for_all(tasks: Sequence["asyncio.Task[None]"]) -> bool:
 
 
 RunNode: TypeAlias = Callable[[RunState, Node, Context, Scope], Awaitable[NodeResult]]
-"""How the engine runs what is inside a group or a loop."""
+"""How the engine runs the nodes inside a group or a loop."""

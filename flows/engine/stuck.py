@@ -12,9 +12,9 @@ from flows.model import StepPath
 
 logger = logging.getLogger(__name__)
 EVERY_S = 5.0
-"""Seconds between two looks at what is running."""
+"""Seconds between two checks of the running calls."""
 TIMES, LEAST_S = 10.0, 300.0
-"""A step is stuck after ten times what it usually takes, but not before five minutes."""
+"""A step is stuck after ten times its usual time, but at least five minutes."""
 UNKNOWN_S = 3600.0
 """The limit of a step that has never succeeded before."""
 
@@ -28,7 +28,7 @@ class Expectation:
     usual_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def limit_s(self, path: StepPath) -> float:
-        """For how long a call may give no sign of progress."""
+        """How long a call may report no progress."""
         usual = self.usual(path)
         if self.after_s is not None:
             return self.after_s

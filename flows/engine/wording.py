@@ -20,7 +20,7 @@ class GroupWording(Protocol):
     """The sentences about one group."""
 
     def step_failed(self, step: Node, error: ErrorInfo) -> ErrorInfo:
-        """The error of one step, in its outcome and in all that is said of it."""
+        """The error of one step, in its outcome and in all messages about it."""
         ...
 
     def begun(self, group: Group) -> str: ...
@@ -119,7 +119,7 @@ def _position(node: Node) -> str:
 
 
 def _with_position(node: Node, message: str) -> str:
-    """The message, which says once which step it is about: of steps inside of others, the innermost."""
+    """The message with the step it is about, once: of nested steps, the innermost."""
     return message if message.startswith("Pipeline step ") else f"{_position(node)}: {message}"
 
 

@@ -12,8 +12,8 @@ SECONDS = "seconds"
 class Budget:
     """Adds up what a run costs while it goes on, and refuses calls once a budget is used up; safe under threads.
 
-    A budget says how much of each unit a run may use; `seconds` is the time of the run. `spent` is what earlier runs
-    that this one goes on from have used. A refusal is final: from then on nothing new starts.
+    A budget is the amount of each unit that a run may use; `seconds` is the time of the run. `spent` are the amounts
+    that earlier runs of the chain have used. A refusal is final: from then on nothing new starts.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Budget:
         return self.before.get(unit, 0.0) + now
 
     def may_start(self, handler: str) -> bool:
-        """Whether a call of `handler` may start; if not, `refusal` says why.
+        """Whether a call of `handler` may start; if not, `refusal` has the reason.
 
         It may not when a budget is used up, or would be by this call and those that are running, each counted as
         much as calls of its handler cost on average so far in this run.
@@ -70,7 +70,7 @@ class Budget:
             return charge.cost
 
     def add(self, charge: "Charge", units: Mapping[str, float]) -> None:
-        """Count what a call has just reported."""
+        """Count the amounts that a call has just reported."""
         with self._lock:
             charge.cost = add_up([charge.cost, units])
             self.total = add_up([self.total, units])
@@ -78,7 +78,7 @@ class Budget:
                 self.late = add_up([self.late, units])
 
     def enough(self) -> dict[str, float]:
-        """A budget with which the run could go on: twice what was allowed or used of each unit that ran out."""
+        """A budget with which the run could go on: twice the allowed or used amount of each unit that ran out."""
         out = {unit: limit for unit, limit in self.allowed.items() if f" {unit} used" in self.refusal}
         return {unit: 2 * max(limit, self.used(unit)) for unit, limit in (out or self.allowed).items()}
 

@@ -37,7 +37,7 @@ class Share:
 
 
 UNNAMED = Share()
-"""The share of runs that say nothing of it."""
+"""The share of runs without one of their own."""
 
 
 @dataclass(eq=False)
@@ -83,7 +83,7 @@ class Rate:
     """The one call that is let through to see whether it works again."""
 
     def forget(self, now: float) -> None:
-        """Drop what has run out."""
+        """Drop expired entries."""
         while self.begun and self.begun[0] <= now:
             self.begun.popleft()
         while self.spent_until and self.spent_until[0][0] <= now:

@@ -40,7 +40,7 @@ class Resources:
         self._given = 0.0
         """The share that the tenant served last had been given: virtual time."""
         self._next_share: dict[str, float] = {}
-        """By tenant, the share it will have been given when what it waits for has been served."""
+        """By tenant, its share after all its waiting calls have been served."""
         self._arrivals = itertools.count()
 
     async def take(self, requests: Sequence[SlotRequest], share: Share = UNNAMED) -> ResourceSlot:
@@ -85,7 +85,8 @@ class Resources:
     def end(self, slot: ResourceSlot, ending: Ending | None = None, tokens: float | None = None) -> None:
         """Return the slot; calling it again does nothing.
 
-        `ending` is how the call ended, None if it was not made; `tokens` is what it used, None if it did not report it.
+        `ending` is how the call ended, None if it was not made; `tokens` is the number it used, None if it did not
+        report one.
         """
         now = slot.loop.time()
         with self._lock:

@@ -25,7 +25,7 @@ _NAME_RULE = "letters, digits, '_', '-' and '.', beginning with a letter or '_'"
 
 @dataclass(frozen=True)
 class Complaint:
-    """A mistake in a document; `repair` changes the document to what the author most likely meant."""
+    """A mistake in a document; `repair` changes the document to the author's most likely intention."""
 
     code: str
     message: str

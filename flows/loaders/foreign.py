@@ -139,7 +139,7 @@ class KeyReader:
         return {name: node for name in names if (node := self.node_at(name)) is not None}
 
     def report(self, name: str, expected: str) -> None:
-        """Report that the value under a key is not what is `expected`."""
+        """Report that the value under a key is not of the `expected` form."""
         key, node = self.found[name]
         message = f"{str(key)!r} must be {expected}, not {node.description()}"
         self.translation.error(node.position, "bad-value", message)

@@ -1,4 +1,4 @@
-"""Recognises files that are no pipelines but are run as one, and says what each is and where it goes."""
+"""Recognises files that are no pipelines but are run as one, and reports the kind of each and the place for it."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,8 @@ _STEPS = frozenset({"steps", "Steps", "stages", "jobs", "parallel", "parallel_st
 
 
 def refuse_skill(text: str, file: str) -> None:
-    """Refuse a Markdown file with the front matter of a skill.
-
-    Raises:
-        InvalidPipeline: it is one; the message says where it goes.
+    """Refuse a Markdown file with the front matter of a skill. Raises: InvalidPipeline: it is one; the message has
+    the place for it.
     """
     if text.lstrip().startswith("---") and _front_matter(text):
         raise _refusal(
@@ -86,5 +84,5 @@ _KINDS = {
         "this is a table of connections, not a pipeline; give it as JSON in BRAID_CONNECTIONS"
     ),
 }
-"""The kinds of other files by their signs: a mapping is of the kind if it has all signs; a sign is a key, or several
-keys of which one is there."""
+"""The kinds of other files by their signs. A mapping is of a kind if it has all its signs: a key, or one of several
+keys."""

@@ -1,7 +1,7 @@
 """Stages of jobs: stages run one after another, the jobs of a stage are independent of each other.
 
-The dialect's own defaults are written into the native form. `max_workers` is 1; if no stage gives it, it is set for the
-whole pipeline, so that a run may raise it. `stop_on_failure` is true: a failed job stops the other jobs. If it is
+The dialect's own defaults are written into the native form. `max_workers` is 1; if no stage sets it, it is set for
+the whole pipeline, so that a run may raise it. `stop_on_failure` is true: a failed job stops the other jobs. If it is
 false, the other jobs and the later stages still run, and then the run ends as failed. A job is a handler, or a
 pipeline if it is written `pipeline.NAME`. A stage with a `loop` runs its jobs in order for each item. `@payload.NAME`
 makes NAME a required parameter of the pipeline.

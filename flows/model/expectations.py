@@ -1,5 +1,4 @@
-"""Expectations of a step: bounds of the fields that it writes, of the share it sets aside, or a function that checks
-it."""
+"""Expectations of a step: bounds of its writes, of the share it sets aside, or a function that checks them."""
 
 from collections.abc import Mapping, Sized
 from typing import Annotated, Any, Literal, cast

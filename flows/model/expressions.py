@@ -16,7 +16,7 @@ _SHOWN = 200
 
 
 class BadExpression(FatalError, ValueError):
-    """A condition or template that cannot be evaluated; the message quotes it and says why."""
+    """A condition or template that cannot be evaluated; the message quotes it and has the reason."""
 
 
 def check_expression(text: str) -> str | None:

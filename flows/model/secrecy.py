@@ -23,7 +23,7 @@ LEFT_OUT = "***"
 """Stands for a secret."""
 _PART = 8
 _SHORTEST = 4
-"""Shorter values are in too many texts that say something else."""
+"""Shorter values occur in too many unrelated texts."""
 _MOST_VALUES = 10_000
 _LONGEST = 100_000
 """Letters of a value that are searched for; more of them are no password."""
@@ -54,7 +54,7 @@ _HEADER = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name is a secret: `api_key`, `pwd`, `X-Auth-Token`, `clientSecret`; not `max_tokens`."""
+    """Whether a value of this name is a secret: `api_key`, `pwd`, `X-Auth-Token`, `clientSecret`; not `max_tokens`."""
     words = _words(name)
     if _UNMISTAKABLE.search(words):
         return True
@@ -173,7 +173,7 @@ def _small(text: str) -> str:
 
 
 def _of_url(value: str) -> list[str]:
-    """What is secret in a value: of a URL its password, or what stands in place of one; of anything else all of it."""
+    """The secret parts of a value: of a URL its password, token and secret parameters; else the whole value."""
     if not _URL.match(value):
         return [value]
     try:
@@ -209,7 +209,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _base64(data: bytes) -> Iterator[str]:
-    """What stays of the data's base64 wherever the data stands in what is encoded."""
+    """The part of the data's base64 that is the same at any offset of the encoded text."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
@@ -270,7 +270,7 @@ def _is_secret_in_query(name: str) -> bool:
 
 
 def hide_secrets_in(value: Any) -> Any:
-    """Plain data without secrets: `***` for what has the name of one, and for what is one in any text."""
+    """Plain data without secrets: `***` for values with the name of a secret, and for secrets in any text."""
     if isinstance(value, str):
         return hide_secrets(value)
     if isinstance(value, Mapping):

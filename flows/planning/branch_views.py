@@ -1,5 +1,4 @@
-"""The context that each branch of a group begins with: that of the fork, and the changes of the branches it waits
-for."""
+"""The context that a branch begins with: that of the fork, and the changes of branches it waits for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

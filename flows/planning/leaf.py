@@ -13,7 +13,7 @@ from flows.planning.draft import PlanDraft
 from flows.planning.plan import Access, Leaf
 
 PROVIDER_OPTIONS = "provider_options"
-"""The option of handlers that pass on what they do not know themselves."""
+"""The option of handlers that pass on unknown options."""
 
 
 def plan_leaf(draft: PlanDraft, step: Handler, spec: HandlerSpec, path: str) -> Leaf:

@@ -39,9 +39,9 @@ class NodeFields:
     """The indices of the node and its enclosing steps in the pipeline, counted from 0: `2.1`."""
     id: str
     label: str
-    """Its name for people: that of its author, else of its handler or what it does."""
+    """Its name for people: that of its author, else of its handler or its kind."""
     named: bool = False
-    """Whether the label is a name that its author gave."""
+    """Whether the label is a name from its author."""
     timeout_s: float | None = None
     when: str | None = None
     enabled: bool = True

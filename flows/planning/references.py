@@ -23,7 +23,7 @@ Target: TypeAlias = tuple[str, tuple[str | int, ...]]
 
 
 class UnknownReference(Exception):
-    """A reference that names nothing; the message says which names there are."""
+    """A reference that names nothing; the message lists the existing names."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from flows.planning import Chain, FanIn, Group, Leaf, Loop, Node, Plan, Sub, nod
 class _Named:
     label: str
     group: str = ""
-    """The name of the group around it, if its author gave one."""
+    """The name of the group around it, if its author named it."""
     batches: bool = False
     """For a loop: whether its items are batches."""
 
@@ -64,12 +64,12 @@ class StepNames:
                 self._named[path] = replace(self._named[path], label=f"{self._named[path].label} #{number}")
 
     def step(self, path: str, id: str) -> str:
-        """The name of a step or group of the plan; `id` is what it is called if the plan does not know it."""
+        """The name of a step or group of the plan; `id` is its name if the plan does not know it."""
         named = self._named.get(StepPath(path).plain)
         return named.label if named is not None else StepPath(id).step
 
     def group(self, path: str) -> str:
-        """The name of the group around a step; empty if its author gave none."""
+        """The name of the group around a step; empty if its author did not name it."""
         named = self._named.get(StepPath(path).plain)
         return named.group if named is not None else ""
 

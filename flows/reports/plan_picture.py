@@ -8,7 +8,7 @@ from flows.reports.picture import WIDTH, Picture, fitted, image, text_width
 from flows.reports.tables import counted
 
 MOST_SIDE_BY_SIDE, MOST_STEPS = 24, 300
-"""Branches of a group that are drawn, and steps of a plan; a plan with more is drawn without what is inside groups."""
+"""Branches of a group that are drawn, and steps of a plan; a plan with more is drawn without the insides of groups."""
 _STEP_H, _NOTED_H, _GAP, _SIDE, _PAD, _TITLE = 30.0, 44.0, 22.0, 14.0, 12.0, 30.0
 _WIDEST_STEP = 280.0
 _BOLD = 1.15
@@ -156,7 +156,7 @@ def _chain(blocks: Sequence[_Block], room: float) -> _Block:
 
 
 def _shelf(blocks: Sequence[_Block], count: int, room: float) -> _Block:
-    """Side by side, in several rows if they need them; the last one says how many are not drawn."""
+    """Side by side, in several rows if they need them; the last one has the number of branches that are not drawn."""
     shown = list(blocks[:MOST_SIDE_BY_SIDE])
     if len(shown) < count:
         shown.append(_words(f"{'and ' if shown else ''}{counted(count - len(shown), 'branch', 'branches')}"))

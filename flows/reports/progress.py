@@ -46,10 +46,9 @@ class _StepCount:
 
 
 class LiveProgress:
-    """An observer that knows what has ended, what runs, and what it should still take.
-
-    Calls count by the time that they usually take (`usual_s`, by path in the plan), and while they run by what they
-    report themselves; where nothing is known of any, they all count alike.
+    """An observer that knows the ended calls, the running ones, and the estimated remaining time. Calls count by
+    their usual time (`usual_s`, by path in the plan), and while they run by the progress that they report; if no
+    usual time is known, all count alike.
     """
 
     def __init__(self, names: StepNames, usual_s: Mapping[str, float], *, clock: Callable[[], float] = time.monotonic):
@@ -144,7 +143,7 @@ class LiveProgress:
         return min(1.0, done / total) if total else 0.0
 
     def _share_of(self, path: StepPath, call: _Running, at: float) -> float:
-        """How much of a running call is done: as it says itself, else by its usual time."""
+        """The share of a running call that is done: as it reports, else by its usual time."""
         if call.total:
             return min(_MOST_OF_A_CALL, call.done / call.total)
         usual = self._usual.get(path.plain)
@@ -224,7 +223,7 @@ class LiveProgress:
 
 
 def _publishes(loop: Loop) -> bool:
-    """Whether what a loop goes over are documents: a step in it makes them visible in an index."""
+    """Whether a loop goes over documents: a step in it makes them visible in an index."""
     stack: list[Node] = [loop.body]
     while stack:
         node = stack.pop()

@@ -1,4 +1,4 @@
-"""Record a run while it goes on; a flow run of Prefect that is tried again goes on from what it recorded before."""
+"""Record a run while it goes on; a flow run of Prefect that is retried continues from its earlier record."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ def record_run(
 ) -> Prepared:
     """The same run, recorded in a store, or in that of a URL.
 
-    `parameters` are what is shown of them, without secrets; `file` is that of the pipeline. If the flow run was
+    `parameters` are those to show, without secrets; `file` is that of the pipeline. If the flow run was
     recorded before, the calls that had succeeded are taken over.
     """
     opened = RunStore(store) if isinstance(store, str) else store

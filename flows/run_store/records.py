@@ -18,7 +18,8 @@ SILENT_S = 90.0
 class RunRecord:
     """A run; its `status` is `running` until it ends.
 
-    One that was stopped is `cancelled`, one whose process is gone has `crashed`; the Prefect server says the same.
+    A stopped run is `cancelled`, a run whose process is gone has `crashed`; these are the states on the Prefect
+    server, too.
     """
 
     run_id: str

@@ -52,7 +52,7 @@ class SigningKey:
         return _SIGNED + self._signature(content, place) + content
 
     def checked(self, signed: bytes, *place: str) -> bytes:
-        """The content of what was signed for the same place.
+        """The content that was signed for the same place.
 
         Raises:
             UnsignedResult: it was not signed, or not with this key, or for another place.

@@ -62,7 +62,8 @@ class AmbiguousRun(OrchestrationError):
 class RunStore:
     """The runs in one database; safe under threads and processes.
 
-    `key` signs what is kept of finished calls, and only what it signed is read; by default, a file beside the database.
+    `key` signs the kept results of finished calls, and only results that it signed are read; by default, it is in a
+    file beside the database.
     """
 
     def __init__(self, url: str, *, key: SigningKey | None = None) -> None:

@@ -219,7 +219,7 @@ class Context:
         return _Present(self)
 
     def fingerprint(self) -> str:
-        """SHA-256 over all state; equal for equal state, in whatever order it was written."""
+        """SHA-256 over all state; equal for equal state, in any order of writing."""
         return fingerprint({section: dict(_Section(self, section)) for section in SECTIONS})
 
     def _take_ownership(self) -> None:

@@ -26,7 +26,7 @@ def merge_deltas(
 ) -> None:
     """Apply the deltas of `branches` (name, delta; in declared order) to the context that they were forked from.
 
-    `reducers` gives, for a field, the reducer that combines the writes of several branches. Without one, the lines of
+    `reducers` has, by field, the reducer that combines the writes of several branches. Without one, the lines of
     the log are joined, and so are the lists that branches gave one tag, without repetitions. `ordered(i, j)` is true if
     branch j saw the changes of branch i; the changes of such a pair cannot conflict.
 

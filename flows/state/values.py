@@ -33,7 +33,7 @@ class ExternalSequence(Sequence[Item]):
 
 
 Mutability: TypeAlias = int
-"""How much of a value its holder could change: nothing, the container alone, or what is inside as well."""
+"""How much of a value its holder could change: nothing, the container alone, or its contents as well."""
 IMMUTABLE: Mutability = 0
 SHALLOW: Mutability = 1
 DEEP: Mutability = 2

@@ -19,7 +19,7 @@ _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
 class FilesElsewhere:
-    """Files by path on one kind of server; `options` are those of the fsspec class, besides what the URL says."""
+    """Files by path on one kind of server; `options` are those of the fsspec class, besides the parts of the URL."""
 
     def __init__(self, scheme: str, options: Mapping[str, Any]) -> None:
         self._scheme, self._options = scheme, dict(options)

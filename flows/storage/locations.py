@@ -54,7 +54,7 @@ class PassedOver:
     rule: PassedOverRule
     reason: str
     error: OSError | None = None
-    """The error that the operating system gave, if it is one."""
+    """The error of the operating system, if it is one."""
 
 
 @dataclass(frozen=True)

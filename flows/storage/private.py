@@ -25,5 +25,5 @@ def private_file(path: Path) -> Path:
 
 
 def open_to_others(path: Path) -> bool:
-    """Whether others than the owner may read, enter or change what is there."""
+    """Whether others than the owner may read, enter or change it."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -1,4 +1,4 @@
-"""What a trace shows about time and stops: whether the time of a step was up, and whether something stopped it."""
+"""Evidence in a trace about time and stops: whether the time of a step was up, and whether something stopped it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

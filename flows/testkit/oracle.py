@@ -34,7 +34,7 @@ class Judgement:
 
 
 def judge(trace: RunTrace, root: NodeInstance) -> list[str]:
-    """Every outcome of a finished run that is not what it must be, in words."""
+    """Every wrong outcome of a finished run, in words."""
     judgement = Judgement(Evidence(trace))
     status = _status(judgement, root)
     result = trace.result

@@ -30,7 +30,7 @@ Groups = ChainMap[str, list[BranchResult]]
 
 
 def wrong_values(trace: RunTrace, root: NodeInstance) -> list[str]:
-    """The values of a run that are not what they must be, in words; none if they cannot be known."""
+    """The wrong values of a run, in words; none if the right ones cannot be computed."""
     if trace.plan.budget:
         return []
     reference = _Reference(trace)

@@ -15,7 +15,7 @@ from flows.state import Context
 
 logger = logging.getLogger(__name__)
 TOLD = ("source", "query", "question")
-"""Parameters that say what a run is about, where a pipeline has them."""
+"""Parameters for the subject of a run, if a pipeline has them."""
 MAX_NAME, MAX_TAG = 200, 120
 
 
@@ -25,7 +25,7 @@ def uses_index(plan: Plan) -> bool:
 
 
 def step_uses_index(leaf: Leaf) -> bool:
-    """Whether a step reads or writes an index, as far as its declaration says."""
+    """Whether a step reads or writes an index, according to its declaration."""
     effects = leaf.spec.effects or ()
     return "index_store" in leaf.spec.needs or any(effect.startswith("index.") for effect in effects)
 

@@ -140,8 +140,7 @@ class PipelineFlow(Flow[..., Any]):
 
 
 def _can_await() -> bool:
-    """Whether the caller is async code, as far as that can be known: a sync flow is not, even if an event loop runs
-    around it."""
+    """Whether the caller is async code, as far as that can be known: a sync flow is not, even inside an event loop."""
     if not loop_is_running():
         return False
     context = FlowRunContext.get()

@@ -114,7 +114,7 @@ class PrefectSeats:
         """Wait for a seat and keep it; the first to ask in this run is the first to get one.
 
         Raises (at any moment):
-            TransientError: the server does not answer, or gave the seat to somebody else.
+            TransientError: the server does not answer, or assigned the seat to another caller.
         """
         async with self._queues[name]:
             lease = await self._acquire_seat(name, limit)

@@ -80,7 +80,7 @@ class _TaskRun:
         return LeafResult(ending_of(FatalError(f"{self.leaf.id}: the task run ended {running.result().name}")))
 
     async def _without_prefect(self, failed: Exception) -> LeafResult:
-        """How the leaf ended although its task run could not be kept; what was not tried is tried without one."""
+        """How the leaf ended although its task run could not be kept; remaining attempts are made without one."""
         logger.warning(
             "%s: Prefect could not record its task run (%s); its result counts nevertheless", self.leaf.id, failed
         )
@@ -121,7 +121,7 @@ class _TaskRun:
         return self._succeeded()
 
     def _succeeded(self) -> State[Any]:
-        """The final state, whose message and line in the log say how long it worked and the reasons for waiting."""
+        """The final state, whose message and log line have its work and the reasons for waiting."""
         progress = self.leaf.progress
         aside = len(progress.call.failures)
         parts = [f"{counted(aside, 'item')} set aside"] if aside else []
@@ -178,6 +178,6 @@ _OURS: ContextVar[bool] = ContextVar("ours", default=False)
 
 
 def says_more_than_the_state(record: logging.LogRecord) -> bool:
-    """Whether a record of a task run is worth sending: not if it only says that the task run is completed."""
+    """Whether a record of a task run is worth sending: not if it only repeats that the task run is completed."""
     finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
     return not (finished and _OURS.get())

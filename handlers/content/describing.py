@@ -24,7 +24,7 @@ _NAMED = {
 
 
 def describe(image: bytes, *, where: str) -> str:
-    """Two or three sentences from metadata alone, as the last one says."""
+    """Two or three sentences from metadata alone, which the last one states."""
     picture = open_image(image, where=where)
     about = cast("Mapping[str, object]", picture.info)
     title = next((str(about[key]) for key in ("Title", "Description", "parameters") if about.get(key)), "")

@@ -66,7 +66,7 @@ def store_file(data: bytes, media_type: str, *, name: str, folder: str, call: Ca
     """Write a file among the artifacts; the properties that every file has.
 
     Without a `folder` the file goes to one of the run and the step, so that only the step's next attempt ever
-    overwrites it. The suffix is that of the media type, whatever `name` has.
+    overwrites it. The suffix is that of the media type, not that of `name`.
 
     Raises:
         FatalError: `name` or `folder` leads out of the artifacts.

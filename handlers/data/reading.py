@@ -152,7 +152,7 @@ def _discard_all(connection: Any, record: Any) -> None:
 
 
 def keeps_sessions(backend: str, *, read_only: bool) -> bool:
-    """Whether a session may serve the next step: nothing can be left in it, or what was left is reset."""
+    """Whether a session may serve the next step: it cannot keep state, or its state is reset."""
     return backend == "postgresql" or (read_only and backend in ("sqlite", "duckdb"))
 
 

@@ -99,11 +99,7 @@ SKILLS: dict[str, Skill] = {}
 
 
 def skill_named(name: str) -> Skill:
-    """The skill.
-
-    Raises:
-        UnknownName: no file gave it; names are names, never paths.
-    """
+    """The skill. Raises: UnknownName: no file defines it; names are names, never paths."""
     if name not in SKILLS:
         raise UnknownName("skill", name, SKILLS)
     return SKILLS[name]
@@ -114,7 +110,7 @@ def load_skills(folders: Iterable[Path]) -> None:
 
     Raises:
         BadSkill: a folder or file cannot be used.
-        DuplicateName: two files give the same name.
+        DuplicateName: two files define the same name.
     """
     for folder in folders:
         if not folder.is_dir():

@@ -16,7 +16,7 @@ _WATCH_S = 0.1
 
 @contextmanager
 def watched(connection: Any, call: Call, timeout_s: float) -> Iterator[Event]:
-    """Interrupt the statement in the database when its time is up or the call is cancelled; the event says so."""
+    """Interrupt the statement in the database when its time is up or the call is cancelled; the event is set then."""
     stop = stopper(connection)
     ended, stopped = Event(), Event()
     until = monotonic() + timeout_s

@@ -1,4 +1,4 @@
-"""What the extractors of tables, images and code share: going over documents, reading them again, making records."""
+"""The common part of the extractors of tables, images and code: reading documents again, making records."""
 
 import hashlib
 import logging
@@ -30,7 +30,7 @@ class FoundArtifact:
 def collect(
     documents: Sequence[Document], kind: str, find: Callable[[Document], Iterable[FoundArtifact]], call: Call
 ) -> tuple[Artifact, ...]:
-    """What `find` finds in each document, in order; a document that cannot be read is set aside with its reason."""
+    """The results of `find` for each document, in order; unreadable documents are set aside with the reason."""
     artifacts: list[Artifact] = []
     for number, document in enumerate(documents):
         call.check_cancelled()

@@ -62,7 +62,7 @@ class Assembly:
                 self.add(block.kind, piece, level=block.level, page=block.page or page)
 
     def repeats(self, text: str) -> bool:
-        """Whether the last block says just this."""
+        """Whether the last block has exactly this text."""
         return bool(self.blocks) and self._parts[-1] == text.strip()
 
     def _append(self, text: str) -> None:

@@ -17,7 +17,7 @@ _FENCED = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n]*\n(.*?)(?:\n?[ \
 
 @handler(writes="code_blocks", effects=())
 def extract_code_blocks(documents: Sequence[Document], *, call: Call) -> tuple[Artifact, ...]:
-    """The blocks of code in all documents, without fences and indent, with their language where it is said."""
+    """The blocks of code in all documents, without fences and indent, with their language if it is declared."""
     return collect(documents, "code", _code_blocks, call)
 
 

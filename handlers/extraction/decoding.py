@@ -1,4 +1,4 @@
-"""Bytes of text files to strings: marks, UTF-8, what is declared, and else a guess that is reported as one."""
+"""Bytes of text files to strings: by marks, UTF-8, the declared encoding, or else a guess that is reported as one."""
 
 import codecs
 import re
@@ -48,7 +48,7 @@ class Decoded:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What a document should say of it: nothing of sound UTF-8."""
+        """The metadata of a document about its encoding: none for sound UTF-8."""
         said = [] if self.encoding == "utf-8" else [("encoding", self.encoding)]
         if self.guessed:
             said.append(("encoding_guessed", "yes"))
@@ -60,8 +60,8 @@ class Decoded:
 def decode(data: bytes, *, declared: str | None = None, assumed: str | None = None) -> Decoded:
     """The text, with `\\n` line ends, without byte order mark and control characters.
 
-    A mark decides, then whether it is UTF-8 (a few damaged bytes do not change that), then what the file `declared`,
-    then what is `assumed` of it, then a guess. Names of encodings that do not exist are passed over.
+    A mark decides, then whether it is UTF-8 (a few damaged bytes do not change that), then the `declared` encoding,
+    then the `assumed` one, then a guess. Names of encodings that do not exist are passed over.
 
     Raises:
         Unreadable: this is no text, or not in the encoding that its mark says.

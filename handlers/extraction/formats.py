@@ -1,4 +1,4 @@
-"""What every reader takes and gives: a file's bytes in; its text, blocks and attachments out, or the reason why not."""
+"""The protocol of readers: a file's bytes in; its text, blocks and attachments out, or the reason of a failure."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class RawFile:
     name: str = ""
     mime_type: str = ""
     encoding: str | None = None
-    """What a text is assumed to be in if neither its content nor UTF-8 decides."""
+    """The encoding to assume if neither the content nor UTF-8 decides."""
     cpu_s: float = inf
     """The CPU time after which a reader should give up."""
     started: float = field(default_factory=time.thread_time, compare=False)
@@ -51,7 +51,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file inside a file, which is a document of its own: what a mail brings along."""
+    """A file inside a file, which becomes a separate document, such as the attachment of a mail."""
 
     name: str
     data: bytes
@@ -60,7 +60,7 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Extracted:
-    """A file's text, the blocks it consists of (ordered, disjoint, within the text), and what it says of itself."""
+    """A file's text, the blocks it consists of (ordered, disjoint, within the text), and its metadata."""
 
     text: str
     blocks: Sequence[Block] = ()

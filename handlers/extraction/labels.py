@@ -1,4 +1,4 @@
-"""Labels on web pages that say nothing of what they stand for."""
+"""Labels on web pages that do not describe their subject."""
 
 DIRECTIONS = frozenset(
     ["prev", "previous", "next", "up", "home", "top", "back", "zurück", "weiter", "contents", "index"]
@@ -7,7 +7,7 @@ _NOTHING = frozenset(["image", "svg image", "img", "", "<-", "->"])
 
 
 def described(alternative: str) -> str:
-    """An image's alternative text; nothing where generators put a word there because nobody described it."""
+    """An image's alternative text; empty if it is only a placeholder word of a generator."""
     return "" if alternative.strip().lower() in _NOTHING else alternative
 
 

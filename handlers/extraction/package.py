@@ -1,4 +1,4 @@
-"""Documents that are archives of XML: what is in them, how their parts relate, and the limits that they are held to."""
+"""Documents that are archives of XML: their parts, the relations of these, and the limits for them."""
 
 import io
 import posixpath
@@ -105,7 +105,7 @@ class Package:
 
     @cached_property
     def main_part(self) -> str:
-        """The part that the document starts with, whatever it is called."""
+        """The part that the document starts with, by its relation rather than its name."""
         targets = [each.target for each in self.relations("").values() if each.kind == "officeDocument"]
         if not targets or targets[0] not in self:
             raise Unreadable(f"is damaged or no {self.kind} file: its main part is missing")
@@ -124,7 +124,7 @@ class Package:
         return Relation(node.get("Id", ""), node.get("Type", "").rpartition("/")[2], target, outside)
 
     def properties(self) -> dict[str, str]:
-        """Title, authors, subject, keywords and dates, as the package says them."""
+        """Title, authors, subject, keywords and dates, from the package's properties."""
         found: dict[str, str] = {}
         for part in self.related("", "core-properties"):
             for node in self.xml(part):
@@ -190,7 +190,7 @@ def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
 
 
 def local_name(node: etree._Element) -> str:
-    """The tag without its namespace; nothing for what is no element."""
+    """The tag without its namespace; empty for nodes that are not elements."""
     return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
 
 
@@ -200,7 +200,7 @@ def all_text(node: etree._Element) -> str:
 
 
 def _choose(alternative: etree._Element) -> None:
-    """Replace alternatives by the first of them: both say the same, so text would be there twice."""
+    """Replace alternatives by the first of them: both have the same content, so text would be there twice."""
     parent = alternative.getparent()
     if parent is None:
         return

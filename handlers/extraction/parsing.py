@@ -82,7 +82,7 @@ def parsed_items(call: Call, function: Callable[..., Iterator[Result]], *argumen
 
 @contextmanager
 def blaming(name: str) -> Iterator[None]:
-    """Whatever a parser stumbles over inside is the fault of the file of this name alone.
+    """Treat any error of a parser inside as an error of this file alone.
 
     Raises:
         Unreadable: for any error but the end of the step.
@@ -103,5 +103,5 @@ def blaming(name: str) -> Iterator[None]:
 
 
 def reason_of(error: LimitExceeded | CallCrashed | TransientError) -> Unreadable:
-    """The reason why a file cannot be read, from what became of the call that read it."""
+    """The reason why a file cannot be read, from the end of the call that read it."""
     return (TooBusy if isinstance(error, TransientError) else Unreadable)(str(error))

@@ -239,7 +239,7 @@ def _paragraphs(lines: Sequence[list[PageWord]]) -> list[list[list[PageWord]]]:
 
 
 def with_recognised(extracted: Extracted, pages: Sequence[RecognisedPage], recognition: Recognition) -> Extracted:
-    """A document with the words of its scanned pages in their places, and what it says of them.
+    """A document with the words of its scanned pages in their places, and the metadata about them.
 
     Pages of which the engine is less sure than it must be are left out and named.
     """

@@ -1,4 +1,4 @@
-"""The formats that can be ingested. To add one, write a module in `readers` and give it a line here."""
+"""The formats that can be ingested. To add one, write a module in `readers` and add a line for it here."""
 
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ from handlers.extraction.readers.xml_data import read_xml
 
 @dataclass(frozen=True)
 class Format:
-    """A format: what it is called, the suffixes it is told by, and the function that reads it."""
+    """A format: its name, the suffixes of its files, and the function that reads it."""
 
     name: str
     mime_type: str
@@ -59,7 +59,7 @@ class Format:
     is_data: bool = False
     """Whether a block of code in it is the document itself rather than a sample inside a text."""
     parser: Literal["python", "markup", "native"] = "native"
-    """What its reader is: Python alone, Python with a native parser for the markup inside, or native."""
+    """The kind of its reader: Python alone, Python with a native parser for the markup inside, or native."""
     holds: Literal["", "archive", "mail"] = ""
     """Of a container: what kind of file its members are found in."""
 
@@ -179,7 +179,7 @@ def is_picture(name: str) -> bool:
 
 
 def container_kind(name: str) -> Literal["archive", "mail"] | None:
-    """What a file is that holds other files; None for all others."""
+    """The kind of a file that contains other files; None for all others."""
     found = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
     return (found.holds or None) if found is not None else None
 

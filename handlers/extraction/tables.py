@@ -24,7 +24,7 @@ def extract_tables(
     """The tables of all documents as Markdown, in order.
 
     In PDF only pages that have ruling lines are searched, of these the first `max_pages`, and not longer than
-    `seconds_per_document` of CPU time; what was left out is logged.
+    `seconds_per_document` of CPU time; tables that were left out are logged.
     """
 
     def find(document: Document) -> Iterator[FoundArtifact]:
@@ -55,7 +55,7 @@ class _Ruling(NamedTuple):
 
 
 class PdfTables(NamedTuple):
-    """The tables of a PDF with their pages, and what was left out, for the log."""
+    """The tables of a PDF with their pages, and the omissions for the log."""
 
     tables: list[tuple[str, int]]
     remark: str = ""

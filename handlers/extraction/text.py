@@ -1,4 +1,4 @@
-"""`extract_text`: sources in, documents out; what cannot be read is set aside with its reason."""
+"""`extract_text`: sources in, documents out; a source that cannot be read is set aside with its reason."""
 
 import hashlib
 import logging
@@ -185,7 +185,7 @@ def _fetch(source: SourceFile, max_bytes: int, call: Call) -> Fetched:
 
 
 def _with_facts(document: Document, found: Fetched) -> Document:
-    """The document with what its source knows of it."""
+    """The document with the facts that its source knows."""
     unnamed = document.title == PurePosixPath(document.name).stem
     title = found.title[:500] if found.title and unnamed else document.title
     return replace(document, title=title, metadata=(*document.metadata, *found.metadata))

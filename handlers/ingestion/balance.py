@@ -9,7 +9,7 @@ from handlers.sources import RULES
 
 @dataclass(frozen=True)
 class Balance:
-    """How many objects of a source a run saw, and what became of them.
+    """The number of objects of a source that a run saw, and their outcomes.
 
     `seen` is always the sum of `processed`, `unchanged`, `set_aside` and all of `left_out`.
     """
@@ -19,7 +19,7 @@ class Balance:
     run_id: str = ""
     seen: int = 0
     processed: int = 0
-    """Read and stored anew, or with facets that were made anew from what is stored."""
+    """Read and stored anew, or with facets that were made anew from stored parts."""
     unchanged: int = 0
     """As they were stored; some may have other tags, another name or another place."""
     set_aside: int = 0
@@ -36,7 +36,7 @@ class Balance:
         return self.seen == self.processed + self.unchanged + self.set_aside + sum(self.left_out.values())
 
     def summary(self) -> str:
-        """What became of the documents, in one line: `15 documents: 12 new, 2 changed, 1 set aside`."""
+        """The outcomes of the documents in one line: `15 documents: 12 new, 2 changed, 1 set aside`."""
         refreshed, changed = self.details.get("refreshed", 0), self.details.get("changed", 0)
         left_out = sum(self.left_out.values())
         counts = {

@@ -1,6 +1,5 @@
-"""Settling an ingestion that has ended, in whatever way: what became of every file, noted in the index.
-
-A batch that failed, or that the run did not come to, has documents that nobody has said anything of. They are set aside
+"""Settling an ingestion that has ended, in any way: the outcome of every file is written into the index. The
+documents of a batch that failed or was not begun have no outcome yet. They are set aside
 with the reason, and the next ingestion processes them again.
 """
 

@@ -17,7 +17,7 @@ class Titles:
     before: dict[str, str] = field(default_factory=dict[str, str])
 
     def text_of(self, chunk: Chunk) -> str:
-        """The title, the headings and the text of a chunk; the title once, whatever has it."""
+        """The title, the headings and the text of a chunk; the title only once, even if a heading has it."""
         return _text(chunk, self.by_document.get(chunk.document_id, ""))
 
     def changed(self, chunks: Iterable[Chunk]) -> set[str]:
@@ -30,9 +30,8 @@ class Titles:
 
 
 def titles_of(chunks: Sequence[Chunk], documents: Sequence[Document], call: Call) -> Titles:
-    """The titles of the documents that chunks are of, as they were just read, else as the index has them.
-
-    A title that is only the file's name does not count: it says where the document is, and moving it changes that.
+    """The titles of the documents that chunks are of, as they were just read, else from the index. A title that is
+    only the file's name does not count, since it changes when the file is moved.
     """
     read = {each.id: title_of(each.name, each.title) for each in documents}
     if "index_store" not in call.services:
@@ -44,7 +43,7 @@ def titles_of(chunks: Sequence[Chunk], documents: Sequence[Document], call: Call
 
 
 def title_of(name: str, title: str) -> str:
-    """The title of a document of that name, unless the name is all that it says."""
+    """The title of a document of that name, unless the title is only the name."""
     return "" if title == PurePosixPath(name).stem[:500] else title
 
 

@@ -121,12 +121,12 @@ def _run(program: Program, timeout_s: float, most_bytes: int, call: Call) -> tup
 
 
 _ENDED = 2
-"""What the supervisor says in the end, beside standard output (0) and standard error (1)."""
+"""The final report of the supervisor, beside standard output (0) and standard error (1)."""
 
 
 @contextmanager
 def _supervised(program: Program) -> "Iterator[tuple[subprocess.Popen[bytes], socket.socket]]":
-    """The supervisor of a program and what it says; at the end, all processes that the program started have ended."""
+    """The supervisor of a program and its reports; at the end, all processes that the program started have ended."""
     mark = secrets.token_hex(16)
     control, theirs = socket.socketpair()
     with control:

@@ -27,7 +27,7 @@ _MOST_QUESTIONS = 500
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of L2 norm 1; a text always has the same vector, whatever other texts come with it."""
+    """Turns texts into vectors of L2 norm 1; a text always has the same vector, in any batch of texts."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The candidates of a question: what the ways of searching found, what has it as typed, and their true scores."""
+"""The candidates of a question: hits of all ways of searching, passages with its exact words, and their true scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ MOST_COMPARED = 200
 
 
 class Candidates:
-    """Passages that may answer a question, by id; what they say is read only where it matters."""
+    """Passages that may answer a question, by id; their text is read only where it is needed."""
 
     def __init__(self, store: IndexSearch, question: Question, where: TagFilter) -> None:
         self.store, self.question, self.where = store, question, where

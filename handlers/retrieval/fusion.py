@@ -40,7 +40,7 @@ class Voice:
 
 
 def weighted_fusion(candidates: Sequence[str], voices: Sequence[Voice]) -> dict[str, float]:
-    """The weighted mean of what the voices say of each candidate, best first; ties by the order of the candidates.
+    """The weighted mean of the voices' scores of each candidate, best first; ties by the order of the candidates.
 
     The scores of each voice are scaled to 0…1, from its lowest to its highest over the candidates. A candidate that a
     partial voice knows nothing of gains from it as much as from the others, plus the mean by which the known candidates
@@ -77,7 +77,7 @@ def _ids(rankings: Sequence[Sequence[Hit]]) -> list[list[str]]:
 
 
 def with_own_scores(rankings: Sequence[Sequence[Hit]], fused: Mapping[str, float]) -> list[Hit]:
-    """The hits of rankings with their fused scores, in that order; each knows its retrievers and what they gave it."""
+    """The hits of rankings with their fused scores, in that order; each has its retrievers with their scores."""
     first: dict[str, Hit] = {}
     retrievers: dict[str, dict[str, None]] = {}
     scores: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""`refuse_unrelated`: "nothing found", where the documents say nothing of a question."""
+"""`refuse_unrelated`: "nothing found", if the documents contain nothing about a question."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -22,9 +22,9 @@ class TypedQuestion:
     """The parts of a question by how they were typed."""
 
     text: str
-    """The question in plain words, without what is excluded, tags and operators."""
+    """The question in plain words, without exclusions, tags and operators."""
     phrases: tuple[str, ...] = ()
-    """To be found word for word: what was quoted, or a short question as a whole."""
+    """Phrases to find word for word: the quoted ones, or a short question as a whole."""
     compounds: tuple[str, ...] = ()
     """Names and numbers to be found as they are typed (see `handlers.compounds`)."""
     prefixes: tuple[str, ...] = ()

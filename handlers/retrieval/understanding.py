@@ -21,7 +21,7 @@ _LONGEST_ENDING = 4
 
 @dataclass(frozen=True)
 class Question:
-    """What a question asks for, in the terms of an index."""
+    """A question in the terms of an index."""
 
     text: str
     """In plain words."""

@@ -35,7 +35,8 @@ class Coverage:
             self._by_uri.setdefault(record.uri, []).append(_Source(record, glob_filter(record.pattern), globs))
 
     def holding(self, uri: str) -> list[SourceRecord]:
-        """The sources that hold a document, the outermost first; what is in an archive or a mail is where that is."""
+        """The sources that hold a document, the outermost first; a file in an archive belongs to those of the
+        archive."""
         uri = split_member(uri)[0]
         return [
             source.record

@@ -19,7 +19,7 @@ _REDIRECTS = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered; `url` is where it was found in the end."""
+    """A server's answer; `url` is its final address."""
 
     url: str
     content: bytes

@@ -19,7 +19,7 @@ class Item:
     """A document with its content, as a listing brings it."""
 
     key: str
-    """What it is called in its source, the same in every listing."""
+    """Its name in its source, the same in every listing."""
     content: str
     mime_type: str = "text/markdown"
     changed: str | None = None
@@ -32,7 +32,7 @@ class Item:
 class InHand:
     """Lists items and keeps their contents on disk, from where they are fetched; another process lists again.
 
-    `items` yields pages of items; what is no `Item` in them is passed on as it is.
+    `items` yields pages of items; other objects in them are passed on as they are.
     """
 
     def __init__(self, root: str, items: Callable[[], Iterator[list[Any]]]) -> None:

@@ -201,7 +201,7 @@ class _Survey:
         self.files.extend(files)
 
     def describe(self) -> str:
-        """What is left out, for a log; empty if it is nothing."""
+        """The files that are left out, for a log; empty if there are none."""
         counted = [f"{self.counts[rule]:,} {rule}" for rule in RULES if self.counts[rule]]
         most = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))[:_SUFFIXES_SHOWN]
         kinds = f" (formats: {', '.join(f'{count:,} × {suffix}' for suffix, count in most)})" if most else ""
@@ -235,7 +235,7 @@ class _Survey:
 
 
 def _as_inside(member: SourceFile, container: SourceFile) -> SourceFile:
-    """A member as it is now, with what it has of its container."""
+    """A member as it is now, with the values from its container."""
     return replace(member, tags=container.tags, source=container.source)
 
 

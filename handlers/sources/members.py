@@ -1,6 +1,5 @@
-"""What archives and mails hold, as files of their source; one that has not changed is not opened again.
-
-The revision of a container in the index says how many of its members are listed, and by which rules. While the
+"""The contents of archives and mails, as files of their source; a container that has not changed is not opened again.
+The revision of a container in the index has the number of its listed members, and the rules. While the
 container and the rules are the same, its members are those that the index knows.
 """
 
@@ -49,7 +48,7 @@ class Containers:
         return container_kind(file.name) is not None and len(split_member(file.uri)[1]) < LIMITS.depth
 
     def members(self, file: SourceFile) -> list[Member] | None:
-        """What is in a container; None if it cannot be opened, which its own document will say."""
+        """The members of a container; None if it cannot be opened, which its own document reports."""
         try:
             return list_members(file.uri, self.call, source=file.source)
         except (Unreadable, StorageError) as error:
@@ -88,7 +87,7 @@ class Containers:
 
 
 class _KnownMembers:
-    """Revisions of containers and of what is in them, and what was left out of them, in tables on disk."""
+    """Revisions of containers and their members, and the members left out, in tables on disk."""
 
     def __init__(self, store: IndexStore | None, root: str, pattern: str) -> None:
         self._rows = TemporaryRows()

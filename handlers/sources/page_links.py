@@ -15,7 +15,7 @@ _DOCTYPE = re.compile(rb"<!DOCTYPE|<!ENTITY", re.IGNORECASE)
 
 @dataclass
 class PageLinks:
-    """The links of a page, and what it says about itself to those who follow them."""
+    """The links of a page, and its instructions for crawlers."""
 
     links: list[str] = field(default_factory=list[str])
     canonical: str = ""

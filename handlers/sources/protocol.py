@@ -1,4 +1,4 @@
-"""What a kind of source offers: a listing with change tokens, page by page, and the content of each document."""
+"""The protocol of a kind of source: a listing with change tokens, page by page, and the content of each document."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
     def pages(self, wanted: Callable[[str], bool]) -> Iterator[Page]:
-        """List everything, page by page, in any order; what is not `wanted`, by its name, may be passed over.
+        """List everything, page by page, in any order; objects whose names are not `wanted` may be passed over.
 
         A listing that raises changes nothing. One that could not look everywhere yields `not_listed` for the folder,
         or for the whole source, that it knows too little about: nothing below that counts as deleted.
@@ -71,12 +71,12 @@ def not_listed(root: str, reason: str, folder: str = "") -> PassedOver:
 
 
 class UnusableOption(OrchestrationError, ValueError):
-    """A place or an option that a kind of source cannot use; the message says what to write."""
+    """A place or an option that a kind of source cannot use; the message has the form to use."""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a run offers to its sources."""
+    """The tools that a run offers to its sources."""
 
     storage: Storage = field(default_factory=Storage)
     secrets: Secrets = field(default_factory=Secrets)

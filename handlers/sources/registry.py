@@ -19,7 +19,7 @@ Secret = Annotated[str, "secret"]
 
 @dataclass(frozen=True)
 class SourceKind:
-    """A kind of source: what it is called, which places it is for, and how one is opened."""
+    """A kind of source: its name, the places it is for, and how one is opened."""
 
     name: str
     schemes: tuple[str, ...]
@@ -154,7 +154,7 @@ def kind_of(place: str) -> SourceKind:
 
 
 def canonical_place(place: str) -> str:
-    """The root of the source at a place, whatever its kind: the URI by which an index knows the source."""
+    """The root of the source at a place, for any kind: the URI by which an index knows the source."""
     return kind_of(place).canonical(place)
 
 

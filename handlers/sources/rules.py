@@ -1,4 +1,4 @@
-"""The rules by which an object of a source is left out rather than ingested, each with what it means."""
+"""The rules by which an object of a source is left out rather than ingested, each with its meaning."""
 
 from collections.abc import Mapping
 

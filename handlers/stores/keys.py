@@ -59,7 +59,7 @@ def staged_name(document: Document, fingerprint: str, run_id: str) -> str:
 
 
 def is_the_same(name: str, content_sha256: str, fingerprint: str, tags: Iterable[tuple[str, str]]) -> bool:
-    """Whether the version of this name, by whatever run, has that content and those tags and was made in that way."""
+    """Whether the version of this name, by any run, has that content and those tags and was made in that way."""
     return name.startswith(f"{_made(content_sha256, fingerprint, tags)}-")
 
 

@@ -314,7 +314,7 @@ class IndexUpkeep(Protocol):
 
 
 class IndexSources(Protocol):
-    """Which sources an index has, what they leave out, and what became of everything that they hold."""
+    """The sources of an index, the objects that they leave out, and the outcomes of all their objects."""
 
     def sources(self) -> list[SourceRecord]:
         """All sources, by URI and pattern."""

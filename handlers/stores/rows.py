@@ -103,7 +103,7 @@ class Rename:
     artifact_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: str = ""
     fingerprint: str | None = None
-    """None keeps the old one; another one says which facets have to be made again."""
+    """None keeps the old one; another one has the facets that have to be made again."""
 
 
 @dataclass(frozen=True)

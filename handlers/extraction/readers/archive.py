@@ -20,7 +20,7 @@ from handlers.records import Block
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz")
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-"""What the standard library raises for archives and members that are damaged."""
+"""The errors of the standard library for damaged archives and members."""
 _OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _TOO_MUCH = "unpacks to more than is allowed, as bombs do; if it is none, unpack it and ingest the folder"
 _BLOCK = 1 << 20
@@ -50,7 +50,7 @@ class Member:
 
 
 def read_archive(file: RawFile) -> Extracted:
-    """The list of what is in an archive, as its text; the files in it are documents of their own.
+    """The list of the files in an archive, as its text; the files in it are documents of their own.
 
     Raises:
         Unreadable: it is broken, empty, or more comes out of it than is allowed.

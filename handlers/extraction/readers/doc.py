@@ -13,7 +13,7 @@ from handlers.extraction.readers.ole import open_ole, properties_of, stream
 _WORD_97 = 0x00C1
 _CODE_PAGES = {0x0411: "cp932", 0x0404: "cp950", 0x0804: "cp936", 0x0412: "cp949"}
 _STORIES = ("", "Footnotes", "Headers and footers", "", "Comments", "Endnotes", "", "")
-"""What the counts of characters in the header stand for, in order; macros and text boxes need no name."""
+"""The parts that the counts of characters in the header are for, in order; macros and text boxes need no name."""
 _FIELD = re.compile(r"\x13[^\x13\x14\x15]*\x14?([^\x13\x14\x15]*)\x15")
 _OBJECTS = re.compile(r"[\x01\x02\x03\x04\x05\x08]")
 
@@ -75,7 +75,7 @@ def _text(document: bytes, table: bytes) -> str:
 
 
 def _clean(text: str) -> str:
-    """Fields become what they show; marks of pictures and notes go."""
+    """Replace fields by their results, and remove the marks of pictures and notes."""
     while (shown := _FIELD.sub(r"\1", text)) != text:
         text = shown
     text = _OBJECTS.sub("", text).replace("\x1e", "-").replace("\x1f", "").replace("\x0b", "\n").replace("\xa0", " ")

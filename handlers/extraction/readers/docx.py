@@ -31,7 +31,7 @@ def read_docx(file: RawFile) -> Extracted:
 
 @dataclass
 class _Pending:
-    """What a paragraph refers to, and what is written right after it."""
+    """The things that a paragraph refers to, which are written right after it."""
 
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     boxes: list[etree._Element] = field(default_factory=list[etree._Element])
@@ -158,7 +158,7 @@ class _Writer:
             self._assembly.table(chart_rows(part))
 
     def _line(self, paragraph: etree._Element, pending: _Pending) -> str:
-        """The text of a paragraph without what it anchors."""
+        """The text of a paragraph without its anchored objects."""
         parts: list[str] = []
         properties = paragraph.find("{*}pPr")
         hidden = self._styles.is_hidden(attribute(None if properties is None else properties.find("{*}pStyle")))

@@ -1,4 +1,4 @@
-"""What DOCX keeps apart from its text: which styles are headings, and the marks of numbered paragraphs."""
+"""The styles of DOCX: those that are headings, and the marks of numbered paragraphs."""
 
 from collections import defaultdict
 

@@ -33,7 +33,7 @@ def chart_title(chart: etree._Element) -> str:
 
 
 def chart_rows(chart: etree._Element) -> list[list[str]]:
-    """What a chart shows as a table: a row per category, a column per series."""
+    """The data of a chart as a table: a row per category, a column per series."""
     names: list[str] = []
     categories: list[str] = []
     values: list[list[str]] = []

@@ -42,7 +42,7 @@ _LANGUAGE = re.compile(r"(?:lang(?:uage)?|highlight|brush)[-:]\s*([\w+#-]+)")
 
 
 def read_html(file: RawFile) -> Extracted:
-    """The page in the encoding that it declares; its title and what its head says as metadata."""
+    """The page in the encoding that it declares; its title, and the metadata of its head."""
     decoded = decode_page(file.data, assumed=file.encoding)
     extracted = read_page(decoded.text, file)
     return Extracted(extracted.text, extracted.blocks, extracted.title, (*extracted.metadata, *decoded.metadata))
@@ -96,7 +96,7 @@ def parse_page(text: str) -> etree._Element | None:
 def write_page(
     root: etree._Element, assembly: Assembly, file: RawFile, *, below: int = 0, page: int | None = None
 ) -> None:
-    """Append what stands below `root`; its headings get `below` more levels."""
+    """Append the content below `root`; its headings get `below` more levels."""
     writer = _Writer(Flow(assembly, below=below, page=page), file)
     writer.walk(root, 0)
     writer.flow.end()
@@ -114,7 +114,7 @@ def _metadata(root: etree._Element) -> tuple[tuple[str, str], ...]:
 
 
 class _Writer:
-    """Walks over elements; what they contain goes into a flow."""
+    """Walks over elements, and writes their content into a flow."""
 
     def __init__(self, flow: Flow, file: RawFile) -> None:
         self.flow = flow

@@ -1,4 +1,4 @@
-"""What of a page is navigation: menus, bread crumbs, links to the pages before and after."""
+"""The navigation of a page: menus, bread crumbs, links to the pages before and after."""
 
 from itertools import islice
 

@@ -62,7 +62,7 @@ def write_headers(headers: dict[str, str], assembly: Assembly, level: int) -> No
 
 
 def write_body(plain: str, html: str, assembly: Assembly, file: RawFile, *, below: int) -> None:
-    """The longer of two bodies that say the same; the plain one if they are about as long."""
+    """The longer of two alternative bodies; the plain one if they are about as long."""
     rich = Assembly()
     root = parse_page(html) if html.strip() else None
     if root is not None:

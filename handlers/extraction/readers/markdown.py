@@ -56,7 +56,7 @@ def _line_starts(text: str) -> list[int]:
 
 
 def _with_gaps(text: str, blocks: Sequence[Block]) -> Iterator[Block]:
-    """The blocks, and what stands between them if it says anything: footnotes look like link definitions."""
+    """The blocks, and the text between them if there is any: footnotes look like link definitions."""
     position = 0
     for block in (*blocks, Block("end", len(text), len(text))):
         for gap in _FOOTNOTE.finditer(text, position, block.start):
@@ -67,7 +67,7 @@ def _with_gaps(text: str, blocks: Sequence[Block]) -> Iterator[Block]:
 
 
 def _without_html(text: str) -> str:
-    """The text with its blocks of HTML as Markdown; those that say nothing, as comments do, stay."""
+    """The text with its blocks of HTML as Markdown; those without text, such as comments, stay."""
     if "<" not in text:
         return text
     starts = _line_starts(text)
@@ -93,7 +93,7 @@ def parse(text: str) -> "Sequence[Token]":
 
 
 def heading_text(line: str) -> str:
-    """What a heading says, without the marks that make it one."""
+    """The text of a heading, without its marks."""
     first = line.strip().split("\n", 1)[0]
     return re.sub(r"\s+#+\s*$", "", re.sub(r"^#{1,6}\s+", "", first)).strip().strip("*_").replace("`", "")
 

@@ -1,4 +1,4 @@
-"""Jupyter notebooks: texts, code, and what the code printed."""
+"""Jupyter notebooks: texts, code, and the output of the code."""
 
 import json
 import re

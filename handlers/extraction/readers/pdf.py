@@ -20,7 +20,7 @@ _LETTERS_OF_SCAN = 20
 _SHARE_OF_SCAN = 0.2
 _LEAST_SHARE = 0.01
 _EDGES = re.compile(r"^\W+|\W+$")
-"""What stands around a word: brackets, quotes, full stops."""
+"""Punctuation around a word: brackets, quotes, full stops."""
 _LEAST_PART = 4
 """Letters; shorter words are parts of others by chance: `con-text`."""
 _DATES = {"CreationDate": "created_at", "ModDate": "modified_at"}

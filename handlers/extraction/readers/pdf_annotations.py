@@ -1,4 +1,4 @@
-"""What lies on a PDF's page: values of form fields, captions of buttons, comments and text notes."""
+"""The annotations of a PDF's page: values of form fields, captions of buttons, comments and text notes."""
 
 from collections.abc import Iterator
 from ctypes import POINTER, c_ushort, cast
@@ -8,7 +8,7 @@ _LONGEST = 100_000
 
 
 def notes_of(page: Any) -> list[str]:
-    """A line for each form field that is filled and each annotation that says something, in the file's order."""
+    """A line for each form field that is filled and each annotation with text, in the file's order."""
     from pypdfium2 import raw
 
     found: list[str] = []

@@ -142,7 +142,7 @@ def _ligature(width: float, *, before: int) -> str:
 
 
 def _unknown_letters(textpage: Any) -> set[int]:
-    """The positions of letters that the file gives no meaning to.
+    """The positions of letters without a meaning in the file.
 
     PDFium has the number of the letter in its font instead. In fonts with numbers of one byte that is mostly the
     letter of ASCII; in a font with larger numbers it is any letter of any script.
@@ -159,7 +159,7 @@ def _unknown_letters(textpage: Any) -> set[int]:
 
 
 def _is_apart(last: _Letter, letter: _Letter) -> bool:
-    """Whether PDFium has joined what stands on two lines, or far apart on one."""
+    """Whether PDFium has joined words that are on two lines, or far apart on one."""
     if last.text.isspace() or letter.text.isspace():
         return False
     size = max(last.size, letter.size, 1.0)

@@ -1,4 +1,4 @@
-"""PPTX: slide by slide titles, texts, tables, charts and diagrams, then what the speaker notes and commenters say."""
+"""PPTX: slide by slide titles, texts, tables, charts and diagrams, then the speaker notes and comments."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from handlers.extraction.readers.drawing import chart_rows, chart_title, diagram
 
 _TITLES = ("title", "ctrTitle")
 _REPEATED = ("dt", "ftr", "hdr")
-"""What stands on every slide, and is written where it stands first."""
+"""Text on every slide, written only where it is first."""
 _NUMBERS = ("sldNum", "sldImg")
 
 

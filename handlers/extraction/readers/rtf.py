@@ -52,7 +52,7 @@ _DEEPEST = 5_000
 
 @dataclass
 class _State:
-    """What a group inherits and its end forgets."""
+    """The state that a group inherits, and that its end discards."""
 
     destination: str = ""
     font: int = 0

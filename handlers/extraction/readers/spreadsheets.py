@@ -1,4 +1,4 @@
-"""What readers of sheets share, and XLS: a heading for each sheet, a table for each stretch of rows."""
+"""The common part of readers of sheets, and XLS: a heading for each sheet, a table for each stretch of rows."""
 
 import datetime
 import io

@@ -5,7 +5,7 @@ from handlers.extraction.readers.html import decode_page, read_page
 from handlers.extraction.readers.markdown import read_markdown
 
 _SHORTEST = 200
-"""Letters below which what was found may not be the main text."""
+"""The fewest letters of a main text; a shorter one may be something else."""
 
 
 def read_web_page(file: RawFile) -> Extracted:

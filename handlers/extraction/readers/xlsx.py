@@ -45,7 +45,7 @@ def read_xlsx(file: RawFile) -> Extracted:
 
 
 class _Values:
-    """What cells refer to: strings that are stored once, and formats of numbers."""
+    """Shared values of cells: strings that are stored once, and formats of numbers."""
 
     def __init__(self, package: Package, main: str, *, from_1904: bool) -> None:
         self._start = datetime.datetime(1904, 1, 1) if from_1904 else datetime.datetime(1899, 12, 30)

@@ -1,4 +1,4 @@
-"""Rows of a database: each row that a query gives is a document."""
+"""Rows of a database: each row of a query's result is a document."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
