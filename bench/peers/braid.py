@@ -17,6 +17,9 @@ def case(row: Row, folder: str, *, engine: str, recorded: bool, batch: str) -> C
     if engine == "prefect":  # imports are no part of any row
         import flows.translator
     if recorded:
+        import ruamel.yaml  # noqa: F401
+        import sqlalchemy.dialects.sqlite  # noqa: F401
+
         import flows.run_store  # noqa: F401
     registry = Registry()
     pipeline, given = _pipeline(row, registry, folder, batch)

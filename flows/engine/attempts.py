@@ -149,7 +149,13 @@ async def _try_once(leaf: LeafCall, admitted: AdmittedCall) -> CallResult:
     charge = budget.start(spec.name)
     context = leaf.context
     progress.call = Call(
-        leaf.id, progress.attempts, context.identity, leaf.item, context.aside, price=spec.price, on_cost=charge.add
+        leaf.id,
+        progress.attempts,
+        context.identity,
+        leaf.item,
+        context.aside if spec.call_parameter is not None else {},
+        price=spec.price,
+        on_cost=charge.add,
     )
     progress.call.ceiling = leaf.limits.calls.limit
     ending = SUCCEEDED

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 
 from flows.author import SUCCEEDED, ItemFailure, ending_of
@@ -44,8 +44,9 @@ class Journal:
         """The call that this run, or the one that it resumes, kept under `key`."""
         return None
 
-    async def keep(self, key: str, kept: FinishedCall) -> None:
-        """Keep a finished call; when this returns, it survives the end of the process."""
+    def keep(self, key: str, kept: FinishedCall) -> Awaitable[None]:
+        """Keep a finished call; once this is awaited, it survives the end of the process."""
+        return asyncio.sleep(0)
 
     async def drop(self, key: str) -> None:
         """Forget a call: it has been undone."""
@@ -112,10 +113,11 @@ def keep_in_journal(run_leaf: RunLeaf, journal: Journal) -> RunLeaf:
         )
         keeping = asyncio.ensure_future(journal.keep(key.name, record))
         try:
-            await asyncio.shield(keeping)
+            await asyncio.wait([keeping])
         except asyncio.CancelledError as error:
             await asyncio.wait([keeping])  # it is done and stays done; only this run no longer wants it
             return LeafResult(ending_of(error))
+        keeping.result()
         return ended
 
     return run

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flows.errors import OrchestrationError
+from flows.run_store.row_statements import as_json
 from flows.run_store.tables import metadata
 from flows.storage import private_file
 
@@ -41,10 +42,10 @@ def open_database(url: str) -> sa.Engine:
 def _make_engine(url: str) -> sa.Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        return sa.create_engine(url, pool_pre_ping=True, json_serializer=as_json)
     if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
         private_file(Path(parsed.database))
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": 60}, json_serializer=as_json)
 
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()

@@ -2,12 +2,11 @@
 
 import asyncio
 import contextvars
-import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
@@ -39,6 +38,8 @@ SECRET_LEFT_OUT = "# A secret was left out of this pipeline."
 """The first line of a recorded pipeline that lacks something, and so cannot be run."""
 MAX_DELAY_S = 1.0
 """The longest time until a running step is recorded."""
+RUNNING_DELAY_S = 0.02
+"""How long a step has run before it is recorded as running; one that ends sooner needs no row."""
 GATHER_S = 0.001
 """How long a finished call waits for others that end at the same time, to share their transaction."""
 OUTCOME_DELAY_S = 0.005
@@ -60,7 +61,9 @@ class _Batch:
     running: dict[str, RunningBranch] = field(default_factory=dict[str, RunningBranch])
     keep: dict[str, StoredCall | None] = field(default_factory=dict[str, StoredCall | None])
     sizes: dict[str, int] = field(default_factory=dict[str, int])
-    written: list["Future[None]"] = field(default_factory=list["Future[None]"])
+    gone: list[str] = field(default_factory=list[str])
+    """Paths of steps that were recorded as running and have ended."""
+    written: "list[asyncio.Future[None]]" = field(default_factory=list["asyncio.Future[None]"])
     """Futures of those who wait until the batch is written."""
 
 
@@ -91,6 +94,8 @@ class Recorder(Journal):
         if resumes is not None:
             self.batch_sizes.update(store.batch_sizes(self._chain))
         self._running: dict[str, RunningBranch] = {}
+        self._shown: dict[str, str] = {}
+        """The step ids, by path, of those that the store shows as running."""
         self._ended = False
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
@@ -119,6 +124,8 @@ class Recorder(Journal):
                 self._running.pop(event.outcome.path, None)
                 with self._lock:
                     self._batch.running.pop(event.outcome.path, None)
+                    if self._shown.pop(event.outcome.path, None) is not None:
+                        self._batch.gone.append(event.outcome.path)
                     self._batch.ended.append(event.outcome)
                 self._write_soon()
             case RunFinished():
@@ -135,7 +142,7 @@ class Recorder(Journal):
                 plan.pipeline.name,
                 plan.fingerprint,
                 self._index,
-                json.loads(json.dumps(self._parameters, default=str)),
+                self._parameters,
                 "running",
                 self._began,
                 chain=self._chain,
@@ -196,32 +203,36 @@ class Recorder(Journal):
             logger.warning("%s: its kept result cannot be read: %s; the step runs again", key, error)
             return None
 
-    async def keep(self, key: str, kept: FinishedCall) -> None:
-        try:
-            stored = pack(kept) if _is_small(kept.result) else await asyncio.to_thread(pack, kept)
-        except Exception as error:  # any error of pickling
-            logger.warning("%s: its result cannot be stored (%s); a resumed run repeats the step", key, error)
-            return
-        self._known.add(key)
-        await self._queue_call(key, stored)
+    def keep(self, key: str, kept: FinishedCall) -> Awaitable[None]:
+        if not _is_small(kept.result):
+            return self._keep_large(key, kept)
+        stored = _packed(key, kept)
+        return self._queue_call(key, stored) if stored is not None else asyncio.sleep(0)
+
+    async def _keep_large(self, key: str, kept: FinishedCall) -> None:
+        stored = await asyncio.to_thread(_packed, key, kept)
+        if stored is not None:
+            await self._queue_call(key, stored)
 
     async def drop(self, key: str) -> None:
-        self._known.discard(key)
         await self._queue_call(key, None)
 
-    async def _queue_call(self, key: str, stored: StoredCall | None) -> None:
-        written: Future[None] = Future()
+    def _queue_call(self, key: str, stored: StoredCall | None) -> "asyncio.Future[None]":
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._known.discard if stored is None else self._known.add)(key)
         with self._lock:
             self._batch.keep[key] = stored
             self._batch.written.append(written)
         self._write_soon(hurry=True)
-        await asyncio.wrap_future(written)
+        return written
 
     def _write_soon(self, *, hurry: bool = False) -> None:
         """Wake the writer; `hurry` if somebody waits until it has written."""
-        if hurry:
+        # The writer clears these before it takes what is there, so one that is set need not be set again.
+        if hurry and not self._hurry.is_set():
             self._hurry.set()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _gather(self) -> None:
         """Wait a moment for more changes that can share the transaction."""
@@ -234,13 +245,12 @@ class Recorder(Journal):
     def _write_batches(self) -> None:
         beaten = now()
         while True:
-            if self._wake.wait(timeout=MAX_DELAY_S):
+            if self._wake.wait(timeout=RUNNING_DELAY_S if self._batch.running else MAX_DELAY_S):
                 self._gather()
             self._wake.clear()
             self._hurry.clear()
             ended = self._ended
-            with self._lock:
-                batch, self._batch = self._batch, _Batch()
+            batch = self._take_batch()
             try:
                 if self._error is None and (batch.ended or batch.tried or batch.keep or batch.running or batch.sizes):
                     self._store.write(
@@ -249,6 +259,7 @@ class Recorder(Journal):
                         ended=batch.ended,
                         tried=batch.tried,
                         running=list(batch.running.values()),
+                        gone=batch.gone,
                         keep=batch.keep,
                         sizes=batch.sizes,
                         index=self._index,
@@ -261,10 +272,50 @@ class Recorder(Journal):
                     logger.error("run %s: the run store could not be written: %s", self._run_id, error)
                 self._error = self._error or error
             finally:
-                for written in batch.written:
-                    written.set_result(None)
+                _wake_all(batch.written)
             if ended:
                 return
+
+    def _take_batch(self) -> _Batch:
+        """The changes that are written now; steps that have only just begun stay for later."""
+        with self._lock:
+            batch, self._batch = self._batch, _Batch()
+            kept = {stored.call.step_id for stored in batch.keep.values() if stored is not None}
+            for path in [path for path, step_id in self._shown.items() if step_id in kept]:
+                del self._shown[path]
+                batch.gone.append(path)
+            begun = now() - RUNNING_DELAY_S
+            for path, step in list(batch.running.items()):
+                if step.step_id in kept:
+                    del batch.running[path]
+                elif step.started > begun and path not in self._shown:
+                    self._batch.running[path] = batch.running.pop(path)
+            self._shown.update((path, step.step_id) for path, step in batch.running.items())
+        return batch
+
+
+def _wake_all(futures: "Sequence[asyncio.Future[None]]") -> None:
+    """Finish futures that wait for the same thing, with one message to each of their loops."""
+
+    def finish(those: "list[asyncio.Future[None]]") -> None:
+        for each in those:
+            if not each.done():
+                each.set_result(None)
+
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for future in futures:
+        by_loop.setdefault(future.get_loop(), []).append(future)
+    for loop, those in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            loop.call_soon_threadsafe(finish, those)
+
+
+def _packed(key: str, kept: FinishedCall) -> StoredCall | None:
+    try:
+        return pack(kept)
+    except Exception as error:  # any error of pickling
+        logger.warning("%s: its result cannot be stored (%s); a resumed run repeats the step", key, error)
+        return None
 
 
 def _is_small(result: CallResult) -> bool:

@@ -20,6 +20,7 @@ from flows.run_store import documents
 from flows.run_store.database import durable_transaction, migrate, open_database
 from flows.run_store.documents import DocumentRecord
 from flows.run_store.records import RunningBranch, RunRecord
+from flows.run_store.row_statements import RowStatement
 from flows.run_store.signing import SigningKey
 from flows.run_store.stored_calls import CallSummary, StoredCall, unpack
 from flows.run_store.tables import attempts, batch_sizes, finished_calls, outcomes, outputs, running_branches, runs
@@ -28,22 +29,26 @@ _STATISTICS_RUNS, _STATISTICS_ROWS = 20, 20_000
 """The most runs, and the most rows of their steps, that statistics are computed from."""
 
 
-# Statements that are compiled once, however many rows there are.
-_OF_RUN: "sa.BindParameter[str]" = sa.bindparam("of_run")
-_AT: "sa.BindParameter[str]" = sa.bindparam("at")
-_DROP_RUNNING_PATH = sa.delete(running_branches).where(
-    running_branches.c.run_id == _OF_RUN, running_branches.c.path == _AT
-)
-_DROP_RUNNING_STEP = sa.delete(running_branches).where(
-    running_branches.c.run_id == _OF_RUN, running_branches.c.step_id == _AT
-)
-_DROP_OUTCOME = sa.delete(outcomes).where(outcomes.c.run_id == _OF_RUN, outcomes.c.path == _AT)
-_DROP_CALL = sa.delete(finished_calls).where(
-    finished_calls.c.chain == sa.bindparam("of_chain"), finished_calls.c.key == _AT
-)
+class _Statements:
+    """Those of `RunStore.write`."""
 
+    def __init__(self) -> None:
+        of_run: sa.BindParameter[str] = sa.bindparam("of_run")
+        of_chain: sa.BindParameter[str] = sa.bindparam("of_chain")
+        at: sa.BindParameter[str] = sa.bindparam("at")
 
-_DROP_SIZE = sa.delete(batch_sizes).where(batch_sizes.c.chain == sa.bindparam("of_chain"), batch_sizes.c.path == _AT)
+        def drop(table: sa.Table, *conditions: "sa.ColumnElement[bool]") -> RowStatement:
+            return RowStatement(sa.delete(table).where(*conditions))
+
+        self.drop_running = drop(running_branches, running_branches.c.run_id == of_run, running_branches.c.path == at)
+        self.drop_outcome = drop(outcomes, outcomes.c.run_id == of_run, outcomes.c.path == at)
+        self.drop_call = drop(finished_calls, finished_calls.c.chain == of_chain, finished_calls.c.key == at)
+        self.drop_size = drop(batch_sizes, batch_sizes.c.chain == of_chain, batch_sizes.c.path == at)
+        self.add_running = RowStatement(sa.insert(running_branches))
+        self.add_outcome = RowStatement(sa.insert(outcomes))
+        self.add_attempt = RowStatement(sa.insert(attempts))
+        self.add_call = RowStatement(sa.insert(finished_calls))
+        self.add_size = RowStatement(sa.insert(batch_sizes))
 
 
 class AmbiguousRun(OrchestrationError):
@@ -64,6 +69,7 @@ class RunStore:
         self.url = url
         self.key = key or SigningKey.of_store(url)
         self._engine = open_database(url)
+        self._statements = _Statements()
         # A store that nobody closes, or that cannot be migrated, lets go of its connections when it is collected.
         weakref.finalize(self, self._engine.dispose)
         migrate(self._engine)
@@ -83,45 +89,39 @@ class RunStore:
         ended: Sequence[Outcome] = (),
         tried: Sequence[tuple[str, str, Attempt]] = (),
         running: Sequence[RunningBranch] = (),
+        gone: Sequence[str] = (),
         keep: Mapping[str, StoredCall | None] | None = None,
         sizes: Mapping[str, int] | None = None,
         index: str = "default",
     ) -> None:
         """Record, in one transaction, steps that ended, attempts that were made and steps that are running.
 
-        `tried` are (path, step id, attempt). `keep` are finished calls by key: None drops a call; the step of any other
-        call has ended. `sizes` are the sizes of batches that loops chose, by path. Outcomes, sizes and calls replace
-        those with the same path or key. The statuses of documents in the outcomes are recorded for `index`.
+        `tried` are (path, step id, attempt). `gone` are paths of steps that were recorded as running and have ended.
+        `keep` are finished calls by key; None drops a call. `sizes` are the sizes of batches that loops chose, by path.
+        All but attempts replace those with the same path or key. The statuses of documents in the outcomes are
+        recorded for `index`.
         """
         outcome_rows = [_outcome_row(run_id, outcome) for outcome in {each.path: each for each in ended}.values()]
         attempt_rows = [_attempt_row(run_id, path, step_id, attempt) for path, step_id, attempt in tried]
-        kept = {key: call for key, call in (keep or {}).items() if call is not None}
-        kept_steps = {call.call.step_id for call in kept.values()}
-        running_rows = [{"run_id": run_id, **vars(step)} for step in running if step.step_id not in kept_steps]
-        changed = [{"of_run": run_id, "at": row["path"]} for row in (*outcome_rows, *running_rows)]
+        running_rows = [{"run_id": run_id, **vars(step)} for step in running]
+        changed = [*gone, *(step.path for step in running)]
+        call_rows = [
+            self._finished_call_row(run_id, chain, key, call) for key, call in (keep or {}).items() if call is not None
+        ]
+        size_rows = [{"chain": chain, "path": path, "items": items} for path, items in (sizes or {}).items()]
+        statements = self._statements
         with self._engine.begin() as connection:
-            if changed:
-                connection.execute(_DROP_RUNNING_PATH, changed)
-            if kept_steps:
-                connection.execute(_DROP_RUNNING_STEP, [{"of_run": run_id, "at": step} for step in kept_steps])
-            if running_rows:
-                connection.execute(sa.insert(running_branches), running_rows)
-            if outcome_rows:
-                connection.execute(_DROP_OUTCOME, [{"of_run": run_id, "at": row["path"]} for row in outcome_rows])
-                connection.execute(sa.insert(outcomes), outcome_rows)
+            statements.drop_running.execute(connection, [{"of_run": run_id, "at": path} for path in changed])
+            statements.add_running.execute(connection, running_rows)
+            statements.drop_outcome.execute(connection, [{"of_run": run_id, "at": row["path"]} for row in outcome_rows])
+            statements.add_outcome.execute(connection, outcome_rows)
             if statuses := documents.document_records(ended, run_id):
                 documents.write(connection, index, statuses)
-            if attempt_rows:
-                connection.execute(sa.insert(attempts), attempt_rows)
-            if sizes:
-                connection.execute(_DROP_SIZE, [{"of_chain": chain, "at": path} for path in sizes])
-                rows = [{"chain": chain, "path": path, "items": items} for path, items in sizes.items()]
-                connection.execute(sa.insert(batch_sizes), rows)
-            if keep:
-                connection.execute(_DROP_CALL, [{"of_chain": chain, "at": key} for key in keep])
-            if kept:
-                rows = [self._finished_call_row(run_id, chain, key, call) for key, call in kept.items()]
-                connection.execute(sa.insert(finished_calls), rows)
+            statements.add_attempt.execute(connection, attempt_rows)
+            statements.drop_size.execute(connection, [{"of_chain": chain, "at": path} for path in sizes or ()])
+            statements.add_size.execute(connection, size_rows)
+            statements.drop_call.execute(connection, [{"of_chain": chain, "at": key} for key in keep or ()])
+            statements.add_call.execute(connection, call_rows)
 
     def beat(self, run_id: str) -> None:
         """Record that a run is alive."""

@@ -15,6 +15,7 @@ from prefect import State, flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.filesystems import LocalFileSystem
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
@@ -142,6 +143,8 @@ async def _as_flow(
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
+    # Nothing is stored there; without it, Prefect asks the server twice where to store, by new clients.
+    made.result_storage = LocalFileSystem(basepath=str(get_current_settings().results.local_storage_path))
     begun: Any = made(return_state=True)  # a coroutine, since the flow is async; Prefect's types say a state
     try:
         state: State[Any] = await begun
@@ -211,7 +214,7 @@ def _send_logs_to_prefect() -> None:
         if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):
             ours.addHandler(_RunLogHandler())
         if ours.level == logging.NOTSET:
-            ours.setLevel(logging.INFO)
+            ours.setLevel(logging.getLogger("prefect.flow_runs").getEffectiveLevel())
 
 
 class _RunLogHandler(APILogHandler):

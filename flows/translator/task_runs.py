@@ -5,7 +5,6 @@ import copy
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from prefect import State, get_client, task
@@ -62,7 +61,9 @@ class _TaskRun:
         self.stopped = False
 
     async def run(self) -> LeafResult:
-        made = copy.copy(_step_task(self.leaf.node.spec.name, self.leaf.node.retry.max_attempts - 1))
+        # A copy of the one task, since making a task reads the source of its function.
+        made: Any = copy.copy(_leaf_task)
+        made.name, made.retries = self.leaf.node.spec.name, self.leaf.node.retry.max_attempts - 1
         made.task_run_name = self.name.replace("{", "{{").replace("}", "}}")
         made.retry_condition_fn = self._may_retry
         _OURS.set(True)
@@ -165,15 +166,9 @@ class _TaskRun:
         await asyncio.wait([running])
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, log_prints=False)
+@task(cache_policy=NO_CACHE, persist_result=False, log_prints=False, retry_delay_seconds=0)
 async def _leaf_task(run: _TaskRun) -> State[Any]:
     return await run.attempt()
-
-
-@lru_cache(maxsize=1024)
-def _step_task(name: str, retries: int) -> Any:
-    """The task of a step; its calls are copies, since making a task reads the source of its function."""
-    return _leaf_task.with_options(name=name, retries=retries, retry_delay_seconds=0)
 
 
 _NOTHING: Any = ResultRecordMetadata.model_construct(storage_key="", serializer=None)

@@ -1,7 +1,7 @@
 """Settling an ingestion that has ended, in whatever way: what became of every file, noted in the index.
 
 A batch that failed, or that the run did not come to, has documents that nobody has said anything of. They are set aside
-with the reason, and the next ingestion processes them up again.
+with the reason, and the next ingestion processes them again.
 """
 
 import json

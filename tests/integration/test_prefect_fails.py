@@ -31,7 +31,7 @@ async def test_a_call_is_neither_lost_nor_made_twice(monkeypatch: pytest.MonkeyP
     from flows.reports import StepNames
     from flows.translator import task_runs
 
-    monkeypatch.setattr(task_runs, "_step_task", lambda *_: failing_task(before=before))
+    monkeypatch.setattr(task_runs, "_leaf_task", failing_task(before=before))
     made, calls = Registry(), list[str]()
 
     @handler(registry=made, writes="x")

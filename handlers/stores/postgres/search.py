@@ -22,7 +22,16 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT, aggregate_order_by
 
 from handlers.records import stable_id
 from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model
-from handlers.stores.sql import Limits, PostgresVector, among, permitted_documents, schema
+from handlers.stores.sql import (
+    Limits,
+    PostgresVector,
+    among,
+    changes_number,
+    in_view,
+    permitted_documents,
+    schema,
+    view_of,
+)
 from handlers.tags import TagFilter
 
 _MOST_DIMENSIONS = 2000
@@ -39,37 +48,36 @@ _MOST_FILTERS = 32
 class Totals:
     """Number and mean length of the visible passages, and of those that a filter lets through.
 
-    They are counted again when the `data` counter has moved on, as it does when tags change.
+    They are counted again when the counter of the side has moved on, as it does when tags change.
     """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _counted: dict[TagFilter | None, tuple[int, int, float]] = field(
-        default_factory=dict["TagFilter | None", tuple[int, int, float]]
+    _counted: dict[tuple[int, TagFilter | None], tuple[int, int, float]] = field(
+        default_factory=dict["tuple[int, TagFilter | None]", tuple[int, int, float]]
     )
 
     def get(self, connection: Connection, where: TagFilter | None) -> tuple[int, float]:
-        counters = schema.counters
-        version = connection.execute(select(counters.c.value).where(counters.c.name == "data")).scalar() or 0
+        key, version = (view_of(connection).side, where), changes_number(connection)
         with self._lock:
-            known = self._counted.get(where)
+            known = self._counted.get(key)
             if known is not None and known[0] == version:
                 return known[1:]
         number, terms = connection.execute(
             select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(
-                passages_.c.visible, _permits(where)
+                in_view(connection), _permits(connection, where)
             )
         ).one()
         counted = (version, number, terms / number if terms else 1.0)
         with self._lock:
-            self._counted[where] = max(self._counted.pop(where, counted), counted)
+            self._counted[key] = max(self._counted.pop(key, counted), counted)
             if len(self._counted) > _MOST_FILTERS:
                 self._counted.pop(next(iter(self._counted)))
         return counted[1:]
 
 
-def _permits(where: TagFilter | None) -> ColumnElement[bool]:
+def _permits(connection: Connection, where: TagFilter | None) -> ColumnElement[bool]:
     """Whether a passage is of a document that the filter lets through."""
-    permitted = permitted_documents(where)
+    permitted = permitted_documents(connection, where)
     return true() if permitted is None else passages_.c.document.in_(permitted)
 
 
@@ -87,7 +95,7 @@ def match_terms(
     rows = connection.execute(
         select(postings_.c.term, func.count())
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible, _permits(limits.where))
+        .where(postings_.c.term.in_(sorted(query.weights)), in_view(connection), _permits(connection, limits.where))
         .group_by(postings_.c.term)
     )
     weights = {term: query.weights[term] * bm25_idf(number, containing) for term, containing in rows}
@@ -111,7 +119,7 @@ def match_terms(
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(passages_.c.visible, *_conditions(connection, limits))
+        .where(in_view(connection), *_conditions(connection, limits))
         .group_by(passages_.c.key)
         .order_by(score.desc(), passages_.c.id)
         .limit(top_k)
@@ -129,7 +137,7 @@ def _conditions(connection: Connection, limits: Limits) -> list[ColumnElement[bo
     every = len(limits.words.every)
     found = [*having[:every], *(~each for each in having[every:])]
     if limits.where is not None:
-        found.append(_permits(limits.where))
+        found.append(_permits(connection, limits.where))
     if limits.passages is not None:
         found.append(among(connection, passages_.c.key, limits.passages))
     return found
@@ -185,7 +193,7 @@ def _nearest(
     nearest = (
         select(passages_.c.key, distance.label("distance"))
         .join(vectors_, vectors_.c.passage == passages_.c.key)
-        .where(passages_.c.visible, model, *_conditions(connection, limits))
+        .where(in_view(connection), model, *_conditions(connection, limits))
         .order_by(distance, passages_.c.id)
         .limit(top_k)
     )
@@ -193,6 +201,8 @@ def _nearest(
 
 
 def _visible_models(connection: Connection) -> list[str]:
+    if model := view_of(connection).model:
+        return [model] if _dimensions(connection, model) else []
     # One look into the index per model, where DISTINCT would read every row.
     found: list[str] = []
     after = ""
@@ -210,7 +220,7 @@ def _dimensions(connection: Connection, model: str) -> int:
     found = connection.execute(
         select(func.vector_dims(vectors_.c.vector))
         .join(passages_, passages_.c.key == vectors_.c.passage)
-        .where(vectors_.c.model == model, passages_.c.visible)
+        .where(vectors_.c.model == model, in_view(connection))
         .limit(1)
     ).scalar()
     return int(found or 0)

@@ -1,158 +1,211 @@
-"""Arrays of the SQLite index in the memory of a process, for quick answers: passage lengths and vectors."""
+"""What the SQLite index keeps in the memory of a process, for quick answers: passages, vectors and postings.
+
+It grows with the index: from the changes that were made since the last question, it takes what came and went.
+"""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, LargeBinary, func, select, type_coerce
+from sqlalchemy import Connection, func, select
 
 from flows.state import chunked
-from handlers.stores.ranking import TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
-from handlers.stores.sql import Limits, permitted_documents, schema
-from handlers.stores.sqlite.vectors import VectorMatrix, with_visible
+from handlers.stores.ranking import Bm25, TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
+from handlers.stores.sql import (
+    Limits,
+    changes_between,
+    changes_number,
+    in_view,
+    permitted_documents,
+    schema,
+    view_of,
+)
+from handlers.stores.sqlite.columns import as_numbers
+from handlers.stores.sqlite.loading import LoadedVectors, read_vectors
+from handlers.stores.sqlite.passages import Passages
+from handlers.stores.sqlite.postings import PostingsCache
 from handlers.tags import TagFilter
 
 _MOST_FILTERS = 32
-_MOST_TERMS = 50_000
+_MOST_VIEWS = 4
+"""States of the index that transactions may still see while newer ones are known already."""
+_MOST_HOLES = 0.25
+_FEW_HOLES = 1000
 
 
 @dataclass(frozen=True)
-class _Passages:
-    """The visible passages, ascending by key; `documents` and `lengths` go with `keys`.
+class _Scope:
+    """The passages that a filter lets through, which are all that statistics are about."""
 
-    `counted` has how many of them have a term, of the terms that were asked for lately.
-    """
+    number: int
+    chosen: np.ndarray
+    """A mask over slots."""
+    passages: int
+    average: float
+    norms: dict[Bm25, np.ndarray] = field(default_factory=dict[Bm25, np.ndarray])
 
-    keys: np.ndarray
-    documents: np.ndarray
-    lengths: np.ndarray
-    counted: dict[str, int] = field(default_factory=dict[str, int])
+    @classmethod
+    def of(cls, passages: Passages, documents: np.ndarray | None) -> "_Scope":
+        chosen = passages.alive
+        if documents is not None:
+            chosen = chosen & np.isin(passages.documents, documents)
+        count = int(np.count_nonzero(chosen))
+        terms = int(passages.lengths.sum(where=chosen))
+        return cls(passages.number, chosen, count, terms / count if terms else 1.0)
 
-    def of(self, documents: np.ndarray) -> "_Passages":
-        """Those of these documents."""
-        chosen = np.isin(self.documents, documents)
-        return _Passages(self.keys[chosen], self.documents[chosen], self.lengths[chosen])
+    def norms_of(self, passages: Passages, bm25: Bm25) -> np.ndarray:
+        """How much each slot's length holds its scores back."""
+        if bm25 not in self.norms:
+            self.norms[bm25] = bm25.k1 * (1 - bm25.b + bm25.b * passages.lengths / self.average)
+        return self.norms[bm25]
 
-    def positions(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The positions of these keys, and which of the keys are there at all."""
-        at = np.searchsorted(self.keys, keys)
-        at[at == len(self.keys)] = 0
-        there = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), dtype=bool)
-        return at, there
+
+@dataclass
+class _Kept:
+    """Everything that goes by one numbering of slots."""
+
+    views: dict[int, Passages]
+    """By number, the newest last."""
+    vectors: dict[str, LoadedVectors] = field(default_factory=dict[str, LoadedVectors])
+    postings: PostingsCache = field(default_factory=PostingsCache)
+    scopes: dict[TagFilter | None, _Scope] = field(default_factory=dict["TagFilter | None", _Scope])
+    models: tuple[int, tuple[str, ...]] = (-1, ())
+
+    @property
+    def newest(self) -> Passages:
+        return self.views[max(self.views)]
 
 
 @dataclass
 class Snapshot:
-    """Arrays of the passages visible at one value of the `data` counter, read anew when it has moved on.
+    """The answers are those of the state that a connection sees, whatever other connections see.
 
-    Vectors are scanned exactly by one matrix product: 1 ms for 10,000 of 384 dimensions. Vector rows never change
-    under their key, so after a change only new ones are read.
+    Vectors are scanned by matrix products of what their eight-bit codes say, and those that may be among the nearest
+    are compared exactly: the answer is that of comparing all.
     """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _version: int = -1
-    _passages: _Passages | None = None
-    _vectors: dict[str, VectorMatrix] = field(default_factory=dict[str, VectorMatrix])
-    _current: set[str] = field(default_factory=set)
-    _models: tuple[str, ...] | None = None
-    _permitted: dict[TagFilter, _Passages] = field(default_factory=dict[TagFilter, _Passages])
-    """What filters let through; tags change only with the counter."""
+    _kept: _Kept | None = None
 
     def nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
         """Inner products of the nearest visible passages within the limits, by passage key."""
-        vectors = self._load_vectors(connection, query.model)
-        if vectors is None:
-            return {}
+        with self._lock:
+            kept, passages = self._refresh(connection)
+            if kept.models[0] != passages.number:
+                kept.models = (passages.number, _visible_models(connection))
+            model = choose_model(kept.models[1], query.model)
+            if model is None:
+                return {}
+            if model not in kept.vectors:
+                kept.vectors = {model: LoadedVectors(model)}  # those of other models make room
+            vectors = kept.vectors[model]
+            vectors.load(connection, passages)
+            scope = _scope(connection, kept, passages, limits.where)
         check_dimensions(len(query.vector), vectors.dimensions)
-        keys = vectors.passages
-        masks = _masks(connection, keys, limits)
-        if limits.where is not None:
-            masks.append(np.isin(keys, self._load_passages(connection, limits.where).keys))
-        if not masks:
-            return _best(connection, keys, vectors.products(query.vector), top_k)
-        chosen = np.flatnonzero(np.logical_and.reduce(masks))
-        return _best(connection, keys[chosen], vectors.products(query.vector, chosen), top_k)
+        chosen = vectors.present[: passages.size] & scope.chosen
+        chosen = _within(connection, kept, passages, chosen, limits)
+        slots = vectors.codes.nearest(query.vector, chosen, top_k) if vectors.codes else np.arange(0)
+        keys = passages.keys[slots]
+        return _best(connection, keys, _products(connection, model, keys, query.vector), top_k)
 
     def matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
         """BM25 scores of the best visible passages within the limits, by passage key.
 
         Statistics are over all passages that the filter lets through.
         """
-        passages = self._load_passages(connection, limits.where)
-        if not len(passages.keys) or not query.weights:
+        with self._lock:
+            kept, passages = self._refresh(connection)
+            scope = _scope(connection, kept, passages, limits.where)
+            norms = scope.norms_of(passages, query.bm25)
+        if not scope.passages or not query.weights:
             return {}
-        average = float(passages.lengths.mean()) or 1.0
-        k1, b = query.bm25.k1, query.bm25.b
-        norms = k1 * (1 - b + b * passages.lengths / average)
-        totals, owners = np.zeros(len(passages.keys)), dict[str, np.ndarray]()
-        for term, count, at, tallies in self._tallies(connection, passages, sorted(query.weights), limits):
-            idf = bm25_idf(len(passages.keys), count)
-            totals[at] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[at])
-            owners[term] = passages.keys[at]
-        masks = _masks(connection, passages.keys, limits, owners)
-        found = np.flatnonzero(np.logical_and.reduce([totals != 0, *masks]))
-        return _best(connection, passages.keys[found], totals[found], top_k)
+        chosen = _within(connection, kept, passages, scope.chosen, limits)
+        few = None if limits.passages is None else np.flatnonzero(chosen)
+        terms, k1 = sorted(query.weights), query.bm25.k1
+        totals = np.zeros(passages.size)
+        found = kept.postings.get(connection, passages, terms)
+        for term in terms:
+            slots, tallies = found[term].slots, found[term].tallies
+            permitted = scope.chosen[slots]
+            count = int(np.count_nonzero(permitted))
+            if few is not None:
+                at = np.searchsorted(slots, few)
+                at = at[at < len(slots)]
+                at = at[np.isin(slots[at], few)]
+                slots, tallies = slots[at], tallies[at]
+            elif count < len(slots):
+                slots, tallies = slots[permitted], tallies[permitted]
+            idf = bm25_idf(scope.passages, count)
+            totals[slots] += query.weights[term] * idf * tallies * (k1 + 1) / (tallies + norms[slots])
+        best = np.flatnonzero(totals) if chosen is scope.chosen else np.flatnonzero((totals != 0) & chosen)
+        return _best(connection, passages.keys[best], totals[best], top_k)
 
-    def _tallies(
-        self, connection: Connection, passages: _Passages, terms: list[str], limits: Limits
-    ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
-        """Of each term, how many passages have it, the positions of those within the limits, and how often these do.
+    def _refresh(self, connection: Connection) -> tuple[_Kept, Passages]:
+        """What is kept, and the passages that the connection sees."""
+        number, kept = changes_number(connection), self._kept
+        if kept is not None and number in kept.views:
+            return kept, kept.views[number]
+        changes = None
+        if kept is not None and number > kept.newest.number:
+            changes = changes_between(connection, kept.newest.number, number)
+        if kept is None or changes is None:
+            made = _Kept({number: Passages.read(connection, number)})
+            if kept is None or number > kept.newest.number:
+                self._kept = made
+            return made, made.newest
+        newest = kept.newest.after(connection, number, changes)
+        if newest.holes > max(_FEW_HOLES, _MOST_HOLES * newest.size):
+            slots, newest = newest.ascending, newest.compacted()
+            vectors = {name: each.compacted(slots) for name, each in kept.vectors.items()}
+            self._kept = kept = _Kept({}, vectors)
+        kept.views[number] = newest
+        if len(kept.views) > _MOST_VIEWS:
+            del kept.views[min(kept.views)]
+        return kept, newest
 
-        The scores of a few passages are asked for after a search by the same terms: then only theirs are read.
-        """
-        known = {term: passages.counted.get(term) for term in terms}
-        some = None if None in known.values() else limits.passages
-        for term, owners, tallies in _postings(connection, terms, some):
-            at, there = passages.positions(owners)
-            at, tallies = at[there], tallies[there]
-            if some is None:
-                known[term] = len(at)
-            if len(at):
-                yield term, known[term] or 0, at, tallies
-        if some is None:
-            if len(passages.counted) > _MOST_TERMS:
-                passages.counted.clear()
-            passages.counted.update((term, count or 0) for term, count in known.items())
 
-    def _load_passages(self, connection: Connection, where: TagFilter | None) -> _Passages:
-        with self._lock:
-            passages, selected = self._refresh(connection), permitted_documents(where)
-            if where is None or selected is None:
-                return passages
-            known = self._permitted.pop(where, None)
-            if known is None:
-                known = passages.of(np.array(connection.scalars(selected).all(), dtype=np.int64))
-            self._permitted[where] = known  # the one that was asked for last is at the end
-            if len(self._permitted) > _MOST_FILTERS:
-                self._permitted.pop(next(iter(self._permitted)))
-            return known
+def _scope(connection: Connection, kept: _Kept, passages: Passages, where: TagFilter | None) -> _Scope:
+    known = kept.scopes.pop(where, None)
+    if known is None or known.number != passages.number:
+        selected, documents = permitted_documents(connection, where), None
+        if selected is not None:
+            keys = selected.subquery()
+            documents = as_numbers(connection.scalar(select(func.group_concat(keys.c.key))))
+        known = _Scope.of(passages, documents)
+    kept.scopes[where] = known  # the one that was asked for last is at the end
+    if len(kept.scopes) > _MOST_FILTERS:
+        del kept.scopes[next(iter(kept.scopes))]
+    return known
 
-    def _refresh(self, connection: Connection) -> _Passages:
-        counters = schema.counters
-        version = connection.execute(select(counters.c.value).where(counters.c.name == "data")).scalar() or 0
-        if self._passages is None or version != self._version:
-            keys, documents, lengths = _columns(
-                connection,
-                "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible",
-                ("key", "document", "length"),
-            )
-            self._passages, self._version = _Passages(keys, documents, lengths), version
-            self._current, self._models, self._permitted = set(), None, {}
-        return self._passages
 
-    def _load_vectors(self, connection: Connection, model: str | None) -> VectorMatrix | None:
-        with self._lock:
-            passages = self._refresh(connection)
-            if self._models is None:
-                self._models = _visible_models(connection)
-            name = choose_model(self._models, model)
-            if name is None:
-                return None
-            if name not in self._current:
-                self._vectors = {name: _read_vectors(connection, name, passages, self._vectors.get(name))}
-                self._current = {name}
-            return self._vectors[name]
+def _within(connection: Connection, kept: _Kept, passages: Passages, chosen: np.ndarray, limits: Limits) -> np.ndarray:
+    """Those of the chosen slots (a mask) that are within the limits but for the filter."""
+    every, none = limits.words.every, limits.words.none
+    masks: list[np.ndarray] = []
+    if limits.passages is not None:
+        slots, _ = passages.find(np.array(limits.passages, dtype=np.int64))
+        masks.append(_mask(passages, slots))
+    if every or none:
+        found = kept.postings.get(connection, passages, sorted({*every, *none}))
+        masks += [_mask(passages, found[term].slots) for term in every]
+        masks += [~_mask(passages, found[term].slots) for term in none]
+    return np.logical_and.reduce([chosen, *masks]) if masks else chosen
+
+
+def _mask(passages: Passages, slots: np.ndarray) -> np.ndarray:
+    mask = np.zeros(passages.size, dtype=bool)
+    mask[slots] = True
+    return mask
+
+
+def _products(connection: Connection, model: str, keys: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The exact products of the vectors of passages, in the order of these."""
+    products = np.zeros(len(keys), dtype=np.float32)
+    order = np.argsort(keys)
+    for owners, rows in read_vectors(connection, model, keys):
+        # Row by row, so that equal vectors have equal products, whichever are compared beside them.
+        products[order[np.searchsorted(keys, owners, sorter=order)]] = np.vecdot(rows, vector)
+    return products
 
 
 def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: int) -> dict[int, float]:
@@ -177,73 +230,12 @@ def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: i
 
 
 def _visible_models(connection: Connection) -> tuple[str, ...]:
-    vectors, passages = schema.vectors, schema.passages
+    vectors, passages, own = schema.vectors, schema.passages, view_of(connection).model
     found: list[str] = []
     name = connection.scalar(select(func.min(vectors.c.model)))
     while name is not None:  # one look into the index per model, where DISTINCT would read every row
         of_model = select(vectors.c.key).join(passages, passages.c.key == vectors.c.passage)
-        if connection.scalar(of_model.where(vectors.c.model == name, passages.c.visible).limit(1)) is not None:
-            found.append(name)
+        if connection.scalar(of_model.where(vectors.c.model == name, in_view(connection)).limit(1)) is not None:
+            found += [name] if own in ("", name) else []
         name = connection.scalar(select(func.min(vectors.c.model)).where(vectors.c.model > name))
     return tuple(found)
-
-
-def _read_vectors(connection: Connection, model: str, passages: _Passages, before: VectorMatrix | None) -> VectorMatrix:
-    rows, owners = _columns(connection, "SELECT key, passage FROM vectors WHERE model = ?", ("key", "passage"), model)
-    at, there = passages.positions(owners)
-    rows, owners, documents = rows[there], owners[there], passages.documents[at[there]]
-
-    def read(keys: list[int]) -> Iterator[list[bytes]]:
-        table = schema.vectors
-        for some in chunked(keys):
-            vectors = select(type_coerce(table.c.vector, LargeBinary)).where(table.c.key.in_(some))
-            yield list(connection.scalars(vectors.order_by(table.c.key)))
-
-    return with_visible(before, rows, owners, documents, read)
-
-
-def _columns(connection: Connection, query: str, names: Sequence[str], *values: object) -> list[np.ndarray]:
-    """The columns of these names of a query, as arrays of integers, ascending by the first."""
-    # One text per column, parsed by numpy, is five times as fast as one row per number (100,000 passages in 45 ms).
-    texts = ", ".join(f"group_concat({name})" for name in names)
-    found = connection.exec_driver_sql(f"SELECT {texts} FROM ({query})", values).one()
-    columns = [_numbers(text) for text in found]
-    order = np.argsort(columns[0])
-    return [column[order] for column in columns]
-
-
-def _numbers(text: str | None) -> np.ndarray:
-    return np.fromstring(text or "", dtype=np.int64, sep=",")
-
-
-def _masks(
-    connection: Connection, passages: np.ndarray, limits: Limits, owners: Mapping[str, np.ndarray] | None = None
-) -> list[np.ndarray]:
-    """Which of the passages are within the limits, but for the filter; a mask for each limit that there is.
-
-    `owners` has the passages that have a term, where they are known.
-    """
-    masks = [] if limits.passages is None else [np.isin(passages, np.array(limits.passages, dtype=np.int64))]
-    every, none = limits.words.every, limits.words.none
-    having = dict(owners or {})
-    having |= {term: keys for term, keys, _ in _postings(connection, sorted({*every, *none} - having.keys()))}
-    masks += [np.isin(passages, having.get(term, np.arange(0))) for term in every]
-    masks += [~np.isin(passages, having[term]) for term in none if term in having]
-    return masks
-
-
-def _postings(
-    connection: Connection, terms: list[str], passages: Sequence[int] | None = None
-) -> "list[tuple[str, np.ndarray, np.ndarray]]":
-    # One text per term, parsed by numpy, is eight times as fast as one row per posting (84,000 postings in 40 ms).
-    found: list[tuple[str, np.ndarray, np.ndarray]] = []
-    among = "" if passages is None else f"AND passage IN ({','.join(map(str, passages))}) "
-    for some in chunked(terms):
-        marks = ",".join("?" * len(some))
-        rows = connection.exec_driver_sql(
-            "SELECT term, group_concat(passage), group_concat(count) FROM postings "
-            f"WHERE term IN ({marks}) {among}GROUP BY term ORDER BY term",
-            tuple(some),
-        )
-        found += [(term, _numbers(keys), _numbers(tallies)) for term, keys, tallies in rows]
-    return found

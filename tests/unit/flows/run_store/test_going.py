@@ -5,12 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from flows.author import Call, Registry, handler
+from flows.author import Call, Outcome, Registry, handler
 from flows.calling import CallResult
-from flows.engine import FinishedCall, Prepared, StepProgressed, StepStuck, run_plan
+from flows.engine import (
+    FinishedCall,
+    Prepared,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
+    StepStuck,
+    run_plan,
+)
 from flows.model import Pipeline, StepPath
 from flows.planning import make_plan
-from flows.run_store import Recorder, RunningBranch, RunRecord, RunStore, pack
+from flows.run_store import Recorder, RunningBranch, RunStore
 from flows.state import Context, Identity
 
 
@@ -47,13 +57,46 @@ async def test_steps_that_began_are_in_the_store_until_they_end(tmp_path: Path) 
     reader.close()
 
 
-def test_a_step_whose_result_is_kept_goes_on_no_more(tmp_path: Path) -> None:
-    store = RunStore(f"sqlite:///{tmp_path / 'runs.db'}")
-    store.start(RunRecord("run-1", "p", "f", "default", {}, "running", 1.0))
-    both = [RunningBranch("0", "0.first", 1.0), RunningBranch("1", "1.second", 2.0)]
-    kept = pack(FinishedCall("chained", "own", CallResult((), 7), "0.first"))
-    store.write("run-1", "run-1", running=both[:1])
+def _quick() -> Registry:
+    made = Registry()
+
+    @handler(registry=made)
+    def quick() -> None:
+        """Does nothing."""
+
+    return made
+
+
+async def test_a_step_whose_result_is_kept_goes_on_no_more(tmp_path: Path) -> None:
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["quick"]}), registry=_quick())
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    recorder, reader = Recorder(RunStore(url)), RunStore(url)
+    kept = FinishedCall("chained", "own", CallResult((), 7), "0.first")
+    recorder(RunStarted(plan, "run-1"))
+    for path, step_id in (("0", "0.first"), ("1", "1.second")):
+        recorder(StepStarted(StepPath(path), step_id, lambda: ""))
+    async with asyncio.timeout(30):
+        while len(reader.running_branches("run-1")) < 2:
+            await asyncio.sleep(0.02)
     # A process that is killed now has not written the outcome of the first.
-    store.write("run-1", "run-1", running=both, keep={"0.first": kept})
-    assert store.running_branches("run-1") == both[1:]
-    store.close()
+    await recorder.keep("0.first", kept)
+    assert [step.path for step in reader.running_branches("run-1")] == ["1"]
+    recorder(RunFinished(None))
+    reader.close()
+
+
+async def test_a_step_that_ends_at_once_is_never_shown_as_going_on(tmp_path: Path) -> None:
+    plan = make_plan(Pipeline.model_validate({"name": "p", "steps": ["quick"]}), registry=_quick())
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    recorder, reader = Recorder(RunStore(url)), RunStore(url)
+    recorder(RunStarted(plan, "run-1"))
+    for number in range(20):
+        name = f"{number}.quick"
+        recorder(StepStarted(StepPath(str(number)), name, lambda: ""))
+        await recorder.keep(name, FinishedCall("chained", "own", CallResult((), number), name))
+        recorder(StepFinished(Outcome(path=StepPath(str(number)), id=name, kind="step", status="succeeded")))
+    recorder(RunFinished(None))
+    assert reader.running_branches("run-1") == []
+    assert [row["path"] for row in reader.outcomes("run-1")] == [str(number) for number in range(20)]
+    assert len(reader.finished_calls("run-1")) == 20
+    reader.close()

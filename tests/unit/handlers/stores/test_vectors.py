@@ -1,52 +1,65 @@
-"""The vectors that the SQLite index keeps in memory are those that are visible, whatever came and went before."""
+"""Vectors of eight bits a number never leave out one of the nearest, whatever came before and whatever was chosen."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.state import chunked
-from handlers.stores.sqlite.vectors import VectorMatrix, with_visible
-
-STORED = np.random.default_rng(1).normal(size=(60, 4)).astype("<f4")
-visible = st.sets(st.integers(0, len(STORED) - 1), max_size=len(STORED)).map(sorted)
+from handlers.stores.sqlite import vectors
+from handlers.stores.sqlite.vectors import VectorCodes
 
 
-@given(st.lists(visible, min_size=1, max_size=8))
-def test_products_are_those_of_the_visible_vectors(seen: list[list[int]]) -> None:
-    read: list[int] = []
-
-    def reading(rows: list[int]) -> Iterator[list[bytes]]:
-        read.extend(rows)
-        for some in chunked(rows, 7):
-            yield [STORED[row].tobytes() for row in some]
-
-    question = np.array([1.0, -2.0, 0.5, 0.0], dtype=np.float32)
-    earlier: list[tuple[VectorMatrix, list[int]]] = []
-    matrix: VectorMatrix | None = None
-    for rows in seen:
-        keys = np.array(rows, dtype=np.int64)
-        matrix = with_visible(matrix, keys, keys + 100, keys + 1000, reading)
-        earlier.append((matrix, rows))
-        for each, expected in earlier:  # one that somebody still uses stays as it was
-            products = each.products(question) if expected else np.zeros(0)
-            found = dict(zip(each.passages.tolist(), products.tolist(), strict=True))
-            assert found.keys() == {row + 100 for row in expected}
-            for row in expected:
-                assert np.isclose(found[row + 100], float(STORED[row] @ question), atol=1e-5)
-            assert (each.documents - each.passages == 900).all()
+@pytest.fixture(autouse=True, scope="module")
+def _small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "_BLOCK", 8)
+        patch.setattr(vectors, "_ROUNDED", 3)
+        yield
 
 
-def test_a_vector_is_read_once_as_long_as_it_is_visible() -> None:
-    read: list[int] = []
+@given(
+    seed=st.integers(0, 1000),
+    parts=st.lists(st.integers(0, 20), min_size=1, max_size=4),
+    share=st.sampled_from([0.05, 0.5, 1.0]),
+    count=st.integers(0, 12),
+    scale=st.sampled_from([1.0, 30.0, 1e-3]),
+)
+def test_the_nearest_are_among_those_that_may_be(
+    seed: int, parts: list[int], share: float, count: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    size = sum(parts)
+    rows = (scale * rng.normal(size=(size, 6))).astype(np.float32)
+    rows[rng.random(size) < 0.2] = 0
+    if size > 3:
+        rows[-3:] = rows[0]
+    codes = VectorCodes(6)
+    slots = rng.permutation(size)
+    start = 0
+    for part in parts:
+        codes.put(slots[start : start + part], rows[slots[start : start + part]])
+        start += part
+    question = rng.normal(size=6).astype(np.float32)
+    chosen = rng.random(size) < share
+    for some, kept in ((codes, np.arange(size)), (codes.compacted(np.flatnonzero(chosen)), np.flatnonzero(chosen))):
+        mask = chosen[kept]
+        products = rows[kept] @ question
+        found = some.nearest(question, mask, count)
+        assert mask[found].all()
+        assert len(found) >= min(count, int(mask.sum()))
+        if 0 < count < mask.sum():
+            worst = np.sort(products[mask])[-count]
+            assert set(np.flatnonzero(mask & (products > worst))) <= set(found.tolist())
 
-    def reading(rows: list[int]) -> Iterator[list[bytes]]:
-        read.extend(rows)
-        yield [STORED[row].tobytes() for row in rows]
 
-    matrix: VectorMatrix | None = None
-    for count in (10, 11, 30, 31, 60):
-        keys = np.arange(count)
-        matrix = with_visible(matrix, keys, keys, keys, reading)
-    assert read == list(range(60))
+def test_few_more_than_the_nearest_have_to_be_compared() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(5000, 64)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    codes = VectorCodes(64)
+    codes.put(np.arange(5000), rows)
+    found = codes.nearest(rows[7], np.ones(5000, dtype=bool), 10)
+    assert 7 in found
+    assert len(found) < 40

@@ -1,0 +1,143 @@
+"""Libraries for search, filled with the passages of `bench.search_corpus`: by vectors (0) or by words (1).
+
+Each is called with the number of passages and returns a function from a question to the scores of those found, which
+are products if it searches by vectors; and of which kind the questions are.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bench.search_corpus import DIMENSIONS, PASSAGES, parts
+
+Search: TypeAlias = Callable[[Any, int], Sequence[float]]
+
+
+def _faiss(passages: int, kind: str) -> tuple[Search, int]:
+    import faiss  # pyright: ignore[reportMissingImports]
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.index_factory(DIMENSIONS, kind, faiss.METRIC_INNER_PRODUCT)
+    for number, part in enumerate(parts(passages)):
+        if number == 0:
+            index.train(part.vectors)
+        index.add(part.vectors)
+    return lambda vector, top_k: index.search(vector[None], top_k)[0][0].tolist(), 0
+
+
+def _usearch(passages: int, *, exact: bool) -> tuple[Search, int]:
+    from usearch.compiled import MetricKind
+    from usearch.index import Index, search
+
+    rows = np.empty((passages, DIMENSIONS), dtype=np.int8)
+    index = Index(ndim=DIMENSIONS, metric="ip", dtype="i8")
+    scales = np.empty(passages, dtype=np.float32)
+    for part in parts(passages):
+        at = part.first * PASSAGES + np.arange(len(part.vectors))
+        scales[at] = np.abs(part.vectors).max(axis=1) / 127
+        rows[at] = np.rint(part.vectors / scales[at][:, None])
+        if not exact:
+            index.add(at, part.vectors, threads=1)
+
+    def ask(vector: np.ndarray, top_k: int) -> Sequence[float]:
+        if exact:
+            coded = np.rint(vector * (127 / np.abs(vector).max())).astype(np.int8)
+            keys = search(rows, coded, top_k, MetricKind.IP, exact=True, threads=1).keys
+        else:
+            keys = index.search(vector, top_k, threads=1, exact=False).keys
+        return ((rows[keys].astype(np.float32) @ vector) * scales[keys] + 2e-3).tolist()
+
+    return ask, 0
+
+
+def _tantivy(passages: int) -> tuple[Search, int]:
+    import tantivy  # pyright: ignore[reportMissingImports]
+
+    schema = tantivy.SchemaBuilder().add_text_field("text", tokenizer_name="whitespace").build()
+    index = tantivy.Index(schema, path=tempfile.mkdtemp(prefix="braid-tantivy-"))
+    writer = index.writer(heap_size=100_000_000, num_threads=1)
+    for part in parts(passages):
+        for number in range(len(part.ranks)):
+            writer.add_document(tantivy.Document(text=" ".join(part.words(number))))
+    writer.commit()
+    writer.wait_merging_threads()
+    index.reload()
+    searcher = index.searcher()
+
+    def ask(counts: Mapping[str, float], top_k: int) -> Sequence[float]:
+        return [score for score, _ in searcher.search(index.parse_query(" ".join(counts), ["text"]), top_k).hits]
+
+    return ask, 1
+
+
+def _bm25s(passages: int) -> tuple[Search, int]:
+    import bm25s  # pyright: ignore[reportMissingImports]
+
+    texts = [part.words(number) for part in parts(passages) for number in range(len(part.ranks))]
+    index = bm25s.BM25(k1=1.2, b=0.75)
+    index.index(texts, show_progress=False)
+    return lambda counts, top_k: index.retrieve([list(counts)], k=top_k, show_progress=False)[1][0].tolist(), 1
+
+
+def _lancedb(passages: int) -> tuple[Search, int]:
+    import lancedb  # pyright: ignore[reportMissingImports]
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+
+    database = lancedb.connect(tempfile.mkdtemp(prefix="braid-lance-"))
+    table: Any = None
+    for part in parts(passages):
+        flat = pa.array(part.vectors.reshape(-1), pa.float32())
+        rows = pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, DIMENSIONS)})
+        table = database.create_table("passages", rows) if table is None else table.add(rows) and table
+
+    def ask(vector: np.ndarray, top_k: int) -> Sequence[float]:
+        found = table.search(vector).distance_type("dot").limit(top_k).to_arrow()
+        return (1 - found["_distance"].to_numpy()).tolist()
+
+    return ask, 0
+
+
+def _duckdb(passages: int) -> tuple[Search, int]:
+    import duckdb
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1")
+    connection.execute(f"CREATE TABLE passages (vector FLOAT[{DIMENSIONS}])")
+    for part in parts(passages):
+        flat = pa.array(part.vectors.reshape(-1), pa.float32())
+        rows = pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, DIMENSIONS)})
+        connection.register("rows", rows)
+        connection.execute("INSERT INTO passages SELECT vector FROM rows")
+    product = f"array_inner_product(vector, ?::FLOAT[{DIMENSIONS}])"
+    query = f"SELECT {product} AS product FROM passages ORDER BY product DESC LIMIT ?"
+    return lambda vector, top_k: [row[0] for row in connection.execute(query, [vector.tolist(), top_k]).fetchall()], 0
+
+
+def _qdrant(passages: int) -> tuple[Search, int]:
+    from qdrant_client import QdrantClient, models  # pyright: ignore[reportMissingImports]
+
+    client = QdrantClient(":memory:")
+    size = models.VectorParams(size=DIMENSIONS, distance=models.Distance.DOT)
+    client.create_collection("passages", vectors_config=size)
+    for part in parts(passages):
+        ids = (part.first * PASSAGES + np.arange(len(part.vectors))).tolist()
+        client.upsert("passages", models.Batch(ids=ids, vectors=part.vectors.tolist()))
+    return lambda vector, top_k: [
+        point.score for point in client.query_points("passages", query=vector.tolist(), limit=top_k).points
+    ], 0
+
+
+LIBRARIES: Mapping[str, Callable[[int], tuple[Search, int]]] = {
+    "faiss": lambda passages: _faiss(passages, "Flat"),
+    "faiss-8bit": lambda passages: _faiss(passages, "SQ8"),
+    "usearch-8bit": lambda passages: _usearch(passages, exact=True),
+    "usearch-hnsw": lambda passages: _usearch(passages, exact=False),
+    "tantivy": _tantivy,
+    "bm25s": _bm25s,
+    "lancedb": _lancedb,
+    "duckdb": _duckdb,
+    "qdrant": _qdrant,
+}
