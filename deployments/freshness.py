@@ -3,12 +3,16 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployments.indexes import MissingIndex, require_index
 from deployments.setting_values import duration_text
 from deployments.settings import Settings
 from deployments.source_file import NamedSource, load_sources
+from flows.errors import OrchestrationError
+
+if TYPE_CHECKING:
+    from handlers.stores import SourceRecord
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,27 @@ def freshness_of(settings: Settings, sources: Iterable[NamedSource] | None = Non
             balances[source.index] = _balances(settings, source.index)
         known = balances[source.index]
         balance = known.get((source.root, source.entry.pattern or "**/*")) or known.get((source.root, "**/*")) or {}
-        found.append(_freshness(source, balance, time.time()))
+        found.append(freshness_from(source, balance))
     return found
 
 
-def _freshness(source: NamedSource, balance: Mapping[str, Any], now: float) -> Freshness:
+def freshness_by_place(
+    settings: Settings, index: str, records: "Iterable[SourceRecord]"
+) -> dict[tuple[str, str], Freshness]:
+    """The state of the named sources among those of an index, by URI and pattern; none if sources.yaml is broken."""
+    try:
+        named = [each for each in load_sources(settings).values() if each.index == index]
+        by_place = {(each.root, each.entry.pattern or "**/*"): each for each in named}
+    except OrchestrationError:
+        return {}
+    found = {(each.uri, each.pattern): each.balance for each in records}
+    return {place: freshness_from(by_place[place], found[place]) for place in by_place.keys() & found.keys()}
+
+
+def freshness_from(source: NamedSource, balance: Mapping[str, Any]) -> Freshness:
+    """The state of a source by the balance of its last ingestion."""
     good_at, promise = balance.get("good_at"), source.entry.fresh_within
-    age = None if good_at is None else max(0.0, now - good_at)
+    age = None if good_at is None else max(0.0, time.time() - good_at)
     return Freshness(
         name=source.name,
         kind=source.kind,

@@ -100,6 +100,11 @@ def find_source(sources: Mapping[str, NamedSource], name: str) -> NamedSource:
     return sources[name]
 
 
+def source_lock(settings: Settings, name: str) -> Path:
+    """The file that is locked on this machine by whoever ingests a source as it changes, or by its schedule."""
+    return settings.home.absolute() / "locks" / f"source-{name}.lock"
+
+
 def load_sources(settings: Settings, check: Check | None = None) -> dict[str, NamedSource]:
     """The sources of the settings by name; none if there is no file.
 

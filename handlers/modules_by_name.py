@@ -98,11 +98,13 @@ _LISTED = frozenset(
     records retrieval retrieval.answering retrieval.candidates retrieval.comparing retrieval.duplicates
     retrieval.evaluation retrieval.expansion retrieval.fusion retrieval.graph retrieval.highlighting
     retrieval.merging retrieval.nothing retrieval.questions retrieval.rewriting retrieval.searching
-    retrieval.understanding secrets sources sources.coverage sources.extras sources.http sources.in_hand
+    retrieval.understanding secrets sources sources.coverage sources.crawling sources.extras sources.git_repository
+    sources.http sources.in_hand
     sources.kinds sources.kinds.feed sources.kinds.files sources.kinds.git sources.kinds.mail sources.kinds.rest
     sources.kinds.rows sources.kinds.web sources.listing sources.manifests sources.members sources.opening
     sources.page_links sources.protocol sources.registering sources.registry sources.roots sources.rules
-    sources.sidecars sources.tagging sqlstates stores stores.content stores.fingerprints stores.keys stores.memory
+    sources.sidecars sources.tagging sources.visits sqlstates stores stores.content stores.fingerprints stores.keys
+    stores.memory
     stores.memory.index stores.memory.reads stores.memory.search stores.memory.sources stores.memory.tables
     stores.memory.upkeep stores.memory.writes stores.opening stores.postgres stores.postgres.index
     stores.postgres.opening stores.postgres.search stores.protocol stores.ranking stores.refusals stores.rows

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from filelock import FileLock, Timeout
 
 from deployments.catalog import Catalog, load_catalog
 from deployments.commands.common import reported, stderr
 from deployments.commands.execution import EngineOption, run_watched
 from deployments.runs import Request, load_handlers
 from deployments.settings import Settings, load_settings
-from deployments.source_file import NamedSource, find_source, load_sources
+from deployments.source_file import NamedSource, find_source, load_sources, source_lock
 from flows.errors import OrchestrationError
 from flows.running import Engine
+from flows.storage import file_locked
 
 Ingest = Callable[[NamedSource], Awaitable[None]]
 
@@ -50,21 +50,21 @@ def watch(
     catalog = load_catalog(settings)
 
     async def ingest(source: NamedSource) -> None:
-        await asyncio.to_thread(ingest_once, source, settings, catalog, engine)
+        """While its schedule or another watcher of this machine ingests it, wait, and do what is left then."""
+        text = f"{source.name}: is being ingested by another process; waiting for its end"
+        async with file_locked(
+            source_lock(settings, source.name), on_wait=lambda: stderr().print(text, style="dim", markup=False)
+        ):
+            await asyncio.to_thread(ingest_once, source, settings, catalog, engine)
 
     asyncio.run(watch_places(chosen, ingest, every_s=every))
 
 
 def ingest_once(source: NamedSource, settings: Settings, catalog: Catalog, engine: Engine) -> None:
-    """Ingest a source, unless another watcher of this machine is ingesting it already."""
-    locks = settings.home.absolute() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    """Ingest a source, and report what came of it."""
     try:
-        with FileLock(locks / f"source-{source.name}.lock", timeout=0):
-            request = Request(catalog.find("ingest"), source.parameters, index=source.index, engine=engine)
-            result = run_watched(request, settings=settings, catalog=catalog, quiet=True)
-    except Timeout:
-        stderr().print(f"{source.name}: is being ingested by another process", style="dim", markup=False)
+        request = Request(catalog.find("ingest"), source.parameters, index=source.index, engine=engine)
+        result = run_watched(request, settings=settings, catalog=catalog, quiet=True)
     except OrchestrationError as error:
         stderr().print(f"{source.name}: {error}", style="bold red", markup=False)
     else:

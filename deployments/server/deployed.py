@@ -4,15 +4,18 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import Flow
 
 from deployments.catalog import Catalog
 from deployments.runs import (
+    INGESTIONS,
     Request,
     find_run,
     load_handlers,
+    named_source,
     open_run_store,
     prepare,
     request_to_resume,
@@ -23,10 +26,11 @@ from deployments.server.form import controls_of, read_form
 from deployments.server.named_sources import offering_sources, with_named_source
 from deployments.server.services import all_services
 from deployments.settings import Settings, load_settings
+from deployments.source_file import source_lock
 from flows.engine import Prepared
 from flows.errors import OrchestrationError
 from flows.loaders import LoadedPipeline
-from flows.translator import INDEX, current_flow_run_id, translate
+from flows.translator import INDEX, Turns, current_flow_run_id, translate
 
 if TYPE_CHECKING:
     from flows.run_store import RunRecord
@@ -47,8 +51,21 @@ def make_flow(loaded: LoadedPipeline, catalog: Catalog) -> "Flow[..., Any]":
         loaded.pipeline,
         start,
         controls=controls_of(loaded.pipeline),
-        index_of=lambda given: index_of_run(loaded, given, load_settings()),
+        turns=Turns(
+            lambda given: index_of_run(loaded, given, load_settings()),
+            lambda given: _lock_of_source(loaded, given, load_settings()),
+        ),
     )
+
+
+def _lock_of_source(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> Path | None:
+    """The lock that `braid watch` holds too, while it ingests the named source that these parameters are for."""
+    if loaded.pipeline.name not in INGESTIONS:
+        return None
+    with suppress(OrchestrationError):  # which the run itself reports
+        values = with_named_source(loaded, given, settings)
+        source = named_source(values, index_of_run(loaded, given, settings), settings)
+        return source_lock(settings, source.name) if source is not None else None
 
 
 def index_of_run(loaded: LoadedPipeline, given: Mapping[str, Any], settings: Settings) -> str:

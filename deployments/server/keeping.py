@@ -8,6 +8,7 @@ from prefect import get_client
 
 from deployments.server.findings import Finding
 from deployments.server.reconciling import reconcile
+from deployments.server.stale_sources import StaleSources
 from deployments.server.zombies import stored_zombies
 from deployments.settings import Settings
 
@@ -19,6 +20,7 @@ class Keeper:
 
     def __init__(self, settings: Settings, *, say: Callable[[str], None], every_s: float = EVERY_S) -> None:
         self._settings, self._say, self._every_s = settings, say, every_s
+        self._stale = StaleSources(settings)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="braid-keeper", daemon=True)
         self._trouble = ""
@@ -42,7 +44,7 @@ class Keeper:
     def _keep(self) -> None:
         while not self._over.wait(self._every_s):
             try:
-                found = self.reconcile()
+                found = [*self.reconcile(), *self._stale.look()]
             except Exception as error:  # the server is away, the disk is full: the next round finds what is left
                 trouble = f"the upkeep of runs failed: {type(error).__name__}: {str(error).splitlines()[0:1]}"
                 if trouble != self._trouble:

@@ -28,7 +28,8 @@ NOTICES: dict[str, tuple[str, ...]] = {
     "used its budget": (BUDGET_USED,),
 }
 """The events of each automation; those of states have the names of the states."""
-_WEBHOOK = "webhook"
+WEBHOOK = "webhook"
+"""The type of the blocks that get JSON."""
 _TEXT = (
     "{{{{ flow_run.name }}}} {what}: {{{{ event.payload.reason or flow_run.state.message or '' }}}}\n"
     "{{{{ flow_run|ui_url }}}}"
@@ -84,7 +85,7 @@ def _automation(what: str, events: Sequence[str], tag: str, block: BlockDocument
     )
     kind = block.block_type.slug if block.block_type is not None else ""
     action: Any
-    if kind == _WEBHOOK:
+    if kind == WEBHOOK:
         action = CallWebhook(block_document_id=block.id, payload=_PAYLOAD.format(what=what))
     else:
         action = SendNotification(

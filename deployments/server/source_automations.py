@@ -1,17 +1,29 @@
 """An automation per named source: it fires when the source is not fresh as promised, or its ingestion went wrong."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.events.actions import DoNothing, SendNotification
+from prefect.client.schemas.objects import BlockDocument
+from prefect.events.actions import CallWebhook, DoNothing, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
 
 from deployments.runs import FAILED, FINISHED, SET_ASIDE, resource_of
+from deployments.server.notices import WEBHOOK
 from deployments.source_file import NamedSource
 from flows.errors import OrchestrationError
 
+_TOLD = {
+    "event": "event.event",
+    "seen": "event.payload.seen",
+    "processed": "event.payload.processed",
+    "set_aside": "event.payload.set_aside",
+    "run_id": "event.payload.run_id",
+}
+"""By name, what is told of an ingestion, as Prefect's templates say it."""
 _STALE = "is not fresh as promised"
 _WRONG = "was not ingested well"
 
@@ -52,16 +64,16 @@ async def install_source_automations(
 
 async def _automations(client: PrefectClient, source: NamedSource, prefix: str) -> list[AutomationCore]:
     entry = source.entry
-    actions = await _actions(client, source)
+    block = await _read_block(client, source)
     found: list[AutomationCore] = []
     match = {"prefect.resource.id": resource_of(source.name)}
     if entry.fresh_within is not None:
         # It waits for the next good ingestion after each; what was never ingested is shown by `braid sources`.
-        name = f"{prefix}{source.name} {_STALE}"
-        found.append(_automation(name, source, actions, match, _trigger({FINISHED}, entry.fresh_within)))
+        name, when = f"{prefix}{source.name} {_STALE}", _trigger({FINISHED}, entry.fresh_within)
+        found.append(_automation(name, source, _action(source, block, _STALE, {}), match, when))
     if entry.notify is not None or entry.max_set_aside_share is not None:
-        name = f"{prefix}{source.name} {_WRONG}"
-        found.append(_automation(name, source, actions, match, _trigger({FAILED, SET_ASIDE})))
+        name, when = f"{prefix}{source.name} {_WRONG}", _trigger({FAILED, SET_ASIDE})
+        found.append(_automation(name, source, _action(source, block, _WRONG, _TOLD), match, when))
     return found
 
 
@@ -77,7 +89,7 @@ def _trigger(expected: set[str], within_s: float | None = None) -> dict[str, Any
 
 
 def _automation(
-    name: str, source: NamedSource, actions: list[Any], match: dict[str, str], when: dict[str, Any]
+    name: str, source: NamedSource, action: Any, match: dict[str, str], when: dict[str, Any]
 ) -> AutomationCore:
     fields = {"match": match, "for_each": {"prefect.resource.id"}, "threshold": 1, **when}
     trigger: Any = EventTrigger.model_validate(fields)
@@ -86,27 +98,34 @@ def _automation(
         description=f"Made by `braid deploy` from sources.yaml, for the index {source.index!r}.",
         enabled=True,
         trigger=trigger,
-        actions=actions,
+        actions=[action],
     )
 
 
-async def _actions(client: PrefectClient, source: NamedSource) -> list[Any]:
-    """A notification by the block that the source names, as `custom-webhook/alerts`; without one, none."""
+async def _read_block(client: PrefectClient, source: NamedSource) -> BlockDocument | None:
     if source.entry.notify is None:
-        return [DoNothing()]
+        return None
     kind, _, name = source.entry.notify.partition("/")
     try:
-        block = await client.read_block_document_by_name(name, kind)
-    except Exception as error:
+        return await client.read_block_document_by_name(name, kind)
+    except ObjectNotFound as error:
         raise OrchestrationError(
             f"the source {source.name!r} names the notification block {source.entry.notify!r}, which the Prefect "
             "server does not have; create it there (Blocks), as TYPE/NAME, for example slack-webhook/alerts"
         ) from error
-    body = (
-        "Source {{ event.resource.name }}: {{ event.event }}. Seen {{ event.payload.seen }}, processed "
-        "{{ event.payload.processed }}, set aside {{ event.payload.set_aside }}. Run {{ event.payload.run_id }}."
-    )
-    return [SendNotification(block_document_id=block.id, subject=f"Braid: source {source.name}", body=body)]
+
+
+def _action(source: NamedSource, block: BlockDocument | None, what: str, told: Mapping[str, str]) -> Any:
+    """How the block that a source names is told; `told` are values of the event, which a broken promise lacks."""
+    if block is None:
+        return DoNothing()
+    if block.block_type is not None and block.block_type.slug == WEBHOOK:
+        fixed = json.dumps({"source": source.name, "index": source.index, "what": what})[:-1]
+        values = "".join(f', "{name}": {{{{ {value}|tojson }}}}' for name, value in told.items())
+        return CallWebhook(block_document_id=block.id, payload=f"{fixed}{values}}}")
+    values = "".join(f" {name.capitalize()}: {{{{ {value} }}}}." for name, value in told.items())
+    body = f"Source {source.name} of the index {source.index} {what}.{values}"
+    return SendNotification(block_document_id=block.id, subject=f"Braid: source {source.name} {what}", body=body)
 
 
 def _comparable(automation: AutomationCore | Automation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from deployments.freshness import freshness_of
 from deployments.service.metrics import CONTENT_TYPE
 from deployments.service.rest import ServiceDepends
 from deployments.service.state import caller_of
@@ -27,4 +28,5 @@ async def ready(service: ServiceDepends, response: Response) -> dict[str, str]:
 async def metrics(request: Request, service: ServiceDepends) -> Response:
     """Numbers in Prometheus' form."""
     caller_of(request).require_everything("metrics")
-    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+    fresh = await service.searching.run(freshness_of, service.settings)
+    return Response(service.metrics.text(fresh), media_type=CONTENT_TYPE)

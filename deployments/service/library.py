@@ -1,12 +1,13 @@
 """All indexes of the settings, kept loaded; callers reach them only through a `View` of the permitted documents."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from deployments.catalog import Catalog, load_catalog
+from deployments.freshness import freshness_by_place
 from deployments.indexes import index_names
 from deployments.runs import Searches, checked_question, require_chat
 from deployments.screen import errors_json, explanation, found_json
@@ -233,7 +234,9 @@ class View:
         """
         self.caller.require_everything("sources")
         with self._documents(index) as found:
-            return [asdict(each) for each in found.table.sources()]
+            records = found.table.sources()
+        fresh = freshness_by_place(self.library.settings, index, records)
+        return [{**asdict(each), "freshness": fresh.get((each.uri, each.pattern))} for each in records]
 
     def original(self, index: str, document: str) -> Original:
         """The file that the document was made from, as it was ingested; the caller closes it.
@@ -243,7 +246,9 @@ class View:
             UnknownName: there is no such document for the caller.
         """
         with self._documents(index) as documents, self.library.warm.services(index) as services:
-            return open_original(documents.described(document), services["storage"])
+            described, roots = documents.described(document), [each.uri for each in documents.table.sources()]
+            with closing(services["sources"].anew()) as sources:
+                return open_original(described, sources, roots)
 
     @contextmanager
     def _opened(self, index: str) -> Generator[Services]:

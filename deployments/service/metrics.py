@@ -1,9 +1,12 @@
 """Metrics in Prometheus' form; of several worker processes together, if PROMETHEUS_MULTIPROC_DIR is set."""
 
 import os
+from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from deployments.freshness import Freshness
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -11,7 +14,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Metrics:
-    """How many calls there were, how they ended, and how long they took. No name of an index, document or caller."""
+    """How many calls there were, how they ended, and how long they took, without the names of documents and callers."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,10 +45,30 @@ class Metrics:
     def refused(self, pool: str) -> None:
         self._refused.labels(pool).inc()
 
-    def text(self) -> bytes:
-        """All metrics as Prometheus reads them."""
+    def text(self, sources: Iterable[Freshness] = ()) -> bytes:
+        """All metrics as Prometheus reads them, with the age of each named source."""
+        ages = _ages(sources)
         if MULTIPROCESS not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self._registry) + ages
         together = CollectorRegistry()
         MultiProcessCollector(together)
-        return generate_latest(together)
+        return generate_latest(together) + ages
+
+
+def _ages(sources: Iterable[Freshness]) -> bytes:
+    """How fresh sources are, as of now; one that was never ingested well has no age and may be stale."""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str) -> Gauge:
+        return Gauge(f"braid_source_{name}", text, ("source", "index"), registry=registry)
+
+    age = gauge("age_seconds", "Seconds since the last good ingestion.")
+    good_at = gauge("last_success_timestamp_seconds", "When the last good ingestion ended.")
+    promise = gauge("fresh_within_seconds", "How old the last good ingestion may be.")
+    stale = gauge("stale", "Whether that promise is broken.")
+    for each in sources:
+        for one, value in ((age, each.age_s), (good_at, each.good_at), (promise, each.fresh_within_s)):
+            if value is not None:
+                one.labels(each.name, each.index).set(value)
+        stale.labels(each.name, each.index).set(each.is_stale)
+    return generate_latest(registry)

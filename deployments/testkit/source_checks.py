@@ -11,7 +11,9 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from deployments.settings import Settings
 from deployments.testkit.places import Fault, Place
 from flows.author import RunResult
 from flows.storage import Storage
-from handlers.sources import SourceOptions, Sources, Tools
+from handlers.sources import Listed, Source, SourceOptions, Sources, Tools
 from handlers.stores import IndexStore, open_index
 
 NAMES = (
@@ -81,6 +83,15 @@ class SourceKit:
             return run_pipeline(request, settings=self._settings, catalog=self._catalog, services=services)
         finally:
             services.close()
+            sources.close()
+
+    @contextmanager
+    def opened(self) -> Iterator[Source]:
+        """The place as a source of its own."""
+        sources = Sources(self.tools, [SourceOptions(self.kind, self.place.url, self.place.options)])
+        try:
+            yield sources.at(self.place.url)
+        finally:
             sources.close()
 
     def balance(self, result: RunResult) -> Mapping[str, Any]:
@@ -228,6 +239,21 @@ def _die_after(fetches: int) -> None:
     Storage.read = dying(Storage.read)
 
 
+def answers_several_threads_at_once(kit: SourceKit) -> None:
+    """Each thread gets the document that it asked for, from a source that has listed and from one that has not."""
+    for number in range(5):
+        kit.write(f"{number}.md", text(f"thread {number}"))
+    with kit.opened() as listing, kit.opened() as other:
+        pages = listing.pages(lambda name: True)
+        uris = [each.uri for page in pages for each in page if isinstance(each, Listed)]
+        right = {uri: listing.fetch(uri).data for uri in uris}
+        assert len({*right.values()}) >= 5
+        for source in (listing, other):
+            with ThreadPoolExecutor(8) as threads:
+                found = [*threads.map(lambda uri, source=source: (uri, source.fetch(uri).data), uris * 4)]
+            assert all(right[uri] == data for uri, data in found)
+
+
 def lets_two_runs_work_at_once(kit: SourceKit) -> None:
     for number in range(8):
         kit.write(f"{number}.md", text(f"twice {number}"))
@@ -282,6 +308,7 @@ CHECKS: dict[str, Callable[[SourceKit], None]] = {
         says_that_a_token_has_expired,
         deletes_nothing_after_half_a_listing,
         survives_a_kill,
+        answers_several_threads_at_once,
         lets_two_runs_work_at_once,
         equals_an_index_made_anew,
     )

@@ -4,6 +4,7 @@ from flows.storage.durable import sync_folder, write_durably
 from flows.storage.globs import EVERYTHING, glob_filter
 from flows.storage.identity import canonical_uri, path_below
 from flows.storage.locations import PassedOver, StorageOptions, StoredObject
+from flows.storage.locks import file_locked
 from flows.storage.private import open_to_others, private_file, private_folder
 from flows.storage.storage import Storage
 
@@ -14,6 +15,7 @@ __all__ = [
     "StorageOptions",
     "StoredObject",
     "canonical_uri",
+    "file_locked",
     "glob_filter",
     "open_to_others",
     "path_below",

@@ -6,7 +6,7 @@ from flows.translator.flows import arun_as_flow, current_flow_run_id, run_as_flo
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, field_control, flow_description, form_schema
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import LEASE_S, PREFIX, PrefectSeats
-from flows.translator.turns import OVERLAP_TAG, WAITING, Overlap
+from flows.translator.turns import OVERLAP_TAG, WAITING, Overlap, Turns
 
 __all__ = [
     "BUDGET_USED",
@@ -20,6 +20,7 @@ __all__ = [
     "Overlap",
     "PipelineFlow",
     "PrefectSeats",
+    "Turns",
     "arun_as_flow",
     "current_flow_run_id",
     "field_control",

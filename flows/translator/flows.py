@@ -34,7 +34,7 @@ from flows.translator.labels import TOLD, label_flow_run
 from flows.translator.pipeline_flow import PipelineFlow
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
-from flows.translator.turns import IndexOf, turn
+from flows.translator.turns import Turns, turn
 
 logger = logging.getLogger(__name__)
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], Prepared]
@@ -47,11 +47,11 @@ def translate(
     *,
     controls: Iterable[Control] = (INDEX, MAX_CONCURRENCY),
     outputs: Iterable[OutputField] = (),
-    index_of: IndexOf | None = None,
+    turns: Turns | None = None,
 ) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
-    `outputs` are those of its plan; they become part of the description. With `index_of`, its runs wait for their turn
+    `outputs` are those of its plan; they become part of the description. With `turns`, its runs wait for their turn
     on their index, if their deployment says so (see `flows.translator.turns`).
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
@@ -61,7 +61,7 @@ def translate(
     """
 
     async def run(**parameters: Any) -> State[Any]:
-        async with turn(pipeline.name, parameters, index_of) as refused:
+        async with turn(pipeline.name, parameters, turns) as refused:
             return refused or await carry_out(parameters)
 
     async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.states import Cancelled, Scheduled
 
+from flows.storage import file_locked
 from flows.translator.seats import PrefectSeats
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,15 @@ _LATE_S = 60.0
 """A run that waits and is later than this has no worker, and others need not wait for it."""
 _SEEN = 200
 
-IndexOf = Callable[[Mapping[str, Any]], str]
-"""The index that a run with these parameters works on."""
+
+@dataclass(frozen=True)
+class Turns:
+    """With whom the runs of a pipeline take turns, by their parameters."""
+
+    index_of: Callable[[Mapping[str, Any]], str]
+    """The index that a run works on."""
+    lock_of: Callable[[Mapping[str, Any]], Path | None] = lambda parameters: None
+    """A file that those lock who do the same work on this machine without a server, such as `braid watch`."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +77,41 @@ class Overlap:
 
 
 @asynccontextmanager
-async def turn(
-    pipeline: str, parameters: Mapping[str, Any], index_of: IndexOf | None
-) -> AsyncGenerator[State[Any] | None]:
+async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None) -> AsyncGenerator[State[Any] | None]:
     """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
 
     Raises:
         Pause: the run waits, and its process should end.
         TransientError: the server does not answer.
     """
+    if turns is None:
+        yield None
+        return
+    async with _turn_on_server(pipeline, parameters, turns) as refused:
+        if refused is not None:
+            yield refused
+            return
+        if (path := turns.lock_of(parameters)) is None:
+            yield None
+            return
+        async with file_locked(path, on_wait=lambda: logger.info("waits for another process that ingests the same")):
+            yield None
+
+
+@asynccontextmanager
+async def _turn_on_server(
+    pipeline: str, parameters: Mapping[str, Any], turns: Turns
+) -> AsyncGenerator[State[Any] | None]:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context is not None else None
     overlap = Overlap.of(flow_run.tags) if flow_run is not None else None
-    if flow_run is None or overlap is None or index_of is None:
+    if flow_run is None or overlap is None:
         yield None
         return
-    index = index_of(parameters)
+    index = turns.index_of(parameters)
     name = f"run:{pipeline}:{index}"
     async with get_client() as client, PrefectSeats({name: overlap.max_runs}) as seats:
-        before = await _waiting(client, flow_run, index, index_of) if overlap.then == "enqueue" else []
+        before = await _waiting(client, flow_run, index, turns) if overlap.then == "enqueue" else []
         before = [each for each in before if _is_before(each, flow_run)]
         if before:
             await _wait(client, flow_run, index, len(before))
@@ -98,10 +123,10 @@ async def turn(
                 yield None if is_ours else Cancelled(message=f"Another run works on the index {index!r}")
         finally:
             if is_ours:  # and free again by now
-                await _wake_next(client, flow_run, index, index_of)
+                await _wake_next(client, flow_run, index, turns)
 
 
-async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, index_of: IndexOf) -> list[FlowRun]:
+async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, turns: Turns) -> list[FlowRun]:
     """The other runs of the deployment that wait for a turn on the index, those that were due first in front."""
     if flow_run.deployment_id is None:
         return []
@@ -111,7 +136,7 @@ async def _waiting(client: PrefectClient, flow_run: FlowRun, index: str, index_o
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=_SEEN,
     )
-    return [each for each in found if each.id != flow_run.id and index_of(each.parameters) == index]
+    return [each for each in found if each.id != flow_run.id and turns.index_of(each.parameters) == index]
 
 
 def _is_before(other: FlowRun, flow_run: FlowRun) -> bool:
@@ -137,10 +162,10 @@ async def _wait(client: PrefectClient, flow_run: FlowRun, index: str, before: in
     raise Pause(state=state)
 
 
-async def _wake_next(client: PrefectClient, flow_run: FlowRun, index: str, index_of: IndexOf) -> None:
+async def _wake_next(client: PrefectClient, flow_run: FlowRun, index: str, turns: Turns) -> None:
     """Let the worker start the run that was due first; without this, it looks by itself some time later."""
     try:
-        for each in (await _waiting(client, flow_run, index, index_of))[:1]:
+        for each in (await _waiting(client, flow_run, index, turns))[:1]:
             message = each.state.message if each.state is not None else None
             await client.set_flow_run_state(each.id, Scheduled(name=WAITING, scheduled_time=_now(), message=message))
     except Exception as error:  # whatever its client raises when the server is away

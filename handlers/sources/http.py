@@ -14,7 +14,7 @@ from handlers.sources.protocol import Tools
 
 AGENT = "Braid/1 (+https://github.com/braid-pipelines)"
 MOST_BYTES = 50_000_000
-_REDIRECTS = 5
+_REDIRECTS, _NOT_MODIFIED = 5, 304
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Answer:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
-    def validator(self) -> str | None:
-        """The change token that the server gives, if any."""
-        return self.headers.get("etag") or self.headers.get("last-modified")
+    def validators(self) -> tuple[str, str]:
+        """ETag and Last-Modified, each empty if the server gives none."""
+        return self.headers.get("etag", ""), self.headers.get("last-modified", "")
 
 
 class Http:
@@ -55,22 +55,35 @@ class Http:
             StorageUnusable: the host is not allowed, or refuses access (401, 403).
             StorageError: any other refusal, or more than `most_bytes`.
         """
+        answer = self.get_if_changed(url, None, most_bytes=most_bytes)
+        assert answer is not None
+        return answer
+
+    def get_if_changed(
+        self, url: str, validators: tuple[str, str] | None, *, most_bytes: int | None = None
+    ) -> Answer | None:
+        """As `get`; None, without a body having been sent, if the server says that it still has these validators."""
+        names = ("If-None-Match", "If-Modified-Since")
+        conditions = {name: value for name, value in zip(names, validators or (), strict=False) if value}
         current = url
         for _ in range(_REDIRECTS + 1):
             self._wait()
-            response, content = self._send(current, most_bytes or MOST_BYTES)
+            response, content = self._send(current, most_bytes or MOST_BYTES, conditions)
+            if conditions and response.status_code == _NOT_MODIFIED:
+                return None
             if not response.has_redirect_location:
                 _check(response, current)
                 return Answer(current, content, dict(response.headers))
             current = urljoin(current, response.headers["location"])
         raise StorageError(f"{url}: redirects more than {_REDIRECTS} times")
 
-    def _send(self, url: str, most_bytes: int) -> tuple[Any, bytes]:
+    def _send(self, url: str, most_bytes: int, conditions: Mapping[str, str]) -> tuple[Any, bytes]:
         import httpx
 
         content = bytearray()
+        headers = {**self._headers, **conditions}
         try:
-            with self._client.stream("GET", url, headers=self._headers, timeout=30.0) as response:
+            with self._client.stream("GET", url, headers=headers, timeout=30.0) as response:
                 for part in response.iter_bytes():
                     content += part
                     if len(content) > most_bytes:

@@ -1,6 +1,7 @@
 """Sources whose listing brings the contents along: rows, answers of an API, entries of a feed."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,6 +39,7 @@ class InHand:
     def __init__(self, root: str, items: Callable[[], Iterator[list[Any]]]) -> None:
         self.root, self._items = root, items
         self._kept: TemporaryRows | None = None
+        self._listing = threading.Lock()  # of several threads that fetch, one lists
 
     def pages(self, wanted: Callable[[str], bool]) -> Iterator[Page]:
         kept = TemporaryRows()
@@ -62,9 +64,10 @@ class InHand:
         self._kept = kept
 
     def fetch(self, uri: str, *, max_bytes: int | None = None) -> Fetched:
-        if self._kept is None:
-            for _ in self.pages(bool):
-                pass
+        with self._listing:
+            if self._kept is None:
+                for _ in self.pages(bool):
+                    pass
         rows = self._kept.ask("SELECT item FROM items WHERE uri = ?", [sortable(uri)]) if self._kept else []
         if not rows:
             raise MissingObject(f"{uri}: is no longer there")

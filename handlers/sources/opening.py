@@ -53,6 +53,10 @@ class Sources:
                     self._open[root] = kind.open(place, {}, self.tools)
             return self._open[root]
 
+    def anew(self) -> "Sources":
+        """The same, with nothing open: what sources listed for others may be old by now."""
+        return Sources(self.tools, self._described.values())
+
     def fetch(self, uri: str, *, source: str = "", max_bytes: int | None = None) -> Fetched:
         """A document's content; `source` is the root of its source, if that is known.
 

@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from xml.etree import ElementTree
 
 from flows.errors import StorageError
 
 _MOST_MAPS = 1000
+_TRACKING = re.compile(r"utm_\w+|fbclid|gclid")
 _DOCTYPE = re.compile(rb"<!DOCTYPE|<!ENTITY", re.IGNORECASE)
 
 
@@ -82,3 +84,15 @@ def sitemap_entries(addresses: Iterable[str], get: Callable[[str], bytes]) -> It
                 waiting.append(values["loc"])
             else:
                 yield values["loc"], values.get("lastmod") or None
+
+
+def address(url: str) -> str:
+    """The one spelling of a page's address: no fragment, no port that goes without saying, no marks of campaigns."""
+    parts = urlsplit(url)
+    port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+    path = quote(unquote(parts.path or "/"), safe="/-._~!$&'()*+,;=:@")
+    path = f"{path}index.html" if path.endswith("/") else path
+    query = urlencode(
+        [each for each in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(each[0])]
+    )
+    return urlunsplit((parts.scheme.lower(), f"{(parts.hostname or '').lower()}{port}", path, query, ""))

@@ -33,7 +33,7 @@ KINDS: dict[str, frozenset[Fault]] = {
 }
 """By kind, or by place where one kind has several, how that place can fail."""
 ALWAYS = ("follows_additions_edits_and_deletions",)
-IN_CI = (*ALWAYS, "takes_names_of_every_sort", "equals_an_index_made_anew", *FAULTS)
+IN_CI = (*ALWAYS, "takes_names_of_every_sort", "answers_several_threads_at_once", "equals_an_index_made_anew", *FAULTS)
 """All others are the same code for every kind, so that only a nightly run tries them with each."""
 
 

@@ -1,13 +1,8 @@
 """Automations that tell a webhook what became of runs: each kind of end calls it once."""
 
 import asyncio
-import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,33 +12,12 @@ from pydantic import SecretStr
 
 from flows.translator import BUDGET_USED
 from tests.support.operated import Operated, wait_for
+from tests.support.webhooks import webhook
 
 pytestmark = [
     # Prefect's own event and log clients leave sockets to the garbage collector when an event loop ends.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The URL of a webhook, and what it was told."""
-    told: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{made.server_port}/", told
-        finally:
-            made.shutdown()
 
 
 def test_each_end_calls_the_webhook_once(operated: Operated) -> None:

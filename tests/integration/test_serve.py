@@ -35,6 +35,7 @@ DOCUMENTS = [Tagged(1, {"team": ["legal"]}), Tagged(2, {"team": ["sales"]}), Tag
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     make_index(Settings(home=folder), "docs", DOCUMENTS, folder / "files")
+    (folder / "sources.yaml").write_text(f"handbook: {{place: {folder}/handbook, index: docs, fresh_within: 1h}}\n")
     return folder
 
 
@@ -44,6 +45,7 @@ def served(home: Path, _openai_server: OpenAIServer) -> Iterator[Served]:
         "BRAID_OPENAI_BASE_URL": _openai_server.base_url,
         "BRAID_OPENAI_API_KEY": _openai_server.api_key,
         "BRAID_CHAT_MODEL": "scripted",
+        "BRAID_SOURCES": str(home / "sources.yaml"),
     }
     with serve(home, environment=model) as running:
         yield running
@@ -128,11 +130,13 @@ def test_it_describes_itself(served: Served) -> None:
     assert "application/problem+json" in answer["4XX"]["content"]
 
 
-def test_it_counts_its_requests(served: Served) -> None:
+def test_it_counts_its_requests_and_the_age_of_sources(served: Served) -> None:
     httpx.get(f"{served.url}/api/indexes/docs")
     text = httpx.get(f"{served.url}/metrics").text
     assert 'braid_requests_total{method="GET",route="/api/indexes/{index}",status="200"}' in text
     assert "braid_request_seconds_bucket" in text
+    assert 'braid_source_stale{index="docs",source="handbook"} 1.0' in text, "it was never ingested"
+    assert 'braid_source_fresh_within_seconds{index="docs",source="handbook"} 3600.0' in text
 
 
 def test_several_processes_answer_together(home: Path) -> None:

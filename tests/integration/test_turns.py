@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,11 +27,12 @@ class Nights:
     """A deployment whose runs wait until they are let go, and its flow runs, which this process carries out."""
 
     def __init__(self, overlap: str) -> None:
-        from flows.translator import INDEX, translate
+        from flows.translator import INDEX, Turns, translate
 
         self.begun: list[str] = []
         self.let_go = asyncio.Event()
         self.fails = False
+        self.lock: Path | None = None
         made = Registry()
 
         @handler(registry=made)
@@ -47,7 +49,8 @@ class Nights:
             self.begun.append(str(given["index"]))
             return Prepared(plan, Context({}))
 
-        self.flow = translate(self.pipeline, prepare, controls=[INDEX], index_of=lambda given: str(given["index"]))
+        turns = Turns(lambda given: str(given["index"]), lambda given: self.lock)
+        self.flow = translate(self.pipeline, prepare, controls=[INDEX], turns=turns)
 
     async def deploy(self, client: Any) -> None:
         from flows.translator import Overlap
@@ -128,5 +131,24 @@ async def test_a_run_that_finds_another_on_its_index_is_cancelled_where_that_was
             await asyncio.sleep(0.05)
         assert await nights.carry_out(client, await nights.due(client, "manuals")) == "Cancelled"
         nights.let_go.set()
+        assert await going == "Completed"
+    assert nights.begun == ["manuals"]
+
+
+async def test_a_run_waits_for_who_does_the_same_without_a_server(tmp_path: Path) -> None:
+    from prefect import get_client
+
+    from flows.storage import file_locked
+
+    nights = Nights("allow")
+    nights.let_go.set()
+    nights.lock = tmp_path / "locks" / "source-manuals.lock"
+    async with get_client() as client:
+        await nights.deploy(client)
+        async with file_locked(nights.lock):  # as `braid watch` holds it
+            going = asyncio.ensure_future(nights.carry_out(client, run := await nights.due(client, "manuals")))
+            await nights.until(client, run, "Running")
+            await asyncio.sleep(0.5)
+            assert nights.begun == []
         assert await going == "Completed"
     assert nights.begun == ["manuals"]

@@ -1,0 +1,36 @@
+"""Locks between the processes of one machine, waited for on an event loop that goes on meanwhile."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_EVERY_S = 0.5
+
+
+@asynccontextmanager
+async def file_locked(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
+    """Hold the lock of a file; `on_wait` is called once if somebody else has it. It ends with its process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        on_wait()
+        await _acquire(lock)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _acquire(lock: FileLock) -> None:
+    while True:
+        await asyncio.sleep(_EVERY_S)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        return
