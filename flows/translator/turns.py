@@ -74,8 +74,7 @@ async def turn(
     """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
 
     Raises:
-        Pause: the run waits, and its process should end.
-        TransientError: the server does not answer.
+        Pause: the run waits, and its process should end. TransientError: the server does not answer.
     """
     context = FlowRunContext.get()
     flow_run = context.flow_run if context is not None else None

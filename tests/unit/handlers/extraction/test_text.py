@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on():
         "large.txt": "has 30,001 bytes, more than the 30,000 allowed",
         "locked.docx": "password",
         "no.json": "no valid JSON, line 1",
-        "notpdf.pdf": "is no PDF",
+        "notpdf.pdf": "is not a PDF",
         "scan.pdf": "no text",
         "void.docx": "is damaged",
         "zeros.txt": "is binary",
