@@ -163,7 +163,7 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on():
         "empty.md": "is empty",
         "large.txt": "has 30,001 bytes, more than the 30,000 allowed",
         "locked.docx": "password",
-        "no.json": "no valid JSON, line 1",
+        "no.json": "not valid JSON, line 1",
         "notpdf.pdf": "is not a PDF",
         "scan.pdf": "no text",
         "void.docx": "is damaged",
