@@ -91,7 +91,7 @@ def read_budget(texts: Iterable[str]) -> dict[str, float]:
         except ValueError:
             value = 0.0
         if not unit.isidentifier() or not 0 < value < float("inf"):
-            raise InvalidSettings(f"{text!r} is no budget; write UNIT=AMOUNT, for example usd=5 or seconds=3600")
+            raise InvalidSettings(f"{text!r} is not a budget; write UNIT=AMOUNT, for example usd=5 or seconds=3600")
         if unit in found:
             raise InvalidSettings(f"the budget of {unit!r} is given twice")
         found[unit] = value

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         default=None, description="Price table: JSON, or a file (.json, .yaml); see docs/cost.md."
     )
     budget: Annotated[dict[str, PositiveFloat], NoDecode] = Field(
-        default_factory=dict, description="What a run may use, as --budget: usd=5,tokens=100000,seconds=3600."
+        default_factory=dict, description="Budget of a run, as --budget: usd=5,tokens=100000,seconds=3600."
     )
     resources: Annotated[dict[str, Resource], NoDecode] = Field(
         default_factory=dict,

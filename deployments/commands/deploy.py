@@ -50,7 +50,7 @@ def deploy(
             "--with-folders", help="Write BRAID_PIPELINES_DIRS and BRAID_HANDLER_MODULES into the deployments."
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and change nothing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Make each pipeline a deployment on the Prefect server, with its form and the schedules of schedules.yaml.

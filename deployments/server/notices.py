@@ -67,7 +67,7 @@ async def _read_block(client: PrefectClient, block: str) -> BlockDocument:
     except ObjectNotFound as error:
         raise InvalidSettings(
             f"BRAID_NOTIFY names the block {block}, which the Prefect server does not have; create it in the UI "
-            "(Blocks), or as docs/notifications.md says"
+            "(Blocks), or as in docs/notifications.md"
         ) from error
 
 

@@ -29,7 +29,7 @@ from flows.errors import OrchestrationError
 from flows.model import InvalidParameters
 
 logger = logging.getLogger(__name__)
-_DESCRIPTION = "Search, ask and read what Braid has ingested; start ingestions and other pipelines, and follow them."
+_DESCRIPTION = "Search, ask and read the ingested documents; start ingestions and other pipelines, and follow them."
 
 
 def make_app(

@@ -77,7 +77,7 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
         "Call from the server's own pages, or from a program, without Origin; names by "
         "which the server may be called are in BRAID_SERVE_HOSTS.",
     ),
-    (Forbidden, 403, "not-permitted", "Use a token that may do this; `braid tokens list` shows what each may."),
+    (Forbidden, 403, "not-permitted", "Use a token with this right; `braid tokens list` shows the rights of each."),
     (NotHere, 404, "no-such-address", "The addresses are listed at /docs."),
     (
         UnknownName,
@@ -91,10 +91,10 @@ KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (InvalidParameters, 422, "invalid-parameters", "Correct the named parameter; /docs has all of them."),
     (InvalidIndexName, 422, "invalid-name", "Use the name of an index; GET /api/indexes lists them."),
     (InvalidTag, 422, "invalid-tag", "Write filters as a mapping from a tag's name to its values."),
-    (TooMany, 429, "too-many-calls", "Wait for as many seconds as Retry-After says; BRAID_SERVE_RATE is the limit."),
+    (TooMany, 429, "too-many-calls", "Wait for the seconds of Retry-After; BRAID_SERVE_RATE is the limit."),
     (Unavailable, 503, "unavailable", "Start the missing service, or set its address, then ask again."),
     (InvalidSettings, 503, "not-configured", "Correct the named setting of the server, then ask again."),
-    (Busy, 503, "busy", "Wait for as many seconds as Retry-After says, then ask again."),
+    (Busy, 503, "busy", "Wait for the seconds of Retry-After, then ask again."),
     (TooSlow, 504, "too-slow", "Ask again, or ask for fewer passages; BRAID_SERVE_TIMEOUT_S is the limit."),
     (TransientError, 503, "try-again", "Ask again in a little while."),
     (FatalError, 502, "failed", "The detail names the reason; `braid doctor` on the server finds more."),

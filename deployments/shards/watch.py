@@ -1,8 +1,8 @@
 """Watch the flow runs of all shards until they have ended; a shard whose worker died is started again.
 
 The coordinator keeps no state of its own. The track lists the shards, the server lists their runs (each shard has an
-idempotency key), and the run store knows whether their processes live. So the coordinator can be
-killed and started at any time.
+idempotency key), and the run store knows whether their processes live. So the coordinator can be killed and started
+at any time.
 """
 
 import asyncio

@@ -43,9 +43,9 @@ def _why_not_a_handler(function: Any) -> str:
     if isinstance(function, (staticmethod, classmethod)) or inspect.ismethod(function) or _is_in_class(function):
         return f"the method {name!r} cannot be a handler; {_AS_FUNCTION}"
     if not callable(function) or not hasattr(function, "__name__"):
-        return f"{name} ({type(function).__name__}) is no function and cannot be a handler; {_AS_FUNCTION}"
+        return f"{name} ({type(function).__name__}) is not a function and cannot be a handler; {_AS_FUNCTION}"
     if not hasattr(function, "__dict__"):
-        return f"{name} ({type(function).__name__}) is no function of Python and cannot be a handler; {_AS_FUNCTION}"
+        return f"{name} ({type(function).__name__}) is not a Python function and cannot be a handler; {_AS_FUNCTION}"
     if function.__name__ == "<lambda>":
         return "a lambda cannot be a handler: it has no name by which a step could call it; write it with def"
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

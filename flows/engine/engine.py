@@ -37,10 +37,9 @@ async def run_plan(
     """Run a plan on its context, which is changed; the result has one outcome for every step, branch and item declared.
 
     Finished calls of earlier runs are taken over from the journal, and calls that succeed are kept in it. `seats`
-    counts the calls at
-    once that resources share with other processes; without it, they are counted in this one, for all its runs. A failed
-    run is a result, not an exception. When the caller is cancelled, what runs is stopped, its outcomes are recorded,
-    and the cancellation goes on.
+    counts the calls at once that resources share with other processes; without it, they are counted in this one, for
+    all its runs. A failed run is a result, not an exception. When the caller is cancelled, what runs is stopped, its
+    outcomes are recorded, and the cancellation goes on.
     """
     plan, context, journal = prepared.plan, prepared.context, prepared.journal
     state = RunState(

@@ -2,8 +2,7 @@
 
 A turn is fixed when a call comes, and one order holds in all queues. Tenants take turns, however many calls each has
 waiting; a call with priority goes ahead of a limited number of turns, so every call gets its turn. Calls of one
-tenant go in the
-order in which they came. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
+tenant go in the order in which they came. Source: Goyal, Vin & Cheng, Start-time fair queueing, SIGCOMM 1996.
 
 A call asks for everything it uses at once and gets all of it or waits, so no two calls can wait for each other. A slot
 in a rate is taken when it is granted and stays taken until the minute after the call's start has passed. Hence `n`

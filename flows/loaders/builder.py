@@ -147,7 +147,7 @@ def _with_handler_names(steps: Any) -> Any:
     name = handler_name(steps)
     if name is None:
         raise InvalidHandler(
-            f"{_function_name(steps)} is no handler and cannot be a step; put @handler above its definition"
+            f"{_function_name(steps)} is not a handler and cannot be a step; put @handler above its definition"
         )
     return name
 

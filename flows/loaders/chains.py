@@ -144,7 +144,7 @@ class _ChainTranslator:
         keys = self._key_reader(node, kind, "a step of a chain")
         written = keys.node_at("type")
         if written is None:
-            self.translation.error(node.position, "missing-key", "a step needs 'type': what it does")
+            self.translation.error(node.position, "missing-key", "a step needs 'type', the kind of step")
             return unreadable(node)
         if not isinstance(written.scalar, str):
             keys.report("type", "a text")
@@ -197,7 +197,7 @@ class _ChainTranslator:
         else:
             group = keys
             for key in keys.mapping("params"):
-                message = f"{str(key)!r} is no key of the params of a parallel_group"
+                message = f"{str(key)!r} is not a key of the params of a parallel_group"
                 at = params or node
                 self.translation.error(at.key_position(key), "unknown-key", message + suggest(str(key), GROUP))
         if not inside and not outside:

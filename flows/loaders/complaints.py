@@ -126,16 +126,16 @@ def _missing_type(located: LocatedValue) -> Complaint:
     for key in step.entries:
         close = get_close_matches(str(key), known, n=1)
         if close:
-            message = f"{key!r} is no key of a step; did you mean {close[0]!r}?"
+            message = f"{key!r} is not a key of a step; did you mean {close[0]!r}?"
             return Complaint("unknown-key", message, step.key_position(key), _renaming(step, key, close[0]))
-    message = f"cannot tell what this step does; it needs one of {', '.join(known)}"
+    message = f"the kind of this step is unknown; it needs one of {', '.join(known)}"
     return Complaint("bad-step", message, step.position)
 
 
 def _unknown_key(located: LocatedValue) -> Complaint:
     model, key = located.owner, located.key
     if model is None:
-        return Complaint("unknown-key", f"{key!r} is no key here", located.position)
+        return Complaint("unknown-key", f"{key!r} is not a key here", located.position)
     known, owner = keys_of(model), owner_text(model)
     if key == "minimum_threshold":
         message = "'minimum_threshold' stands alone; beside other keys write `success_when: {min: n}`"
@@ -147,11 +147,11 @@ def _unknown_key(located: LocatedValue) -> Complaint:
         return Complaint("twice", f"{other} the same as {key!r} here; keep one of them", located.position)
     close = get_close_matches(key, [name for name in known if not _has_name(located.node, name)], n=1)
     if close:
-        message = f"{key!r} is no key of {owner}; did you mean {close[0]!r}?"
+        message = f"{key!r} is not a key of {owner}; did you mean {close[0]!r}?"
         return Complaint("unknown-key", message, located.position, _renaming(located.node, key, close[0]))
     others = [other for other in STEP_KINDS.values() if key in keys_of(other)] if issubclass(model, StepFields) else []
     hint = f"; it belongs to {' or '.join(map(owner_text, others))}" if others else suggest(key, known, most=20)
-    return Complaint("unknown-key", f"{key!r} is no key of {owner}{hint}", located.position)
+    return Complaint("unknown-key", f"{key!r} is not a key of {owner}{hint}", located.position)
 
 
 def _has_name(node: YamlNode, name: str) -> bool:

@@ -70,7 +70,7 @@ class KeyReader:
             hint = (
                 f"; did you mean {written(close[0])!r}?" if close else f"; known are: {', '.join(map(written, known))}"
             )
-            translation.error(node.key_position(key), "unknown-key", f"{str(key)!r} is no key of {owner}{hint}")
+            translation.error(node.key_position(key), "unknown-key", f"{str(key)!r} is not a key of {owner}{hint}")
             if close:
                 self.found[close[0]] = (key, (node.entries or {})[key])
 

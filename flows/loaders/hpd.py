@@ -80,7 +80,7 @@ def _native_step(node: YamlNode, translation: Translation) -> YamlNode:
         return _parallel_step(node, translation)
     if kind == "SequentialStep":
         return _sequential_step(node, translation)
-    message = "cannot tell what this step is; it needs HandlerName (one handler) or HandlerNames (several at once)"
+    message = "the kind of this step is unknown; it needs HandlerName (one handler) or HandlerNames (several at once)"
     translation.error(node.position, "bad-step", message)
     return unreadable(node)
 

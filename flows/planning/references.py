@@ -84,7 +84,7 @@ class ReferenceScope:
         parts: list[str | int] = [name if name else int(index) for name, index in _PART.findall(rest)]
         if "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts) != rest:
             raise UnknownReference(
-                f"{text!r} is no reference; write names and positions, such as '@run.step.items[0].id'"
+                f"{text!r} is not a reference; write names and positions, such as '@run.step.items[0].id'"
             )
         return self._target(text, root, parts)
 

@@ -46,7 +46,7 @@ def _card(cause: Cause, names: StepNames) -> Iterator[str]:
     yield f"> {item}{escaped(shortened(cause.example, MAX_MESSAGE))}"
     yield ""
     if cause.hint:
-        yield f"- **What to do**: {escaped(cause.hint)}"
+        yield f"- **Advice**: {escaped(cause.hint)}"
     if not aside:
         again = "yes, it may pass by itself" if cause.retryable else "no, not before the cause is gone"
         yield f"- **Try again?** {again}"

@@ -190,7 +190,7 @@ class LiveProgress:
                 )
                 for path, call in working[:MAX_ROWS]
             ]
-            yield from markdown_table(("step", "for >", "usually >", "says it has done >"), rows)
+            yield from markdown_table(("step", "for >", "usually >", "reports as done >"), rows)
             yield ""
         for what, count in waiting.items():
             if what:

@@ -83,7 +83,10 @@ def _errors(result: RunResult, names: StepNames) -> Iterator[str]:
     if len(report.causes) > MAX_CAUSES:
         yield f"- and {len(report.causes) - MAX_CAUSES} more causes"
     if result.status == "failed" and not result.stopped:
-        yield f"- When that is fixed: **Retry** in this UI, or `braid resume {result.run_id}`; what succeeded is kept"
+        yield (
+            "- When that is fixed: **Retry** in this UI, or `braid resume "
+            f"{result.run_id}`; steps that succeeded are kept"
+        )
     yield ""
 
 

@@ -85,7 +85,7 @@ class Location:
 def parse_url(url: str) -> Location:
     """Parse a path or URL; a trailing slash means that it names a folder."""
     if not url or "\0" in url:
-        raise StorageError(f"{url!r} is no path or URL")
+        raise StorageError(f"{url!r} is not a path or URL")
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
     if not found:
         return Location("file", _absolute(os.path.expanduser(url)), url.endswith("/"))

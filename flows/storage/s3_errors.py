@@ -116,7 +116,7 @@ def _explain_code(where: str, code: str, error: Exception) -> StorageError | Tra
             return StorageUnusable(f"{where}: the clock of this machine is wrong; set it")
         case "AccessDenied" | "AllAccessDisabled" | "403":
             # Not StorageUnusable: a policy may deny access to single keys.
-            return StorageError(f"{where}: access denied ({code}); check {_KEYS} and what that key may do here")
+            return StorageError(f"{where}: access denied ({code}); check {_KEYS} and the rights of that key")
         case "InvalidBucketName":
             return StorageUnusable(f"{where}: not a valid bucket name; check the URL")
         case "InvalidObjectState":

@@ -58,7 +58,7 @@ def _outcomes(trace: RunTrace, instances: dict[StepPath, NodeInstance]) -> Itera
         if sorted(outcome.path for outcome in trace.result.outcomes) != sorted(reported):
             yield "the result does not list the outcomes that were reported"
     elif trace.stopped != "cancel":
-        yield "the run was cancelled, but nobody cancelled it"
+        yield "the run was cancelled, but no caller cancelled it"
 
 
 def _check_order(trace: RunTrace) -> Iterator[str]:

@@ -25,10 +25,8 @@ def run(
     """The result of one run; a failed run is a result, not an exception.
 
     There is no sleeping: a minute between two attempts takes no time. `fields` and `given` are parameters, and fields
-    that
-    steps read; `services` are the objects that handlers get by `call.services["name"]`. With `seed`, the run goes as
-    under that
-    schedule of `explore`; without, every call is answered at once.
+    that steps read; `services` are the objects that handlers get by `call.services["name"]`. With `seed`, the run
+    goes as under that schedule of `explore`; without, every call is answered at once.
 
     Raises:
         InvalidParameters: a parameter is missing or of the wrong type.

@@ -81,8 +81,7 @@ async def turn(pipeline: str, parameters: Mapping[str, Any], turns: Turns | None
     """Have the turn of the flow run that this code runs in; yields the state in which it ends if it is refused.
 
     Raises:
-        Pause: the run waits, and its process should end.
-        TransientError: the server does not answer.
+        Pause: the run waits, and its process should end. TransientError: the server does not answer.
     """
     if turns is None:
         yield None

@@ -43,9 +43,9 @@ class Package:
         self.kind = kind
         check_password(data)
         if data.startswith(OLE_MAGIC):
-            raise Unreadable(f"is in a format of before 2007, whatever its name says; save it as {kind}")
+            raise Unreadable(f"is in a format of before 2007, despite its name; save it as {kind}")
         if not data.startswith(b"PK"):
-            raise Unreadable(f"is no {kind} file, whatever its name says")
+            raise Unreadable(f"is not a {kind} file, despite its name")
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
             members = self._archive.infolist()
@@ -186,7 +186,7 @@ def unreadable_xml(name: str, error: etree.XMLSyntaxError) -> Unreadable:
         return Unreadable(
             f"has entities in entities that unpack to any size, as bombs do: {name} needs too much memory"
         )
-    return Unreadable(f"is damaged: {name} is no valid XML ({said})")
+    return Unreadable(f"is damaged: {name} is not valid XML ({said})")
 
 
 def local_name(node: etree._Element) -> str:

@@ -21,7 +21,7 @@ def open_pdf(data: bytes) -> Iterator[Any]:
     from pypdfium2 import raw
 
     if b"%PDF-" not in data[:1024]:
-        raise Unreadable("is no PDF file, whatever its name says")
+        raise Unreadable("is not a PDF file, despite its name")
     with _LOCK:
         try:
             pdf = pypdfium2.PdfDocument(data)

@@ -136,7 +136,7 @@ def _opened(data: bytes) -> Any:
     try:
         picture = Image.open(io.BytesIO(data))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable("is no picture that can be read, whatever its name says") from error
+        raise Unreadable("is not a readable picture, despite its name") from error
     if picture.width * picture.height > _MOST_PIXELS:
         raise Unreadable(f"has {picture.width:,} × {picture.height:,} pixels, more than can be read")
     return picture

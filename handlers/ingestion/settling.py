@@ -1,6 +1,6 @@
 """Settling an ingestion that has ended, in any way: the outcome of every file is written into the index. The
-documents of a batch that failed or was not begun have no outcome yet. They are set aside
-with the reason, and the next ingestion processes them again.
+documents of a batch that failed or was not begun have no outcome yet. They are set aside with the reason, and the
+next ingestion processes them again.
 """
 
 import json

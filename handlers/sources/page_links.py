@@ -72,10 +72,10 @@ def sitemap_entries(addresses: Iterable[str], get: Callable[[str], bytes]) -> It
             content = gzip.decompress(content)
         try:
             if _DOCTYPE.search(content[:4096]):
-                raise StorageError(f"{url}: is no sitemap, since it declares entities")
+                raise StorageError(f"{url}: is not a sitemap, since it declares entities")
             tree = ElementTree.fromstring(content)
         except ElementTree.ParseError as error:
-            raise StorageError(f"{url}: is no sitemap: {error}") from error
+            raise StorageError(f"{url}: is not a sitemap: {error}") from error
         for entry in tree:
             values = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in entry}
             if not values.get("loc"):

@@ -113,7 +113,7 @@ def test_a_download_that_ends_too_soon_is_no_content(proxy: Proxy, storage: Stor
         (Fault(404, "NoSuchBucket"), MissingBucket, "no such bucket"),
         (Fault(404, body=b"<html>not found</html>"), (MissingBucket, MissingObject), "no such (bucket|object)"),
         (Fault(503, body=b"<html>try later</html>"), TransientError, r"busy \(503\)"),
-        (Fault(403, body=b""), StorageError, "check BRAID_S3_KEY and BRAID_S3_SECRET and what that key may do here"),
+        (Fault(403, body=b""), StorageError, "check BRAID_S3_KEY and BRAID_S3_SECRET and the rights of that key"),
     ],
 )
 def test_what_is_set_wrongly_is_said_with_place_and_cure(

@@ -24,7 +24,7 @@ def read_csv(text: str, *, delimiter: str | None = None) -> Extracted:
     try:
         found = list(islice(rows, _MAX_ROWS + 1))
     except csv.Error as error:
-        raise Unreadable(f"is no valid CSV, line {rows.line_num}: {error}") from error
+        raise Unreadable(f"is not valid CSV, line {rows.line_num}: {error}") from error
     if len(found) > _MAX_ROWS:
         raise Unreadable(f"has more than {_MAX_ROWS:,} rows; split it")
     assembly = Assembly()

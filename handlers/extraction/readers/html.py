@@ -87,7 +87,7 @@ def parse_page(text: str) -> etree._Element | None:
     except (etree.ParserError, AssertionError):
         root = None
     except etree.XMLSyntaxError as error:
-        raise Unreadable(f"is no HTML that can be read ({error.msg})") from error
+        raise Unreadable(f"is not readable HTML ({error.msg})") from error
     if any("depth" in entry.message for entry in parser.error_log):
         raise Unreadable("is nested too deeply to be read")  # the rest of it would be missing
     return root

@@ -22,7 +22,7 @@ def read_json(text: str) -> Extracted:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and (lines := _as_lines(text)) is not None:
             return lines
-        raise Unreadable(f"is no valid JSON, line {error.lineno} column {error.colno}: {error.msg}") from error
+        raise Unreadable(f"is not valid JSON, line {error.lineno} column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise Unreadable("is JSON that is nested too deeply") from error
     stripped = text.strip()
@@ -42,7 +42,7 @@ def read_json_lines(text: str) -> Extracted:
             if line.strip():
                 _parse(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise Unreadable(f"is no valid JSON lines, line {number}: {error}") from error
+            raise Unreadable(f"is not valid JSON lines, line {number}: {error}") from error
     written = _STRING.sub(_unescaped, text.strip())
     return Extracted(written, _whole(written))
 

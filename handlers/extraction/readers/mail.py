@@ -31,7 +31,7 @@ def read_mail(file: RawFile) -> Extracted:
     data = decode(file.data).text.encode() if b"\0" in file.data[:200] else file.data
     message = _parse(data)
     if not message.keys():
-        raise Unreadable("is no mail: it does not start with headers")
+        raise Unreadable("is not a mail: it does not start with headers")
     assembly = Assembly()
     attachments = _write_message(message, assembly, file, level=1)
     return Extracted(
@@ -43,7 +43,7 @@ def read_mailbox(file: RawFile) -> Extracted:
     """All messages of an mbox file, one after the other."""
     starts = [found.start() for found in _FROM_LINE.finditer(file.data) if _begins(file.data, found.start())]
     if not starts:
-        raise Unreadable("is no mailbox: it has no line that starts with 'From '")
+        raise Unreadable("is not a mailbox: it has no line that starts with 'From '")
     assembly = Assembly()
     attachments: list[Attachment] = []
     for start, end in zip(starts, [*starts[1:], len(file.data)], strict=True):

@@ -21,9 +21,9 @@ def read_notebook(text: str) -> Extracted:
     try:
         notebook = json.loads(text, parse_int=str, parse_float=str)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise Unreadable(f"is no valid notebook: {error}") from error
+        raise Unreadable(f"is not a valid notebook: {error}") from error
     if not isinstance(notebook, dict):
-        raise Unreadable("is no notebook: it has no cells")
+        raise Unreadable("is not a notebook: it has no cells")
     cells = _list(notebook.get("cells")) or [
         cell for sheet in _list(notebook.get("worksheets")) for cell in _list(_mapping(sheet).get("cells"))
     ]

@@ -26,7 +26,7 @@ def open_ole(data: bytes, kind: str) -> Iterator[olefile.OleFileIO]:
     import olefile
 
     if not data.startswith(olefile.MAGIC):
-        raise Unreadable(f"is no {kind} file, whatever its name says")
+        raise Unreadable(f"is not a {kind} file, despite its name")
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as container:
             yield container

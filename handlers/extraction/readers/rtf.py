@@ -71,7 +71,7 @@ class _Paragraph:
 def read_rtf(file: RawFile) -> Extracted:
     """The body; footnotes and comments after the paragraph they belong to, headers and footers once at the end."""
     if not file.data.lstrip().startswith(b"{\\rtf"):
-        raise Unreadable("is no RTF file, whatever its name says")
+        raise Unreadable("is not an RTF file, despite its name")
     reader = _Reader(file)
     reader.read()
     return reader.extracted()

@@ -43,7 +43,7 @@ class Feed:
         answer = self._http.get(self._url)
         parsed: Any = feedparser.parse(answer.content, response_headers={"content-type": answer.mime_type})
         if not parsed.get("version"):
-            raise StorageError(f"{self.root}: is no feed ({parsed.get('bozo_exception') or 'no RSS or Atom'})")
+            raise StorageError(f"{self.root}: is not a feed ({parsed.get('bozo_exception') or 'no RSS or Atom'})")
         for entry in parsed.entries:
             yield self._item(entry)
 

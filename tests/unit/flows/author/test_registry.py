@@ -229,15 +229,15 @@ class _Steps:
         (_Steps().method, "the method '_Steps.method' cannot be a handler"),
         (_Steps.of_the_class, "the method '_Steps.of_the_class' cannot be a handler"),
         (_Steps.__dict__["of_the_class"], "the method '_Steps.of_the_class' cannot be a handler"),
-        (_Steps(), "(_Steps) is no function and cannot be a handler; write it as a function at module level"),
+        (_Steps(), "(_Steps) is not a function and cannot be a handler; write it as a function at module level"),
         (
             lambda text: text,
             "a lambda cannot be a handler: it has no name by which a step could call it; write it with def",
         ),
         (functools.partial(_takes_stars, 1), "a partial of '_takes_stars' cannot be a handler; write a function with"),
         ("word_counts", "to name the handler, write @handler(name='word_counts')"),
-        (3, "3 (int) is no function and cannot be a handler"),
-        (len, "len (builtin_function_or_method) is no function of Python and cannot be a handler"),
+        (3, "3 (int) is not a function and cannot be a handler"),
+        (len, "len (builtin_function_or_method) is not a Python function and cannot be a handler"),
     ],
 )
 def test_what_cannot_be_a_handler_is_refused_when_it_is_declared(function: Any, message: str) -> None:

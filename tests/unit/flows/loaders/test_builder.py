@@ -167,9 +167,9 @@ def test_options_are_data_and_their_functions_stay():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: pipeline("p", no_handler), "no_handler is no handler and cannot be a step; put @handler above"),
-        (lambda: parallel(count, [no_handler]), "no_handler is no handler and cannot be a step; put @handler above"),
-        (lambda: PipelineBuilder("p").add(no_handler), "no_handler is no handler"),
+        (lambda: pipeline("p", no_handler), "no_handler is not a handler and cannot be a step; put @handler above"),
+        (lambda: parallel(count, [no_handler]), "no_handler is not a handler and cannot be a step; put @handler above"),
+        (lambda: PipelineBuilder("p").add(no_handler), "no_handler is not a handler"),
         (lambda: PipelineBuilder("p").parallel(count, lambda group: None), "added no steps to its builder; if it is a"),
         (lambda: pipeline("p", steps=["a"]), "give them after the name: pipeline(name, *steps)"),
     ],
@@ -183,8 +183,8 @@ def test_problems_of_a_group_name_its_branch():
     with pytest.raises(InvalidPipeline) as refused:
         parallel(count, ["a", {"handler": "x", "optons": {}}], polcy="fail_fast")
     assert str(refused.value).splitlines() == [
-        "parallel(…): 'polcy' is no key of a parallel step; did you mean 'policy'? [unknown-key]",
-        "parallel(…), branch 1.1: 'optons' is no key of a handler step; did you mean 'options'? [unknown-key]",
+        "parallel(…): 'polcy' is not a key of a parallel step; did you mean 'policy'? [unknown-key]",
+        "parallel(…), branch 1.1: 'optons' is not a key of a handler step; did you mean 'options'? [unknown-key]",
     ]
 
 
@@ -205,8 +205,8 @@ def test_every_mistake_is_reported_with_the_place_of_its_step():
         builder.build()
     assert str(caught.value).split("\n") == [
         "pipeline 'p', step 0: 'handler' is empty; give it a name [empty-name]",
-        "pipeline 'p', step 1: 'max_worker' is no key of a parallel step; did you mean 'max_workers'? [unknown-key]",
-        "pipeline 'p', step 1.1.1: 'optoins' is no key of a handler step; did you mean 'options'? [unknown-key]",
+        "pipeline 'p', step 1: 'max_worker' is not a key of a parallel step; did you mean 'max_workers'? [unknown-key]",
+        "pipeline 'p', step 1.1.1: 'optoins' is not a key of a handler step; did you mean 'options'? [unknown-key]",
         "pipeline 'p', step 2: 'timeout_s' must be more than 0, not -1 [bad-value]",
         "pipeline 'p', step 2: the id 'x' is taken by step 1; ids are unique [duplicate-id]",
         "pipeline 'p', step 3: Parallel group empty has no steps [empty-group]",

@@ -48,9 +48,9 @@ def problems(text: str, source: str = "f.yaml") -> list[str]:
 
 def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
     assert problems(SEVEN_MISTAKES) == [
-        "f.yaml:5:5: 'optoins' is no key of a handler step; did you mean 'options'? [unknown-key]",
+        "f.yaml:5:5: 'optoins' is not a key of a handler step; did you mean 'options'? [unknown-key]",
         "f.yaml:8:17: Parallel group voice_generation has no steps [empty-group]",
-        "f.yaml:9:5: 'paralel' is no key of a step; did you mean 'parallel'? [unknown-key]",
+        "f.yaml:9:5: 'paralel' is not a key of a step; did you mean 'parallel'? [unknown-key]",
         "f.yaml:14:22: 'timeout_s' must be a number, not 'soon' [bad-value]",
         "f.yaml:17:9: the id 'twin' is taken by the step on line 15; ids are unique [duplicate-id]",
         "f.yaml:19:27: 'max_attempts' must be at least 1, not 0 [bad-value]",
@@ -65,7 +65,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ("7", "1:10: a step must be the name of a handler, a list of steps, or a mapping, not 7 [bad-value]"),
         (
             "{id: x}",
-            "1:10: cannot tell what this step does; it needs one of handler, parallel, branches, for_each, "
+            "1:10: the kind of this step is unknown; it needs one of handler, parallel, branches, for_each, "
             "merge_results, switch, cases, pipeline, steps [bad-step]",
         ),
         (
@@ -74,7 +74,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ),
         (
             "{handler: a, max_workers: 2}",
-            "1:23: 'max_workers' is no key of a handler step; it belongs to a parallel "
+            "1:23: 'max_workers' is not a key of a handler step; it belongs to a parallel "
             "step or a for_each step [unknown-key]",
         ),
         (
@@ -91,7 +91,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ),
         (
             "{parallel: [a], policy: {success_when: {mim: 2}}}",
-            "1:50: 'mim' is no key of success_when; did you mean 'min'? [unknown-key]",
+            "1:50: 'mim' is not a key of success_when; did you mean 'min'? [unknown-key]",
         ),
         (
             "{parallel: [a], policy: {success_when: some}}",
@@ -104,7 +104,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ),
         (
             "{parallel: [a], policy: {minimum_treshold: 2}}",
-            "1:35: 'minimum_treshold' is no key of a policy; did you mean 'minimum_threshold'? [unknown-key]",
+            "1:35: 'minimum_treshold' is not a key of a policy; did you mean 'minimum_threshold'? [unknown-key]",
         ),
         (
             "{parallel: [a], policy: {minimum_threshold: 2, on_branch_failure: cancel}}",
@@ -119,7 +119,7 @@ def test_seven_mistakes_are_seven_problems_at_their_lines_after_one_reading():
         ("{for_each: d, steps: [[]]}", "1:32: this list has no steps [no-steps]"),
         (
             "{for_each: {ovr: d, steps: [a]}}",
-            "1:22: 'ovr' is no key of a for_each step; did you mean 'over'? [unknown-key]",
+            "1:22: 'ovr' is not a key of a for_each step; did you mean 'over'? [unknown-key]",
         ),
         (
             "{for_each: d, steps: [a], collect: [1]}",
@@ -163,8 +163,8 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
         (
             "name: p\nstpes:\n  - {handler: a, idd: x}",
             [
-                "2:1: 'stpes' is no key of a pipeline; did you mean 'steps'? [unknown-key]",
-                "3:18: 'idd' is no key of a handler step; did you mean 'id'? [unknown-key]",
+                "2:1: 'stpes' is not a key of a pipeline; did you mean 'steps'? [unknown-key]",
+                "3:18: 'idd' is not a key of a handler step; did you mean 'id'? [unknown-key]",
             ],
         ),
         (
@@ -195,7 +195,7 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
             "name: p\nsteps: [{? [a] : b}]",
             [
                 "2:12: a key is a text, not a list or a mapping [bad-key]",
-                "2:9: cannot tell what this step does; it needs one of handler, parallel, "
+                "2:9: the kind of this step is unknown; it needs one of handler, parallel, "
                 "branches, for_each, merge_results, switch, cases, pipeline, steps "
                 "[bad-step]",
             ],
@@ -203,7 +203,7 @@ def test_one_mistake_is_one_problem_in_plain_words(step, expected):
         (
             "name: p\nsteps: [a]\nparameters: {q: {typ: txt}}",
             [
-                "3:18: 'typ' is no key of a parameter; did you mean 'type'? [unknown-key]",
+                "3:18: 'typ' is not a key of a parameter; did you mean 'type'? [unknown-key]",
                 "3:23: 'type' must be 'text', 'integer', 'number', 'boolean', 'list' or 'mapping', not 'txt' [bad-value]",
             ],
         ),

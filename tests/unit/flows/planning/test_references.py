@@ -100,7 +100,7 @@ async def test_the_item_of_the_innermost_loop(registry: Registry) -> None:
         ("@run.bounds", "'@run.bounds': 'bounds' writes high, low; name one of them"),
         (
             "@run.peek..id",
-            "'@run.peek..id' is no reference; write names and positions, such as '@run.step.items[0].id'",
+            "'@run.peek..id' is not a reference; write names and positions, such as '@run.step.items[0].id'",
         ),
         ("@paylod.since", "'@paylod.since' refers to nothing; did you mean '@payload.since'?"),
     ],

@@ -237,8 +237,8 @@ def test_pptx():
     [
         ({"x.txt": "x"}, "is damaged or no DOCX file: its main part is missing"),
         ({"_rels/.rels": relations(officeDocument="w/d.xml")}, "its main part is missing"),
-        ({"_rels/.rels": "<a", "w/d.xml": "x"}, r"_rels/\.rels is no valid XML"),
-        ({"_rels/.rels": relations(officeDocument="w/d.xml"), "w/d.xml": "<a>"}, r"w/d\.xml is no valid XML"),
+        ({"_rels/.rels": "<a", "w/d.xml": "x"}, r"_rels/\.rels is not valid XML"),
+        ({"_rels/.rels": relations(officeDocument="w/d.xml"), "w/d.xml": "<a>"}, r"w/d\.xml is not valid XML"),
     ],
 )
 def test_the_reason_names_what_is_wrong(parts: dict[str, str], reason: str):

@@ -120,7 +120,7 @@ def test_pictures_without_words_and_broken_ones_have_a_reason(engine: Any):
     for name, data, reason in (
         ("blank.png", stored(blank, "png"), "shows no words that can be recognised"),
         ("broken.png", stored(picture(), "png")[:2000], "cannot be shown"),
-        ("no.png", b"not a picture", "is no picture"),
+        ("no.png", b"not a picture", "is not a readable picture"),
     ):
         document, failures, _ = read(name, data, recognition=Recognition(engine))
         assert document is None
