@@ -105,7 +105,7 @@ def _hidden(connection: Connection) -> list[Flaw]:
     ]
 
 
-def _in_documents(connection: Connection) -> Select[Any]:
+def _in_documents(connection: Connection) -> Select[Any, Any, Any]:
     return (
         select(passages_.c.id, passages_.c.key, documents_.c.id.label("document"))
         .join(chunks_, held_by())
