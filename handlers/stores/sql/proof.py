@@ -2,6 +2,7 @@
 finds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, select, update
 
@@ -104,7 +105,7 @@ def _hidden(connection: Connection) -> list[Flaw]:
     ]
 
 
-def _in_documents(connection: Connection) -> Select[tuple[str, int, str]]:
+def _in_documents(connection: Connection) -> Select[Any, Any, Any]:
     return (
         select(passages_.c.id, passages_.c.key, documents_.c.id.label("document"))
         .join(chunks_, held_by())
