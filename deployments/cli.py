@@ -38,14 +38,14 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("evaluate", "evaluate", "Look"),
     "doctor": ("doctor", "doctor", "Look"),
     "replay": ("replay", "replay", "Look"),
-    "index": ("index", "app", "Look"),
+    "index": ("index_group", "app", "Look"),
     "documents": ("documents", "app", "Look"),
     "sources": ("sources", "app", "Look"),
     "runs": ("runs", "app", "Look"),
 }
 """Module of `deployments.commands`, name in it, and panel of the help."""
 _HELP = {
-    "index": "List, copy, compare and delete indexes.",
+    "index": "List, copy, compare and delete indexes, and switch between their versions.",
     "tokens": "Make, list and revoke tokens for serve.",
 }
 

@@ -22,17 +22,25 @@ class InvalidIndexName(InvalidSettings):
 
 
 def index_name(name: str) -> str:
-    """`name`, if it can be the name of an index: it becomes part of a path, so it must not lead anywhere else.
+    """The name of an index without the version that `NAME@VERSION` names: it becomes part of a path.
 
     Raises:
         InvalidIndexName: it is empty, too long, or has other characters than letters, digits, `-`, `_` and single dots.
     """
-    if len(name) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(name) is None:
-        raise InvalidIndexName(
-            f"{name!r} cannot be the name of an index; use up to {_MOST_CHARACTERS} letters, digits, '-', '_' and "
-            "single dots, starting with a letter or digit, for example 'manuals-2026'"
-        )
-    return name
+    index, at, version = name.partition("@")
+    for part in (index, version) if at else (index,):
+        if len(part) > _MOST_CHARACTERS or _INDEX_NAME.fullmatch(part) is None:
+            raise InvalidIndexName(
+                f"{part!r} cannot be the name of {'an index' if part == index else 'a version'}; use up to "
+                f"{_MOST_CHARACTERS} letters, digits, '-', '_' and single dots, starting with a letter or digit, for "
+                "example 'manuals-2026'"
+            )
+    return index
+
+
+def index_version(name: str) -> str | None:
+    """The version that `NAME@VERSION` names."""
+    return name.partition("@")[2] or None
 
 
 def with_index_placeholder(template: str | None) -> str | None:

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(
         default=None, description="Folder or s3:// prefix for images and other files; default: HOME/artifacts."
     )
+    judged: Path | None = Field(
+        default=None,
+        description="Folder of judged questions: INDEX/queries.* and INDEX/qrels.*, as for `braid evaluate`. No "
+        "version of that index comes into use that answers them worse; default: HOME/judged.",
+    )
     max_workers: int | None = Field(
         default=None,
         ge=1,
@@ -277,6 +282,10 @@ class Settings(BaseSettings):
     def uploads_root(self) -> str:
         """The folder or prefix below which every index has its uploaded files."""
         return (self.uploads_url or str(self.home.absolute() / "uploads")).rstrip("/")
+
+    @property
+    def judged_folder(self) -> Path:
+        return self.judged or self.home.absolute() / "judged"
 
     @property
     def tokens_file(self) -> Path:

@@ -8,9 +8,9 @@ import typer
 
 from deployments.commands.common import FAILED, IndexOption, JsonOption, emit, reported, stderr, stdout
 from deployments.indexes import require_index
-from deployments.runs import load_handlers, make_services
+from deployments.runs import for_a_question, load_handlers, make_services
 from deployments.screen import plain_table
-from deployments.setting_values import InvalidSettings
+from deployments.setting_values import InvalidSettings, index_name
 from deployments.settings import load_settings
 from flows.author import Call
 from flows.errors import OrchestrationError
@@ -58,10 +58,10 @@ def evaluate(
     settings = load_settings()
     require_index(settings, index)
     load_handlers(settings)
-    from handlers.records import Hit
     from handlers.retrieval import (
         DEFAULT,
         InvalidJudgements,
+        judged_name_of,
         measure,
         read_judgements,
         read_queries,
@@ -78,13 +78,10 @@ def evaluate(
         )
     named = {document for gains in judged.values() for document in gains}
 
-    def judged_name(hit: Hit) -> str:
-        stem = hit.name.rpartition(".")[0]
-        return next((name for name in (hit.name, hit.document_id, stem) if name in named), hit.name)
-
+    judged_name = judged_name_of(judged)
     services = make_services(settings, index)
     try:
-        call = Call(identity=Identity(index=index, services=services))
+        call = Call(identity=Identity(index=index_name(index), services=for_a_question(services, index)))
         rows: dict[str, dict[str, Any]] = {}
         seen: set[str] = set()
         unrelated_below: float | None = None

@@ -7,7 +7,7 @@ import typer
 
 from deployments.catalog import Catalog
 from deployments.commands.common import CODE_OF_STATUS, emit, stderr, stdout
-from deployments.runs import Request, run_pipeline
+from deployments.runs import BuiltVersion, Request, run_pipeline
 from deployments.screen import balance_table, result_json, result_tables, show_progress
 from deployments.server.services import all_services
 from deployments.settings import Settings
@@ -30,6 +30,8 @@ def execute(request: Request, *, settings: Settings, catalog: Catalog, json_outp
         stdout().print(result_tables(result))
         if "balance" not in result.outputs and (balance := result.context.data.get("balance")):
             stdout().print(balance_table([balance]))
+        if built := result.context.data.get("index_version"):
+            stdout().print(f"Index {request.index}: {BuiltVersion(**built)}.", highlight=False)
     raise typer.Exit(CODE_OF_STATUS[result.status])
 
 

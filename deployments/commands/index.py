@@ -46,7 +46,7 @@ def list_indexes(json_output: JsonOption = False) -> None:
     unusable: dict[str, str] = {}
     for name in names:
         try:
-            with _opened(settings.index_location(name)) as store:
+            with opened_index(settings.index_location(name)) as store:
                 found.append({"index": name, **store.statistics(), "bytes": store.size_bytes()})
         except OrchestrationError as error:
             unusable[name] = str(error)
@@ -110,7 +110,7 @@ def copy(
         raise InvalidSettings(f"{original!r} and {target!r} are the same index")
     from handlers.stores import copy_index
 
-    with _opened(from_url) as origin, _opened(to_url) as copied_to:
+    with opened_index(from_url) as origin, opened_index(to_url) as copied_to:
         if copied_to.document_states(limit=1) and not add:
             raise InvalidSettings(f"{_without_password(target)} has documents already; delete it first, or give --add")
         with _bar(sum(origin.statistics()[status] for status in ("processed", "failed"))) as progress:
@@ -170,7 +170,7 @@ def delete(
     """
     settings = load_settings()
     require_index(settings, name)
-    with _opened(settings.index_location(name)) as store:
+    with opened_index(settings.index_location(name)) as store:
         documents = store.statistics()["documents"]
     if not yes:
         if json_output:
@@ -201,7 +201,7 @@ def fingerprint(
 
       braid index fingerprint manuals
     """
-    with _opened(locate_index(load_settings(), name, must_exist=True)) as store:
+    with opened_index(locate_index(load_settings(), name, must_exist=True)) as store:
         found = store.fingerprint()
     if json_output:
         emit({"index": _without_password(name), "fingerprint": found})
@@ -210,7 +210,7 @@ def fingerprint(
 
 
 @contextmanager
-def _opened(url: str) -> "Generator[IndexStore]":
+def opened_index(url: str) -> "Generator[IndexStore]":
     from handlers.stores import open_index  # numpy and SQLAlchemy take a while to import
 
     store = open_index(url)

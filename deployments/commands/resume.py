@@ -24,6 +24,7 @@ from deployments.screen import result_json, result_tables
 from deployments.setting_values import read_budget
 from deployments.settings import load_settings
 from flows.model import InvalidParameters
+from flows.reports import counted
 
 
 @reported
@@ -96,5 +97,5 @@ def resume(
     else:
         stdout().print(result_tables(result))
         reused = sum(1 for outcome in result.outcomes if outcome.reused)
-        stdout().print(f"{reused} finished steps were taken over from run {earlier.run_id}.", style="dim")
+        stdout().print(f"{counted(reused, 'finished step')} taken over from run {earlier.run_id}.", style="dim")
     raise typer.Exit(CODE_OF_STATUS[result.status])

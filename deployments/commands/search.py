@@ -80,10 +80,9 @@ def search(
         show_hits(stdout(), question, answer)
         if explain:
             show_explanation(stdout(), answer["explanation"], hits)
+        found = f"{len(hits)} passage{'' if len(hits) == 1 else 's'}"
         seconds = time.perf_counter() - began
-        stderr().print(
-            f"{len(hits)} passages in {seconds:.2f} s ({answer['seconds'] * 1000:.0f} ms searching)", style="dim"
-        )
+        stderr().print(f"{found} in {seconds:.2f} s ({answer['seconds'] * 1000:.0f} ms searching)", style="dim")
         for part in failures:
             stderr().print(part)
     raise typer.Exit(CODE_OF_STATUS[answer["status"]])

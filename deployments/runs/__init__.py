@@ -1,6 +1,8 @@
 """One run in this process: its request, parameters, wiring and plan; running, recording and resuming it."""
 
+from deployments.runs.finishing import BuiltVersion
 from deployments.runs.inputs import with_inputs
+from deployments.runs.judging import Comparison, compare_versions
 from deployments.runs.notices import FAILED, FINISHED, INGESTIONS, SET_ASIDE, STALE, resource_of
 from deployments.runs.opening import open_run_store
 from deployments.runs.preparing import plan_request, prepare, refuse_missing_index
@@ -9,6 +11,7 @@ from deployments.runs.request import Request, TaskRunner
 from deployments.runs.resuming import find_run, request_to_resume
 from deployments.runs.run import arun_pipeline, run_pipeline
 from deployments.runs.searching import Searches, checked_question, require_chat
+from deployments.runs.versions import for_a_question
 from deployments.runs.wiring import load_handlers, make_secrets, make_services
 
 __all__ = [
@@ -17,12 +20,16 @@ __all__ = [
     "INGESTIONS",
     "SET_ASIDE",
     "STALE",
+    "BuiltVersion",
+    "Comparison",
     "Request",
     "Searches",
     "TaskRunner",
     "arun_pipeline",
     "checked_question",
+    "compare_versions",
     "find_run",
+    "for_a_question",
     "load_handlers",
     "make_secrets",
     "make_services",

@@ -11,7 +11,9 @@ from deployments.runs.inputs import bound_values, with_inputs
 from deployments.runs.notices import freshness_facts, ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
+from deployments.runs.versions import for_a_question, for_an_ingestion
 from deployments.runs.wiring import load_handlers, make_services
+from deployments.setting_values import index_name
 from deployments.settings import Settings
 from flows.author import Registry
 from flows.engine import Prepared, new_run_id
@@ -64,13 +66,17 @@ def prepare(
     check_fields(plan, request.fields)
     if _INDEX_STORE not in chosen.given and _only_searches(plan):
         require_index(settings, request.index)
+    if _INDEX_STORE in chosen and _only_searches(plan):
+        chosen = for_a_question(chosen, request.index)
+    elif _INDEX_STORE in chosen and _writes(plan):
+        chosen = for_an_ingestion(chosen, request.index, embeds=_writes(plan, "index.vectors"))
     effects = _effect_fingerprints(plan, values)
-    values = bound_values(plan, values, chosen, request.index)
-    identity = Identity(request.pipeline.name, run_id or new_run_id(), request.index, chosen, effects)
+    values = bound_values(plan, values, chosen, index_name(request.index))
+    identity = Identity(request.pipeline.name, run_id or new_run_id(), index_name(request.index), chosen, effects)
     return Prepared(
         plan,
         Context(values, identity=identity),
-        at_end=settling(plan),
+        at_end=settling(plan, settings, request.index),
         rates=_rates(plan, settings),
         summary=ingestion_summary,
         more_pages=balance_page,
@@ -152,6 +158,11 @@ def _only_searches(plan: Plan) -> bool:
     specs = [leaf.spec for leaf in plan.leaves]
     makes = any(spec.effects is None or any(each.startswith("index.") for each in spec.effects) for spec in specs)
     return not makes and any(_INDEX_STORE in spec.needs for spec in specs)
+
+
+def _writes(plan: Plan, effect: str = "index.documents") -> bool:
+    """Whether a step is known to have this effect on the index."""
+    return any(effect in (leaf.spec.effects or ()) for leaf in plan.leaves)
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+from deployments.runs.finishing import BuiltVersion, finish_version
+from deployments.settings import Settings
 from flows.author import Outcome, RunResult
 from flows.model import StepPath
 from flows.planning import Loop, Node, Plan, node_children
@@ -13,14 +15,21 @@ _NAMED = 100
 """Objects that the page names, of each rule that `strict` would make an error."""
 
 
-def settling(plan: Plan) -> Callable[[RunResult], None]:
-    """Settles a run of the plan at its end, if that is an ingestion, and leaves `balance` in its context."""
+def settling(plan: Plan, settings: Settings, index: str) -> Callable[[RunResult], None]:
+    """Settles a run of the plan at its end, if that is an ingestion, and leaves `balance` in its context.
+
+    `index_version` says how far the version of the index is that the run has built, if it has built one.
+    """
 
     def settle_run(result: RunResult) -> None:
         try:
             _settle(plan, result)
         except Exception:  # the run has ended as it has ended
             logger.exception("%s: its balance could not be recorded", result.run_id)
+        try:
+            _finish(result, settings, index)
+        except Exception:
+            logger.exception("%s: the version of the index that it has built was not switched to", result.run_id)
 
     return settle_run
 
@@ -46,6 +55,8 @@ def ingestion_summary(result: RunResult) -> str:
     from handlers.ingestion import Balance
 
     text = Balance.from_json(values).summary()
+    if built := result.context.data.get("index_version"):
+        text += f"; {BuiltVersion(**built)}"
     try:
         passages = result.context.services["index_store"].statistics().get("chunks")
     except Exception:  # the run has ended as it has ended
@@ -71,6 +82,16 @@ def _settle(plan: Plan, result: RunResult) -> None:
     balance = settle(dict(fields), ended, services["index_store"], services["storage"])
     if balance is not None:
         fields["balance"] = balance.to_json()
+
+
+def _finish(result: RunResult, settings: Settings, index: str) -> None:
+    fields = result.context.data
+    if "changes" not in fields or "index_store" not in result.context.services:
+        return
+    built = finish_version(settings, result.context.services, index)
+    if built is not None:
+        fields["index_version"] = built.to_json()
+        logger.info("index %s: %s", index, built)
 
 
 def _not_done(plan: Plan, result: RunResult, over: str, count: int) -> dict[int, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deployments.runs.known_runs import KnownRuns
 from deployments.runs.memory import share_arenas
+from deployments.runs.versions import Embedders
 from deployments.settings import Settings
 from deployments.source_file import load_sources
 from flows.author import REGISTRY, Prices, load_entry_points, load_modules
@@ -80,6 +81,9 @@ def make_services(settings: Settings, index: str) -> Services:
                 str(settings.model_dir) if settings.model_dir else None,
                 settings.openai_base_url,
                 api_key,
+            ),
+            "embedders": partial(
+                Embedders, str(settings.model_dir) if settings.model_dir else None, settings.openai_base_url, api_key
             ),
             "reranker": partial(_make_reranker, str(settings.model_dir) if settings.model_dir else None),
             "chat": partial(_make_chat, settings.chat_model, settings.openai_base_url, api_key),

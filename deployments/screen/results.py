@@ -38,7 +38,7 @@ def result_json(result: RunResult, *, index: str) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in result.failures],
         "errors": error_json(error_report(result.outcomes)),
         "costs": cost_json(cost_report(result.outcomes, late=result.late_cost)),
-        **({"balance": result.context.data["balance"]} if "balance" in result.context.data else {}),
+        **{name: result.context.data[name] for name in ("balance", "index_version") if name in result.context.data},
     }
 
 
@@ -120,7 +120,7 @@ def cost_table(report: CostReport) -> list[RenderableType]:
     rows = [*report.groups, *report.steps]
     if not rows and not report.budget:
         return []
-    table = plain_table("cost of", "calls", "cost", "of that in vain", right=("calls",))
+    table = plain_table("cost of", "calls", "cost", "of that in failed steps", right=("calls",))
     for row in rows:
         table.add_row(
             Text(row.id, "" if row.kind == "step" else "dim"),

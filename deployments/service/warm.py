@@ -23,7 +23,7 @@ MOST_OPEN = 16
 _LOOKED_S = 5.0
 """For so long an index in a database is taken to be there still; the file of one is looked at every time."""
 _SQLITE = "sqlite:///"
-_SHARED = ("embedder", "reranker", "chat", "storage", "prices")
+_SHARED = ("embedder", "embedders", "reranker", "chat", "storage", "prices")
 
 
 @dataclass

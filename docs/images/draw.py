@@ -14,6 +14,8 @@ _STYLE = f"""
 text {{ font-family: {_FONT}; font-size: 13px; fill: #1d2733; text-anchor: middle }}
 .title {{ font-size: 18px; font-weight: 700; text-anchor: start }}
 .name {{ font-weight: 600 }}
+.right {{ text-anchor: end }}
+.bar {{ fill: #3d74c4 }}
 .note {{ font-size: 11px; fill: #52606d }}
 .arrow {{ stroke: #52606d; stroke-width: 1.8; fill: none; marker-end: url(#head) }}
 .dashed {{ stroke-dasharray: 5 4 }}
@@ -27,7 +29,7 @@ text {{ font-family: {_FONT}; font-size: 13px; fill: #1d2733; text-anchor: middl
   text {{ fill: #e6e9ee }} .note {{ fill: #a9b3bf }} .page {{ fill: #1b1f27 }} .plain {{ fill: #232833 }}
   .arrow {{ stroke: #a9b3bf }} .head {{ fill: #a9b3bf }}
   .blue {{ fill: #1d2a3d }} .green {{ fill: #1c3226 }} .sand {{ fill: #38301f }} .red {{ fill: #3c2325 }}
-  .grey {{ fill: #2a2f39 }}
+  .grey {{ fill: #2a2f39 }} .bar {{ fill: #6fa8f5 }}
 }}
 """
 
@@ -50,6 +52,12 @@ class Picture:
         self.words(x + width / 2, top, name, "name")
         for number, line in enumerate(lines, 1):
             self.words(x + width / 2, top + 15 * number, line, "note")
+
+    def band(self, x: float, y: float, width: float, height: float, kind: str, radius: float = 7) -> None:
+        """A box without words."""
+        self._parts.append(
+            f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
+        )
 
     def frame(self, x: float, y: float, width: float, height: float, title: str, note: str, kind: str) -> None:
         """A large box with its title in the corner."""
@@ -84,7 +92,50 @@ class Picture:
 
 def pictures() -> dict[str, str]:
     """The text of every picture, by file name."""
-    return {"rooms.svg": rooms(), "document.svg": document(), "call.svg": call(), "merge.svg": merge()}
+    return {
+        "hybrid-rag.svg": hybrid_rag(),
+        "rooms.svg": rooms(),
+        "document.svg": document(),
+        "call.svg": call(),
+        "merge.svg": merge(),
+    }
+
+
+_HYBRID_RAG = (
+    ("list_sources", 0.0, 0.65),
+    ("extract_text", 0.65, 2.42),
+    ("partition_text", 3.08, 0.43),
+    ("generate_dense_embeddings", 3.52, 14.01),
+    ("generate_sparse_embeddings", 3.52, 1.12),
+    ("extract_entities", 3.52, 0.41),
+    ("generate_summary", 3.52, 1.24),
+    ("store_documents", 17.57, 0.04),
+    ("store_dense_vectors", 17.57, 0.04),
+    ("store_sparse_vectors", 17.57, 1.31),
+    ("store_graph", 17.60, 0.04),
+    ("publish_documents", 18.91, 0.03),
+)
+"""Steps with start and seconds, from a run of the README's pipeline on `examples/documents/databases`, on two cores."""
+
+
+def hybrid_rag() -> str:
+    """A run of the README's pipeline: a bar per step, those of a group on one band."""
+    left, scale, row, top = 236.0, 37.0, 18.0, 8.0
+    picture = Picture(1000, 254, "A run of a pipeline with two groups of four parallel steps")
+    for first, kind in ((3, "green"), (7, "sand")):
+        picture.band(12, top + first * row, 976, 4 * row, kind)
+        picture.words(948, top + first * row + 14, "four at once")
+    for number, (name, start, seconds) in enumerate(_HYBRID_RAG):
+        y = top + number * row
+        picture.words(left - 12, y + 13.5, name, "right")
+        picture.band(left + start * scale, y + 3, max(seconds * scale, 3), row - 6, "bar", radius=3)
+    for second in range(0, 20, 5):
+        picture.words(left + second * scale, top + len(_HYBRID_RAG) * row + 18, f"{second} s")
+    for line, text in enumerate(
+        ("11 documents, two cores", "19.1 s by the clock, 21.7 s of work", "a task run per bar")
+    ):
+        picture.words(850, top + 15 + 16 * line, text)
+    return picture.svg()
 
 
 def rooms() -> str:

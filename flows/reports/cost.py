@@ -1,4 +1,4 @@
-"""The cost of a run: by step, by group and branch, by item, and the part that was spent in vain."""
+"""The cost of a run: by step, by group and branch, by item, and the part that failed steps spent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -151,7 +151,7 @@ def cost_markdown(report: CostReport) -> str:
 
 def _table(title: str, rows: Iterable[CostRow]) -> list[str]:
     return markdown_table(
-        (title, "calls >", "cost", "of that in vain"),
+        (title, "calls >", "cost", "of that in failed steps"),
         [(cell(row.id), str(row.calls), cell(cost_text(row.cost)), cell(cost_text(row.in_vain))) for row in rows],
     )
 

@@ -33,6 +33,7 @@ class Services:
         self._objects = dict(objects or {})
         self._made: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._below: Services | None = None
 
     def __getitem__(self, name: str) -> Any:
         """The service of that name.
@@ -70,9 +71,18 @@ class Services:
         names = [*self._factories, *self._objects]
         return Services({name: partial(self.__getitem__, name) for name in names}, objects=objects)
 
+    def replacing(self, objects: Mapping[str, Any]) -> "Services":
+        """These services with objects in place of some. Closing it closes these services, whose objects they are."""
+        found = self.sharing(objects)
+        found._below = self
+        return found
+
     def close(self) -> None:
         """Close every service that was made and has a `close` method."""
         with self._lock:
+            if self._below is not None:
+                self._made = {}
+                self._below.close()
             for service in self._made.values():
                 close = getattr(service, "close", None)
                 if callable(close):

@@ -19,13 +19,13 @@ from handlers.extraction import split_member
 from handlers.ingestion.batching import Batching, make_batches
 from handlers.ingestion.comparison import Comparison
 from handlers.ingestion.document_names import DocumentNames
-from handlers.ingestion.facets import FACETS, facets_of_step
+from handlers.ingestion.facets import FACETS, facets_of_step, wanted_facets
 from handlers.ingestion.listing import Listing
 from handlers.ingestion.moves import renames_of
 from handlers.options import Options, spread
 from handlers.records import SourceFile, document_id_of
 from handlers.sources import HIDDEN, Coverage, canonical_place, is_manifest
-from handlers.stores import DocumentPlace, DocumentState, IndexStore, Rename
+from handlers.stores import DocumentPlace, DocumentState, IndexStore, IndexVersions, Rename, format_facets
 
 _PAGE = 500
 _MOVED_AT_ONCE = 100
@@ -78,6 +78,8 @@ def find_changes(
             called `only_step`.
     """
     redo = _facets_to_redo(call, force, only_step)
+    store: IndexVersions = call.services["index_store"]
+    store.note_way(format_facets(wanted_facets(call)))  # where it differs, another version begins here
     changes = _Changes(sources, _Place(source, pruning, call), Comparison(call, redo, force, retry_failed), call)
     changes.compare_all()
     if pruning.prune:

@@ -17,13 +17,13 @@ import numpy as np
 from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE
 from handlers.models.onnx import load_onnx
+from handlers.models.recipes import UNKNOWN, recipe_of
 from handlers.models.tokens import EMBEDDING_MODEL
 from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
 _MOST_QUESTIONS = 500
 """Questions whose vectors are kept: the next page of an answer, or a filter, asks the same again."""
-_QUERY_PREFIX = {"bge-small-en-v1.5": "Represent this sentence for searching relevant passages: "}
 
 
 class Embedder(Protocol):
@@ -87,7 +87,8 @@ class LocalEmbedder:
         self._model: Callable[[str], np.ndarray] | None = None
         self._asked: dict[str, np.ndarray] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._dim = 384 if name in KNOWN_MODELS else 0
+        self._recipe = recipe_of(name) if _is_in_a_folder(name, model_dir) else UNKNOWN
+        self._dim = self._recipe.dimensions
 
     @property
     def dim(self) -> int:
@@ -100,14 +101,15 @@ class LocalEmbedder:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         embed, pool = self._load_once()
-        return unit_rows(np.stack(list(pool.map(embed, texts))))
+        prefix = self._recipe.passage_prefix
+        return unit_rows(np.stack(list(pool.map(embed, (prefix + text for text in texts)))))
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         known = self._asked.get(text)
         if known is None:
             embed, _ = self._load_once()
-            known = unit_rows(embed(_QUERY_PREFIX.get(self.name, "") + text)[None, :])[0]
+            known = unit_rows(embed(self._recipe.query_prefix + text)[None, :])[0]
             with self._lock:
                 if len(self._asked) >= _MOST_QUESTIONS:
                     self._asked.clear()
@@ -139,11 +141,16 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _is_in_a_folder(name: str, model_dir: str | None) -> bool:
+    """Whether the model's files are run by onnxruntime itself, rather than by fastembed, which pools by itself."""
+    return name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ
+
+
 def _load(name: str, model_dir: str | None) -> Callable[[str], np.ndarray]:
     """A function from one text to its vector."""
-    if name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ:
-        ours = load_onnx(name, model_dir=model_dir)
-        return lambda text: ours.run(text)[0, 0].astype(np.float32)  # of the token that stands for the whole text
+    if _is_in_a_folder(name, model_dir):
+        ours, recipe = load_onnx(name, model_dir=model_dir), recipe_of(name)
+        return lambda text: recipe.pooled(ours.run(text)[0], name)
     from fastembed import TextEmbedding
 
     try:

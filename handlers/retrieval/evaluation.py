@@ -2,12 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log2
 from pathlib import Path
 from statistics import fmean
 
 from flows.errors import OrchestrationError
+from handlers.records import Hit
 
 
 class InvalidJudgements(OrchestrationError, ValueError):
@@ -59,6 +60,18 @@ def measure(ranked: Mapping[str, Sequence[str]], judged: Mapping[str, Mapping[st
         "recall@100": fmean(recall(found(each), judged[each]) for each in asked),
         "mrr": fmean(reciprocal_rank(found(each), judged[each]) for each in asked),
     }
+
+
+def judged_name_of(judged: Mapping[str, Mapping[str, float]]) -> Callable[[Hit], str]:
+    """A function from a hit to the name that judgements have for its document: as the index names it, with or without
+    its last extension, or by id."""
+    named = {document for gains in judged.values() for document in gains}
+
+    def name_of(hit: Hit) -> str:
+        stem = hit.name.rpartition(".")[0]
+        return next((name for name in (hit.name, hit.document_id, stem) if name in named), hit.name)
+
+    return name_of
 
 
 def read_queries(path: Path) -> dict[str, str]:

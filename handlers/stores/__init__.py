@@ -1,9 +1,19 @@
 """Indexes: how one is read, written, searched and kept in order; in SQLite, in PostgreSQL and in memory."""
 
+from handlers.stores.building import IndexBeingBuilt
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
 from handlers.stores.opening import open_index
-from handlers.stores.protocol import IndexReader, IndexSearch, IndexSources, IndexStore, IndexUpkeep, IndexWriter
+from handlers.stores.pinning import PinnedIndex
+from handlers.stores.protocol import (
+    IndexReader,
+    IndexSearch,
+    IndexSources,
+    IndexStore,
+    IndexUpkeep,
+    IndexVersions,
+    IndexWriter,
+)
 from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
@@ -12,6 +22,7 @@ from handlers.stores.rows import (
     DocumentState,
     Facet,
     FailedDocument,
+    IndexVersion,
     Rename,
     Restatement,
     SourceRecord,
@@ -28,13 +39,17 @@ __all__ = [
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "IndexBeingBuilt",
     "IndexMadeOnWrite",
     "IndexReader",
     "IndexSearch",
     "IndexSources",
     "IndexStore",
     "IndexUpkeep",
+    "IndexVersion",
+    "IndexVersions",
     "IndexWriter",
+    "PinnedIndex",
     "Rename",
     "Restatement",
     "SourceRecord",

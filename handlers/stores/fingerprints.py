@@ -1,6 +1,6 @@
 """The fingerprint that is stored with a document: how each facet of it was made."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import get_args
 
 from handlers.stores.rows import Facet
@@ -31,3 +31,15 @@ def remade_facets(before: str, after: str) -> set[Facet]:
     """The facets of passages that the later of two fingerprints makes in another way than the earlier one."""
     remade = outdated_facets(before, parse_facets(after))
     return {facet for facet, name in _NAMES.items() if name in remade}
+
+
+def disclaimed(fingerprint: str, facets: Collection[Facet], made: str) -> str:
+    """The fingerprint without those facets of passages that another fingerprint makes in another way."""
+    stored, new = parse_facets(fingerprint), parse_facets(made)
+    gone = {_NAMES[facet] for facet in facets if stored.get(_NAMES[facet]) != new.get(_NAMES[facet])}
+    return format_facets({facet: how for facet, how in stored.items() if facet not in gone})
+
+
+def is_made_so(fingerprint: str, ways: Collection[str]) -> bool:
+    """Whether a document was made in one of these ways, in all their facets."""
+    return any(not outdated_facets(fingerprint, parse_facets(way)) for way in ways)

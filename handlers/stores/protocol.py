@@ -1,4 +1,4 @@
-"""Five small protocols of an index: it is read, written, searched and kept in order, and it knows its sources.
+"""Six small protocols of an index: it is read, written, searched and kept in order; it knows its sources and versions.
 
 Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
@@ -21,6 +21,7 @@ from handlers.stores.rows import (
     Edge,
     Facet,
     FailedDocument,
+    IndexVersion,
     Mention,
     Rename,
     Restatement,
@@ -332,7 +333,47 @@ class IndexSources(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, Protocol):
+class IndexVersions(Protocol):
+    """The versions of an index: the active one, which questions go to, and at most one beside it.
+
+    A version that is begun is at first the active one, without a copy: texts, terms, facts and vectors are shared as
+    long as they are the same. A `PinnedIndex` reads and writes it. What is written to the active version lands in both,
+    so that nothing is lost meanwhile; what is written to the other one only there. Terms and facts belong to passages,
+    and both versions have them as they were last made; vectors belong to a passage and a model.
+    """
+
+    def versions(self) -> list[IndexVersion]:
+        """The active version, then the other one."""
+        ...
+
+    def begin_version(self, model: str, name: str | None = None) -> str:
+        """Begin a version with vectors of a model, or go on with the one that is being built; its name.
+
+        It takes the place of one that questions went to before. Without a name, it gets the next number.
+
+        Raises:
+            FatalError: another one is being built, or that name is the active one's.
+        """
+        ...
+
+    def note_way(self, fingerprint: str) -> None:
+        """Note a fingerprint that documents have when they are made as this version is to be."""
+        ...
+
+    def unfinished(self) -> list[str]:
+        """The ids of documents that this version lacks, or that were not made as it is to be; none if it is alone."""
+        ...
+
+    def switch_version(self, name: str) -> str:
+        """Let questions go to a version from now on, in one short transaction; the name of the one before."""
+        ...
+
+    def remove_version(self, name: str) -> None:
+        """Remove the version that is not active with all that only it has. Safe to repeat after an interruption."""
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, Protocol):
     """A whole index, for those who open one."""
 
     def close(self) -> None: ...

@@ -67,3 +67,25 @@ def check_shape(vectors: np.ndarray, count: int) -> None:
     """
     if vectors.ndim != 2 or len(vectors) != count:
         raise ValueError(f"{count} chunks need as many vectors, not an array of shape {vectors.shape}")
+
+
+def index_version_is_missing(name: str, names: Sequence[str]) -> FatalError:
+    return FatalError(f"the index has no version {name!r}; it has {', '.join(map(repr, names))}")
+
+
+def index_version_is_active(name: str) -> FatalError:
+    return FatalError(f"version {name!r} is the one that questions go to: switch to another one first")
+
+
+def index_version_is_being_built(name: str) -> FatalError:
+    return FatalError(
+        f"version {name!r} is being built already, and an index has two versions at most: "
+        f"go on with it, or remove it (`braid index remove-version`)"
+    )
+
+
+def index_version_is_of_another_model(name: str, model: str, wanted: str) -> FatalError:
+    return FatalError(
+        f"version {name!r} is being built with the model {model!r}, not {wanted!r}: go on with that model, or remove "
+        "the version (`braid index remove-version`)"
+    )

@@ -148,6 +148,25 @@ class SourceRecord:
 
 
 @dataclass(frozen=True)
+class IndexVersion:
+    """One version of an index: the one that questions go to, or the one beside it, of which there is at most one."""
+
+    name: str
+    active: bool
+    model: str
+    """Whose vectors belong to it; of the only version, the model that it has vectors of, or empty."""
+    created_at: float
+    switched_at: float | None
+    """When questions last began to go to it; `None` for one that is being built."""
+
+    @property
+    def state(self) -> Literal["active", "being built", "kept"]:
+        if self.active:
+            return "active"
+        return "being built" if self.switched_at is None else "kept"
+
+
+@dataclass(frozen=True)
 class SweepCounts:
     """How much `sweep` removed: staged versions, staged chunks, documents that never became searchable."""
 

@@ -11,7 +11,7 @@ from handlers.stores.protocol import IndexReader, IndexSearch, IndexUpkeep
 
 _ON_NOTHING = frozenset(
     name for protocol in (IndexReader, IndexSearch, IndexUpkeep) for name in vars(protocol) if not name.startswith("_")
-) | {"sources", "left_out", "forget_sources"}
+) | {"sources", "left_out", "forget_sources", "versions", "unfinished"}
 """The methods that leave an empty index empty; every other one makes the index."""
 
 

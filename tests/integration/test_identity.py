@@ -1,7 +1,6 @@
 """A document is what its canonical URI is: sources never overwrite each other, and those that overlap agree."""
 
 import os
-import sqlite3
 import unicodedata
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from deployments.settings import Settings
 from handlers.records import SourceFile, stable_id
 from tests.support.identities import STORES, names_of, settings_for, shown, tags_of, words_of, worked
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
+from tests.support.older_indexes import copy_as_older_file
 
 TREE = {"readme.md": "# Handbook\n\nThe pump is blue.", "sub/valve.txt": "The valve is red.", "sub/hose.txt": "A hose."}
 
@@ -203,8 +203,10 @@ def test_an_index_file_of_the_release_before_is_taken_over(
 ) -> None:
     settings = settings_in(tmp_path, index_url=f"sqlite:///{tmp_path}/{{index}}.db")
     make_older(settings, docs, monkeypatch)
-    with closing(sqlite3.connect(tmp_path / "docs.db")) as connection:
-        connection.executescript("DROP TABLE left_out; DROP TABLE sources; PRAGMA user_version = 4")
+    copy_as_older_file(tmp_path / "docs.db", tmp_path / "older.db", 4)
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"docs.db{suffix}").unlink(missing_ok=True)
+    (tmp_path / "older.db").replace(tmp_path / "docs.db")
     result = ingest(settings, docs)
     assert "chunks" not in result.cost
     assert result.context.data["changes"]["adopt"] == len(TREE)

@@ -13,17 +13,11 @@ import sqlalchemy as sa
 
 from flows.errors import FatalError
 from handlers.stores import FailedDocument, IndexStore, open_index
-from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
+from handlers.stores.sql.schema import SCHEMA_VERSION
 from tests.support.index_stores import document, index_url, ingest, stage, vector
+from tests.support.older_indexes import OLDER, TABLES, copy_as_older_file
 
-OLDER = Path(__file__).with_name("older_indexes")
-OLDER_VERSIONS = (2, 3, 4, 5)
-NEWER = {"sources", "left_out", "changes"}
-"""Tables that some older versions have not; all are empty here."""
-TABLES = sorted(
-    (table for table in metadata.sorted_tables if table.name not in NEWER),
-    key=lambda table: table.name == "postings",  # which once referred to another
-)
+OLDER_VERSIONS = (2, 3, 4, 5, 6)
 DOCUMENTS = [
     document("a", "Ada Byron\nstorm river\nbridge", tags=[("team", "x")]),
     document("b", "Charles Babbage met Ada Byron\nriver train"),
@@ -100,17 +94,7 @@ def make_older_file(folder: Path, version: int) -> str:
     new = open_index(str(folder / "new.db"))
     fill(new)
     new.close()
-    with sqlite3.connect(folder / "old.db") as connection:
-        connection.executescript((OLDER / f"sqlite-{version}.sql").read_text())
-        connection.execute("ATTACH ? AS new", (str(folder / "new.db"),))
-        for table in TABLES:
-            names = [row[1] for row in connection.execute(f"PRAGMA main.table_info('{table.name}')")]
-            columns = ", ".join(f'"{name}"' for name in names)
-            connection.execute(f"INSERT INTO main.{table.name} ({columns}) SELECT {columns} FROM new.{table.name}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {version}")
-        connection.commit()
-    connection.close()
+    copy_as_older_file(folder / "new.db", folder / "old.db", version)
     return str(folder / "old.db")
 
 
@@ -184,3 +168,24 @@ def _mark(older: str, version: int) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE braid_old.counters SET value = {version} WHERE name = 'schema'")
     engine.dispose()
+
+
+def test_what_schema_version_2_wrote_over_while_it_was_visible_is_made_again(tmp_path: Path) -> None:
+    older = make_older_file(tmp_path, 3)
+    with sqlite3.connect(older) as connection:
+        connection.execute("UPDATE versions SET fingerprint = '~text=1'")
+    connection.close()
+    store = open_index(older)
+    assert {state.fingerprint for state in store.document_states()} == {""}
+    store.close()
+
+
+def test_an_older_index_gets_another_version_beside_its_only_one(make_older: Callable[[int], str]) -> None:
+    store = open_index(make_older(OLDER_VERSIONS[-1]))
+    before = store.fingerprint()
+    assert store.begin_version("another") == "2"
+    store.switch_version("2")
+    store.switch_version("1")
+    store.remove_version("2")
+    assert store.fingerprint() == before
+    store.close()

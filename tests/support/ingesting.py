@@ -29,6 +29,7 @@ def ingest(
     *,
     pipeline: LoadedPipeline | None = None,
     record: bool = True,
+    index: str = "docs",
     catalog: Catalog | None = None,
     resumes: RunRecord | None = None,
     **given: Any,
@@ -37,7 +38,7 @@ def ingest(
     request = Request(
         pipeline or catalog.find("ingest"),
         {"source": str(source), **given},
-        index="docs",
+        index=index,
         engine="inline",
         resumes=resumes,
         recorded=record,

@@ -1,5 +1,6 @@
 """An index in memory: the smallest thing that keeps the protocols' promises, for tests and throw-away searches."""
 
+from handlers.stores.memory.index_versions import MemoryIndexVersions
 from handlers.stores.memory.reads import MemoryReader
 from handlers.stores.memory.search import MemorySearch
 from handlers.stores.memory.sources import MemorySources
@@ -7,7 +8,7 @@ from handlers.stores.memory.upkeep import MemoryUpkeep
 from handlers.stores.memory.writes import MemoryWriter
 
 
-class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep, MemorySources):
+class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep, MemorySources, MemoryIndexVersions):
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:

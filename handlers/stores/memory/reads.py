@@ -65,7 +65,7 @@ class MemoryReader(MemoryTables):
             made = {key: version.fingerprint for _, version in self._published.values() for key in version.chunks}
             return {
                 each: ChunkState(
-                    passage.model if passage.vector is not None else None,
+                    vector[0] if (vector := self._vector(passage)) is not None else None,
                     passage.terms is not None,
                     passage.facts,
                     made.get(each, ""),
@@ -96,7 +96,7 @@ class MemoryReader(MemoryTables):
             revision=version.revision,
             summary=version.summary,
             chunks=tuple(chunks),
-            vectors={key: (each.model, each.vector) for key, each in passages.items() if each.vector is not None},
+            vectors={key: vector for key, each in passages.items() if (vector := self._vector(each)) is not None},
             terms=tuple(each.terms for each in passages.values() if each.terms is not None),
             facts=frozenset(key for key, each in passages.items() if each.facts),
             entities=tuple(found for each in passages.values() for found in each.entities),
@@ -112,7 +112,7 @@ class MemoryReader(MemoryTables):
 
     def size_bytes(self) -> int:
         with self._lock:
-            vectors = sum(each.vector.nbytes for each in self._passages.values() if each.vector is not None)
+            vectors = sum(row.nbytes for each in self._passages.values() for row in each.vectors.values())
             terms = sum(16 * len(each.terms.counts) for each in self._passages.values() if each.terms)
             texts = (chunk.text for version in self._staged.values() for chunk in version.chunks.values())
             return vectors + terms + sum(map(len, texts))
@@ -130,7 +130,7 @@ class MemoryReader(MemoryTables):
             return {
                 "documents": len(versions),
                 "chunks": len(visible),
-                "vectors": sum(passage.vector is not None for passage in visible),
+                "vectors": sum(self._vector(passage) is not None for passage in visible),
                 "terms": sum(passage.terms is not None for passage in visible),
                 "entities": len(self._names()),
                 "relations": len(related),

@@ -100,15 +100,17 @@ class MemorySearch(MemoryTables):
             return sorted({value for key, value in tags if key == name})
 
     def _nearest(self, query: VectorQuery, where: TagFilter | None, words: Words) -> dict[str, float]:
-        rows = [(key, each) for key, each in self._visible().items() if each.vector is not None]
-        chosen = choose_model(sorted({each.model for _, each in rows}), query.model)
+        rows = [
+            (key, each, *vector) for key, each in self._visible().items() if (vector := self._vector(each)) is not None
+        ]
+        chosen = choose_model(sorted({model for _, _, model, _ in rows}), query.model)
         scores: dict[str, float] = {}
-        for key, each in rows:
-            if each.model != chosen or each.vector is None:
+        for key, each, model, vector in rows:
+            if model != chosen:
                 continue
-            check_dimensions(np.size(query.vector), each.vector.size)
+            check_dimensions(np.size(query.vector), vector.size)
             if self._permits(where, each.document_id) and words.permit(_terms(each)):
-                scores[key] = float(each.vector @ query.vector)
+                scores[key] = float(vector @ query.vector)
         return scores
 
     def _matching(self, query: TermQuery, where: TagFilter | None, words: Words) -> dict[str, float]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Entity, LeftOut, Relation, SparseVector
-from handlers.stores.fingerprints import remade_facets
+from handlers.stores.fingerprints import disclaimed, remade_facets
 from handlers.stores.keys import entity_key
-from handlers.stores.refusals import facet_was_remade
+from handlers.stores.pinning import pinned_version
+from handlers.stores.refusals import facet_was_remade, index_version_is_missing
 from handlers.stores.rows import DocumentRow, Facet, SourceRecord
 from handlers.tags import TagFilter
 
@@ -37,8 +38,8 @@ class Passage:
     run_id: str
     staged_at: float
     facts: bool = False
-    vector: np.ndarray | None = None
-    model: str = ""
+    vectors: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    """By model; more than one only while the index has two versions."""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -47,11 +48,24 @@ class Passage:
     def facets(self) -> set[Facet]:
         """The facets that are stored of it."""
         stored: dict[Facet, bool] = {
-            "vectors": self.vector is not None,
+            "vectors": bool(self.vectors),
             "terms": self.terms is not None,
             "facts": self.facts,
         }
         return {facet for facet, has in stored.items() if has}
+
+
+@dataclass
+class Side:
+    """A version of the index: which version of each document is visible in it, by document id."""
+
+    name: str
+    model: str = ""
+    """Whose vectors belong to it, while there are two versions; else empty."""
+    ways: set[str] = field(default_factory=set[str])
+    created_at: float = field(default_factory=time.time)
+    switched_at: float | None = None
+    published: dict[str, tuple[str, Version]] = field(default_factory=dict[str, tuple[str, Version]])
 
 
 class MemoryTables:
@@ -59,15 +73,50 @@ class MemoryTables:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._active = Side("1", switched_at=time.time())
+        self._beside: Side | None = None
         self._rows: dict[str, DocumentRow] = {}
         self._staged: dict[tuple[str, str], Version] = {}
-        self._published: dict[str, tuple[str, Version]] = {}
         self._passages: dict[str, Passage] = {}
         self._over: dict[tuple[str, str], Passage] = {}
         """Passages that runs have staged over those that are visible or another run's, by chunk id and run."""
         self._tried: dict[str, str] = {}
         self._sources: dict[tuple[str, str], SourceRecord] = {}
         self._left_out: dict[tuple[str, str], list[LeftOut]] = {}
+
+    @property
+    def _side(self) -> Side:
+        """The version of the index that the call under way is for."""
+        name = pinned_version(self)
+        for side in self._sides:
+            if name in (None, side.name):
+                return side
+        raise index_version_is_missing(name or "", [side.name for side in self._sides])
+
+    @property
+    def _sides(self) -> list[Side]:
+        """The active version first."""
+        return [self._active] if self._beside is None else [self._active, self._beside]
+
+    @property
+    def _written(self) -> list[Side]:
+        """The versions that a write lands in."""
+        return self._sides if self._side is self._active else [self._side]
+
+    @property
+    def _published(self) -> dict[str, tuple[str, Version]]:
+        return self._side.published
+
+    def _everywhere(self, document_id: str) -> dict[str, Version]:
+        """The versions of a document that are visible in any version of the index, by name."""
+        return dict(side.published[document_id] for side in self._sides if document_id in side.published)
+
+    def _vector(self, passage: Passage) -> tuple[str, np.ndarray] | None:
+        """Model and vector of a passage in this version of the index."""
+        if self._beside is None:
+            return next(iter(passage.vectors.items()), None)
+        model = self._side.model
+        return (model, passage.vectors[model]) if model in passage.vectors else None
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()
@@ -93,6 +142,11 @@ class MemoryTables:
     def _visible(self) -> dict[str, Passage]:
         return {key: self._passages[key] for _, version in self._published.values() for key in version.chunks}
 
+    def _is_visible(self, chunk_id: str) -> bool:
+        """Whether a chunk is visible in any version of the index."""
+        document_id = self._passages[chunk_id].document_id
+        return any(chunk_id in version.chunks for version in self._everywhere(document_id).values())
+
     def _names(self, where: TagFilter | None = None) -> dict[str, str]:
         stored: dict[str, str] = {}
         for passage in self._visible().values():
@@ -115,7 +169,7 @@ class MemoryTables:
     def _staging(self, chunk_id: str, run_id: str) -> Passage:
         """Where a run writes a chunk's facets: beside the stored passage while that is visible or another run's."""
         passage = self._passages[chunk_id]
-        if chunk_id not in self._visible() and passage.run_id == run_id:
+        if not self._is_visible(chunk_id) and passage.run_id == run_id:
             return passage
         over = self._over.setdefault((chunk_id, run_id), Passage(passage.document_id, run_id, time.time()))
         over.staged_at = time.time()
@@ -123,12 +177,12 @@ class MemoryTables:
 
     def _adopted(self, version: Version, run_id: str) -> dict[str, Passage]:
         """The passages of a version as a run has staged them, without anything that other runs have staged."""
-        visible, adopted = self._visible(), dict[str, Passage]()
+        adopted = dict[str, Passage]()
         for chunk_id in version.chunks:
             below, over = self._passages[chunk_id], self._over.get((chunk_id, run_id))
-            if chunk_id not in visible and below.run_id != run_id:
+            if not self._is_visible(chunk_id) and below.run_id != run_id:
                 below = Passage(below.document_id, run_id, below.staged_at)
-            adopted[chunk_id] = below if over is None else _combined(below, over)
+            adopted[chunk_id] = below if over is None else self._combined(below, over)
         return adopted
 
     def _check_made(self, version: Version, run_id: str, before: Version | None, facets: Collection[Facet]) -> None:
@@ -145,13 +199,30 @@ class MemoryTables:
             if kept - made:
                 raise facet_was_remade(version.document.id, len(kept - made), facet)
 
+    def _combined(self, passage: Passage, staged: Passage) -> Passage:
+        found = replace(passage)
+        if staged.vectors:
+            # Beside another version, vectors of another model are that version's.
+            found.vectors = staged.vectors if self._beside is None else {**passage.vectors, **staged.vectors}
+        if staged.terms is not None:
+            found.terms = staged.terms
+        if staged.facts:
+            found.facts, found.entities, found.relations = True, staged.entities, staged.relations
+        return found
 
-def _combined(passage: Passage, staged: Passage) -> Passage:
-    found = replace(passage)
-    if staged.vector is not None:
-        found.vector, found.model = staged.vector, staged.model
-    if staged.terms is not None:
-        found.terms = staged.terms
-    if staged.facts:
-        found.facts, found.entities, found.relations = True, staged.entities, staged.relations
-    return found
+    def _disclaim(self, version: Version, run_id: str) -> None:
+        """Let the other version of the index forget how facets were made that a run has made anew for both."""
+        other = self._active
+        if self._side is other or version.document.id not in other.published:
+            return
+        name, theirs = other.published[version.document.id]
+        facets: set[Facet] = {
+            facet
+            for chunk_id in theirs.chunks.keys() & version.chunks.keys()
+            if (over := self._over.get((chunk_id, run_id))) is not None
+            for facet in over.facets
+            if facet != "vectors" or self._side.model == other.model
+        }
+        changed = replace(theirs, fingerprint=disclaimed(theirs.fingerprint, facets, version.fingerprint))
+        other.published[version.document.id] = (name, changed)
+        self._staged[version.document.id, name] = changed

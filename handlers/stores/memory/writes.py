@@ -8,7 +8,7 @@ import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
 from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term
-from handlers.stores.memory.tables import MemoryTables, Version
+from handlers.stores.memory.tables import MemoryTables, Passage, Version
 from handlers.stores.refusals import check_chunk_ids, check_shape, facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet, FailedDocument
 
@@ -45,8 +45,9 @@ class MemoryWriter(MemoryTables):
                 )
                 name = names[each.id]
                 self._staged[each.id, name] = version
-                if each.id in self._published and self._published[each.id][0] == name:
-                    self._published[each.id] = (name, version)
+                for side in self._sides:
+                    if each.id in side.published and side.published[each.id][0] == name:
+                        side.published[each.id] = (name, version)
             return names
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
@@ -55,8 +56,8 @@ class MemoryWriter(MemoryTables):
             check_shape(embeddings.vectors, len(embeddings.chunk_ids))
             self._stage(chunks, run_id)
             for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
-                passage = self._staging(chunk_id, run_id)
-                passage.vector, passage.model = np.array(row, dtype=np.float32), embeddings.model
+                vector = np.array(row, dtype=np.float32)
+                self._staging(chunk_id, run_id).vectors = {embeddings.model: vector}
             return len(embeddings.chunk_ids)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -99,24 +100,41 @@ class MemoryWriter(MemoryTables):
             raise version_is_missing(document_id, name)
         adopted = self._adopted(version, version.run_id)
         for facet in sorted(expect):
-            lacking = sum(facet not in passage.facets for passage in adopted.values())
+            lacking = sum(not self._has(facet, passage) for passage in adopted.values())
             if lacking:
                 raise facet_is_missing(document_id, lacking, facet)
         self._check_made(version, version.run_id, before, expect)
-        self._staged = {key: value for key, value in self._staged.items() if key[0] != document_id}
-        self._staged[document_id, name] = version
-        self._published[document_id] = (name, version)
-        others = {key: value for key, value in self._passages.items() if value.document_id != document_id}
-        self._passages = others | adopted
+        self._disclaim(version, version.run_id)
+        for side in self._written:
+            side.published[document_id] = (name, version)
+        visible = self._everywhere(document_id)
+        # Beside the active version, what others have staged stays.
+        beside = self._side is not self._active
+        held = {key for (owner, _), each in self._staged.items() if owner == document_id for key in each.chunks}
+        replaced = before.chunks.keys() if before is not None else set[str]()
+        self._staged = {
+            key: value
+            for key, value in self._staged.items()
+            if key[0] != document_id or key[1] in visible or (beside and value is not before)
+        }
+        shown = {key for each in visible.values() for key in each.chunks}
+        self._passages = {
+            key: value
+            for key, value in self._passages.items()
+            if value.document_id != document_id or key in shown or (beside and (key not in replaced or key in held))
+        } | adopted
         self._over = {
             (chunk_id, run_id): over
             for (chunk_id, run_id), over in self._over.items()
-            if over.document_id != document_id or (chunk_id in adopted and run_id != version.run_id)
+            if over.document_id != document_id or (run_id != version.run_id and (beside or chunk_id in adopted))
         }
         self._rows[document_id] = replace(
             self._rows[document_id], status="processed", reason="", updated_at=time.time()
         )
         self._tried.pop(document_id, None)
+
+    def _has(self, facet: Facet, passage: Passage) -> bool:
+        return self._vector(passage) is not None if facet == "vectors" else facet in passage.facets
 
     def put_failures(self, failures: Sequence[FailedDocument], *, run_id: str = "") -> int:
         with self._lock:

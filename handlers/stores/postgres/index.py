@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from handlers.stores.pinning import pinned_version
 from handlers.stores.postgres.opening import Address, open_engine, translated
 from handlers.stores.postgres.search import Totals, build_vector_indexes, match_terms, nearest_vectors
 from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.rows import Facet
-from handlers.stores.sql import Limits, SqlIndexStore
+from handlers.stores.sql import Limits, SqlIndexStore, look
 
 HNSW_FROM = 50_000
 """Up to so many, comparing all takes no longer than an index that finds 0.99 of the nearest, and finds all."""
@@ -51,6 +52,7 @@ class PostgresIndexStore(SqlIndexStore):
     def publish(self, versions: Mapping[str, str], *, expect: Collection[Facet] = ()) -> int:
         published = super().publish(versions, expect=expect)
         with translated(self.address), self._open().connect() as connection:
+            look(connection, pinned_version(self))
             build_vector_indexes(connection, self.address.schema, at_least=self._hnsw_from)
         return published
 
@@ -68,14 +70,14 @@ class PostgresIndexStore(SqlIndexStore):
             ).scalar_one()
 
     @contextmanager
-    def _read(self) -> Generator[Connection]:
+    def _begin_read(self) -> Generator[Connection]:
         # One snapshot for all statements: nothing published meanwhile gets into a half-read answer.
         engine = self._open().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with translated(self.address), engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def _write(self) -> Generator[Connection]:
+    def _begin_write(self) -> Generator[Connection]:
         with translated(self.address), self._open().begin() as connection:
             yield connection
 

@@ -28,8 +28,10 @@ from handlers.stores.sql import (
     among,
     changes_between,
     changes_number,
+    in_view,
     permitted_documents,
     schema,
+    view_of,
 )
 from handlers.tags import TagFilter
 
@@ -65,16 +67,18 @@ class Totals:
     """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _counted: dict[TagFilter | None, _Counted] = field(default_factory=dict["TagFilter | None", _Counted])
+    _counted: dict[tuple[int, TagFilter | None], _Counted] = field(
+        default_factory=dict["tuple[int, TagFilter | None]", _Counted]
+    )
 
     def get(self, connection: Connection, where: TagFilter | None) -> tuple[int, float]:
-        number = changes_number(connection)
+        key, number = (view_of(connection).side, where), changes_number(connection)
         with self._lock:
-            known = self._counted.get(where)
+            known = self._counted.get(key)
         if known is None or known.number != number:
             known = _count(connection, where, number, known)
             with self._lock:
-                self._counted[where] = max(self._counted.pop(where, known), known)
+                self._counted[key] = max(self._counted.pop(key, known), known)
                 if len(self._counted) > _MOST_FILTERS:
                     self._counted.pop(next(iter(self._counted)))
         return known.passages, known.terms / known.passages if known.terms else 1.0
@@ -85,14 +89,16 @@ def _count(connection: Connection, where: TagFilter | None, number: int, known: 
     if known is not None and changes is not None:
         return _Counted(number, known.passages + changes.passages, known.terms + changes.terms)
     passages, terms = connection.execute(
-        select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(passages_.c.visible, _permits(where))
+        select(func.count(), func.coalesce(func.sum(passages_.c.length), 0)).where(
+            in_view(connection), _permits(connection, where)
+        )
     ).one()
     return _Counted(number, passages, terms)
 
 
-def _permits(where: TagFilter | None) -> ColumnElement[bool]:
+def _permits(connection: Connection, where: TagFilter | None) -> ColumnElement[bool]:
     """Whether a passage is of a document that the filter lets through."""
-    permitted = permitted_documents(where)
+    permitted = permitted_documents(connection, where)
     return true() if permitted is None else passages_.c.document.in_(permitted)
 
 
@@ -110,7 +116,7 @@ def match_terms(
     rows = connection.execute(
         select(postings_.c.term, func.count())
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(postings_.c.term.in_(sorted(query.weights)), passages_.c.visible, _permits(limits.where))
+        .where(postings_.c.term.in_(sorted(query.weights)), in_view(connection), _permits(connection, limits.where))
         .group_by(postings_.c.term)
     )
     weights = {term: query.weights[term] * bm25_idf(number, containing) for term, containing in rows}
@@ -134,7 +140,7 @@ def match_terms(
         .select_from(given)
         .join(postings_, postings_.c.term == given.c.term)
         .join(passages_, passages_.c.key == postings_.c.passage)
-        .where(passages_.c.visible, *_conditions(connection, limits))
+        .where(in_view(connection), *_conditions(connection, limits))
         .group_by(passages_.c.key)
         .order_by(score.desc(), passages_.c.id)
         .limit(top_k)
@@ -152,7 +158,7 @@ def _conditions(connection: Connection, limits: Limits) -> list[ColumnElement[bo
     every = len(limits.words.every)
     found = [*having[:every], *(~each for each in having[every:])]
     if limits.where is not None:
-        found.append(_permits(limits.where))
+        found.append(_permits(connection, limits.where))
     if limits.passages is not None:
         found.append(among(connection, passages_.c.key, limits.passages))
     return found
@@ -210,7 +216,7 @@ def _nearest(
     nearest = (
         select(passages_.c.key, distance.label("distance"))
         .join(vectors_, vectors_.c.passage == passages_.c.key)
-        .where(passages_.c.visible, model, *_conditions(connection, limits))
+        .where(in_view(connection), model, *_conditions(connection, limits))
         .order_by(distance, passages_.c.id)
         .limit(top_k)
     )
@@ -218,6 +224,8 @@ def _nearest(
 
 
 def _visible_models(connection: Connection) -> list[str]:
+    if model := view_of(connection).model:
+        return [model] if _dimensions(connection, model) else []
     # One look into the index per model, where DISTINCT would read every row.
     found: list[str] = []
     after = ""
@@ -235,7 +243,7 @@ def _dimensions(connection: Connection, model: str) -> int:
     found = connection.execute(
         select(func.vector_dims(vectors_.c.vector))
         .join(passages_, passages_.c.key == vectors_.c.passage)
-        .where(vectors_.c.model == model, passages_.c.visible)
+        .where(vectors_.c.model == model, in_view(connection))
         .limit(1)
     ).scalar()
     return int(found or 0)

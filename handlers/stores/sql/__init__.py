@@ -6,6 +6,7 @@ from handlers.stores.sql.dialects import PostgresVector, among
 from handlers.stores.sql.index import SqlIndexStore
 from handlers.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, metadata, other_version, upgrades
 from handlers.stores.sql.search import Limits, permitted_documents
+from handlers.stores.sql.views import in_view, look, view_of
 
 __all__ = [
     "APPLICATION_ID",
@@ -17,9 +18,12 @@ __all__ = [
     "among",
     "changes_between",
     "changes_number",
+    "in_view",
+    "look",
     "metadata",
     "other_version",
     "permitted_documents",
     "schema",
     "upgrades",
+    "view_of",
 ]

@@ -8,18 +8,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, true, update
 
 from flows.state import chunked
-from handlers.stores.fingerprints import remade_facets
+from handlers.stores.fingerprints import disclaimed, remade_facets
 from handlers.stores.refusals import facet_was_remade
 from handlers.stores.rows import Facet
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, move_rows, update_rows
 from handlers.stores.sql.graph import entities_of, forget_unsupported
 from handlers.stores.sql.staging import OVER, stored_passages
+from handlers.stores.sql.views import found_in_view, on_side, pointer, view_of
 
-documents_, passages_ = schema.documents, schema.passages
+documents_, versions_, passages_ = schema.documents, schema.versions, schema.passages
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,7 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
     if not found:
         return {"vectors": set(), "terms": set(), "facts": set()}
     by_key = {each.key: each for each in found}
-    with_vectors: list[_Over] = []
-    for some in chunked(by_key):
-        stored = schema.vectors.c.passage
-        with_vectors += [
-            by_key[key] for key in connection.scalars(select(stored).where(among(connection, stored, some)))
-        ]
-    _move(connection, ("vectors",), with_vectors)
+    with_vectors = _adopt_vectors(connection, by_key)
     with_terms = [each for each in found if each.length is not None]
     _move(connection, ("postings",), with_terms)
     update_rows(connection, passages_, "key", ("length",), [(each.length, each.passage) for each in with_terms])
@@ -64,6 +59,58 @@ def adopt(connection: Connection, runs: Mapping[int, str]) -> dict[Facet, set[in
         "terms": {each.passage for each in with_terms},
         "facts": {each.passage for each in with_facts},
     }
+
+
+def _adopt_vectors(connection: Connection, staged: Mapping[int, _Over]) -> list[_Over]:
+    """Move staged vectors (the rows by key) to their passages, in place of those of the version that is written."""
+    table, moved = schema.vectors, dict[int, str]()
+    for some in chunked(staged):
+        rows = connection.execute(
+            select(table.c.passage, table.c.model).where(among(connection, table.c.passage, some))
+        )
+        moved.update((row.passage, row.model) for row in rows)
+    found = [staged[key] for key in moved]
+    alone = view_of(connection).alone
+    for model in sorted(set(moved.values())):
+        replaced = [each.passage for each in found if moved[each.key] == model]
+        # Beside another version, vectors of another model are that version's.
+        mine = true() if alone else table.c.model == model
+        for some in chunked(replaced):
+            connection.execute(delete(table).where(among(connection, table.c.passage, some), mine))
+    move_rows(connection, table, "passage", [(each.key, each.passage) for each in found])
+    return found
+
+
+def disclaim(connection: Connection, made: Mapping[int, str], adopted: Mapping[Facet, set[int]]) -> None:
+    """Let the other version of the index forget how facets were made that a run has made anew for both.
+
+    `made` has the new fingerprint by document key, `adopted` the keys of passages, which both versions may have.
+    """
+    view = view_of(connection)
+    facets: dict[Facet, set[int]] = {
+        facet: keys for facet, keys in adopted.items() if facet != "vectors" or view.shares_vectors
+    }
+    touched: dict[int, set[Facet]] = {}
+    for facet, keys in facets.items():
+        for some in chunked(keys):
+            rows = connection.scalars(
+                select(passages_.c.document)
+                .where(among(connection, passages_.c.key, some), passages_.c.visible, on_side(view.other_side))
+                .distinct()
+            )
+            for document in rows:
+                touched.setdefault(document, set()).add(facet)
+    theirs = pointer(view.other_side)
+    for some in chunked([document for document in touched if document in made]):
+        rows = connection.execute(
+            select(documents_.c.key.label("document"), versions_.c.key, versions_.c.fingerprint)
+            .join(versions_, versions_.c.key == theirs)
+            .where(among(connection, documents_.c.key, some))
+        )
+        changed = [
+            (disclaimed(row.fingerprint, touched[row.document], made[row.document]), row.key) for row in rows.all()
+        ]
+        update_rows(connection, versions_, "key", ("fingerprint",), changed)
 
 
 def disown(connection: Connection, runs: Mapping[int, str], kept: Select[Any]) -> None:
@@ -115,7 +162,9 @@ def check_made(
             rows = connection.execute(
                 select(documents_.c.id, passages_.c.key)
                 .join(documents_, documents_.c.key == passages_.c.document)
-                .where(among(connection, passages_.c.document, some), schema.found_visible, passages_.c.key.in_(kept))
+                .where(
+                    among(connection, passages_.c.document, some), found_in_view(connection), passages_.c.key.in_(kept)
+                )
                 .order_by(documents_.c.id)
             )
             others = [row.id for row in rows if row.key not in adopted[facet]]

@@ -1,7 +1,8 @@
 """Which passages came and went with each change of an index in SQL, for processes that search it while it grows.
 
-Every change of answers raises the counter `data` by one and leaves a row of that number in `changes`. Whoever has read
-the index at one number applies the rows since; if some are no longer kept, everything is read again.
+Every change of the answers on a side raises the counter of that side by one and leaves a row of that number in
+`changes`. Whoever has read the side at one number applies the rows since; if some are no longer kept, everything is
+read again.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, false, func, insert, select
 
 from flows.state import chunked
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, upsert
+from handlers.stores.sql.views import View, data_counter, on_side, view_of
 
 MOST_CHANGES = 1000
 """Rows that are kept."""
@@ -35,40 +37,73 @@ class Changes:
     terms: int = 0
 
 
-@contextmanager
-def noting_changes(connection: Connection, documents: Collection[int]) -> Generator[set[int]]:
-    """Note as one change which visible passages of these documents (keys) come and go within the block.
+@dataclass
+class Remade:
+    """Keys of visible passages whose facets a change replaces."""
 
-    The block adds to the set the keys of visible passages whose terms or vectors it replaces.
+    vectors: set[int] = field(default_factory=set[int])
+    """Of the model of the version that is written."""
+    terms: set[int] = field(default_factory=set[int])
+    described: bool = False
+    """Whether tags or names of documents change, which show on both sides."""
+
+    def seen_on(self, side: int, view: View) -> set[int]:
+        """Those that questions on a side notice: vectors of another model do not matter there."""
+        return self.vectors | self.terms if side == view.side or view.shares_vectors else self.terms
+
+
+@contextmanager
+def noting_changes(connection: Connection, documents: Collection[int]) -> Generator[Remade]:
+    """Note as one change which visible passages of these documents (keys) come and go within the block, on each side.
+
+    The block adds to what it is given the keys of visible passages whose terms or vectors it replaces.
     """
-    before = _visible_lengths(connection, documents)
-    remade = set[int]()
+    view = view_of(connection)
+    # While there is one version, nobody looks at the other side.
+    sides = (view.side,) if view.alone else (1, 2)
+    before = {side: _visible_lengths(connection, documents, side) for side in sides}
+    remade = Remade()
     yield remade
-    after = _visible_lengths(connection, documents)
-    stayed = before.keys() & after.keys() - remade
-    _note(
-        connection,
-        came=after.keys() - stayed,
-        went=before.keys() - stayed,
-        passages=len(after) - len(before),
-        terms=sum(after.values()) - sum(before.values()),
-    )
+    for side in sides:
+        after = _visible_lengths(connection, documents, side)
+        stayed = before[side].keys() & after.keys() - remade.seen_on(side, view)
+        came, went = after.keys() - stayed, before[side].keys() - stayed
+        if came or went or remade.described or side in view.written:
+            _note(
+                connection,
+                side,
+                came=came,
+                went=went,
+                passages=len(after) - len(before[side]),
+                terms=sum(after.values()) - sum(before[side].values()),
+            )
 
 
 def note_change(connection: Connection) -> None:
-    """Note a change of answers in which no passage comes or goes, such as that of a tag."""
-    _note(connection)
+    """Note a change of answers, on both sides, in which no passage comes or goes, such as that of a tag."""
+    view = view_of(connection)
+    for side in (view.side,) if view.alone else (1, 2):
+        _note(connection, side)
+
+
+def forget_changes(connection: Connection, side: int) -> None:
+    """Let whoever has read a side read it anew."""
+    connection.execute(delete(changes_).where(changes_.c.side == side))
+    _raise_counter(connection, side)
 
 
 def changes_number(connection: Connection) -> int:
-    """The number of the last change; 0 in an index without any."""
-    return connection.execute(select(counters_.c.value).where(counters_.c.name == "data")).scalar() or 0
+    """The number of the last change on the side of this transaction; 0 in an index without any."""
+    counter = data_counter(view_of(connection).side)
+    return connection.execute(select(counters_.c.value).where(counters_.c.name == counter)).scalar() or 0
 
 
 def changes_between(connection: Connection, after: int, last: int) -> Changes | None:
     """What the changes after one number up to another come to; `None` if some of them are no longer kept."""
     rows = connection.execute(
-        select(changes_).where(changes_.c.number > after, changes_.c.number <= last).order_by(changes_.c.number)
+        select(changes_)
+        .where(changes_.c.side == view_of(connection).side, changes_.c.number > after, changes_.c.number <= last)
+        .order_by(changes_.c.number)
     ).all()
     if len(rows) != last - after:
         return None
@@ -87,27 +122,42 @@ def changes_between(connection: Connection, after: int, last: int) -> Changes | 
 
 
 def _note(
-    connection: Connection, came: Iterable[int] = (), went: Iterable[int] = (), *, passages: int = 0, terms: int = 0
+    connection: Connection,
+    side: int,
+    came: Iterable[int] = (),
+    went: Iterable[int] = (),
+    *,
+    passages: int = 0,
+    terms: int = 0,
 ) -> None:
+    number = _raise_counter(connection, side)
+    connection.execute(delete(changes_).where(changes_.c.side == side, changes_.c.number <= number - MOST_CHANGES))
+    connection.execute(
+        insert(changes_).values(
+            side=side, number=number, came=_packed(came), went=_packed(went), passages=passages, terms=terms
+        )
+    )
+
+
+def _raise_counter(connection: Connection, side: int) -> int:
+    name = data_counter(side)
     connection.execute(
         upsert(connection, counters_)
-        .values(name="data", value=1)
+        .values(name=name, value=1)
         .on_conflict_do_update(index_elements=["name"], set_={"value": counters_.c.value + 1})
     )
-    number = changes_number(connection)
-    connection.execute(delete(changes_).where(changes_.c.number <= number - MOST_CHANGES))
-    connection.execute(
-        insert(changes_).values(number=number, came=_packed(came), went=_packed(went), passages=passages, terms=terms)
-    )
+    return connection.execute(select(counters_.c.value).where(counters_.c.name == name)).scalar_one()
 
 
-def _visible_lengths(connection: Connection, documents: Collection[int]) -> Mapping[int, int]:
-    """How many terms the visible passages of documents have, by passage key."""
+def _visible_lengths(connection: Connection, documents: Collection[int], side: int) -> Mapping[int, int]:
+    """How many terms the passages of documents that are visible on a side have, by passage key."""
     lengths: dict[int, int] = {}
     for some in chunked(documents):
         rows = connection.execute(
             select(passages_.c.key, func.coalesce(passages_.c.length, 0)).where(
-                among(connection, passages_.c.document, some), schema.found_visible
+                among(connection, passages_.c.document, some),
+                func.coalesce(passages_.c.visible, false()),  # as `found_in_view`
+                on_side(side),
             )
         )
         lengths.update((key, length) for key, length in rows)

@@ -15,6 +15,7 @@ from handlers.stores.sql.dialects import among, insert_rows, upsert_rows
 from handlers.stores.sql.search import permitted_documents
 from handlers.stores.sql.staging import stage_facets
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import found_in_view
 from handlers.tags import TagFilter
 
 entities_, mentions_, relations_, passages_ = schema.entities, schema.mentions, schema.relations, schema.passages
@@ -65,7 +66,10 @@ class SqlGraph(Transactions):
                     .join(passages_, passages_.c.key == relations_.c.passage)
                     .join(start, start.c.key == relations_.c.source)
                     .join(end, end.c.key == relations_.c.target)
-                    .where(_is_permitted(where), or_(relations_.c.source.in_(keys), relations_.c.target.in_(keys)))
+                    .where(
+                        _is_permitted(connection, where),
+                        or_(relations_.c.source.in_(keys), relations_.c.target.in_(keys)),
+                    )
                     .group_by(start.c.folded, end.c.folded, relations_.c.kind)
                 )
                 # An edge may come in two chunks of names, with the same weight.
@@ -84,7 +88,7 @@ class SqlGraph(Transactions):
                     .select_from(mentions_)
                     .join(passages_, passages_.c.key == mentions_.c.passage)
                     .join(entities_, entities_.c.key == mentions_.c.entity)
-                    .where(_is_permitted(where), entities_.c.folded.in_(some))
+                    .where(_is_permitted(connection, where), entities_.c.folded.in_(some))
                     .group_by(passages_.c.id, entities_.c.folded)
                 )
                 found += [
@@ -169,18 +173,17 @@ def forget_unsupported(connection: Connection, entities: Iterable[int]) -> None:
             connection.execute(delete(entities_).where(among(connection, entities_.c.key, locked), ~supported))
 
 
-def _is_permitted(where: TagFilter | None) -> ColumnElement[bool]:
+def _is_permitted(connection: Connection, where: TagFilter | None) -> ColumnElement[bool]:
     """Whether a passage is visible and belongs to a document that the filter lets through."""
-    permitted = permitted_documents(where)
-    if permitted is None:
-        return schema.found_visible
-    return and_(schema.found_visible, passages_.c.document.in_(permitted))
+    permitted = permitted_documents(connection, where)
+    visible = found_in_view(connection)
+    return visible if permitted is None else and_(visible, passages_.c.document.in_(permitted))
 
 
 def _spellings(connection: Connection, folded: Iterable[str], where: TagFilter | None) -> dict[str, str]:
     """The spelling to show of each entity that visible and permitted passages support: the first by code points."""
     supports = [
-        exists().where(end == entities_.c.key, passage == passages_.c.key, _is_permitted(where))
+        exists().where(end == entities_.c.key, passage == passages_.c.key, _is_permitted(connection, where))
         for end, passage in (
             (mentions_.c.entity, mentions_.c.passage),
             (relations_.c.source, relations_.c.passage),

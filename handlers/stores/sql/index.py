@@ -1,6 +1,7 @@
 """An index in SQL, composed of its parts: the common part of indexes in SQLite and PostgreSQL."""
 
 from handlers.stores.sql.graph import SqlGraph
+from handlers.stores.sql.index_versions import SqlIndexVersions
 from handlers.stores.sql.publication import SqlPublication
 from handlers.stores.sql.reads import SqlReader
 from handlers.stores.sql.search import SqlSearch
@@ -10,7 +11,9 @@ from handlers.stores.sql.upkeep import SqlUpkeep
 from handlers.stores.sql.writes import SqlWriter
 
 
-class SqlIndexStore(SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep, SqlSources):
+class SqlIndexStore(
+    SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep, SqlSources, SqlIndexVersions
+):
     """All of an `IndexStore` but how transactions begin, how passages are scored, and how much room it takes.
 
     Every method is one transaction; `publish` and `sweep` take one per batch.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, exists, func, or_, select, update
 
 from flows.errors import FatalError
 from flows.state import chunked
@@ -12,12 +12,13 @@ from handlers.stores.keys import is_the_same
 from handlers.stores.refusals import facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet
 from handlers.stores.sql import schema
-from handlers.stores.sql.adoption import adopt, check_made, disown, over_passages
-from handlers.stores.sql.changes import noting_changes
+from handlers.stores.sql.adoption import adopt, check_made, disclaim, disown, over_passages
+from handlers.stores.sql.changes import Remade, noting_changes
 from handlers.stores.sql.dialects import among, update_rows
-from handlers.stores.sql.removal import remove_passages
+from handlers.stores.sql.removal import leave_side, remove_passages
 from handlers.stores.sql.staging import lock_documents
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import of_model, pointer, published, view_of
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -62,7 +63,7 @@ def _replace(
     versions: Mapping[str, Row],
     before: Mapping[int, Row],
     expect: Collection[Facet],
-    remade: set[int],
+    remade: Remade,
 ) -> None:
     """Make versions visible (by document id) in place of those `before` (by document key).
 
@@ -73,7 +74,8 @@ def _replace(
     runs = {each.document: each.run_id for each in versions.values()}
     disown(connection, runs, kept)
     adopted = adopt(connection, runs)
-    remade.update(adopted["vectors"], adopted["terms"])
+    remade.vectors |= adopted["vectors"]
+    remade.terms |= adopted["terms"]
     _check_facets(connection, {each.document: document_id for document_id, each in versions.items()}, kept, expect)
     fingerprints = {
         each.document: (before[each.document].fingerprint, each.fingerprint)
@@ -81,6 +83,25 @@ def _replace(
         if each.document in before
     }
     check_made(connection, fingerprints, adopted, kept, expect)
+    if view_of(connection).is_beside:
+        disclaim(connection, {each.document: each.fingerprint for each in versions.values()}, adopted)
+        _show_beside(connection, documents, new, kept)
+    else:
+        _show(connection, documents, new, kept)
+    pointers = ("published", "beside")
+    written = [pointers[side - 1] for side in view_of(connection).written]
+    now = time.time()
+    update_rows(
+        connection,
+        documents_,
+        "key",
+        (*written, "status", "reason", "tried", "updated_at"),
+        [(*[each.key] * len(written), "processed", "", "", now, each.document) for each in versions.values()],
+    )
+
+
+def _show(connection: Connection, documents: Sequence[int], new: Sequence[int], kept: Select[Any]) -> None:
+    """Let the passages of new versions be all that is visible of the documents, in every version of the index."""
     connection.execute(
         delete(versions_).where(among(connection, versions_.c.document, documents), versions_.c.key.not_in(new))
     )
@@ -89,15 +110,26 @@ def _replace(
     )
     gone = {row.key: row.id for row in connection.execute(rest)}
     remove_passages(connection, list(gone.keys() - over_passages(connection, gone, kept)))
-    connection.execute(update(passages_).where(passages_.c.key.in_(kept), ~passages_.c.visible).values(visible=True))
-    now = time.time()
-    update_rows(
-        connection,
-        documents_,
-        "key",
-        ("published", "status", "reason", "tried", "updated_at"),
-        [(each.key, "processed", "", "", now, each.document) for each in versions.values()],
+    connection.execute(
+        update(passages_)
+        .where(passages_.c.key.in_(kept), or_(~passages_.c.visible, passages_.c.side != 0))
+        .values(visible=True, side=0)
     )
+
+
+def _show_beside(connection: Connection, documents: Sequence[int], new: Sequence[int], kept: Select[Any]) -> None:
+    """Let the passages of new versions be all that is visible of the documents on this side only."""
+    view = view_of(connection)
+    own, others = pointer(view.side), pointer(view.other_side)
+    rows = connection.execute(
+        select(own.label("own"), others.label("others")).where(among(connection, documents_.c.key, documents))
+    ).all()
+    needed = {row.others for row in rows} | set(new)
+    replaced = [row.own for row in rows if row.own is not None and row.own not in needed]
+    leave_side(connection, documents, view.side, replaced, but=passages_.c.key.in_(kept))
+    entering = update(passages_).where(passages_.c.key.in_(kept))
+    connection.execute(entering.where(~passages_.c.visible).values(visible=True, side=view.side))
+    connection.execute(entering.where(passages_.c.side == view.other_side).values(side=0))
 
 
 def _versions_named(connection: Connection, names: Mapping[str, str], keys: Mapping[str, int]) -> dict[str, Row]:
@@ -116,7 +148,7 @@ def _published(connection: Connection, documents: Sequence[int]) -> dict[int, Ro
     """Key, content hash and fingerprint of the visible versions of documents, by document key."""
     rows = connection.execute(
         select(versions_.c.key, versions_.c.document, versions_.c.content_sha256, versions_.c.fingerprint)
-        .join(documents_, documents_.c.published == versions_.c.key)
+        .join(documents_, published(connection) == versions_.c.key)
         .where(among(connection, documents_.c.key, documents))
     )
     return {row.document: row for row in rows}
@@ -137,7 +169,7 @@ def _check_facets(connection: Connection, documents: Mapping[int, str], kept: An
         return
     missing = {
         "facts": ~passages_.c.facts,
-        "vectors": ~exists().where(schema.vectors.c.passage == passages_.c.key),
+        "vectors": ~exists().where(schema.vectors.c.passage == passages_.c.key, of_model(connection)),
         "terms": passages_.c.length.is_(None),
     }
     facets = sorted(expect)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, distinct, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Row, Select, distinct, func, or_, select, union
 
 from flows.state import chunked
 from handlers.records import Artifact, Chunk
@@ -12,6 +12,7 @@ from handlers.stores.keys import spellings
 from handlers.stores.rows import DocumentPlace, DocumentRow, DocumentStatus
 from handlers.stores.sql import schema
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import in_view, of_model, published
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -24,14 +25,14 @@ class SqlReader(Transactions):
             return {
                 row.id: _document_row(row)
                 for some in chunked(dict.fromkeys(document_ids))
-                for row in connection.execute(_document_rows().where(documents_.c.id.in_(some)))
+                for row in connection.execute(_document_rows(connection).where(documents_.c.id.in_(some)))
             }
 
     def documents(
         self, *, status: DocumentStatus | None = None, limit: int = 100, offset: int = 0
     ) -> list[DocumentRow]:
         with self._read() as connection:
-            query = _document_rows().order_by(documents_.c.name, documents_.c.id).limit(limit).offset(offset)
+            query = _document_rows(connection).order_by(documents_.c.name, documents_.c.id).limit(limit).offset(offset)
             if status is not None:
                 query = query.where(documents_.c.status == status)
             return [_document_row(row) for row in connection.execute(query)]
@@ -40,7 +41,7 @@ class SqlReader(Transactions):
         names = spellings(name)
         whole = documents_.c.id.in_(names) | documents_.c.name.in_(names) | documents_.c.uri.in_(names)
         with self._read() as connection:
-            query = _document_rows().order_by(documents_.c.name, documents_.c.id).limit(limit)
+            query = _document_rows(connection).order_by(documents_.c.name, documents_.c.id).limit(limit)
             rows = connection.execute(query.where(whole)).all()
             if not rows:
                 ends = [_ends_with(column, each) for column in (documents_.c.name, documents_.c.uri) for each in names]
@@ -55,7 +56,9 @@ class SqlReader(Transactions):
     def statistics(self) -> dict[str, int]:
         by_status = select(documents_.c.status, func.count().label("number")).group_by(documents_.c.status)
         with self._read() as connection:
-            counts = {name: connection.execute(query).scalar_one() for name, query in _count_queries().items()}
+            counts = {
+                name: connection.execute(query).scalar_one() for name, query in _count_queries(connection).items()
+            }
             counts |= dict.fromkeys(("pending", "processed", "failed"), 0)
             counts |= {row.status: row.number for row in connection.execute(by_status)}
             return counts
@@ -65,7 +68,7 @@ class SqlReader(Transactions):
             rows = connection.execute(
                 select(chunks_, passages_.c.id, passages_.c.text)
                 .join(passages_, passages_.c.key == chunks_.c.passage)
-                .join(documents_, documents_.c.published == chunks_.c.version)
+                .join(documents_, published(connection) == chunks_.c.version)
                 .where(documents_.c.id == document_id)
                 .order_by(chunks_.c.position, passages_.c.id)
             )
@@ -76,7 +79,7 @@ class SqlReader(Transactions):
             table = schema.artifacts
             rows = connection.execute(
                 select(table)
-                .join(documents_, documents_.c.published == table.c.version)
+                .join(documents_, published(connection) == table.c.version)
                 .where(documents_.c.id == document_id)
                 .order_by(table.c.id)
             )
@@ -86,7 +89,7 @@ class SqlReader(Transactions):
         with self._read() as connection:
             return connection.execute(
                 select(versions_.c.summary)
-                .join(documents_, documents_.c.published == versions_.c.key)
+                .join(documents_, published(connection) == versions_.c.key)
                 .where(documents_.c.id == document_id)
             ).scalar_one_or_none()
 
@@ -97,17 +100,17 @@ class SqlReader(Transactions):
             for some in chunked(dict.fromkeys(document_ids)):
                 for row in connection.execute(
                     select(documents_.c.id, tags.c.name, tags.c.value)
-                    .join(tags, tags.c.version == documents_.c.published, isouter=True)
-                    .where(documents_.c.id.in_(some), documents_.c.published.is_not(None))
+                    .join(tags, tags.c.version == published(connection), isouter=True)
+                    .where(documents_.c.id.in_(some), published(connection).is_not(None))
                 ):
                     found[row.id] += [(row.name, row.value)] if row.name is not None else []
             return {document: tuple(sorted(pairs)) for document, pairs in found.items()}
 
 
-def _count_queries() -> dict[str, Select[Any]]:
+def _count_queries(connection: Connection) -> dict[str, Select[Any]]:
     """A query for each count of visible things."""
-    visible = select(passages_.c.key).where(passages_.c.visible)
-    published = select(documents_.c.published).where(documents_.c.published.is_not(None))
+    visible = select(passages_.c.key).where(in_view(connection))
+    pointed = select(published(connection)).where(published(connection).is_not(None))
     mentions, relations, entities = schema.mentions, schema.relations, schema.entities
     start, end = entities.alias("start_entity"), entities.alias("end_entity")
     supported = [
@@ -128,15 +131,15 @@ def _count_queries() -> dict[str, Select[Any]]:
     )
     tagged = func.count(distinct(schema.tags.c.version))
     return {
-        "documents": select(func.count()).select_from(published.subquery()),
+        "documents": select(func.count()).select_from(pointed.subquery()),
         "chunks": select(func.count()).select_from(visible.subquery()),
-        "vectors": select(func.count()).where(schema.vectors.c.passage.in_(visible)),
-        "terms": select(func.count()).where(passages_.c.visible, passages_.c.length.is_not(None)),
+        "vectors": select(func.count()).where(schema.vectors.c.passage.in_(visible), of_model(connection)),
+        "terms": select(func.count()).where(in_view(connection), passages_.c.length.is_not(None)),
         "entities": select(func.count()).select_from(named.subquery()),
         "relations": select(func.count()).select_from(related.subquery()),
-        "artifacts": select(func.count()).where(schema.artifacts.c.version.in_(published)),
-        "summaries": select(func.count()).where(versions_.c.key.in_(published), versions_.c.summary.is_not(None)),
-        "tagged_documents": select(tagged).where(schema.tags.c.version.in_(published)),
+        "artifacts": select(func.count()).where(schema.artifacts.c.version.in_(pointed)),
+        "summaries": select(func.count()).where(versions_.c.key.in_(pointed), versions_.c.summary.is_not(None)),
+        "tagged_documents": select(tagged).where(schema.tags.c.version.in_(pointed)),
     }
 
 
@@ -165,11 +168,16 @@ def _ends_with(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     return func.substr(column, func.length(column) - len(ending) + 1) == ending
 
 
-def _document_rows() -> Select[Any]:
-    counted = select(func.count()).where(chunks_.c.version == documents_.c.published).scalar_subquery()
+def _document_rows(connection: Connection) -> Select[Any]:
+    counted = select(func.count()).where(chunks_.c.version == published(connection)).scalar_subquery()
     return select(
-        documents_, versions_.c.title, versions_.c.content_sha256, versions_.c.fingerprint, counted.label("counted")
-    ).join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+        documents_,
+        published(connection).label("pointed"),
+        versions_.c.title,
+        versions_.c.content_sha256,
+        versions_.c.fingerprint,
+        counted.label("counted"),
+    ).join(versions_, versions_.c.key == published(connection), isouter=True)
 
 
 def _document_row(row: Row) -> DocumentRow:
@@ -185,5 +193,5 @@ def _document_row(row: Row) -> DocumentRow:
         content_sha256=row.content_sha256 or "",
         fingerprint=row.fingerprint or "",
         chunks=row.counted,
-        searchable=row.published is not None,
+        searchable=row.pointed is not None,
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
 
 from flows.state import chunked
 from handlers.stores.rows import SweepCounts
@@ -14,6 +14,7 @@ from handlers.stores.sql.dialects import among
 from handlers.stores.sql.graph import entities_of, forget_unsupported, is_supported
 from handlers.stores.sql.staging import lock_documents
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import on_side, pointer
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -28,7 +29,8 @@ class SqlRemoval(Transactions):
         with self._write() as connection:
             keys = list(lock_documents(connection, document_ids).values())
             if keys:
-                with noting_changes(connection, keys):
+                with noting_changes(connection, keys) as changed:
+                    changed.described = True
                     _delete(connection, keys)
             return len(keys)
 
@@ -60,6 +62,41 @@ def remove_passages(connection: Connection, keys: Sequence[int]) -> None:
     forget_unsupported(connection, touched)
 
 
+def leave_side(
+    connection: Connection,
+    documents: Sequence[int],
+    side: int,
+    versions: Sequence[int],
+    *,
+    but: ColumnElement[bool] | None = None,
+) -> None:
+    """Remove versions of documents that only one side has, and let the passages of the documents leave that side.
+
+    The passages `but` for which a condition holds stay. Those that no other side has and no staged version holds are
+    removed.
+    """
+    for some in chunked(versions):
+        connection.execute(delete(versions_).where(among(connection, versions_.c.key, some)))
+    leaving = select(passages_.c.key, passages_.c.side, exists().where(held_by()).label("held")).where(
+        among(connection, passages_.c.document, documents), passages_.c.visible, on_side(side)
+    )
+    rows = connection.execute(leaving if but is None else leaving.where(~but)).all()
+    kept_by_other = [row.key for row in rows if row.side == 0]
+    for some in chunked(kept_by_other):
+        connection.execute(update(passages_).where(among(connection, passages_.c.key, some)).values(side=3 - side))
+    staged = [row.key for row in rows if row.side != 0 and row.held]
+    for some in chunked(staged):
+        connection.execute(
+            update(passages_).where(among(connection, passages_.c.key, some)).values(visible=False, side=0)
+        )
+    remove_passages(connection, [row.key for row in rows if row.side != 0 and not row.held])
+
+
+def held_by() -> ColumnElement[bool]:
+    """Whether a row of `chunks` is of the passage."""
+    return chunks_.c.passage == passages_.c.key
+
+
 def _delete(connection: Connection, documents: Sequence[int]) -> None:
     gone: list[int] = []
     for some in chunked(documents):
@@ -84,12 +121,13 @@ class _Leftover:
 
 def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
     """Documents with staged rows that may be swept, and pending documents without any."""
-    published = documents_.c.published
+    published, beside = documents_.c.published, documents_.c.beside
     candidates = select(documents_.c.id).where(
         or_(
             exists().where(
                 versions_.c.document == documents_.c.key,
-                or_(published.is_(None), versions_.c.key != published),
+                versions_.c.key != func.coalesce(published, 0),
+                versions_.c.key != func.coalesce(beside, 0),
                 leftover.of(versions_.c.run_id, versions_.c.staged_at),
             ),
             exists().where(
@@ -99,6 +137,7 @@ def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
             ),
             (documents_.c.status == "pending")
             & published.is_(None)
+            & beside.is_(None)
             & leftover.of(documents_.c.run_id, documents_.c.updated_at),
         )
     )
@@ -108,15 +147,17 @@ def _sweep_candidates(connection: Connection, leftover: _Leftover) -> list[str]:
 def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Leftover) -> SweepCounts:
     """Remove the leftovers of these documents, which are looked for anew under their locks."""
     keys = list(lock_documents(connection, document_ids).values())
-    published = select(documents_.c.published).where(documents_.c.key.in_(keys), documents_.c.published.is_not(None))
+    pointed = [
+        select(column).where(documents_.c.key.in_(keys), column.is_not(None)) for column in (pointer(1), pointer(2))
+    ]
     versions = connection.execute(
         delete(versions_).where(
             versions_.c.document.in_(keys),
-            versions_.c.key.not_in(published),
+            *(versions_.c.key.not_in(each) for each in pointed),
             leftover.of(versions_.c.run_id, versions_.c.staged_at),
         )
     ).rowcount
-    held = exists().where(chunks_.c.passage == passages_.c.key)
+    held = exists().where(held_by())
     passages = list(
         connection.scalars(
             select(passages_.c.key).where(
@@ -133,6 +174,7 @@ def _sweep(connection: Connection, document_ids: Sequence[str], leftover: _Lefto
             documents_.c.key.in_(keys),
             documents_.c.status == "pending",
             documents_.c.published.is_(None),
+            documents_.c.beside.is_(None),
             leftover.of(documents_.c.run_id, documents_.c.updated_at),
             ~exists().where(versions_.c.document == documents_.c.key),
             ~exists().where(passages_.c.document == documents_.c.key),

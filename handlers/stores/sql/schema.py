@@ -1,11 +1,13 @@
 """The tables of an index in SQL: versions of documents hold chunks, and passages hold the facets of chunks."""
 
+import time
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -14,13 +16,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
-    false,
-    func,
+    event,
 )
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -39,6 +40,35 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
     4: {"sqlite": (), "postgresql": ()},
     # One table more.
     5: {"sqlite": (), "postgresql": ()},
+    # Versions of an index: a document and a passage may be in one of two, and a passage has a vector per model.
+    6: {
+        "sqlite": (
+            "DROP TABLE IF EXISTS changes",  # made anew, with a side
+            "ALTER TABLE documents ADD COLUMN beside INTEGER",
+            "UPDATE documents SET beside = published",
+            "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
+            "DROP INDEX IF EXISTS passages_visible",
+            "CREATE INDEX passages_in_view ON passages (visible, side, key, document, length)",
+            "DROP INDEX IF EXISTS vectors_by_model",
+            "ALTER TABLE vectors RENAME TO vectors_before",  # SQLite cannot drop the constraint of one per passage
+            "CREATE TABLE vectors (key INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, passage INTEGER NOT NULL "
+            "REFERENCES passages (key) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL)",
+            "INSERT INTO vectors (key, passage, model, vector) SELECT key, passage, model, vector FROM vectors_before",
+            "DROP TABLE vectors_before",
+            "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
+            "CREATE INDEX vectors_by_model ON vectors (model, passage, key)",
+        ),
+        "postgresql": (
+            "DROP TABLE IF EXISTS changes",
+            "ALTER TABLE documents ADD COLUMN beside BIGINT",
+            "UPDATE documents SET beside = published",
+            "ALTER TABLE passages ADD COLUMN side INTEGER NOT NULL DEFAULT 0",
+            "DROP INDEX IF EXISTS passages_visible",
+            "CREATE INDEX passages_in_view ON passages (visible, side, key, document, length)",
+            "ALTER TABLE vectors DROP CONSTRAINT IF EXISTS vectors_passage_key",
+            "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
+        ),
+    },
 }
 """The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
@@ -69,7 +99,7 @@ def _version() -> "Column[Any]":
     return Column("version", Key, ForeignKey("versions.key", ondelete="CASCADE"), primary_key=True, autoincrement=False)
 
 
-def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = False) -> "Column[Any]":
+def _passage(*, primary_key: bool = False, index: bool = False) -> "Column[Any]":
     key = ForeignKey("passages.key", ondelete="CASCADE")
     return Column(
         "passage",
@@ -79,7 +109,6 @@ def _passage(*, primary_key: bool = False, index: bool = False, unique: bool = F
         nullable=False,
         primary_key=primary_key,
         index=index,
-        unique=unique,
     )
 
 
@@ -88,18 +117,41 @@ def _entity(name: str) -> "Column[Any]":
 
 
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
-"""`data`: raised by every transaction that changes the answers of queries."""
+"""One per side (see `views.data_counter`), raised by every transaction that changes the answers of queries there."""
 
 changes = Table(
     "changes",
     metadata,
+    Column("side", Integer, primary_key=True, autoincrement=False),
     Column("number", Key, primary_key=True, autoincrement=False),
     Column("came", LargeBinary, nullable=False),  # keys of passages, in ranges
     Column("went", LargeBinary, nullable=False),
     Column("passages", BigInteger, nullable=False),  # how many more there are
     Column("terms", BigInteger, nullable=False),  # how many more they have
 )
-"""What came and went when the counter `data` reached each of its last values."""
+"""What came and went on a side when its counter reached each of its last values."""
+index_versions = Table(
+    "index_versions",
+    metadata,
+    Column("side", Integer, primary_key=True, autoincrement=False),  # 1 or 2
+    Column("name", Text, nullable=False, unique=True),
+    Column("active", Boolean, nullable=False),
+    Column("model", Text, nullable=False),  # whose vectors belong to it, while there are two versions; else empty
+    Column("made", Text, nullable=False),  # JSON: the fingerprints of how its documents are to be made
+    Column("created_at", Double, nullable=False),
+    Column("switched_at", Double),  # when questions began to go to it
+)
+"""The versions of the index: one, or two side by side, of which one is active. See `views`."""
+
+
+@event.listens_for(index_versions, "after_create")
+def _begin(_table: Table, connection: Connection, **_: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+    now = time.time()
+    connection.exec_driver_sql(
+        "INSERT INTO index_versions (side, name, active, model, made, created_at, switched_at) "
+        f"VALUES (1, '1', true, '', '[]', {now!r}, {now!r})"
+    )
+
 
 documents = Table(
     "documents",
@@ -112,8 +164,9 @@ documents = Table(
     Column("reason", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
-    Column("published", Key),  # versions.key of the visible version
+    Column("published", Key),  # versions.key of the visible version, on side 1
     Column("tried", Text, nullable=False, server_default=""),  # of a failed document: its revision and how it was read
+    Column("beside", Key),  # as `published`, on side 2: the same unless two versions of the index differ
 )
 
 sources = Table(
@@ -195,15 +248,10 @@ passages = Table(
     Column("run_id", Text, nullable=False),  # the run that staged it first, while it is not visible
     Column("staged_at", Double, nullable=False),
     Column("text", Text, nullable=False),
-    Index("passages_visible", "visible", "key", "document", "length"),
+    Column("side", Integer, nullable=False, server_default="0"),  # of a visible one: 0 for both sides, or the only one
+    Index("passages_in_view", "visible", "side", "key", "document", "length"),
     sqlite_autoincrement=True,
 )
-
-found_visible = func.coalesce(passages.c.visible, false())
-"""Whether a passage is visible, in queries that find passages by other columns.
-
-SQLite supposes that few passages are visible: compared as it is, the column would make it read all visible passages.
-"""
 
 chunks = Table(
     "chunks",
@@ -222,9 +270,10 @@ vectors = Table(
     "vectors",
     metadata,
     Column("key", Key, primary_key=True),  # never reused: a row is never changed, only replaced by a new one
-    _passage(unique=True),
+    _passage(),
     Column("model", Text, nullable=False),
     Column("vector", VectorColumn, nullable=False),
+    Index("vectors_of_passage", "passage", "model", unique=True),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
 )

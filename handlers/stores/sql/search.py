@@ -15,6 +15,7 @@ from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Wor
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, given_texts
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import found_in_view, in_view, published
 from handlers.tags import TagFilter
 from handlers.text import contains
 
@@ -75,8 +76,8 @@ class SqlSearch(Transactions):
     def scores(
         self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
-        permitted = permitted_documents(where)
         with self._read() as connection:
+            permitted = permitted_documents(connection, where)
             ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
             limits = Limits(where or None, passages=sorted(ids))
             if not ids:
@@ -92,8 +93,9 @@ class SqlSearch(Transactions):
     ) -> dict[str, set[str]]:
         wanted = {term: stored_term(term) for term in terms}
         found = {stored: set[str]() for stored in wanted.values()}
-        permitted, postings = permitted_documents(where), schema.postings
+        postings = schema.postings
         with self._read() as connection:
+            permitted = permitted_documents(connection, where)
             ids = {key: id_ for id_, key in _visible_keys(connection, list(dict.fromkeys(chunk_ids)), permitted)}
             for some in chunked(ids) if found else ():
                 rows = connection.execute(
@@ -107,15 +109,16 @@ class SqlSearch(Transactions):
 
     def occurring(self, terms: Iterable[str], *, where: TagFilter | None = None) -> set[str]:
         wanted = {stored_term(term): term for term in terms}
-        permitted, postings = permitted_documents(where), schema.postings
+        postings = schema.postings
         if not wanted:
             return set()
         with self._read() as connection:
+            permitted = permitted_documents(connection, where)
             given = given_texts(connection, wanted)
             having = exists().where(
                 postings.c.term == given,
                 postings.c.passage == passages_.c.key,
-                passages_.c.visible,
+                in_view(connection),
                 *(() if permitted is None else (passages_.c.document.in_(permitted),)),
             )
             return {wanted[term] for term in connection.scalars(select(given).where(having)) if term in wanted}
@@ -139,12 +142,12 @@ class SqlSearch(Transactions):
         return sorted(found)
 
     def containing(self, phrase: str, *, top_k: int = 50, where: TagFilter | None = None) -> list[str]:
-        permitted = permitted_documents(where)
-        query = select(passages_.c.id, passages_.c.text).where(passages_.c.visible).order_by(passages_.c.id)
-        if permitted is not None:
-            query = query.where(passages_.c.document.in_(permitted))
         found: list[str] = []
         with self._read() as connection:
+            permitted = permitted_documents(connection, where)
+            query = select(passages_.c.id, passages_.c.text).where(in_view(connection)).order_by(passages_.c.id)
+            if permitted is not None:
+                query = query.where(passages_.c.document.in_(permitted))
             for row in connection.execution_options(yield_per=500).execute(query):
                 if contains(row.text, phrase):
                     found.append(row.id)
@@ -153,17 +156,19 @@ class SqlSearch(Transactions):
         return found[:top_k]
 
     def tag_values(self, name: str, *, where: TagFilter | None = None) -> list[str]:
-        tags, permitted = schema.tags, permitted_documents(where)
-        visible = select(documents_.c.published)
-        if permitted is not None:
-            visible = visible.where(documents_.c.key.in_(permitted))
-        query = select(tags.c.value).where(tags.c.name == name, tags.c.version.in_(visible)).distinct()
+        tags = schema.tags
         with self._read() as connection:
+            permitted = permitted_documents(connection, where)
+            visible = select(published(connection)).select_from(documents_)
+            if permitted is not None:
+                visible = visible.where(documents_.c.key.in_(permitted))
+            query = select(tags.c.value).where(tags.c.name == name, tags.c.version.in_(visible)).distinct()
             return sorted(connection.scalars(query))
 
     def hits(self, scores: Mapping[str, float], *, found_by: str, where: TagFilter | None = None) -> list[Hit]:
         with self._read() as connection:
-            return _hits(connection, scores, passages_.c.id, found_by=found_by, permitted=permitted_documents(where))
+            permitted = permitted_documents(connection, where)
+            return _hits(connection, scores, passages_.c.id, found_by=found_by, permitted=permitted)
 
 
 def _flat(query: VectorQuery) -> VectorQuery:
@@ -189,7 +194,7 @@ def _visible_keys(
     found: list[tuple[str, int]] = []
     for some in chunked(chunk_ids):
         query = select(passages_.c.id, passages_.c.key).where(
-            among(connection, passages_.c.id, some), schema.found_visible
+            among(connection, passages_.c.id, some), found_in_view(connection)
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
@@ -197,7 +202,7 @@ def _visible_keys(
     return found
 
 
-def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
+def permitted_documents(connection: Connection, where: TagFilter | None) -> Select[Any] | None:
     """Selects the keys of the visible documents that a filter lets through; `None` when there is no filter."""
     if not where:
         return None
@@ -205,7 +210,7 @@ def permitted_documents(where: TagFilter | None) -> Select[Any] | None:
     query = select(documents_.c.key)
     for name, values in where.wanted:
         matching = select(tags.c.version).where(tags.c.name == name, tags.c.value.in_(values))
-        query = query.where(documents_.c.published.in_(matching))
+        query = query.where(published(connection).in_(matching))
     return query
 
 
@@ -225,7 +230,7 @@ def _hits(
         query = (
             select(column.label("given"), passages_.c.id, documents_.c.id.label("document_id"))
             .join(documents_, documents_.c.key == passages_.c.document)
-            .where(among(connection, column, some), schema.found_visible)
+            .where(among(connection, column, some), found_in_view(connection))
         )
         if permitted is not None:
             query = query.where(passages_.c.document.in_(permitted))
@@ -234,7 +239,7 @@ def _hits(
             found += [Hit(row.id, row.document_id, float(scores[row.given]), "", found_by) for row in rows]
             continue
         columns = (chunks_.c.heading, chunks_.c.page, chunks_.c.start, chunks_.c.end)
-        version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == documents_.c.published)
+        version = and_(chunks_.c.passage == passages_.c.key, chunks_.c.version == published(connection))
         query = query.add_columns(passages_.c.text, documents_.c.name, *columns).join(chunks_, version)
         found += [
             Hit(

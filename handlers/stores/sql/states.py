@@ -13,6 +13,7 @@ from handlers.stores.rows import ChunkState, DocumentState, StoredDocument
 from handlers.stores.sql import schema
 from handlers.stores.sql.reads import artifact_from, chunk_from
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import in_view, of_model, published
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -34,20 +35,20 @@ class SqlStates(Transactions):
                         passages_.c.id,
                         passages_.c.length,
                         passages_.c.facts,
-                        passages_.c.visible,
+                        in_view(connection).label("in_view"),
                         vectors.c.model,
                         versions_.c.fingerprint,
                     )
-                    .join(vectors, vectors.c.passage == passages_.c.key, isouter=True)
+                    .join(vectors, (vectors.c.passage == passages_.c.key) & of_model(connection), isouter=True)
                     .join(documents_, documents_.c.key == passages_.c.document)
-                    .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+                    .join(versions_, versions_.c.key == published(connection), isouter=True)
                     .where(passages_.c.id.in_(some))
                 )
                 found.update(
                     (
                         row.id,
                         ChunkState(
-                            row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.visible else ""
+                            row.model, row.length is not None, row.facts, (row.fingerprint or "") if row.in_view else ""
                         ),
                     )
                     for row in rows
@@ -69,15 +70,21 @@ class SqlStates(Transactions):
 
 def _document_states(connection: Connection, after: str, limit: int) -> list[DocumentState]:
     rows = connection.execute(
-        select(documents_, versions_.c.content_sha256, versions_.c.fingerprint, versions_.c.revision)
-        .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+        select(
+            documents_,
+            published(connection).label("pointed"),
+            versions_.c.content_sha256,
+            versions_.c.fingerprint,
+            versions_.c.revision,
+        )
+        .join(versions_, versions_.c.key == published(connection), isouter=True)
         .where(documents_.c.id > after)
         .order_by(documents_.c.id)
         .limit(limit)
     ).all()
     chunk_ids: dict[int, list[str]] = defaultdict(list)
     tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for some in chunked([row.published for row in rows if row.published is not None]):
+    for some in chunked([row.pointed for row in rows if row.pointed is not None]):
         for version, chunk_id in connection.execute(
             select(chunks_.c.version, passages_.c.id)
             .join(passages_, passages_.c.key == chunks_.c.passage)
@@ -100,8 +107,8 @@ def _document_states(connection: Connection, after: str, limit: int) -> list[Doc
             row.content_sha256 or "",
             row.fingerprint or "",
             row.revision or "",
-            tuple(chunk_ids[row.published] if row.published is not None else ()),
-            tuple(sorted(tags[row.published])) if row.published is not None else (),
+            tuple(chunk_ids[row.pointed] if row.pointed is not None else ()),
+            tuple(sorted(tags[row.pointed])) if row.pointed is not None else (),
             row.tried,
         )
         for row in rows
@@ -114,6 +121,7 @@ def _read_documents(connection: Connection, document_ids: Sequence[str]) -> list
         rows = connection.execute(
             select(
                 documents_,
+                published(connection).label("pointed"),
                 versions_.c.title,
                 versions_.c.mime_type,
                 versions_.c.content_sha256,
@@ -122,11 +130,11 @@ def _read_documents(connection: Connection, document_ids: Sequence[str]) -> list
                 versions_.c.metadata,
                 versions_.c.summary,
             )
-            .join(versions_, versions_.c.key == documents_.c.published, isouter=True)
+            .join(versions_, versions_.c.key == published(connection), isouter=True)
             .where(documents_.c.id.in_(some))
             .order_by(documents_.c.id)
         ).all()
-        parts = _Parts(connection, [row.published for row in rows if row.published is not None])
+        parts = _Parts(connection, [row.pointed for row in rows if row.pointed is not None])
         found += [_stored(row, parts) for row in rows]
     return found
 
@@ -158,7 +166,9 @@ class _Parts:
         self.vectors = {
             row.passage: (row.model, row.vector)
             for some in chunked(passages)
-            for row in connection.execute(select(schema.vectors).where(schema.vectors.c.passage.in_(some)))
+            for row in connection.execute(
+                select(schema.vectors).where(schema.vectors.c.passage.in_(some), of_model(connection))
+            )
         }
         self.terms: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self.mentions: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
@@ -188,7 +198,7 @@ class _Parts:
 
 
 def _stored(row: Row, parts: _Parts) -> StoredDocument:
-    version = row.published
+    version = row.pointed
     document = Document(
         id=row.id,
         name=row.name,

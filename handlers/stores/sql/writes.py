@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 from sqlalchemy import delete as delete_from
 
 from flows.state import chunked
@@ -26,6 +26,7 @@ from handlers.stores.sql.staging import (
     version_fields,
 )
 from handlers.stores.sql.transactions import Transactions
+from handlers.stores.sql.views import pointer
 
 documents_, versions_, passages_, chunks_ = schema.documents, schema.versions, schema.passages, schema.chunks
 
@@ -152,7 +153,7 @@ def _stage_versions(
         for table in (schema.tags, schema.artifacts, chunks_):
             connection.execute(delete_from(table).where(among(connection, table.c.version, some)))
         if connection.execute(
-            select(documents_.c.key).where(among(connection, documents_.c.published, some)).limit(1)
+            select(documents_.c.key).where(or_(*(among(connection, pointer(side), some) for side in (1, 2)))).limit(1)
         ).first():
             note_change(connection)  # a step that is tried again after its version has become visible
     return versions

@@ -15,7 +15,16 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from flows.errors import FatalError, TransientError
 from flows.storage import private_file
 from handlers.stores.ranking import TermQuery, VectorQuery
-from handlers.stores.sql import APPLICATION_ID, SCHEMA_VERSION, Limits, SqlIndexStore, metadata, other_version, upgrades
+from handlers.stores.sql import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Limits,
+    SqlIndexStore,
+    metadata,
+    other_version,
+    upgrades,
+    view_of,
+)
 from handlers.stores.sqlite.snapshot import Snapshot
 
 _READ_CACHE_KB, _WRITE_CACHE_KB = 2_000, 65_536
@@ -30,7 +39,8 @@ class SqliteIndexStore(SqlIndexStore):
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = 60.0) -> None:
         self.path = Path(path).absolute()
         self._busy_timeout_s = busy_timeout_s
-        self._snapshot = Snapshot()
+        self._snapshots = {1: Snapshot(), 2: Snapshot()}
+        """One for each side."""
         # Writers of this process queue here, in turn and without polling; those of others at SQLite's own lock.
         self._writing = threading.Lock()
         self._opening = threading.Lock()
@@ -52,19 +62,19 @@ class SqliteIndexStore(SqlIndexStore):
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        return self._snapshot.nearest(connection, query, top_k, limits)
+        return self._snapshots[view_of(connection).side].nearest(connection, query, top_k, limits)
 
     def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        return self._snapshot.matching(connection, query, top_k, limits)
+        return self._snapshots[view_of(connection).side].matching(connection, query, top_k, limits)
 
     @contextmanager
-    def _read(self) -> Generator[Connection]:
+    def _begin_read(self) -> Generator[Connection]:
         # One transaction is one WAL snapshot: nothing published meanwhile gets into a half-read answer.
         with self._open().begin() as connection:
             yield connection
 
     @contextmanager
-    def _write(self) -> Generator[Connection]:
+    def _begin_write(self) -> Generator[Connection]:
         self._open()
         try:
             with self._writing, self._open_writer().begin() as connection:

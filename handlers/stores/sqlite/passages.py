@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 from sqlalchemy import Connection
 
-from handlers.stores.sql import Changes
+from handlers.stores.sql import Changes, view_of
 from handlers.stores.sqlite.columns import as_json, read_columns
 
-_VISIBLE = "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible"
+_VISIBLE = "SELECT key, document, coalesce(length, 0) AS length FROM passages WHERE visible AND side IN (0, {side})"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Passages:
 
     @classmethod
     def read(cls, connection: Connection, number: int) -> "Passages":
-        keys, documents, lengths = read_columns(connection, _VISIBLE, ("key", "document", "length"))
+        keys, documents, lengths = read_columns(connection, _visible(connection), ("key", "document", "length"))
         return cls(number, keys, documents, lengths, np.ones(len(keys), dtype=bool), np.arange(len(keys)))
 
     @property
@@ -68,7 +68,7 @@ class Passages:
             return Passages(number, self.keys, self.documents, self.lengths, alive, ascending)
         keys, documents, lengths = read_columns(
             connection,
-            f"{_VISIBLE} AND key IN (SELECT value FROM json_each(?))",
+            f"{_visible(connection)} AND key IN (SELECT value FROM json_each(?))",
             ("key", "document", "length"),
             as_json(changes.came),
         )
@@ -88,3 +88,7 @@ class Passages:
         slots = self.ascending
         kept = (self.keys[slots], self.documents[slots], self.lengths[slots])
         return Passages(self.number, *kept, np.ones(len(slots), dtype=bool), np.arange(len(slots)))
+
+
+def _visible(connection: Connection) -> str:
+    return _VISIBLE.format(side=view_of(connection).side)

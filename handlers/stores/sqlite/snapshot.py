@@ -11,7 +11,15 @@ from sqlalchemy import Connection, func, select
 
 from flows.state import chunked
 from handlers.stores.ranking import Bm25, TermQuery, VectorQuery, bm25_idf, check_dimensions, choose_model, contenders
-from handlers.stores.sql import Limits, changes_between, changes_number, permitted_documents, schema
+from handlers.stores.sql import (
+    Limits,
+    changes_between,
+    changes_number,
+    in_view,
+    permitted_documents,
+    schema,
+    view_of,
+)
 from handlers.stores.sqlite.columns import as_numbers
 from handlers.stores.sqlite.loading import LoadedVectors, read_vectors
 from handlers.stores.sqlite.passages import Passages
@@ -159,7 +167,7 @@ class Snapshot:
 def _scope(connection: Connection, kept: _Kept, passages: Passages, where: TagFilter | None) -> _Scope:
     known = kept.scopes.pop(where, None)
     if known is None or known.number != passages.number:
-        selected, documents = permitted_documents(where), None
+        selected, documents = permitted_documents(connection, where), None
         if selected is not None:
             keys = selected.subquery()
             documents = as_numbers(connection.scalar(select(func.group_concat(keys.c.key))))
@@ -222,12 +230,12 @@ def _best(connection: Connection, keys: np.ndarray, scores: np.ndarray, top_k: i
 
 
 def _visible_models(connection: Connection) -> tuple[str, ...]:
-    vectors, passages = schema.vectors, schema.passages
+    vectors, passages, own = schema.vectors, schema.passages, view_of(connection).model
     found: list[str] = []
     name = connection.scalar(select(func.min(vectors.c.model)))
     while name is not None:  # one look into the index per model, where DISTINCT would read every row
         of_model = select(vectors.c.key).join(passages, passages.c.key == vectors.c.passage)
-        if connection.scalar(of_model.where(vectors.c.model == name, passages.c.visible).limit(1)) is not None:
-            found.append(name)
+        if connection.scalar(of_model.where(vectors.c.model == name, in_view(connection)).limit(1)) is not None:
+            found += [name] if own in ("", name) else []
         name = connection.scalar(select(func.min(vectors.c.model)).where(vectors.c.model > name))
     return tuple(found)

@@ -11,7 +11,7 @@ TERMS = TermQuery({"storm": 1.0, "river": 1.0})
 
 
 def answers(store: SqliteIndexStore, connection: object) -> list[dict[int, float]]:
-    kept = store._snapshot  # pyright: ignore[reportPrivateUsage]
+    kept = store._snapshots[1]  # pyright: ignore[reportPrivateUsage]
     question = VectorQuery(vector("storm river"))
     return [
         kept.nearest(connection, question, 10, Limits()),  # pyright: ignore[reportArgumentType]

@@ -74,18 +74,6 @@ def test_a_replaced_vector_is_seen_at_once(tmp_path: Path) -> None:
     store.close()
 
 
-def test_what_an_older_version_wrote_over_while_it_was_visible_is_made_again(tmp_path: Path) -> None:
-    path = tmp_path / "index.db"
-    ingest(str(path), 0, 1)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE versions SET fingerprint = '~text=1'")
-        connection.execute("PRAGMA user_version = 3")
-    connection.close()
-    store = SqliteIndexStore(path)
-    assert [state.fingerprint for state in store.document_states()] == [""]
-    store.close()
-
-
 def test_other_files_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a database, but long enough to be read as the header of one" * 20)
