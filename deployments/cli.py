@@ -1,5 +1,6 @@
 """`braid`: the command line."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +9,7 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from deployments.commands.common import BAD_INPUT, EXIT_CODES, INTERRUPTED, VerboseOption, show_logs, stderr
 from deployments.commands.plain_output import write_plainly
@@ -47,7 +48,12 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
 _HELP = {
     "index": "List, copy, compare and delete indexes, and switch between their versions.",
     "tokens": "Make, list and revoke tokens for serve.",
+    "new": "Write a pipeline or a handler to begin with.",
+    "documents": "List, show, delete and requeue the documents of an index.",
+    "sources": "List the sources of sources.yaml with their age; check and try them.",
+    "runs": "List runs, the newest first; `braid runs show RUN` shows one with every step.",
 }
+"""Of commands that have commands of their own."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -75,6 +81,28 @@ class _Group(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = _Commands()  # pyright: ignore[reportAttributeAccessIssue]  (nothing writes to it)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the commands by what their sources say, without importing them."""
+        commands = self.commands
+        self.commands = {
+            name: TyperCommand(name, help=_first_sentence(name), rich_help_panel=panel)
+            for name, (_, _, panel) in _COMMANDS.items()
+        }
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = commands
+
+
+def _first_sentence(name: str) -> str:
+    """The beginning of a command's docstring."""
+    if name in _HELP:
+        return _HELP[name]
+    module, function, _ = _COMMANDS[name]
+    source = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text(encoding="utf-8"))
+    found = next(each for each in source.body if isinstance(each, ast.FunctionDef) and each.name == function)
+    return (ast.get_docstring(found) or "").partition("\n\n")[0]
 
 
 app = typer.Typer(

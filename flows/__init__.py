@@ -3,25 +3,24 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from flows.author import (
-    Call,
-    FatalFailure,
-    Outcome,
-    Registry,
-    RunResult,
-    Success,
-    TransientFailure,
-    handler,
-    merge_strategy,
-    split_strategy,
-)
-from flows.errors import FatalError, OrchestrationError, PipelineFailed, TransientError
-from flows.model import Pipeline
-from flows.state import Context, Services, reducer
-
 if TYPE_CHECKING:
+    from flows.author import (
+        Call,
+        FatalFailure,
+        Outcome,
+        Registry,
+        RunResult,
+        Success,
+        TransientFailure,
+        handler,
+        merge_strategy,
+        split_strategy,
+    )
+    from flows.errors import FatalError, OrchestrationError, PipelineFailed, TransientError
     from flows.loaders import PipelineBuilder, load_pipeline, parallel, pipeline
+    from flows.model import Pipeline
     from flows.running import arun, plan, run, to_flow
+    from flows.state import Context, Services, reducer
 
 __all__ = [
     "Call",
@@ -53,16 +52,34 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Call": "flows.author",
+    "Context": "flows.state",
+    "FatalError": "flows.errors",
+    "FatalFailure": "flows.author",
+    "OrchestrationError": "flows.errors",
+    "Outcome": "flows.author",
+    "Pipeline": "flows.model",
     "PipelineBuilder": "flows.loaders",
+    "PipelineFailed": "flows.errors",
+    "Registry": "flows.author",
+    "RunResult": "flows.author",
+    "Services": "flows.state",
+    "Success": "flows.author",
+    "TransientError": "flows.errors",
+    "TransientFailure": "flows.author",
     "arun": "flows.running",
+    "handler": "flows.author",
     "load_pipeline": "flows.loaders",
+    "merge_strategy": "flows.author",
     "parallel": "flows.loaders",
     "pipeline": "flows.loaders",
     "plan": "flows.running",
+    "reducer": "flows.state",
     "run": "flows.running",
+    "split_strategy": "flows.author",
     "to_flow": "flows.running",
 }
-"""Whoever only writes handlers need not wait for the engine."""
+"""Whoever needs a part of this, as the command line does for its help, need not wait for the rest."""
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours

@@ -106,10 +106,10 @@ _LISTED = frozenset(
     stores.memory.index stores.memory.reads stores.memory.search stores.memory.sources stores.memory.tables
     stores.memory.upkeep stores.memory.writes stores.opening stores.postgres stores.postgres.index
     stores.postgres.opening stores.postgres.search stores.protocol stores.ranking stores.refusals stores.rows
-    stores.sql stores.sql.adoption stores.sql.dialects stores.sql.graph stores.sql.index stores.sql.publication
-    stores.sql.reads stores.sql.removal stores.sql.schema stores.sql.search stores.sql.sources stores.sql.staging
-    stores.sql.states stores.sql.transactions stores.sql.upkeep stores.sql.writes stores.sqlite stores.sqlite.index
-    stores.sqlite.snapshot stores.sqlite.vectors stores.unmade tags text
+    stores.sql stores.sql.adoption stores.sql.changes stores.sql.dialects stores.sql.graph stores.sql.index
+    stores.sql.publication stores.sql.reads stores.sql.removal stores.sql.schema stores.sql.search stores.sql.sources
+    stores.sql.staging stores.sql.states stores.sql.transactions stores.sql.upkeep stores.sql.writes stores.sqlite
+    stores.sqlite.index stores.sqlite.snapshot stores.sqlite.vectors stores.unmade tags text token_vectors
     """.split()
 )
 """The modules of this package, without its name."""

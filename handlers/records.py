@@ -1,7 +1,7 @@
 """The records that ingestion and retrieval pass from step to step: frozen, small, with ids derived from content."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -143,6 +143,14 @@ class Embeddings:
     chunk_ids: tuple[str, ...]
     vectors: np.ndarray
     model: str
+    tokens: tuple[bytes, ...] = ()
+    """The token vectors of each chunk (see `handlers.token_vectors`), empty for one without; or nothing at all."""
+
+    def at(self, rows: Sequence[int]) -> "Embeddings":
+        """Those of the chunks in these rows."""
+        ids = tuple(self.chunk_ids[row] for row in rows)
+        tokens = tuple(self.tokens[row] for row in rows) if self.tokens else ()
+        return Embeddings(ids, self.vectors[list(rows)], self.model, tokens)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,10 +15,10 @@ from rich.text import Text
 
 from deployments.commands.completion import complete_indexes, complete_runs
 from deployments.commands.plain_output import can_be_written
-from deployments.server.connecting import server_trouble
-from flows.author import RunStatus
 from flows.errors import InvalidPipeline, OrchestrationError, Problem
-from flows.model import hide_secrets
+
+if TYPE_CHECKING:
+    from flows.author import RunStatus
 
 OK, FAILED, BAD_INPUT, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 MEANINGS = {
@@ -30,7 +30,7 @@ MEANINGS = {
 }
 """All exit codes."""
 EXIT_CODES = f"Exit codes: {' · '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}."
-CODE_OF_STATUS: dict[RunStatus, int] = {"succeeded": OK, "partial": PARTIAL, "failed": FAILED}
+CODE_OF_STATUS: "dict[RunStatus, int]" = {"succeeded": OK, "partial": PARTIAL, "failed": FAILED}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -106,6 +106,8 @@ def reported(command: Command) -> Command:
             complain(error, as_json=as_json)
             raise typer.Exit(BAD_INPUT) from None
         except Exception as error:
+            from deployments.server.connecting import server_trouble  # most commands need no server
+
             trouble = server_trouble(error)
             if isinstance(error, BrokenPipeError) or (trouble is None and not _is_from_outside(error)):
                 raise
@@ -133,6 +135,8 @@ def _one_line(error: Exception) -> str:
 
 def complain(error: OrchestrationError, *, as_json: bool) -> None:
     """Print the error, with all its problems."""
+    from flows.model import hide_secrets  # the help needs no model
+
     problems = error.problems if isinstance(error, InvalidPipeline) else ()
     if as_json:
         described = {"kind": type(error).__name__, "message": hide_secrets(str(error))}
@@ -143,6 +147,8 @@ def complain(error: OrchestrationError, *, as_json: bool) -> None:
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
+    from flows.model import hide_secrets
+
     return {
         "file": problem.file,
         "line": problem.line,

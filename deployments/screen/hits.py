@@ -95,11 +95,18 @@ def errors_json(result: RunResult) -> list[dict[str, str]]:
 
 
 def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
-    """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not)."""
-    listed = {name: data[f"{name}_hits"] for name in RETRIEVERS if f"{name}_hits" in data}
+    """The queries and entities of a search, and the rank at which each retriever found each hit (from 1; None: not).
+
+    The tokens rank those of the `candidates` that have token vectors.
+    """
+    from handlers.retrieval import shared_ranks
+
+    found = {name: data[f"{name}_hits"] for name in RETRIEVERS if f"{name}_hits" in data}
+    listed = {name: {hit.id: hit.score for hit in hits} for name, hits in found.items()}
+    if data.get("token_scores"):
+        listed["token"] = dict(data["token_scores"])
     ranks = {
-        retriever: dict(zip([hit.id for hit in found], _ranks(found), strict=True))
-        for retriever, found in listed.items()
+        retriever: dict(zip(scores, shared_ranks(scores.values()), strict=True)) for retriever, scores in listed.items()
     }
     reached = data.get("query_neighbourhood") or {}
     nearest = sorted(reached.items(), key=lambda each: (-each[1].nearness, each[0]))[:_NEAREST]
@@ -111,6 +118,7 @@ def explanation(data: Mapping[str, Any], hits: Sequence[Any]) -> dict[str, Any]:
             for name, each in nearest
         ],
         "found": {retriever: len(ranked) for retriever, ranked in ranks.items()},
+        "candidates": data.get("candidates", 0),
         "ranks": [{retriever: ranked.get(hit.id) for retriever, ranked in ranks.items()} for hit in hits],
     }
 
@@ -122,7 +130,16 @@ def show_explanation(console: Console, explained: Mapping[str, Any], hits: Seque
         if each["path"]:
             way = ", ".join(each["path"])
             console.print(Text.assemble(("reached: ", "dim"), f"{each['entity']} ({each['nearness']:.2f}): {way}"))
-    counted = [f"{retriever} (of {count})" for retriever, count in explained["found"].items()]
+    found = explained["found"]
+    compared, candidates = found.get("token", 0), explained["candidates"]
+    if 0 < compared < candidates:
+        console.print(
+            Text.assemble(
+                ("token vectors: ", "dim"),
+                f"{compared} of {candidates} candidates have some; the others are ranked by the other scores",
+            )
+        )
+    counted = [f"{retriever} (of {count})" for retriever, count in found.items()]
     table = plain_table("", "passage", *counted, right=counted)
     for hit, ranks in zip(hits, explained["ranks"], strict=True):
         scores = hit["scores"]

@@ -70,6 +70,7 @@ class Explanation(Answer):
     entities: list[str]
     neighbourhood: list[Neighbour]
     found: dict[str, int]
+    candidates: int = Field(default=0, description="Passages that were fused; `found.token` of them by their tokens.")
     ranks: list[dict[str, int | None]]
 
 

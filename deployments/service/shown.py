@@ -17,6 +17,7 @@ Tags: TypeAlias = Sequence[tuple[str, str]]
 WAYS = {
     "vector": "meaning",
     "keyword": "words",
+    "token": "word by word",
     "exact": "as typed",
     "graph": "names",
     "multi_query": "rewording",

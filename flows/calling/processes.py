@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from flows.author import OTHER_TRACEBACK
 from flows.calling import guardian
+from flows.calling.main_module import MAIN, MainModule, main_left_out, main_module
 from flows.calling.raised import as_exception
 from flows.calling.threads import call_in_thread
 from flows.calling.times import PROCESS, CallTimes
@@ -146,9 +147,10 @@ class _Worker:
             if self._connection is None or anew:
                 ours, theirs = _spawn.Pipe()
                 process = _spawn.Process(
-                    target=_serve_calls, args=(theirs, self.mark), name=f"braid-worker-{self.number}"
+                    target=_serve_calls, args=(theirs, self.mark, main_module()), name=f"braid-worker-{self.number}"
                 )
-                process.start()
+                with main_left_out():
+                    process.start()
                 theirs.close()
                 _Guardian.tell("+", cast(int, process.pid), self.mark)
                 self._process, self._connection = process, ours
@@ -256,7 +258,7 @@ def _return_worker(worker: _Worker) -> None:
     call_in_thread(worker.kill, name=f"braid-kill-{worker.number}")
 
 
-def _serve_calls(connection: "Connection[bytes, bytes]", mark: str) -> None:
+def _serve_calls(connection: "Connection[bytes, bytes]", mark: str, main: MainModule) -> None:
     """In the worker: answer one call after another until the pipe is closed."""
     if hasattr(os, "setsid"):
         os.setsid()
@@ -267,11 +269,13 @@ def _serve_calls(connection: "Connection[bytes, bytes]", mark: str) -> None:
         except (EOFError, OSError):
             return
         connection.send_bytes(b"begins")
-        connection.send_bytes(_answer_call(message))
+        connection.send_bytes(_answer_call(message, main))
 
 
-def _answer_call(message: bytes) -> bytes:
+def _answer_call(message: bytes, main: MainModule) -> bytes:
     def work() -> Any:
+        if MAIN in message:
+            main.bring_here()
         function, arguments = pickle.loads(message)
         return function(*arguments)
 

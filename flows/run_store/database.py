@@ -142,7 +142,7 @@ def _lock(connection: sa.Connection) -> None:
 
 def _make_newest(connection: sa.Connection) -> None:
     """Make the newest tables in an empty database, as all migrations together would."""
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)
     version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False))
     version.append_constraint(sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
     version.create(connection)

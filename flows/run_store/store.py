@@ -266,6 +266,8 @@ class RunStore:
         )
         with self._engine.connect() as connection:
             chains = {row.run_id: row.chain for row in connection.execute(chosen)}
+            if not chains:
+                return []
             query = (
                 sa.select(outcomes.c.run_id, outcomes.c.path, outcomes.c.seconds, outcomes.c.cost)
                 .where(

@@ -5,15 +5,17 @@ import os
 import sys
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Flow
 from prefect.context import FlowRunContext
-from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from flows.calling import loop_is_running, run_to_end
 from flows.errors import OrchestrationError
+
+if TYPE_CHECKING:  # it takes a fifth of a second to import, and only deploying needs it
+    from prefect.deployments.runner import RunnerDeployment
 
 _REFUSED: ContextVar[list[OrchestrationError] | None] = ContextVar("refused", default=None)
 """Set while Prefect loads the file of a flow that is being deployed; a list, since Prefect drops errors of the file."""
@@ -36,7 +38,7 @@ class PipelineFlow(Flow[..., Any]):
         made.__class__ = PipelineFlow  # Prefect makes a plain flow of it
         return made
 
-    async def ato_deployment(self, name: str, *args: Any, **options: Any) -> RunnerDeployment:
+    async def ato_deployment(self, name: str, *args: Any, **options: Any) -> "RunnerDeployment":
         """As of any flow, with the entrypoint of the variable that holds this one.
 
         Raises:

@@ -12,9 +12,10 @@ from handlers.aside import DocumentRefused, by_document, names_of, one_by_one, r
 from handlers.ingestion.facets import chunks_to_make
 from handlers.ingestion.titles import Titles, titles_of
 from handlers.languages import ENGLISH, check_language, detect, language_called, language_mark
-from handlers.models import Embedder, count_tokens
+from handlers.models import Embedder, TokenEmbedder, count_tokens
 from handlers.records import Chunk, Document, Embeddings, SourceFile, SparseVector
 from handlers.text import compounds, terms
+from handlers.token_vectors import pack
 
 AT_A_TIME = 16
 _HARMLESS = "One plain sentence."
@@ -28,42 +29,59 @@ def generate_dense_embeddings(
     sources: Sequence[SourceFile] = (),
     documents: Sequence[Document] = (),
     *,
+    token_vectors: bool = True,
     call: Call,
 ) -> Embeddings:
     """A vector for each chunk that the index has none of, made of the document's title, its headings and its text.
 
     Visible vectors that the same model made in the same way are not computed again, unless `redo` names `vectors`. A
-    document that the model refuses is set aside.
+    document that the model refuses is set aside. With `token_vectors`, a model on this machine also gives a vector of
+    each token, which search compares with those of the question (see docs/search.md).
     """
     chunks = remaining_chunks(chunks, sources, call)
     titles = titles_of(chunks, documents, call)
     embedder: Embedder = call.services["embedder"]
     passages = by_document(chunks_to_make(chunks, "vectors", redo, call, changed=titles.changed(chunks)))
 
-    def embed(document_ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    def embed(document_ids: Sequence[str]) -> Embeddings:
         some = [chunk for document_id in document_ids for chunk in passages[document_id]]
+        texts = [titles.text_of(chunk) for chunk in some]
         try:
-            return [chunk.id for chunk in some], _embedded([titles.text_of(chunk) for chunk in some], embedder, call)
+            vectors, tokens = _embedded(texts, embedder, call, token_vectors=token_vectors)
+            return Embeddings(tuple(chunk.id for chunk in some), vectors, embedder.name, tokens)
         except FatalError as error:
             embedder.embed_documents([_HARMLESS])
             # The model works: it is these documents that it refuses.
             raise DocumentRefused(str(error)) from error
 
     done = together(embed, list(passages), names_of(sources), call, doing="embedding it")
-    chunk_ids = tuple(chunk_id for some, _ in done for chunk_id in some)
-    return Embeddings(chunk_ids, _joined([vectors for _, vectors in done], embedder), embedder.name)
+    return Embeddings(
+        tuple(chunk_id for each in done for chunk_id in each.chunk_ids),
+        _joined([each.vectors for each in done], embedder),
+        embedder.name,
+        tuple(tokens for each in done for tokens in each.tokens),
+    )
 
 
-def _embedded(texts: Sequence[str], embedder: Embedder, call: Call) -> np.ndarray:
+def _embedded(
+    texts: Sequence[str], embedder: Embedder, call: Call, *, token_vectors: bool
+) -> tuple[np.ndarray, tuple[bytes, ...]]:
+    """The vectors of texts, and the packed vectors of their tokens if these are wanted and the model gives them."""
     parts: list[np.ndarray] = []
+    packed: list[bytes] = []
     done = 0
     for group in chunked(texts, AT_A_TIME):
         call.check_cancelled()
-        parts.append(embedder.embed_documents(group))
+        if token_vectors and isinstance(embedder, TokenEmbedder):
+            vectors, tokens = embedder.embed_document_tokens(group)
+            packed += map(pack, tokens or ())
+        else:
+            vectors = embedder.embed_documents(group)
+        parts.append(vectors)
         call.report_cost(chunks=len(group), tokens=sum(map(count_tokens, group)))
         done += len(group)
         call.report_progress(done, len(texts))
-    return _joined(parts, embedder)
+    return _joined(parts, embedder), tuple(packed)
 
 
 def _joined(parts: Sequence[np.ndarray], embedder: Embedder) -> np.ndarray:

@@ -65,13 +65,12 @@ def store_documents(
 def store_dense_vectors(
     chunks: Sequence[Chunk], embeddings: Embeddings, sources: Sequence[SourceFile] = (), *, call: Call
 ) -> int:
-    """Stage one vector per chunk; the number stored."""
+    """Stage one vector per chunk, with those of its tokens if there are any; the number stored."""
     rows = {chunk_id: row for row, chunk_id in enumerate(embeddings.chunk_ids)}
 
     def store(some: Sequence[Chunk]) -> int:
         made = [chunk.id for chunk in some if chunk.id in rows]
-        vectors = embeddings.vectors[[rows[each] for each in made]]
-        return _writer(call).put_vectors(some, Embeddings(tuple(made), vectors, embeddings.model), run_id=call.run_id)
+        return _writer(call).put_vectors(some, embeddings.at([rows[each] for each in made]), run_id=call.run_id)
 
     return _store_chunks(store, chunks, sources, call, doing="storing its vectors")
 

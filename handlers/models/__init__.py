@@ -1,7 +1,7 @@
 """Models: where their files are, tokens, embedding and reranking."""
 
 from handlers.models.chat import NOT_CONFIGURED, Chat, ChatModel, Completion, ask_model
-from handlers.models.embedding import EMBEDDING_MODEL, Embedder, is_local, make_embedder
+from handlers.models.embedding import EMBEDDING_MODEL, Embedder, TokenEmbedder, is_local, make_embedder
 from handlers.models.files import KNOWN_MODELS, model_file
 from handlers.models.http import Endpoint
 from handlers.models.reranking import make_reranker
@@ -16,6 +16,7 @@ __all__ = [
     "Completion",
     "Embedder",
     "Endpoint",
+    "TokenEmbedder",
     "ask_model",
     "count_tokens",
     "is_local",

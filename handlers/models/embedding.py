@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from flows.errors import FatalError
 from handlers.models.files import KNOWN_MODELS, MODEL_DIR_VARIABLE
-from handlers.models.onnx import load_onnx
-from handlers.models.recipes import UNKNOWN, recipe_of
-from handlers.models.tokens import EMBEDDING_MODEL
+from handlers.models.onnx import OnnxModel, load_onnx
+from handlers.models.recipes import UNKNOWN, Recipe, recipe_of
+from handlers.models.tokens import EMBEDDING_MODEL, spoken_tokens, tokens_after
 from handlers.models.vectors import unit_rows
 from handlers.text import terms
 
@@ -44,6 +44,28 @@ class Embedder(Protocol):
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
         ...
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that can give a vector for each token beside the one of the text, from the same forward pass.
+
+    Special tokens have none, nor has punctuation in documents; None where the model gives no vectors of tokens.
+    """
+
+    def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """As `embed_documents`, and of each text float32, shape (tokens, dim), every row of L2 norm 1."""
+        ...
+
+    def embed_query_tokens(self, text: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `embed_query`, and float32, shape (tokens, dim), every row of L2 norm 1."""
+        ...
+
+
+Embedded: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+"""The vector of a text, and those of its tokens if the model gives any."""
+Embed: TypeAlias = Callable[[str, bool], Embedded]
+"""Embeds a question (True) or a document, with the prefix that the model wants before it."""
 
 
 def make_embedder(
@@ -84,8 +106,8 @@ class LocalEmbedder:
         self._model_dir = model_dir
         self._workers = workers or _usable_cores()
         self._lock = threading.Lock()
-        self._model: Callable[[str], np.ndarray] | None = None
-        self._asked: dict[str, np.ndarray] = {}
+        self._model: Embed | None = None
+        self._asked: dict[str, Embedded] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._recipe = recipe_of(name) if _is_in_a_folder(name, model_dir) else UNKNOWN
         self._dim = self._recipe.dimensions
@@ -98,23 +120,33 @@ class LocalEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32, shape (len(texts), dim)."""
+        return self.embed_document_tokens(texts)[0]
+
+    def embed_document_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """The vectors of texts, and of each text those of its tokens."""
         if not texts:
-            return np.zeros((0, self.dim), dtype=np.float32)
+            return np.zeros((0, self.dim), dtype=np.float32), []
         embed, pool = self._load_once()
-        prefix = self._recipe.passage_prefix
-        return unit_rows(np.stack(list(pool.map(embed, (prefix + text for text in texts)))))
+        found = list(pool.map(lambda text: embed(text, False), texts))
+        tokens = [each for _, each in found if each is not None]
+        return unit_rows(np.stack([vector for vector, _ in found])), tokens if len(tokens) == len(found) else None
 
     def embed_query(self, text: str) -> np.ndarray:
         """float32, shape (dim,)."""
+        return self.embed_query_tokens(text)[0]
+
+    def embed_query_tokens(self, text: str) -> Embedded:
+        """The vector of a question, and those of its tokens."""
         known = self._asked.get(text)
         if known is None:
             embed, _ = self._load_once()
-            known = unit_rows(embed(self._recipe.query_prefix + text)[None, :])[0]
+            vector, tokens = embed(text, True)
+            known = unit_rows(vector[None, :])[0], tokens
             with self._lock:
                 if len(self._asked) >= _MOST_QUESTIONS:
                     self._asked.clear()
                 self._asked[text] = known
-        return known.copy()
+        return known[0].copy(), None if known[1] is None else known[1].copy()
 
     def close(self) -> None:
         with self._lock:
@@ -122,7 +154,7 @@ class LocalEmbedder:
                 self._pool.shutdown()
             self._model = self._pool = None
 
-    def _load_once(self) -> tuple[Callable[[str], np.ndarray], ThreadPoolExecutor]:
+    def _load_once(self) -> tuple[Embed, ThreadPoolExecutor]:
         with self._lock:
             if self._model is None or self._pool is None:
                 self._model = _load(self.name, self._model_dir)
@@ -146,18 +178,26 @@ def _is_in_a_folder(name: str, model_dir: str | None) -> bool:
     return name in KNOWN_MODELS or model_dir is not None or MODEL_DIR_VARIABLE in os.environ
 
 
-def _load(name: str, model_dir: str | None) -> Callable[[str], np.ndarray]:
-    """A function from one text to its vector."""
+def _load(name: str, model_dir: str | None) -> Embed:
     if _is_in_a_folder(name, model_dir):
         ours, recipe = load_onnx(name, model_dir=model_dir), recipe_of(name)
-        return lambda text: recipe.pooled(ours.run(text)[0], name)
+        return lambda text, asks: _read(ours, recipe, name, text, asks=asks)
     from fastembed import TextEmbedding
 
     try:
         model = TextEmbedding(name, threads=1)
     except ValueError as error:
         raise FatalError(f"no embedding model named {name!r}: {error}") from error
-    return lambda text: np.asarray(next(iter(model.embed([text], batch_size=1))), dtype=np.float32)
+    return lambda text, asks: (np.asarray(next(iter(model.embed([text], batch_size=1))), dtype=np.float32), None)
+
+
+def _read(model: OnnxModel, recipe: Recipe, name: str, text: str, *, asks: bool) -> Embedded:
+    prefix = recipe.query_prefix if asks else recipe.passage_prefix
+    output, encoded = model.read(prefix + text)
+    states = output[0].astype(np.float32)
+    own = tokens_after(encoded, len(prefix))
+    tokens = own if asks else spoken_tokens(encoded, prefix + text, own)
+    return recipe.pooled(states, name), unit_rows(states[tokens])
 
 
 class HashingEmbedder:

@@ -21,6 +21,10 @@ class OnnxModel:
 
     def run(self, *texts: str) -> np.ndarray:
         """The first output for one text, or for two that are read together; its first dimension is 1."""
+        return self.read(*texts)[0]
+
+    def read(self, *texts: str) -> tuple[np.ndarray, Any]:
+        """The same output, and how the tokenizer has read the texts (its `Encoding`)."""
         encoded = self.tokenizer.encode(*texts)
         given = {
             "input_ids": encoded.ids,
@@ -28,7 +32,7 @@ class OnnxModel:
             "token_type_ids": encoded.type_ids,
         }
         arrays = {name: np.asarray([values], dtype=np.int64) for name, values in given.items() if name in self.inputs}
-        return np.asarray(self.session.run(None, arrays)[0])
+        return np.asarray(self.session.run(None, arrays)[0]), encoded
 
 
 def load_onnx(name: str, *, model_dir: str | None) -> OnnxModel:

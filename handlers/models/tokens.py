@@ -2,12 +2,13 @@
 
 import re
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from handlers.models.files import model_file
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 EMBEDDING_MODEL = "bge-small-en-v1.5"
 
@@ -17,6 +18,7 @@ _lock = threading.Lock()
 _ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _IDEOGRAPH = re.compile("[\u3400-\u4db5\u4e00-\u9fef]")
 _WORD = re.compile(r"[^ \t\n\r]+")
+_SPOKEN = re.compile(r"\w")
 
 
 def count_tokens(text: str) -> int:
@@ -75,6 +77,18 @@ def load_tokenizer(path: str, *, max_tokens: int | None = None) -> "Tokenizer":
     else:
         tokenizer.enable_truncation(max_length=max_tokens)
     return tokenizer
+
+
+def tokens_after(encoded: "Encoding", start: int) -> list[int]:
+    """The positions of the tokens from the `start`th character of a text on, without special ones."""
+    spans = zip(encoded.special_tokens_mask, encoded.offsets, strict=True)
+    return [position for position, (special, span) in enumerate(spans) if not special and span[0] >= start]
+
+
+def spoken_tokens(encoded: "Encoding", text: str, positions: Sequence[int]) -> list[int]:
+    """Those of the positions whose tokens are no punctuation."""
+    offsets = encoded.offsets
+    return [position for position in positions if _SPOKEN.search(text, *offsets[position])]
 
 
 def _counting_tokenizer() -> "Tokenizer":

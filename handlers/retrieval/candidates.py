@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
 from flows.author import Call
+from handlers.models import Embedder, TokenEmbedder
 from handlers.records import Hit
 from handlers.retrieval.fusion import Voice
 from handlers.retrieval.searching import embed_query, term_query
 from handlers.retrieval.understanding import Question
-from handlers.stores import IndexSearch, VectorQuery, Words
+from handlers.stores import IndexSearch, TokenQuery, VectorQuery, Words
 from handlers.tags import TagFilter
 from handlers.text import contains
 
 _MOST_EXACT = 50
 """Passages that are looked through for each phrase or name, the best by its words."""
+MOST_COMPARED = 200
+"""Candidates that are compared with a question token by token, the best by all else."""
 
 
 class Candidates:
@@ -110,3 +113,19 @@ def true_scores(
             scores = {**scores, **candidates.store.scores(lacking, query, where=candidates.where)}
         found.append(replace(voice, scores=scores))
     return [voice for voice in found if any(voice.scores.values())]
+
+
+def compare_tokens(candidates: Candidates, best_first: Iterable[str], query: str, call: Call) -> dict[str, float]:
+    """How well the question's tokens are matched by those of candidates, best first: of the first 200 that are given,
+    as far as these have token vectors.
+
+    Nothing is compared if the embedding model gives no vectors of tokens.
+    """
+    if "embedder" not in call.services:
+        return {}
+    embedder: Embedder = call.services["embedder"]
+    if not isinstance(embedder, TokenEmbedder) or (tokens := embedder.embed_query_tokens(query)[1]) is None:
+        return {}
+    compared = list(islice(best_first, MOST_COMPARED))
+    scores = candidates.store.scores(compared, TokenQuery(tokens, embedder.name), where=candidates.where)
+    return dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])))

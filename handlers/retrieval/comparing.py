@@ -87,7 +87,7 @@ def ways_of_searching(call: Call, *, reranked: bool = False) -> dict[str, Callab
             limit=MOST,
             call=call,
             **options,
-        )
+        )["results"]
 
     ways: dict[str, Callable[[str], list[Hit]]] = {
         "keyword": by_words,

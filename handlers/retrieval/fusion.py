@@ -28,31 +28,38 @@ def reciprocal_rank_fusion(
 
 @dataclass(frozen=True)
 class Voice:
-    """How one way of searching scores the candidates; one that it has no score of counts as its lowest."""
+    """How one way of searching scores the candidates; one that it has no score of counts as its lowest.
+
+    A `partial` voice knows nothing of some candidates. These are scored by the others alone.
+    """
 
     name: str
     scores: Mapping[str, float]
     weight: float = 1.0
+    partial: bool = False
 
 
 def weighted_fusion(candidates: Sequence[str], voices: Sequence[Voice]) -> dict[str, float]:
     """The weighted mean of what the voices say of each candidate, best first; ties by the order of the candidates.
 
-    The scores of each voice are scaled to 0…1, from its lowest to its highest over the candidates.
+    The scores of each voice are scaled to 0…1, from its lowest to its highest over the candidates. A candidate that a
+    partial voice knows nothing of gains from it as much as from the others, plus the mean by which the known candidates
+    gain more from it than from the others. So neither side is preferred: their means differ as they do by the others.
 
     Raises:
         ValueError: a weight is negative.
     """
     if any(voice.weight < 0 for voice in voices):
         raise ValueError(f"weights must be 0 or more, not {[voice.weight for voice in voices]}")
-    total = fsum(voice.weight for voice in voices) or 1.0
-    gains = {each: list[float]() for each in candidates}
-    for voice in voices:
-        for each, gain in zip(gains, _scaled([voice.scores.get(each) for each in gains]), strict=True):
-            gains[each].append(voice.weight * gain / total)
-    # fsum does not depend on the order of its terms, and sorting is stable, so equal sums keep their order.
-    fused = {each: fsum(gained) for each, gained in gains.items()}
-    return dict(sorted(fused.items(), key=lambda pair: -pair[1]))
+    ids = list(dict.fromkeys(candidates))
+    known = [voice for voice in voices if not voice.partial or any(each in voice.scores for each in ids)]
+    parts = [(each.weight, _scaled([each.scores.get(id_) for id_ in ids])) for each in known if not each.partial]
+    others = _means(parts, len(ids))
+    for voice in (each for each in known if each.partial):
+        scores = [voice.scores.get(each) for each in ids]
+        parts.append((voice.weight, _completed(_scaled(scores), [each is not None for each in scores], others)))
+    # Sorting is stable, so equal means keep their order.
+    return dict(sorted(zip(ids, _means(parts, len(ids)), strict=True), key=lambda pair: -pair[1]))
 
 
 def shared_ranks(scores: Iterable[float]) -> list[int]:
@@ -82,6 +89,23 @@ def with_own_scores(rankings: Sequence[Sequence[Hit]], fused: Mapping[str, float
     return [
         replace(first[each], score=score, found_by="+".join(retrievers[each]), scores=scores[each])
         for each, score in fused.items()
+    ]
+
+
+def _means(parts: Sequence[tuple[float, Sequence[float]]], count: int) -> list[float]:
+    """The weighted means of several lists of gains, in their order."""
+    total = fsum(weight for weight, _ in parts) or 1.0
+    # fsum does not depend on the order of its terms.
+    return [fsum(weight * gains[at] / total for weight, gains in parts) for at in range(count)]
+
+
+def _completed(gains: Sequence[float], known: Sequence[bool], others: Sequence[float]) -> list[float]:
+    """The gains of one voice where they are known, and what the others suggest where they are not; between 0 and 1."""
+    more = fsum(gain - other for gain, is_known, other in zip(gains, known, others, strict=True) if is_known)
+    mean = more / sum(known)
+    return [
+        gain if is_known else min(max(other + mean, 0.0), 1.0)
+        for gain, is_known, other in zip(gains, known, others, strict=True)
     ]
 
 

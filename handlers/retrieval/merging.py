@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,13 +10,20 @@ from flows.author import Call, handler
 from flows.errors import FatalError
 from handlers.options import Options, spread
 from handlers.records import Hit
-from handlers.retrieval.candidates import Candidates, true_scores
+from handlers.retrieval.candidates import Candidates, compare_tokens, true_scores
 from handlers.retrieval.fusion import Voice, reciprocal_rank_fusion, weighted_fusion
 from handlers.retrieval.understanding import Question, read_question
 from handlers.stores import IndexReader
 from handlers.tags import TagFilter
 
-DEFAULT_WEIGHTS: Mapping[str, float] = {"vector": 1.0, "keyword": 1.0, "graph": 0.0, "multi_query": 1.0, "hyde": 1.0}
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "vector": 1.0,
+    "keyword": 1.0,
+    "token": 1.0,
+    "graph": 0.0,
+    "multi_query": 1.0,
+    "hyde": 1.0,
+}
 """The graph ranks by how rare names are and not by the question, so it answers only what nothing else does."""
 
 
@@ -29,7 +36,7 @@ class Fusion(Options):
     weights: dict[str, float] | None = None
 
 
-@handler(writes="results", needs="index_store")
+@handler(writes=("results", "token_scores", "candidates"), needs="index_store")
 @spread
 def hybrid_merge(
     query: str,
@@ -47,14 +54,16 @@ def hybrid_merge(
     fusion: Fusion,
     limit: int = 50,
     call: Call,
-) -> list[Hit]:
+) -> dict[str, Any]:
     """One ranking of all that was found, best first; ties in the order of passages' ids.
 
-    `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, and takes the
-    weighted mean of the scaled scores (see `weighted_fusion`); `rrf` goes by ranks alone. A passage that has word for
-    word what the question quotes or names gets 1 more for each of these, so it comes first. Each hit has every
-    retriever's own score in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, graph,
-    multi_query, hyde; a retriever of weight 0 counts where the others found nothing.
+    `weighted` looks up the vector and keyword scores of every candidate, whichever list it comes from, compares the
+    best 200 with the question token by token, as far as they have token vectors, and takes the weighted mean of the
+    scaled scores (see `weighted_fusion`); `rrf` goes by the ranks of the lists alone. A passage that has word for word
+    what the question quotes or names gets 1 more for each of these, so it comes first. Each hit has every retriever's
+    own score in `scores`, and those as `exact`. `weights` are by retriever: vector, keyword, token, graph, multi_query,
+    hyde; a retriever of weight 0 counts where the others found nothing. `token_scores` are those of the candidates with
+    token vectors, best first, by passage; `candidates` is the number of all.
 
     Raises:
         ValueError: a weight is negative or for no retriever, or `k` is below 1.
@@ -64,30 +73,39 @@ def hybrid_merge(
     if unknown:
         raise ValueError(f"weights: no retriever named {min(unknown)!r}; there are {', '.join(DEFAULT_WEIGHTS)}")
     chosen = {**DEFAULT_WEIGHTS, **weights}
-    found = dict(
-        zip(DEFAULT_WEIGHTS, (vector_hits, keyword_hits, graph_hits, multi_query_hits, hyde_hits), strict=True)
-    )
+    found = {
+        "vector": vector_hits,
+        "keyword": keyword_hits,
+        "graph": graph_hits,
+        "multi_query": multi_query_hits,
+        "hyde": hyde_hits,
+    }
     counted = {name: hits for name, hits in found.items() if chosen[name] != 0}
     if not any(counted.values()):
-        counted, chosen = found, dict.fromkeys(found, 1.0)
+        counted, chosen = found, dict.fromkeys(DEFAULT_WEIGHTS, 1.0)
     if question is None:
         question = read_question(query, access, filters, call=call)
     where = TagFilter.all_of(access, filters, question.filters)
     candidates = Candidates(call.services["index_store"], question, where)
     exact = candidates.add(counted.values())
+    token_scores: Mapping[str, float] = {}
     if fusion.method == "rrf":
         ranked = reciprocal_rank_fusion(list(counted.values()), k=fusion.k, weights=[chosen[name] for name in counted])
         fused = {hit.id: hit.score for hit in ranked}
         own = {hit.id: dict(hit.scores) for hit in ranked}
     else:
         voices = [Voice(name, {hit.id: hit.score for hit in hits}, chosen[name]) for name, hits in counted.items()]
-        looked_up = true_scores(candidates, voices, query_vector, queries, call)
-        fused = weighted_fusion(candidates.ids, looked_up)
-        own = {each: {v.name: v.scores[each] for v in looked_up if each in v.scores} for each in candidates.ids}
+        voices = true_scores(candidates, voices, query_vector, queries, call)
+        fused = weighted_fusion(candidates.ids, voices)
+        if vector_hits and chosen["token"] != 0:
+            token_scores = compare_tokens(candidates, fused, question.text or query, call)
+            voices.append(Voice("token", token_scores, chosen["token"], partial=True))
+            fused = weighted_fusion(candidates.ids, voices)
+        own = {each: {v.name: v.scores[each] for v in voices if each in v.scores} for each in candidates.ids}
     fused = {each: fused.get(each, 0.0) + exact.get(each, 0) for each in candidates.ids}
     best = dict(sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))[:limit])
     retrievers = candidates.retrievers(counted)
-    return [
+    results = [
         replace(
             hit,
             found_by="+".join(retrievers.get(hit.id, ("exact",))),
@@ -95,6 +113,7 @@ def hybrid_merge(
         )
         for hit in candidates.hits(best)
     ]
+    return {"results": results, "token_scores": token_scores, "candidates": len(candidates.ids)}
 
 
 @handler(writes="results")

@@ -3,8 +3,10 @@
 from handlers.stores.building import IndexBeingBuilt
 from handlers.stores.content import copy_index
 from handlers.stores.fingerprints import format_facets, outdated_facets, parse_facets
+from handlers.stores.memory import MemoryIndexStore
 from handlers.stores.opening import open_index
 from handlers.stores.pinning import PinnedIndex
+from handlers.stores.proof import Difference, Proof, prove, repair
 from handlers.stores.protocol import (
     IndexReader,
     IndexSearch,
@@ -14,7 +16,7 @@ from handlers.stores.protocol import (
     IndexVersions,
     IndexWriter,
 )
-from handlers.stores.ranking import ANY, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -22,6 +24,7 @@ from handlers.stores.rows import (
     DocumentState,
     Facet,
     FailedDocument,
+    Flaw,
     IndexVersion,
     Rename,
     Restatement,
@@ -34,11 +37,13 @@ __all__ = [
     "ANY",
     "Bm25",
     "ChunkState",
+    "Difference",
     "DocumentPlace",
     "DocumentRow",
     "DocumentState",
     "Facet",
     "FailedDocument",
+    "Flaw",
     "IndexBeingBuilt",
     "IndexMadeOnWrite",
     "IndexReader",
@@ -49,12 +54,15 @@ __all__ = [
     "IndexVersion",
     "IndexVersions",
     "IndexWriter",
+    "MemoryIndexStore",
     "PinnedIndex",
+    "Proof",
     "Rename",
     "Restatement",
     "SourceRecord",
     "StoredDocument",
     "TermQuery",
+    "TokenQuery",
     "VectorQuery",
     "Words",
     "copy_index",
@@ -63,4 +71,6 @@ __all__ = [
     "open_index",
     "outdated_facets",
     "parse_facets",
+    "prove",
+    "repair",
 ]

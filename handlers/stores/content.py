@@ -55,6 +55,8 @@ def _digest(stored: StoredDocument) -> bytes:
     hashed.update(json.dumps(listed, ensure_ascii=True, sort_keys=True).encode())
     for _, (_, vector) in sorted(stored.vectors.items()):
         hashed.update(np.ascontiguousarray(vector, dtype="<f4").tobytes())
+    for chunk_id, packed in sorted(stored.tokens.items()):
+        hashed.update(f"{chunk_id} {len(packed)} ".encode() + packed)
     return hashed.digest()
 
 
@@ -94,7 +96,7 @@ def copy_index(
             sorted(stored, key=lambda each: (each.run_id, each.fingerprint)),
             key=lambda each: (each.run_id, each.fingerprint),
         ):
-            _write(target, list(group), run_id, fingerprint)
+            write_documents(target, list(group), run_id, fingerprint)
         done += len(stored)
         progress(done)
     for record in source.sources():
@@ -117,7 +119,8 @@ def document_pages(store: IndexReader, size: int) -> Iterator[list[str]]:
         after = states[-1].id
 
 
-def _write(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
+def write_documents(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fingerprint: str) -> None:
+    """Write documents that another index has, with everything of them, and publish those that are searchable."""
     visible = [each for each in group if each.searchable]
     chunks = {chunk.id: chunk for each in visible for chunk in each.chunks}
     versions = target.put_documents(
@@ -130,10 +133,12 @@ def _write(target: IndexWriter, group: Sequence[StoredDocument], run_id: str, fi
         revisions={each.document.id: each.revision for each in visible},
     )
     vectors = {chunk_id: vector for each in visible for chunk_id, vector in each.vectors.items()}
+    tokens = {chunk_id: packed for each in visible for chunk_id, packed in each.tokens.items()}
     for model in sorted({name for name, _ in vectors.values()}):
         ids = tuple(chunk_id for chunk_id, (name, _) in vectors.items() if name == model)
         rows = np.array([vectors[chunk_id][1] for chunk_id in ids], dtype=np.float32)
-        target.put_vectors([chunks[chunk_id] for chunk_id in ids], Embeddings(ids, rows, model), run_id=run_id)
+        embeddings = Embeddings(ids, rows, model, tuple(tokens.get(chunk_id, b"") for chunk_id in ids))
+        target.put_vectors([chunks[chunk_id] for chunk_id in ids], embeddings, run_id=run_id)
     sparse = [terms for each in visible for terms in each.terms]
     target.put_terms([chunks[terms.chunk_id] for terms in sparse], sparse, run_id=run_id)
     with_facts = {chunk_id for each in visible for chunk_id in each.facts}

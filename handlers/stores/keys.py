@@ -2,8 +2,11 @@
 
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterable
 from itertools import chain
+
+import numpy as np
 
 from flows.storage import canonical_uri
 from handlers.records import Document, Entity, Relation, stable_id
@@ -38,6 +41,11 @@ def storable_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
+
+
+def vector_checksum(vector: np.ndarray) -> int:
+    """Of the bytes as they are stored: it tells a flipped bit from what another machine computes."""
+    return zlib.crc32(np.ascontiguousarray(vector, dtype="<f4").tobytes())
 
 
 def stored_term(term: str) -> str:

@@ -1,4 +1,4 @@
-"""Six small protocols of an index: it is read, written, searched and kept in order; it knows its sources and versions.
+"""Small protocols of an index: it is read, written, searched, kept in order, proven; it has sources and versions.
 
 Annotate with the narrowest that is enough: a step that searches takes an `IndexSearch`. Every
 index is safe to use from several threads and processes, and every write may be repeated. Entities are addressed by
@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Hit, LeftOut, Relation, SparseVector
-from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.rows import (
     ChunkState,
     DocumentPlace,
@@ -21,6 +21,7 @@ from handlers.stores.rows import (
     Edge,
     Facet,
     FailedDocument,
+    Flaw,
     IndexVersion,
     Mention,
     Rename,
@@ -95,8 +96,9 @@ class IndexReader(Protocol):
         ...
 
     def statistics(self) -> dict[str, int]:
-        """Counts of what is visible (documents, chunks, chunks with `vectors` and with `terms`, entities, relations,
-        artifacts, summaries, tagged_documents) and of documents by status (pending, processed, failed)."""
+        """Counts of what is visible (documents, chunks, chunks with `vectors`, with `token_vectors` and with `terms`,
+        entities, relations, artifacts, summaries, tagged_documents) and of documents by status (pending, processed,
+        failed)."""
         ...
 
 
@@ -129,7 +131,7 @@ class IndexWriter(Protocol):
         ...
 
     def put_vectors(self, chunks: Sequence[Chunk], embeddings: Embeddings, *, run_id: str = "") -> int:
-        """Stage one vector per chunk, in place of any before; the number stored."""
+        """Stage one vector per chunk, with those of its tokens if given, in place of all before; the number stored."""
         ...
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -200,10 +202,13 @@ class IndexSearch(Protocol):
         ...
 
     def scores(
-        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery | TokenQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
         """The scores that the searches give those of the chunks that they could find with this filter; none for a chunk
         without a vector of the model, or without any of the terms.
+
+        No search finds by tokens: a `TokenQuery` scores those of the chunks that have token vectors of the model, each
+        by itself (see `handlers.token_vectors`).
 
         Raises:
             FatalError: the index has vectors, but none of that model or dimension.
@@ -373,7 +378,23 @@ class IndexVersions(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, Protocol):
+class IndexProof(Protocol):
+    """How an index is looked through for damage that its sources need not be read for."""
+
+    def flaws(self) -> list[Flaw]:
+        """The rows that cannot be as they were written."""
+        ...
+
+    def mend(self, flaws: Sequence[Flaw]) -> int:
+        """Remove orphans, and let searches find hidden passages; their number. Vectors have to be made again."""
+        ...
+
+    def mend_texts(self, chunks: Sequence[Chunk]) -> int:
+        """Write the texts of stored chunks again where they differ; their number. A chunk's id determines its text."""
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, IndexSearch, IndexUpkeep, IndexSources, IndexVersions, IndexProof, Protocol):
     """A whole index, for those who open one."""
 
     def close(self) -> None: ...

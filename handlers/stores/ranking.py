@@ -38,6 +38,14 @@ class TermQuery:
 
 
 @dataclass(frozen=True)
+class TokenQuery:
+    """A question token by token: float32, shape (tokens, dim), rows of L2 norm 1, and the model that made them."""
+
+    tokens: np.ndarray
+    model: str
+
+
+@dataclass(frozen=True)
 class Words:
     """Which passages a search is limited to by their terms: those that have all of `every` and none of `none`."""
 

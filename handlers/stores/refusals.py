@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from flows.errors import FatalError
+from handlers.records import Embeddings
 from handlers.stores.rows import Facet, Rename
 
 
@@ -44,6 +45,16 @@ def check_new_ids(rename: Rename, chunk_ids: Collection[str]) -> None:
     missing = sorted(set(chunk_ids) - rename.chunk_ids.keys())
     if missing:
         raise ValueError(f"document {rename.document_id!r}: chunk {missing[0]!r} has no new id")
+
+
+def check_tokens(embeddings: Embeddings) -> None:
+    """Token vectors must be those of each chunk, or none at all.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if embeddings.tokens and len(embeddings.tokens) != len(embeddings.chunk_ids):
+        raise ValueError(f"{len(embeddings.tokens)} token vectors for {len(embeddings.chunk_ids)} chunks")
 
 
 def check_chunk_ids(given: Collection[str], written: Sequence[str]) -> None:

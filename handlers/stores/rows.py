@@ -122,6 +122,8 @@ class StoredDocument:
     chunks: tuple[Chunk, ...] = ()
     vectors: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict[str, tuple[str, np.ndarray]])
     """Model and vector by chunk id."""
+    tokens: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """The token vectors, packed, by chunk id."""
     terms: tuple[SparseVector, ...] = ()
     facts: frozenset[str] = frozenset()
     """The ids of the chunks whose facts are in the graph."""
@@ -164,6 +166,19 @@ class IndexVersion:
         if self.active:
             return "active"
         return "being built" if self.switched_at is None else "kept"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """A row that cannot be as it was written, whatever the sources say."""
+
+    kind: Literal["vector", "orphan", "hidden"]
+    """A vector with another checksum; a row that belongs to nothing; a passage of a document that searches miss."""
+    table: str
+    detail: str
+    document_id: str = ""
+    chunk_id: str = ""
+    key: int = 0
 
 
 @dataclass(frozen=True)

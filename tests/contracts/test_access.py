@@ -25,7 +25,6 @@ from handlers.ingestion.storing import (
 )
 from handlers.models import Completion
 from handlers.models.chat import Message
-from handlers.models.embedding import HashingEmbedder
 from handlers.records import Chunk, Document, Hit, stable_id
 from handlers.retrieval.expansion import hyde_search, multi_query_search
 from handlers.retrieval.graph import graph_context, graph_search, graph_traverse
@@ -35,6 +34,7 @@ from handlers.retrieval.searching import embed_query, keyword_search, vector_sea
 from handlers.retrieval.understanding import read_question, suggest_wording
 from handlers.stores import open_index
 from handlers.text import terms
+from tests.support.embedders import HashedWords
 from tests.support.profiles import scaled
 
 NAMES = ("Ada Lovelace", "Charles Babbage", "Ghent Pump Works (GPW)", "Great Polar Way (GPW)", "Villa Ocampo", "IAEA")
@@ -76,7 +76,7 @@ def call(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             server = make_url(request.getfixturevalue("postgres_server"))
             url = server.update_query_dict({"index": uuid.uuid4().hex}).render_as_string(hide_password=False)
     store = open_index(url)
-    services = Services({"index_store": lambda: store, "embedder": HashingEmbedder, "chat": Parrot})
+    services = Services({"index_store": lambda: store, "embedder": HashedWords, "chat": Parrot})
     made = Call(identity=Identity(run_id="r", index="access", services=services))
     documents = [
         Document(
@@ -143,7 +143,7 @@ def searched(query: str, access: Wanted, narrowed: Wanted, top_k: int, call: Cal
     }
     lists = list(found.values())
     for method in ("weighted", "rrf"):
-        found[method] = hybrid_merge(query, None, queries, None, *lists, *where, method=method, call=call)
+        found[method] = hybrid_merge(query, None, queries, None, *lists, *where, method=method, call=call)["results"]
     return found
 
 
@@ -202,7 +202,7 @@ def test_what_is_read_into_a_question_comes_from_permitted_documents(call: Call,
     assert question.filters == ({"team": ["kitchen"]} if query.startswith("team:") and known else {})
     hits = hybrid_merge(
         query, question, vector_hits=vector_search(query, None, access, call=call), access=access, call=call
-    )
+    )["results"]
     suggested = suggest_wording(query, question, hits)
     assert set(terms(suggested or "")) <= said | set(terms(query))
 

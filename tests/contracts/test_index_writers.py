@@ -26,7 +26,7 @@ def writers(store: IndexStore, chunks: Sequence[Chunk], model: str, run: str) ->
     terms = [SparseVector(each.id, ((model, 1),), 1) for each in chunks]
     entities = [Entity(model, "NAME", each.document_id, each.id) for each in chunks]
     return {
-        "vectors": lambda: store.put_vectors(chunks, embed(chunks, model), run_id=run),
+        "vectors": lambda: store.put_vectors(chunks, embed(chunks, model, tokens=model != "two"), run_id=run),
         "terms": lambda: store.put_terms(chunks, terms, run_id=run),
         "facts": lambda: store.put_graph(chunks, entities, [], run_id=run),
     }

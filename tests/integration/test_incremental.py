@@ -8,6 +8,7 @@ import pytest
 from deployments.catalog import load_catalog
 from deployments.settings import Settings
 from flows.loaders import load_pipeline
+from tests.support.embedders import HashedWords
 from tests.support.ingesting import LONG_AGO, called, ingest, opened, settings_in, write
 
 FILES = {
@@ -100,9 +101,13 @@ def test_a_changed_option_runs_only_what_rests_on_it(settings: Settings, source:
 
 
 def opened_count(settings: Settings) -> int:
+    return statistic(settings, "chunks")
+
+
+def statistic(settings: Settings, name: str) -> int:
     store = opened(settings)
     try:
-        return store.statistics()["chunks"]
+        return store.statistics()[name]
     finally:
         store.close()
 
@@ -117,6 +122,23 @@ def test_another_embedding_model_reads_no_document(
     assert set(done) == {"load_chunks", "generate_dense_embeddings", "store_dense_vectors", "confirm_documents"}
     assert content(settings) == rebuilt(tmp_path, source)
     assert not called(ingest(settings, source))
+
+
+def test_token_vectors_come_and_go_with_the_vectors_alone(
+    settings: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.models.embedding.HashingEmbedder", HashedWords)
+    only_vectors = {"load_chunks", "generate_dense_embeddings", "store_dense_vectors", "confirm_documents"}
+    assert set(called(ingest(settings, source))) == only_vectors
+    assert statistic(settings, "token_vectors") == statistic(settings, "chunks")
+    option = "handler: generate_dense_embeddings, options: {token_vectors: false}"
+    changed_pipeline(settings, tmp_path, "- generate_dense_embeddings", f"- {{{option}}}")
+    text = (tmp_path / "changed.yaml").read_text(encoding="utf-8")
+    (tmp_path / "changed.yaml").write_text(text.replace("handler: generate_dense_embeddings, when", f"{option}, when"))
+    without = load_pipeline(tmp_path / "changed.yaml")
+    assert set(called(ingest(settings, source, pipeline=without))) == only_vectors
+    assert statistic(settings, "token_vectors") == 0
+    assert not called(ingest(settings, source, pipeline=without))
 
 
 def test_one_step_or_everything_can_be_done_again(settings: Settings, source: Path) -> None:

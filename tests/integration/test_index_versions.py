@@ -1,8 +1,9 @@
 """A change of model from ingestion to answer: the new one is built beside, questions go to the old one until it is whole."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.catalog import load_catalog
 from deployments.cli import app
+from deployments.proving import prove_index
 from deployments.runs import Searches
 from deployments.settings import Settings
 from handlers.stores import IndexStore
@@ -72,8 +74,9 @@ def test_another_model_is_built_beside_and_switched_to_when_it_is_whole(settings
     assert "; questions go to version 2 now, which is whole" in second.summary
     assert versions(settings)[0] == ("2", "active", "multilingual-e5-small")
     assert {hit.id for hit in asked(settings)} == {hit.id for hit in found}
-    assert called(ingest(new, tmp_path / "one")) == {}
-    assert "index_version" not in ingest(new, tmp_path / "one").context.data
+    again = ingest(new, tmp_path / "one")
+    assert called(again) == {}
+    assert "index_version" not in again.context.data
 
 
 def test_an_ingestion_with_the_old_model_meanwhile_is_caught_up_with(settings: Settings, tmp_path: Path) -> None:
@@ -132,3 +135,28 @@ def test_a_named_version_is_switched_to_by_hand_and_rolled_back(
     assert braid("rollback", "docs")[1]["active"] == "1"
     assert braid("remove-version", "docs", "trial")[0] == 0
     assert versions(settings) == [("1", "active", "tiny")]
+
+
+def test_an_index_is_proven_and_repaired_from_its_sources(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "docs", FILES)
+    ingest(settings, tmp_path / "docs", tags={"team": ["x"]})
+    catalog = load_catalog(settings)
+    first = prove_index(settings, catalog, "docs")
+    assert (first.documents, first.differences, first.flaws, first.unproven) == (6, [], [], [])
+    with closing(sqlite3.connect(tmp_path / "home/indexes/docs.db")) as connection, connection:
+        keys = dict(connection.execute("SELECT name, published FROM documents"))
+        passages = dict(connection.execute("SELECT version, passage FROM chunks"))
+        spoilt = passages[keys["1.md"]], keys["2.md"], passages[keys["3.md"]]
+        connection.execute("UPDATE passages SET text = 'x' || substr(text, 2) WHERE key = ?", spoilt[:1])
+        connection.execute("DELETE FROM tags WHERE version = ?", spoilt[1:2])
+        connection.execute("DELETE FROM vectors WHERE passage = ?", spoilt[2:])
+    write(tmp_path / "docs", {"5.md": "# Part 5\n\nNew words."}, modified=1_700_000_100.0)
+    (tmp_path / "docs/0.md").unlink()
+    found = prove_index(settings, catalog, "docs", repair=True)
+    assert sorted(each.facet for each in found.differences) == ["tags", "text", "vectors"]
+    assert (found.documents, found.changed, found.unproven, found.repaired) == (4, 1, ["0.md"], 3)
+    sample = prove_index(settings, catalog, "docs", share=0.6, seed="a")
+    assert sample.holds
+    assert 0 < sample.documents < 4

@@ -11,6 +11,7 @@ import pytest
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector, stable_id
 from handlers.stores import IndexStore, IndexWriter
+from handlers.token_vectors import pack
 
 WORDS = ("storm", "river", "bridge", "train", "violin", "orchard")
 
@@ -72,9 +73,14 @@ def vector(text: str) -> np.ndarray:
     return counted / max(float(np.linalg.norm(counted)), 1.0)
 
 
-def embed(chunks: Sequence[Chunk], model: str = "words") -> Embeddings:
+def token_vectors(text: str) -> np.ndarray:
+    return np.array([vector(word) for word in text.split() if word in WORDS], np.float32).reshape(-1, len(WORDS))
+
+
+def embed(chunks: Sequence[Chunk], model: str = "words", *, tokens: bool = False) -> Embeddings:
     rows = np.array([vector(chunk.text) for chunk in chunks], dtype=np.float32).reshape(len(chunks), len(WORDS))
-    return Embeddings(tuple(chunk.id for chunk in chunks), rows, model)
+    packed = tuple(pack(token_vectors(chunk.text)) for chunk in chunks) if tokens else ()
+    return Embeddings(tuple(chunk.id for chunk in chunks), rows, model, packed)
 
 
 def count_terms(chunks: Sequence[Chunk]) -> list[SparseVector]:

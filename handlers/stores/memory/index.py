@@ -1,6 +1,7 @@
 """An index in memory: the smallest thing that keeps the protocols' promises, for tests and throw-away searches."""
 
 from handlers.stores.memory.index_versions import MemoryIndexVersions
+from handlers.stores.memory.proof import MemoryProof
 from handlers.stores.memory.reads import MemoryReader
 from handlers.stores.memory.search import MemorySearch
 from handlers.stores.memory.sources import MemorySources
@@ -8,7 +9,9 @@ from handlers.stores.memory.upkeep import MemoryUpkeep
 from handlers.stores.memory.writes import MemoryWriter
 
 
-class MemoryIndexStore(MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep, MemorySources, MemoryIndexVersions):
+class MemoryIndexStore(
+    MemoryReader, MemoryWriter, MemorySearch, MemoryUpkeep, MemorySources, MemoryIndexVersions, MemoryProof
+):
     """An `IndexStore` that lives as long as the process; every method runs under one lock."""
 
     def close(self) -> None:

@@ -97,6 +97,7 @@ class MemoryReader(MemoryTables):
             summary=version.summary,
             chunks=tuple(chunks),
             vectors={key: vector for key, each in passages.items() if (vector := self._vector(each)) is not None},
+            tokens={key: packed for key, each in passages.items() if (packed := self._packed(each))},
             terms=tuple(each.terms for each in passages.values() if each.terms is not None),
             facts=frozenset(key for key, each in passages.items() if each.facts),
             entities=tuple(found for each in passages.values() for found in each.entities),
@@ -115,7 +116,8 @@ class MemoryReader(MemoryTables):
             vectors = sum(row.nbytes for each in self._passages.values() for row in each.vectors.values())
             terms = sum(16 * len(each.terms.counts) for each in self._passages.values() if each.terms)
             texts = (chunk.text for version in self._staged.values() for chunk in version.chunks.values())
-            return vectors + terms + sum(map(len, texts))
+            tokens = sum(len(packed) for each in self._passages.values() for packed in each.tokens.values())
+            return vectors + tokens + terms + sum(map(len, texts))
 
     def statistics(self) -> dict[str, int]:
         with self._lock:
@@ -131,6 +133,7 @@ class MemoryReader(MemoryTables):
                 "documents": len(versions),
                 "chunks": len(visible),
                 "vectors": sum(self._vector(passage) is not None for passage in visible),
+                "token_vectors": sum(bool(self._packed(passage)) for passage in visible),
                 "terms": sum(passage.terms is not None for passage in visible),
                 "entities": len(self._names()),
                 "relations": len(related),

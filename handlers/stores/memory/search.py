@@ -1,7 +1,7 @@
 """Searching an index in memory."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from handlers.stores.ranking import (
     BM25,
     Bm25,
     TermQuery,
+    TokenQuery,
     VectorQuery,
     Words,
     best,
@@ -23,6 +24,7 @@ from handlers.stores.ranking import (
 from handlers.stores.rows import Edge, Mention
 from handlers.tags import TagFilter
 from handlers.text import contains
+from handlers.token_vectors import late_interaction
 
 
 class MemorySearch(MemoryTables):
@@ -57,9 +59,11 @@ class MemorySearch(MemoryTables):
             return self._found(_top(scores, top_k), "keyword", with_text=with_text)
 
     def scores(
-        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery | TokenQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
         with self._lock:
+            if isinstance(query, TokenQuery):
+                return self._compared(list(dict.fromkeys(chunk_ids)), query, where)
             search = self._nearest if isinstance(query, VectorQuery) else self._matching
             found = search(query, where, ANY)  # pyright: ignore[reportArgumentType]: each takes its own kind
             return {each: found[each] for each in dict.fromkeys(chunk_ids) if each in found}
@@ -112,6 +116,17 @@ class MemorySearch(MemoryTables):
             if self._permits(where, each.document_id) and words.permit(_terms(each)):
                 scores[key] = float(vector @ query.vector)
         return scores
+
+    def _compared(self, chunk_ids: Sequence[str], query: TokenQuery, where: TagFilter | None) -> dict[str, float]:
+        visible = self._visible()
+        there = [(each, visible[each]) for each in chunk_ids if each in visible]
+        held = {
+            key: self._packed(each)
+            for key, each in there
+            if (self._vector(each) or ("",))[0] == query.model and self._permits(where, each.document_id)
+        }
+        scores = zip(held, late_interaction(query.tokens, list(held.values())), strict=True)
+        return {each: score for each, score in scores if score is not None}
 
     def _matching(self, query: TermQuery, where: TagFilter | None, words: Words) -> dict[str, float]:
         visible = {key: each for key, each in self._visible().items() if self._permits(where, each.document_id)}

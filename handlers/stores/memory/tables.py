@@ -40,6 +40,10 @@ class Passage:
     facts: bool = False
     vectors: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """By model; more than one only while the index has two versions."""
+    tokens: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The packed vectors of its tokens, by model."""
+    checksums: dict[str, int] = field(default_factory=dict[str, int])
+    """Of the vectors, by model."""
     terms: SparseVector | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
@@ -117,6 +121,11 @@ class MemoryTables:
             return next(iter(passage.vectors.items()), None)
         model = self._side.model
         return (model, passage.vectors[model]) if model in passage.vectors else None
+
+    def _packed(self, passage: Passage) -> bytes:
+        """The packed token vectors of a passage in this version of the index; empty without any."""
+        found = self._vector(passage)
+        return passage.tokens.get(found[0], b"") if found is not None else b""
 
     def _note(self, document_id: str, name: str, uri: str, run_id: str) -> None:
         now = time.time()
@@ -203,7 +212,11 @@ class MemoryTables:
         found = replace(passage)
         if staged.vectors:
             # Beside another version, vectors of another model are that version's.
-            found.vectors = staged.vectors if self._beside is None else {**passage.vectors, **staged.vectors}
+            alone = self._beside is None
+            kept = {each: packed for each, packed in passage.tokens.items() if each not in staged.vectors}
+            found.vectors = staged.vectors if alone else {**passage.vectors, **staged.vectors}
+            found.checksums = staged.checksums if alone else {**passage.checksums, **staged.checksums}
+            found.tokens = staged.tokens if alone else {**kept, **staged.tokens}
         if staged.terms is not None:
             found.terms = staged.terms
         if staged.facts:

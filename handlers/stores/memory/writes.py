@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from handlers.records import Artifact, Chunk, Document, Embeddings, Entity, Relation, SparseVector
-from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term
+from handlers.stores.keys import count_facts, is_the_same, staged_name, storable_text, stored_term, vector_checksum
 from handlers.stores.memory.tables import MemoryTables, Passage, Version
-from handlers.stores.refusals import check_chunk_ids, check_shape, facet_is_missing, version_is_missing
+from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens, facet_is_missing, version_is_missing
 from handlers.stores.rows import Facet, FailedDocument
 
 
@@ -54,10 +54,15 @@ class MemoryWriter(MemoryTables):
         with self._lock:
             check_chunk_ids([chunk.id for chunk in chunks], embeddings.chunk_ids)
             check_shape(embeddings.vectors, len(embeddings.chunk_ids))
+            check_tokens(embeddings)
             self._stage(chunks, run_id)
-            for chunk_id, row in zip(embeddings.chunk_ids, embeddings.vectors, strict=True):
+            tokens = embeddings.tokens or (b"",) * len(embeddings.chunk_ids)
+            for chunk_id, row, packed in zip(embeddings.chunk_ids, embeddings.vectors, tokens, strict=True):
                 vector = np.array(row, dtype=np.float32)
-                self._staging(chunk_id, run_id).vectors = {embeddings.model: vector}
+                passage = self._staging(chunk_id, run_id)
+                passage.vectors = {embeddings.model: vector}
+                passage.checksums = {embeddings.model: vector_checksum(vector)}
+                passage.tokens = {embeddings.model: packed} if packed else {}
             return len(embeddings.chunk_ids)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -110,13 +115,13 @@ class MemoryWriter(MemoryTables):
         visible = self._everywhere(document_id)
         # Beside the active version, what others have staged stays.
         beside = self._side is not self._active
-        held = {key for (owner, _), each in self._staged.items() if owner == document_id for key in each.chunks}
         replaced = before.chunks.keys() if before is not None else set[str]()
         self._staged = {
             key: value
             for key, value in self._staged.items()
             if key[0] != document_id or key[1] in visible or (beside and value is not before)
         }
+        held = {key for (owner, _), each in self._staged.items() if owner == document_id for key in each.chunks}
         shown = {key for each in visible.values() for key in each.chunks}
         self._passages = {
             key: value

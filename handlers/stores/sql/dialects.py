@@ -181,6 +181,8 @@ def _postgres_type(kind: TypeEngine[Any]) -> str:
         return "vector"
     if isinstance(kind, StorableText):
         return "text"
+    if isinstance(kind, LargeBinary):
+        return "bytea"
     if isinstance(kind, Boolean):
         return "bool"
     if isinstance(kind, Double):

@@ -2,6 +2,7 @@
 
 from handlers.stores.sql.graph import SqlGraph
 from handlers.stores.sql.index_versions import SqlIndexVersions
+from handlers.stores.sql.proof import SqlProof
 from handlers.stores.sql.publication import SqlPublication
 from handlers.stores.sql.reads import SqlReader
 from handlers.stores.sql.search import SqlSearch
@@ -12,7 +13,16 @@ from handlers.stores.sql.writes import SqlWriter
 
 
 class SqlIndexStore(
-    SqlReader, SqlStates, SqlWriter, SqlPublication, SqlGraph, SqlSearch, SqlUpkeep, SqlSources, SqlIndexVersions
+    SqlReader,
+    SqlStates,
+    SqlWriter,
+    SqlPublication,
+    SqlGraph,
+    SqlSearch,
+    SqlUpkeep,
+    SqlSources,
+    SqlIndexVersions,
+    SqlProof,
 ):
     """All of an `IndexStore` but how transactions begin, how passages are scored, and how much room it takes.
 

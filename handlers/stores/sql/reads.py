@@ -134,6 +134,10 @@ def _count_queries(connection: Connection) -> dict[str, Select[Any]]:
         "documents": select(func.count()).select_from(pointed.subquery()),
         "chunks": select(func.count()).select_from(visible.subquery()),
         "vectors": select(func.count()).where(schema.vectors.c.passage.in_(visible), of_model(connection)),
+        "token_vectors": select(func.count())
+        .select_from(schema.token_vectors)
+        .join(schema.vectors, schema.vectors.c.key == schema.token_vectors.c.vector)
+        .where(schema.vectors.c.passage.in_(visible), of_model(connection)),
         "terms": select(func.count()).where(in_view(connection), passages_.c.length.is_not(None)),
         "entities": select(func.count()).select_from(named.subquery()),
         "relations": select(func.count()).select_from(related.subquery()),

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from handlers.stores.sql.dialects import StorableText, VectorColumn
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 APPLICATION_ID = 0x42524149  # "BRAI", in the file's header
 
 # A `~` marked versions that were written over while they were visible, in schema version 2.
@@ -52,7 +52,8 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "DROP INDEX IF EXISTS vectors_by_model",
             "ALTER TABLE vectors RENAME TO vectors_before",  # SQLite cannot drop the constraint of one per passage
             "CREATE TABLE vectors (key INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, passage INTEGER NOT NULL "
-            "REFERENCES passages (key) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL)",
+            "REFERENCES passages (key) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL, "
+            "checksum BIGINT)",
             "INSERT INTO vectors (key, passage, model, vector) SELECT key, passage, model, vector FROM vectors_before",
             "DROP TABLE vectors_before",
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
@@ -67,8 +68,11 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE INDEX passages_in_view ON passages (visible, side, key, document, length)",
             "ALTER TABLE vectors DROP CONSTRAINT IF EXISTS vectors_passage_key",
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
+            "ALTER TABLE vectors ADD COLUMN checksum BIGINT",
         ),
     },
+    # A table for token vectors, which is filled as vectors are made again.
+    7: {"sqlite": (), "postgresql": ()},
 }
 """The statements that upgrade an older schema version to the next, by dialect; tables that are missing are made."""
 
@@ -273,9 +277,18 @@ vectors = Table(
     _passage(),
     Column("model", Text, nullable=False),
     Column("vector", VectorColumn, nullable=False),
+    Column("checksum", BigInteger),  # of its bytes; NULL of those that schema version 6 stored
     Index("vectors_of_passage", "passage", "model", unique=True),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
+)
+
+# Apart from the vectors, which are read by the thousand: these are read of the candidates of a question only.
+token_vectors = Table(
+    "token_vectors",
+    metadata,
+    Column("vector", Key, ForeignKey("vectors.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("packed", LargeBinary, nullable=False),  # see `handlers.token_vectors`
 )
 
 # No foreign key: PostgreSQL would look one up for every row, which takes longer than storing them (270,000 rows a

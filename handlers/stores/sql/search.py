@@ -11,13 +11,14 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, se
 from flows.state import chunked
 from handlers.records import Hit
 from handlers.stores.keys import stored_term
-from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, VectorQuery, Words
+from handlers.stores.ranking import ANY, BM25, Bm25, TermQuery, TokenQuery, VectorQuery, Words
 from handlers.stores.sql import schema
 from handlers.stores.sql.dialects import among, given_texts
 from handlers.stores.sql.transactions import Transactions
 from handlers.stores.sql.views import found_in_view, in_view, published
 from handlers.tags import TagFilter
 from handlers.text import contains
+from handlers.token_vectors import late_interaction
 
 documents_, passages_, chunks_ = schema.documents, schema.passages, schema.chunks
 
@@ -74,7 +75,7 @@ class SqlSearch(Transactions):
             return _hits(connection, scores, passages_.c.key, found_by="keyword", with_text=with_text)
 
     def scores(
-        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery, *, where: TagFilter | None = None
+        self, chunk_ids: Iterable[str], query: VectorQuery | TermQuery | TokenQuery, *, where: TagFilter | None = None
     ) -> dict[str, float]:
         with self._read() as connection:
             permitted = permitted_documents(connection, where)
@@ -82,7 +83,9 @@ class SqlSearch(Transactions):
             limits = Limits(where or None, passages=sorted(ids))
             if not ids:
                 return {}
-            if isinstance(query, VectorQuery):
+            if isinstance(query, TokenQuery):
+                found = _compared(connection, query, sorted(ids))
+            elif isinstance(query, VectorQuery):
                 found = self._nearest(connection, _flat(query), len(ids), limits)
             else:
                 found = self._matching(connection, _as_stored(query), len(ids), limits)
@@ -169,6 +172,21 @@ class SqlSearch(Transactions):
         with self._read() as connection:
             permitted = permitted_documents(connection, where)
             return _hits(connection, scores, passages_.c.id, found_by=found_by, permitted=permitted)
+
+
+def _compared(connection: Connection, query: TokenQuery, passages: Sequence[int]) -> dict[int, float]:
+    """How well passages answer a question token by token, by passage key; none for those without token vectors."""
+    tokens, vectors = schema.token_vectors, schema.vectors
+    packed: dict[int, bytes] = {}
+    for some in chunked(passages):
+        rows = connection.execute(
+            select(vectors.c.passage, tokens.c.packed)
+            .join(tokens, tokens.c.vector == vectors.c.key)
+            .where(among(connection, vectors.c.passage, some), vectors.c.model == query.model)
+        )
+        packed.update((row.passage, row.packed) for row in rows)
+    scores = zip(packed, late_interaction(query.tokens, list(packed.values())), strict=True)
+    return {key: score for key, score in scores if score is not None}
 
 
 def _flat(query: VectorQuery) -> VectorQuery:

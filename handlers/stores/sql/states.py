@@ -170,6 +170,16 @@ class _Parts:
                 select(schema.vectors).where(schema.vectors.c.passage.in_(some), of_model(connection))
             )
         }
+        tokens = schema.token_vectors
+        self.tokens = {
+            row.passage: row.packed
+            for some in chunked(passages)
+            for row in connection.execute(
+                select(schema.vectors.c.passage, tokens.c.packed)
+                .join(tokens, tokens.c.vector == schema.vectors.c.key)
+                .where(schema.vectors.c.passage.in_(some), of_model(connection))
+            )
+        }
         self.terms: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self.mentions: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
         self.relations: dict[int, list[tuple[str, str, str, float]]] = defaultdict(list)
@@ -224,6 +234,7 @@ def _stored(row: Row, parts: _Parts) -> StoredDocument:
         summary=row.summary,
         chunks=tuple(chunk_from(each, row.id) for each in chunks),
         vectors={each.id: parts.vectors[each.passage] for each in chunks if each.passage in parts.vectors},
+        tokens={each.id: parts.tokens[each.passage] for each in chunks if each.passage in parts.tokens},
         terms=tuple(
             SparseVector(each.id, tuple(parts.terms[each.passage]), each.length)
             for each in chunks

@@ -11,8 +11,8 @@ from sqlalchemy import delete as delete_from
 
 from flows.state import chunked
 from handlers.records import Artifact, Chunk, Document, Embeddings, SparseVector
-from handlers.stores.keys import staged_name, stored_term
-from handlers.stores.refusals import check_chunk_ids, check_shape
+from handlers.stores.keys import staged_name, stored_term, vector_checksum
+from handlers.stores.refusals import check_chunk_ids, check_shape, check_tokens
 from handlers.stores.rows import FailedDocument
 from handlers.stores.sql import schema
 from handlers.stores.sql.changes import note_change
@@ -77,13 +77,15 @@ class SqlWriter(Transactions):
             keys = _keys_of(passages, embeddings.chunk_ids)
             matrix = np.ascontiguousarray(embeddings.vectors, dtype=np.float32)
             check_shape(matrix, len(keys))
+            check_tokens(embeddings)
             _clear(connection, schema.vectors, keys)
             insert_rows(
                 connection,
                 schema.vectors,
-                ("passage", "model", "vector"),
-                [(key, embeddings.model, row) for key, row in zip(keys, matrix, strict=True)],
+                ("passage", "model", "vector", "checksum"),
+                [(key, embeddings.model, row, vector_checksum(row)) for key, row in zip(keys, matrix, strict=True)],
             )
+            _insert_tokens(connection, keys, embeddings)
             return len(keys)
 
     def put_terms(self, chunks: Sequence[Chunk], sparse: Sequence[SparseVector], *, run_id: str = "") -> int:
@@ -188,6 +190,23 @@ def _insert_chunks(
     ]
     columns = ("version", "passage", "position", "start", "end", "heading", "page", "tokens")
     insert_rows(connection, chunks_, columns, rows)
+
+
+def _insert_tokens(connection: Connection, passages: Sequence[int], embeddings: Embeddings) -> None:
+    packed = {key: tokens for key, tokens in zip(passages, embeddings.tokens, strict=False) if tokens}
+    vectors = schema.vectors
+    for some in chunked(list(packed)):
+        rows = connection.execute(
+            select(vectors.c.key, vectors.c.passage).where(
+                among(connection, vectors.c.passage, some), vectors.c.model == embeddings.model
+            )
+        )
+        insert_rows(
+            connection,
+            schema.token_vectors,
+            ("vector", "packed"),
+            [(row.key, packed[row.passage]) for row in rows],
+        )
 
 
 def _clear(connection: Connection, table: Any, passages: Sequence[int]) -> None:

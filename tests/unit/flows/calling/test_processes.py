@@ -227,3 +227,41 @@ def test_workers_and_their_children_end_with_us_even_if_we_are_killed(tmp_path: 
         killed.send_signal(number)
         killed.wait()
     until(lambda: gone(notes), "a worker or its children outlived the run")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+from flows import run
+from flows.author import handler
+from flows.model import Pipeline
+from tests.support import process_handlers
+
+with Path(sys.argv[1]).open("a") as written:
+    written.write(f"{__name__}\\n")
+
+
+@handler(isolation="process", writes="twice")
+def doubled(text: str) -> str:
+    return 2 * text
+
+
+if __name__ == "__main__":
+    made = Pipeline.model_validate({"name": "p", "steps": [sys.argv[2]]})
+    print(run(made, text="hello").status)
+"""
+
+
+@pytest.mark.parametrize(("step", "imported"), [("tell_pid", []), ("doubled", ["__mp_main__"])])
+def test_a_worker_imports_the_main_module_only_for_a_handler_in_it(
+    tmp_path: Path, step: str, imported: list[str]
+) -> None:
+    script, names = tmp_path / "script.py", tmp_path / "names.txt"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, script, names, step], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.strip() == "succeeded", done.stderr
+    assert names.read_text().split() == ["__main__", *imported]

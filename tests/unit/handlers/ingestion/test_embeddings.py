@@ -18,6 +18,8 @@ from handlers.models import Embedder, make_embedder, make_reranker
 from handlers.models.embedding import HashingEmbedder, LocalEmbedder
 from handlers.models.endpoint import OpenAIEmbedder
 from handlers.records import Chunk
+from handlers.token_vectors import late_interaction, pack
+from tests.support.embedders import HashedWords
 
 TEXTS = ["The cat sat on the mat.", "Databases store rows on disk.", "A feline rested on a rug."]
 
@@ -44,6 +46,21 @@ def test_meaning_is_nearer_than_nothing_in_common(local: LocalEmbedder) -> None:
     assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1] + 0.1
     query = local.embed_query("Where do databases keep their data?")
     assert int(np.argmax(vectors @ query)) == 1
+
+
+def test_tokens_have_vectors_from_the_same_pass(local: LocalEmbedder) -> None:
+    vectors, tokens = local.embed_document_tokens([*TEXTS, "?!"])
+    assert tokens is not None
+    assert (vectors == local.embed_documents([*TEXTS, "?!"])).all()
+    assert [each.shape for each in tokens] == [(6, 384), (5, 384), (7, 384), (0, 384)]  # none of the full stops
+    assert np.allclose(np.linalg.norm(tokens[0], axis=1), 1.0, atol=1e-5)
+    query, asked = local.embed_query_tokens("Where do databases keep data?")
+    assert asked is not None
+    assert (query == local.embed_query("Where do databases keep data?")).all()
+    assert asked.shape == (6, 384)  # without the words that the model wants before a question
+    scores = late_interaction(asked, [pack(each) for each in tokens])
+    assert scores[3] is None
+    assert scores[1] == max(score for score in scores if score is not None)
 
 
 def test_an_embedder_follows_a_handler_into_another_process(local: LocalEmbedder) -> None:
@@ -74,6 +91,19 @@ def test_the_handlers_give_a_vector_and_counts_for_each_chunk() -> None:
         ((("据库", 1), ("数据", 1)), 2),
         ((), 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("embedder", "wanted", "packed"),
+    [(HashedWords, True, 2), (HashedWords, False, 0), (HashingEmbedder, True, 0)],
+)
+def test_token_vectors_are_made_where_they_are_wanted_and_can_be(
+    embedder: type[HashingEmbedder], wanted: bool, packed: int
+) -> None:
+    call = Call(identity=Identity(services=Services({"embedder": embedder})))
+    made = generate_dense_embeddings([chunk("a b"), chunk("c d e")], token_vectors=wanted, call=call)
+    assert len(made.tokens) == packed
+    assert all(made.tokens)
 
 
 def test_a_call_that_is_no_longer_wanted_stops() -> None:

@@ -93,6 +93,20 @@ def test_weighted_fusion_is_the_mean_of_scores_scaled_over_the_candidates() -> N
     assert weighted_fusion("ab", []) == {"a": 0.0, "b": 0.0}
 
 
+def test_what_a_partial_voice_does_not_know_is_scored_by_the_others() -> None:
+    vector = Voice("vector", {"a": 1.0, "b": 0.5, "c": 0.0})
+    token = Voice("token", {"a": 0.9, "c": 0.1}, partial=True)
+    # b gains .5 from the vectors; a and c gain as much from their tokens as from their vectors.
+    assert weighted_fusion("abc", [vector, token]) == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.0})
+    token = Voice("token", {"b": 0.9, "c": 0.1}, partial=True)
+    # b and c gain .25 more from their tokens than from their vectors, and so would a, but for the limit.
+    assert weighted_fusion("abc", [vector, token]) == pytest.approx({"a": 1.0, "b": 0.75, "c": 0.0})
+    assert weighted_fusion("abc", [vector, Voice("token", {"z": 1.0}, partial=True)]) == weighted_fusion(
+        "abc", [vector]
+    )
+    assert weighted_fusion("ab", [Voice("token", {"b": 1.0}, partial=True)]) == {"a": 1.0, "b": 1.0}
+
+
 scored = st.dictionaries(st.sampled_from("abcdef"), st.floats(-5, 5), min_size=1)
 
 
@@ -106,3 +120,21 @@ def test_weighted_fusion_depends_on_scores_alone(voices: list[dict[str, float]])
         for worse in "abcdef":
             if all(voice.scores.get(better, -9) >= voice.scores.get(worse, -9) for voice in made):
                 assert fused[better] >= fused[worse]
+
+
+@given(st.lists(scored, min_size=1, max_size=2), scored)
+def test_a_partial_voice_is_fair(voices: list[dict[str, float]], known: dict[str, float]) -> None:
+    complete = [Voice(str(place), scores) for place, scores in enumerate(voices)]
+    partial = Voice("token", known, partial=True)
+    fused, without = weighted_fusion("abcdef", [*complete, partial]), weighted_fusion("abcdef", complete)
+    assert all(0 <= score <= 1 for score in fused.values())
+    assert fused == weighted_fusion("fedcba", [partial, *complete[::-1]])
+    for better in "abcdef":
+        for worse in "abcdef":
+            # Those that it does not know keep the order of the others, and of those that it knows none is held back.
+            if {better, worse}.isdisjoint(known) and without[better] >= without[worse]:
+                assert fused[better] >= fused[worse]
+            if known.get(better, -9) >= known.get(worse, 9) and without[better] >= without[worse]:
+                assert fused[better] >= fused[worse] or fused[better] == pytest.approx(fused[worse])
+    if known.keys() >= set("abcdef"):
+        assert fused == weighted_fusion("abcdef", [*complete, Voice("token", known)])

@@ -76,7 +76,7 @@ def search(query: str, call: Call, **options: object) -> list[Hit]:
     queries, vector = query_rewrite(query, question=question, call=call), embed_query(query, question, call=call)
     by_vector = vector_search(query, vector, question=question, with_text=False, call=call)
     by_words = keyword_search(query, queries, question=question, with_text=False, call=call)
-    merged = hybrid_merge(query, question, queries, vector, by_vector, by_words, call=call, **options)
+    merged = hybrid_merge(query, question, queries, vector, by_vector, by_words, call=call, **options)["results"]
     return highlight_matches(query, merged, queries, question=question)
 
 

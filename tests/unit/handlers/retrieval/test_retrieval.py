@@ -234,7 +234,7 @@ def test_the_right_text_comes_first_with_the_real_embedder(real: Call, query: st
         keyword_hits=keyword_search(query, queries, call=real),
         graph_hits=graph_search(query, extract_entities_from_query(query, queries, call=real), call=real),
         call=real,
-    )
+    )["results"]
     assert found(results)[0] == first
     assert results[0].score == max(hit.score for hit in results)
-    assert results[0].scores.keys() <= {"vector", "keyword", "exact"}
+    assert results[0].scores.keys() <= {"vector", "keyword", "token", "exact"}

@@ -1,0 +1,164 @@
+"""Questions during a change of model: none mixed, none failed; how long a switch takes, how much room versions need.
+
+`python -m bench.change_of_model --questions 10000 --documents 2000 [--url postgresql://…?index=bench]`
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handlers.records import Chunk, Document, Embeddings, SparseVector, stable_id
+from handlers.stores import IndexStore, PinnedIndex, Restatement, TermQuery, VectorQuery, open_index
+
+MODELS = {"old": 384, "new": 384}
+WORDS = [f"word{number}" for number in range(5000)]
+AT_ONCE = 100
+
+
+def documents(count: int) -> Iterator[list[tuple[Document, list[Chunk]]]]:
+    chance = np.random.default_rng(1)
+    batch: list[tuple[Document, list[Chunk]]] = []
+    for number in range(count):
+        texts = [" ".join(chance.choice(WORDS, 80)) for _ in range(4)]
+        batch.append(document(f"d{number}", texts))
+        if len(batch) == AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def document(name: str, texts: Sequence[str]) -> tuple[Document, list[Chunk]]:
+    sha = stable_id(*texts) * 2
+    made = Document(name, f"{name}.txt", f"file:///{name}.txt", name, "text/plain", "", sha)
+    chunks = [
+        Chunk(stable_id(name, text), name, place, text, 1000 * place, 1000 * place + len(text))
+        for place, text in enumerate(texts)
+    ]
+    return made, chunks
+
+
+def embed(chunks: Sequence[Chunk], model: str) -> Embeddings:
+    rows = np.stack([vector(chunk.id, model) for chunk in chunks])
+    return Embeddings(tuple(chunk.id for chunk in chunks), rows, model)
+
+
+def vector(text: str, model: str) -> np.ndarray:
+    seed = int(stable_id(text, model)[:8], 16)
+    made = np.random.default_rng(seed).normal(size=MODELS[model]).astype(np.float32)
+    return made / np.linalg.norm(made)
+
+
+def count_terms(chunks: Sequence[Chunk]) -> list[SparseVector]:
+    counted = [(chunk.id, Counter(chunk.text.split())) for chunk in chunks]
+    return [SparseVector(id_, tuple(sorted(counts.items())), sum(counts.values())) for id_, counts in counted]
+
+
+def write(store: Any, batch: Sequence[tuple[Document, list[Chunk]]], model: str, run: str) -> None:
+    chunks = [chunk for _, each in batch for chunk in each]
+    names = store.put_documents([each for each, _ in batch], chunks, run_id=run, fingerprint=f"vectors={model}")
+    store.put_vectors(chunks, embed(chunks, model), run_id=run)
+    store.put_terms(chunks, count_terms(chunks), run_id=run)
+    store.publish(names, expect=("vectors", "terms"))
+
+
+def refresh(store: Any, ids: Sequence[str], model: str, run: str) -> None:
+    chunks = [chunk for each in ids for chunk in store.chunks_of(each)]
+    store.put_vectors(chunks, embed(chunks, model), run_id=run)
+    store.restate([Restatement(each, fingerprint=f"vectors={model}", run_id=run) for each in ids])
+
+
+class Askers:
+    """Threads that ask one question after the other, each of one version, and check that the answer is whole."""
+
+    def __init__(self, store: IndexStore, wanted: int, passages: int) -> None:
+        self.store, self.wanted, self.passages = store, wanted, passages
+        self.asked, self.failed, self.mixed = Counter[str](), list[BaseException](), 0
+        self.done = threading.Event()
+        self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(2)]
+        for each in self.threads:
+            each.start()
+
+    def _ask(self, seed: int) -> None:
+        chance = np.random.default_rng(seed)
+        while not self.done.is_set() or sum(self.asked.values()) < self.wanted:
+            try:
+                active = self.store.versions()[0]
+                pinned: Any = PinnedIndex(self.store, active.name)
+                query = VectorQuery(vector(str(chance.integers(10**9)), active.model), active.model)
+                near = pinned.search_vectors(query.vector, model=active.model, with_text=False)
+                terms = dict.fromkeys(chance.choice(WORDS, 3), 1.0)
+                found = pinned.search_terms(terms, with_text=False)
+                ids = [hit.id for hit in (*near, *found)]
+                scores = [pinned.scores(ids, each) for each in (query, TermQuery(terms))]
+                hits = pinned.hits(dict.fromkeys(ids, 0.0), found_by="")
+                whole = len(near) == 50 and len(scores[0]) == len(set(ids)) == len(hits)
+                self.mixed += not whole
+                self.asked[active.name] += 1
+            except Exception as error:
+                self.failed.append(error)
+
+    def finish(self) -> None:
+        self.done.set()
+        for each in self.threads:
+            each.join()
+
+
+def megabytes(store: IndexStore) -> float:
+    return store.size_bytes() / 1e6
+
+
+def timed(action: Any) -> float:
+    began = time.perf_counter()
+    action()
+    return (time.perf_counter() - began) * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=10_000)
+    parser.add_argument("--documents", type=int, default=2_000)
+    parser.add_argument("--url")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_index(options.url or str(Path(folder) / "bench.db"))
+        for number, batch in enumerate(documents(options.documents)):
+            write(store, batch, "old", f"r{number}")
+        before = megabytes(store)
+        print(f"{options.documents} documents, {store.statistics()['chunks']} passages: {before:.1f} MB")
+        tenth: Any = PinnedIndex(store, store.begin_version("old", "tenth"))
+        changed = [
+            document(f"d{number}", [f"changed {number} {part}" + " word1" * 70 for part in range(4)])
+            for number in range(options.documents // 10)
+        ]
+        write(tenth, changed, "old", "tenth")
+        after = megabytes(store)
+        print(f"a version with a tenth of the documents changed: {after:.1f} MB, {after / before:.2f} x")
+        print(f"removed in {timed(lambda: store.remove_version('tenth')):.0f} ms")
+        askers = Askers(store, options.questions, store.statistics()["chunks"])
+        beside: Any = PinnedIndex(store, store.begin_version("new"))
+        beside.note_way("vectors=new")
+        ids = [state.id for state in store.document_states(limit=options.documents)]
+        for start in range(0, len(ids), AT_ONCE):
+            refresh(beside, ids[start : start + AT_ONCE], "new", f"b{start}")
+        assert beside.unfinished() == []
+        print(f"another model for all: {megabytes(store):.1f} MB, {megabytes(store) / before:.2f} x")
+        for name, doing in ((beside.version, "switch"), ("1", "rollback"), (beside.version, "switch")):
+            print(f"{doing} to {name}: {timed(lambda name=name: store.switch_version(name)):.1f} ms")
+            time.sleep(1)
+        askers.finish()
+        print(f"questions by version: {dict(askers.asked)}, failed {len(askers.failed)}, mixed {askers.mixed}")
+        store.close()
+        if askers.failed or askers.mixed:
+            raise SystemExit(str(askers.failed[:1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The main module of this process in its workers: `multiprocessing` would import it in each of them, needed or not.
+
+Of a deployed flow run it is Prefect, of a command all that the command line imports: seconds, and a hundred megabytes.
+Here a worker imports it with the first call that mentions it.
+"""
+
+import os
+import runpy
+import sys
+import threading
+import types
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+MAIN = b"__main__"
+"""In a pickle that needs the main module."""
+_IN_WORKER = "__mp_main__"
+"""Its name in workers, as of `multiprocessing`: the block below `if __name__ == "__main__"` does not run."""
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class MainModule:
+    """Where the main module of a process comes from: the name of a module (`python -m`), or the path of a file."""
+
+    name: str | None = None
+    path: str | None = None
+
+    def bring_here(self) -> None:
+        """Make it the main module of this process, too, unless it has been brought already."""
+        brought = sys.modules["__main__"].__name__ == _IN_WORKER
+        if brought or (self.name is None and self.path is None):
+            return
+        made = types.ModuleType(_IN_WORKER)
+        sys.modules[_IN_WORKER] = made
+        content = (
+            runpy.run_module(self.name, run_name=_IN_WORKER, alter_sys=True)
+            if self.name is not None
+            else runpy.run_path(str(self.path), run_name=_IN_WORKER)
+        )
+        made.__dict__.update(content)
+        sys.modules["__main__"] = sys.modules[_IN_WORKER] = made
+
+
+def main_module() -> MainModule:
+    """That of this process; none where Python runs a prompt or a text."""
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    path = getattr(main, "__file__", None)
+    if name is not None:
+        # Of a package run by `python -m`, that is its `__main__`, which is never imported again.
+        return MainModule() if name.rpartition(".")[2] == "__main__" else MainModule(name=name)
+    return MainModule(path=os.path.abspath(path)) if path is not None else MainModule()
+
+
+@contextmanager
+def main_left_out() -> Generator[None]:
+    """While processes are started in this block, `multiprocessing` finds no main module that it could import there."""
+    with _lock:
+        main = sys.modules["__main__"]
+        kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+        try:
+            vars(main)["__spec__"] = None
+            vars(main).pop("__file__", None)
+            yield
+        finally:
+            vars(main).update(kept)
