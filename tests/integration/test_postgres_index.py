@@ -170,7 +170,7 @@ def test_the_vector_index_answers_as_an_exact_scan_and_no_filter_starves(address
         document(
             f"d{place:03}",
             "\n".join(f"{place} {line}" for line in range(5)),
-            tags=[("rare", "x")] if place % 60 == 0 else [],
+            tags=[("half", str(place % 2)), *([("rare", "x")] if place % 60 == 0 else [])],
         )
         for place in range(120)
     ]
@@ -182,8 +182,9 @@ def test_the_vector_index_answers_as_an_exact_scan_and_no_filter_starves(address
     exact.put_vectors(chunks, Embeddings(tuple(chunk.id for chunk in chunks), rows, "it's 100%"))
     exact.publish(versions)
     where = TagFilter.of({"rare": "x"})
+    filters = (None, where, TagFilter.of({"half": "1"}))
     queries = rows[:5] + np.float32(0.01)
-    before = [[exact.search_vectors(query, top_k=10, where=each) for each in (None, where)] for query in queries]
+    before = [[exact.search_vectors(query, top_k=10, where=each) for each in filters] for query in queries]
     indexed.publish(versions)
     with indexed._read() as connection:
         assert (
@@ -191,7 +192,7 @@ def test_the_vector_index_answers_as_an_exact_scan_and_no_filter_starves(address
             == 1
         )
     for query, answers in zip(queries, before, strict=True):
-        for each, expected in zip((None, where), answers, strict=True):
+        for each, expected in zip(filters, answers, strict=True):
             found = indexed.search_vectors(query, top_k=10, where=each)
             assert [hit.id for hit in found] == [hit.id for hit in expected]
             assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-6)

@@ -15,7 +15,8 @@ from handlers.stores.ranking import TermQuery, VectorQuery
 from handlers.stores.rows import Facet
 from handlers.stores.sql import Limits, SqlIndexStore, look
 
-HNSW_FROM = 10_000
+HNSW_FROM = 50_000
+"""Up to so many, comparing all takes no longer than an index that finds 0.99 of the nearest, and finds all."""
 
 
 class PostgresIndexStore(SqlIndexStore):
@@ -56,7 +57,7 @@ class PostgresIndexStore(SqlIndexStore):
         return published
 
     def _nearest(self, connection: Connection, query: VectorQuery, top_k: int, limits: Limits) -> dict[int, float]:
-        return nearest_vectors(connection, query, top_k, limits)
+        return nearest_vectors(connection, query, top_k, limits, self._totals, hnsw_from=self._hnsw_from)
 
     def _matching(self, connection: Connection, query: TermQuery, top_k: int, limits: Limits) -> dict[int, float]:
         return match_terms(connection, query, top_k, limits, self._totals)
