@@ -43,9 +43,12 @@ def storable_text(text: str) -> str:
     return text
 
 
-def vector_checksum(vector: np.ndarray) -> int:
-    """Of the bytes as they are stored: it tells a flipped bit from what another machine computes."""
-    return zlib.crc32(np.ascontiguousarray(vector, dtype="<f4").tobytes())
+def vector_checksum(vector: np.ndarray, tokens: bytes = b"") -> int:
+    """The checksum of a vector and of the packed vectors of its tokens, as they are stored.
+
+    It tells a flipped bit from a difference between machines.
+    """
+    return zlib.crc32(tokens, zlib.crc32(np.ascontiguousarray(vector, dtype="<f4").tobytes()))
 
 
 def stored_term(term: str) -> str:

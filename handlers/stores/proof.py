@@ -123,7 +123,8 @@ def _write_facets(
         rows = [fresh.vectors[chunk.id] for chunk in chunks if chunk.id in fresh.vectors]
         made = tuple(chunk.id for chunk in chunks if chunk.id in fresh.vectors)
         matrix = np.array([vector for _, vector in rows], dtype=np.float32)
-        store.put_vectors(chunks, Embeddings(made, matrix, rows[0][0]), run_id=run_id)
+        tokens = tuple(fresh.tokens.get(chunk_id, b"") for chunk_id in made) if fresh.tokens else ()
+        store.put_vectors(chunks, Embeddings(made, matrix, rows[0][0], tokens), run_id=run_id)
     if chunks := chosen("terms"):
         wanted = {chunk.id for chunk in chunks}
         store.put_terms(chunks, [each for each in fresh.terms if each.chunk_id in wanted], run_id=run_id)

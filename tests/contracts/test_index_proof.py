@@ -36,7 +36,7 @@ def filled(store: IndexStore) -> IndexStore:
     made = documents()
     chunks = [chunk for each in made for chunk in chunks_of(each)]
     versions = store.put_documents(made, chunks, run_id="r1", fingerprint=WAY, summaries={"d0": "A storm"})
-    store.put_vectors(chunks, embed(chunks), run_id="r1")
+    store.put_vectors(chunks, embed(chunks, tokens=True), run_id="r1")
     store.put_terms(chunks, count_terms(chunks), run_id="r1")
     store.put_graph(chunks, *facts(chunks), run_id="r1")
     store.publish(versions, expect=("vectors", "terms", "facts"))
@@ -66,6 +66,21 @@ def flip_vector(store: SqlIndexStore, key: int, bit: int) -> None:
         )
 
 
+def flip_tokens(store: SqlIndexStore, key: int, chance: random.Random) -> None:
+    its_vector = "vector = (SELECT key FROM vectors WHERE passage = :key)"
+    with store._begin_write() as connection:  # pyright: ignore[reportPrivateUsage]
+        query = text(f"SELECT packed FROM token_vectors WHERE {its_vector}")
+        packed = _flipped_bytes(connection.execute(query, {"key": key}).scalar_one(), chance)
+        change = text(f"UPDATE token_vectors SET packed = :packed WHERE {its_vector}")
+        connection.execute(change, {"packed": packed, "key": key})
+
+
+def _flipped_bytes(data: bytes, chance: random.Random) -> bytes:
+    raw = bytearray(data)
+    raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+    return bytes(raw)
+
+
 def _flipped(vector: np.ndarray, bit: int) -> np.ndarray:
     raw = bytearray(np.ascontiguousarray(vector, dtype="<f4").tobytes())
     place = int(np.flatnonzero(vector)[0]) * 4 if vector.any() else 0
@@ -85,6 +100,14 @@ SQL_DEFECTS: Mapping[str, Callable[[SqlIndexStore, str, str, random.Random], Non
     ),
     "a lost vector": lambda store, doc, chunk, _: in_sql(
         store, "DELETE FROM vectors WHERE passage = :key", key=passage_of(store, chunk)
+    ),
+    "a flipped bit of token vectors": lambda store, doc, chunk, chance: flip_tokens(
+        store, passage_of(store, chunk), chance
+    ),
+    "lost token vectors": lambda store, doc, chunk, _: in_sql(
+        store,
+        "DELETE FROM token_vectors WHERE vector IN (SELECT key FROM vectors WHERE passage = :key)",
+        key=passage_of(store, chunk),
     ),
     "a lost posting": lambda store, doc, chunk, _: in_sql(
         store,
@@ -131,6 +154,11 @@ def _flip_in_memory(store: MemoryIndexStore, doc: str, chunk: str, chance: rando
     passage.vectors = {model: _flipped(row, chance.randrange(22)) for model, row in passage.vectors.items()}
 
 
+def _flip_tokens_in_memory(store: MemoryIndexStore, doc: str, chunk: str, chance: random.Random) -> None:
+    passage = store._passages[chunk]  # pyright: ignore[reportPrivateUsage]
+    passage.tokens = {model: _flipped_bytes(packed, chance) for model, packed in passage.tokens.items()}
+
+
 def _change_chunk(store: MemoryIndexStore, doc: str, chunk: str, chance: random.Random) -> None:
     version = store._published[doc][1]  # pyright: ignore[reportPrivateUsage]
     version.chunks[chunk] = replace(version.chunks[chunk], text="x" + version.chunks[chunk].text[1:])
@@ -143,6 +171,8 @@ def _orphan_in_memory(store: MemoryIndexStore, doc: str, chunk: str, chance: ran
 
 MEMORY_DEFECTS: Mapping[str, Callable[[MemoryIndexStore, str, str, random.Random], None]] = {
     "a flipped bit of a vector": _flip_in_memory,
+    "a flipped bit of token vectors": _flip_tokens_in_memory,
+    "lost token vectors": lambda store, doc, chunk, _: store._passages[chunk].tokens.clear(),  # pyright: ignore[reportPrivateUsage]
     "a flipped bit of a text": _change_chunk,
     "orphaned vectors": _orphan_in_memory,
     "a lost vector": lambda store, doc, chunk, _: store._passages[chunk].vectors.clear(),  # pyright: ignore[reportPrivateUsage]

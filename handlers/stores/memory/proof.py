@@ -20,7 +20,7 @@ class MemoryProof(MemoryTables):
                 for key in version.chunks
                 if (passage := self._passages.get(key)) is not None
                 and (vector := self._vector(passage)) is not None
-                and vector_checksum(vector[1]) != passage.checksums.get(vector[0])
+                and vector_checksum(vector[1], passage.tokens.get(vector[0], b"")) != passage.checksums.get(vector[0])
             ]
             return found + [
                 Flaw("orphan", "passages", f"passage {key} belongs to no document", chunk_id=key)

@@ -61,7 +61,7 @@ class MemoryWriter(MemoryTables):
                 vector = np.array(row, dtype=np.float32)
                 passage = self._staging(chunk_id, run_id)
                 passage.vectors = {embeddings.model: vector}
-                passage.checksums = {embeddings.model: vector_checksum(vector)}
+                passage.checksums = {embeddings.model: vector_checksum(vector, packed)}
                 passage.tokens = {embeddings.model: packed} if packed else {}
             return len(embeddings.chunk_ids)
 

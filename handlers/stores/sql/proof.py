@@ -19,7 +19,14 @@ from handlers.stores.sql.transactions import Transactions
 from handlers.stores.sql.views import in_view, of_model, pointer, published, view_of
 
 documents_, passages_, chunks_, vectors_ = schema.documents, schema.passages, schema.chunks, schema.vectors
-_OF_PASSAGES = (schema.vectors, schema.postings, schema.mentions, schema.relations, schema.chunks)
+_OWNED = (
+    *(
+        (table, table.c.passage, passages_.c.key)
+        for table in (schema.vectors, schema.postings, schema.mentions, schema.relations, schema.chunks)
+    ),
+    (schema.token_vectors, schema.token_vectors.c.vector, vectors_.c.key),
+)
+"""Tables whose rows belong to rows of another one, with the column that names these, and their keys."""
 
 
 class SqlProof(Transactions):
@@ -33,10 +40,10 @@ class SqlProof(Transactions):
         mended = [each for each in flaws if each.kind != "vector"]
         with self._write() as connection:
             lock_documents(connection, [each.document_id for each in mended if each.document_id])
-            for table in _OF_PASSAGES:
+            for table, owner, _ in _OWNED:
                 keys = [each.key for each in mended if each.kind == "orphan" and each.table == table.name]
                 for some in chunked(keys):
-                    connection.execute(delete(table).where(among(connection, table.c.passage, some)))
+                    connection.execute(delete(table).where(among(connection, owner, some)))
             keys = [each.key for each in mended if each.kind == "orphan" and each.table == "passages"]
             remove_passages(connection, keys)
             _show(connection, [each.key for each in mended if each.kind == "hidden"])
@@ -62,29 +69,35 @@ class SqlProof(Transactions):
 
 
 def _damaged(connection: Connection) -> list[Flaw]:
-    """Vectors of this version whose bytes have another checksum."""
+    """Vectors of this version that have another checksum, with those of their tokens."""
     query = (
         select(
-            vectors_.c.vector, vectors_.c.checksum, vectors_.c.key, passages_.c.id, documents_.c.id.label("document")
+            vectors_.c.vector,
+            schema.token_vectors.c.packed,
+            vectors_.c.checksum,
+            vectors_.c.key,
+            passages_.c.id,
+            documents_.c.id.label("document"),
         )
+        .join_from(vectors_, schema.token_vectors, schema.token_vectors.c.vector == vectors_.c.key, isouter=True)
         .join(passages_, passages_.c.key == vectors_.c.passage)
         .join(documents_, documents_.c.key == passages_.c.document)
         .where(in_view(connection), of_model(connection), vectors_.c.checksum.is_not(None))
     )
     found: list[Flaw] = []
     for row in connection.execution_options(yield_per=500).execute(query):
-        if vector_checksum(row.vector) != row.checksum:
+        if vector_checksum(row.vector, row.packed or b"") != row.checksum:
             found.append(Flaw("vector", "vectors", f"of passage {row.id}", row.document, row.id, row.key))
     return found
 
 
 def _orphans(connection: Connection) -> list[Flaw]:
-    """Rows of passages that are not there, and visible passages that no visible version of a document has."""
+    """Rows whose owner is not there, and visible passages that no visible version of a document has."""
     found: list[Flaw] = []
-    for table in _OF_PASSAGES:
-        lacking = ~exists().where(passages_.c.key == table.c.passage)
-        keys = connection.scalars(select(table.c.passage).where(lacking).distinct())
-        found += [Flaw("orphan", table.name, f"of passage {key}, which is not there", key=key) for key in keys]
+    for table, owner, key_column in _OWNED:
+        keys = connection.scalars(select(owner).where(~exists().where(key_column == owner)).distinct())
+        name = key_column.table.name.removesuffix("s")
+        found += [Flaw("orphan", table.name, f"of {name} {key}, which is not there", key=key) for key in keys]
     pointed = exists().where(
         held_by(),
         documents_.c.key == passages_.c.document,

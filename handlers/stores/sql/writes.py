@@ -78,12 +78,16 @@ class SqlWriter(Transactions):
             matrix = np.ascontiguousarray(embeddings.vectors, dtype=np.float32)
             check_shape(matrix, len(keys))
             check_tokens(embeddings)
+            tokens = embeddings.tokens or (b"",) * len(keys)
             _clear(connection, schema.vectors, keys)
             insert_rows(
                 connection,
                 schema.vectors,
                 ("passage", "model", "vector", "checksum"),
-                [(key, embeddings.model, row, vector_checksum(row)) for key, row in zip(keys, matrix, strict=True)],
+                [
+                    (key, embeddings.model, row, vector_checksum(row, packed))
+                    for key, row, packed in zip(keys, matrix, tokens, strict=True)
+                ],
             )
             _insert_tokens(connection, keys, embeddings)
             return len(keys)
