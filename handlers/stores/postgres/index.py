@@ -16,7 +16,7 @@ from handlers.stores.rows import Facet
 from handlers.stores.sql import Limits, SqlIndexStore, look
 
 HNSW_FROM = 50_000
-"""Up to so many, comparing all takes no longer than an index that finds 0.99 of the nearest, and finds all."""
+"""Up to so many vectors, all are compared. At 30,000 that took no longer than an HNSW index, and it finds all."""
 
 
 class PostgresIndexStore(SqlIndexStore):
