@@ -24,7 +24,7 @@ from flows.storage import open_to_others, private_folder
 logger = logging.getLogger(__name__)
 _FILE = "serve.json"
 _CONNECT_S = 1.0
-_SERVERS_OWN = {"home", "token", "tokens", "run_store_key"}
+_SERVERS_OWN = {"home", "token", "tokens", "run_store_key", "sources", "judged"}
 """Settings that change no answer, besides those of the server itself."""
 
 

@@ -108,8 +108,8 @@ def to_flow(
     the other arguments are those of `run`.
 
     Raises:
-        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes. UnknownName: no pipeline has
-        that name.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
+        UnknownName: no pipeline has that name.
     """
     from flows.translator import MAX_CONCURRENCY, current_flow_run_id, field_control, translate
 
@@ -147,8 +147,8 @@ def plan(
     among the plan's `warnings`, not an error.
 
     Raises:
-        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes. UnknownName: no pipeline has
-        that name.
+        InvalidPipeline: the pipeline cannot run; the message lists all its mistakes.
+        UnknownName: no pipeline has that name.
     """
     return _Setup(find_pipeline(pipeline, catalog), Services(), registry, catalog, max_concurrency).plan(given)
 

@@ -18,6 +18,10 @@ class DocumentRefused(OrchestrationError):
     """A model or a store works and refuses one document; the message is its reason."""
 
 
+class DocumentOvertaken(FatalError):
+    """Another run has replaced what this one has stored of a document; the next ingestion tries it again."""
+
+
 def remaining(documents: Iterable[Document], call: Call) -> list[Document]:
     """The documents that no earlier step has set aside."""
     return [each for each in documents if call.aside.keys().isdisjoint((each.name, each.uri, each.id))]
@@ -129,4 +133,6 @@ def set_aside(name: str, error: BaseException, call: Call, *, doing: str = "") -
     expected = isinstance(error, OrchestrationError)
     logger.warning("%s: set aside, %s: %s", name, doing, error, exc_info=None if expected else error)
     said = str(error) if expected else f"{type(error).__name__}: {error}; the log has the traceback"
-    call.fail_item(name, f"{doing}: {said}" if doing else said, transient=isinstance(error, MemoryError))
+    call.fail_item(
+        name, f"{doing}: {said}" if doing else said, transient=isinstance(error, (MemoryError, DocumentOvertaken))
+    )

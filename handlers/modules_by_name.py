@@ -74,12 +74,11 @@ _LISTED = frozenset(
     """
     aside compounds content content.combining content.describing content.files content.media content.posters
     content.providers content.quality content.speech content.steps data data.binding data.calling data.connections
-    data.extras
-    data.functions data.hosts data.mongo data.query data.reading data.redis_reads data.references data.rest
-    data.skill data.skills data.sql data.sql_rows data.stopping data.structured data.tables data.transforming
-    extraction extraction.artifacts extraction.assembly extraction.code extraction.decoding extraction.formats
-    extraction.images extraction.labels extraction.members extraction.package extraction.parsing extraction.pdfium
-    extraction.pictures extraction.readers extraction.readers.archive extraction.readers.delimited
+    data.extras data.functions data.hosts data.mongo data.query data.reading data.redis_reads data.references
+    data.rest data.skill data.skills data.sql data.sql_rows data.stopping data.structured data.tables
+    data.transforming extraction extraction.artifacts extraction.assembly extraction.code extraction.decoding
+    extraction.formats extraction.images extraction.labels extraction.members extraction.package extraction.parsing
+    extraction.pdfium extraction.pictures extraction.readers extraction.readers.archive extraction.readers.delimited
     extraction.readers.doc extraction.readers.docx extraction.readers.docx_styles extraction.readers.drawing
     extraction.readers.epub extraction.readers.html extraction.readers.html_flow extraction.readers.html_navigation
     extraction.readers.html_tables extraction.readers.image extraction.readers.json_data extraction.readers.lines
@@ -94,24 +93,26 @@ _LISTED = frozenset(
     ingestion.partition ingestion.settling ingestion.sharding ingestion.splitting ingestion.storing
     ingestion.strictness ingestion.summary ingestion.titles ingestion.upkeep jobs jobs.command jobs.environment
     jobs.keys jobs.registering jobs.supervisor languages models models.chat models.embedding models.endpoint
-    models.files models.http models.onnx models.reranking models.tokens models.vectors modules_by_name options
-    records retrieval retrieval.answering retrieval.candidates retrieval.comparing retrieval.duplicates
-    retrieval.evaluation retrieval.expansion retrieval.fusion retrieval.graph retrieval.highlighting
-    retrieval.merging retrieval.nothing retrieval.questions retrieval.rewriting retrieval.searching
-    retrieval.understanding secrets sources sources.coverage sources.crawling sources.extras sources.git_repository
-    sources.http sources.in_hand
-    sources.kinds sources.kinds.feed sources.kinds.files sources.kinds.git sources.kinds.mail sources.kinds.rest
-    sources.kinds.rows sources.kinds.web sources.listing sources.manifests sources.members sources.opening
-    sources.page_links sources.protocol sources.registering sources.registry sources.roots sources.rules
-    sources.sidecars sources.tagging sources.visits sqlstates stores stores.content stores.fingerprints stores.keys
-    stores.memory
-    stores.memory.index stores.memory.reads stores.memory.search stores.memory.sources stores.memory.tables
-    stores.memory.upkeep stores.memory.writes stores.opening stores.postgres stores.postgres.index
-    stores.postgres.opening stores.postgres.search stores.protocol stores.ranking stores.refusals stores.rows
-    stores.sql stores.sql.adoption stores.sql.changes stores.sql.dialects stores.sql.graph stores.sql.index
-    stores.sql.publication stores.sql.reads stores.sql.removal stores.sql.schema stores.sql.search stores.sql.sources
-    stores.sql.staging stores.sql.states stores.sql.transactions stores.sql.upkeep stores.sql.writes stores.sqlite
-    stores.sqlite.index stores.sqlite.snapshot stores.sqlite.vectors stores.unmade tags text token_vectors
+    models.files models.http models.onnx models.recipes models.reranking models.tokens models.vectors
+    modules_by_name options records retrieval retrieval.answering retrieval.candidates retrieval.comparing
+    retrieval.duplicates retrieval.evaluation retrieval.expansion retrieval.fusion retrieval.graph
+    retrieval.highlighting retrieval.merging retrieval.nothing retrieval.questions retrieval.rewriting
+    retrieval.searching retrieval.understanding secrets sources sources.coverage sources.crawling sources.extras
+    sources.git_repository sources.http sources.in_hand sources.kinds sources.kinds.feed sources.kinds.files
+    sources.kinds.git sources.kinds.mail sources.kinds.rest sources.kinds.rows sources.kinds.web sources.listing
+    sources.manifests sources.members sources.opening sources.page_links sources.protocol sources.registering
+    sources.registry sources.roots sources.rules sources.sidecars sources.tagging sources.visits sqlstates stores
+    stores.building stores.content stores.fingerprints stores.keys stores.memory stores.memory.index
+    stores.memory.index_versions stores.memory.proof stores.memory.reads stores.memory.search stores.memory.sources
+    stores.memory.tables stores.memory.upkeep stores.memory.writes stores.opening stores.pinning stores.postgres
+    stores.postgres.index stores.postgres.opening stores.postgres.search stores.proof stores.protocol stores.ranking
+    stores.refusals stores.rows stores.sql stores.sql.adoption stores.sql.changes stores.sql.dialects
+    stores.sql.forking stores.sql.graph stores.sql.index stores.sql.index_versions stores.sql.proof
+    stores.sql.publication stores.sql.reads stores.sql.removal stores.sql.schema stores.sql.search
+    stores.sql.sources stores.sql.staging stores.sql.states stores.sql.transactions stores.sql.upkeep
+    stores.sql.views stores.sql.writes stores.sqlite stores.sqlite.columns stores.sqlite.index stores.sqlite.loading
+    stores.sqlite.passages stores.sqlite.postings stores.sqlite.snapshot stores.sqlite.vectors stores.unmade tags
+    text token_vectors
     """.split()
 )
 """The modules of this package, without its name."""

@@ -54,6 +54,8 @@ def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
     changes += [f"parameter {name}: gone" for name in old if name not in new]
     for name in (name for name in new if name in old):
         changes += [f"parameter {name}, {line}" for line in mapping_changes("its", old[name], new[name])]
+        if "default" in old[name] and "default" not in new[name] and old[name]["default"] is None:
+            changes.append(f"parameter {name}, its default: null → nothing")
     if before.get("required", []) != after.get("required", []):
         changes.append(value_change("required parameters", before.get("required", []), after.get("required", [])))
     return changes or ["form: other details"]

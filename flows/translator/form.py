@@ -93,7 +93,11 @@ def form_schema(pipeline: Pipeline, controls: Iterable[Control]) -> dict[str, An
     def run() -> None: ...
 
     run.__signature__, run.__doc__ = form(pipeline, controls)  # pyright: ignore[reportFunctionMemberAccess]
-    return parameter_schema(run).model_dump_for_openapi()
+    schema = parameter_schema(run).model_dump_for_openapi()
+    for field in schema.get("properties", {}).values():
+        if field.get("default", ...) is None:
+            del field["default"]  # the UI would fill in null, and then refuse to submit it
+    return schema
 
 
 class _Plain:

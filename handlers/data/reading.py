@@ -49,10 +49,10 @@ def check_backend(backend: str, driver: str) -> None:
     """
     if backend in MYSQL or driver in _DRIVERS.get(backend, ()):
         return
-    instead = f"; use {backend}+{_DRIVERS[backend][0]}://" if backend in _DRIVERS else ""
+    instead = f"use {backend}+{_DRIVERS[backend][0]}://, or " if backend in _DRIVERS else ""
     raise BadQuery(
-        f"a query of {backend}+{driver} cannot be held to reading{instead}, or give the connection a role that can "
-        "only read, and say `read_only: false`"
+        f"a query of {backend}+{driver} cannot be restricted to reading; {instead}give the connection a role that can "
+        "only read, and set `read_only: false`"
     )
 
 

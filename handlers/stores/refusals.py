@@ -5,25 +5,26 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from flows.errors import FatalError
+from handlers.aside import DocumentOvertaken
 from handlers.records import Embeddings
 from handlers.stores.rows import Facet, Rename
 
 
-def version_is_missing(document_id: str, name: str) -> FatalError:
-    return FatalError(
+def version_is_missing(document_id: str, name: str) -> DocumentOvertaken:
+    return DocumentOvertaken(
         f"document {document_id!r}: version {name!r} is not stored; another run may have replaced it: ingest it again"
     )
 
 
-def facet_is_missing(document_id: str, count: int, facet: Facet) -> FatalError:
-    return FatalError(
+def facet_is_missing(document_id: str, count: int, facet: Facet) -> DocumentOvertaken:
+    return DocumentOvertaken(
         f"document {document_id!r}: {count} of its chunks have no {facet} stored; another run may have replaced them: "
         "ingest it again"
     )
 
 
-def facet_was_remade(document_id: str, count: int, facet: Facet) -> FatalError:
-    return FatalError(
+def facet_was_remade(document_id: str, count: int, facet: Facet) -> DocumentOvertaken:
+    return DocumentOvertaken(
         f"document {document_id!r}: {count} of its chunks have {facet} that another run has made in another way "
         "meanwhile: ingest it again"
     )

@@ -96,7 +96,7 @@ def test_up_deploys_everything_stays_up_refuses_a_second_one_and_stops_all_it_st
             env={**os.environ, "BRAID_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         )
         assert second.returncode == 2
-        assert f"it runs already: {url.removesuffix('/api')}" in second.stderr
+        assert f"the server runs already: {url.removesuffix('/api')}" in second.stderr
     finally:
         running.send_signal(signal.SIGINT)
     assert running.wait(timeout=60) == 0, log()

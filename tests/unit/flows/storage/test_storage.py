@@ -129,8 +129,8 @@ def test_a_special_file_is_left_out(tmp_path: Path, storage: Storage):
         (lambda storage, root: storage.delete("memory://x", recursive=True), "never deleted"),
         (lambda storage, root: storage.read("gopher://host/a"), "no storage for 'gopher'; use a path"),
         (lambda storage, root: storage.read("s3:///a"), "names no bucket"),
-        (lambda storage, root: storage.read(""), "no path or URL"),
-        (lambda storage, root: storage.read("a\0b"), "no path or URL"),
+        (lambda storage, root: storage.read(""), "is not a path or URL"),
+        (lambda storage, root: storage.read("a\0b"), "is not a path or URL"),
     ],
 )
 def test_mistakes_are_explained(tmp_path: Path, storage: Storage, use, message: str):
