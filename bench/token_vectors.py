@@ -1,4 +1,4 @@
-"""What the packing of token vectors costs in bytes, time and error: scores of questions and passages beside exact ones.
+"""Bytes, time and error of packed token vectors: their scores of questions and passages beside the exact ones.
 
     python -m bench.token_vectors [FOLDER]
 

@@ -25,7 +25,7 @@ _AT_ONCE = 200
 
 @dataclass
 class ProofReport:
-    """What was compared, what differs, and what could not be compared."""
+    """The documents that were compared, their differences, and those that could not be compared."""
 
     index: str
     documents: int = 0

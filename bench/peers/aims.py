@@ -1,4 +1,4 @@
-"""What the measurements of one row should show, as ratios within one run of the bench, and whether they do."""
+"""The aims of each row, as ratios within one run of the bench, and whether they are reached."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

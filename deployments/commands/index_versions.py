@@ -106,7 +106,7 @@ def switch(
 def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
     """Let questions go to the version before again, in less than a second; the newer one is kept.
 
-    What was ingested meanwhile is in both versions; vectors of the older model that it lacks are made by the next
+    Documents that were ingested meanwhile are in both versions; vectors of the older model that it lacks are made by the next
     ingestion with that model.
 
     Examples:

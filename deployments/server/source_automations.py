@@ -23,7 +23,7 @@ _TOLD = {
     "set_aside": "event.payload.set_aside",
     "run_id": "event.payload.run_id",
 }
-"""By name, what is told of an ingestion, as Prefect's templates say it."""
+"""The values of an ingestion that a notification has, by name, as Prefect's templates."""
 _STALE = "is not fresh as promised"
 _WRONG = "was not ingested well"
 

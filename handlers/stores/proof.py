@@ -158,17 +158,7 @@ def _of_vectors(flaws: Sequence[Flaw], made: Mapping[str, StoredDocument]) -> li
 
 def _of_text(stored: StoredDocument, fresh: StoredDocument) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    described = [
-        (
-            each.document.title,
-            each.document.mime_type,
-            each.document.content_sha256,
-            each.document.metadata,
-            each.summary,
-        )
-        for each in (stored, fresh)
-    ]
-    if described[0] != described[1]:
+    if _described(stored) != _described(fresh):
         found.append(("text", "title, type, content hash, metadata or summary differ"))
     chunks = [{chunk.id: chunk for chunk in each.chunks} for each in (stored, fresh)]
     if chunks[0].keys() != chunks[1].keys():
