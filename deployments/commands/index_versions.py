@@ -106,8 +106,8 @@ def switch(
 def rollback(name: NameArgument, json_output: JsonOption = False) -> None:
     """Let questions go to the version before again, in less than a second; the newer one is kept.
 
-    Documents that were ingested meanwhile are in both versions; vectors of the older model that it lacks are made by the next
-    ingestion with that model.
+    Documents that were ingested meanwhile are in both versions. The next ingestion with the older model makes the
+    vectors that this version lacks.
 
     Examples:
 
