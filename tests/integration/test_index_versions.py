@@ -156,7 +156,8 @@ def test_an_index_is_proven_and_repaired_from_its_sources(
     (tmp_path / "docs/0.md").unlink()
     found = prove_index(settings, catalog, "docs", repair=True)
     assert sorted(each.facet for each in found.differences) == ["tags", "text", "vectors"]
-    assert (found.documents, found.changed, found.unproven, found.repaired) == (4, 1, ["0.md"], 3)
+    assert [each.kind for each in found.flaws] == ["orphan"]  # the token vectors of the deleted one
+    assert (found.documents, found.changed, found.unproven, found.repaired) == (4, 1, ["0.md"], 4)
     sample = prove_index(settings, catalog, "docs", share=0.6, seed="a")
     assert sample.holds
     assert 0 < sample.documents < 4

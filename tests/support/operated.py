@@ -175,11 +175,20 @@ class Operated:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Prefect's clients in this process talk to the server."""
+        """Prefect's clients in this process talk to the server.
+
+        Prefect keeps one sender of events per process, which stays with the server that it first met: it is ended
+        before and after, so that no event of this test or of the next one goes to the wrong server.
+        """
+        from prefect.events.worker import EventsWorker
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         with temporary_settings({PREFECT_API_URL: self.server.url}):
-            yield
+            EventsWorker.drain_all(timeout=5)
+            try:
+                yield
+            finally:
+                EventsWorker.drain_all(timeout=5)
 
     def log(self) -> str:
         return self.server.log("worker").read_text(errors="replace")[-3000:]
