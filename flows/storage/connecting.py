@@ -46,6 +46,8 @@ class Connections:
             given = _webdav(self.scheme, server, self._options)
         elif self.scheme == "ftps":
             given = {"tls": True, **given}
+        elif name == "smb":
+            given = {"share_access": "rwd", **given}  # otherwise nobody else can open a file while it is read
         files = make(skip_instance_cache=True, **given)
         # As an option, several of the classes would pass it on to their clients, which do not know it.
         files.dircache = dircache.DirCache(use_listings_cache=False)

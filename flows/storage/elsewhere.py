@@ -10,8 +10,8 @@ from typing import IO, Any
 from urllib.parse import quote, unquote
 
 from flows.errors import MissingObject, ObjectExists, OrchestrationError, StorageError, StorageUnusable, TransientError
-from flows.storage.files import FlatListing, explain_os_error
 from flows.storage.connecting import Connections
+from flows.storage.files import FlatListing, explain_os_error
 from flows.storage.locations import Location, PassedOver, StoredObject, parse_url
 
 _TOKENS = ("ETag", "etag", "md5Hash", "content_md5", "sha", "checksum", "content_hash")
@@ -86,7 +86,8 @@ class FilesElsewhere:
 
     def read(self, location: Location, max_bytes: int | None) -> bytes:
         files, path = self._open(location)
-        with files.open(path, "rb") as stream:
+        # fsspec puts the path into a URL as it is.
+        with files.open(quote(path) if self._protocol == "github" else path, "rb") as stream:
             return stream.read() if max_bytes is None else stream.read(max_bytes + 1)
 
     def write(self, location: Location, data: bytes, exclusive: bool) -> None:
@@ -174,7 +175,9 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
 
 
 _REFUSED = ("Auth", "Permission", "Credential", "LogonFailure", "AccessDenied")
-_BROKEN = ("Connection", "Timeout", "Disconnect", "ChannelOpen", "Transport", "Payload", "IncompleteRead", "SSHException")
+_BROKEN = tuple(
+    "Connection Timeout Disconnect ChannelOpen Transport Payload IncompleteRead Chunked SSHException".split()
+)
 """Parts of the names of errors; each client has errors of its own, which share no class."""
 
 

@@ -54,19 +54,25 @@ def cutting_proxy(target: int, *, after_bytes: int) -> Iterator[FaultyProxy]:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def carry(client: socket.socket, left: float) -> None:
+        with client, socket.create_connection(("127.0.0.1", target)) as server:
+            asking = threading.Thread(target=pump, args=(client, server, float("inf")), daemon=True)
+            asking.start()
+            pump(server, client, left)
+            asking.join()
+
     def accept() -> None:
         with suppress(OSError):
             while True:
                 client, _ = listening.accept()
-                server = socket.create_connection(("127.0.0.1", target))
                 left = after_bytes if proxy.take("cut") else float("inf")
-                threading.Thread(target=pump, args=(client, server, float("inf")), daemon=True).start()
-                threading.Thread(target=pump, args=(server, client, left), daemon=True).start()
+                threading.Thread(target=carry, args=(client, left), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
         yield proxy
     finally:
+        listening.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
         listening.close()
 
 

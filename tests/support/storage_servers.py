@@ -1,20 +1,25 @@
 """Places of files on real servers of this machine, each a process of its own behind a proxy that can fail."""
 
+import base64
+import hashlib
 import importlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deployments.testkit import Fault
 from tests.support.faulty_proxy import FaultyProxy, cutting_proxy, refusing_proxy
 from tests.support.ports import free_port
-from tests.support.source_places import FolderPlace, served
+from tests.support.source_places import FolderPlace, ServedPlace, served
+from tests.support.web_server import WebAnswer, WebRequest, run_web_server
 
 os.environ.setdefault("TEST_STORAGE_PASSWORD", "word")
 _PASSWORD = "env:TEST_STORAGE_PASSWORD"
@@ -120,19 +125,66 @@ def smb_place(folder: Path) -> Iterator[ServedFolder]:
         f"pid directory = {home}/pid\nncalrpc dir = {home}/rpc\nlog file = {home}/log\npassdb backend = smbpasswd\n"
         f"smb passwd file = {home}/passwd\n[docs]\npath = {folder.parent}\nread only = no\nforce user = root\n"
     )
-    import subprocess
-
     subprocess.run(
         ["smbpasswd", "-c", str(config), "-s", "-a", "root"], input=b"word\nword\n", check=True, capture_output=True
     )
-    command = [shutil.which("smbd") or "/usr/sbin/smbd", "-F", "--no-process-group", "-s", str(config)]
+    command = [shutil.which("smbd") or "/usr/sbin/smbd", "-F", "-s", str(config)]
     with served(port, command), cutting_proxy(port, after_bytes=3000) as proxy:
         options = _options(username="root", password=_PASSWORD, port=proxy.port, register_session_retries=0)
-        place = ServedFolder(
-            folder, options, OVER_TCP | {"expired"}, proxy=proxy, refuses=frozenset('\\:*?"<>|')
-        )
+        # No "expired": the session of a process lasts longer than its password.
+        place = ServedFolder(folder, options, OVER_TCP, proxy=proxy, refuses=frozenset('\\:*?"<>|'))
         place.url = f"smb://127.0.0.1/docs/{folder.name}"
         yield place
+
+
+class GithubPlace(ServedPlace):
+    """A branch of a repository behind the two requests of GitHub's API that fsspec makes."""
+
+    def give(self, request: WebRequest) -> WebAnswer:
+        kind, _, rest = request.path.removeprefix("/repos/ann/notes/").partition("/")
+        if kind == "contents":
+            name = unquote(rest)
+            text = self.pages.get(name.removeprefix("docs/"), ("", 0))[0]
+            return WebAnswer({"content": base64.b64encode(text.encode()).decode()}, 200 if text else 404)
+        folder = {"main": "", **{_sha(each): each for each in self._folders()}}.get(rest.rpartition("/")[2])
+        if folder is None or self.fault == "half":
+            return WebAnswer({}, 404 if folder is None else 418)
+        return WebAnswer({"tree": [*self._tree(folder)]})
+
+    def _folders(self) -> set[str]:
+        parts = [f"docs/{name}".split("/") for name in self.pages]
+        return {"/".join(each[:depth]) for each in parts for depth in range(1, len(each))}
+
+    def _tree(self, folder: str) -> Iterator[dict[str, Any]]:
+        start = f"{folder}/" if folder else ""
+        for each in sorted(self._folders()):
+            if each.startswith(start) and "/" not in each[len(start) :]:
+                yield {"path": each[len(start) :], "type": "tree", "mode": "040000", "sha": _sha(each)}
+        for name, (text, _) in sorted(self.pages.items()):
+            path = f"docs/{name}"
+            if path.startswith(start) and "/" not in path[len(start) :]:
+                blob = {"type": "blob", "mode": "100644", "size": len(text.encode()), "sha": _sha(text)}
+                yield {"path": path[len(start) :], **blob}
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()
+
+
+@contextmanager
+def github_place(folder: Path) -> Iterator[GithubPlace]:
+    """GitHub itself cannot run here: this server plays its API, and fsspec is pointed to it."""
+    github: Any = importlib.import_module("fsspec.implementations.github")
+    place = GithubPlace(url="github://ann:notes@main/docs")
+    before = github.GithubFileSystem.url, github.GithubFileSystem.content_url
+    with run_web_server(place.answer) as server:
+        github.GithubFileSystem.url, github.GithubFileSystem.content_url = (
+            each.replace("https://api.github.com", server.url) for each in before
+        )
+        try:
+            yield place
+        finally:
+            github.GithubFileSystem.url, github.GithubFileSystem.content_url = before
 
 
 @dataclass
@@ -146,8 +198,11 @@ class BucketPlace:
     options: Mapping[str, Any]
     faults: frozenset[Fault] = frozenset({"busy", "cut", "expired"})
     keeps_gone: bool = False
+    refuses: frozenset[str] = frozenset()
 
     def write(self, name: str, text: str) -> None:
+        if self.refuses & set(name):
+            raise ValueError(f"{name!r} cannot be a name here")
         self.files.pipe_file(f"{self.root}/{name}", text.encode())
 
     def remove(self, name: str) -> None:
@@ -159,7 +214,8 @@ class BucketPlace:
 
 @contextmanager
 def gs_place(folder: Path) -> Iterator[BucketPlace]:
-    """Google Cloud Storage as `gcp-storage-emulator` plays it."""
+    """Google Cloud Storage as `gcp-storage-emulator` plays it; it knows no gRPC, which gcsfs asks for first."""
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     program = str(Path(sys.executable).with_name("gcp-storage-emulator"))
@@ -168,7 +224,8 @@ def gs_place(folder: Path) -> Iterator[BucketPlace]:
         gcsfs: Any = importlib.import_module("gcsfs")
         files = gcsfs.GCSFileSystem(token="anon", endpoint_url=f"http://127.0.0.1:{port}", use_listings_cache=False)
         options = _options(token="anon", endpoint_url=f"http://127.0.0.1:{proxy.port}")
-        yield BucketPlace("gs://docs/below", files, "docs/below", proxy, options)
+        # The emulator ends the name in a URL at a `;`, which clients need not encode.
+        yield BucketPlace("gs://docs/below", files, "docs/below", proxy, options, refuses=frozenset(";"))
 
 
 _AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -203,6 +260,7 @@ STORAGES: dict[str, Callable[[Path], Any]] = {
     "sftp": sftp_place,
     "webdav": webdav_place,
     "files+http": web_folder_place,
+    "github": github_place,
     "smb": smb_place,
     "gs": gs_place,
     "abfs": abfs_place,
