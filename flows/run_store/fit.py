@@ -16,7 +16,7 @@ class ChangedPipeline(OrchestrationError):
 
 @dataclass(frozen=True)
 class PlanFit:
-    """The steps whose finished calls a run of a plan can reuse, and those whose calls it cannot; ids in order."""
+    """The finished calls that a run of a plan can reuse, and the ids of the steps whose calls it cannot reuse."""
 
     reusable: tuple[CallSummary, ...]
     changed: tuple[str, ...]

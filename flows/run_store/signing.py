@@ -40,7 +40,7 @@ class SigningKey:
 
     @classmethod
     def of_store(cls, url: str) -> "SigningKey":
-        """The key in a file beside the store; for a store on a server, in the folder `.braid` of this machine."""
+        """The key in a file beside the store; for a store on a server, in the folder `.braid` here."""
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             return cls(file=Path(".braid") / KEY_FILE)

@@ -243,7 +243,7 @@ class FlatListing:
         self._last_hidden = ""
 
     def look_at(self, stored: StoredObject) -> "list[StoredObject | PassedOver]":
-        """The object, or the reason for leaving it out; None if it lies in a hidden folder that was already reported."""
+        """The object, or the reason for leaving it out; None if it lies in a hidden folder already reported."""
         if is_included(stored.name, self._including):
             return [stored]
         if not is_hidden(stored.name):

@@ -12,7 +12,7 @@ OTHER_SCHEMES = frozenset(
     "abfs abfss adl az box dav davs dropbox ftp ftps gcs gdrive github gs hdfs hf lakefs oci oss r2 root sftp smb ssh "
     "tos webdav webdavs webhdfs files+http files+https".split()
 )
-"""URL schemes of the storages that fsspec reaches; each needs its package. `files+https` is a listed web folder.
+"""URL schemes of the storages that fsspec reaches; each needs its package. `files+https`: a web folder.
 """
 
 

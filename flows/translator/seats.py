@@ -53,7 +53,7 @@ async def prefect_seats(plan: Plan) -> "AsyncGenerator[PrefectSeats | None]":
         return
     async with get_client() as client:
         if client.server_type is ServerType.EPHEMERAL:
-            # A temporary server ends with the run and could not release the seats in its database.
+            # A temporary server ends with the run, so the seats in its database would stay taken.
             yield None
             return
     async with PrefectSeats(limits) as seats:

@@ -123,7 +123,7 @@ async def _turn_on_server(
                     await _wait(client, flow_run, index, 0)
                 yield None if is_ours else Cancelled(message=f"Another run works on the index {index!r}")
         finally:
-            if is_ours:  # the seat has become free in the meantime
+            if is_ours:  # it has been released at this point
                 await _wake_next(client, flow_run, index, turns)
 
 
