@@ -18,7 +18,7 @@ OTHER_SCHEMES = frozenset(
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How to reach S3 and others; an S3 option that is None comes from the AWS configuration (environment, profiles)."""
+    """How to reach S3 and others; an S3 option that is None comes from AWS settings (environment, profiles)."""
 
     s3_endpoint_url: str | None = None
     s3_key: str | None = None
