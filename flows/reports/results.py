@@ -21,7 +21,7 @@ ReadFile: TypeAlias = Callable[[str, int], bytes]
 """Reads the file of a URI; None if it is longer than the given number of bytes."""
 MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 100, 12, 20_000
 MAX_PICTURE, MAX_PICTURES = 150_000, 600_000
-"""Bytes of one picture that is shown in the page, and of all together."""
+"""The most bytes of one embedded picture, and of all together."""
 _BEGIN, _END = "\x02", "\x03"
 """Around a highlight while the passage is made readable."""
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
