@@ -56,10 +56,11 @@ class Connections:
 
 
 def _webdav(scheme: str, server: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of webdav4, which wants the URL of the server and a pair of name and password, and cannot call for every name."""
+    """Options of webdav4, which wants the URL of the server, and a pair of name and password."""
     webdav4: Any = importlib.import_module("webdav4.client")
 
     class Client(webdav4.Client):
+        # A `?` in a name would end it.
         def join_url(self, path: str, add_trailing_slash: bool = False) -> Any:
             return super().join_url(quote(path), add_trailing_slash)
 

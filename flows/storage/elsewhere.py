@@ -163,6 +163,8 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
             return TransientError(f"{uri}: cannot be reached ({error})")
         case PermissionError():
             return explain_os_error(uri, error)
+        case OSError() if type(error) is OSError and error.errno is None:  # as paramiko's "Socket is closed"
+            return TransientError(f"{uri}: the connection broke ({error})")
         case _ if _is_named(error, _REFUSED):
             name = type(error).__name__
             return StorageUnusable(f"{uri}: access denied ({name}: {error}); check the options of the source")
@@ -175,7 +177,10 @@ def _explained(uri: str, protocol: str, error: Exception) -> StorageError | Tran
 
 
 _REFUSED = ("Auth", "Permission", "Credential", "LogonFailure", "AccessDenied")
-_BROKEN = tuple(
+_BROKEN = (
+    *("Connection", "Timeout", "Disconnect", "ChannelOpen", "Transport", "SSHException"),
+    *("Payload", "IncompleteRead", "Chunked"),  # an answer that ended early
+)
     "Connection Timeout Disconnect ChannelOpen Transport Payload IncompleteRead Chunked SSHException".split()
 )
 """Parts of the names of errors; each client has errors of its own, which share no class."""
@@ -186,10 +191,17 @@ def _is_named(error: Exception, parts: Collection[str]) -> bool:
 
 
 def _status(error: Exception) -> int | None:
-    answer = getattr(error, "response", None)
-    found = [getattr(error, "status", None), getattr(answer, "status_code", None), getattr(error, "status_code", None)]
-    found.append(getattr(error, "code", None))
-    return next((each for each in found if isinstance(each, int)), None)
+    """The status of an answer of HTTP, which each client keeps in another place."""
+    for owner, name in (
+        (error, "status"),
+        (error, "status_code"),
+        (getattr(error, "response", None), "status_code"),
+        (error, "code"),
+    ):
+        found = getattr(owner, name, None)
+        if isinstance(found, int):
+            return found
+    return None
 
 
 def _retry_after_s(error: Exception) -> float | None:

@@ -20,7 +20,7 @@ class OneUser(asyncssh.SSHServer):
 
 async def serve(port: int, folder: str) -> None:
     def files(channel: Any) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=folder)
+        return asyncssh.SFTPServer(channel, chroot=folder.encode())
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     await asyncssh.create_server(OneUser, "127.0.0.1", port, server_host_keys=[key], sftp_factory=files)
