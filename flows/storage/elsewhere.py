@@ -181,8 +181,6 @@ _BROKEN = (
     *("Connection", "Timeout", "Disconnect", "ChannelOpen", "Transport", "SSHException"),
     *("Payload", "IncompleteRead", "Chunked"),  # an answer that ended early
 )
-    "Connection Timeout Disconnect ChannelOpen Transport Payload IncompleteRead Chunked SSHException".split()
-)
 """Parts of the names of errors; each client has errors of its own, which share no class."""
 
 
