@@ -145,7 +145,7 @@ def _check_node(node: Node, there: _Fields, known: bool, reducers: Mapping[str, 
 def _unknown_names(node: Node, template: str, there: _Fields, known: bool, *keys: str) -> Iterator[AccessProblem]:
     """The fields that a condition or template needs and that cannot be there; without certainty, misspelt ones only."""
     for name in sorted(required_names(template)) if template else ():
-        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.8)):
+        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.75)):
             continue
         where = "when" if keys[0] == "cases" else ".".join(keys)
         message = f"{where}: no field named {name!r}{suggest(name, there.names)}"
