@@ -178,6 +178,6 @@ _OURS: ContextVar[bool] = ContextVar("ours", default=False)
 
 
 def says_more_than_the_state(record: logging.LogRecord) -> bool:
-    """Whether a record of a task run is worth sending: not if it only repeats that the task run is completed."""
+    """Whether a record of a task run is worth a line: not if it only repeats that the task run is completed."""
     finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
     return not (finished and _OURS.get())
