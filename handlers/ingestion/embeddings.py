@@ -32,8 +32,7 @@ def generate_dense_embeddings(
     token_vectors: bool = True,
     call: Call,
 ) -> Embeddings:
-    """A vector for each chunk without one in the index, made from the document's title, the chunk's headings and its
-    text.
+    """A vector for each chunk without one in the index, from the document's title, its headings and its text.
 
     Visible vectors of the same model and method are reused, unless `redo` names `vectors`. A document that the model
     refuses is set aside. With `token_vectors`, a model on this machine also gives a vector of each token, which search
@@ -99,8 +98,7 @@ def generate_sparse_embeddings(
     language: str = "auto",
     call: Call,
 ) -> tuple[SparseVector, ...]:
-    """Term counts for each chunk without them in the index, including title and headings; searches compute BM25 from
-    them.
+    """Term counts for each chunk without them in the index, with title and headings; the input of BM25.
 
     Words are stemmed in the `language`, or that of the document's tag `language`, or the detected one (`auto`). A
     script that determines the language takes precedence. If `redo` names `terms`, all terms are counted again.

@@ -131,7 +131,7 @@ def _units(document: Document, count: Count, *, max_tokens: int, overlap_tokens:
 
 
 def _name(text: str, block: Block) -> str:
-    # The last line that is not empty, because comments before the first line of a function belong to its heading.
+    # Use the last line with letters or digits: the heading of a function begins with the comments above it.
     lines = [line for line in text[block.start : block.end].split("\n") if any(map(str.isalnum, line))]
     return heading_text(lines[-1])[:_LONGEST_NAME] if lines else ""
 
