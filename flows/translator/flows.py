@@ -206,9 +206,7 @@ def _final_state(result: RunResult) -> State[Any]:
 
 def _send_logs_to_prefect() -> None:
     """Make the records of our loggers part of the Prefect run they are written in."""
-    for handler in logging.getLogger("prefect.task_runs").handlers:
-        if isinstance(handler, APILogHandler) and says_more_than_the_state not in handler.filters:
-            handler.addFilter(says_more_than_the_state)
+    logging.getLogger("prefect.task_runs").addFilter(says_more_than_the_state)
     for name in LOGGERS:
         ours = logging.getLogger(name)
         if not any(isinstance(known, _RunLogHandler) for known in ours.handlers):

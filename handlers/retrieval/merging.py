@@ -146,8 +146,7 @@ def filter_access(
     limit: int | None = None,
     call: Call,
 ) -> list[Hit]:
-    """The results whose documents' tags match `access` (of the user), `filters` (of the question) and `tags` (of the
-    pipeline).
+    """The results that match `access` (of the user), `filters` (of the question) and `tags` (of the pipeline).
 
     The tags are looked up now, so documents that were removed or tagged otherwise since the search are not shown. With
     `required`, a question without `access` is refused instead of seeing everything.

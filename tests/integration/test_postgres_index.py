@@ -25,6 +25,7 @@ from handlers.tags import TagFilter
 from handlers.text import terms
 from tests.support.index_stores import chunks_of, count_terms, document, index_url, ingest, stage
 from tests.support.paths import DOCUMENTS
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_what_cannot_be_opened_says_why_without_the_password(
         (url.set(database="nowhere"), FatalError, 'database "nowhere" does not exist'),
         (url.set(username="nobody", password="s3cret"), FatalError, 'role "nobody" does not exist'),
         (
-            url.set(host="127.0.0.1", port=1, password="s3cret").difference_update_query(["host"]),
+            url.set(host="127.0.0.1", port=free_port(), password="s3cret").difference_update_query(["host"]),
             TransientError,
             "refused",
         ),
