@@ -14,8 +14,8 @@ from flows.reports.tables import escaped, shortened, time_text
 from flows.reports.timing import timing_picture, timing_sentence
 
 MAX_CAUSES = 5
-MAX_BEFORE_CHART, MAX_RESULT = 1_000, 6_000
-"""The most characters of outputs above the chart, and on the whole page."""
+MAX_RESULT = 6_000
+"""Characters of the outputs on the page; longer ones are on their own page only."""
 _ENDS = {"succeeded": ("✓", "Succeeded"), "partial": ("⚠", "Succeeded in part"), "failed": ("✗", "Failed")}
 """The symbol and words for each status of a run that ended by itself."""
 _TITLES = {
@@ -49,12 +49,10 @@ def _lines(plan: Plan, result: RunResult, pages: Sequence[tuple[Page, str]], fac
     outputs = next((page.markdown for page, _ in pages if page.key == "result"), "")
     # Outputs that the run's one-line summary already contains are left out.
     size = 0 if result.summary else len(outputs)
-    if 0 < size <= MAX_BEFORE_CHART:
+    if 0 < size <= MAX_RESULT:
         yield from _result(outputs)
     yield from _chart(result, names)
     yield from _errors(result, names)
-    if MAX_BEFORE_CHART < size <= MAX_RESULT:
-        yield from _result(outputs)
     linked = [f"[{_TITLES.get(page.key, page.key)}]({address})" for page, address in pages if address]
     if linked:
         yield f"More: {' · '.join(linked)}"

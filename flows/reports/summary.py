@@ -77,9 +77,10 @@ def _steps_text(steps: Iterable[StepSummary], failed: int) -> str:
 
 
 def _outputs_text(records: Iterable[OutputRecord]) -> str:
-    """The first outputs in a few words: `10 passages`, `total: 42`."""
-    texts = [_output_text(record) for record in records]
-    shown = [text for text in texts if text]
+    """The first outputs in a few words: `10 passages`, `total: 42`. Beside others, one that is false says nothing."""
+    texts = {record.name: _output_text(record) for record in records}
+    shown = [text for text in texts.values() if text]
+    shown = [text for name, text in texts.items() if text and text != f"{name}: false"] or shown
     more = f" and {counted(len(shown) - MOST_OUTPUTS, 'more output')}" if len(shown) > MOST_OUTPUTS else ""
     return ", ".join(shown[:MOST_OUTPUTS]) + more
 
@@ -90,7 +91,7 @@ def _output_text(record: OutputRecord) -> str:
         case "nothing":
             return ""
         case "passages":
-            return f"{name}: {counted(len(value), 'passage')}"
+            return counted(len(value), "passage") if name == "passages" else f"{name}: {counted(len(value), 'passage')}"
         case "answer":
             return f"{name}: {_short(cast('Mapping[str, Any]', value)['text'])}"
         case "file":

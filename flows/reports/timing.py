@@ -8,9 +8,11 @@ from flows.model import StepPath
 from flows.reports.critical_path import Link, critical_path, end_time
 from flows.reports.names import StepNames
 from flows.reports.picture import WIDTH, Picture, fitted, image, text_width
-from flows.reports.tables import cell, markdown_table, time_text
+from flows.reports.tables import cell, counted, markdown_table, time_text
 
 MAX_ROWS, MAX_PATH_STEPS, MAX_WAITS = 60, 8, 8
+SMALL_SHARE = 0.01
+"""Of the critical path; steps with less are counted, not named."""
 _ROW, _TOP, _MARGIN, _FACTS, _INDENT = 24.0, 84.0, 16.0, 200.0, 14.0
 _LEGEND = (
     ("path", "work on the critical path"),
@@ -221,8 +223,10 @@ def _path_lines(path: Sequence[Link], names: StepNames) -> list[str]:
     lines: list[str] = []
     for step, links in dearest[:MAX_PATH_STEPS]:
         spent = sum(link.worked_s for link in links)
+        if lines and spent / total < SMALL_SHARE:
+            break
         calls = f" in {len(links)} calls" if len(links) > 1 else ""
         lines.append(f"- `{step}`: {time_text(spent)}{calls}, {spent / total:.0%} of it")
-    if len(dearest) > MAX_PATH_STEPS:
-        lines.append(f"- and {len(dearest) - MAX_PATH_STEPS} more steps")
+    if len(dearest) > len(lines):
+        lines.append(f"- and {counted(len(dearest) - len(lines), 'more step')}")
     return lines

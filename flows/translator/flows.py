@@ -31,7 +31,7 @@ from flows.translator.artifacts import RunPages, write_page
 from flows.translator.form import INDEX, MAX_CONCURRENCY, Control, flow_description, form
 from flows.translator.interrupts import handling_sigterm, sigterm_handler
 from flows.translator.labels import TOLD, label_flow_run
-from flows.translator.pipeline_flow import PipelineFlow
+from flows.translator.pipeline_flow import PipelineFlow, is_called_here
 from flows.translator.seats import prefect_seats
 from flows.translator.task_runs import RunLabels, says_more_than_the_state
 from flows.translator.turns import Turns, turn
@@ -56,13 +56,24 @@ def translate(
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
-    as the run did. The flow returns the `RunResult`; for a failed run it raises `PipelineFailed`, which has the
-    `RunResult`.
+    as the run did; Cancelled if the call is cancelled. Who calls the flow gets the `RunResult`; of a run that failed,
+    the `PipelineFailed` that is raised has it.
     """
 
     async def run(**parameters: Any) -> State[Any]:
-        async with turn(pipeline.name, parameters, turns) as refused:
-            return refused or await carry_out(parameters)
+        try:
+            async with turn(pipeline.name, parameters, turns) as refused:
+                return refused or await carry_out(parameters)
+        except asyncio.CancelledError:
+            if not is_called_here(current_flow_run_id()):
+                raise
+            return Cancelled(message="Stopped by its caller")  # left to Prefect, it would read Crashed
+
+    async def correct(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+        """A call that is cancelled before `run` begins reads Crashed."""
+        task = asyncio.current_task()
+        if is_called_here(str(flow_run.id)) and task is not None and task.cancelling():
+            await _set_state(flow_run, Cancelled(message="Stopped before its first step"))
 
     async def carry_out(parameters: Mapping[str, Any]) -> State[Any]:
         prepared = prepare(parameters)
@@ -84,6 +95,7 @@ def translate(
         flow_run_name=_run_name(pipeline),
         validate_parameters=True,
         persist_result=False,
+        on_crashed=[correct],
     )
 
 
@@ -138,8 +150,7 @@ async def _as_flow(
         """A call that is cancelled before `run` begins, or after it has ended, reads Crashed too."""
         told = _final_state(kept[0]) if kept else Cancelled(message="Stopped before its first step")
         told.data = None
-        async with get_client() as client:
-            await client.set_flow_run_state(flow_run.id, told, force=True)
+        await _set_state(flow_run, told)
 
     run.__name__ = pipeline.name
     made = flow(name=pipeline.name, flow_run_name=run_name, persist_result=False, on_crashed=[correct])(run)
@@ -202,6 +213,11 @@ def _final_state(result: RunResult) -> State[Any]:
     if result.status == "partial":
         return Completed(name="PartialSuccess", data=result, message=came_of_it)
     return Completed(data=result, message=came_of_it)
+
+
+async def _set_state(flow_run: FlowRun, state: State[Any]) -> None:
+    async with get_client() as client:
+        await client.set_flow_run_state(flow_run.id, state, force=True)
 
 
 def _send_logs_to_prefect() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,10 @@ class PipelineFlow(Flow[..., Any]):
     def __call__(self, *args: Any, **given: Any) -> Any:
         """Run the flow: a coroutine for async code to await, the result itself for sync code."""
         begun: Any = super().__call__(*args, **given)  # pyright: ignore[reportUnknownMemberType]  (many overloads)
-        return begun if not asyncio.iscoroutine(begun) or _can_await() else run_to_end(begun)
+        if not asyncio.iscoroutine(begun):
+            return begun
+        awaited = _with_cancellation(begun)
+        return awaited if _can_await() else run_to_end(awaited)
 
     def with_options(self, **options: Any) -> "PipelineFlow":
         made: Any = super().with_options(**options)
@@ -137,6 +141,23 @@ class PipelineFlow(Flow[..., Any]):
             f"{verb}() of the flow {self.name!r} is called whenever its file is loaded, by workers too; put the call "
             'below `if __name__ == "__main__":`, or into another file that imports the flow'
         )
+
+
+def is_called_here(flow_run_id: str | None) -> bool:
+    """Whether code of this process called the flow of this run; a worker or `serve` starts a process for each run."""
+    return flow_run_id is not None and flow_run_id != os.environ.get("PREFECT__FLOW_RUN_ID")
+
+
+async def _with_cancellation(begun: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a flow run; a cancellation in which the flow run has ended is passed on."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        return await begun
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _can_await() -> bool:

@@ -180,6 +180,6 @@ _OURS: ContextVar[bool] = ContextVar("ours", default=False)
 
 
 def says_more_than_the_state(record: logging.LogRecord) -> bool:
-    """Whether a log record is kept; records that only repeat that a task run is completed are dropped."""
+    """Whether a log record is shown and sent; records that only repeat that a task run completed are dropped."""
     finished = record.levelno == logging.INFO and str(record.msg).startswith("Finished in state Completed(")
     return not (finished and _OURS.get())

@@ -160,7 +160,15 @@ async def _wait(client: PrefectClient, flow_run: FlowRun, index: str, before: in
         message=f"Waits for its turn on the index {index!r}{ahead}",
     )
     await client.set_flow_run_state(flow_run.id, state)
+    logging.getLogger("prefect.flow_runs").addFilter(_as_no_error)
     raise Pause(state=state)
+
+
+def _as_no_error(record: logging.LogRecord) -> bool:
+    """Lets a wait read INFO in the log: Prefect writes ERROR for each state in which a process ends but Completed."""
+    if str(record.msg).startswith(f"Finished in state {WAITING}("):
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+    return True
 
 
 async def _wake_next(client: PrefectClient, flow_run: FlowRun, index: str, turns: Turns) -> None:

@@ -380,7 +380,7 @@ class IndexVersions(Protocol):
         ...
 
     def remove_version(self, name: str) -> None:
-        """Remove the version that is not active, with all data that only it has. Safe to repeat after an interruption."""
+        """Remove the inactive version with all data that only it has. Safe to repeat after an interruption."""
         ...
 
 
