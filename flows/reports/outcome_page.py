@@ -53,7 +53,7 @@ def _condition(why: str) -> str:
 
 
 def _table(steps: Sequence[StepSummary], names: StepNames) -> list[str]:
-    """A row per step. Without values there is no column, so that the table fits the page; costs have their own page."""
+    """A row per step. Columns without values are left out to save width; costs have their own page."""
     waits = any(call.waited_s >= _SHOWN_S for step in steps for call in step.calls if not call.reused)
     again = any(call.attempts != 1 or call.reused for step in steps for call in step.calls)
     whys = any(step.first_why or step.aside for step in steps)

@@ -18,10 +18,10 @@ from flows.reports.result_shapes import (
 from flows.reports.tables import cell, escaped, markdown_table
 
 ReadFile: TypeAlias = Callable[[str, int], bytes]
-"""The content of the file of a URI, unless it is longer than so many bytes."""
+"""Reads the file of a URI; None if it is longer than the given number of bytes."""
 MAX_ROWS, MAX_COLUMNS, MAX_TEXT = 100, 12, 20_000
 MAX_PICTURE, MAX_PICTURES = 150_000, 600_000
-"""Bytes of one picture that is shown in the page, and of all together."""
+"""The most bytes of one embedded picture, and of all together."""
 _BEGIN, _END = "\x02", "\x03"
 """Around a highlight while the passage is made readable."""
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -30,7 +30,7 @@ _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 def result_markdown(
     records: Iterable[OutputRecord], declared: Sequence[OutputField] = (), *, read: ReadFile | None = None
 ) -> str:
-    """The outputs of a run, each below its name; `declared` outputs that there are not are named at the end.
+    """The outputs of a run, each below its name; `declared` outputs without a value are listed at the end.
 
     `read` reads the files of small pictures, which become part of the page.
     """
@@ -56,7 +56,7 @@ def result_markdown(
 
 
 class _Page:
-    """A page in the making, with the bytes of pictures that it has so far."""
+    """A page while it is being written, with the bytes of its pictures so far."""
 
     def __init__(self, read: ReadFile | None) -> None:
         self._read, self._picture_bytes = read, 0
@@ -93,7 +93,7 @@ class _Page:
                 yield from self._mapping_lines(cast("Mapping[str, Any]", value))
 
     def _mapping_lines(self, value: Mapping[str, Any]) -> Iterator[str]:
-        """A table of the entries; values that have a form of their own follow below it."""
+        """A table of the entries; values with a special display follow below it."""
         own = [name for name, item in value.items() if has_own_form(item)]
         rows = [(cell(name), cell(short_text(item))) for name, item in value.items() if name not in own]
         if rows or not own:
@@ -119,14 +119,14 @@ class _Page:
             return ""
         try:
             content = self._read(str(file["uri"]), most)
-        except Exception:  # any error of a storage: the link is there all the same
+        except Exception:  # an error of the storage; the page still has the link
             return ""
         self._picture_bytes += len(content)
         return f"![](data:{file['media_type']};base64,{base64.b64encode(content).decode()})"
 
 
 def text_markdown(text: str) -> str:
-    """A text that is Markdown itself, without HTML and without pictures, which would be fetched from anywhere."""
+    """A Markdown text without HTML, and without pictures, which a browser would load from any server."""
     safe = text.replace("<", "&lt;").replace("![", "!\\[")
     return safe if len(safe) <= MAX_TEXT else f"{safe[:MAX_TEXT]}…"
 

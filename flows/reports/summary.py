@@ -23,7 +23,9 @@ class StepSummary:
 
     @property
     def status(self) -> Status:
-        """How it ended: as a call that failed, else as one that was cancelled, else as the calls that succeeded."""
+        """The status of the step: that of a failed call if there is one, else of a cancelled call, else of the
+        successful calls.
+        """
         found = {call.status for call in self.calls}
         order: tuple[Status, ...] = (*_BAD, "cancelled", "succeeded", "skipped")
         return next(status for status in order if status in found)
@@ -34,7 +36,7 @@ class StepSummary:
 
     @property
     def first_why(self) -> str:
-        """Why its first call that did not succeed did not; empty if all did."""
+        """The reason of its first unsuccessful call; empty if all calls succeeded."""
         bad = next((call for call in self.calls if call.status == self.status and self.status != "succeeded"), None)
         return "" if bad is None else bad.error.message if bad.error is not None else bad.reason
 

@@ -1,8 +1,8 @@
 """Turn pipelines into Prefect flows; the only module that imports Prefect.
 
 A flow walks the plan with the engine, and every leaf is a Prefect task run that is awaited directly: that gives real
-concurrency, real cancellation and real timeouts, where submitted tasks would give neither. Scheduling, states, the
-retry loop, logs and the UI are Prefect's.
+concurrency, cancellation and timeouts, which submitted tasks would not give. Scheduling, states, the retry loop, logs
+and the UI are Prefect's.
 """
 
 import asyncio
@@ -51,8 +51,8 @@ def translate(
 ) -> PipelineFlow:
     """A Prefect flow that runs `pipeline`; its parameters are the pipeline's and `controls`, typed for the UI's form.
 
-    `outputs` are those of its plan; they become part of the description. With `turns`, its runs wait for their turn
-    on their index, if their deployment says so (see `flows.translator.turns`).
+    `outputs` are those of its plan; they become part of the description. With `turns`, its runs take turns per index if
+    their deployment asks for it (see `flows.translator.turns`).
 
     `prepare` makes the plan and the context from the parameters of a run, in the process that runs it; the services of
     that context are closed at the end. The flow run ends Completed, Completed with the name PartialSuccess, or Failed,
@@ -105,7 +105,7 @@ def translate(
 def run_as_flow(
     pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, *, run_name: str | None = None
 ) -> RunResult:
-    """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a server that starts by itself.
+    """Run a pipeline as a Prefect flow in this process; without `PREFECT_API_URL`, on a temporary server.
 
     A failed run is a result, not an exception.
 
@@ -132,7 +132,7 @@ async def arun_as_flow(
 async def _as_flow(
     pipeline: Pipeline, parameters: Mapping[str, Any], prepare: Prepare, run_name: str | None
 ) -> RunResult | str:
-    """The result of a run, or how to go on from one that was stopped."""
+    """The result of a run; if it was stopped, an error that explains how to continue."""
     kept: list[RunResult] = []
     handler = sigterm_handler()
 
@@ -142,7 +142,7 @@ async def _as_flow(
             with handling_sigterm(handler):
                 kept.append(await _run(prepared))
         except asyncio.CancelledError:
-            # Left to Prefect, it would read Crashed.
+            # Without this, Prefect would report Crashed.
             return Cancelled(message=f"Stopped; finished steps are kept: braid resume {prepared.context.execution_id}")
         state = _final_state(kept[0])
         if state.is_completed():
@@ -247,7 +247,8 @@ def _run_name(pipeline: Pipeline) -> Callable[[], str]:
         from prefect.runtime import flow_run
 
         given: Mapping[str, Any] = flow_run.parameters or {}
-        if given.get("resume_from"):  # its index and source are those of that run, whatever the form says
+        # A resumed run uses the index and source of the earlier run, not those of the form.
+        if given.get("resume_from"):
             return hide_secrets(f"{pipeline.name} · resumes {given['resume_from']}")
         told = [str(given[key]) for key in TOLD if given.get(key)]
         return hide_secrets(" · ".join([pipeline.name, *told]))

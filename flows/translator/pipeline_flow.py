@@ -43,7 +43,7 @@ class PipelineFlow(Flow[..., Any]):
         return made
 
     async def ato_deployment(self, name: str, *args: Any, **options: Any) -> "RunnerDeployment":
-        """As of any flow, with the entrypoint of the variable that holds this one.
+        """As for any flow; the entrypoint is the variable that holds this flow.
 
         Raises:
             OrchestrationError: no variable of a module holds it.
@@ -59,7 +59,7 @@ class PipelineFlow(Flow[..., Any]):
         return making if _can_await() else run_to_end(making)
 
     def serve(self, name: str | None = None, *args: Any, **options: Any) -> None:
-        """As of any flow: run it here whenever a run is triggered, until the process ends.
+        """As for any flow: run it in this process whenever a run is triggered, until the process ends.
 
         Raises:
             OrchestrationError: no variable of a module holds it, or an event loop runs already.
@@ -77,7 +77,7 @@ class PipelineFlow(Flow[..., Any]):
         return super().serve(name, *args, **options)
 
     async def adeploy(self, name: str, *args: Any, **options: Any) -> Any:
-        """As of any flow; without an image, workers on this machine load it from the folder that it is in now.
+        """As for any flow; without an image, workers on this machine load it from its current folder.
 
         Raises:
             OrchestrationError: no variable of a module holds it.
@@ -113,7 +113,7 @@ class PipelineFlow(Flow[..., Any]):
 
     def _variable(self) -> tuple[str, str, str]:
         """The module, its file, and the name in it by which a worker can load this flow."""
-        # Not by `getattr`, which would have lazy modules load what they stand for; `__mp_main__` is `__main__` again.
+        # Do not use `getattr`, which would make lazy modules load; `__mp_main__` is a copy of `__main__`.
         modules = [
             (name, getattr(module, "__dict__", {}))
             for name, module in list(sys.modules.items())
