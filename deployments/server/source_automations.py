@@ -16,7 +16,7 @@ from deployments.server.notices import WEBHOOK
 from deployments.source_file import NamedSource
 from flows.errors import OrchestrationError
 
-_TOLD = {
+_EVENT_VALUES = {
     "event": "event.event",
     "seen": "event.payload.seen",
     "processed": "event.payload.processed",
@@ -74,7 +74,7 @@ async def _automations(client: PrefectClient, source: NamedSource, prefix: str) 
         found.append(_automation(name, source, _action(source, block, _STALE, {}), match, when))
     if entry.notify is not None or entry.max_set_aside_share is not None:
         name, when = f"{prefix}{source.name} {_WRONG}", _trigger({FAILED, SET_ASIDE})
-        found.append(_automation(name, source, _action(source, block, _WRONG, _TOLD), match, when))
+        found.append(_automation(name, source, _action(source, block, _WRONG, _EVENT_VALUES), match, when))
     return found
 
 
@@ -116,15 +116,15 @@ async def _read_block(client: PrefectClient, source: NamedSource) -> BlockDocume
         ) from error
 
 
-def _action(source: NamedSource, block: BlockDocument | None, what: str, told: Mapping[str, str]) -> Any:
-    """The notification through the source's block; `told` are values of the event, if it has any."""
+def _action(source: NamedSource, block: BlockDocument | None, what: str, event_values: Mapping[str, str]) -> Any:
+    """The notification through the source's block; `event_values` are values of the event, if it has any."""
     if block is None:
         return DoNothing()
     if block.block_type is not None and block.block_type.slug == WEBHOOK:
         fixed = json.dumps({"source": source.name, "index": source.index, "what": what})[:-1]
-        values = "".join(f', "{name}": {{{{ {value}|tojson }}}}' for name, value in told.items())
+        values = "".join(f', "{name}": {{{{ {value}|tojson }}}}' for name, value in event_values.items())
         return CallWebhook(block_document_id=block.id, payload=f"{fixed}{values}}}")
-    values = "".join(f" {name.capitalize()}: {{{{ {value} }}}}." for name, value in told.items())
+    values = "".join(f" {name.capitalize()}: {{{{ {value} }}}}." for name, value in event_values.items())
     body = f"Source {source.name} of the index {source.index} {what}.{values}"
     return SendNotification(block_document_id=block.id, subject=f"Braid: source {source.name} {what}", body=body)
 
