@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
+from deployments.runs.making import SELECTING
 from deployments.runs.notices import freshness_facts, ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
@@ -27,8 +28,6 @@ from flows.state import Context, EffectFingerprint, Identity, Services
 PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
 """Makes the plan of a request that starts with these fields."""
 _INDEX_STORE = "index_store"
-_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
-"""Fields that only select the work to repeat; effects do not depend on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is identified by its content, so the origin of chunks does not matter."""
 
@@ -53,6 +52,7 @@ def prepare(
         MissingIndex: steps search the index, which does not exist and is written by no step.
     """
     load_handlers(settings)
+    catalog = catalog.beside(request.loaded)
     request = replace(request, loaded=with_inputs(request.loaded, catalog.pipelines, fields=request.fields))
     values = {**check_parameters(request.pipeline, request.parameters), **request.fields}
     keep_parameters_secret(request.fields)
@@ -116,6 +116,7 @@ def plan_request(
     Raises:
         InvalidPipeline: the pipeline cannot run.
     """
+    catalog = catalog.beside(request.loaded)
     loaded = with_inputs(request.loaded, catalog.pipelines, registry, fields=request.fields)
     return make_plan(
         loaded,
@@ -167,8 +168,8 @@ def _writes(plan: Plan, effect: str = "index.documents") -> bool:
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
-    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks", "sources"})
-    return effect_fingerprints(plan, values, apart_from=_APART) | {
+    by_content = effect_fingerprints(plan, values, apart_from=SELECTING | {"chunks", "sources"})
+    return effect_fingerprints(plan, values, apart_from=SELECTING) | {
         effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
     }
 

@@ -140,7 +140,7 @@ class Registry:
         """
         found = self.find(name)
         if found is None:
-            raise UnknownHandler("handler", name, [*self._known, *self._offered], where=where)
+            raise UnknownHandler("handler", name, [*{**self._offered, **self._known}], where=where)
         return found
 
     def find(self, name: str) -> HandlerSpec | None:

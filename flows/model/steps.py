@@ -301,5 +301,14 @@ def handler_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple(step.handler for step in walk(steps) if isinstance(step, Handler))
 
 
+def called_names(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The names that the steps call: those of pipelines, and those of handlers, since a job may name a pipeline."""
+    return tuple(
+        step.pipeline if isinstance(step, SubPipeline) else step.handler
+        for step in walk(steps)
+        if isinstance(step, SubPipeline | Handler)
+    )
+
+
 for _model in (Parallel, ForEach, Case, Switch, Sequential, Pipeline):
     _model.model_rebuild()

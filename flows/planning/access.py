@@ -147,7 +147,7 @@ def _unknown_names(node: Node, template: str, there: _Fields, known: bool, *keys
     typos.
     """
     for name in sorted(required_names(template)) if template else ():
-        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.8)):
+        if name in there or not (known or get_close_matches(name, there.names, n=1, cutoff=0.75)):
             continue
         where = "when" if keys[0] == "cases" else ".".join(keys)
         message = f"{where}: no field named {name!r}{suggest(name, there.names)}"

@@ -97,7 +97,7 @@ def note_balance(balance: Balance, store: IndexStore, *, is_good: bool = True) -
     for record in store.sources():
         if record.uri == balance.source and (record.pattern == balance.pattern or not record.is_folder):
             times = {"ended_at": now, "good_at": now if is_good else record.balance.get("good_at")}
-            store.put_source(replace(record, balance=balance.to_json() | times))
+            store.put_source(replace(record, balance={**record.balance, **balance.to_json(), **times}))
 
 
 def _set_aside(files: Sequence[SourceFile], reason: str, run_id: str, store: IndexStore) -> None:

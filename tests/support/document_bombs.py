@@ -1,4 +1,4 @@
-"""Small files that harm whoever reads them carelessly: they nest, repeat, unpack, loop or multiply without end.
+"""Small files that harm careless readers: they nest, repeat, unpack, loop or multiply without end.
 
 Each function takes a share of the full size: 1 for `bench.bombs`, a hundredth for a quick test.
 """
@@ -119,6 +119,14 @@ def pdf_page(contents: bytes, resources: bytes = b"/Font << /F1 5 0 R >>", *more
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources << %s >> >>" % resources
     drawn = pdf_stream(contents, b"/Filter /FlateDecode" if packed else b"")
     return pdf_of(CATALOG, PAGES, page, drawn, FONT, *more)
+
+
+def form_that_draws_itself() -> bytes:
+    """A form that draws itself twice: a text without an end, in which a parser calls itself without an end."""
+    form = pdf_stream(
+        b"/X Do /X Do", b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >>"
+    )
+    return pdf_page(b"/X Do", b"/Font << /F1 5 0 R >> /XObject << /X 6 0 R >>", form)
 
 
 def nested_forms(share: float) -> bytes:
@@ -448,4 +456,4 @@ BOMBS: dict[str, Bomb] = {
     "escapes.txt": lambda share: b"\x1b$B" * int(3 * MB * share),
     "one word.txt": times("x", 50 * MB),
 }
-"""Bombs by name; what each is, its name says."""
+"""The bombs by name."""

@@ -53,8 +53,7 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "DROP INDEX IF EXISTS vectors_by_model",
             "ALTER TABLE vectors RENAME TO vectors_before",  # SQLite cannot drop the constraint of one per passage
             "CREATE TABLE vectors (key INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, passage INTEGER NOT NULL "
-            "REFERENCES passages (key) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL, "
-            "checksum BIGINT)",
+            "REFERENCES passages (key) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL)",
             "INSERT INTO vectors (key, passage, model, vector) SELECT key, passage, model, vector FROM vectors_before",
             "DROP TABLE vectors_before",
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
@@ -69,11 +68,13 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE INDEX passages_in_view ON passages (visible, side, key, document, length)",
             "ALTER TABLE vectors DROP CONSTRAINT IF EXISTS vectors_passage_key",
             "CREATE UNIQUE INDEX vectors_of_passage ON vectors (passage, model)",
-            "ALTER TABLE vectors ADD COLUMN checksum BIGINT",
         ),
     },
-    # Adds a table for token vectors, which is filled when vectors are recomputed.
-    7: {"sqlite": (), "postgresql": ()},
+    # Adds checksums of vectors, and a table for token vectors, which is filled when vectors are recomputed.
+    7: {
+        "sqlite": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
+        "postgresql": ("ALTER TABLE vectors ADD COLUMN checksum BIGINT",),
+    },
 }
 """The statements that upgrade a schema version to the next, by dialect; missing tables are created."""
 
@@ -279,7 +280,7 @@ vectors = Table(
     _passage(),
     Column("model", Text, nullable=False),
     Column("vector", VectorColumn, nullable=False),
-    Column("checksum", BigInteger),  # checksum of its bytes; NULL for rows of schema version 6
+    Column("checksum", BigInteger),  # checksum of its bytes; NULL for rows of schema version 7
     Index("vectors_of_passage", "passage", "model", unique=True),
     Index("vectors_by_model", "model", "passage", "key"),
     sqlite_autoincrement=True,
