@@ -1,5 +1,8 @@
 """Questions during a change of model: none mixed, none failed; how long a switch takes, how much room versions need.
 
+Questions are asked while the new model is built, and after that until all are asked, while the index is switched to and
+fro. An answer is mixed if it is not full, or has a score that is not of the model of its version.
+
 `python -m bench.change_of_model --questions 10000 --documents 2000 [--url postgresql://…?index=bench]`
 """
 
@@ -19,7 +22,7 @@ from handlers.stores import IndexStore, PinnedIndex, Restatement, TermQuery, Vec
 
 MODELS = {"old": 384, "new": 384}
 WORDS = [f"word{number}" for number in range(5000)]
-AT_ONCE = 100
+AT_ONCE, TOP_K = 100, 10
 
 
 def documents(count: int) -> Iterator[list[tuple[Document, list[Chunk]]]]:
@@ -76,39 +79,42 @@ def refresh(store: Any, ids: Sequence[str], model: str, run: str) -> None:
 
 
 class Askers:
-    """Threads that ask one question after the other, each of one version, and check that the answer is whole."""
+    """Threads that ask one question after the other, each of one version, and check that it alone has answered."""
 
-    def __init__(self, store: IndexStore, wanted: int, passages: int) -> None:
-        self.store, self.wanted, self.passages = store, wanted, passages
-        self.asked, self.failed, self.mixed = Counter[str](), list[BaseException](), 0
-        self.done = threading.Event()
+    def __init__(self, store: IndexStore, wanted: int) -> None:
+        self.store, self.wanted = store, wanted
+        self.asked, self.failed, self.mixed = Counter[str](), list[Exception](), 0
+        self._next = iter(range(wanted))
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(2)]
         for each in self.threads:
             each.start()
 
+    @property
+    def are_done(self) -> bool:
+        return not any(each.is_alive() for each in self.threads)
+
     def _ask(self, seed: int) -> None:
         chance = np.random.default_rng(seed)
-        while not self.done.is_set() or sum(self.asked.values()) < self.wanted:
+        for _ in self._next:
             try:
                 active = self.store.versions()[0]
-                pinned: Any = PinnedIndex(self.store, active.name)
-                query = VectorQuery(vector(str(chance.integers(10**9)), active.model), active.model)
-                near = pinned.search_vectors(query.vector, model=active.model, with_text=False)
-                terms = dict.fromkeys(chance.choice(WORDS, 3), 1.0)
-                found = pinned.search_terms(terms, with_text=False)
-                ids = [hit.id for hit in (*near, *found)]
-                scores = [pinned.scores(ids, each) for each in (query, TermQuery(terms))]
-                hits = pinned.hits(dict.fromkeys(ids, 0.0), found_by="")
-                whole = len(near) == 50 and len(scores[0]) == len(set(ids)) == len(hits)
-                self.mixed += not whole
+                self.mixed += not self._is_whole(active.name, active.model, chance)
                 self.asked[active.name] += 1
             except Exception as error:
                 self.failed.append(error)
 
-    def finish(self) -> None:
-        self.done.set()
-        for each in self.threads:
-            each.join()
+    def _is_whole(self, version: str, model: str, chance: np.random.Generator) -> bool:
+        """Whether an answer is full, and its scores are those of this version's model."""
+        pinned: Any = PinnedIndex(self.store, version)
+        query = VectorQuery(vector(str(chance.integers(10**9)), model), model)
+        near = pinned.search_vectors(query.vector, top_k=TOP_K, model=model, with_text=False)
+        terms = dict.fromkeys(chance.choice(WORDS, 3), 1.0)
+        found = pinned.search_terms(terms, top_k=TOP_K, with_text=False)
+        ids = {hit.id for hit in (*near, *found)}
+        scores = [pinned.scores(ids, each) for each in (query, TermQuery(terms))]
+        hits = pinned.hits(dict.fromkeys(ids, 0.0), found_by="")
+        own = [abs(score - float(vector(id_, model) @ query.vector)) < 1e-5 for id_, score in scores[0].items()]
+        return len(near) == TOP_K and len(own) == len(ids) == len(hits) and all(own)
 
 
 def megabytes(store: IndexStore) -> float:
@@ -142,18 +148,26 @@ def main() -> None:
         after = megabytes(store)
         print(f"a version with a tenth of the documents changed: {after:.1f} MB, {after / before:.2f} x")
         print(f"removed in {timed(lambda: store.remove_version('tenth')):.0f} ms")
-        askers = Askers(store, options.questions, store.statistics()["chunks"])
+        began = time.perf_counter()
+        askers = Askers(store, options.questions)
         beside: Any = PinnedIndex(store, store.begin_version("new"))
         beside.note_way("vectors=new")
         ids = [state.id for state in store.document_states(limit=options.documents)]
         for start in range(0, len(ids), AT_ONCE):
             refresh(beside, ids[start : start + AT_ONCE], "new", f"b{start}")
         assert beside.unfinished() == []
-        print(f"another model for all: {megabytes(store):.1f} MB, {megabytes(store) / before:.2f} x")
-        for name, doing in ((beside.version, "switch"), ("1", "rollback"), (beside.version, "switch")):
-            print(f"{doing} to {name}: {timed(lambda name=name: store.switch_version(name)):.1f} ms")
-            time.sleep(1)
-        askers.finish()
+        built = sum(askers.asked.values())
+        print(f"another model for all: {megabytes(store):.1f} MB, {megabytes(store) / before:.2f} x", flush=True)
+        taken: list[float] = []
+        while not (askers.are_done and taken):
+            for name in (beside.version, "1"):
+                taken.append(timed(lambda name=name: store.switch_version(name)))
+                time.sleep(0.5)
+        cuts = np.percentile(taken, [50, 100])
+        print(f"{len(taken)} switches and rollbacks: median {cuts[0]:.1f} ms, longest {cuts[1]:.1f} ms")
+        print(
+            f"{options.questions} questions in {time.perf_counter() - began:.0f} s, {built} of them while it was built"
+        )
         print(f"questions by version: {dict(askers.asked)}, failed {len(askers.failed)}, mixed {askers.mixed}")
         store.close()
         if askers.failed or askers.mixed:

@@ -2,7 +2,8 @@
 
 Words are drawn as those of texts are, few often and most rarely, vectors at random. Documents have ten passages; their
 tag `team` lets through one in a hundred, `half` one in two. Questions are vectors like those of passages, and eight
-words, of which the most frequent are left out, as stop words are.
+words, of which the most frequent are left out, as stop words are. Vectors that are `alike` have as much in common as
+those of texts have: 48 numbers decide, and a quarter of their length is noise.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from handlers.tags import TagFilter
 MODEL, DIMENSIONS = "random", 384
 PART, PASSAGES, WORDS, VOCABULARY = 100, 10, 120, 20_000
 _RARER, _ASKED = 100, 8
+_DECISIVE, _NOISE = 48, 0.1
 FILTERS = {"": TagFilter(), "1 %": TagFilter.of({"team": "7"}), "50 %": TagFilter.of({"half": "1"})}
 
 
@@ -34,13 +36,21 @@ class Part:
         return [f"word{rank}" for rank in self.ranks[passage]]
 
 
-def parts(passages: int, first: int = 0) -> Iterator[Part]:
+def parts(passages: int, first: int = 0, *, alike: bool = False) -> Iterator[Part]:
     """The parts of so many passages, from a document on."""
     for document in range(first, passages // PASSAGES, PART):
         rng = np.random.default_rng(document)
         ranks = rng.zipf(1.3, (PART * PASSAGES, WORDS)) % VOCABULARY
-        vectors = rng.normal(size=(PART * PASSAGES, DIMENSIONS)).astype(np.float32)
-        yield Part(document, ranks, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        yield Part(document, ranks, _vectors(rng, PART * PASSAGES, alike=alike))
+
+
+def _vectors(rng: np.random.Generator, count: int, *, alike: bool) -> np.ndarray:
+    made = rng.normal(size=(count, DIMENSIONS)).astype(np.float32)
+    if alike:
+        basis = np.random.default_rng(1).normal(size=(_DECISIVE, DIMENSIONS)).astype(np.float32)
+        basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+        made = rng.normal(size=(count, _DECISIVE)).astype(np.float32) @ basis + np.float32(_NOISE) * made
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
 def tags_of(document: int) -> tuple[tuple[str, str], ...]:
@@ -55,12 +65,12 @@ def permitted(passages: int, name: str) -> np.ndarray:
     return documents % 100 == 7 if name == "1 %" else documents % 2 == 1
 
 
-def questions(count: int) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
+def questions(count: int, *, alike: bool = False) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
     for number in range(count):
         rng = np.random.default_rng(1_000_000_000 + number)
-        vector = rng.normal(size=DIMENSIONS).astype(np.float32)
+        vector = _vectors(rng, 1, alike=alike)[0]
         ranks = _RARER + rng.zipf(1.3, _ASKED) % (VOCABULARY - _RARER)
-        yield vector / np.linalg.norm(vector), {f"word{rank}": 1.0 for rank in ranks}
+        yield vector, {f"word{rank}": 1.0 for rank in ranks}
 
 
 def store_part(store: IndexWriter, part: Part, *, documents: int = PART, prefix: str = "d") -> None:
@@ -88,12 +98,12 @@ def store_part(store: IndexWriter, part: Part, *, documents: int = PART, prefix:
     store.publish(names, expect=("vectors", "terms"))
 
 
-def worst_products(passages: int, count: int, top_k: int) -> dict[str, list[float]]:
+def worst_products(passages: int, count: int, top_k: int, *, alike: bool = False) -> dict[str, list[float]]:
     """The product of the last of the truly nearest passages to each question, by filter."""
-    asked = np.stack([vector for vector, _ in questions(count)])
+    asked = np.stack([vector for vector, _ in questions(count, alike=alike)])
     masks = {name: permitted(passages, name) for name in FILTERS}
     best = {name: np.zeros((count, 0)) for name in FILTERS}
-    for part in parts(passages):
+    for part in parts(passages, alike=alike):
         products = asked @ part.vectors.T
         numbers = part.first * PASSAGES + np.arange(len(part.vectors))
         for name, mask in masks.items():

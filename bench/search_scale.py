@@ -39,16 +39,17 @@ def main() -> None:
     parser.add_argument("--library", choices=list(LIBRARIES), action="append")
     parser.add_argument("--keep", type=Path, help="the folder of indexes that are used again")
     parser.add_argument("--questions", type=int, default=60)
+    parser.add_argument("--alike", action="store_true", help="vectors with as much in common as those of texts have")
     chosen = parser.parse_args()
     with ExitStack() as stack:
         folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="braid-scale-")))
         for passages in chosen.passages or [10_000, 50_000, 200_000]:
-            worst = worst_products(passages, chosen.questions, TOP_K)
+            worst = worst_products(passages, chosen.questions, TOP_K, alike=chosen.alike)
             for store in chosen.store if chosen.store or chosen.library else ["sqlite"]:
                 url = str(folder / f"{passages}.db")
                 if store == "postgres":
                     url = make_postgres_url(stack).format(index="bench")
-                _in_a_process(_measure_store, store, url, passages, worst)
+                _in_a_process(_measure_store, store, url, passages, worst, chosen.alike)
             for library in chosen.library or ():
                 _in_a_process(_measure_library, library, passages, worst)
 
@@ -59,11 +60,11 @@ def _in_a_process(function: Callable[..., None], *arguments: Any) -> None:
     process.join()
 
 
-def _measure_store(name: str, url: str, passages: int, worst: dict[str, list[float]]) -> None:
+def _measure_store(name: str, url: str, passages: int, worst: dict[str, list[float]], alike: bool) -> None:
     store = open_index(url)
     before = (time.perf_counter(), time.process_time())
     there = store.statistics()["documents"] // PART * PART
-    for part in parts(passages, there):
+    for part in parts(passages, there, alike=alike):
         store_part(store, part)
     added = passages - there * PASSAGES
     spent = (time.perf_counter() - before[0], time.process_time() - before[1])
@@ -71,7 +72,7 @@ def _measure_store(name: str, url: str, passages: int, worst: dict[str, list[flo
     print(f"\n{name}, {passages:,} passages, {_size(url, store) / 1e6:,.0f} MB on disk", flush=True)
     if added:
         print(f"  stored {added / spent[0]:,.0f} passages/s, {added / spent[1]:,.0f} per CPU second of this process")
-    _in_a_process(_ask_store, url, worst)
+    _in_a_process(_ask_store, url, worst, alike)
 
 
 def _size(url: str, store: Any) -> int:
@@ -80,10 +81,10 @@ def _size(url: str, store: Any) -> int:
     return size
 
 
-def _ask_store(url: str, worst: dict[str, list[float]]) -> None:
+def _ask_store(url: str, worst: dict[str, list[float]], alike: bool) -> None:
     store = open_index(url)
     store.statistics()
-    asked = list(questions(len(worst[""])))
+    asked = list(questions(len(worst[""]), alike=alike))
     at_rest = _memory()
     cold = _timed(lambda: _ask(store, *asked[0], FILTERS[""]))
     print(f"  cold          {_shown([cold])}")

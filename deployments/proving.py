@@ -1,6 +1,7 @@
 """Prove that an index holds what its sources give today: a fresh making of some or all of its documents, compared."""
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,13 @@ from flows.state import Identity, Services, chunked
 from flows.storage import Storage
 
 if TYPE_CHECKING:
+    from handlers.ingestion import Making
     from handlers.records import SourceFile
     from handlers.stores import Difference, DocumentState, Flaw, IndexStore, StoredDocument
 
+logger = logging.getLogger(__name__)
+PIPELINE = "ingest"
+"""By which documents are made of which the index does not say how they were."""
 _AT_ONCE = 200
 
 
@@ -72,8 +77,13 @@ def prove_index(
         if repair:
             report.repaired += store.mend(report.flaws)
         run_id = new_run_id()
-        for files in _files(states, store, seen, index, report):
-            fresh = _made_afresh(settings, catalog, index, files, seen)
+        for making, files in _files(states, store, seen, index, report):
+            try:
+                fresh = _made_afresh(settings, catalog, index, making, files, seen)
+            except OrchestrationError as error:
+                logger.warning("documents of the pipeline %s cannot be made afresh: %s", making.pipeline, error)
+                report.unproven += [states[each.document_id].name for each in files]
+                continue
             wanted = [each for each in fresh if each.searchable]
             report.unproven += [states[each.document.id].name for each in fresh if not each.searchable]
             proof = stores.prove(store, wanted)
@@ -102,8 +112,9 @@ def _chosen(document_id: str, share: float, seed: str) -> bool:
 
 def _files(
     states: Mapping[str, "DocumentState"], store: "IndexStore", services: Services, index: str, report: ProofReport
-) -> Iterator[Sequence["SourceFile"]]:
-    """The files of these documents as their sources list them now, some at a time."""
+) -> Iterator[tuple["Making", Sequence["SourceFile"]]]:
+    """The files of these documents as their sources list them now, some at a time, and how these were made."""
+    from handlers.ingestion import Making, making_of
     from handlers.sources import list_sources
     from handlers.stores import MemoryIndexStore
 
@@ -111,7 +122,9 @@ def _files(
     scratch = services.replacing({"index_store": MemoryIndexStore()})
     call = Call("prove", identity=Identity("prove", "", index_name(index), scratch))
     for record in store.sources():
+        newest = making_of(record, "") or Making(PIPELINE)
         options: dict[str, Any] = {
+            "ocr": newest.parameters.get("ocr", "auto"),
             "pattern": record.pattern,
             "exclude": record.exclude,
             "tags": _as_mapping(record.tags),
@@ -121,7 +134,7 @@ def _files(
         except OrchestrationError as error:
             call.logger.warning("%s cannot be listed: %s", record.uri, error)
             continue
-        found: list[SourceFile] = []
+        found: dict[str, list[SourceFile]] = {}
         for file in listed:
             if file.document_id not in missing:
                 continue
@@ -129,8 +142,10 @@ def _files(
             if file.revision != states[file.document_id].revision:
                 report.changed += 1
             else:
-                found.append(file)
-        yield from chunked(found, _AT_ONCE)
+                found.setdefault(states[file.document_id].fingerprint, []).append(file)
+        for fingerprint, files in found.items():
+            making = making_of(record, fingerprint) or newest
+            yield from ((making, some) for some in chunked(files, _AT_ONCE))
     report.unproven += sorted(states[each].name for each in missing)
 
 
@@ -142,9 +157,18 @@ def _as_mapping(tags: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _made_afresh(
-    settings: Settings, catalog: Catalog, index: str, files: Sequence["SourceFile"], services: Services
+    settings: Settings,
+    catalog: Catalog,
+    index: str,
+    making: "Making",
+    files: Sequence["SourceFile"],
+    services: Services,
 ) -> list["StoredDocument"]:
-    """These documents as an ingestion into an empty index makes them now."""
+    """These documents as an ingestion into an empty index makes them now, in the way in which they were made.
+
+    Raises:
+        OrchestrationError: the pipeline is no longer there, or no longer takes the parameters.
+    """
     from handlers.sources import write_manifest
     from handlers.stores import MemoryIndexStore
 
@@ -153,7 +177,11 @@ def _made_afresh(
     with tempfile.TemporaryDirectory() as folder:
         source = write_manifest(storage, storage.join(folder, "files.jsonl"), files)
         request = Request(
-            catalog.find("ingest"), {"source": source}, index=index_name(index), engine="inline", recorded=False
+            catalog.find(making.pipeline),
+            {**making.parameters, "source": source},
+            index=index_name(index),
+            engine="inline",
+            recorded=False,
         )
         run_pipeline(request, settings=settings, catalog=catalog, services=services.replacing({"index_store": made}))
     return made.read_documents([file.document_id for file in files])

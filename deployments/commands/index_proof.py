@@ -35,8 +35,9 @@ def prove(
 
     Every row is looked through as well: vectors by their checksums, rows that belong to nothing, passages that no
     search finds. The exit code is 1 if something differs and is not repaired. A document whose source has changed
-    since, or is gone, is counted and not compared. Documents are made by the pipeline `ingest` with its defaults and
-    the settings of now: where another reader or model is set, how they were made differs.
+    since, or is gone, is counted and not compared. Each document is made by the pipeline and the parameters that made
+    it, as the index has noted with its source, and with the settings of now: where another reader is set, how it was
+    made differs.
 
     Examples:
 

@@ -3,6 +3,7 @@
 from deployments.runs.finishing import BuiltVersion
 from deployments.runs.inputs import with_inputs
 from deployments.runs.judging import Comparison, compare_versions
+from deployments.runs.making import making_by
 from deployments.runs.notices import FAILED, FINISHED, INGESTIONS, SET_ASIDE, STALE, named_source, resource_of
 from deployments.runs.opening import open_run_store
 from deployments.runs.preparing import plan_request, prepare, refuse_missing_index
@@ -33,6 +34,7 @@ __all__ = [
     "load_handlers",
     "make_secrets",
     "make_services",
+    "making_by",
     "named_source",
     "open_run_store",
     "plan_request",

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from deployments.catalog import Catalog
 from deployments.indexes import require_index
 from deployments.runs.inputs import bound_values, with_inputs
+from deployments.runs.making import SELECTING
 from deployments.runs.notices import freshness_facts, ingestion_notices, share_of_ingestion
 from deployments.runs.request import Request
 from deployments.runs.settling import balance_page, ingestion_summary, settling
@@ -27,8 +28,6 @@ from flows.state import Context, EffectFingerprint, Identity, Services
 PlanOf: TypeAlias = Callable[[Request, Mapping[str, Any]], Plan]
 """The plan of a request that starts with these fields."""
 _INDEX_STORE = "index_store"
-_APART = frozenset({"redo", "stale", "only_step", "force", "retry_failed", "strict"})
-"""Fields that only select the work to repeat; no effect depends on them."""
 _OF_CHUNKS = ("index.vectors", "index.terms", "index.graph")
 """Effects that belong to chunks. A chunk is known by its content, so it makes no difference where chunks come from."""
 
@@ -168,8 +167,8 @@ def _writes(plan: Plan, effect: str = "index.documents") -> bool:
 
 
 def _effect_fingerprints(plan: Plan, values: Mapping[str, Any]) -> dict[str, EffectFingerprint]:
-    by_content = effect_fingerprints(plan, values, apart_from=_APART | {"chunks", "sources"})
-    return effect_fingerprints(plan, values, apart_from=_APART) | {
+    by_content = effect_fingerprints(plan, values, apart_from=SELECTING | {"chunks", "sources"})
+    return effect_fingerprints(plan, values, apart_from=SELECTING) | {
         effect: by_content[effect] for effect in _OF_CHUNKS if effect in by_content
     }
 

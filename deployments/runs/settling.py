@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from deployments.runs.finishing import BuiltVersion, finish_version
+from deployments.runs.making import making_by
 from deployments.settings import Settings
 from flows.author import Outcome, RunResult
 from flows.model import StepPath
@@ -68,7 +69,7 @@ def _settle(plan: Plan, result: RunResult) -> None:
     fields = result.context.data
     if "changes" not in fields or "index_store" not in result.context.services:
         return
-    from handlers.ingestion import Ended, settle  # numpy takes a while to import
+    from handlers.ingestion import Ended, making_fingerprint, note_making, settle  # numpy takes a while to import
 
     ended = Ended(
         result.run_id,
@@ -81,6 +82,12 @@ def _settle(plan: Plan, result: RunResult) -> None:
     balance = settle(dict(fields), ended, services["index_store"], services["storage"])
     if balance is not None:
         fields["balance"] = balance.to_json()
+        note_making(
+            services["index_store"],
+            making_by(plan.pipeline, fields),
+            source=balance.source,
+            fingerprint=making_fingerprint(result.context.identity),
+        )
 
 
 def _finish(result: RunResult, settings: Settings, index: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployments.runs import Request, load_handlers, make_services, open_run_store
+from deployments.runs import Request, load_handlers, make_services, making_by, open_run_store
 from deployments.setting_values import index_name
 from deployments.settings import WORK_POOL, Settings
 from deployments.shards.flow_runs import ConnectShards
@@ -17,7 +17,7 @@ from flows.author import Call
 from flows.model import InvalidParameters, Tolerance, check_parameters
 from flows.state import Identity, Services
 from flows.storage import Storage
-from handlers.ingestion import note_balance
+from handlers.ingestion import note_balance, note_making
 from handlers.sources import STRICT, canonical_place
 from handlers.stores import IndexStore
 
@@ -80,6 +80,7 @@ async def ingest_in_shards(
             seconds=time.monotonic() - began,
         )
         note_balance(report.balance, index_store)
+        note_making(index_store, making_by(request.pipeline, values), source=report.balance.source)
         track.finish(storage)
         if values.get("strict") and report.status == "succeeded" and any(map(report.balance.left_out.get, STRICT)):
             return replace(report, status="partial")

@@ -1,7 +1,6 @@
-"""Calls that must not harm the process they are made from: parsers of untrusted files, within limits.
+"""Calls of code that may crash or hang, such as parsers of untrusted files, in separate processes with limits.
 
-Each runs in a process of its own for as long as it takes; idle processes are kept for the next calls. A process that
-dies takes one call with it and no other.
+Each call has a process to itself; idle processes are kept for later calls. If a process dies, only its own call fails.
 """
 
 import atexit
@@ -26,11 +25,12 @@ from flows.calling.processes import CORES
 from flows.errors import CallCrashed, LimitExceeded, StepCancelled, TransientError
 
 LOOK_S = 0.1
-"""How often a call that takes long is looked after."""
+"""Seconds between two checks of a running call."""
 WALL_FACTOR = 10
-"""How many times its CPU time a call may take by the clock: more is the fault of a busy machine, or it only waits."""
+"""The limit of elapsed time, as a multiple of the CPU limit; it ends calls that only wait.
+"""
 _KEPT = frozenset("PATH HOME LANG TMPDIR TMP TEMP SYSTEMROOT LD_LIBRARY_PATH VIRTUAL_ENV TESSDATA_PREFIX".split())
-"""Variables that a process inherits: no secrets."""
+"""Environment variables that a process inherits; none of them holds secrets."""
 _GROWN_BYTES = 1_200_000_000
 _OWN_BYTES, _SHARE_BYTES, _LEAST_BYTES = 500_000_000, 500_000_000, 200_000_000
 """Memory of a container: for the process itself, for each of several calls at once, and the least for a single call."""
@@ -66,13 +66,13 @@ class Sandbox:
     def run(self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False) -> Any:
         """Return the result of `function(*arguments)`; an error that it raises is raised here.
 
-        A call whose process dies is tried once more in a new process, so that it is not blamed for what another call,
-        or the machine, did to the process.
+        A call whose process dies is tried once more in a new process, because an earlier call or the machine may be the
+        cause.
 
         Raises:
             LimitExceeded: it used too much CPU time or memory.
             CallCrashed: it crashed the process.
-            TransientError: the process was killed from outside twice, or the time by the clock was up.
+            TransientError: the process was killed from outside twice, or the limit of elapsed time was reached.
             StepCancelled: `cancelled` became true.
         """
         (result,) = self.stream(function, *arguments, cancelled=cancelled)
@@ -81,9 +81,9 @@ class Sandbox:
     def stream(
         self, function: Callable[..., Any], *arguments: Any, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Any]:
-        """Yield the items of the generator `function(*arguments)` as they come; errors are those of `run`.
+        """Yield the items of the generator `function(*arguments)` as they are made; raises the same errors as `run`.
 
-        The limits hold for each item by itself.
+        The limits apply to each item separately.
         """
         message = (function, arguments, self.cpu_s, self.allowed_bytes)
         given = 0
@@ -117,7 +117,7 @@ class _Died(Exception):
         self.code = code
 
     def meaning(self, limits: Sandbox) -> LimitExceeded | CallCrashed | TransientError:
-        """The meaning of its end for the call."""
+        """The error that the call fails with."""
         if self.code is None:
             return CallCrashed("crashed its reader, whose process closed its pipe")
         if self.code >= 0:
@@ -214,7 +214,7 @@ class _Process:
 
     @property
     def usable(self) -> bool:
-        """Whether it can take another call, and does not hold so much memory that a new process is better."""
+        """Whether it can take another call: it is alive, and its memory has not grown too much."""
         if self._answering or self._popen.poll() is not None:
             return False
         try:
